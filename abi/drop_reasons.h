@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Every reason for which the datapath drops a packet: WEFT_DROP_REASONS(X) is the one list; the
+ * enum, the counters' size and the printed names come from it. Append only: numbers are reported
+ * to users and stored in flow history. X(NAME, "name", "what it means"). */
+#pragma once
+
+#define WEFT_DROP_REASONS(X) \
+	X(NONE, "none", "not dropped") \
+	X(POLICY_DENIED, "policy-denied", "no rule of the policies that select the endpoint allows it") \
+	X(POLICY_REVOKED, "policy-revoked", "the flow was allowed earlier and a policy change ended it") \
+	X(SPOOFED_SOURCE, "spoofed-source", "the source address does not belong to the sending endpoint") \
+	X(UNKNOWN_ENDPOINT, "unknown-endpoint", "the device has no endpoint, it is being attached or removed") \
+	X(MALFORMED, "malformed", "a header is truncated or contradicts itself") \
+	X(UNKNOWN_L3, "unknown-l3", "neither IPv4, IPv6 nor ARP") \
+	X(UNKNOWN_L4, "unknown-l4", "a transport protocol the datapath does not carry") \
+	X(FRAGMENT_UNKNOWN, "fragment-unknown", "a later fragment whose first fragment was not seen") \
+	X(NO_BACKEND, "no-backend", "the service has no usable backend") \
+	X(NAT_EXHAUSTED, "nat-exhausted", "no free source port for translation to this destination") \
+	X(NAT_NO_ADDRESS, "nat-no-address", "the egress device has no address to translate to") \
+	X(NO_ROUTE, "no-route", "the node has no route to the destination") \
+	X(FLOW_TABLE, "flow-table", "the flow table refused the new flow") \
+	X(ICMP_UNRELATED, "icmp-unrelated", "an ICMP error about no known flow") \
+	X(ICMP_UNSUPPORTED, "icmp-unsupported", "an ICMP type the datapath does not carry") \
+	X(MULTICAST, "multicast", "multicast and broadcast do not leave a pod") \
+	X(ARP_UNKNOWN, "arp-unknown", "an ARP or neighbour request for an address that is not the gateway") \
+	X(INVALID_STATE, "invalid-state", "a TCP packet that cannot start a flow") \
+	X(REWRITE, "rewrite", "the packet could not be rewritten") \
+	X(HOP_LIMIT, "hop-limit", "the time to live ran out") \
+	X(LINK_LOCAL, "link-local", "link-local addresses do not leave a pod")
+
+enum weft_drop_reason {
+#define WEFT_DROP_ENUM(name, text, meaning) WEFT_DROP_##name,
+	WEFT_DROP_REASONS(WEFT_DROP_ENUM)
+#undef WEFT_DROP_ENUM
+	WEFT_DROP_REASON_COUNT
+};

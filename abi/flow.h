@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The flow table: one entry per direction of a flow, keyed by the packet as it arrives at the
+ * hook, before any rewrite. See docs/datapath.md. */
+#pragma once
+
+#include "abi/types.h"
+
+/* ICMP and ICMPv6 echo: the identifier stands in sport for a request and in dport for a reply. */
+struct weft_flow_key_v4 {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 protocol;
+	__u8 pad[3]; /* zero */
+};
+WEFT_ABI_ASSERT(sizeof(struct weft_flow_key_v4) == 16);
+
+struct weft_flow_key_v6 {
+	struct weft_addr saddr;
+	struct weft_addr daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 protocol;
+	__u8 pad[3]; /* zero */
+};
+WEFT_ABI_ASSERT(sizeof(struct weft_flow_key_v6) == 40);
+
+/* Where an established packet leaves. */
+enum weft_exit {
+	WEFT_EXIT_STACK = 0, /* up or on through the host's stack */
+	WEFT_EXIT_PEER = 1, /* into the pod behind out_ifindex, skipping the stack */
+	WEFT_EXIT_NEIGH = 2, /* out of device out_ifindex, the kernel resolves the neighbour */
+};
+
+enum weft_flow_flag {
+	WEFT_FLOW_REPLY = 1 << 0, /* this entry is the reply direction */
+	WEFT_FLOW_DNAT = 1 << 1, /* rewrite the destination to dst_addr, dst_port */
+	WEFT_FLOW_SNAT = 1 << 2, /* rewrite the source to src_addr, src_port */
+	WEFT_FLOW_SEEN_REPLY = 1 << 3, /* TCP: SYN+ACK seen; others: a reply packet seen */
+	WEFT_FLOW_FIN = 1 << 4, /* this direction sent FIN */
+	WEFT_FLOW_CLOSED = 1 << 5, /* RST, or FIN in both directions; a SYN starts it anew */
+	WEFT_FLOW_FROM_HOST = 1 << 6, /* the original direction began on the node itself */
+};
+
+/* Both directions carry the same decision; the counters are each direction's own. Identities,
+ * rules and service are those of the original direction. */
+struct weft_flow {
+	/* first cache line: read or written for every established packet */
+	__u64 packets;
+	__u64 bytes; /* L3 bytes */
+	__u64 last_seen; /* jiffies */
+	__u32 epoch; /* weft_config.epoch under which it was decided */
+	__u32 in_ifindex; /* the only device it may arrive from; 0: from the stack or a host device */
+	__u32 out_ifindex;
+	__u16 flags; /* weft_flow_flag */
+	__u8 exit; /* weft_exit */
+	__u8 pad0;
+	/* second */
+	struct weft_addr dst_addr;
+	struct weft_addr src_addr;
+	__be16 dst_port;
+	__be16 src_port;
+	__u32 src_identity;
+	__u32 dst_identity;
+	__u32 egress_rule; /* weft rule id, 0: no policy applied in this direction */
+	__u32 ingress_rule;
+	__u32 service_id; /* 0: none */
+	__u32 backend_id; /* 0: none */
+	__u32 mtu; /* largest L3 packet the exit takes; 0: no limit */
+	__u64 created; /* nanoseconds, CLOCK_MONOTONIC */
+};
+WEFT_ABI_ASSERT(sizeof(struct weft_flow) == 112);
+
+/* Later IPv4 and IPv6 fragments find their ports here. */
+struct weft_fragment_key {
+	struct weft_addr saddr;
+	struct weft_addr daddr;
+	__be32 id;
+	__u8 protocol;
+	__u8 pad[3];
+};
+WEFT_ABI_ASSERT(sizeof(struct weft_fragment_key) == 40);
+
+struct weft_fragment {
+	__be16 sport;
+	__be16 dport;
+};

@@ -1,0 +1,39 @@
+// Attaching programs: tcx links where the kernel has them (6.6), clsact filters otherwise, and
+// cgroup links. tcx and cgroup links are pinned, so they outlive the agent; clsact filters live
+// with the device. All of it through bpf(2) and rtnetlink directly: libbpf 1.1 knows no tcx.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace weft::bpfrt {
+
+enum class AttachMode { tcx, clsact };
+enum class Hook { ingress, egress };
+
+// Tries a tcx link on the loopback device of the current namespace with a trivial program.
+AttachMode probe_attach_mode();
+
+// Attaches `program` to device `ifindex` of the current namespace and, for tcx, pins the link at
+// `pin_path`. If a link is pinned there already its program is replaced atomically
+// (BPF_LINK_UPDATE); a dead pinned link (device gone) is removed first. For clsact: creates the
+// qdisc if needed and replaces the filter at priority 1, handle 1.
+Result<void> attach_device(AttachMode mode, int ifindex, Hook hook, int program, const std::string& pin_path);
+Result<void> detach_device(AttachMode mode, int ifindex, Hook hook, const std::string& pin_path);  // absent is success
+// True when the program with this id runs on the hook through our pin (tcx) or filter (clsact).
+Result<bool> is_attached(AttachMode mode, int ifindex, Hook hook, const std::string& pin_path, std::uint32_t program_id);
+
+// attach_type: enum bpf_attach_type such as BPF_CGROUP_INET4_CONNECT.
+Result<void> attach_cgroup(const std::string& cgroup, int attach_type, int program, const std::string& pin_path);
+
+Result<void> pin_object(int fd, const std::string& path);  // replaces what is there
+Result<Fd> open_pinned(const std::string& path);           // program, map or link
+Result<std::uint32_t> program_id(int program);
+// Names in a bpffs directory; empty when it does not exist.
+std::vector<std::string> list_pins(const std::string& directory);
+void remove_pin(const std::string& path);
+
+}  // namespace weft::bpfrt

@@ -1,0 +1,74 @@
+// Identities: the number policy knows a workload by. A label set has one number for as long as it
+// is used, the same after a restart. Pure; the store keeps what `allocations()` returns.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/labels.h"
+#include "base/result.h"
+
+namespace weft::control {
+
+using IdentityId = std::uint32_t;  // numbers: abi/endpoint.h
+
+struct Identity {
+  IdentityId id = 0;
+  // Source-prefixed: "k8s:app=web", "k8s:io.kubernetes.pod.namespace=shop",
+  // "k8s:io.cilium.k8s.namespace.labels.<key>" is not used: namespace labels are matched by name.
+  LabelMap labels;
+  auto operator<=>(const Identity&) const = default;
+};
+
+// Labels of a Kubernetes pod as identity labels: each with "k8s:", plus
+// "k8s:io.kubernetes.pod.namespace".
+LabelMap identity_labels(const std::string& namespace_, const LabelMap& pod_labels);
+// The reverse: namespace and plain pod labels.
+std::string namespace_of(const LabelMap& identity_labels);
+LabelMap pod_labels_of(const LabelMap& identity_labels);
+
+class IdentityAllocator {
+ public:
+  // Numbers 256..65535; a released number is reused last.
+  explicit IdentityAllocator(std::vector<Identity> restored = {});
+
+  // The number of this label set, allocating one if there is none; counts a reference.
+  Result<IdentityId> acquire(const LabelMap& labels);
+  // Drops a reference; the number stays known until `collect`.
+  void release(IdentityId id);
+  // Forgets the identities without references and returns them.
+  std::vector<Identity> collect();
+
+  [[nodiscard]] const Identity* find(IdentityId id) const;  // reserved ones included
+  [[nodiscard]] const std::map<IdentityId, Identity>& all() const { return by_id_; }
+  [[nodiscard]] int references(IdentityId id) const;
+
+ private:
+  std::map<IdentityId, Identity> by_id_;  // without the reserved ones
+  std::map<LabelMap, IdentityId> by_labels_;
+  std::map<IdentityId, int> references_;
+  IdentityId next_;
+};
+
+// reserved:host, reserved:world, ... in number order.
+const std::vector<Identity>& reserved_identities();
+
+// Numbers for the CIDRs that policies name, 1<<24 and up, stable while the CIDR is in use.
+class CidrIdentities {
+ public:
+  explicit CidrIdentities(std::map<Cidr, IdentityId> restored = {});
+  // Makes exactly `wanted` known: keeps numbers, allocates new ones, forgets the rest.
+  void assign(const std::vector<Cidr>& wanted);
+  [[nodiscard]] const std::map<Cidr, IdentityId>& all() const { return ids_; }
+  // The identity of the narrowest known CIDR holding the address, 0 when none does.
+  [[nodiscard]] IdentityId narrowest(const IpAddress& address) const;
+
+ private:
+  std::map<Cidr, IdentityId> ids_;
+  IdentityId next_;
+};
+
+}  // namespace weft::control

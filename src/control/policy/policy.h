@@ -1,0 +1,125 @@
+// The policy compiler: NetworkPolicies and the world they apply to in, map rows out. Pure.
+// The same rows fill the kernel's maps and answer `weft policy explain`.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "abi/endpoint.h"
+#include "abi/policy.h"
+#include "base/ip.h"
+#include "control/identity/identity.h"
+#include "model/objects.h"
+
+namespace weft::control {
+
+using RuleId = std::uint32_t;
+
+// What a rule id means; ids are stable for the same description (RuleTable), 0 is "no policy applies".
+struct RuleDescription {
+  enum class Kind {
+    no_policy,     // no policy selects the endpoint in this direction
+    rule,          // rule `index` of `policy`
+    default_deny,  // selected by `isolating` policies, none of which allows
+    host_allowed,  // the node may always reach its pods
+    reply,         // part of an allowed flow
+  };
+  Kind kind = Kind::no_policy;
+  weft_direction direction = WEFT_INGRESS;
+  model::ObjectKey policy;                 // kind rule
+  int index = 0;                           // position in spec.ingress / spec.egress
+  std::vector<model::ObjectKey> isolating; // kind default_deny, sorted
+  auto operator<=>(const RuleDescription&) const = default;
+
+  // "shop/allow-web ingress rule 0", "default deny ingress by shop/deny-all, shop/db", "no policy", ...
+  [[nodiscard]] std::string to_string() const;
+};
+
+// Rule ids, never reused while the process lives; restored from the store so that flow entries
+// written before a restart still name their rule.
+class RuleTable {
+ public:
+  RuleTable() = default;
+  explicit RuleTable(std::map<RuleId, RuleDescription> restored);
+  RuleId id(const RuleDescription& description);
+  [[nodiscard]] const RuleDescription* find(RuleId id) const;  // 0 gives no_policy
+  [[nodiscard]] const std::map<RuleId, RuleDescription>& all() const { return by_id_; }
+  static constexpr RuleId host_allowed = 1;  // fixed, the datapath writes it
+  static constexpr RuleId first = 16;
+
+ private:
+  std::map<RuleId, RuleDescription> by_id_;
+  std::map<RuleDescription, RuleId> by_description_;
+  RuleId next_ = first;
+};
+
+// One policed endpoint: a pod with an address. Named ports resolve per pod.
+struct PolicyEndpoint {
+  model::ObjectKey pod;
+  IdentityId identity = 0;
+  LabelMap labels;  // plain pod labels
+  std::vector<model::ContainerPort> ports;
+  std::vector<IpAddress> addresses;
+};
+
+struct PolicyInput {
+  std::map<std::string, LabelMap> namespaces;                   // name -> labels
+  std::map<model::ObjectKey, model::NetworkPolicy> policies;
+  std::map<model::ObjectKey, std::uint64_t> revisions;          // grows with every change of the policy
+  std::vector<PolicyEndpoint> endpoints;                        // sorted by pod
+};
+
+// How one endpoint stands to policy; becomes part of its weft_endpoint value.
+struct EndpointPolicy {
+  std::uint32_t policy_class = 0;
+  bool enforced[2] = {false, false};          // by weft_direction
+  std::uint32_t prefix_mask[2] = {0, 0};
+  RuleId default_rule[2] = {0, 0};
+  auto operator<=>(const EndpointPolicy&) const = default;
+};
+
+struct PolicyKeyLess {
+  bool operator()(const weft_policy_key& a, const weft_policy_key& b) const;
+};
+using PolicyRows = std::map<weft_policy_key, weft_policy_entry, PolicyKeyLess>;
+
+struct CompiledPolicy {
+  PolicyRows rows;
+  std::map<model::ObjectKey, EndpointPolicy> endpoints;  // by pod
+  std::vector<Cidr> cidrs;                                // every CIDR and exception named, sorted
+};
+
+// Compiler with the state that must be stable between runs: class numbers and CIDR numbers.
+// A class is the set of (policy, revision) that select an endpoint plus what makes its rows differ
+// (namespaces of podSelectors, the pod's own resolution of named ports): an edited policy gets a
+// new class, so the datapath switches an endpoint over in one write; a peer that appears or
+// disappears only adds or removes rows of the same class.
+class PolicyCompiler {
+ public:
+  PolicyCompiler(RuleTable& rules, CidrIdentities& cidrs) : rules_(rules), cidrs_(cidrs) {}
+  // Assigns CIDR identities for all policies of the input as a first step.
+  CompiledPolicy compile(const PolicyInput& input);
+
+ private:
+  RuleTable& rules_;
+  CidrIdentities& cidrs_;
+  std::map<std::string, std::uint32_t> classes_;  // class key -> number
+  std::uint32_t next_class_ = 1;
+};
+
+// The datapath's lookup in user space, bit for bit the order abi/policy.h states.
+struct PolicyAnswer {
+  bool allowed = false;
+  RuleId rule = 0;
+};
+PolicyAnswer evaluate(const PolicyRows& rows, const EndpointPolicy& endpoint, weft_direction direction,
+                      IdentityId peer, IdentityId peer_cidr, Protocol protocol, std::uint16_t port);
+
+// Cuts an inclusive port range into (port, prefix length) pairs, at most 30.
+std::vector<std::pair<std::uint16_t, unsigned>> port_prefixes(std::uint16_t first, std::uint16_t last);
+
+}  // namespace weft::control

@@ -1,0 +1,48 @@
+// YAML (or JSON, its subset) text -> objects. Pure; reads no files.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/objects.h"
+
+namespace weft::model {
+
+// One thing wrong with one document.
+struct Problem {
+  std::string file;
+  int line = 0;          // 1-based
+  int column = 0;        // 1-based
+  std::string path;      // "spec.ingress[0].ports[1].port"; empty for the document itself
+  std::string message;   // what was found and what was expected
+  // "web.yaml:12:9: spec.ports[0].port: expected a number from 1 to 65535, found \"http\""
+  [[nodiscard]] std::string to_string() const;
+};
+
+// A document that parsed, with its normalised Kubernetes JSON text (the form `weft get -o json`
+// prints and the store keeps).
+struct Document {
+  Object object;
+  std::string json;
+};
+
+struct ParseOutcome {
+  std::vector<Document> documents;  // the good ones, in order
+  std::vector<Problem> problems;    // every problem of every bad document
+  std::vector<Problem> warnings;    // kinds and fields known to Kubernetes that Weft does not act on
+};
+
+// `text` may hold several documents and `kind: List` objects. A document of a kind Weft does not
+// know (ConfigMap, ServiceAccount ...) is a warning and is skipped; an unknown or misplaced field
+// of a network-relevant object (misspelt podSelector, say) is a problem.
+ParseOutcome parse_manifests(std::string_view file, std::string_view text);
+
+// The inverse for the store: JSON made by parse_manifests (trusted less than it should be: errors are returned).
+Result<Object> object_from_json(std::string_view json);
+
+// YAML rendering of a JSON text, for `weft get -o yaml`.
+std::string yaml_from_json(std::string_view json);
+
+}  // namespace weft::model
