@@ -1,0 +1,73 @@
+// The embedded store: one SQLite file with everything a node must remember, no server needed.
+//
+// Every write is one transaction, committed when the call returns, and survives kill -9 of the
+// process at any instant. Power loss: objects and numbers that follow from them are synced to the disk;
+// endpoints, addresses and `set` may lose their last moments, which a booted machine has no
+// network namespaces for anyway.
+//
+// Owned and called by one thread. One process at a time: a second one is told who is in the way.
+// Errors name the file; after an error nothing of the call was written.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "sources/store/rows.h"
+
+namespace weft::store {
+
+class Store {
+ public:
+  // Creates the file, its directories (mode 0700) and the schema where missing, and migrates an
+  // older schema step by step. Refused, and left untouched: a file that is no Weft store, a
+  // damaged one, one written by a newer version, one that another process holds.
+  // ":memory:" gives a store that lives as long as this object.
+  static Result<Store> open(const std::string& path);
+
+  Store(Store&&) noexcept;
+  Store& operator=(Store&&) noexcept;
+  ~Store();
+
+  [[nodiscard]] const std::string& path() const;
+
+  // Ordered by kind, namespace, name.
+  Result<std::vector<StoredObject>> objects();
+  // Deletes first, then upserts. Deleting what is not there is no error.
+  Result<void> apply(const std::vector<StoredObject>& upserts, const std::vector<StoredKey>& deletes);
+
+  // Ordered by key.
+  Result<std::vector<EndpointRecord>> endpoints();
+  Result<std::optional<EndpointRecord>> endpoint(const EndpointKey& key);
+  // Inserts or replaces the record of its key, together with the address rows it took. The address
+  // rows it already has stay. An address that another owner holds is the error `exists`.
+  Result<void> put_endpoint(const EndpointRecord& record, const std::vector<AllocationRow>& allocated = {});
+  // Also ends every allocation of the owner `key.owner()`. No error when there is none.
+  Result<void> delete_endpoint(const EndpointKey& key, const std::vector<QuarantineRow>& quarantined = {});
+
+  Result<std::vector<AllocationRow>> allocations();  // ordered by address
+  Result<std::vector<QuarantineRow>> quarantine();   // ordered by address
+  Result<void> write(const AddressChange& change);
+
+  Result<NumberSet> numbers();
+  Result<void> write(const NumberChange& change);
+
+  // Small named values: the policy epoch, the instance's id.
+  Result<std::optional<std::string>> get(std::string_view name);
+  Result<void> set(std::string_view name, std::string_view value);
+  Result<void> unset(std::string_view name);
+
+  // Folds the write-ahead log into the file. It happens by itself when the log has grown long;
+  // calling this when idle keeps that work out of an attachment's way.
+  Result<void> checkpoint();
+
+ private:
+  class Database;
+  explicit Store(std::unique_ptr<Database> database);
+  std::unique_ptr<Database> database_;
+};
+
+}  // namespace weft::store
