@@ -2,7 +2,9 @@
 // is used, the same after a restart. Pure; the store keeps what `allocations()` returns.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -10,6 +12,7 @@
 #include "base/ip.h"
 #include "base/labels.h"
 #include "base/result.h"
+#include "model/objects.h"
 
 namespace weft::control {
 
@@ -24,20 +27,30 @@ struct Identity {
 };
 
 // Labels of a Kubernetes pod as identity labels: each with "k8s:", plus
-// "k8s:io.kubernetes.pod.namespace".
+// "k8s:io.kubernetes.pod.namespace". With named ports among `ports` also
+// "k8s:io.weft.named-ports" = "http=80/TCP,metrics=9090/TCP", so that all pods of one identity
+// resolve a port's name to the same number and policy may decide by identity. A pod's own label of
+// one of these two keys is kept apart under the source "k8s.pod:", so no pod can claim a namespace.
 LabelMap identity_labels(const std::string& namespace_, const LabelMap& pod_labels);
-// The reverse: namespace and plain pod labels.
+LabelMap identity_labels(const std::string& namespace_, const LabelMap& pod_labels,
+                         const std::vector<model::ContainerPort>& ports);
+// Identity labels of a container no pod object describes: each with "container:".
+LabelMap container_identity_labels(const LabelMap& labels);
+// The reverse of the first two: namespace (empty when there is none) and plain pod labels.
 std::string namespace_of(const LabelMap& identity_labels);
 LabelMap pod_labels_of(const LabelMap& identity_labels);
 
 class IdentityAllocator {
  public:
-  // Numbers 256..65535; a released number is reused last.
+  // Numbers 256..65535; a number that was in use is given again only when all others have been.
+  // Restored identities have no references. Those that cannot be (number out of range, number or
+  // labels twice) are ignored.
   explicit IdentityAllocator(std::vector<Identity> restored = {});
 
-  // The number of this label set, allocating one if there is none; counts a reference.
+  // The number of this label set, allocating one if there is none; counts a reference. A reserved
+  // identity's labels give its number, uncounted. Error: exhausted.
   Result<IdentityId> acquire(const LabelMap& labels);
-  // Drops a reference; the number stays known until `collect`.
+  // Drops a reference; the number stays known until `collect`. Unknown numbers are ignored.
   void release(IdentityId id);
   // Forgets the identities without references and returns them.
   std::vector<Identity> collect();
@@ -49,8 +62,12 @@ class IdentityAllocator {
  private:
   std::map<IdentityId, Identity> by_id_;  // without the reserved ones
   std::map<LabelMap, IdentityId> by_labels_;
+  Result<IdentityId> allocate();
+
   std::map<IdentityId, int> references_;
-  IdentityId next_;
+  std::deque<IdentityId> collected_;  // numbers forgotten by `collect`, oldest first
+  IdentityId next_;                   // the lowest number never given
+  bool gaps_listed_ = false;          // the numbers a previous process had freed are in collected_
 };
 
 // reserved:host, reserved:world, ... in number order.
@@ -67,7 +84,10 @@ class CidrIdentities {
   [[nodiscard]] IdentityId narrowest(const IpAddress& address) const;
 
  private:
+  void index_lengths();
+
   std::map<Cidr, IdentityId> ids_;
+  std::bitset<129> lengths_[2];  // prefix lengths that occur, IPv4 and IPv6
   IdentityId next_;
 };
 
