@@ -18,17 +18,17 @@ namespace weft::sys {
 struct Device {
   int index = 0;
   std::string name;
-  std::string kind;        // "veth", "dummy", ... empty for hardware
+  std::string kind;  // "veth", "dummy", ... empty for hardware
   MacAddress mac;
   std::uint32_t mtu = 0;
   bool up = false;
-  int peer_index = 0;      // IFLA_LINK for veth: index in the peer's namespace
+  int peer_index = 0;  // IFLA_LINK for veth: index in the peer's namespace
 };
 
 struct DeviceAddress {
   int index = 0;
   IpAddress address;
-  unsigned length = 0;     // prefix bits of the family
+  unsigned length = 0;  // prefix bits of the family
 };
 
 struct Route {
@@ -47,7 +47,7 @@ struct VethRequest {
   std::string peer_name;
   MacAddress peer_mac;
   std::uint32_t mtu = 1500;
-  int peer_netns = -1;     // descriptor of the namespace the peer is born in
+  int peer_netns = -1;  // descriptor of the namespace the peer is born in
 };
 
 class Netlink {
@@ -55,26 +55,26 @@ class Netlink {
   virtual ~Netlink() = default;
 
   virtual Result<std::vector<Device>> devices() = 0;
-  virtual Result<Device> device(const std::string& name) = 0;   // not_found when absent
+  virtual Result<Device> device(const std::string& name) = 0;  // not_found when absent
   virtual Result<Device> device(int index) = 0;
   // Both ends in one request; the peer is created inside its namespace under its final name, so
   // nothing half-made is ever visible there. `exists` when either name is taken. Returns the host side.
   virtual Result<Device> create_veth(const VethRequest& request) = 0;
   virtual Result<Device> create_dummy(const std::string& name, const MacAddress& mac) = 0;
-  virtual Result<void> delete_device(int index) = 0;            // not_found is success
+  virtual Result<void> delete_device(int index) = 0;  // not_found is success
   virtual Result<void> set_up(int index, bool up) = 0;
   virtual Result<void> set_mtu(int index, std::uint32_t mtu) = 0;
   // Puts the device into a device group (IFLA_GROUP), and deletes a whole group at once.
   virtual Result<void> set_group(int index, std::uint32_t group) = 0;
-  virtual Result<void> delete_group(std::uint32_t group) = 0;   // an empty group is success
+  virtual Result<void> delete_group(std::uint32_t group) = 0;  // an empty group is success
 
   virtual Result<std::vector<DeviceAddress>> addresses() = 0;
-  virtual Result<void> add_address(const DeviceAddress& address) = 0;   // IFA_F_NODAD for IPv6; present is success
+  virtual Result<void> add_address(const DeviceAddress& address) = 0;  // IFA_F_NODAD for IPv6; present is success
   virtual Result<void> delete_address(const DeviceAddress& address) = 0;
 
-  virtual Result<std::vector<Route>> routes() = 0;                       // main table
+  virtual Result<std::vector<Route>> routes() = 0;  // main table
   virtual Result<void> replace_route(const Route& route) = 0;
-  virtual Result<void> delete_route(const Route& route) = 0;             // absent is success
+  virtual Result<void> delete_route(const Route& route) = 0;  // absent is success
 
   // NUD_PERMANENT.
   virtual Result<void> replace_neighbour(int device, const IpAddress& address, const MacAddress& mac) = 0;
