@@ -1,0 +1,37 @@
+# What `make build` builds and `make install` copies. Included last: a program that the tree does
+# not have yet is left out.
+include(GNUInstallDirs)
+
+set(WEFT_CNI_DIRS /usr/lib/cni /opt/cni/bin CACHE STRING
+    "Where the CNI plugin goes: Debian's podman looks in the first, containerd and CRI-O in the second")
+set(WEFT_SYSCONFDIR /etc CACHE PATH "Configuration")
+
+# Everything a node needs and nothing of the tests.
+add_custom_target(product)
+add_dependencies(product weft_bpf_objects)
+foreach(program weftd weft weft-cni)
+  if(TARGET ${program})
+    add_dependencies(product ${program})
+  endif()
+endforeach()
+
+if(TARGET weftd)
+  install(TARGETS weftd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
+endif()
+if(TARGET weft)
+  install(TARGETS weft RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+if(TARGET weft-cni)
+  # Copies, not links: the directories are often mounted into containers one by one.
+  foreach(directory ${WEFT_CNI_DIRS})
+    install(PROGRAMS $<TARGET_FILE:weft-cni> DESTINATION ${directory})
+  endforeach()
+endif()
+install(DIRECTORY ${WEFT_BPF_DIR}/ DESTINATION lib/weft/bpf
+        FILES_MATCHING PATTERN "*.bpf.o")
+install(FILES ${CMAKE_SOURCE_DIR}/deploy/weftd.service DESTINATION /lib/systemd/system)
+install(FILES ${CMAKE_SOURCE_DIR}/deploy/weftd.yaml DESTINATION ${WEFT_SYSCONFDIR}/weft)
+install(FILES ${CMAKE_SOURCE_DIR}/deploy/10-weft.conflist DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${CMAKE_SOURCE_DIR}/deploy/completion/weft.bash
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME weft)
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
