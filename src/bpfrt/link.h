@@ -24,7 +24,8 @@ AttachMode probe_attach_mode();
 Result<void> attach_device(AttachMode mode, int ifindex, Hook hook, int program, const std::string& pin_path);
 Result<void> detach_device(AttachMode mode, int ifindex, Hook hook, const std::string& pin_path);  // absent is success
 // True when the program with this id runs on the hook through our pin (tcx) or filter (clsact).
-Result<bool> is_attached(AttachMode mode, int ifindex, Hook hook, const std::string& pin_path, std::uint32_t program_id);
+Result<bool> is_attached(AttachMode mode, int ifindex, Hook hook, const std::string& pin_path,
+                         std::uint32_t program_id);
 
 // attach_type: enum bpf_attach_type such as BPF_CGROUP_INET4_CONNECT.
 Result<void> attach_cgroup(const std::string& cgroup, int attach_type, int program, const std::string& pin_path);

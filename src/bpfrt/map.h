@@ -19,7 +19,7 @@ namespace weft::bpfrt {
 struct MapInfo {
   std::string name;
   std::uint32_t id = 0;
-  std::string type;            // "hash", "lru_hash", "array", "percpu_array", "lpm_trie", "ringbuf"
+  std::string type;  // "hash", "lru_hash", "array", "percpu_array", "lpm_trie", "ringbuf"
   std::uint32_t key_size = 0;
   std::uint32_t value_size = 0;
   std::uint32_t max_entries = 0;
@@ -32,8 +32,8 @@ class RawMap {
  public:
   virtual ~RawMap() = default;
   virtual Result<MapInfo> info() const = 0;
-  virtual Result<void> update(Bytes key, Bytes value) = 0;      // BPF_ANY
-  virtual Result<void> erase(Bytes key) = 0;                    // absent is success
+  virtual Result<void> update(Bytes key, Bytes value) = 0;  // BPF_ANY
+  virtual Result<void> erase(Bytes key) = 0;                // absent is success
   virtual Result<std::optional<std::vector<std::byte>>> lookup(Bytes key) const = 0;
   // Every entry once (an LRU that changes meanwhile may miss or repeat some); stops when the
   // callback returns false. Batched where the kernel can. Per-CPU values: n_cpu values rounded to 8.
@@ -106,7 +106,9 @@ class Map {
 
  private:
   template <class T>
-  static Bytes bytes(const T& value) { return std::as_bytes(std::span<const T, 1>(&value, 1)); }
+  static Bytes bytes(const T& value) {
+    return std::as_bytes(std::span<const T, 1>(&value, 1));
+  }
   RawMap* raw_;
 };
 
