@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "abi/endpoint.h"
@@ -30,9 +32,9 @@ struct RuleDescription {
   };
   Kind kind = Kind::no_policy;
   weft_direction direction = WEFT_INGRESS;
-  model::ObjectKey policy;                 // kind rule
-  int index = 0;                           // position in spec.ingress / spec.egress
-  std::vector<model::ObjectKey> isolating; // kind default_deny, sorted
+  model::ObjectKey policy;                  // kind rule
+  int index = 0;                            // position in spec.ingress / spec.egress
+  std::vector<model::ObjectKey> isolating;  // kind default_deny, sorted
   auto operator<=>(const RuleDescription&) const = default;
 
   // "shop/allow-web ingress rule 0", "default deny ingress by shop/deny-all, shop/db", "no policy", ...
@@ -49,6 +51,7 @@ class RuleTable {
   [[nodiscard]] const RuleDescription* find(RuleId id) const;  // 0 gives no_policy
   [[nodiscard]] const std::map<RuleId, RuleDescription>& all() const { return by_id_; }
   static constexpr RuleId host_allowed = 1;  // fixed, the datapath writes it
+  static constexpr RuleId reply = 2;         // fixed
   static constexpr RuleId first = 16;
 
  private:
@@ -57,7 +60,10 @@ class RuleTable {
   RuleId next_ = first;
 };
 
-// One policed endpoint: a pod with an address. Named ports resolve per pod.
+// One policed endpoint: a pod with an address. Named ports resolve per pod. Endpoints of one
+// identity should agree in namespace, labels and named ports (identity_labels sees to it); where
+// they do not, a peer selector matches the identity only if it matches all of them. An identity
+// below WEFT_IDENTITY_FIRST is never selected as a peer.
 struct PolicyEndpoint {
   model::ObjectKey pod;
   IdentityId identity = 0;
@@ -67,16 +73,16 @@ struct PolicyEndpoint {
 };
 
 struct PolicyInput {
-  std::map<std::string, LabelMap> namespaces;                   // name -> labels
+  std::map<std::string, LabelMap> namespaces;  // name -> labels
   std::map<model::ObjectKey, model::NetworkPolicy> policies;
-  std::map<model::ObjectKey, std::uint64_t> revisions;          // grows with every change of the policy
-  std::vector<PolicyEndpoint> endpoints;                        // sorted by pod
+  std::map<model::ObjectKey, std::uint64_t> revisions;  // grows with every change of the policy
+  std::vector<PolicyEndpoint> endpoints;                // sorted by pod
 };
 
 // How one endpoint stands to policy; becomes part of its weft_endpoint value.
 struct EndpointPolicy {
   std::uint32_t policy_class = 0;
-  bool enforced[2] = {false, false};          // by weft_direction
+  bool enforced[2] = {false, false};  // by weft_direction
   std::uint32_t prefix_mask[2] = {0, 0};
   RuleId default_rule[2] = {0, 0};
   auto operator<=>(const EndpointPolicy&) const = default;
@@ -90,24 +96,37 @@ using PolicyRows = std::map<weft_policy_key, weft_policy_entry, PolicyKeyLess>;
 struct CompiledPolicy {
   PolicyRows rows;
   std::map<model::ObjectKey, EndpointPolicy> endpoints;  // by pod
-  std::vector<Cidr> cidrs;                                // every CIDR and exception named, sorted
+  // Every CIDR and exception named, sorted; and the addresses of the pods that an egress rule
+  // reaches through an ipBlock on a named port, because only then the pod behind the address counts.
+  std::vector<Cidr> cidrs;
 };
 
 // Compiler with the state that must be stable between runs: class numbers and CIDR numbers.
 // A class is the set of (policy, revision) that select an endpoint plus what makes its rows differ
-// (namespaces of podSelectors, the pod's own resolution of named ports): an edited policy gets a
-// new class, so the datapath switches an endpoint over in one write; a peer that appears or
-// disappears only adds or removes rows of the same class.
+// (the pod's own resolution of the named ports they use): an edited policy gets a new class, so the
+// datapath switches an endpoint over in one write; a peer that appears or disappears only adds or
+// removes rows of the same class. The number of a class that is gone is given again only after a
+// compile in which nobody had it. A writer that adds rows, then switches endpoints and addresses,
+// then removes rows never shows a packet half a policy.
 class PolicyCompiler {
  public:
   PolicyCompiler(RuleTable& rules, CidrIdentities& cidrs) : rules_(rules), cidrs_(cidrs) {}
+  // After a restart: `classes` as `classes()` gave them, and new numbers only above `used`, the
+  // highest class found in the pinned maps. Call before the first compile.
+  void restore(std::map<std::string, std::uint32_t> classes, std::uint32_t used);
   // Assigns CIDR identities for all policies of the input as a first step.
   CompiledPolicy compile(const PolicyInput& input);
+  // The classes of the last compile, by a text that names their meaning.
+  [[nodiscard]] const std::map<std::string, std::uint32_t>& classes() const { return classes_; }
 
  private:
+  std::uint32_t allocate_class();
+  void retire_classes(std::map<std::string, std::uint32_t> used);
+
   RuleTable& rules_;
   CidrIdentities& cidrs_;
   std::map<std::string, std::uint32_t> classes_;  // class key -> number
+  std::deque<std::uint32_t> free_classes_;        // unused in the last compile, oldest first
   std::uint32_t next_class_ = 1;
 };
 
@@ -116,8 +135,8 @@ struct PolicyAnswer {
   bool allowed = false;
   RuleId rule = 0;
 };
-PolicyAnswer evaluate(const PolicyRows& rows, const EndpointPolicy& endpoint, weft_direction direction,
-                      IdentityId peer, IdentityId peer_cidr, Protocol protocol, std::uint16_t port);
+PolicyAnswer evaluate(const PolicyRows& rows, const EndpointPolicy& endpoint, weft_direction direction, IdentityId peer,
+                      IdentityId peer_cidr, Protocol protocol, std::uint16_t port);
 
 // Cuts an inclusive port range into (port, prefix length) pairs, at most 30.
 std::vector<std::pair<std::uint16_t, unsigned>> port_prefixes(std::uint16_t first, std::uint16_t last);
