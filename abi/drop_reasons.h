@@ -9,7 +9,7 @@
 	X(POLICY_DENIED, "policy-denied", "no rule of the policies that select the endpoint allows it") \
 	X(POLICY_REVOKED, "policy-revoked", "the flow was allowed earlier and a policy change ended it") \
 	X(SPOOFED_SOURCE, "spoofed-source", "the source address does not belong to the sending endpoint") \
-	X(UNKNOWN_ENDPOINT, "unknown-endpoint", "the device has no endpoint, it is being attached or removed") \
+	X(UNKNOWN_ENDPOINT, "unknown-endpoint", "nothing has this address of the pod or service range, or the device has no endpoint yet") \
 	X(MALFORMED, "malformed", "a header is truncated or contradicts itself") \
 	X(UNKNOWN_L3, "unknown-l3", "neither IPv4, IPv6 nor ARP") \
 	X(UNKNOWN_L4, "unknown-l4", "a transport protocol the datapath does not carry") \

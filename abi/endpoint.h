@@ -51,8 +51,14 @@ struct weft_lpm_key {
 };
 WEFT_ABI_ASSERT(sizeof(struct weft_lpm_key) == 20);
 
+enum weft_ip_flag {
+	WEFT_IP_NATIVE = 1 << 0, /* reached without source translation */
+	WEFT_IP_RESERVED = 1 << 1, /* pod or service range: only endpoints and frontends live there */
+};
+
 struct weft_ip_identity {
-	__u32 identity; /* world, or the CIDR identity */
+	__u32 identity; /* world, or the CIDR identity of this prefix */
+	__u32 flags; /* weft_ip_flag, those of the enclosing prefixes included */
 };
 
 /* Map weft_netns_v1: network namespace cookie (SO_NETNS_COOKIE) -> endpoint, for the socket hook. */
@@ -66,6 +72,6 @@ struct weft_device {
 	struct weft_addr nat_v4; /* IPv4-mapped; all zero: none */
 	struct weft_addr nat_v6;
 	__u32 mtu;
-	__u32 flags;
+	__u32 pad;
 };
 WEFT_ABI_ASSERT(sizeof(struct weft_device) == 40);

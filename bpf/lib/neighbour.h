@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Answers ARP requests (RFC 826) and neighbour solicitations (RFC 4861) of pods for their gateway.
+ * Pods know their gateway from a permanent entry; this serves those that flushed it. */
+#pragma once
+
+#include "lib/exit.h"
+#include "lib/packet.h"
+
+#define ARP_REQUEST 1
+#define ARP_REPLY 2
+#define ND_SOLICIT 135
+#define ND_ADVERT 136
+#define ND_TARGET_LINK_ADDRESS 2
+#define ND_ADVERT_FLAGS 0xe0 /* router, solicited, override */
+
+struct arp_packet {
+	__be16 hardware;
+	__be16 protocol;
+	__u8 hardware_length;
+	__u8 protocol_length;
+	__be16 operation;
+	__u8 sender_mac[6];
+	__u8 sender_ip[4];
+	__u8 target_mac[6];
+	__u8 target_ip[4];
+} __attribute__((packed));
+
+inline_always int neighbour_return(struct __sk_buff *skb, const __u8 *to, const struct weft_config *config)
+{
+	__u8 macs[12];
+
+	__builtin_memcpy(macs, to, 6);
+	__builtin_memcpy(macs + 6, config->gateway_mac, 6);
+	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
+		return drop(skb, WEFT_DROP_REWRITE);
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+static __noinline int arp_from_pod(struct __sk_buff *skb, const struct weft_config *config)
+{
+	struct arp_packet arp;
+	__u8 requester[6];
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)))
+		return drop(skb, WEFT_DROP_MALFORMED);
+	if (arp.operation != bpf_htons(ARP_REQUEST) || arp.protocol != bpf_htons(ETH_P_IP) ||
+	    __builtin_memcmp(arp.target_ip, &config->gateway_v4, 4) || !config->gateway_v4)
+		return drop(skb, WEFT_DROP_ARP_UNKNOWN);
+	__builtin_memcpy(requester, arp.sender_mac, 6);
+	arp.operation = bpf_htons(ARP_REPLY);
+	__builtin_memcpy(arp.target_mac, arp.sender_mac, 6);
+	__builtin_memcpy(arp.target_ip, arp.sender_ip, 4);
+	__builtin_memcpy(arp.sender_mac, config->gateway_mac, 6);
+	__builtin_memcpy(arp.sender_ip, &config->gateway_v4, 4);
+	if (bpf_skb_store_bytes(skb, ETH_HLEN, &arp, sizeof(arp), 0))
+		return drop(skb, WEFT_DROP_REWRITE);
+	count(WEFT_STAT_ARP_REPLY);
+	return neighbour_return(skb, requester, config);
+}
+
+struct neighbour_message {
+	/* pseudo header, RFC 8200 8.1 */
+	struct weft_addr saddr;
+	struct weft_addr daddr;
+	__be32 length;
+	__be32 next_header;
+	/* RFC 4861 4.3, 4.4 with one link-layer address option */
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__u8 flags;
+	__u8 reserved[3];
+	struct weft_addr target;
+	__u8 option_type;
+	__u8 option_length; /* units of 8 bytes */
+	__u8 option_mac[6];
+};
+
+#define ND_MESSAGE_OFFSET offsetof(struct neighbour_message, type)
+#define ND_MESSAGE_SIZE (sizeof(struct neighbour_message) - ND_MESSAGE_OFFSET)
+
+static __noinline int solicit_from_pod(struct __sk_buff *skb, const struct weft_config *config)
+{
+	struct neighbour_message message = {};
+	__u8 requester[6];
+	struct weft_addr addresses[2];
+
+	/* A solicitation without an option (duplicate address detection) is not answered. */
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct ipv6hdr), &message.type, ND_MESSAGE_SIZE) ||
+	    !addr_equal(&message.target, &config->gateway_v6) || message.option_type != 1)
+		return drop(skb, WEFT_DROP_ARP_UNKNOWN);
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, saddr), &message.daddr, 16) ||
+	    bpf_skb_load_bytes(skb, ETH_ALEN, requester, 6))
+		return drop(skb, WEFT_DROP_MALFORMED);
+	message.saddr = config->gateway_v6;
+	message.length = bpf_htonl(ND_MESSAGE_SIZE);
+	message.next_header = bpf_htonl(IPPROTO_ICMPV6);
+	message.type = ND_ADVERT;
+	message.checksum = 0;
+	message.flags = ND_ADVERT_FLAGS;
+	message.option_type = ND_TARGET_LINK_ADDRESS;
+	message.option_length = 1;
+	__builtin_memcpy(message.option_mac, config->gateway_mac, 6);
+
+	__u64 sum = bpf_csum_diff(NULL, 0, (__be32 *)&message, sizeof(message), 0);
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	message.checksum = ~sum;
+	addresses[0] = message.saddr;
+	addresses[1] = message.daddr;
+	if (bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, saddr), addresses, sizeof(addresses), 0) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(struct ipv6hdr), &message.type, ND_MESSAGE_SIZE, 0))
+		return drop(skb, WEFT_DROP_REWRITE);
+	count(WEFT_STAT_NDP_REPLY);
+	return neighbour_return(skb, requester, config);
+}
