@@ -17,7 +17,8 @@ namespace weft::model {
 enum class Kind { namespace_, pod, deployment, service, endpoint_slice, network_policy };
 // "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy".
 std::string_view to_string(Kind kind);
-// Accepts kind names, plurals and kubectl's short names in any case: po, pods, svc, deploy, ns, netpol, endpointslices ...
+// Accepts kind names, plurals and kubectl's short names in any case: po, pods, svc, deploy, ns, netpol, endpointslices
+// ...
 Result<Kind> parse_kind(std::string_view text);
 
 // Where an object was written; line is 1-based, 0 when unknown.
@@ -59,7 +60,7 @@ struct ContainerPort {
 struct Container {
   std::string name;
   std::string image;
-  std::vector<std::string> command;  // command followed by args
+  std::vector<std::string> command;                // command followed by args
   std::map<std::string, std::string> environment;  // literal values only
   std::vector<ContainerPort> ports;
 };
@@ -101,24 +102,24 @@ struct Service {
   enum class Type { cluster_ip, node_port, load_balancer, external_name };
   Metadata meta;
   Type type = Type::cluster_ip;
-  bool headless = false;                 // clusterIP: None
-  std::vector<IpAddress> cluster_ips;    // as requested; allocated ones live in the services' state
-  std::vector<Family> families;          // spec.ipFamilies as given
+  bool headless = false;               // clusterIP: None
+  std::vector<IpAddress> cluster_ips;  // as requested; allocated ones live in the services' state
+  std::vector<Family> families;        // spec.ipFamilies as given
   enum class FamilyPolicy { single_stack, prefer_dual_stack, require_dual_stack };
   FamilyPolicy family_policy = FamilyPolicy::single_stack;
-  std::optional<LabelMap> selector;      // absent or empty: endpoints come from EndpointSlices
+  std::optional<LabelMap> selector;  // absent or empty: endpoints come from EndpointSlices
   std::vector<ServicePort> ports;
-  std::uint32_t affinity_seconds = 0;    // sessionAffinity ClientIP: timeout, default 10800; 0: None
+  std::uint32_t affinity_seconds = 0;  // sessionAffinity ClientIP: timeout, default 10800; 0: None
   bool publish_not_ready = false;
   std::string external_name;
 };
 
 struct SliceEndpoint {
   std::vector<IpAddress> addresses;
-  bool ready = true;         // absent means true
-  bool serving = true;       // absent means as ready
+  bool ready = true;    // absent means true
+  bool serving = true;  // absent means as ready
   bool terminating = false;
-  std::string target_pod;    // targetRef kind Pod: its name, same namespace
+  std::string target_pod;  // targetRef kind Pod: its name, same namespace
   std::string hostname;
 };
 
@@ -129,7 +130,7 @@ struct SlicePort {
 };
 
 struct EndpointSlice {
-  Metadata meta;             // label kubernetes.io/service-name names the Service
+  Metadata meta;  // label kubernetes.io/service-name names the Service
   Family family = Family::v4;
   std::vector<SliceEndpoint> endpoints;
   std::vector<SlicePort> ports;
@@ -149,8 +150,8 @@ struct PolicyPeer {
 
 struct PolicyPort {
   Protocol protocol = Protocol::tcp;
-  std::optional<PortReference> port;      // absent: every port of the protocol
-  std::uint16_t end_port = 0;             // 0: none; inclusive
+  std::optional<PortReference> port;  // absent: every port of the protocol
+  std::uint16_t end_port = 0;         // 0: none; inclusive
 };
 
 struct PolicyRule {
@@ -162,7 +163,7 @@ struct PolicyRule {
 struct NetworkPolicy {
   Metadata meta;
   LabelSelector pod_selector;
-  bool applies_ingress = true;   // policyTypes after defaulting
+  bool applies_ingress = true;  // policyTypes after defaulting
   bool applies_egress = false;
   std::vector<PolicyRule> ingress;
   std::vector<PolicyRule> egress;

@@ -13,10 +13,10 @@ namespace weft::model {
 // One thing wrong with one document.
 struct Problem {
   std::string file;
-  int line = 0;          // 1-based
-  int column = 0;        // 1-based
-  std::string path;      // "spec.ingress[0].ports[1].port"; empty for the document itself
-  std::string message;   // what was found and what was expected
+  int line = 0;         // 1-based
+  int column = 0;       // 1-based
+  std::string path;     // "spec.ingress[0].ports[1].port"; empty for the document itself
+  std::string message;  // what was found and what was expected
   // "web.yaml:12:9: spec.ports[0].port: expected a number from 1 to 65535, found \"http\""
   [[nodiscard]] std::string to_string() const;
 };
@@ -41,6 +41,10 @@ ParseOutcome parse_manifests(std::string_view file, std::string_view text);
 
 // The inverse for the store: JSON made by parse_manifests (trusted less than it should be: errors are returned).
 Result<Object> object_from_json(std::string_view json);
+
+// The JSON without Weft's private key (the source location), as users see it. Text that is not a
+// JSON object comes back as it is.
+std::string public_json(std::string_view json);
 
 // YAML rendering of a JSON text, for `weft get -o yaml`.
 std::string yaml_from_json(std::string_view json);

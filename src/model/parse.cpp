@@ -1,0 +1,144 @@
+#include "model/parse.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "model/documents.h"
+#include "model/stored.h"
+
+namespace weft::model {
+namespace {
+
+class ManifestReader {
+ public:
+  explicit ManifestReader(std::string_view file) : file_(file) {}
+
+  ParseOutcome take() && { return std::move(outcome_); }
+
+  void refuse(int line, int column, std::string message) {
+    outcome_.problems.push_back({file_, line, column, "", std::move(message)});
+  }
+
+  void read(const DocumentText& document) {
+    if (document.text.size() > Limits::document_bytes)
+      return refuse(document.first_line, 1,
+                    fmt::format("expected a document of at most {} bytes, found {}; split it", Limits::document_bytes,
+                                document.text.size()));
+    if (const auto bad = find_bad_byte(document.text); bad != std::string_view::npos) return refuse_byte(document, bad);
+    const auto tree = tree_from_yaml(document.text, document.first_line);
+    if (!tree) return refuse(tree.error().line, tree.error().column, tree.error().message);
+    const Node& root = tree->at(tree->root);
+    if (root.type == NodeType::null) return;
+    Report report(file_);
+    read_object(Value(*tree, tree->root, report, ""), report, 0);
+  }
+
+ private:
+  void refuse_byte(const DocumentText& document, std::size_t at) {
+    const auto before = document.text.substr(0, at);
+    const auto last = before.rfind('\n');
+    const auto line = document.first_line + static_cast<int>(std::ranges::count(before, '\n'));
+    const auto column = static_cast<int>(last == std::string_view::npos ? at : at - last - 1) + 1;
+    refuse(line, column,
+           fmt::format("expected UTF-8 text, found the byte 0x{:02x}", static_cast<unsigned char>(document.text[at])));
+  }
+
+  void keep(const Report& report) {
+    outcome_.problems.insert(outcome_.problems.end(), report.problems().begin(), report.problems().end());
+    outcome_.warnings.insert(outcome_.warnings.end(), report.warnings().begin(), report.warnings().end());
+  }
+
+  // One document, or one item of a List with its own Report.
+  void read_object(const Value& root, Report& report, int depth) {
+    Fields fields(root);
+    if (fields.valid()) judge(root, fields, report, depth);
+    keep(report);
+  }
+
+  void judge(const Value& root, Fields& fields, Report& report, int depth) {
+    const auto version = fields.take("apiVersion");
+    const auto kind = fields.take("kind");
+    if (!version && !kind) return root.problem("apiVersion and kind are missing; every Kubernetes object names both");
+    const auto version_text =
+        version ? version->string() : (void(fields.require("apiVersion", "such as v1 or apps/v1")), std::nullopt);
+    const auto kind_text =
+        kind ? kind->string() : (void(fields.require("kind", "such as Pod or Service")), std::nullopt);
+    if (!version_text || !kind_text) return;
+    const KindVerdict verdict = judge_kind(*version_text, *kind_text);
+    const Value& about = verdict.about_version ? *version : *kind;
+    switch (verdict.action) {
+      case KindVerdict::Action::refuse:
+        return about.problem(verdict.message);
+      case KindVerdict::Action::skip:
+        return about.warning(verdict.message);
+      case KindVerdict::Action::list:
+        return read_list(root, fields, depth);
+      case KindVerdict::Action::decode:
+        break;
+    }
+    if (!verdict.message.empty()) about.warning(verdict.message);
+    Object object = decode_object(*verdict.entry, root);
+    if (!report.clean()) return;
+    note_repeated(root, object, report);
+    std::string json = stored_json(*verdict.entry, root, object);
+    outcome_.documents.push_back({std::move(object), std::move(json)});
+  }
+
+  void read_list(const Value& root, Fields& fields, int depth) {
+    fields.accept({"metadata"});
+    const auto items = fields.take("items");
+    fields.finish();
+    if (depth > 0) return root.problem("a List inside a List; expected objects");
+    if (!items) return;
+    for (const Value& item : items->list()) {
+      Report report(file_);
+      read_object(Value(item.tree(), item.id(), report, item.path()), report, depth + 1);
+    }
+  }
+
+  void note_repeated(const Value& root, const Object& object, Report& report) {
+    const Metadata& meta = metadata_of(object);
+    const auto [first, fresh] = seen_.try_emplace({kind_of(object), meta.namespace_, meta.name}, root.node().line);
+    if (fresh) return;
+    report.warning(root.node().line, root.node().column, root.path(),
+                   fmt::format("{} {} is given twice, first on line {}; the later one counts",
+                               to_string(kind_of(object)), meta.key().to_string(), first->second));
+    first->second = root.node().line;
+  }
+
+  std::string file_;
+  ParseOutcome outcome_;
+  std::map<std::tuple<Kind, std::string, std::string>, int> seen_;
+};
+
+}  // namespace
+
+std::string Problem::to_string() const {
+  std::string text = fmt::format("{}:{}:{}: ", file, line, column);
+  if (!path.empty()) text += path + ": ";
+  return text + message;
+}
+
+ParseOutcome parse_manifests(std::string_view file, std::string_view text) {
+  ManifestReader reader(file);
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  if (text.size() > Limits::text_bytes) {
+    reader.refuse(1, 1,
+                  fmt::format("expected at most {} bytes, found {}; split the file", Limits::text_bytes, text.size()));
+    return std::move(reader).take();
+  }
+  const auto documents = split_documents(text);
+  if (documents.size() > Limits::documents) {
+    reader.refuse(
+        documents[Limits::documents].first_line, 1,
+        fmt::format("expected at most {} documents, found {}; split the file", Limits::documents, documents.size()));
+    return std::move(reader).take();
+  }
+  for (const auto& document : documents) reader.read(document);
+  return std::move(reader).take();
+}
+
+}  // namespace weft::model

@@ -1,0 +1,137 @@
+#include "model/stored.h"
+
+#include <nlohmann/json.hpp>
+
+#include "model/parse.h"
+
+namespace weft::model {
+namespace {
+
+using nlohmann::json;
+
+// What a cluster wrote into an object it was asked for; it says nothing about what is wanted.
+constexpr std::array server_fields{"managedFields",     "selfLink",          "resourceVersion",           "generation",
+                                   "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"};
+
+json lines_of(const std::vector<PolicyRule>& rules) {
+  json lines = json::array();
+  for (const auto& rule : rules) lines.push_back(rule.line);
+  return lines;
+}
+
+void restore_lines(std::vector<PolicyRule>& rules, const json& location, const char* key) {
+  const auto lines = location.find(key);
+  if (lines == location.end() || !lines->is_array()) return;
+  for (std::size_t i = 0; i < rules.size() && i < lines->size(); ++i)
+    if ((*lines)[i].is_number_integer()) rules[i].line = (*lines)[i].get<int>();
+}
+
+void restore_location(Object& object, const json& location) {
+  if (!location.is_object()) return;
+  std::visit(
+      [&](auto& value) {
+        const auto file = location.find("file");
+        const auto line = location.find("line");
+        if (file != location.end() && file->is_string()) value.meta.location.file = file->template get<std::string>();
+        if (line != location.end() && line->is_number_integer()) value.meta.location.line = line->template get<int>();
+      },
+      object);
+  if (auto* policy = std::get_if<NetworkPolicy>(&object)) {
+    restore_lines(policy->ingress, location, "ingress");
+    restore_lines(policy->egress, location, "egress");
+  }
+}
+
+std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+// Only what decoding reads of a status is kept.
+void trim_status(json& stored, Kind kind) {
+  const auto status = stored.find("status");
+  if (status == stored.end()) return;
+  if (kind == Kind::pod && status->is_object() && status->contains("conditions"))
+    *status = json{{"conditions", status->at("conditions")}};
+  else
+    stored.erase(status);
+}
+
+}  // namespace
+
+Object decode_object(const KindEntry& entry, const Value& root) {
+  switch (entry.kind) {
+    case Kind::namespace_:
+      return decode_namespace(root);
+    case Kind::pod:
+      return decode_pod(root);
+    case Kind::deployment:
+      return decode_deployment(root, entry.workload);
+    case Kind::service:
+      return decode_service(root);
+    case Kind::endpoint_slice:
+      return decode_endpoint_slice(root);
+    case Kind::network_policy:
+      return decode_network_policy(root);
+  }
+  return Namespace{};
+}
+
+std::string stored_json(const KindEntry& entry, const Value& root, const Object& object) {
+  const Metadata& meta = metadata_of(object);
+  json stored = json_from_tree(root.tree(), root.id());
+  stored["apiVersion"] = entry.api_version;
+  stored["kind"] = to_string(entry.kind);
+  if (entry.kind == Kind::deployment) {
+    stored["apiVersion"] = "apps/v1";
+    for (const char* field : {"serviceName", "volumeClaimTemplates", "podManagementPolicy", "updateStrategy",
+                              "ordinals", "persistentVolumeClaimRetentionPolicy"})
+      stored["spec"].erase(field);
+  }
+  json& metadata = stored["metadata"];
+  for (const char* field : server_fields) metadata.erase(field);
+  if (entry.kind == Kind::namespace_)
+    metadata["labels"] = meta.labels;
+  else
+    metadata["namespace"] = meta.namespace_;
+  trim_status(stored, entry.kind);
+  json location{{"file", meta.location.file}, {"line", meta.location.line}};
+  if (const auto* policy = std::get_if<NetworkPolicy>(&object)) {
+    location["ingress"] = lines_of(policy->ingress);
+    location["egress"] = lines_of(policy->egress);
+  }
+  stored[location_key] = std::move(location);
+  return dump(stored);
+}
+
+Result<Object> object_from_json(std::string_view text) {
+  json stored = json::parse(text, nullptr, false);
+  if (!stored.is_object()) return fail(ErrorCode::invalid, "the stored object is not a JSON object");
+  json location;
+  if (const auto found = stored.find(location_key); found != stored.end()) {
+    location = std::move(*found);
+    stored.erase(found);
+  }
+  const auto word = [&](const char* key) {
+    const auto found = stored.find(key);
+    return found != stored.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  const KindVerdict verdict = judge_kind(word("apiVersion"), word("kind"));
+  if (verdict.action != KindVerdict::Action::decode)
+    return fail(ErrorCode::invalid, "the stored object has no kind Weft acts on: \"" + word("kind") + "\"");
+  WEFT_TRY(const Tree tree, tree_from_json(stored));
+  Report report("");
+  Object object = decode_object(*verdict.entry, Value(tree, tree.root, report, ""));
+  if (!report.clean()) {
+    const Problem& first = report.problems().front();
+    return fail(ErrorCode::invalid, "the stored object is not valid: " + first.path + ": " + first.message);
+  }
+  restore_location(object, location);
+  return object;
+}
+
+std::string public_json(std::string_view text) {
+  json stored = json::parse(text, nullptr, false);
+  if (!stored.is_object()) return std::string(text);
+  stored.erase(location_key);
+  return dump(stored);
+}
+
+}  // namespace weft::model

@@ -1,0 +1,283 @@
+#include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/mark.h>
+#include <yaml-cpp/parser.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <sstream>
+
+#include "model/tree.h"
+
+namespace weft::model {
+namespace {
+
+struct BuildError {
+  SyntaxError error;
+};
+
+// Builds the arena from yaml-cpp's events. Events are used rather than YAML::Node because that
+// merges duplicate keys silently and loses the difference between quoted and plain scalars.
+class Builder final : public YAML::EventHandler {
+ public:
+  explicit Builder(int first_line) : first_line_(first_line) {}
+
+  Tree take() { return std::move(tree_); }
+
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { finish_scalar(make(mark), anchor); }
+
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto found = anchors_.find(anchor);
+    if (found == anchors_.end() || !found->second.complete)
+      fail_at(mark, "an alias refers to the node it stands in, which would never end");
+    add(found->second.id, found->second.weight, found->second.height, place_of(mark));
+  }
+
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
+    const NodeId id = make(mark);
+    Node& node = tree_.nodes[id];
+    node.text = value;
+    node.type = NodeType::string;
+    if (tag == "?" || tag.empty()) {
+      resolve_plain(node);
+      plain_key_ = true;
+    } else if (tag != "!" && tag != "tag:yaml.org,2002:str") {
+      resolve_tagged(node, tag, mark);
+    }
+    finish_scalar(id, anchor);
+  }
+
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    open(mark, tag, anchor, NodeType::list);
+  }
+  void OnSequenceEnd() override { close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    open(mark, tag, anchor, NodeType::map);
+  }
+  void OnMapEnd() override { close(); }
+
+ private:
+  struct Place {
+    int line = 0;
+    int column = 0;
+  };
+  struct Anchor {
+    NodeId id = 0;
+    std::size_t weight = 0;
+    std::size_t height = 0;
+    bool complete = false;
+  };
+  // A list or map whose end has not come yet.
+  struct Open {
+    NodeId id = 0;
+    YAML::anchor_t anchor = 0;
+    std::size_t weight = 1;
+    std::size_t height = 0;
+    bool has_key = false;
+    bool merge = false;  // the pending key is a plain "<<"
+    Field key;
+    std::map<std::string, int, std::less<>> seen;  // key -> line
+    std::vector<std::pair<NodeId, Place>> merges;
+  };
+
+  [[nodiscard]] Place place_of(const YAML::Mark& mark) const { return {first_line_ + mark.line, mark.column + 1}; }
+
+  [[noreturn]] static void fail_at(Place place, std::string message) {
+    throw BuildError{{place.line, place.column, std::move(message)}};
+  }
+  [[noreturn]] void fail_at(const YAML::Mark& mark, std::string message) const {
+    fail_at(place_of(mark), std::move(message));
+  }
+
+  NodeId make(const YAML::Mark& mark) {
+    if (tree_.nodes.size() >= Limits::nodes)
+      fail_at(mark, fmt::format("the document has more than {} values; split it", Limits::nodes));
+    Node node;
+    const Place place = place_of(mark);
+    node.line = place.line;
+    node.column = place.column;
+    tree_.nodes.push_back(std::move(node));
+    return static_cast<NodeId>(tree_.nodes.size() - 1);
+  }
+
+  void resolve_tagged(Node& node, const std::string& tag, const YAML::Mark& mark) {
+    resolve_plain(node);
+    const auto is = [&](std::string_view word, NodeType type) {
+      return tag == fmt::format("tag:yaml.org,2002:{}", word) && node.type == type;
+    };
+    if (is("int", NodeType::integer) || is("bool", NodeType::boolean) || is("float", NodeType::real) ||
+        is("float", NodeType::integer) || is("null", NodeType::null))
+      return;
+    fail_at(mark, fmt::format("the tag {} is not understood here; leave it out", tag));
+  }
+
+  // Weight counts values and, by 32 bytes, text, each as often as aliases repeat it.
+  static std::size_t weight_of(const Node& node) { return 1 + node.text.size() / 32; }
+
+  void finish_scalar(NodeId id, YAML::anchor_t anchor) {
+    const Node& node = tree_.nodes[id];
+    const Place place{node.line, node.column};
+    const std::size_t weight = weight_of(node);
+    if (anchor != 0) anchors_[anchor] = {id, weight, 0, true};
+    add(id, weight, 0, place);
+    plain_key_ = false;
+  }
+
+  void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, NodeType type) {
+    const std::string_view own = type == NodeType::list ? "tag:yaml.org,2002:seq" : "tag:yaml.org,2002:map";
+    if (!tag.empty() && tag != "?" && tag != "!" && tag != own)
+      fail_at(mark, fmt::format("the tag {} is not understood here; leave it out", tag));
+    if (stack_.size() >= Limits::depth)
+      fail_at(mark, fmt::format("values are nested more than {} deep", Limits::depth));
+    const NodeId id = make(mark);
+    tree_.nodes[id].type = type;
+    if (anchor != 0) anchors_[anchor] = {id, 0, 0, false};
+    Open frame;
+    frame.id = id;
+    frame.anchor = anchor;
+    stack_.push_back(std::move(frame));
+  }
+
+  void close() {
+    Open frame = std::move(stack_.back());
+    stack_.pop_back();
+    apply_merges(frame);
+    if (frame.anchor != 0) anchors_[frame.anchor] = {frame.id, frame.weight, frame.height, true};
+    const Node& node = tree_.nodes[frame.id];
+    add(frame.id, frame.weight, frame.height, {node.line, node.column});
+  }
+
+  void add(NodeId id, std::size_t weight, std::size_t height, Place place) {
+    if (stack_.empty()) {
+      tree_.root = id;
+      return;
+    }
+    Open& top = stack_.back();
+    top.weight += weight;
+    top.height = std::max(top.height, height + 1);
+    if (top.weight > 4 * Limits::nodes || top.height + stack_.size() > Limits::depth)
+      fail_at(place, "the document grows beyond every reasonable size once its aliases are followed");
+    Node& parent = tree_.nodes[top.id];
+    if (parent.type == NodeType::list) {
+      parent.items.push_back(id);
+    } else if (!top.has_key) {
+      take_key(top, tree_.nodes[id], place);
+    } else {
+      take_value(top, id, place);
+    }
+  }
+
+  void take_key(Open& top, const Node& key, Place place) {
+    if (key.type == NodeType::list || key.type == NodeType::map)
+      fail_at(place, "a mapping's key must be text, found a list or a mapping");
+    if (key.type == NodeType::null) fail_at(place, "a mapping's key is missing before \":\"");
+    top.has_key = true;
+    top.merge = plain_key_ && key.text == "<<";
+    top.key = Field{key.text, 0, place.line, place.column};
+    if (top.merge) return;
+    const auto [found, fresh] = top.seen.try_emplace(key.text, place.line);
+    if (!fresh)
+      fail_at(place, fmt::format("the key \"{}\" is given twice, first on line {}; keep one", key.text, found->second));
+  }
+
+  void take_value(Open& top, NodeId id, Place place) {
+    top.has_key = false;
+    if (top.merge) {
+      top.merges.emplace_back(id, place);
+      return;
+    }
+    Node& value = tree_.nodes[id];
+    if (value.type == NodeType::null) {
+      // yaml-cpp gives the place of whatever comes next.
+      value.line = top.key.line;
+      value.column = top.key.column;
+    }
+    top.key.value = id;
+    tree_.nodes[top.id].fields.push_back(std::move(top.key));
+  }
+
+  // YAML 1.1's "<<": the named mappings' fields, where the mapping itself does not set them.
+  void apply_merges(Open& frame) {
+    std::vector<NodeId> sources;
+    for (const auto& [id, place] : frame.merges) {
+      const Node& node = tree_.nodes[id];
+      if (node.type == NodeType::map)
+        sources.push_back(id);
+      else if (node.type == NodeType::list)
+        sources.insert(sources.end(), node.items.begin(), node.items.end());
+      else
+        fail_at(place, "\"<<\" takes a mapping or a list of mappings");
+    }
+    for (const NodeId source : sources) {
+      const Node& node = tree_.nodes[source];
+      if (node.type != NodeType::map) fail_at({node.line, node.column}, "\"<<\" takes a mapping or a list of mappings");
+      const std::vector<Field> fields = node.fields;
+      for (const Field& field : fields)
+        if (frame.seen.try_emplace(field.name, field.line).second) tree_.nodes[frame.id].fields.push_back(field);
+    }
+  }
+
+  int first_line_;
+  bool plain_key_ = false;
+  Tree tree_;
+  std::vector<Open> stack_;
+  std::map<YAML::anchor_t, Anchor> anchors_;
+};
+
+std::string_view line_at(std::string_view text, int index) {
+  for (; index > 0; --index) {
+    const auto end = text.find('\n');
+    if (end == std::string_view::npos) return {};
+    text.remove_prefix(end + 1);
+  }
+  return text.substr(0, text.find('\n'));
+}
+
+bool indented_by_tab(std::string_view line) {
+  const auto end = line.find_first_not_of(" \t");
+  return line.substr(0, end).find('\t') != std::string_view::npos;
+}
+
+}  // namespace
+
+std::expected<Tree, SyntaxError> tree_from_yaml(std::string_view text, int first_line) {
+  std::istringstream stream{std::string(text)};
+  try {
+    YAML::Parser parser(stream);
+    Builder builder(first_line);
+    if (!parser.HandleNextDocument(builder)) builder.OnNull(YAML::Mark::null_mark(), 0);
+    Builder rest(first_line);
+    if (parser.HandleNextDocument(rest)) {
+      const Tree extra = rest.take();
+      const Node& node = extra.at(extra.root);
+      return std::unexpected(SyntaxError{node.line, node.column, "expected the end of the document, found more text"});
+    }
+    return builder.take();
+  } catch (const BuildError& caught) {
+    return std::unexpected(caught.error);
+  } catch (const YAML::Exception& caught) {
+    const int index = std::max(0, caught.mark.line);
+    SyntaxError error{first_line + index, std::max(0, caught.mark.column) + 1, "not valid YAML: " + caught.msg};
+    for (int back = 0; back <= 1 && index >= back; ++back) {
+      if (!indented_by_tab(line_at(text, index - back))) continue;
+      error.line = first_line + index - back;
+      error.column = 1;
+      error.message = "a tab is used for indentation; YAML takes only spaces there";
+      break;
+    }
+    return std::unexpected(std::move(error));
+  } catch (const std::exception& caught) {
+    return std::unexpected(SyntaxError{first_line, 1, std::string("cannot be read: ") + caught.what()});
+  }
+}
+
+}  // namespace weft::model
