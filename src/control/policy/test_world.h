@@ -44,6 +44,10 @@ inline model::PolicyPort every_port(Protocol protocol) { return {.protocol = pro
 
 class World {
  public:
+  World() = default;
+  World(const World&) = delete;  // the compiler refers to its neighbours
+  World& operator=(const World&) = delete;
+
   PolicyInput input;
   IdentityAllocator identities;
   CidrIdentities cidrs;
