@@ -72,6 +72,16 @@ pid_t lock_holder(const std::string& path) {
   return lock.l_pid;
 }
 
+// Makes the names of the file and its log last; SQLite syncs only what is in them.
+Result<void> sync_directory(const std::string& path) {
+  auto parent = std::filesystem::path(path).parent_path();
+  if (parent.empty()) parent = ".";
+  const Fd directory(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid() || ::fsync(directory.get()) != 0)
+    return fail(errno_error(fmt::format("{}: cannot sync its directory", path), errno));
+  return {};
+}
+
 Result<void> check_writable(const Connection& connection) {
   if (sqlite3_db_readonly(connection.handle(), "main") == 0) return {};
   return fail(ErrorCode::denied, fmt::format("{}: cannot be written", connection.path()),
@@ -121,6 +131,7 @@ Result<Connection> open_database(const std::string& path) {
   }
   WEFT_TRY(auto connection, Connection::open(path));
   auto prepared = prepare(connection);
+  if (prepared && !in_memory) prepared = sync_directory(path);
   if (prepared) return connection;
   auto error = std::move(prepared.error());
   if (error.code == ErrorCode::unavailable) {

@@ -1,9 +1,13 @@
 #include "sources/store/store.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
+#include "base/fd.h"
 #include "sources/store/encoding.h"
 #include "sources/store/open.h"
 #include "sources/store/sqlite.h"
@@ -76,8 +80,8 @@ Result<std::vector<StoredObject>> Store::objects() {
   return objects;
 }
 
-Result<void> Store::apply(const std::vector<StoredObject>& upserts, const std::vector<StoredKey>& deletes) {
-  return database_->transact_synced([&]() -> Result<void> {
+Result<void> Store::apply(const std::vector<StoredObject>& upserts, const std::vector<StoredKey>& deletes, Sync sync) {
+  const auto work = [&]() -> Result<void> {
     for (const auto& [kind, key] : deletes)
       WEFT_CHECK(database_->execute("DELETE FROM object WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
                                     model::to_string(kind), std::string_view(key.namespace_),
@@ -88,7 +92,8 @@ Result<void> Store::apply(const std::vector<StoredObject>& upserts, const std::v
           model::to_string(object.kind), std::string_view(object.key.namespace_), std::string_view(object.key.name),
           std::string_view(object.json), object.revision));
     return {};
-  });
+  };
+  return sync == Sync::now ? database_->transact_synced(work) : database_->transact(work);
 }
 
 // --- Endpoints ----------------------------------------------------------------------------------
@@ -352,6 +357,15 @@ Result<void> Store::set(std::string_view name, std::string_view value) {
 
 Result<void> Store::unset(std::string_view name) {
   return database_->execute("DELETE FROM setting WHERE name = ?1", name);
+}
+
+Result<void> Store::flush() {
+  // What is not in the log has been synced into the file by a checkpoint already.
+  const auto log = path() + "-wal";
+  const Fd file(::open(log.c_str(), O_RDWR | O_CLOEXEC));
+  if (!file.valid()) return errno == ENOENT ? Result<void>() : fail(errno_error(log, errno));
+  if (::fdatasync(file.get()) != 0) return fail(errno_error(fmt::format("{}: cannot sync", log), errno));
+  return {};
 }
 
 Result<void> Store::checkpoint() { return database_->run("PRAGMA wal_checkpoint(PASSIVE)"); }

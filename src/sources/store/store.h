@@ -9,6 +9,7 @@
 // Errors name the file; after an error nothing of the call was written.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,10 @@
 #include "sources/store/rows.h"
 
 namespace weft::store {
+
+// A disk sync takes milliseconds. `later` leaves it to the next `flush`, so that a change can be
+// enforced first and flushed before the user is told that it is done.
+enum class Sync : std::uint8_t { now, later };
 
 class Store {
  public:
@@ -37,7 +42,8 @@ class Store {
   // Ordered by kind, namespace, name.
   Result<std::vector<StoredObject>> objects();
   // Deletes first, then upserts. Deleting what is not there is no error.
-  Result<void> apply(const std::vector<StoredObject>& upserts, const std::vector<StoredKey>& deletes);
+  Result<void> apply(const std::vector<StoredObject>& upserts, const std::vector<StoredKey>& deletes,
+                     Sync sync = Sync::now);
 
   // Ordered by key.
   Result<std::vector<EndpointRecord>> endpoints();
@@ -59,6 +65,9 @@ class Store {
   Result<std::optional<std::string>> get(std::string_view name);
   Result<void> set(std::string_view name, std::string_view value);
   Result<void> unset(std::string_view name);
+
+  // Everything written so far survives power loss when this returns.
+  Result<void> flush();
 
   // Folds the write-ahead log into the file. It happens by itself when the log has grown long;
   // calling this when idle keeps that work out of an attachment's way.

@@ -94,7 +94,8 @@ TEST_F(StoreTest, ObjectsSurviveReopening) {
   {
     auto store = open();
     ASSERT_TRUE(store.apply({web, pod}, {}));
-    ASSERT_TRUE(store.apply({}, {{model::Kind::pod, {"shop", "not-there"}}}));
+    ASSERT_TRUE(store.apply({}, {{model::Kind::pod, {"shop", "not-there"}}}, Sync::later));
+    ASSERT_TRUE(store.flush());
   }
   auto store = open();
   EXPECT_THAT(store.objects().value(), ElementsAre(pod, web));
@@ -211,6 +212,7 @@ TEST_F(StoreTest, Settings) {
 
 TEST_F(StoreTest, InMemory) {
   auto store = Store::open(":memory:").value();
+  ASSERT_TRUE(store.flush());
   ASSERT_TRUE(store.set("a", "b"));
   EXPECT_EQ(store.get("a").value(), "b");
   EXPECT_FALSE(fs::exists(":memory:"));
