@@ -60,6 +60,7 @@ class Netlink {
   // Both ends in one request; the peer is created inside its namespace under its final name, so
   // nothing half-made is ever visible there. `exists` when either name is taken. Returns the host side.
   virtual Result<Device> create_veth(const VethRequest& request) = 0;
+  // A device that only carries addresses; its kind is "bridge" (without ports) where the kernel has no dummy driver.
   virtual Result<Device> create_dummy(const std::string& name, const MacAddress& mac) = 0;
   virtual Result<void> delete_device(int index) = 0;  // not_found is success
   virtual Result<void> set_up(int index, bool up) = 0;
