@@ -1,0 +1,93 @@
+// What a lab is called and where its parts are. Everything of a lab is found by its name alone, so
+// that `down` can take away what a crash left.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace weft::lab {
+
+// The machine's directories; tests put them elsewhere.
+struct Roots {
+  std::string run = "/run/weft/lab";
+  std::string state = "/var/lib/weft/lab";
+  std::string bpffs = "/sys/fs/bpf/weft";
+};
+
+inline constexpr std::size_t longest_lab_name = 32;
+inline constexpr std::string_view default_lab = "default";
+
+// Lower-case letters, digits and '-', as in Kubernetes names; at most 32.
+Result<void> check_lab_name(std::string_view name);
+
+struct NodeLayout {
+  std::string name;      // "node1"
+  std::string instance;  // "lab-<lab>-node1": names the agent's pins and device group
+  std::string netns;     // name below /run/netns
+  std::string run_dir;
+  std::string state_dir;
+  std::string bpffs;  // the agent's pin directory
+  [[nodiscard]] std::string socket() const { return run_dir + "/weft.sock"; }
+  [[nodiscard]] std::string config_file() const { return run_dir + "/weftd.yaml"; }
+  [[nodiscard]] std::string pid_file() const { return run_dir + "/weftd.pid"; }
+  [[nodiscard]] std::string log_file() const { return run_dir + "/weftd.log"; }
+};
+
+class Layout {
+ public:
+  // `name` has passed check_lab_name.
+  Layout(std::string name, Roots roots);
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const Roots& roots() const { return roots_; }
+  // One today; the rest of the lab asks for the list.
+  [[nodiscard]] const std::vector<NodeLayout>& nodes() const { return nodes_; }
+  [[nodiscard]] const NodeLayout& node() const { return nodes_.front(); }
+
+  [[nodiscard]] std::string run_dir() const { return roots_.run + "/" + name_; }
+  [[nodiscard]] std::string state_dir() const { return roots_.state + "/" + name_; }
+  [[nodiscard]] std::string pods_dir() const { return run_dir() + "/pods"; }  // logs of pods' commands
+  [[nodiscard]] std::string supervisor_pid_file() const { return run_dir() + "/supervisor.pid"; }
+  [[nodiscard]] std::string supervisor_log() const { return run_dir() + "/supervisor.log"; }
+  [[nodiscard]] std::string supervisor_socket() const { return run_dir() + "/supervisor.sock"; }
+  [[nodiscard]] std::string world_netns() const { return "weft-" + name_ + "-world"; }
+  [[nodiscard]] std::string pod_netns(std::string_view namespace_, std::string_view pod) const;
+  // Stable, so that an ADD interrupted by a crash is repeated, not doubled.
+  [[nodiscard]] std::string container_id(std::string_view namespace_, std::string_view pod) const;
+
+ private:
+  std::string name_;
+  Roots roots_;
+  std::vector<NodeLayout> nodes_;
+};
+
+// The lab a named network namespace belongs to; nothing when it is not a lab's.
+std::optional<std::string> lab_of_netns(std::string_view netns_name);
+
+// Names of labs that have any trace on this machine: directories, namespaces or pins. Sorted.
+std::vector<std::string> find_labs(const Roots& roots);
+// Names below /run/netns that belong to this lab.
+std::vector<std::string> namespaces_of(std::string_view lab);
+
+// What every lab looks like inside. Labs are separate network namespaces, so all have the same
+// addresses; those of the world are documentation ranges (RFC 5737, RFC 3849).
+namespace addresses {
+inline constexpr std::string_view node_v4 = "192.0.2.2";
+inline constexpr std::string_view node_v6 = "2001:db8:0:1::2";
+inline constexpr std::string_view world_v4 = "192.0.2.1";
+inline constexpr std::string_view world_v6 = "2001:db8:0:1::1";
+inline constexpr unsigned uplink_length_v4 = 24;
+inline constexpr unsigned uplink_length_v6 = 64;
+// Further places outside, for ipBlock rules.
+inline constexpr std::array<std::string_view, 3> world_places = {"198.51.100.1", "203.0.113.1", "2001:db8:0:2::1"};
+inline constexpr std::array<std::string_view, 2> pod_cidrs = {"10.244.0.0/24", "fd00:10:244::/64"};
+inline constexpr std::array<std::string_view, 2> service_cidrs = {"10.96.0.0/16", "fd00:10:96::/112"};
+inline constexpr std::string_view uplink = "uplink0";
+}  // namespace addresses
+
+}  // namespace weft::lab

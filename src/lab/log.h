@@ -1,0 +1,18 @@
+// The supervisor's log: lines on standard error, which is its log file.
+#pragma once
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+
+namespace weft::lab {
+
+template <class... Args>
+void log_line(fmt::format_string<Args...> format, Args&&... args) {
+  const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+  fmt::print(stderr, "{:%FT%T}Z {}\n", now, fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace weft::lab

@@ -1,0 +1,75 @@
+#include "lab/plugin_caller.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "lab/process.h"
+
+namespace weft::lab {
+namespace {
+
+using nlohmann::json;
+
+// Longer than the plugin's own timeout, so that its error is heard.
+constexpr std::chrono::seconds plugin_timeout{20};
+
+json configuration(const std::string& socket) {
+  return {{"cniVersion", "1.1.0"}, {"name", "weft-lab"}, {"type", "weft-cni"}, {"socket", socket}};
+}
+
+Error error_of(const char* command, const Finished& finished) {
+  const json answer = json::parse(finished.output, nullptr, false);
+  const auto text = [&answer](const char* key) {
+    return answer.is_object() && answer.contains(key) && answer[key].is_string() ? answer[key].get<std::string>()
+                                                                                 : std::string();
+  };
+  const int code = answer.is_object() ? answer.value("code", 0) : 0;
+  if (code == 0)
+    return {ErrorCode::internal, fmt::format("weft-cni {} ended with exit code {}", command, finished.exit_code), {}};
+  const ErrorCode kind = code == 11 ? ErrorCode::unavailable : code == 100 ? ErrorCode::exists : ErrorCode::internal;
+  return {kind, fmt::format("weft-cni {}: error {}: {}", command, code, text("msg")), text("details")};
+}
+
+}  // namespace
+
+PluginCaller::PluginCaller(std::string binary, std::string agent_socket)
+    : binary_(std::move(binary)), socket_(std::move(agent_socket)) {}
+
+Result<void> PluginCaller::call(const char* command, const Attachment& attachment, const std::string& config) const {
+  SpawnRequest request;
+  request.arguments = {binary_};
+  request.inherit_environment = false;
+  request.die_with_parent = true;
+  request.environment = {{"CNI_COMMAND", command}, {"CNI_PATH", "/opt/cni/bin"}};
+  if (!attachment.container_id.empty()) {
+    request.environment["CNI_CONTAINERID"] = attachment.container_id;
+    request.environment["CNI_NETNS"] = attachment.netns;
+    request.environment["CNI_IFNAME"] = interface_name;
+    request.environment["CNI_ARGS"] =
+        fmt::format("IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_INFRA_CONTAINER_ID={}",
+                    attachment.namespace_, attachment.pod, attachment.container_id);
+  }
+  WEFT_TRY(const Finished finished, run(std::move(request), config, plugin_timeout));
+  if (finished.exit_code == 0) return {};
+  return fail(error_of(command, finished));
+}
+
+Result<void> PluginCaller::add(const Attachment& attachment) const {
+  return call("ADD", attachment, configuration(socket_).dump());
+}
+
+Result<void> PluginCaller::del(const Attachment& attachment) const {
+  return call("DEL", attachment, configuration(socket_).dump());
+}
+
+Result<void> PluginCaller::collect_garbage(const std::vector<std::string>& valid_container_ids) const {
+  json config = configuration(socket_);
+  json& valid = config["cni.dev/valid-attachments"] = json::array();
+  for (const auto& id : valid_container_ids) valid.push_back({{"containerID", id}, {"ifname", interface_name}});
+  return call("GC", {}, config.dump());
+}
+
+}  // namespace weft::lab
