@@ -4,12 +4,15 @@
 #include <iterator>
 #include <set>
 
+#include "control/policy/describe.h"
 #include "control/policy/match.h"
 #include "control/policy/policy.h"
 #include "control/policy/world.h"
 
 namespace weft::control {
 namespace {
+
+using namespace policy_internal;  // NOLINT: this room itself
 
 struct PortRow {
   std::uint16_t port = 0;
@@ -44,14 +47,6 @@ struct Row {
   weft_policy_key key;
   RuleId rule;
 };
-
-bool applies(const model::NetworkPolicy& policy, weft_direction direction) {
-  return direction == WEFT_EGRESS ? policy.applies_egress : policy.applies_ingress;
-}
-
-const std::vector<model::PolicyRule>& rules_of(const model::NetworkPolicy& policy, weft_direction direction) {
-  return direction == WEFT_EGRESS ? policy.egress : policy.ingress;
-}
 
 // The pods that an egress rule reaches through an ipBlock on a named port: there the address alone
 // does not tell the port, so each such address becomes a CIDR of its own.

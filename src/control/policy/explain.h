@@ -49,8 +49,11 @@ struct Explanation {
   // Denied: the first direction that denies. Allowed: the last one a rule decided, else ingress.
   weft_direction deciding = WEFT_INGRESS;
   std::vector<std::string> text;
-  // Empty when allowed. Ends in a NetworkPolicy in YAML, a line each, that would allow it if applied.
+  // Empty when allowed. What to change in words, then `suggestions` as YAML, one line each.
   std::vector<std::string> change;
+  // Empty when allowed. Policies, one for each direction that denies, that allow the connection when
+  // added to the present ones; they isolate no pod that is not isolated already.
+  std::vector<model::NetworkPolicy> suggestions;
 
   [[nodiscard]] const ExplainAnswer& decisive() const { return deciding == WEFT_EGRESS ? egress : ingress; }
 };

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace weft::control {
+namespace weft::control::policy_internal {
 
 LabelMap namespace_labels(const PolicyInput& input, const std::string& namespace_) {
   LabelMap labels;
@@ -31,4 +31,4 @@ const std::string* port_name(const model::PolicyPort& port) {
   return port.port ? std::get_if<std::string>(&*port.port) : nullptr;
 }
 
-}  // namespace weft::control
+}  // namespace weft::control::policy_internal

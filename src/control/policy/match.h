@@ -9,7 +9,7 @@
 #include "control/policy/policy.h"
 #include "model/objects.h"
 
-namespace weft::control {
+namespace weft::control::policy_internal {
 
 // The labels of a namespace; of one without an object just kubernetes.io/metadata.name.
 LabelMap namespace_labels(const PolicyInput& input, const std::string& namespace_);
@@ -27,4 +27,4 @@ Cidr host_cidr(const IpAddress& address);
 // The name in a rule's port, nullptr for a number or none.
 const std::string* port_name(const model::PolicyPort& port);
 
-}  // namespace weft::control
+}  // namespace weft::control::policy_internal

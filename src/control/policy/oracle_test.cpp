@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdlib>
 
+#include "control/policy/explain.h"
 #include "control/policy/random_world.h"
 
 namespace weft::control {
@@ -85,6 +85,11 @@ class Trial {
   std::string compare();
   std::string compare(weft_direction direction, const PolicyEndpoint& subject, const Party& peer);
   std::string check_classes(const std::map<std::string, std::uint32_t>& before) const;
+  std::string compare_explanations();
+  std::string compare_explanation(const ExplainQuery& query, bool expected) const;
+  std::string check_suggestions(const ExplainQuery& query, const Explanation& explanation) const;
+  ExplainSide side(const Party& party) const;
+  IdentityId identity_of(const Party& party) const;
   std::vector<Party> parties() const;
   std::string check_rule(const oracle::Verdict& expected, const PolicyAnswer& answer, weft_direction direction) const;
 
@@ -105,6 +110,7 @@ std::string Trial::run() {
     compiled_ = compiler_.compile(world_.input);
     auto difference = check_classes(before);
     if (difference.empty()) difference = compare();
+    if (difference.empty()) difference = compare_explanations();
     if (!difference.empty()) return fmt::format("after {} edits: {}\n{}", step, difference, describe(world_.input));
   }
   return {};
@@ -143,11 +149,7 @@ std::string Trial::compare() {
 }
 
 std::string Trial::compare(weft_direction direction, const PolicyEndpoint& subject, const Party& peer) {
-  IdentityId identity = WEFT_IDENTITY_WORLD;
-  if (peer.pod != nullptr)
-    identity = peer.pod->identity;
-  else if (peer.address == world_.outside.front())
-    identity = WEFT_IDENTITY_HOST;
+  const auto identity = identity_of(peer);
   const auto cidr = cidrs_.narrowest(peer.address);
   const auto& stand = compiled_.endpoints.at(subject.pod);
   constexpr int questions_per_pair = 8;
@@ -186,6 +188,72 @@ std::string Trial::check_rule(const oracle::Verdict& expected, const PolicyAnswe
   const bool true_name =
       rule->kind == Kind::rule && std::ranges::find(expected.matching, named) != expected.matching.end();
   return true_name ? "" : fmt::format("named a rule that does not match: {}", rule->to_string());
+}
+
+IdentityId Trial::identity_of(const Party& party) const {
+  if (party.pod != nullptr) return party.pod->identity;
+  return party.address == world_.outside.front() ? WEFT_IDENTITY_HOST : WEFT_IDENTITY_WORLD;
+}
+
+ExplainSide Trial::side(const Party& party) const {
+  ExplainSide side{.address = party.address,
+                   .identity = identity_of(party),
+                   .cidr_identity = cidrs_.narrowest(party.address),
+                   .is_host = identity_of(party) == WEFT_IDENTITY_HOST};
+  if (party.pod == nullptr) return side;
+  side.pod = party.pod->pod;
+  side.labels = party.pod->labels;
+  return side;
+}
+
+std::string Trial::compare_explanations() {
+  const auto all = parties();
+  constexpr int explanations_per_world = 20;
+  for (int i = 0; i < explanations_per_world; ++i) {
+    const auto& from = world_.pick(all);
+    const auto& to = world_.pick(all);
+    const auto protocol = world_.chance(10) ? Protocol::icmp : world_.any_protocol();
+    const auto port = protocol == Protocol::icmp ? std::uint16_t{0} : world_.any_port();
+    const ExplainQuery query{.from = side(from), .to = side(to), .protocol = protocol, .port = port};
+    bool expected = true;
+    if (from.pod != nullptr && from.pod != to.pod)
+      expected = oracle::judge(world_.input, WEFT_EGRESS, *from.pod, to, protocol, port).allowed();
+    if (to.pod != nullptr && from.pod != to.pod && !query.from.is_host)
+      expected = expected && oracle::judge(world_.input, WEFT_INGRESS, *to.pod, from, protocol, port).allowed();
+    if (auto problem = compare_explanation(query, expected); !problem.empty()) return problem;
+  }
+  return {};
+}
+
+std::string Trial::compare_explanation(const ExplainQuery& query, bool expected) const {
+  const auto explanation = explain(query, compiled_, world_.input, rules_);
+  auto text = fmt::format("{}\n{}\n", fmt::join(explanation.text, "\n"), fmt::join(explanation.change, "\n"));
+  if (explanation.allowed != expected) return fmt::format("explained wrongly, {} expected\n{}", expected, text);
+  if (explanation.decisive().allowed != expected) return "the wrong direction decides\n" + text;
+  if (explanation.suggestions.empty() != expected) return "suggestions where none are due, or none\n" + text;
+  if (text.find("does not hold it yet") != std::string::npos) return "words and rows disagree\n" + text;
+  if (auto problem = check_suggestions(query, explanation); !problem.empty()) return problem + "\n" + text;
+  return {};
+}
+
+// The suggested policies allow the connection and isolate no pod that is not isolated already.
+std::string Trial::check_suggestions(const ExplainQuery& query, const Explanation& explanation) const {
+  if (explanation.suggestions.empty()) return {};
+  auto input = world_.input;
+  for (const auto& policy : explanation.suggestions)
+    if (!input.policies.emplace(policy.meta.key(), policy).second) return "a suggestion replaces a policy";
+  RuleTable rules;
+  CidrIdentities cidrs;
+  const auto compiled = PolicyCompiler(rules, cidrs).compile(input);
+  auto again = query;
+  again.from.cidr_identity = cidrs.narrowest(*query.from.address);
+  again.to.cidr_identity = cidrs.narrowest(*query.to.address);
+  if (!explain(again, compiled, input, rules).allowed) return "the suggestion does not help";
+  for (const auto& [pod, stand] : compiled.endpoints)
+    for (const auto direction : {WEFT_INGRESS, WEFT_EGRESS})
+      if (stand.enforced[direction] != compiled_.endpoints.at(pod).enforced[direction])
+        return fmt::format("the suggestion isolates {}", pod.to_string());
+  return {};
 }
 
 TEST(PolicyOracle, CompilerAgreesOnRandomWorlds) {

@@ -1,13 +1,13 @@
 #include <fmt/format.h>
 
+#include "control/policy/describe.h"
 #include "control/policy/policy.h"
 
 namespace weft::control {
 namespace {
 
-const char* name_of(weft_direction direction) { return direction == WEFT_EGRESS ? "egress" : "ingress"; }
-
 using Kind = RuleDescription::Kind;
+using policy_internal::name_of;
 
 const RuleDescription no_policy_rule{.kind = Kind::no_policy};
 const RuleDescription host_allowed_rule{.kind = Kind::host_allowed};

@@ -4,7 +4,7 @@
 
 #include "control/policy/match.h"
 
-namespace weft::control {
+namespace weft::control::policy_internal {
 
 PolicyWorld::PolicyWorld(const PolicyInput& input) {
   group_of_endpoint_.reserve(input.endpoints.size());
@@ -100,4 +100,4 @@ std::vector<std::uint16_t> PolicyWorld::named_port(IdentityId identity, const st
   return numbers;
 }
 
-}  // namespace weft::control
+}  // namespace weft::control::policy_internal

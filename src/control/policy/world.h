@@ -12,7 +12,7 @@
 #include "control/policy/policy.h"
 #include "model/objects.h"
 
-namespace weft::control {
+namespace weft::control::policy_internal {
 
 // Endpoints with the same identity, namespace, labels and ports.
 struct EndpointGroup {
@@ -61,4 +61,4 @@ class PolicyWorld {
   std::vector<std::size_t> matched_;  // scratch of add_peers, by identity_index
 };
 
-}  // namespace weft::control
+}  // namespace weft::control::policy_internal
