@@ -28,7 +28,7 @@ struct Quarantined {
 
 struct PoolOptions {
   std::string name = "default";
-  std::vector<Cidr> cidrs;                       // at most one of each family
+  std::vector<Cidr> cidrs;  // at most one of each family
   std::chrono::seconds quarantine{60};
 };
 
@@ -43,7 +43,8 @@ class Ipam {
   // All or nothing. The same owner again gets what it has. Next free address after the last one
   // handed out, so that reuse is late; a quarantined one is never given. Exhaustion names the pool, its size,
   // and how many are quarantined and until when.
-  Result<std::vector<IpAddress>> allocate(const std::string& owner, const std::vector<IpAddress>& requested, IpamTime now);
+  Result<std::vector<IpAddress>> allocate(const std::string& owner, const std::vector<IpAddress>& requested,
+                                          IpamTime now);
   // The addresses that went into quarantine; empty when the owner had none.
   std::vector<IpAddress> release(const std::string& owner, IpamTime now);
   // Ends the quarantines that are over.
@@ -56,11 +57,18 @@ class Ipam {
   [[nodiscard]] std::uint64_t capacity(Family family) const;
 
  private:
+  [[nodiscard]] const Cidr* cidr(Family family) const;
+  [[nodiscard]] std::vector<IpAddress> held_by(const std::string& owner) const;
+  [[nodiscard]] Result<void> check_requested(const IpAddress& address, IpamTime now) const;
+  [[nodiscard]] std::optional<IpAddress> first_free(const IpAddress& from, const IpAddress& last, IpamTime now) const;
+  [[nodiscard]] Result<IpAddress> next_free(const Cidr& cidr, IpamTime now) const;
+  [[nodiscard]] Error exhausted(const Cidr& cidr, IpamTime now) const;
+
   PoolOptions options_;
   std::map<IpAddress, std::string> owner_of_;
   std::multimap<std::string, IpAddress> addresses_of_;
   std::map<IpAddress, IpamTime> quarantine_;
-  std::map<Family, IpAddress> cursor_;
+  std::map<Family, IpAddress> cursor_;  // the last address handed out without being asked for by number
 };
 
 }  // namespace weft::control
