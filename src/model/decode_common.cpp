@@ -26,7 +26,7 @@ LabelMap decode_annotations(const Value& value) {
   std::size_t bytes = 0;
   for (const auto& [key, entry] : value.entries()) {
     if (const auto wrong = check_label_key(key); !wrong.empty())
-      entry.problem(fmt::format("annotation {}: {}", quoted(key), wrong));
+      entry.problem(fmt::format("annotation {}: {}", in_quotes(key), wrong));
     auto text = entry.is_null() ? std::string() : entry.string();
     if (!text) continue;
     bytes += key.size() + text->size();
@@ -43,7 +43,7 @@ LabelRequirement decode_requirement(const Value& value) {
   if (const auto key = fields.require("key", "a label's key"))
     if (auto text = key->string()) {
       if (const auto wrong = check_label_key(*text); !wrong.empty())
-        key->problem(fmt::format("{}: {}", quoted(*text), wrong));
+        key->problem(fmt::format("{}: {}", in_quotes(*text), wrong));
       requirement.key = std::move(*text);
     }
   std::optional<std::string> op;
@@ -54,7 +54,7 @@ LabelRequirement decode_requirement(const Value& value) {
     for (const auto& item : values->list())
       if (auto text = item.string()) {
         if (const auto wrong = check_label_value(*text); !wrong.empty())
-          item.problem(fmt::format("label value {}: {}", quoted(*text), wrong));
+          item.problem(fmt::format("label value {}: {}", in_quotes(*text), wrong));
         requirement.values.push_back(std::move(*text));
       }
   fields.finish();
@@ -66,7 +66,7 @@ LabelRequirement decode_requirement(const Value& value) {
                    : *op == "Exists" ? Operator::exists
                                      : Operator::does_not_exist;
   const bool given = values && !values->node().items.empty();
-  if (takes_values && !given)
+  if (takes_values && !given && (!values || values->node().type == NodeType::list))
     (values ? *values : value).problem(fmt::format("operator {} needs at least one entry in values", *op));
   if (!takes_values && given) values->problem(fmt::format("operator {} takes no values; expected none", *op));
   std::ranges::sort(requirement.values);
@@ -81,11 +81,15 @@ LabelMap decode_labels(const Value& value) {
   LabelMap result;
   for (const auto& [key, entry] : value.entries()) {
     if (const auto wrong = check_label_key(key); !wrong.empty())
-      entry.problem(fmt::format("label {}: {}", quoted(key), wrong));
-    auto text = entry.is_null() ? std::string() : entry.string();
+      entry.problem(fmt::format("label {}: {}", in_quotes(key), wrong));
+    if (entry.is_null()) {
+      entry.problem("expected a label's value, found nothing; write \"\" for an empty one");
+      continue;
+    }
+    auto text = entry.string();
     if (!text) continue;
     if (const auto wrong = check_label_value(*text); !wrong.empty())
-      entry.problem(fmt::format("label value {}: {}", quoted(*text), wrong));
+      entry.problem(fmt::format("label value {}: {}", in_quotes(*text), wrong));
     result[key] = std::move(*text);
   }
   return result;
@@ -106,7 +110,7 @@ LabelSelector decode_selector(const Value& value) {
 std::optional<std::string> decode_word(const Value& value, const std::vector<std::string_view>& words) {
   auto text = value.string();
   if (!text || std::ranges::find(words, *text) != words.end()) return text;
-  std::string message = fmt::format("expected {}, found {}", fmt::join(words, " or "), quoted(*text));
+  std::string message = fmt::format("expected {}, found {}", fmt::join(words, " or "), in_quotes(*text));
   if (const auto near = nearest(*text, words); !near.empty()) message += fmt::format("; did you mean \"{}\"?", near);
   value.problem(std::move(message));
   return std::nullopt;
@@ -133,12 +137,13 @@ std::optional<PortReference> decode_port_reference(const Value& value) {
   }
   const std::string& text = node.text;
   if (!text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; })) {
-    value.problem(fmt::format(
-        "expected a port number or a port's name, found the text {}; write the number without quotes", quoted(text)));
+    value.problem(
+        fmt::format("expected a port number or a port's name, found the text {}; write the number without quotes",
+                    in_quotes(text)));
     return std::nullopt;
   }
   if (const auto wrong = check_port_name(text); !wrong.empty()) {
-    value.problem(fmt::format("{}, found {}", wrong, quoted(text)));
+    value.problem(fmt::format("{}, found {}", wrong, in_quotes(text)));
     return std::nullopt;
   }
   return text;
@@ -149,7 +154,7 @@ std::optional<IpAddress> decode_address(const Value& value) {
   if (!text) return std::nullopt;
   const auto address = IpAddress::parse(*text);
   if (address) return *address;
-  value.problem(fmt::format("expected an IP address, found {}", quoted(*text)));
+  value.problem(fmt::format("expected an IP address, found {}", in_quotes(*text)));
   return std::nullopt;
 }
 
@@ -165,7 +170,7 @@ Metadata decode_metadata(Fields& object, Kind kind) {
   if (const auto name = fields.require("name", "the object's name"))
     if (auto text = name->string()) {
       if (const auto wrong = check_name(kind, *text); !wrong.empty())
-        name->problem(fmt::format("{}, found {}", wrong, quoted(*text)));
+        name->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
       meta.name = std::move(*text);
     }
   if (const auto space = fields.take("namespace"))
@@ -173,7 +178,7 @@ Metadata decode_metadata(Fields& object, Kind kind) {
       if (kind == Kind::namespace_)
         space->problem("a Namespace lies in no namespace; remove the field");
       else if (const auto wrong = check_dns_label(*text); !wrong.empty())
-        space->problem(fmt::format("{}, found {}", wrong, quoted(*text)));
+        space->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
       else
         meta.namespace_ = std::move(*text);
     }
@@ -204,7 +209,7 @@ Namespace decode_namespace(const Value& root) {
   const auto given = result.meta.labels.find(name_label);
   if (given != result.meta.labels.end() && given->second != result.meta.name)
     root.warning(fmt::format("the label {} is always the namespace's own name; {} is replaced", name_label,
-                             quoted(given->second)));
+                             in_quotes(given->second)));
   result.meta.labels[name_label] = result.meta.name;
   return result;
 }

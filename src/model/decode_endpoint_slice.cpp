@@ -58,7 +58,7 @@ SliceEndpoint decode_endpoint(const Value& value, std::optional<Family> family) 
   if (const auto hostname = fields.take("hostname"))
     if (auto text = hostname->string()) {
       if (const auto wrong = check_dns_label(*text); !wrong.empty())
-        hostname->problem(fmt::format("{}, found {}", wrong, quoted(*text)));
+        hostname->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
       endpoint.hostname = std::move(*text);
     }
   fields.accept({"hints", "nodeName", "zone", "deprecatedTopology"});
@@ -74,7 +74,7 @@ std::optional<SlicePort> decode_slice_port(const Value& value) {
   if (const auto name = fields.take("name"))
     if (auto text = name->string()) {
       if (const auto wrong = check_dns_label(*text); !text->empty() && !wrong.empty())
-        name->problem(fmt::format("{}, found {}", wrong, quoted(*text)));
+        name->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
       port.name = std::move(*text);
     }
   if (const auto protocol = fields.take("protocol")) port.protocol = decode_protocol(*protocol).value_or(Protocol::tcp);
@@ -92,7 +92,7 @@ std::vector<SlicePort> decode_slice_ports(const Value& value) {
     auto port = decode_slice_port(item);
     if (!port) continue;
     if (!names.insert(port->name).second)
-      item.problem(fmt::format("the port name {} is given twice in one slice", quoted(port->name)));
+      item.problem(fmt::format("the port name {} is given twice in one slice", in_quotes(port->name)));
     ports.push_back(std::move(*port));
   }
   return ports;

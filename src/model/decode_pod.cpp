@@ -20,7 +20,7 @@ ContainerPort decode_container_port(const Value& value) {
   if (const auto name = fields.take("name"))
     if (auto text = name->string(); text && !text->empty()) {
       if (const auto wrong = check_port_name(*text); !wrong.empty())
-        name->problem(fmt::format("{}, found {}", wrong, quoted(*text)));
+        name->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
       port.name = std::move(*text);
     }
   if (const auto protocol = fields.take("protocol")) port.protocol = decode_protocol(*protocol).value_or(Protocol::tcp);
@@ -40,7 +40,7 @@ std::vector<ContainerPort> decode_container_ports(const Value& value) {
   for (const auto& item : value.list()) {
     ContainerPort port = decode_container_port(item);
     if (!port.name.empty() && !names.insert(port.name).second)
-      item.problem(fmt::format("the port name {} is given twice in one container", quoted(port.name)));
+      item.problem(fmt::format("the port name {} is given twice in one container", in_quotes(port.name)));
     if (port.port != 0 && !numbers.emplace(port.port, port.protocol).second)
       item.warning(fmt::format("the port {}/{} is given twice in one container", port.port, to_string(port.protocol)));
     ports.push_back(std::move(port));
@@ -72,7 +72,7 @@ void decode_environment(const Value& value, std::map<std::string, std::string>& 
     if (const auto given = fields.require("name", "the variable's name")) {
       name = decode_argument(*given);
       if (name && (name->empty() || name->find('=') != std::string::npos)) {
-        given->problem(fmt::format("expected a variable's name without \"=\", found {}", quoted(*name)));
+        given->problem(fmt::format("expected a variable's name without \"=\", found {}", in_quotes(*name)));
         name.reset();
       }
     }
@@ -100,7 +100,7 @@ Container decode_container(const Value& value) {
   if (const auto name = fields.require("name", "the container's name"))
     if (auto text = name->string()) {
       if (const auto wrong = check_dns_label(*text); !wrong.empty())
-        name->problem(fmt::format("{}, found {}", wrong, quoted(*text)));
+        name->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
       container.name = std::move(*text);
     }
   if (const auto image = fields.take("image")) container.image = image->string().value_or("");
@@ -168,7 +168,7 @@ PodSpec decode_pod_spec(const Value& value) {
     for (const auto& item : containers->list()) {
       Container container = decode_container(item);
       if (!container.name.empty() && !names.insert(container.name).second)
-        item.problem(fmt::format("the container name {} is given twice", quoted(container.name)));
+        item.problem(fmt::format("the container name {} is given twice", in_quotes(container.name)));
       spec.containers.push_back(std::move(container));
     }
     if (containers->node().type == NodeType::list && spec.containers.empty())

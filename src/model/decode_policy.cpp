@@ -10,7 +10,7 @@ std::optional<Cidr> decode_cidr(const Value& value) {
   if (!text) return std::nullopt;
   auto cidr = Cidr::parse(*text);
   if (!cidr) {
-    value.problem(fmt::format("expected a CIDR such as 10.0.0.0/8 or fd00::/8, found {}", quoted(*text)));
+    value.problem(fmt::format("expected a CIDR such as 10.0.0.0/8 or fd00::/8, found {}", in_quotes(*text)));
     return std::nullopt;
   }
   if (const auto address = IpAddress::parse(text->substr(0, text->find('/'))); address && *address != cidr->address())
@@ -76,7 +76,7 @@ PolicyPort decode_policy_port(const Value& value) {
       end->problem("endPort needs port, the first port of the range; it is missing");
     } else if (result.port && std::holds_alternative<std::string>(*result.port)) {
       end->problem(fmt::format("endPort needs a port given by number, found the name {}",
-                               quoted(std::get<std::string>(*result.port))));
+                               in_quotes(std::get<std::string>(*result.port))));
     } else if (result.port && result.end_port != 0 && result.end_port < std::get<std::uint16_t>(*result.port)) {
       end->problem(fmt::format("expected a port not below port {}, found {}", std::get<std::uint16_t>(*result.port),
                                result.end_port));

@@ -13,7 +13,7 @@ std::optional<std::string> decode_port_label(const Value& value) {
   auto text = value.string();
   if (!text || text->empty()) return text;
   if (const auto wrong = check_dns_label(*text); !wrong.empty())
-    value.problem(fmt::format("{}, found {}", wrong, quoted(*text)));
+    value.problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
   return text;
 }
 
@@ -47,7 +47,7 @@ std::vector<ServicePort> decode_service_ports(const Value& value, Service::Type 
     if (items.size() > 1 && port.name.empty() && item.node().type == NodeType::map)
       item.problem("name is missing; a Service with several ports names each");
     if (!port.name.empty() && !names.insert(port.name).second)
-      item.problem(fmt::format("the port name {} is given twice", quoted(port.name)));
+      item.problem(fmt::format("the port name {} is given twice", in_quotes(port.name)));
     if (port.port != 0 && !numbers.emplace(port.port, port.protocol).second)
       item.problem(fmt::format("the port {}/{} is given twice", port.port, to_string(port.protocol)));
     ports.push_back(std::move(port));
@@ -171,7 +171,7 @@ void decode_external_name(Fields& fields, Service& service) {
   if (auto text = name->string()) {
     if (text->ends_with('.')) text->pop_back();
     if (const auto wrong = check_dns_subdomain(*text); external && !wrong.empty())
-      name->problem(fmt::format("{}, found {}", wrong, quoted(*text)));
+      name->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
     service.external_name = std::move(*text);
   }
 }

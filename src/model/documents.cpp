@@ -41,7 +41,9 @@ std::vector<DocumentText> split_documents(std::string_view text) {
   std::vector<DocumentText> documents;
   std::size_t start = 0;
   int start_line = 1;
-  bool content = false;  // something other than comments, blank lines and directives
+  bool content = false;     // something other than comments, blank lines and directives
+  bool prologue = true;     // directives may stand here: at the text's start and after "..."
+  bool directives = false;  // directives stand before a "---" yet to come
   const auto finish = [&](std::size_t end) {
     if (content) documents.push_back({text.substr(start, end - start), start_line});
     content = false;
@@ -54,19 +56,24 @@ std::vector<DocumentText> split_documents(std::string_view text) {
     if (line.ends_with('\n')) line.remove_suffix(1);
     if (is_marker(line, "---")) {
       // Directives before the marker belong to the document it opens.
-      const bool directives_only = !content && text.substr(start, at - start).find('%') != std::string_view::npos;
-      finish(at);
-      if (!directives_only) {
+      if (content || !directives) {
+        finish(at);
         start = at;
         start_line = line_number;
       }
+      prologue = directives = false;
       content = !is_empty_line(line.substr(3));
     } else if (is_marker(line, "...")) {
       finish(at);
       start = end;
       start_line = line_number + 1;
-    } else if (!is_empty_line(line) && (content || !line.starts_with('%'))) {
+      prologue = true;
+      directives = false;
+    } else if (prologue && line.starts_with('%')) {
+      directives = true;
+    } else if (!is_empty_line(line)) {
       content = true;
+      prologue = false;
     }
     at = end;
   }

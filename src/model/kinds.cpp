@@ -80,7 +80,8 @@ bool is_builtin(std::string_view api_version) {
 }
 
 std::string skip_message(std::string_view api_version, std::string_view kind) {
-  return fmt::format("Weft does not act on {} of {}; the document is passed over", quoted(kind), quoted(api_version));
+  return fmt::format("Weft does not act on {} of {}; the document is passed over", in_quotes(kind),
+                     in_quotes(api_version));
 }
 
 }  // namespace
@@ -89,16 +90,17 @@ KindVerdict judge_kind(std::string_view api_version, std::string_view kind) {
   using Action = KindVerdict::Action;
   if (kind == "List") {
     if (api_version == "v1") return {Action::list, nullptr, {}, false};
-    return {Action::refuse, nullptr, fmt::format("expected apiVersion v1 for a List, found {}", quoted(api_version)),
+    return {Action::refuse, nullptr, fmt::format("expected apiVersion v1 for a List, found {}", in_quotes(api_version)),
             true};
   }
   if (!is_builtin(api_version)) return {Action::skip, nullptr, skip_message(api_version, kind), false};
   const auto* const found = std::ranges::find(entries, kind, &KindEntry::written);
   if (found != entries.end()) {
     if (found->api_version != api_version)
-      return {Action::refuse, nullptr,
-              fmt::format("expected apiVersion {} for a {}, found {}", found->api_version, kind, quoted(api_version)),
-              true};
+      return {
+          Action::refuse, nullptr,
+          fmt::format("expected apiVersion {} for a {}, found {}", found->api_version, kind, in_quotes(api_version)),
+          true};
     if (found->workload != Workload::deployment)
       return {Action::decode, found, fmt::format("a {} is treated as a Deployment of as many replicas", kind), false};
     return {Action::decode, found, {}, false};
@@ -108,7 +110,8 @@ KindVerdict judge_kind(std::string_view api_version, std::string_view kind) {
     for (const auto& entry : entries)
       if (entry.api_version == api_version) ours.push_back(entry.written);
     if (const auto near = nearest(kind, ours); !near.empty())
-      return {Action::refuse, nullptr, fmt::format("unknown kind {}; did you mean \"{}\"?", quoted(kind), near), false};
+      return {Action::refuse, nullptr, fmt::format("unknown kind {}; did you mean \"{}\"?", in_quotes(kind), near),
+              false};
   }
   return {Action::skip, nullptr, skip_message(api_version, kind), false};
 }

@@ -43,10 +43,12 @@ struct Metadata {
   std::string uid;
   SourceLocation location;
   [[nodiscard]] ObjectKey key() const { return {namespace_, name}; }
+  bool operator==(const Metadata&) const = default;
 };
 
 struct Namespace {
   Metadata meta;  // labels always hold kubernetes.io/metadata.name
+  bool operator==(const Namespace&) const = default;
 };
 
 struct ContainerPort {
@@ -63,11 +65,13 @@ struct Container {
   std::vector<std::string> command;                // command followed by args
   std::map<std::string, std::string> environment;  // literal values only
   std::vector<ContainerPort> ports;
+  bool operator==(const Container&) const = default;
 };
 
 struct PodSpec {
   std::vector<Container> containers;
   bool host_network = false;
+  bool operator==(const PodSpec&) const = default;
 };
 
 struct Pod {
@@ -76,6 +80,7 @@ struct Pod {
   // The Deployment it was expanded from ("web"), empty for a bare Pod.
   std::string workload;
   bool ready = true;  // status.conditions[Ready] when given, else true
+  bool operator==(const Pod&) const = default;
 };
 
 struct Deployment {
@@ -85,6 +90,7 @@ struct Deployment {
   LabelMap template_labels;
   LabelMap template_annotations;
   PodSpec template_spec;
+  bool operator==(const Deployment&) const = default;
 };
 
 // A port given by number or by name (IntOrString).
@@ -96,6 +102,7 @@ struct ServicePort {
   std::uint16_t port = 0;
   PortReference target_port = std::uint16_t{0};  // equals port when absent
   std::uint16_t node_port = 0;
+  bool operator==(const ServicePort&) const = default;
 };
 
 struct Service {
@@ -112,6 +119,7 @@ struct Service {
   std::uint32_t affinity_seconds = 0;  // sessionAffinity ClientIP: timeout, default 10800; 0: None
   bool publish_not_ready = false;
   std::string external_name;
+  bool operator==(const Service&) const = default;
 };
 
 struct SliceEndpoint {
@@ -121,12 +129,14 @@ struct SliceEndpoint {
   bool terminating = false;
   std::string target_pod;  // targetRef kind Pod: its name, same namespace
   std::string hostname;
+  bool operator==(const SliceEndpoint&) const = default;
 };
 
 struct SlicePort {
   std::string name;
   Protocol protocol = Protocol::tcp;
   std::uint16_t port = 0;
+  bool operator==(const SlicePort&) const = default;
 };
 
 struct EndpointSlice {
@@ -134,11 +144,13 @@ struct EndpointSlice {
   Family family = Family::v4;
   std::vector<SliceEndpoint> endpoints;
   std::vector<SlicePort> ports;
+  bool operator==(const EndpointSlice&) const = default;
 };
 
 struct IpBlock {
   Cidr cidr;
   std::vector<Cidr> except;
+  bool operator==(const IpBlock&) const = default;
 };
 
 // Either ip_block, or one or both selectors. pod_selector alone: pods of the policy's namespace.
@@ -146,18 +158,21 @@ struct PolicyPeer {
   std::optional<LabelSelector> pod_selector;
   std::optional<LabelSelector> namespace_selector;
   std::optional<IpBlock> ip_block;
+  bool operator==(const PolicyPeer&) const = default;
 };
 
 struct PolicyPort {
   Protocol protocol = Protocol::tcp;
   std::optional<PortReference> port;  // absent: every port of the protocol
   std::uint16_t end_port = 0;         // 0: none; inclusive
+  bool operator==(const PolicyPort&) const = default;
 };
 
 struct PolicyRule {
   std::vector<PolicyPeer> peers;  // empty: every peer
   std::vector<PolicyPort> ports;  // empty: every port and protocol
   int line = 0;                   // of the rule in its file, 0 unknown
+  bool operator==(const PolicyRule&) const = default;
 };
 
 struct NetworkPolicy {
@@ -167,6 +182,7 @@ struct NetworkPolicy {
   bool applies_egress = false;
   std::vector<PolicyRule> ingress;
   std::vector<PolicyRule> egress;
+  bool operator==(const NetworkPolicy&) const = default;
 };
 
 using Object = std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy>;

@@ -47,14 +47,27 @@ class ManifestReader {
   }
 
   void keep(const Report& report) {
-    outcome_.problems.insert(outcome_.problems.end(), report.problems().begin(), report.problems().end());
-    outcome_.warnings.insert(outcome_.warnings.end(), report.warnings().begin(), report.warnings().end());
+    append_sorted(outcome_.problems, report.problems());
+    append_sorted(outcome_.warnings, report.warnings());
+  }
+
+  // In the order of the text; reading goes by fields.
+  static void append_sorted(std::vector<Problem>& all, const std::vector<Problem>& added) {
+    const auto old = static_cast<std::ptrdiff_t>(all.size());
+    all.insert(all.end(), added.begin(), added.end());
+    std::sort(all.begin() + old, all.end(), [](const Problem& a, const Problem& b) {
+      return std::tie(a.line, a.column, a.path) < std::tie(b.line, b.column, b.path);
+    });
   }
 
   // One document, or one item of a List with its own Report.
   void read_object(const Value& root, Report& report, int depth) {
-    Fields fields(root);
-    if (fields.valid()) judge(root, fields, report, depth);
+    if (root.node().type == NodeType::map) {
+      Fields fields(root);
+      judge(root, fields, report, depth);
+    } else {
+      root.expected("an object with apiVersion, kind and metadata");
+    }
     keep(report);
   }
 
@@ -63,9 +76,9 @@ class ManifestReader {
     const auto kind = fields.take("kind");
     if (!version && !kind) return root.problem("apiVersion and kind are missing; every Kubernetes object names both");
     const auto version_text =
-        version ? version->string() : (void(fields.require("apiVersion", "such as v1 or apps/v1")), std::nullopt);
+        version ? version->string() : (void(fields.require("apiVersion", "one such as v1 or apps/v1")), std::nullopt);
     const auto kind_text =
-        kind ? kind->string() : (void(fields.require("kind", "such as Pod or Service")), std::nullopt);
+        kind ? kind->string() : (void(fields.require("kind", "one such as Pod or Service")), std::nullopt);
     if (!version_text || !kind_text) return;
     const KindVerdict verdict = judge_kind(*version_text, *kind_text);
     const Value& about = verdict.about_version ? *version : *kind;

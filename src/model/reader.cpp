@@ -67,7 +67,7 @@ std::string step(std::string_view path, std::string_view name) {
   const bool plain = !name.empty() && std::ranges::all_of(name, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
   });
-  if (!plain) return fmt::format("{}[{}]", path, quoted(name));
+  if (!plain) return fmt::format("{}[{}]", path, in_quotes(name));
   return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name);
 }
 
@@ -83,7 +83,7 @@ void append_bounded(std::vector<Problem>& list, std::size_t most, Problem proble
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr std::size_t longest = 80;
   const bool cut = text.size() > longest;
   if (cut) {
@@ -118,7 +118,7 @@ std::string describe(const Node& node) {
     case NodeType::real:
       return "the number " + node.text.substr(0, 40);
     case NodeType::string:
-      return quoted(node.text);
+      return in_quotes(node.text);
     case NodeType::list:
       return "a list";
     case NodeType::map:
@@ -182,7 +182,7 @@ std::optional<std::int64_t> Value::integer(std::int64_t least, std::int64_t most
   plain.text = value.text;
   if (value.type == NodeType::string) resolve_plain(plain);
   if (value.type == NodeType::string && plain.type == NodeType::integer)
-    problem(fmt::format("expected {}, found the text {}; write it without quotes", what, quoted(value.text)));
+    problem(fmt::format("expected {}, found the text {}; write it without quotes", what, in_quotes(value.text)));
   else
     expected(what);
   return std::nullopt;
@@ -260,7 +260,7 @@ void Fields::finish(Unknown unknown) {
 }
 
 void Fields::report_unknown(const Field& field, Unknown unknown) {
-  std::string message = fmt::format("unknown field {}", quoted(field.name));
+  std::string message = fmt::format("unknown field {}", in_quotes(field.name));
   const auto home = std::ranges::find(homes, field.name, &Home::field);
   if (const auto near = nearest(field.name, known_); !near.empty())
     message += fmt::format("; did you mean \"{}\"?", near);

@@ -97,7 +97,7 @@ class Fields {
 };
 
 // "\"text\"" with control characters shown and long text cut.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 // "the number 80", "\"http\"", "a list", "nothing" ...
 std::string describe(const Node& node);
 // The word of `known` nearest to `word`, empty when none is near.

@@ -112,6 +112,14 @@ json number_json(const Node& node) {
   return parsed.is_number() ? parsed : json(node.text);
 }
 
+// An annotation without a value is an empty one, not an absent one.
+void keep_empty(const Tree& tree, const Node& parent, json& annotations) {
+  for (const Field& field : parent.fields)
+    if (field.name == "annotations")
+      for (const Field& entry : tree.at(field.value).fields)
+        if (tree.at(entry.value).type == NodeType::null) annotations[entry.name] = "";
+}
+
 }  // namespace
 
 void resolve_plain(Node& node) {
@@ -159,6 +167,8 @@ json json_from_tree(const Tree& tree, NodeId id) {
       json map = json::object();
       for (const Field& field : node.fields)
         if (tree.at(field.value).type != NodeType::null) map[field.name] = json_from_tree(tree, field.value);
+      if (const auto annotations = map.find("annotations"); annotations != map.end())
+        keep_empty(tree, node, *annotations);
       return map;
     }
   }

@@ -65,7 +65,7 @@ std::expected<Tree, SyntaxError> tree_from_yaml(std::string_view text, int first
 // Fails on what is not JSON and on nesting beyond the limit; lines are 0.
 Result<Tree> tree_from_json(const nlohmann::json& json);
 
-// Fields that are null are dropped, as Kubernetes does.
+// Fields that are null are dropped, as Kubernetes does; null annotations become empty.
 nlohmann::json json_from_tree(const Tree& tree, NodeId id);
 
 // Sets the type of a plain (unquoted) scalar by YAML 1.1's rules, which Kubernetes follows: yes, no,

@@ -23,14 +23,22 @@ struct BuildError {
 // merges duplicate keys silently and loses the difference between quoted and plain scalars.
 class Builder final : public YAML::EventHandler {
  public:
-  explicit Builder(int first_line) : first_line_(first_line) {}
+  Builder(std::string_view text, int first_line) : text_(text), first_line_(first_line) {}
 
   Tree take() { return std::move(tree_); }
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
 
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { finish_scalar(make(mark), anchor); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const NodeId id = make(mark);
+    if (!stack_.empty() && stack_.back().block_list) {
+      const Place place = dash_before(mark);
+      tree_.nodes[id].line = place.line;
+      tree_.nodes[id].column = place.column;
+    }
+    finish_scalar(id, anchor);
+  }
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto found = anchors_.find(anchor);
@@ -55,8 +63,9 @@ class Builder final : public YAML::EventHandler {
   }
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                       YAML::EmitterStyle::value) override {
+                       YAML::EmitterStyle::value style) override {
     open(mark, tag, anchor, NodeType::list);
+    stack_.back().block_list = style == YAML::EmitterStyle::Block;
   }
   void OnSequenceEnd() override { close(); }
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -82,6 +91,7 @@ class Builder final : public YAML::EventHandler {
     YAML::anchor_t anchor = 0;
     std::size_t weight = 1;
     std::size_t height = 0;
+    bool block_list = false;
     bool has_key = false;
     bool merge = false;  // the pending key is a plain "<<"
     Field key;
@@ -91,11 +101,32 @@ class Builder final : public YAML::EventHandler {
 
   [[nodiscard]] Place place_of(const YAML::Mark& mark) const { return {first_line_ + mark.line, mark.column + 1}; }
 
+  // The "-" of an item without a value: yaml-cpp marks whatever comes next.
+  [[nodiscard]] Place dash_before(const YAML::Mark& mark) const {
+    std::string_view before = text_.substr(0, std::min(text_.size(), static_cast<std::size_t>(std::max(0, mark.pos))));
+    before = before.substr(0, before.find_last_of('\n') + 1);
+    for (int line = mark.line - 1; line >= 0 && before.ends_with('\n'); --line) {
+      before.remove_suffix(1);
+      const auto start = before.find_last_of('\n') + 1;
+      std::string_view text = before.substr(start);
+      if (const auto comment = text.find('#'); comment != std::string_view::npos) text = text.substr(0, comment);
+      const auto last = text.find_last_not_of(" \t\r");
+      if (last != std::string_view::npos)
+        return text[last] == '-' ? Place{first_line_ + line, static_cast<int>(last) + 1} : place_of(mark);
+      before = before.substr(0, start);
+    }
+    return place_of(mark);
+  }
+
   [[noreturn]] static void fail_at(Place place, std::string message) {
     throw BuildError{{place.line, place.column, std::move(message)}};
   }
   [[noreturn]] void fail_at(const YAML::Mark& mark, std::string message) const {
     fail_at(place_of(mark), std::move(message));
+  }
+
+  [[noreturn]] static void fail_depth(Place place) {
+    fail_at(place, fmt::format("values are nested more than {} deep", Limits::depth));
   }
 
   NodeId make(const YAML::Mark& mark) {
@@ -136,8 +167,7 @@ class Builder final : public YAML::EventHandler {
     const std::string_view own = type == NodeType::list ? "tag:yaml.org,2002:seq" : "tag:yaml.org,2002:map";
     if (!tag.empty() && tag != "?" && tag != "!" && tag != own)
       fail_at(mark, fmt::format("the tag {} is not understood here; leave it out", tag));
-    if (stack_.size() >= Limits::depth)
-      fail_at(mark, fmt::format("values are nested more than {} deep", Limits::depth));
+    if (stack_.size() >= Limits::depth) fail_depth(place_of(mark));
     const NodeId id = make(mark);
     tree_.nodes[id].type = type;
     if (anchor != 0) anchors_[anchor] = {id, 0, 0, false};
@@ -164,7 +194,8 @@ class Builder final : public YAML::EventHandler {
     Open& top = stack_.back();
     top.weight += weight;
     top.height = std::max(top.height, height + 1);
-    if (top.weight > 4 * Limits::nodes || top.height + stack_.size() > Limits::depth)
+    if (top.height + stack_.size() > Limits::depth) fail_depth(place);
+    if (top.weight > 4 * Limits::nodes)
       fail_at(place, "the document grows beyond every reasonable size once its aliases are followed");
     Node& parent = tree_.nodes[top.id];
     if (parent.type == NodeType::list) {
@@ -226,6 +257,7 @@ class Builder final : public YAML::EventHandler {
     }
   }
 
+  std::string_view text_;
   int first_line_;
   bool plain_key_ = false;
   Tree tree_;
@@ -253,9 +285,9 @@ std::expected<Tree, SyntaxError> tree_from_yaml(std::string_view text, int first
   std::istringstream stream{std::string(text)};
   try {
     YAML::Parser parser(stream);
-    Builder builder(first_line);
+    Builder builder(text, first_line);
     if (!parser.HandleNextDocument(builder)) builder.OnNull(YAML::Mark::null_mark(), 0);
-    Builder rest(first_line);
+    Builder rest(text, first_line);
     if (parser.HandleNextDocument(rest)) {
       const Tree extra = rest.take();
       const Node& node = extra.at(extra.root);

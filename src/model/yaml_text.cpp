@@ -16,7 +16,9 @@ bool is_plain(const std::string& text) {
   Node node;
   node.text = text;
   resolve_plain(node);
-  if (node.type != NodeType::string || text.size() == 1 || text.front() == '=' || text.starts_with("---")) return false;
+  if (node.type != NodeType::string || text == "y" || text == "n" || text == "Y" || text == "N" ||
+      text.front() == '=' || text.starts_with("---"))
+    return false;
   for (const char c : text) {
     const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     if (!word && std::string_view("-_./:=+@ ").find(c) == std::string_view::npos) return false;
@@ -31,7 +33,10 @@ bool is_plain(const std::string& text) {
 std::string scalar_text(const json& value) {
   if (value.is_string() && is_plain(value.get_ref<const std::string&>())) return value.get<std::string>();
   // JSON's quoted form is YAML's double-quoted one.
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  // DEL may stand in JSON text but not in YAML.
+  for (auto at = text.find('\x7f'); at != std::string::npos; at = text.find('\x7f', at)) text.replace(at, 1, "\\u007f");
+  return text;
 }
 
 std::string key_text(const std::string& key) { return scalar_text(json(key)); }
