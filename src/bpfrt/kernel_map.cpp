@@ -1,8 +1,10 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 
@@ -36,11 +38,18 @@ std::uint64_t memory_of(int fd) {
   return bytes;
 }
 
+// The kernel fills a bpf_map_info for any BPF descriptor, with whatever that kind of object has there.
+bool is_map(int fd) {
+  std::array<char, 32> target{};
+  const auto length = ::readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), target.data(), target.size());
+  return length > 0 && std::string_view(target.data(), static_cast<std::size_t>(length)) == "anon_inode:bpf-map";
+}
+
 class KernelMap final : public RawMap {
  public:
   explicit KernelMap(Fd fd) : fd_(std::move(fd)) {
     std::uint32_t size = sizeof info_;
-    if (bpf_obj_get_info_by_fd(fd_.get(), &info_, &size) != 0) info_ = {};
+    if (!is_map(fd_.get()) || bpf_obj_get_info_by_fd(fd_.get(), &info_, &size) != 0) info_ = {};
     stored_value_size_ = info_.value_size;
     if (is_per_cpu(info_.type))
       stored_value_size_ = round_up_8(info_.value_size) * static_cast<std::size_t>(libbpf_num_possible_cpus());

@@ -33,7 +33,7 @@ Result<void> attach_cgroup(const std::string& cgroup, int attach_type, int progr
 Result<void> pin_object(int fd, const std::string& path);  // replaces what is there
 Result<Fd> open_pinned(const std::string& path);           // program, map or link
 Result<std::uint32_t> program_id(int program);
-// Names in a bpffs directory; empty when it does not exist.
+// Names of the objects pinned in a bpffs directory, sorted, without the kernel's own; empty when it does not exist.
 std::vector<std::string> list_pins(const std::string& directory);
 void remove_pin(const std::string& path);
 

@@ -35,4 +35,4 @@ int broken(struct __sk_buff* skb) {
   return (int)*value;
 }
 
-char license[] SEC("license") = "Dual BSD/GPL";
+char object_license[] SEC("license") = "Dual BSD/GPL";

@@ -51,8 +51,10 @@ std::vector<std::string> list_pins(const std::string& directory) {
   std::vector<std::string> names;
   const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(directory.c_str()), &::closedir);
   if (open == nullptr) return names;
+  // A name with a dot is the kernel's own (maps.debug, progs.debug): bpffs refuses dots to everyone else.
   while (const dirent* entry = ::readdir(open.get()))
-    if (entry->d_type != DT_DIR) names.emplace_back(entry->d_name);
+    if (entry->d_type != DT_DIR && std::string_view(entry->d_name).find('.') == std::string_view::npos)
+      names.emplace_back(entry->d_name);
   std::sort(names.begin(), names.end());
   return names;
 }
