@@ -11,10 +11,15 @@
 
 namespace weft::bpfrt {
 
+// What the modes cost (measured on Linux 6.18, 250 Hz): attaching or detaching a tcx link waits for an RCU grace
+// period with the rtnl lock held, 8 to 16 ms for each hook and for everyone else who configures devices
+// meanwhile; a clsact filter takes 0.2 ms for the first hook of a device and 0.02 ms for the second. A packet
+// passes a tcx hook 15 to 20 ns faster. So tcx suits devices that are attached to once, clsact those that
+// somebody waits for. Replacing the program behind a pinned tcx link waits for nothing.
 enum class AttachMode { tcx, clsact };
 enum class Hook { ingress, egress };
 
-// Tries a tcx link on the loopback device of the current namespace with a trivial program.
+// What this kernel can do: tries a tcx link on the loopback device of the current namespace with a trivial program.
 AttachMode probe_attach_mode();
 
 // Attaches `program` to device `ifindex` of the current namespace and, for tcx, pins the link at

@@ -3,7 +3,9 @@
 #include "sys/netlink.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -232,6 +234,22 @@ TEST(LinuxNetlink, ErrorsCarryTheKernelsWords) {
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find("invalid gateway"), std::string::npos) << refused.error().message;
   EXPECT_NE(refused.error().message.find("10.0.0.0/8 via 10.9.9.9"), std::string::npos) << refused.error().message;
+}
+
+TEST(LinuxNetlink, AHostDeviceCarriesUsableAddresses) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const TestNetns netns("host");
+  const auto scope = NetnsScope::enter(netns.fd()).value();
+  auto netlink = open_netlink().value();
+  const Device host = netlink->create_dummy("weft0", mac("02:00:00:00:00:09")).value();
+  ASSERT_TRUE(netlink->set_up(host.index, true));
+  ASSERT_TRUE(netlink->add_address({host.index, ip("fd07::1"), 128}));
+  const Fd socket(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  std::copy_n(ip("fd07::1").bytes().begin(), 16, static_cast<std::uint8_t*>(address.sin6_addr.s6_addr));
+  // Refused while an address is tentative.
+  EXPECT_EQ(::bind(socket.get(), static_cast<const sockaddr*>(static_cast<const void*>(&address)), sizeof address), 0);
 }
 
 TEST(LinuxNetlink, MonitorSeesDevicesComeAndGo) {
