@@ -89,6 +89,10 @@ const Case document_cases[] = {
     {"duplicate_key_inside",
      "\napiVersion: v1\nkind: ConfigMap\ndata:\n  a: 1\n  \"a\": 2\n",
      {{6, 3, "", "the key \"a\" is given twice, first on line 5"}}},
+    {"quote_not_closed", "\na:\n  b: \"x\n", {{4, 1, "", "has no closing quote"}}},
+    {"single_quote_not_closed", "\na:\n  b: 'x\n\n", {{5, 1, "", "has no closing quote"}}},
+    {"template", "\n{{ if .Values.x }}\napiVersion: v1\n", {{2, 2, "", "this looks like a template"}}},
+    {"indentation_fits_nothing", "\na:\n  - b: 1\n - c: 1\n", {{4, 2, "", "indentation fits no"}}},
     {"unknown_alias", "\na: *nowhere\n", {{2, 4, "", "not valid YAML"}}},
     {"endless_alias", "\na: &a [*a]\n", {{2, 8, "", "an alias refers to the node it stands in"}}},
     {"mapping_as_key", "\n? {a: b}\n: c\n", {{2, 3, "", "a mapping's key must be text"}}},
@@ -200,6 +204,18 @@ spec:
       {22, 8, "spec.containers[0].ports[5].port", "unknown field"},
       {24, 7, "spec.containers[0].ports[7]", "the port name \"x\" is given twice"},
       {26, 5, "spec.containers[2]", "the container name \"d\" is given twice"}}},
+    {"misspelt_fields_that_count",
+     R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  hostnetwork: true
+  containers:
+  - {name: c, port: [], imagePulPolicy: Always}
+)",
+     {{6, 3, "spec.hostnetwork", "did you mean \"hostNetwork\"?"},
+      {8, 15, "spec.containers[0].port", "did you mean \"ports\"?"}}},
     {"deployment",
      R"(
 apiVersion: apps/v1

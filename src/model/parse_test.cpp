@@ -429,6 +429,24 @@ TEST(Parse, KindsPassedOverAreWarnings) {
   }
 }
 
+TEST(Parse, UnknownFieldsOfPodsAreWarnings) {
+  const auto outcome = parse_manifests("t", R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  somethingNew: {x: y}
+  containers:
+  - {name: c, imagePulPolicy: Always, securityContext: {anyThing: 1}}
+)");
+  EXPECT_EQ(text_of(outcome.problems), "");
+  EXPECT_THAT(outcome.documents, SizeIs(1));
+  ASSERT_THAT(outcome.warnings, SizeIs(2));
+  EXPECT_EQ(outcome.warnings[0].path, "spec.somethingNew");
+  EXPECT_EQ(outcome.warnings[1].path, "spec.containers[0].imagePulPolicy");
+  EXPECT_NE(outcome.warnings[1].message.find("did you mean \"imagePullPolicy\"?"), std::string::npos);
+}
+
 TEST(Parse, TheSameObjectTwiceIsAWarning) {
   const std::string one = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n";
   const auto outcome = parse_manifests("t", one + one);

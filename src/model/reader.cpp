@@ -220,6 +220,7 @@ Fields::Fields(const Value& value) : value_(value) {
 
 std::optional<Value> Fields::take(std::string_view name) {
   known_.push_back(name);
+  taken_.push_back(name);
   if (!valid_) return std::nullopt;
   for (const Field& field : value_.node().fields)
     if (field.name == name) {
@@ -255,21 +256,27 @@ void Fields::unsupported(std::string_view name, std::string_view consequence) {
 
 void Fields::finish(Unknown unknown) {
   if (!valid_) return;
-  for (const Field& field : value_.node().fields)
-    if (std::ranges::find(known_, field.name) == known_.end()) report_unknown(field, unknown);
+  // More would not be shown, and each costs a search for the nearest name.
+  std::size_t left = Report::most + 1;
+  for (const Field& field : value_.node().fields) {
+    if (std::ranges::find(known_, field.name) != known_.end()) continue;
+    report_unknown(field, unknown);
+    if (--left == 0) return;
+  }
 }
 
 void Fields::report_unknown(const Field& field, Unknown unknown) {
   std::string message = fmt::format("unknown field {}", in_quotes(field.name));
   const auto home = std::ranges::find(homes, field.name, &Home::field);
-  if (const auto near = nearest(field.name, known_); !near.empty())
+  const auto near = nearest(field.name, known_);
+  if (!near.empty())
     message += fmt::format("; did you mean \"{}\"?", near);
   else if (home != homes.end())
     message += fmt::format("; it belongs into {}", home->place);
   else if (known_.size() <= 10)
     message += fmt::format("; expected one of {}", joined(known_));
   const Value value = value_.field(field);
-  if (unknown == Unknown::problem)
+  if (unknown == Unknown::problem || std::ranges::find(taken_, near) != taken_.end())
     value_.report().problem(field.line, field.column, value.path(), std::move(message));
   else
     value_.report().warning(field.line, field.column, value.path(), message + "; it is ignored");

@@ -16,6 +16,8 @@ namespace weft::model {
 // Collects what one document has to say. Bounded: a hostile document cannot make it grow without end.
 class Report {
  public:
+  static constexpr std::size_t most = 50;  // of problems and of warnings
+
   explicit Report(std::string_view file) : file_(file) {}
 
   void problem(int line, int column, std::string_view path, std::string message);
@@ -26,7 +28,6 @@ class Report {
   [[nodiscard]] const std::vector<Problem>& warnings() const { return warnings_; }
 
  private:
-  static constexpr std::size_t most = 50;
   std::string file_;
   std::vector<Problem> problems_;
   std::vector<Problem> warnings_;
@@ -67,7 +68,8 @@ class Value {
   std::string path_;
 };
 
-// How unknown fields are met.
+// How unknown fields are met. Even with `warning`, one that is a misspelling of a field that was
+// taken is a problem.
 enum class Unknown { problem, warning };
 
 // The fields of a mapping, taken one by one; finish() judges what nobody took.
@@ -94,6 +96,7 @@ class Fields {
   Value value_;
   bool valid_ = false;
   std::vector<std::string_view> known_;
+  std::vector<std::string_view> taken_;  // those of known_ that are acted on
 };
 
 // "\"text\"" with control characters shown and long text cut.

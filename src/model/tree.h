@@ -45,7 +45,7 @@ struct Tree {
 // What one document may cost. Counted after aliases are followed, so that a few hundred bytes of
 // nested aliases cannot stand for gigabytes.
 struct Limits {
-  static constexpr std::size_t document_bytes = 8UL << 20;
+  static constexpr std::size_t document_bytes = 4UL << 20;
   static constexpr std::size_t text_bytes = 64UL << 20;
   static constexpr std::size_t documents = 20000;
   static constexpr std::size_t nodes = 250000;

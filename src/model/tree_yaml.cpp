@@ -5,9 +5,8 @@
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
-#include <charconv>
+#include <array>
 #include <map>
-#include <optional>
 #include <sstream>
 
 #include "model/tree.h"
@@ -274,15 +273,53 @@ std::string_view line_at(std::string_view text, int index) {
   return text.substr(0, text.find('\n'));
 }
 
+// yaml-cpp's terser messages in plainer words.
+std::string plainer(const std::string& message) {
+  struct Wording {
+    std::string_view theirs;
+    std::string_view ours;
+  };
+  static constexpr std::array wordings{
+      Wording{"end of map not found", "this line's indentation fits no mapping above it"},
+      Wording{"end of sequence not found", "this line's indentation fits no list above it"},
+      Wording{"end of map flow not found", "a \"{\" before here is not closed by \"}\""},
+      Wording{"end of sequence flow not found", "a \"[\" before here is not closed by \"]\""},
+      Wording{"illegal map value", "a \":\" where no mapping can begin; check the indentation and the quotes"},
+      Wording{"illegal document indicator in scalar", "quoted text before here has no closing quote"},
+      Wording{"illegal EOF in scalar", "quoted text before here has no closing quote"},
+  };
+  for (const auto& [theirs, ours] : wordings)
+    if (message == theirs) return "not valid YAML: " + std::string(ours);
+  return "not valid YAML: " + message;
+}
+
 bool indented_by_tab(std::string_view line) {
   const auto end = line.find_first_not_of(" \t");
   return line.substr(0, end).find('\t') != std::string_view::npos;
 }
 
+void add_template_hint(SyntaxError& error, std::string_view text, int first_line) {
+  if (line_at(text, error.line - first_line).find("{{") != std::string_view::npos)
+    error.message += "; this looks like a template, which must be rendered first";
+}
+
+// A tab in the indentation is a cause yaml-cpp's messages never name.
+void name_tab(SyntaxError& error, std::string_view text, int first_line) {
+  const int index = error.line - first_line;
+  for (int back = 0; back <= 1 && index >= back; ++back) {
+    if (!indented_by_tab(line_at(text, index - back))) continue;
+    error.line -= back;
+    error.column = 1;
+    error.message = "a tab is used for indentation; YAML takes only spaces there";
+    return;
+  }
+}
+
 }  // namespace
 
 std::expected<Tree, SyntaxError> tree_from_yaml(std::string_view text, int first_line) {
-  std::istringstream stream{std::string(text)};
+  // The end marker makes yaml-cpp see an unclosed quote, which it lets pass at the end of the text.
+  std::istringstream stream{std::string(text) + (text.ends_with('\n') ? "...\n" : "\n...\n")};
   try {
     YAML::Parser parser(stream);
     Builder builder(text, first_line);
@@ -294,18 +331,14 @@ std::expected<Tree, SyntaxError> tree_from_yaml(std::string_view text, int first
       return std::unexpected(SyntaxError{node.line, node.column, "expected the end of the document, found more text"});
     }
     return builder.take();
-  } catch (const BuildError& caught) {
-    return std::unexpected(caught.error);
+  } catch (BuildError& caught) {
+    add_template_hint(caught.error, text, first_line);
+    return std::unexpected(std::move(caught.error));
   } catch (const YAML::Exception& caught) {
     const int index = std::max(0, caught.mark.line);
-    SyntaxError error{first_line + index, std::max(0, caught.mark.column) + 1, "not valid YAML: " + caught.msg};
-    for (int back = 0; back <= 1 && index >= back; ++back) {
-      if (!indented_by_tab(line_at(text, index - back))) continue;
-      error.line = first_line + index - back;
-      error.column = 1;
-      error.message = "a tab is used for indentation; YAML takes only spaces there";
-      break;
-    }
+    SyntaxError error{first_line + index, std::max(0, caught.mark.column) + 1, plainer(caught.msg)};
+    add_template_hint(error, text, first_line);
+    name_tab(error, text, first_line);
     return std::unexpected(std::move(error));
   } catch (const std::exception& caught) {
     return std::unexpected(SyntaxError{first_line, 1, std::string("cannot be read: ") + caught.what()});
