@@ -296,6 +296,7 @@ nlohmann::json PodKeeper::status() const {
     list.push_back({{"namespace", pod->plan.namespace_},
                     {"name", pod->plan.name},
                     {"workload", pod->plan.workload},
+                    {"uid", pod->plan.uid},
                     {"netns", netns_of(pod->plan)},
                     {"state", pod->state()},
                     {"error", pod->error},

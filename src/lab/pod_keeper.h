@@ -39,7 +39,7 @@ class PodKeeper {
   // Ends commands and responders and waits for the plugin; pods stay attached.
   void stop();
 
-  // [{namespace, name, workload, netns, state, error, ports:[{port, protocol, http, error}], problems}]
+  // [{namespace, name, workload, uid, netns, state, error, ports:[{port, protocol, http, error}], problems}]
   [[nodiscard]] nlohmann::json status() const;
 
  private:

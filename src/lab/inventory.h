@@ -1,0 +1,44 @@
+// The pods and services of a lab as its agent knows them, and what users' words for them mean.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/result.h"
+#include "lab/layout.h"
+#include "lab/pod_plan.h"
+
+namespace weft::lab {
+
+struct ServiceBackend {
+  IpAddress address;
+  std::uint16_t port = 0;
+  std::string pod;  // "ns/pod"; empty when it is none
+};
+
+// One port of one service at one of its addresses.
+struct ServicePort {
+  std::string key;  // "ns/name"
+  IpAddress address;
+  std::uint16_t port = 0;
+  Protocol protocol = Protocol::tcp;
+  std::vector<ServiceBackend> backends;  // the ready ones
+};
+
+struct Inventory {
+  std::vector<PodPlan> pods;  // sorted by namespace and name
+  std::vector<ServicePort> services;
+
+  [[nodiscard]] const PodPlan* pod(std::string_view key) const;
+  [[nodiscard]] const PodPlan* pod_at(const IpAddress& address) const;
+  // "ns/pod", "ns/workload" (all its pods), "pod" (of namespace default); not_found with near names.
+  [[nodiscard]] Result<std::vector<const PodPlan*>> find_pods(std::string_view text) const;
+  [[nodiscard]] std::vector<const ServicePort*> service_ports(std::string_view key) const;
+};
+
+Result<std::vector<PodPlan>> load_pods(const std::string& socket);
+Result<Inventory> load_inventory(const std::string& socket);
+
+}  // namespace weft::lab

@@ -1,0 +1,211 @@
+#include "lab/lifecycle.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+
+#include "lab/inventory.h"
+#include "lab/process.h"
+#include "lab/readiness.h"
+#include "lab/world.h"
+#include "sys/netns.h"
+#include "sys/system.h"
+
+namespace weft::lab {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto supervisor_grace = 15s;  // it waits for weftd itself
+constexpr auto process_grace = 500ms;
+
+std::string seconds_since(Clock::time_point start) {
+  return fmt::format("{:.2f} s", std::chrono::duration<double>(Clock::now() - start).count());
+}
+
+Result<void> check_binaries(const Machine& machine) {
+  for (const auto* name : {"weftd", "weft-cni"}) {
+    const auto path = machine.binary_directory + "/" + name;
+    if (::access(path.c_str(), X_OK) != 0)
+      return fail(errno_error(path, errno).in("a lab needs weftd and weft-cni beside weft").code,
+                  fmt::format("{} is not there or cannot be run", path),
+                  "build it, or name the directory of weftd and weft-cni in WEFT_BIN_DIR");
+  }
+  return {};
+}
+
+// The first line the supervisor says: "ready", or what went wrong; empty when it died without a word.
+std::string read_line(const Fd& fd) {
+  std::string line;
+  std::array<char, 512> chunk;  // NOLINT: filled by read
+  while (line.find('\n') == std::string::npos) {
+    const ssize_t n = ::read(fd.get(), chunk.data(), chunk.size());
+    if (n > 0)
+      line.append(chunk.data(), static_cast<std::size_t>(n));
+    else if (n == 0 || errno != EINTR)
+      break;
+  }
+  return line.substr(0, line.find('\n'));
+}
+
+Result<void> start_supervisor(const Machine& machine, const Layout& layout) {
+  if (read_pid_file(layout.supervisor_pid_file())) return {};
+  const Fd log(::open(layout.supervisor_log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!log.valid()) return fail(errno_error("open " + layout.supervisor_log(), errno));
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) < 0) return fail(errno_error("pipe", errno));
+  const Fd reader(ends[0]);
+  Fd writer(ends[1]);
+  SpawnRequest request;
+  request.arguments = machine.supervisor_command;
+  request.arguments.push_back(layout.name());
+  request.environment["WEFT_BIN_DIR"] = machine.binary_directory;
+  request.standard_output = writer.get();
+  request.standard_error = log.get();
+  request.new_session = true;
+  WEFT_TRY(const ProcessId process, spawn(request));
+  writer.reset();
+  const auto line = read_line(reader);
+  if (line == "ready") return {};
+  return fail(ErrorCode::unavailable,
+              fmt::format("the lab's supervisor (process {}) did not start: {}", process.pid,
+                          line.empty() ? "it ended without a word" : line),
+              "its log is " + layout.supervisor_log());
+}
+
+Result<void> build(const Machine& machine, const Layout& layout, Deadline deadline, const Progress& progress) {
+  const auto start = Clock::now();
+  WEFT_CHECK(sys::ensure_bpffs("/sys/fs/bpf"));
+  WEFT_CHECK(build_world(layout));
+  for (const auto& node : layout.nodes()) {
+    WEFT_CHECK(sys::make_directories(node.run_dir, 0755));
+    WEFT_CHECK(sys::make_directories(node.state_dir, 0700));
+  }
+  WEFT_CHECK(start_supervisor(machine, layout));
+  WEFT_CHECK(wait_for_agent(layout, deadline));
+  progress(fmt::format("lab {}: weftd serves in namespace {} after {}", layout.name(), layout.node().netns,
+                       seconds_since(start)));
+  return {};
+}
+
+Result<void> apply_files(const Layout& layout, const std::vector<ManifestFile>& files, const Progress& progress) {
+  if (files.empty()) return {};
+  WEFT_TRY(const auto summary, apply_manifests(layout.node().socket(), files));
+  for (const auto& warning : summary.warnings) progress("warning: " + warning);
+  progress(summary.to_string());
+  return {};
+}
+
+Result<Layout> layout_for(const Machine& machine, const std::string& name) {
+  WEFT_CHECK(check_root());
+  WEFT_CHECK(check_lab_name(name));
+  return machine.layout(name);
+}
+
+bool exists(const Layout& layout) { return static_cast<bool>(check_lab_exists(layout)); }
+
+Result<void> remove_tree(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error) return fail(errno_error("remove " + path, error.value()));
+  return {};
+}
+
+// Ours to remove only while nobody else has anything in it.
+void remove_if_empty(const std::string& path) { ::rmdir(path.c_str()); }
+
+void end_processes(const Layout& layout) {
+  if (const auto supervisor = read_pid_file(layout.supervisor_pid_file())) terminate({*supervisor}, supervisor_grace);
+  for (const auto& node : layout.nodes())
+    if (const auto agent = read_pid_file(node.pid_file())) terminate({*agent}, 5s);
+  for (const auto& name : namespaces_of(layout.name())) terminate(processes_in_named_netns(name), process_grace);
+}
+
+Result<void> take_down(const Layout& layout) {
+  end_processes(layout);
+  for (const auto& node : layout.nodes()) WEFT_CHECK(remove_tree(node.bpffs));
+  for (const auto& name : namespaces_of(layout.name())) WEFT_CHECK(sys::delete_named_netns(name));
+  WEFT_CHECK(remove_tree(layout.state_dir()));
+  WEFT_CHECK(remove_tree(layout.run_dir()));
+  for (const auto& root : {layout.roots().run, layout.roots().state, layout.roots().bpffs}) {
+    remove_if_empty(root);
+    remove_if_empty(std::filesystem::path(root).parent_path());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<LabLock> LabLock::take(const Layout& layout, const Progress& progress) {
+  while (true) {
+    WEFT_CHECK(sys::make_directories(layout.run_dir(), 0755));
+    Fd directory(::open(layout.run_dir().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory.valid()) {
+      if (errno == ENOENT) continue;  // a `down` was faster
+      return fail(errno_error("open " + layout.run_dir(), errno));
+    }
+    if (::flock(directory.get(), LOCK_EX | LOCK_NB) != 0) {
+      progress(fmt::format("lab {}: waiting for another weft lab command", layout.name()));
+      if (::flock(directory.get(), LOCK_EX) != 0) return fail(errno_error("lock " + layout.run_dir(), errno));
+    }
+    struct stat locked {};
+    struct stat present {};
+    if (::fstat(directory.get(), &locked) == 0 && ::stat(layout.run_dir().c_str(), &present) == 0 &&
+        locked.st_ino == present.st_ino)
+      return LabLock(std::move(directory));
+  }
+}
+
+Result<void> up(const Machine& machine, const UpOptions& options, const Progress& progress) {
+  const auto deadline = Clock::now() + options.timeout;
+  WEFT_TRY(const Layout layout, layout_for(machine, options.name));
+  WEFT_TRY(const auto files, read_manifests(options.files));
+  WEFT_CHECK(check_manifests(files));
+  WEFT_CHECK(check_binaries(machine));
+  const bool existed = exists(layout);
+  WEFT_TRY(const auto lock, LabLock::take(layout, progress));
+  auto built = build(machine, layout, deadline, progress);
+  if (built) built = apply_files(layout, files, progress);
+  if (!built) {
+    if (!existed)
+      if (const auto gone = take_down(layout); !gone) progress(gone.error().message);
+    return built;
+  }
+  return wait_for_pods(layout, deadline, progress);
+}
+
+Result<void> apply(const Machine& machine, const UpOptions& options, const Progress& progress) {
+  WEFT_TRY(const Layout layout, layout_for(machine, options.name));
+  WEFT_TRY(const auto files, read_manifests(options.files));
+  WEFT_CHECK(check_lab_exists(layout));
+  WEFT_CHECK(apply_files(layout, files, progress));
+  return wait_for_pods(layout, Clock::now() + options.timeout, progress);
+}
+
+Result<void> remove(const Machine& machine, const UpOptions& options, const Progress& progress) {
+  WEFT_TRY(const Layout layout, layout_for(machine, options.name));
+  WEFT_TRY(const auto files, read_manifests(options.files));
+  WEFT_CHECK(check_lab_exists(layout));
+  WEFT_TRY(const auto deleted, delete_manifests(layout.node().socket(), files));
+  for (const auto& object : deleted) progress("deleted " + object);
+  return wait_for_pods(layout, Clock::now() + options.timeout, progress);
+}
+
+Result<bool> down(const Machine& machine, const std::string& name, const Progress& progress) {
+  WEFT_TRY(const Layout layout, layout_for(machine, name));
+  if (!exists(layout)) return false;
+  WEFT_TRY(const auto lock, LabLock::take(layout, progress));
+  WEFT_CHECK(take_down(layout));
+  return true;
+}
+
+}  // namespace weft::lab

@@ -1,0 +1,33 @@
+// What every lab command needs to know of the machine and the caller.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "lab/layout.h"
+
+namespace weft::lab {
+
+using Progress = std::function<void(const std::string& line)>;
+
+struct Machine {
+  Roots roots;
+  std::string binary_directory;  // of weftd and weft-cni
+  // How to start a supervisor; the lab's name is appended. It finds `ready` on standard output.
+  std::vector<std::string> supervisor_command;
+
+  [[nodiscard]] Layout layout(const std::string& lab) const { return {lab, roots}; }
+};
+
+// The running program's own directory (or $WEFT_BIN_DIR) and `<itself> lab supervise --name`.
+Machine this_machine();
+
+// Everything of a lab needs root: namespaces, BPF, mounts.
+Result<void> check_root();
+
+// not_found, naming the labs there are, when this one has no supervisor and no namespaces.
+Result<void> check_lab_exists(const Layout& layout);
+
+}  // namespace weft::lab

@@ -1,0 +1,126 @@
+#include "lab/probe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "api/answer.h"
+#include "api/client.h"
+#include "lab/machine.h"
+
+namespace weft::lab {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t queries_per_call = 8192;  // a line of the API has at most 16 MiB
+
+Verdict verdict_of(const json& item) {
+  Verdict verdict;
+  if (!item.is_object()) return verdict;
+  if (const auto word = item.find("verdict"); word != item.end() && word->is_string())
+    verdict.verdict = word->get<std::string>();
+  if (const auto rule = item.find("rule"); rule != item.end()) verdict.rule = rule->dump();
+  return verdict;
+}
+
+// Which of several backends' verdicts is about this connection.
+std::size_t deciding(const Probe& probe, const WireOutcome& wire, const std::vector<Verdict>& verdicts) {
+  const auto first_with = [&verdicts](std::string_view word) {
+    const auto found = std::ranges::find(verdicts, word, &Verdict::verdict);
+    return static_cast<std::size_t>(found == verdicts.end() ? 0 : found - verdicts.begin());
+  };
+  if (!wire.answered_by.empty())
+    for (std::size_t i = 0; i < std::min(probe.queries.size(), verdicts.size()); ++i)
+      if (probe.queries[i].backend.ends_with("/" + wire.answered_by)) return i;
+  return first_with(wire.reachable == true ? "allow" : "deny");
+}
+
+}  // namespace
+
+Result<std::vector<std::vector<Verdict>>> ask_verdicts(const std::string& socket, const std::vector<Probe>& probes) {
+  // Many probes ask the same: several ports of a service, both families of a pod.
+  std::map<std::string, std::size_t> known;
+  std::vector<json> queries;
+  std::vector<std::vector<std::size_t>> wanted(probes.size());
+  for (std::size_t i = 0; i < probes.size(); ++i)
+    for (const auto& query : probes[i].queries) {
+      const auto key = fmt::format("{} {} {} {}", query.from, query.to, query.port, static_cast<int>(query.protocol));
+      const auto [found, added] = known.emplace(key, queries.size());
+      if (added)
+        queries.push_back(
+            {{"from", query.from}, {"to", query.to}, {"port", query.port}, {"protocol", to_string(query.protocol)}});
+      wanted[i].push_back(found->second);
+    }
+  WEFT_TRY(auto client, api::Client::connect(socket));
+  std::vector<Verdict> answers;
+  for (std::size_t first = 0; first < queries.size(); first += queries_per_call) {
+    const auto last = std::min(queries.size(), first + queries_per_call);
+    json batch = json::array();
+    for (std::size_t i = first; i < last; ++i) batch.push_back(queries[i]);
+    const auto answer = client.call("policy.verdicts", {{"queries", std::move(batch)}});
+    if (!answer) return fail(answer.error().error.in("policy.verdicts"));
+    const auto items = answer->find("items");
+    if (items == answer->end() || items->size() != last - first)
+      return fail(ErrorCode::internal, "policy.verdicts: as many answers as questions were expected");
+    for (const auto& item : *items) answers.push_back(verdict_of(item));
+  }
+  std::vector<std::vector<Verdict>> result(probes.size());
+  for (std::size_t i = 0; i < probes.size(); ++i)
+    for (const auto position : wanted[i]) result[i].push_back(answers[position]);
+  return result;
+}
+
+ProbeResult judge(Probe probe, WireOutcome wire, const std::vector<Verdict>& verdicts) {
+  ProbeResult result{std::move(probe), std::move(wire), {}, {}};
+  if (!verdicts.empty()) result.verdict = verdicts[deciding(result.probe, result.wire, verdicts)];
+  if (!result.wire.reachable || result.verdict.verdict.empty()) return result;
+  const bool allowed = result.verdict.verdict == "allow";
+  if (result.probe.no_backend) {
+    result.agrees = !*result.wire.reachable;  // nobody can be reached, whatever policy says
+    if (!*result.wire.reachable) result.wire.error = "the service has no ready endpoint: " + result.wire.error;
+  } else if (result.wire.refused) {
+    result.agrees = allowed;  // it got there; that nobody listens is not the network's doing
+  } else {
+    result.agrees = *result.wire.reachable == allowed;
+  }
+  return result;
+}
+
+Result<std::vector<ProbeResult>> run_probes(const Layout& layout, const ProbeOptions& options) {
+  WEFT_CHECK(check_lab_exists(layout));
+  WEFT_TRY(const auto inventory, load_inventory(layout.node().socket()));
+  WEFT_TRY(const auto probes, plan_probes(layout, inventory, options));
+  auto outcomes = try_probes(probes, options.timeout);
+  WEFT_TRY(const auto verdicts, ask_verdicts(layout.node().socket(), probes));
+  std::vector<ProbeResult> results;
+  results.reserve(probes.size());
+  for (std::size_t i = 0; i < probes.size(); ++i)
+    results.push_back(judge(probes[i], std::move(outcomes[i]), verdicts[i]));
+  return results;
+}
+
+std::string probes_to_json(const std::vector<ProbeResult>& results) {
+  const auto optional = [](const auto& value) { return value ? json(*value) : json(); };
+  const auto text = [](const std::string& value) { return value.empty() ? json() : json(value); };
+  json list = json::array();
+  for (const auto& [probe, wire, verdict, agrees] : results)
+    list.push_back({{"from", probe.from},
+                    {"to", probe.to},
+                    {"address", probe.address ? json(probe.address->to_string()) : json()},
+                    {"port", probe.port},
+                    {"protocol", to_string(probe.protocol)},
+                    {"reachable", optional(wire.reachable)},
+                    {"verdict", text(verdict.verdict)},
+                    {"rule", json::parse(verdict.rule, nullptr, false)},
+                    {"answered_by", text(wire.answered_by)},
+                    {"error", text(wire.error)},
+                    {"latency_us", optional(wire.latency_us)},
+                    {"agrees", optional(agrees)}});
+  return list.dump(2, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace weft::lab

@@ -1,0 +1,262 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "lab/probe.h"
+
+namespace weft::lab {
+namespace {
+
+using Families = ProbeOptions::Families;
+
+struct Source {
+  std::string name;
+  std::string netns;
+  std::string query;  // of IPv4, or for both
+  std::string query_v6;
+};
+
+struct Port {
+  std::uint16_t port = 0;
+  Protocol protocol = Protocol::tcp;
+  bool greets = false;
+};
+
+// An address to reach and the ports to try there.
+struct Target {
+  std::string name;
+  std::vector<IpAddress> addresses;  // of the wanted families; empty: it has none
+  std::vector<Port> ports;
+  std::string query;  // empty: the address itself
+  const ServicePort* service = nullptr;
+};
+
+// Of IPv4 and IPv6 addresses those that shall be tried.
+std::vector<IpAddress> choose(const std::vector<IpAddress>& addresses, Families families) {
+  if (families == Families::all) return addresses;
+  const Family wanted = families == Families::v6 ? Family::v6 : Family::v4;
+  for (const auto& address : addresses)
+    if (address.family() == wanted) return {address};
+  if (families == Families::v6 || addresses.empty()) return {};
+  return {addresses.front()};
+}
+
+std::vector<IpAddress> parse_all(std::initializer_list<std::string_view> texts) {
+  std::vector<IpAddress> list;
+  for (const auto text : texts)
+    if (const auto address = IpAddress::parse(text)) list.push_back(*address);
+  return list;
+}
+
+bool is_host(std::string_view text, const Layout& layout) { return text == "host" || text == layout.node().name; }
+
+class Planner {
+ public:
+  Planner(const Layout& layout, const Inventory& inventory, const ProbeOptions& options)
+      : layout_(layout), inventory_(inventory), options_(options) {}
+
+  Result<std::vector<Probe>> plan() {
+    WEFT_CHECK(read_ports());
+    WEFT_CHECK(find_sources());
+    WEFT_CHECK(find_targets());
+    std::vector<Probe> probes;
+    for (const auto& source : sources_)
+      for (const auto& target : targets_) add(probes, source, target);
+    if (!probes.empty()) return probes;
+    if (sources_.empty()) return fail(ErrorCode::invalid, "there is no pod to probe from", "apply some, or use --from");
+    return fail(ErrorCode::invalid, "there is nothing to probe: no target declares a port",
+                "name one, for example --port 80/TCP");
+  }
+
+ private:
+  Result<void> read_ports() {
+    for (const auto& text : options_.ports) {
+      if (const auto protocol = parse_protocol(text); protocol && text.find('/') == std::string::npos &&
+                                                      (*protocol == Protocol::icmp || *protocol == Protocol::icmpv6)) {
+        ports_.push_back({0, Protocol::icmp, false});
+        continue;
+      }
+      const auto port = PortProtocol::parse(text);
+      if (!port) return fail(port.error().in("--port " + text));
+      const bool icmp = port->protocol == Protocol::icmp || port->protocol == Protocol::icmpv6;
+      if (port->port == 0 && !icmp) return fail(ErrorCode::invalid, "--port " + text + ": a port is 1 to 65535");
+      ports_.push_back({port->port, icmp ? Protocol::icmp : port->protocol, false});
+    }
+    return {};
+  }
+
+  void add_source(const PodPlan& pod) {
+    if (!named_sources_.insert(pod.key()).second) return;
+    if (pod.host_network)
+      sources_.push_back({pod.key(), layout_.node().netns, "host", "host"});
+    else
+      sources_.push_back({pod.key(), layout_.pod_netns(pod.namespace_, pod.name), pod.key(), pod.key()});
+  }
+
+  Result<void> find_sources() {
+    if (options_.from.empty())
+      for (const auto& pod : inventory_.pods) add_source(pod);
+    for (const auto& text : options_.from) {
+      if (is_host(text, layout_)) {
+        sources_.push_back({"host", layout_.node().netns, "host", "host"});
+      } else if (text == "world") {
+        sources_.push_back(
+            {"world", layout_.world_netns(), std::string(addresses::world_v4), std::string(addresses::world_v6)});
+      } else {
+        auto pods = inventory_.find_pods(text);
+        if (!pods) return fail(pods.error().in("--from"));
+        for (const auto* pod : *pods) add_source(*pod);
+      }
+    }
+    return {};
+  }
+
+  void add_target(const PodPlan& pod) {
+    if (!named_targets_.insert(pod.key()).second) return;
+    Target target{.name = pod.key(), .query = pod.host_network ? "host" : pod.key()};
+    const auto node = parse_all({addresses::node_v4, addresses::node_v6});
+    target.addresses = choose(pod.host_network && pod.addresses.empty() ? node : pod.addresses, options_.families);
+    const auto greets = [&pod](const Port& port) {
+      return std::ranges::any_of(pod.responders, [&port](const ResponderPort& responder) {
+        return responder.port == port.port && responder.protocol == port.protocol;
+      });
+    };
+    target.ports = ports_;
+    if (ports_.empty())
+      for (const auto& port : pod.ports) target.ports.push_back({port.port, port.protocol, false});
+    for (auto& port : target.ports) port.greets = greets(port);
+    targets_.push_back(std::move(target));
+  }
+
+  Result<void> add_service(std::string_view key) {
+    const auto all = inventory_.service_ports(key);
+    if (all.empty()) {
+      std::set<std::string> known;
+      for (const auto& service : inventory_.services) known.insert("svc/" + service.key);
+      return fail(ErrorCode::not_found, fmt::format("--to svc/{}: no service of this name has an address", key),
+                  known.empty() ? "the lab has no services" : fmt::format("there is {}", fmt::join(known, ", ")));
+    }
+    std::vector<IpAddress> every;
+    for (const auto* service : all)
+      if (std::ranges::count(every, service->address) == 0) every.push_back(service->address);
+    const auto chosen = options_.families == Families::prefer_v4 ? every : choose(every, options_.families);
+    for (const auto* service : all) {
+      const bool wanted = ports_.empty() || std::ranges::any_of(ports_, [service](const Port& port) {
+                            return port.port == service->port && port.protocol == service->protocol;
+                          });
+      if (!wanted || std::ranges::count(chosen, service->address) == 0) continue;
+      targets_.push_back({.name = fmt::format("svc/{}", key),
+                          .addresses = {service->address},
+                          .ports = {{service->port, service->protocol, all_greet(*service)}},
+                          .service = service});
+    }
+    return {};
+  }
+
+  [[nodiscard]] bool all_greet(const ServicePort& service) const {
+    return std::ranges::all_of(service.backends, [this, &service](const ServiceBackend& backend) {
+      const PodPlan* pod = inventory_.pod(backend.pod);
+      return pod != nullptr && std::ranges::any_of(pod->responders, [&](const ResponderPort& responder) {
+               return responder.port == backend.port && responder.protocol == service.protocol;
+             });
+    });
+  }
+
+  void add_address(const IpAddress& address) {
+    Target target{.name = address.to_string(), .addresses = {address}, .ports = ports_};
+    for (const auto& service : inventory_.services)
+      if (service.address == address) {
+        const bool wanted = ports_.empty() || std::ranges::any_of(ports_, [&service](const Port& port) {
+                              return port.port == service.port && port.protocol == service.protocol;
+                            });
+        if (!wanted) continue;
+        targets_.push_back({.name = target.name,
+                            .addresses = {address},
+                            .ports = {{service.port, service.protocol, all_greet(service)}},
+                            .service = &service});
+        target.ports.clear();
+      }
+    if (targets_.size() > 0 && targets_.back().name == target.name && targets_.back().service != nullptr) return;
+    if (ports_.empty()) {
+      if (const PodPlan* pod = inventory_.pod_at(address))
+        for (const auto& port : pod->ports) target.ports.push_back({port.port, port.protocol, false});
+      else
+        target.ports = {{80, Protocol::tcp, false}};
+    }
+    targets_.push_back(std::move(target));
+  }
+
+  Result<void> find_targets() {
+    if (options_.to.empty())
+      for (const auto& pod : inventory_.pods) add_target(pod);
+    for (const auto& text : options_.to) {
+      if (text.starts_with("svc/")) {
+        WEFT_CHECK(add_service(text.substr(4)));
+      } else if (is_host(text, layout_) || text == "world") {
+        const bool host = text != "world";
+        const auto both = host ? parse_all({addresses::node_v4, addresses::node_v6})
+                               : parse_all({addresses::world_v4, addresses::world_v6});
+        Target target{.name = host ? "host" : "world", .addresses = choose(both, options_.families), .ports = ports_};
+        if (ports_.empty()) target.ports = {{80, Protocol::tcp, false}};
+        targets_.push_back(std::move(target));
+      } else if (const auto address = IpAddress::parse(text)) {
+        add_address(*address);
+      } else {
+        auto pods = inventory_.find_pods(text);
+        if (!pods) return fail(pods.error().in("--to"));
+        for (const auto* pod : *pods) add_target(*pod);
+      }
+    }
+    return {};
+  }
+
+  static void add(std::vector<Probe>& probes, const Source& source, const Target& target) {
+    for (const auto& port : target.ports) {
+      Probe probe{.from = source.name,
+                  .from_netns = source.netns,
+                  .to = target.name,
+                  .port = port.port,
+                  .protocol = port.protocol,
+                  .greets = port.greets};
+      if (target.addresses.empty()) {
+        probe.queries = {{source.query, target.query, port.port, port.protocol, {}}};
+        probes.push_back(std::move(probe));
+        continue;
+      }
+      for (const auto& address : target.addresses) {
+        Probe one = probe;
+        one.address = address;
+        if (port.protocol == Protocol::icmp && address.is_v6()) one.protocol = Protocol::icmpv6;
+        const auto& from = address.is_v6() ? source.query_v6 : source.query;
+        if (target.service != nullptr)
+          for (const auto& backend : target.service->backends)
+            one.queries.push_back({from, backend.pod.empty() ? backend.address.to_string() : backend.pod, backend.port,
+                                   one.protocol, backend.pod});
+        one.no_backend = target.service != nullptr && one.queries.empty();
+        if (one.queries.empty())
+          one.queries = {{from, target.query.empty() ? address.to_string() : target.query, one.port, one.protocol, {}}};
+        probes.push_back(std::move(one));
+      }
+    }
+  }
+
+  const Layout& layout_;
+  const Inventory& inventory_;
+  const ProbeOptions& options_;
+  std::vector<Port> ports_;
+  std::vector<Source> sources_;
+  std::vector<Target> targets_;
+  std::set<std::string> named_sources_;
+  std::set<std::string> named_targets_;
+};
+
+}  // namespace
+
+Result<std::vector<Probe>> plan_probes(const Layout& layout, const Inventory& inventory, const ProbeOptions& options) {
+  return Planner(layout, inventory, options).plan();
+}
+
+}  // namespace weft::lab

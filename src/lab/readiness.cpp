@@ -1,0 +1,131 @@
+#include "lab/readiness.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "api/answer.h"
+#include "api/client.h"
+#include "lab/inventory.h"
+#include "sys/system.h"
+
+namespace weft::lab {
+namespace {
+
+using nlohmann::json;
+
+// Calls `done` with the supervisor's status until it says true; false when the deadline came first.
+Result<bool> follow(const Layout& layout, Deadline deadline, const std::function<bool(const json&)>& done) {
+  WEFT_TRY(auto client, api::Client::connect(layout.supervisor_socket()));
+  bool reached = false;
+  const auto ended = client.stream("lab.watch", json::object(), [&](const json& status) {
+    reached = done(status);
+    return !reached && std::chrono::steady_clock::now() < deadline;  // the supervisor speaks twice a second
+  });
+  if (!ended) return fail(ended.error().error.in("the lab's supervisor"));
+  return reached;
+}
+
+std::string last_lines(const std::string& path) {
+  const auto text = sys::read_file(path);
+  if (!text || text->empty()) return "its log " + path + " is empty";
+  std::size_t start = text->size() - 1;
+  for (int lines = 0; lines < 5 && start != std::string::npos && start > 0; ++lines)
+    start = text->rfind('\n', start - 1);
+  return "the end of " + path + ":\n" + text->substr(start == std::string::npos ? 0 : start + (start > 0 ? 1 : 0));
+}
+
+struct Progressed {
+  std::size_t ready = 0;
+  std::vector<std::string> missing;   // a line each
+  std::vector<std::string> warnings;  // ports that cannot be opened
+};
+
+bool listens_on(const json& pod, const std::vector<ResponderPort>& wanted, Progressed& result, const std::string& key) {
+  std::set<std::string> listening;
+  std::vector<std::string> warnings;
+  for (const auto& port : pod.value("ports", json::array())) {
+    const auto name = fmt::format("{}/{}", port.value("port", 0), port.value("protocol", ""));
+    listening.insert(name);
+    if (const auto error = port.value("error", ""); !error.empty())
+      warnings.push_back(fmt::format("{}: nobody answers on port {}: {}", key, name, error));
+  }
+  const bool complete = std::ranges::all_of(wanted, [&](const ResponderPort& port) {
+    return listening.contains(fmt::format("{}/{}", port.port, to_string(port.protocol)));
+  });
+  if (complete) result.warnings.insert(result.warnings.end(), warnings.begin(), warnings.end());
+  return complete;
+}
+
+// `status` is the supervisor's, `wanted` what the agent has.
+Progressed compare(const json& status, const std::vector<PodPlan>& wanted) {
+  Progressed result;
+  std::map<std::string, const json*> present;
+  for (const auto& pod : status.at("pods")) present[pod.value("namespace", "") + "/" + pod.value("name", "")] = &pod;
+  for (const auto& plan : wanted) {
+    const auto found = present.find(plan.key());
+    if (found == present.end()) {
+      result.missing.push_back(plan.key() + ": not begun");
+      continue;
+    }
+    const json& pod = *found->second;
+    const auto state = pod.value("state", "");
+    const auto error = pod.value("error", "");
+    const bool this_one = plan.uid.empty() || pod.value("uid", "") == plan.uid;
+    if (state == "ready" && this_one && listens_on(pod, plan.responders, result, plan.key())) {
+      ++result.ready;
+      for (const auto& problem : pod.value("problems", json::array()))
+        if (problem.is_string()) result.warnings.push_back(plan.key() + ": " + problem.get<std::string>());
+    } else {
+      result.missing.push_back(fmt::format("{}: {}{}{}", plan.key(), state, error.empty() ? "" : ": ", error));
+    }
+    present.erase(found);
+  }
+  for (const auto& [key, pod] : present) result.missing.push_back(key + ": still there, " + pod->value("state", ""));
+  return result;
+}
+
+}  // namespace
+
+Result<void> wait_for_agent(const Layout& layout, Deadline deadline) {
+  std::string problem;
+  WEFT_TRY(const bool serving, follow(layout, deadline, [&problem](const json& status) {
+             problem = status.at("agent").value("problem", "");
+             return status.at("agent").value("serving", false);
+           }));
+  if (serving) return {};
+  return fail(ErrorCode::unavailable, fmt::format("weftd does not serve{}{}", problem.empty() ? "" : ": ", problem),
+              last_lines(layout.node().log_file()));
+}
+
+Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progress& progress) {
+  WEFT_TRY(const auto wanted, load_pods(layout.node().socket()));
+  Progressed now;
+  std::size_t told = 0;
+  WEFT_TRY(const bool ready, follow(layout, deadline, [&](const json& status) {
+             now = compare(status, wanted);
+             // At most ten lines, however many pods.
+             if (now.ready > told && (now.ready - told) * 10 >= wanted.size() && now.ready < wanted.size()) {
+               told = now.ready;
+               progress(fmt::format("{}/{} pods attached and answering", now.ready, wanted.size()));
+             }
+             return status.value("synced", false) && now.missing.empty();
+           }));
+  for (const auto& warning : now.warnings) progress("warning: " + warning);
+  if (ready) {
+    progress(fmt::format("{}/{} pods attached and answering", now.ready, wanted.size()));
+    return {};
+  }
+  return fail(ErrorCode::unavailable,
+              fmt::format("{} of {} pods are not ready:\n  {}", now.missing.size(), wanted.size(),
+                          fmt::join(now.missing, "\n  ")),
+              fmt::format("logs: {} and {}", layout.supervisor_log(), layout.node().log_file()));
+}
+
+}  // namespace weft::lab
