@@ -32,6 +32,20 @@ install(DIRECTORY ${WEFT_BPF_DIR}/ DESTINATION lib/weft/bpf
 install(FILES ${CMAKE_SOURCE_DIR}/deploy/weftd.service DESTINATION /lib/systemd/system)
 install(FILES ${CMAKE_SOURCE_DIR}/deploy/weftd.yaml DESTINATION ${WEFT_SYSCONFDIR}/weft)
 install(FILES ${CMAKE_SOURCE_DIR}/deploy/10-weft.conflist DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES ${CMAKE_SOURCE_DIR}/deploy/completion/weft.bash
-        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME weft)
+if(TARGET weft)
+  # The program writes its own completions, so they cannot lag behind its options.
+  foreach(shell_and_file bash:bash-completion/completions/weft zsh:zsh/vendor-completions/_weft
+          fish:fish/vendor_completions.d/weft.fish)
+    string(REPLACE ":" ";" pair ${shell_and_file})
+    list(GET pair 0 shell)
+    list(GET pair 1 file)
+    get_filename_component(directory ${file} DIRECTORY)
+    get_filename_component(name ${file} NAME)
+    set(generated ${CMAKE_BINARY_DIR}/completion/${shell})
+    install(CODE "execute_process(COMMAND \"${CMAKE_BINARY_DIR}/bin/weft\" completion ${shell}
+                  OUTPUT_FILE \"${generated}\" COMMAND_ERROR_IS_FATAL ANY)")
+    install(FILES ${generated} DESTINATION ${CMAKE_INSTALL_DATADIR}/${directory} RENAME ${name})
+  endforeach()
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/completion)
+endif()
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
