@@ -1,0 +1,261 @@
+#include "agent/agent.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <asio/post.hpp>
+#include <nlohmann/json.hpp>
+
+#include "sys/netns.h"
+#include "sys/system.h"
+
+namespace weft::agent {
+namespace {
+
+constexpr auto event_poll = std::chrono::milliseconds(25);
+constexpr auto slow_poll = std::chrono::seconds(1);
+
+// A quarter of a percent of the node's memory for both families' tables, within reason: an entry
+// takes about 200 bytes of kernel memory.
+std::uint32_t flow_entries(const Config& config) {
+  if (config.flow_table_entries != 0) return config.flow_table_entries;
+  const auto pages = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES));
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE));
+  std::uint64_t entries = 16384;
+  while (entries < 524288 && entries * 2 * 200 * 800 <= pages * page) entries *= 2;
+  return static_cast<std::uint32_t>(entries);
+}
+
+control::PoolOptions pool_options(const Config& config) {
+  control::PoolOptions options;
+  options.cidrs = config.pod_cidrs;
+  options.quarantine = std::chrono::seconds(config.quarantine_seconds);
+  return options;
+}
+
+}  // namespace
+
+Agent::Agent(asio::io_context& loop, Config config)
+    : loop_(loop), config_(std::move(config)), event_timer_(loop), slow_timer_(loop) {}
+
+Agent::~Agent() = default;
+
+void Agent::note(const std::string& problem) {
+  spdlog::warn("{}", problem);
+  problems_.push_back(problem);
+  if (problems_.size() > 100) problems_.erase(problems_.begin());
+}
+
+Result<std::unique_ptr<Agent>> Agent::start(asio::io_context& loop, Config config) {
+  std::unique_ptr<Agent> agent(new Agent(loop, std::move(config)));
+  WEFT_CHECK(agent->open_state());
+  WEFT_CHECK(agent->open_node());
+  WEFT_CHECK(agent->open_datapath());
+  WEFT_CHECK(agent->open_attachment());
+  WEFT_CHECK(agent->serve());
+  return agent;
+}
+
+Result<void> Agent::open_state() {
+  WEFT_CHECK(sys::make_directories(config_.run_dir, 0755));
+  WEFT_TRY(auto opened, store::Store::open(config_.store_path()));
+  store_.emplace(std::move(opened));
+  std::vector<std::string> problems;
+  WEFT_TRY(auto objects, Objects::load(*store_, problems));
+  objects_.emplace(std::move(objects));
+  for (const auto& problem : problems) note(problem);
+  objects_->on_change([this](const ObjectChange& change) { tell_watchers(change); });
+
+  std::vector<control::Allocation> allocations;
+  std::vector<control::Quarantined> quarantined;
+  WEFT_TRY(const auto allocation_rows, store_->allocations());
+  for (const auto& row : allocation_rows) allocations.push_back({row.address, row.owner});
+  WEFT_TRY(const auto quarantine_rows, store_->quarantine());
+  for (const auto& row : quarantine_rows) quarantined.push_back({row.address, row.until});
+  ipam_.emplace(pool_options(config_), std::move(allocations), std::move(quarantined));
+  WEFT_TRY(stored_numbers_, store_->numbers());
+  return {};
+}
+
+Result<void> Agent::open_node() {
+  WEFT_TRY(netlink_, sys::open_netlink());
+  std::vector<IpAddress> gateways;
+  for (const auto family : {Family::v4, Family::v6})
+    if (const auto gateway = ipam_->gateway(family)) gateways.push_back(*gateway);
+  WEFT_CHECK(prepare_node(*netlink_, gateways));
+  WEFT_TRY(const auto netns, sys::current_netns());
+  WEFT_TRY(const auto cookie, sys::netns_cookie(netns.get()));
+  WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
+  WEFT_TRY(auto monitor, sys::NetlinkMonitor::open());
+  monitor_.emplace(std::move(monitor));
+  // Ports the translation uses are not given to the node's own sockets.
+  if (config_.masquerade)
+    if (auto reserved = sys::write_sysctl("net/ipv4/ip_local_reserved_ports",
+                                          fmt::format("{}-{}", config_.nat_port_min, config_.nat_port_max));
+        !reserved)
+      note("reserving the translation's ports: " + reserved.error().message);
+  return {};
+}
+
+Result<void> Agent::open_datapath() {
+  datapath::Options options;
+  options.pin_directory = config_.pin_path();
+  options.cgroup = config_.cgroup_root;
+  if (options.cgroup.empty()) {
+    if (auto mount = sys::cgroup2_mount())
+      options.cgroup = *mount;
+    else
+      note("no socket hook: " + mount.error().message);
+  }
+  options.flow_entries = flow_entries(config_);
+  WEFT_TRY(datapath_, datapath::Datapath::open(options));
+  std::map<std::string, std::uint32_t> classes;
+  WEFT_TRY(const auto text, store_->get("policy-classes"));
+  if (text) {
+    const auto json = nlohmann::json::parse(*text, nullptr, false);
+    if (json.is_object())
+      for (const auto& [key, value] : json.items())
+        if (value.is_number_unsigned()) classes[key] = value.get<std::uint32_t>();
+  }
+  compiler_.emplace(config_, stored_numbers_, std::move(classes), datapath_->highest_policy_class());
+  return {};
+}
+
+Result<void> Agent::open_attachment() {
+  attachment_.emplace(config_, *store_, *netlink_, *datapath_, *ipam_, [this] { return publish(); });
+  attachment_->set_pod_mtu(node_.pod_mtu);
+  WEFT_TRY(auto reaper_netlink, sys::open_netlink());
+  attachment_->set_reaper(std::make_unique<Reaper>(std::move(reaper_netlink), [this](store::EndpointKey key) {
+    asio::post(loop_, [this, key = std::move(key)] { attachment_->reaped(key); });
+  }));
+  std::vector<std::string> notes;
+  WEFT_CHECK(attachment_->recover(notes));
+  WEFT_CHECK(publish());
+  WEFT_CHECK(attachment_->adopt(notes));
+  WEFT_CHECK(attach_uplinks());
+  if (auto sockets = datapath_->attach_sockets(); !sockets) note("socket hook: " + sockets.error().message);
+  std::vector<std::uint32_t> uplinks;
+  for (const auto& [index, uplink] : node_.uplinks) uplinks.push_back(index);
+  datapath_->prune(uplinks);
+  for (const auto& text : notes) spdlog::info("{}", text);
+  return {};
+}
+
+Result<void> Agent::attach_uplinks() {
+  for (const auto& [index, uplink] : node_.uplinks)
+    if (auto attached = datapath_->attach_uplink(index); !attached)
+      note(fmt::format("uplink {}: {}", uplink.name, attached.error().message));
+  return {};
+}
+
+Result<void> Agent::publish() {
+  WEFT_TRY(auto compiled, compiler_->compile(*objects_, attachment_->records(), node_));
+  auto& config = compiled.rows.config;
+  config.flags =
+      (config_.events ? WEFT_CONFIG_EVENTS : 0) | (compiled.rows.services.empty() ? 0 : WEFT_CONFIG_SERVICES);
+  if (config_.masquerade) config.flags |= WEFT_CONFIG_MASQUERADE_V4 | WEFT_CONFIG_MASQUERADE_V6;
+  if (const auto gateway = ipam_->gateway(Family::v4)) config.gateway_v4 = datapath::to_abi(*gateway).word[3];
+  if (const auto gateway = ipam_->gateway(Family::v6)) config.gateway_v6 = datapath::to_abi(*gateway);
+  const MacAddress mac = gateway_mac;
+  std::copy(mac.bytes.begin(), mac.bytes.end(), config.gateway_mac);
+  config.nat_port_min = config_.nat_port_min;
+  config.nat_port_max = config_.nat_port_max;
+  config.event_wakeup_bytes = 256 * 1024;
+  config.deny_event_interval = 1'000'000'000;
+  // Numbers first: a row in the kernel must never carry one that a restart would give to another.
+  WEFT_CHECK(store_numbers(false));
+  WEFT_CHECK(datapath_->tables().apply(compiled.rows));
+  compiled_ = std::move(compiled);
+  enrichment_stale_ = true;
+  return {};
+}
+
+Result<void> Agent::store_numbers(bool force) {
+  std::uint64_t mark = compiler_->rules().all().size();
+  for (const auto& [id, identity] : compiler_->identities().all()) mark = mark * 31 + id;
+  for (const auto& [cidr, id] : compiler_->cidrs().all()) mark = mark * 31 + id;
+  for (const auto& [key, id] : compiler_->service_state().service_ids) mark = mark * 31 + id;
+  for (const auto& [key, id] : compiler_->service_state().backend_ids) mark = mark * 31 + id;
+  if (force || mark != numbers_mark_) {
+    auto numbers = compiler_->numbers();
+    const auto change = store::difference(stored_numbers_, numbers);
+    if (!change.empty()) WEFT_CHECK(store_->write(change));
+    stored_numbers_ = std::move(numbers);
+    numbers_mark_ = mark;
+  }
+  const auto classes = nlohmann::json(compiler_->classes()).dump();
+  if (classes != stored_classes_) {
+    WEFT_CHECK(store_->set("policy-classes", classes));
+    stored_classes_ = classes;
+  }
+  return {};
+}
+
+void Agent::refresh_node() {
+  auto node = read_node(*netlink_, config_, node_.netns_cookie);
+  if (!node) return note("reading the node's devices: " + node.error().message);
+  const bool lost = attachment_->notice_lost_devices();
+  if (*node == node_ && !lost) return;
+  node_ = std::move(*node);
+  attachment_->set_pod_mtu(node_.pod_mtu);
+  if (auto published = publish(); !published) note(published.error().message);
+  (void)attach_uplinks();
+}
+
+void Agent::watch_netlink() {
+  netlink_descriptor_->async_wait(asio::posix::stream_descriptor::wait_read, [this](const std::error_code& error) {
+    if (error) return;
+    const auto changed = monitor_->drain();
+    if (!changed || *changed) refresh_node();
+    watch_netlink();
+  });
+}
+
+void Agent::poll_slow() {
+  slow_timer_.expires_after(slow_poll);
+  slow_timer_.async_wait([this](const std::error_code& error) {
+    if (error) return;
+    datapath_->tables().retry();
+    attachment_->expire_quarantine();
+    poll_slow();
+  });
+}
+
+Result<void> Agent::serve() {
+  flow::FlowStoreOptions options;
+  options.capacity = config_.flow_history;
+  flows_ = std::make_unique<flow::FlowStore>(options);
+  auto* events = datapath_->map("weft_events_v1");
+  if (events == nullptr) return fail(ErrorCode::internal, "the event ring is missing");
+  WEFT_TRY(auto ring, bpfrt::RingBuffer::open(
+                          events->fd(), [this](std::span<const std::byte> record) { (void)flows_->add(record); }));
+  ring_.emplace(std::move(ring));
+  ring_descriptor_.emplace(loop_, ::dup(ring_->epoll_fd()));
+  netlink_descriptor_.emplace(loop_, ::dup(monitor_->fd()));
+  api::ServerOptions server;
+  server.path = config_.socket_path();
+  WEFT_TRY(server_, api::Server::listen(loop_, server));
+  register_objects();
+  register_attachment();
+  register_views();
+  register_policy();
+  register_bpf();
+  register_observe();
+  watch_netlink();
+  poll_events();
+  poll_slow();
+  return {};
+}
+
+void Agent::poll_events() {
+  event_timer_.expires_after(event_poll);
+  event_timer_.async_wait([this](const std::error_code& error) {
+    if (error) return;
+    consume_events();
+    poll_events();
+  });
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,142 @@
+// The node agent: builds the modules, wires them left to right, and answers the API. Everything
+// runs on one thread, the io_context's; the reaper is the only other one.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/attachment.h"
+#include "agent/compile.h"
+#include "agent/config.h"
+#include "agent/node.h"
+#include "agent/objects.h"
+#include "api/answer.h"
+#include "api/server.h"
+#include "bpfrt/ring_buffer.h"
+#include "control/ipam/ipam.h"
+#include "control/policy/explain.h"
+#include "datapath/datapath.h"
+#include "flow/store.h"
+#include "sources/store/store.h"
+#include "sys/netlink.h"
+
+namespace weft::agent {
+
+class Agent {
+ public:
+  // Opens the store, takes over or builds the datapath, recovers what was cut short, and serves.
+  static Result<std::unique_ptr<Agent>> start(asio::io_context& loop, Config config);
+  ~Agent();
+
+ private:
+  struct Watcher {
+    api::Stream stream;
+    model::Kind kind;
+  };
+
+  Agent(asio::io_context& loop, Config config);
+  Result<void> open_state();
+  Result<void> open_node();
+  Result<void> open_datapath();
+  Result<void> open_attachment();
+  Result<void> serve();
+  void register_objects();
+  void register_attachment();
+  void register_views();
+  void register_policy();
+  void register_bpf();
+  void register_observe();
+
+  // Compiles the tables and brings the kernel to it. An error leaves the last good state.
+  Result<void> publish();
+  Result<void> store_numbers(bool force);
+  Result<void> attach_uplinks();
+  void note(const std::string& problem);
+
+  // Timers and descriptors.
+  void poll_events();
+  void poll_slow();
+  void watch_netlink();
+  void refresh_node();
+  void consume_events();
+  void refresh_enrichment();
+
+  // API: objects
+  api::Answer apply_objects(const nlohmann::json& params);
+  api::Answer delete_objects(const nlohmann::json& params);
+  api::Answer get_objects(const nlohmann::json& params);
+  void watch_objects(nlohmann::json params, api::Stream stream);
+  Result<void> admit(std::vector<model::Document>& documents);
+  api::Answer commit(const std::vector<model::Document>& documents, nlohmann::json result);
+  nlohmann::json object_json(const store::StoredKey& key) const;
+  nlohmann::json pod_object(const model::Pod& pod) const;
+  void tell_watchers(const ObjectChange& change);
+  void tell_pod_modified(const model::ObjectKey& pod);
+  // API: attachment
+  api::Answer cni_add(const nlohmann::json& params);
+  api::Answer cni_gc(const nlohmann::json& params);
+  // API: views
+  nlohmann::json status();
+  nlohmann::json list_endpoints();
+  nlohmann::json list_identities() const;
+  nlohmann::json list_services() const;
+  nlohmann::json list_policies() const;
+  nlohmann::json list_ipam() const;
+  const LiveEndpoint* live(const model::ObjectKey& pod) const;
+  const LiveEndpoint* live(const IpAddress& address) const;
+  // API: policy
+  struct Target {
+    control::ExplainSide side;
+    std::optional<control::ExplainService> service;
+    std::optional<PortProtocol> port;  // the backend's, when reached through a service
+    std::string missing;               // why there is nobody: a service without backends
+  };
+  Result<std::vector<Target>> resolve(const std::string& text, const PortProtocol& port) const;
+  control::ExplainSide side_of(const LiveEndpoint& endpoint, const IpAddress& address) const;
+  control::ExplainSide side_of(const IpAddress& address) const;
+  std::vector<Target> through_service(const control::ServiceFrontend& frontend) const;
+  api::Answer explain_policy(const nlohmann::json& params) const;
+  api::Answer policy_verdicts(const nlohmann::json& params) const;
+  nlohmann::json rule_json(control::RuleId id) const;
+
+  asio::io_context& loop_;
+  Config config_;
+  std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
+  std::vector<std::string> problems_;
+
+  std::optional<store::Store> store_;
+  std::optional<Objects> objects_;
+  std::unique_ptr<sys::Netlink> netlink_;
+  std::optional<sys::NetlinkMonitor> monitor_;
+  Node node_;
+  std::unique_ptr<datapath::Datapath> datapath_;
+  std::optional<control::Ipam> ipam_;
+  std::optional<Compiler> compiler_;
+  std::optional<Attachment> attachment_;
+  Compiled compiled_;
+  store::NumberSet stored_numbers_;
+  std::uint64_t numbers_mark_ = 0;
+  std::string stored_classes_;
+
+  std::unique_ptr<flow::FlowStore> flows_;
+  std::optional<bpfrt::RingBuffer> ring_;
+  bool enrichment_stale_ = true;
+  std::optional<std::uint64_t> lost_told_;
+
+  asio::steady_timer event_timer_;
+  asio::steady_timer slow_timer_;
+  std::optional<asio::posix::stream_descriptor> ring_descriptor_;
+  std::optional<asio::posix::stream_descriptor> netlink_descriptor_;
+  std::map<std::uint64_t, Watcher> watchers_;
+  std::uint64_t next_watcher_ = 1;
+  std::unique_ptr<api::Server> server_;  // last: its handlers use everything above
+};
+
+}  // namespace weft::agent

@@ -1,0 +1,87 @@
+// API: what the CNI plugin calls.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/agent.h"
+#include "api/params.h"
+
+namespace weft::agent {
+namespace {
+
+using nlohmann::json;
+
+Result<store::EndpointKey> key_of(const json& params) {
+  WEFT_TRY(auto container, api::required_text(params, "container_id"));
+  WEFT_TRY(auto ifname, api::required_text(params, "ifname"));
+  return store::EndpointKey{std::move(container), std::move(ifname)};
+}
+
+}  // namespace
+
+void Agent::register_attachment() {
+  server_->handle("cni.add", [this](const json& params) { return cni_add(params); });
+  server_->handle("cni.ack", [this](const json& params) -> api::Answer {
+    WEFT_TRY(const auto key, key_of(params));
+    attachment_->acknowledge(key);
+    return json::object();
+  });
+  server_->handle("cni.del", [this](const json& params) -> api::Answer {
+    WEFT_TRY(const auto key, key_of(params));
+    const auto found = attachment_->records().find(key);
+    std::optional<model::ObjectKey> pod;
+    if (found != attachment_->records().end()) pod = model::ObjectKey{found->second.namespace_, found->second.pod};
+    WEFT_CHECK(attachment_->remove(key));
+    if (pod) tell_pod_modified(*pod);
+    return json::object();
+  });
+  server_->handle("cni.check", [this](const json& params) -> api::Answer {
+    WEFT_TRY(const auto request, parse_attach(params));
+    const auto previous = params.contains("config") ? params["config"].value("prevResult", json()) : json();
+    WEFT_CHECK(attachment_->check(request, previous));
+    return json::object();
+  });
+  server_->handle("cni.gc", [this](const json& params) { return cni_gc(params); });
+  server_->handle("cni.status", [this](const json&) -> api::Answer {
+    const auto status = datapath_->tables().status();
+    if (status.failed > 0) return weft::fail(ErrorCode::unavailable, "the datapath is behind: " + status.last_error);
+    for (const auto& cidr : config_.pod_cidrs) {
+      std::size_t used = 0;
+      for (const auto& allocation : ipam_->allocations())
+        if (cidr.contains(allocation.address)) ++used;
+      if (used >= ipam_->capacity(cidr.family()))
+        return weft::fail(ErrorCode::unavailable, "no address is left in " + cidr.to_string());
+    }
+    return json::object();
+  });
+}
+
+api::Answer Agent::cni_add(const json& params) {
+  WEFT_TRY(const auto request, parse_attach(params));
+  auto result = attachment_->add(request);
+  if (!result) {
+    spdlog::warn("attaching {}/{}: {}", request.namespace_, request.pod, result.error().message);
+    return weft::fail(result.error());
+  }
+  tell_pod_modified({request.namespace_, request.pod});
+  return std::move(*result);
+}
+
+api::Answer Agent::cni_gc(const json& params) {
+  WEFT_TRY(const auto network, api::optional_text(params, "network"));
+  std::set<store::EndpointKey> valid;
+  if (!params.contains("valid") || !params["valid"].is_array())
+    return weft::fail(ErrorCode::invalid, "valid: expected a list of {container_id, ifname}");
+  for (const auto& entry : params["valid"]) {
+    WEFT_TRY(auto key, key_of(entry));
+    valid.insert(std::move(key));
+  }
+  WEFT_TRY(const auto removed, attachment_->collect(network, valid));
+  json result{{"removed", json::array()}};
+  for (const auto& key : removed)
+    result["removed"].push_back({{"container_id", key.container_id}, {"ifname", key.ifname}});
+  return result;
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,290 @@
+// API: apply, delete, get, watch.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/agent.h"
+#include "api/params.h"
+
+namespace weft::agent {
+namespace {
+
+using nlohmann::json;
+
+json problem_json(const model::Problem& problem) {
+  return {{"file", problem.file}, {"line", problem.line},       {"column", problem.column},
+          {"path", problem.path}, {"message", problem.message}, {"text", problem.to_string()}};
+}
+
+json problems_json(const std::vector<model::Problem>& problems) {
+  auto list = json::array();
+  for (const auto& problem : problems) list.push_back(problem_json(problem));
+  return list;
+}
+
+std::string_view action_word(Objects::Action action) {
+  switch (action) {
+    case Objects::Action::created:
+      return "created";
+    case Objects::Action::configured:
+      return "configured";
+    case Objects::Action::unchanged:
+      break;
+  }
+  return "unchanged";
+}
+
+json identity_json(const store::StoredKey& key) {
+  return {{"kind", model::to_string(key.kind)}, {"namespace", key.key.namespace_}, {"name", key.key.name}};
+}
+
+// All documents of a request; params.documents is [{file, text}].
+Result<model::ParseOutcome> parse_documents(const json& params) {
+  model::ParseOutcome all;
+  if (!params.contains("documents") || !params["documents"].is_array())
+    return weft::fail(ErrorCode::invalid, "documents: expected a list of {file, text}");
+  for (const auto& document : params["documents"]) {
+    WEFT_TRY(const auto file, api::required_text(document, "file"));
+    WEFT_TRY(const auto text, api::optional_text(document, "text"));
+    auto outcome = model::parse_manifests(file, text);
+    std::ranges::move(outcome.documents, std::back_inserter(all.documents));
+    std::ranges::move(outcome.problems, std::back_inserter(all.problems));
+    std::ranges::move(outcome.warnings, std::back_inserter(all.warnings));
+  }
+  return all;
+}
+
+store::StoredKey key_of(const model::Object& object) {
+  return {model::kind_of(object), model::metadata_of(object).key()};
+}
+
+// The same object twice in one request: the last one counts, as if applied one after the other.
+void keep_last(std::vector<model::Document>& documents) {
+  std::map<store::StoredKey, std::size_t> last;
+  for (std::size_t i = 0; i < documents.size(); ++i) last[key_of(documents[i].object)] = i;
+  std::vector<model::Document> kept;
+  for (std::size_t i = 0; i < documents.size(); ++i)
+    if (last[key_of(documents[i].object)] == i) kept.push_back(std::move(documents[i]));
+  documents = std::move(kept);
+}
+
+}  // namespace
+
+void Agent::register_objects() {
+  server_->handle("apply", [this](const json& params) { return apply_objects(params); });
+  server_->handle("delete", [this](const json& params) { return delete_objects(params); });
+  server_->handle("get", [this](const json& params) { return get_objects(params); });
+  server_->handle_stream(
+      "watch", [this](json params, api::Stream stream) { watch_objects(std::move(params), std::move(stream)); });
+}
+
+// What only the whole node can refuse: cluster addresses.
+Result<void> Agent::admit(std::vector<model::Document>& documents) {
+  for (auto& document : documents) {
+    auto* service = std::get_if<model::Service>(&document.object);
+    if (service == nullptr) continue;
+    auto assigned = compiler_->assign_service(*service);
+    if (!assigned)
+      return fail(assigned.error().in(fmt::format("{}:{}: Service {}", service->meta.location.file,
+                                                  service->meta.location.line, service->meta.key().to_string())));
+  }
+  return {};
+}
+
+api::Answer Agent::apply_objects(const json& params) {
+  WEFT_TRY(auto outcome, parse_documents(params));
+  WEFT_TRY(const auto all_or_nothing, api::optional_bool(params, "all_or_nothing", true));
+  WEFT_TRY(const auto dry_run, api::optional_bool(params, "dry_run", false));
+  json result{{"applied", json::array()},
+              {"problems", problems_json(outcome.problems)},
+              {"warnings", problems_json(outcome.warnings)}};
+  if (!outcome.problems.empty() && all_or_nothing)
+    return weft::fail(api::ApiError({ErrorCode::invalid,
+                                     fmt::format("{} problem{} found, nothing was applied", outcome.problems.size(),
+                                                 outcome.problems.size() == 1 ? "" : "s"),
+                                     "correct the documents, or apply the good ones with --no-all-or-nothing"},
+                                    {{"problems", result["problems"]}, {"warnings", result["warnings"]}}));
+  keep_last(outcome.documents);
+  if (dry_run) {
+    const auto actions = objects_->plan(outcome.documents);
+    for (std::size_t i = 0; i < actions.size(); ++i) {
+      auto entry = identity_json(key_of(outcome.documents[i].object));
+      entry["action"] = action_word(actions[i]);
+      result["applied"].push_back(entry);
+    }
+    return result;
+  }
+  WEFT_CHECK(admit(outcome.documents));
+  return commit(outcome.documents, std::move(result));
+}
+
+// Stores and publishes; when the datapath refuses, the objects are put back as they were.
+api::Answer Agent::commit(const std::vector<model::Document>& documents, json result) {
+  std::vector<model::Document> before;
+  std::vector<store::StoredKey> made;
+  for (const auto& document : documents) {
+    const auto key = key_of(document.object);
+    if (const auto* known = objects_->find(key))
+      before.push_back({known->object, known->json});
+    else
+      made.push_back(key);
+  }
+  WEFT_TRY(const auto actions, objects_->apply(documents));
+  auto published = publish();
+  if (!published && (published.error().code == ErrorCode::exhausted || published.error().code == ErrorCode::invalid)) {
+    (void)objects_->remove(made);
+    (void)objects_->apply(before);
+    (void)publish();
+    return weft::fail(published.error().in("nothing was applied"));
+  }
+  if (!published) note(published.error().message);
+  WEFT_CHECK(store_numbers(true));
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    auto entry = identity_json(key_of(documents[i].object));
+    entry["action"] = action_word(actions[i]);
+    result["applied"].push_back(entry);
+  }
+  return result;
+}
+
+api::Answer Agent::delete_objects(const json& params) {
+  std::vector<store::StoredKey> keys;
+  if (params.contains("documents")) {
+    WEFT_TRY(const auto outcome, parse_documents(params));
+    if (!outcome.problems.empty())
+      return weft::fail(api::ApiError({ErrorCode::invalid, "nothing was deleted", {}},
+                                      {{"problems", problems_json(outcome.problems)}}));
+    for (const auto& document : outcome.documents) keys.push_back(key_of(document.object));
+  } else {
+    WEFT_TRY(const auto word, api::required_text(params, "kind"));
+    WEFT_TRY(const auto kind, model::parse_kind(word));
+    WEFT_TRY(const auto name, api::required_text(params, "name"));
+    WEFT_TRY(const auto space, api::optional_text(params, "namespace", "default"));
+    keys.push_back({kind, {kind == model::Kind::namespace_ ? "" : space.empty() ? "default" : space, name}});
+  }
+  std::vector<store::StoredKey> present;
+  json result{{"deleted", json::array()}};
+  for (const auto& key : keys) {
+    if (objects_->find(key) != nullptr) {
+      present.push_back(key);
+      result["deleted"].push_back(identity_json(key));
+    } else if (key.kind == model::Kind::pod && objects_->pod(key.key) != nullptr) {
+      return weft::fail(
+          ErrorCode::invalid,
+          fmt::format("pod {} belongs to Deployment {}", key.key.to_string(), objects_->pod(key.key)->workload),
+          "delete the Deployment, or apply it with fewer replicas");
+    }
+  }
+  if (present.empty())
+    return weft::fail(ErrorCode::not_found, keys.size() == 1 ? fmt::format("no {} {}", model::to_string(keys[0].kind),
+                                                                           keys[0].key.to_string())
+                                                             : "none of the objects exists");
+  // Deleting a namespace takes what is in it, as Kubernetes does.
+  std::set<store::StoredKey> doomed(present.begin(), present.end());
+  for (const auto& key : present)
+    if (key.kind == model::Kind::namespace_)
+      for (const auto& [other, entry] : objects_->all())
+        if (other.key.namespace_ == key.key.name && doomed.insert(other).second)
+          result["deleted"].push_back(identity_json(other));
+  for (const auto& key : doomed)
+    if (key.kind == model::Kind::service) compiler_->forget_service(key.key);
+  WEFT_CHECK(objects_->remove({doomed.begin(), doomed.end()}));
+  if (auto published = publish(); !published) note(published.error().message);
+  WEFT_CHECK(store_numbers(true));
+  return result;
+}
+
+json Agent::pod_object(const model::Pod& pod) const {
+  auto object = json::parse(model::public_json(objects_->pod_json(pod)), nullptr, false);
+  if (!object.is_object()) object = json::object();
+  json status{{"phase", "Pending"}, {"conditions", json::array()}};
+  const auto* endpoint = live(pod.meta.key());
+  if (endpoint != nullptr && endpoint->record.state == store::EndpointState::ready) {
+    status["phase"] = "Running";
+    status["podIP"] = endpoint->record.addresses.front().to_string();
+    for (const auto& address : endpoint->record.addresses) status["podIPs"].push_back({{"ip", address.to_string()}});
+    status["conditions"].push_back({{"type", "Ready"}, {"status", pod.ready ? "True" : "False"}});
+  }
+  object["status"] = status;
+  return object;
+}
+
+json Agent::object_json(const store::StoredKey& key) const {
+  if (key.kind == model::Kind::pod) {
+    const auto* pod = objects_->pod(key.key);
+    return pod == nullptr ? identity_json(key) : pod_object(*pod);
+  }
+  const auto* entry = objects_->find(key);
+  if (entry == nullptr) return identity_json(key);
+  auto object = json::parse(model::public_json(entry->json), nullptr, false);
+  if (key.kind == model::Kind::service && object.is_object()) {
+    const auto& assigned = compiler_->service_state().cluster_ips;
+    if (const auto found = assigned.find(key.key); found != assigned.end() && !found->second.empty()) {
+      object["spec"]["clusterIP"] = found->second.front().to_string();
+      object["spec"]["clusterIPs"] = json::array();
+      for (const auto& address : found->second) object["spec"]["clusterIPs"].push_back(address.to_string());
+    }
+  }
+  return object;
+}
+
+api::Answer Agent::get_objects(const json& params) {
+  WEFT_TRY(const auto word, api::required_text(params, "kind"));
+  WEFT_TRY(const auto space, api::optional_text(params, "namespace"));
+  WEFT_TRY(const auto name, api::optional_text(params, "name"));
+  std::optional<model::Kind> kind;
+  if (word != "all") {
+    WEFT_TRY(kind, model::parse_kind(word));
+  }
+  std::set<store::StoredKey> keys;
+  for (const auto& [key, entry] : objects_->all())
+    if (!kind || key.kind == *kind) keys.insert(key);
+  if (!kind || *kind == model::Kind::pod)
+    for (const auto& [key, pod] : objects_->pods()) keys.insert({model::Kind::pod, key});
+  json result{{"items", json::array()}};
+  for (const auto& key : keys) {
+    if (!space.empty() && key.kind != model::Kind::namespace_ && key.key.namespace_ != space) continue;
+    if (!name.empty() && key.key.name != name) continue;
+    result["items"].push_back(object_json(key));
+  }
+  if (!name.empty() && result["items"].empty())
+    return weft::fail(ErrorCode::not_found, fmt::format("no {} {}{}", word, space.empty() ? "" : space + "/", name));
+  return result;
+}
+
+void Agent::watch_objects(json params, api::Stream stream) {
+  const auto word = api::required_text(params, "kind");
+  const auto kind = word ? model::parse_kind(*word) : Result<model::Kind>(weft::fail(word.error()));
+  if (!kind) return stream.fail(kind.error());
+  const auto present = get_objects({{"kind", *word}});
+  if (present)
+    for (const auto& item : (*present)["items"]) stream.send({{"type", "added"}, {"object", item}});
+  stream.send({{"type", "synced"}});
+  const auto id = next_watcher_++;
+  stream.on_close([this, id] { watchers_.erase(id); });
+  watchers_.emplace(id, Watcher{stream, *kind});
+}
+
+void Agent::tell_watchers(const ObjectChange& change) {
+  if (watchers_.empty()) return;
+  const char* type = change.type == ChangeType::added      ? "added"
+                     : change.type == ChangeType::modified ? "modified"
+                                                           : "deleted";
+  json object;
+  for (const auto& [id, watcher] : watchers_) {
+    if (watcher.kind != change.key.kind) continue;
+    if (object.is_null()) {
+      object = change.type == ChangeType::deleted ? identity_json(change.key) : object_json(change.key);
+      if (change.type == ChangeType::deleted)
+        object = {{"kind", object["kind"]},
+                  {"metadata", {{"namespace", change.key.key.namespace_}, {"name", change.key.key.name}}}};
+    }
+    watcher.stream.send({{"type", type}, {"object", object}});
+  }
+}
+
+void Agent::tell_pod_modified(const model::ObjectKey& pod) {
+  if (objects_->pod(pod) != nullptr) tell_watchers({ChangeType::modified, {model::Kind::pod, pod}});
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,298 @@
+// API: status and lists.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/agent.h"
+#include "agent/counters.h"
+#include "control/policy/policy.h"
+#include "flow/time.h"
+#include "sys/system.h"
+
+namespace weft::agent {
+namespace {
+
+using nlohmann::json;
+
+json labels_json(const LabelMap& labels) {
+  auto list = json::array();
+  for (const auto& [key, value] : labels) list.push_back(value.empty() ? key : key + "=" + value);
+  return list;
+}
+
+std::string time_text(std::chrono::system_clock::time_point time) {
+  return flow::format_time(std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count());
+}
+
+// Whether the sockets of this endpoint's processes pass the socket hook: they must live below the
+// cgroup it hangs on. Without a process there is nothing to verify yet.
+json socket_coverage(const LiveEndpoint& endpoint, const datapath::Features& features) {
+  if (!features.socket_hook) return {{"covered", false}, {"detail", "no socket hook: services are translated in tc"}};
+  const auto mount = sys::cgroup2_mount();
+  const bool whole = mount && *mount == features.cgroup;
+  const auto pids = sys::processes_in_netns(endpoint.record.netns_inode);
+  const std::string below =
+      mount && !whole && features.cgroup.starts_with(*mount) ? features.cgroup.substr(mount->size()) : "/";
+  for (const auto pid : pids) {
+    const auto cgroup = sys::cgroup2_of(pid);
+    if (!cgroup) continue;
+    const bool covered = whole || *cgroup == below || cgroup->starts_with(below + "/");
+    if (!covered)
+      return {{"covered", false},
+              {"detail", fmt::format("process {} is in cgroup {}, outside {}: its services are translated in tc", pid,
+                                     *cgroup, below)}};
+  }
+  if (whole) {
+    std::string where = pids.empty() ? "" : sys::cgroup2_of(pids.front()).value_or("");
+    return {{"covered", true},
+            {"detail", where.empty() ? "hook at the cgroup root" : "hook at the cgroup root, process in " + where}};
+  }
+  if (pids.empty()) return {{"covered", nullptr}, {"detail", "no process yet"}};
+  return {{"covered", true}, {"detail", "below " + below}};
+}
+
+json map_json(const bpfrt::RawMap& map) {
+  const auto info = map.info();
+  if (!info) return json::object();
+  std::uint64_t entries = 0;
+  if (info->type == "ringbuf" || info->type == "array" || info->type == "percpu_array")
+    entries = info->max_entries;
+  else
+    (void)map.for_each([&](bpfrt::Bytes, bpfrt::Bytes) {
+      ++entries;
+      return true;
+    });
+  return {{"name", info->name},
+          {"type", info->type},
+          {"key_bytes", info->key_size},
+          {"value_bytes", info->value_size},
+          {"entries", entries},
+          {"max_entries", info->max_entries},
+          {"memory_bytes", info->memory_bytes}};
+}
+
+}  // namespace
+
+const LiveEndpoint* Agent::live(const model::ObjectKey& pod) const {
+  for (const auto& endpoint : compiled_.endpoints)
+    if (endpoint.pod() == pod) return &endpoint;
+  return nullptr;
+}
+
+const LiveEndpoint* Agent::live(const IpAddress& address) const {
+  for (const auto& endpoint : compiled_.endpoints)
+    for (const auto& own : endpoint.record.addresses)
+      if (own == address) return &endpoint;
+  return nullptr;
+}
+
+json Agent::list_endpoints() {
+  auto items = json::array();
+  for (const auto& [key, record] : attachment_->records()) {
+    json item{{"id", record.endpoint_id},
+              {"namespace", record.namespace_},
+              {"pod", record.pod},
+              {"workload", ""},
+              {"container_id", key.container_id},
+              {"ifname", key.ifname},
+              {"netns", record.netns_path},
+              {"state",
+               record.ifindex == 0 && record.state == store::EndpointState::ready ? "lost" : to_string(record.state)},
+              {"device", record.device},
+              {"ifindex", record.ifindex},
+              {"mac", record.mac.to_string()},
+              {"addresses", json::array()},
+              {"identity", 0},
+              {"labels", json::array()},
+              {"policy", {{"ingress", false}, {"egress", false}, {"class", 0}}},
+              {"socket_lb", {{"covered", nullptr}, {"detail", ""}}}};
+    for (const auto& address : record.addresses) item["addresses"].push_back(address.to_string());
+    const auto* endpoint = live(model::ObjectKey{record.namespace_, record.pod});
+    if (endpoint != nullptr) {
+      item["workload"] = endpoint->workload;
+      item["identity"] = endpoint->identity;
+      if (const auto* identity = compiler_->identities().find(endpoint->identity))
+        item["labels"] = labels_json(identity->labels);
+      const auto policy = compiled_.policy.endpoints.find(endpoint->pod());
+      if (policy != compiled_.policy.endpoints.end())
+        item["policy"] = {{"ingress", policy->second.enforced[WEFT_INGRESS]},
+                          {"egress", policy->second.enforced[WEFT_EGRESS]},
+                          {"class", policy->second.policy_class}};
+      item["socket_lb"] = socket_coverage(*endpoint, datapath_->features());
+    }
+    items.push_back(std::move(item));
+  }
+  return {{"items", items}};
+}
+
+json Agent::list_identities() const {
+  std::map<control::IdentityId, int> users;
+  for (const auto& endpoint : compiled_.endpoints) ++users[endpoint.identity];
+  auto items = json::array();
+  const auto add = [&](const control::Identity& identity) {
+    items.push_back({{"id", identity.id},
+                     {"labels", labels_json(identity.labels)},
+                     {"endpoints", users[identity.id]},
+                     {"cidr", nullptr}});
+  };
+  for (const auto& identity : control::reserved_identities()) add(identity);
+  for (const auto& [id, identity] : compiler_->identities().all()) add(identity);
+  for (const auto& [cidr, id] : compiled_.cidr_identities)
+    items.push_back({{"id", id},
+                     {"labels", {"cidr:" + cidr.to_string(), "reserved:world"}},
+                     {"endpoints", 0},
+                     {"cidr", cidr.to_string()}});
+  return {{"items", items}};
+}
+
+json Agent::list_services() const {
+  static const std::map<model::Service::Type, const char*> types{{model::Service::Type::cluster_ip, "ClusterIP"},
+                                                                 {model::Service::Type::node_port, "NodePort"},
+                                                                 {model::Service::Type::load_balancer, "LoadBalancer"},
+                                                                 {model::Service::Type::external_name, "ExternalName"}};
+  auto items = json::array();
+  for (const auto& frontend : compiled_.services.frontends) {
+    json item{{"id", frontend.id},
+              {"namespace", frontend.service.namespace_},
+              {"name", frontend.service.name},
+              {"type", "ClusterIP"},
+              {"port_name", frontend.port_name},
+              {"address", frontend.address.to_string()},
+              {"port", frontend.port},
+              {"protocol", weft::to_string(frontend.protocol)},
+              {"affinity_seconds", frontend.affinity_seconds},
+              {"backends", json::array()}};
+    if (const auto* entry = objects_->find({model::Kind::service, frontend.service}))
+      if (const auto* service = std::get_if<model::Service>(&entry->object)) item["type"] = types.at(service->type);
+    for (const auto& backend : frontend.backends)
+      item["backends"].push_back({{"id", backend.id},
+                                  {"address", backend.address.to_string()},
+                                  {"port", backend.port},
+                                  {"namespace", backend.pod.namespace_},
+                                  {"pod", backend.pod.name},
+                                  {"ready", backend.ready}});
+    items.push_back(std::move(item));
+  }
+  return {{"items", items}};
+}
+
+json Agent::list_policies() const {
+  auto items = json::array();
+  for (const auto& [key, policy] : compiled_.policy_input.policies) {
+    json item{{"namespace", key.namespace_},
+              {"name", key.name},
+              {"location", {{"file", policy.meta.location.file}, {"line", policy.meta.location.line}}},
+              {"ingress_rules", policy.ingress.size()},
+              {"egress_rules", policy.egress.size()},
+              {"types", json::array()},
+              {"selector", policy.pod_selector.to_string()},
+              {"selects", json::array()}};
+    if (policy.applies_ingress) item["types"].push_back("Ingress");
+    if (policy.applies_egress) item["types"].push_back("Egress");
+    for (const auto& endpoint : compiled_.endpoints)
+      if (endpoint.record.namespace_ == key.namespace_ && policy.pod_selector.matches(endpoint.pod_labels))
+        item["selects"].push_back(endpoint.pod().to_string());
+    items.push_back(std::move(item));
+  }
+  return {{"items", items}};
+}
+
+json Agent::list_ipam() const {
+  json result{{"pools", json::array()}, {"allocations", json::array()}, {"quarantine", json::array()}};
+  const auto allocations = ipam_->allocations();
+  const auto quarantined = ipam_->quarantined();
+  for (const auto& cidr : config_.pod_cidrs) {
+    std::uint64_t used = 0;
+    std::uint64_t waiting = 0;
+    for (const auto& allocation : allocations) used += cidr.contains(allocation.address) ? 1 : 0;
+    for (const auto& entry : quarantined) waiting += cidr.contains(entry.address) ? 1 : 0;
+    const auto gateway = ipam_->gateway(cidr.family());
+    result["pools"].push_back({{"name", ipam_->options().name},
+                               {"cidr", cidr.to_string()},
+                               {"family", cidr.is_v4() ? 4 : 6},
+                               {"gateway", gateway ? gateway->to_string() : ""},
+                               {"capacity", ipam_->capacity(cidr.family())},
+                               {"allocated", used},
+                               {"quarantined", waiting}});
+  }
+  for (const auto& allocation : allocations) {
+    json item{{"address", allocation.address.to_string()}, {"owner", allocation.owner}, {"namespace", ""}, {"pod", ""}};
+    for (const auto& [key, record] : attachment_->records())
+      if (key.owner() == allocation.owner) {
+        item["namespace"] = record.namespace_;
+        item["pod"] = record.pod;
+      }
+    result["allocations"].push_back(std::move(item));
+  }
+  for (const auto& entry : quarantined)
+    result["quarantine"].push_back({{"address", entry.address.to_string()}, {"until", time_text(entry.until)}});
+  return result;
+}
+
+json Agent::status() {
+  const auto& features = datapath_->features();
+  const auto reconcile = datapath_->tables().status();
+  auto maps = json::array();
+  std::uint64_t memory = 0;
+  for (const auto& name : datapath_->map_names()) {
+    maps.push_back(map_json(*datapath_->map(name)));
+    memory += maps.back().value("memory_bytes", std::uint64_t{0});
+  }
+  std::size_t attached = 0;
+  for (const auto& endpoint : compiled_.endpoints)
+    if (endpoint.record.state == store::EndpointState::ready) ++attached;
+  const auto counts = flows_->counts();
+  auto problems = problems_;
+  if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);
+  const bool degraded = reconcile.failed > 0 || !features.socket_hook;
+  return {{"version", WEFT_VERSION},
+          {"instance", config_.instance},
+          {"node", config_.node},
+          {"pid", ::getpid()},
+          {"started", time_text(started_)},
+          {"uptime_seconds",
+           std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - started_).count()},
+          {"rss_bytes", sys::resident_bytes(::getpid()).value_or(0)},
+          {"health", degraded ? "degraded" : "ok"},
+          {"problems", problems},
+          {"kernel",
+           {{"release", sys::kernel_release()},
+            {"attach", features.attach == bpfrt::AttachMode::tcx ? "tcx" : "clsact"},
+            {"device", "veth"},
+            {"redirect_peer", true},
+            {"socket_hook", features.socket_hook},
+            {"socket_hook_error", features.socket_hook_error},
+            {"cgroup_root", features.cgroup}}},
+          {"datapath",
+           {{"epoch", datapath_->tables().epoch()},
+            {"events", config_.events},
+            {"maps", maps},
+            {"map_memory_bytes", memory},
+            {"drops", drop_counters(datapath_->map("weft_drops_v1"))},
+            {"stats", stat_counters(datapath_->map("weft_stats_v1"))}}},
+          {"pods", {{"total", objects_->pods().size()}, {"attached", attached}}},
+          {"identities", compiler_->identities().all().size()},
+          {"policies", compiled_.policy_input.policies.size()},
+          {"services", compiled_.services.frontends.size()},
+          {"flows", {{"seen", counts.seen}, {"lost", counts.lost}, {"kept", counts.kept}}},
+          {"ipam", list_ipam()["pools"]},
+          {"reconcile",
+           {{"pending", reconcile.pending}, {"failed", reconcile.failed}, {"last_error", reconcile.last_error}}}};
+}
+
+void Agent::register_views() {
+  server_->handle("status", [this](const json&) -> api::Answer { return status(); });
+  server_->handle("endpoint.list", [this](const json&) -> api::Answer { return list_endpoints(); });
+  server_->handle("identity.list", [this](const json&) -> api::Answer { return list_identities(); });
+  server_->handle("service.list", [this](const json&) -> api::Answer { return list_services(); });
+  server_->handle("policy.list", [this](const json&) -> api::Answer { return list_policies(); });
+  server_->handle("ipam.list", [this](const json&) -> api::Answer { return list_ipam(); });
+  server_->handle("bpf.maps", [this](const json&) -> api::Answer {
+    json result{{"items", json::array()}};
+    for (const auto& name : datapath_->map_names()) result["items"].push_back(map_json(*datapath_->map(name)));
+    return result;
+  });
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,94 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/attachment.h"
+
+namespace weft::agent {
+namespace {
+
+using nlohmann::json;
+
+const json& at(const json& object, const char* key) {
+  static const json null;
+  if (!object.is_object()) return null;
+  const auto found = object.find(key);
+  return found == object.end() ? null : *found;
+}
+
+std::string text(const json& object, const char* key) {
+  const auto& value = at(object, key);
+  return value.is_string() ? value.get<std::string>() : std::string{};
+}
+
+// "10.0.0.5", "10.0.0.5/24"; lists are joined by commas in CNI_ARGS.
+Result<void> add_address(std::vector<IpAddress>& addresses, std::string word, const char* where) {
+  word = word.substr(0, word.find('/'));
+  auto address = IpAddress::parse(word);
+  if (!address) return fail(address.error().in(where));
+  addresses.push_back(*address);
+  return {};
+}
+
+Result<void> requested_addresses(AttachRequest& request, const json& args, const json& config) {
+  std::string list = text(args, "IP");
+  while (!list.empty()) {
+    const auto comma = list.find(',');
+    WEFT_CHECK(add_address(request.addresses, list.substr(0, comma), "CNI_ARGS IP"));
+    list = comma == std::string::npos ? std::string{} : list.substr(comma + 1);
+  }
+  for (const auto& [value, where] : {std::pair{&at(at(config, "runtimeConfig"), "ips"), "runtimeConfig.ips"},
+                                     std::pair{&at(at(at(config, "args"), "cni"), "ips"), "args.cni.ips"}}) {
+    if (!value->is_array()) continue;
+    if (!request.addresses.empty()) break;
+    for (const auto& item : *value) {
+      if (!item.is_string()) return fail(ErrorCode::invalid, fmt::format("{}: expected a list of addresses", where));
+      WEFT_CHECK(add_address(request.addresses, item.get<std::string>(), where));
+    }
+  }
+  return {};
+}
+
+Result<void> requested_mac(AttachRequest& request, const json& args, const json& config) {
+  auto word = text(at(config, "runtimeConfig"), "mac");
+  if (word.empty()) word = text(args, "MAC");
+  if (word.empty()) return {};
+  auto mac = MacAddress::parse(word);
+  if (!mac) return fail(mac.error().in("runtimeConfig.mac"));
+  if ((mac->bytes[0] & 1) != 0)
+    return fail(ErrorCode::invalid, fmt::format("runtimeConfig.mac: {} is a multicast address", word));
+  request.mac = *mac;
+  return {};
+}
+
+}  // namespace
+
+Result<AttachRequest> parse_attach(const json& params) {
+  AttachRequest request;
+  const auto& args = at(params, "args");
+  const auto& config = at(params, "config");
+  request.key = {text(params, "container_id"), text(params, "ifname")};
+  request.netns = text(params, "netns");
+  if (request.key.container_id.empty()) return fail(ErrorCode::invalid, "container_id is missing");
+  if (request.key.ifname.empty()) return fail(ErrorCode::invalid, "ifname is missing");
+  request.network = text(config, "name");
+  request.namespace_ = text(args, "K8S_POD_NAMESPACE");
+  request.pod = text(args, "K8S_POD_NAME");
+  request.pod_named = !request.pod.empty();
+  const auto configured = text(config, "namespace");
+  if (!configured.empty()) request.namespace_ = configured;
+  if (request.namespace_.empty()) request.namespace_ = "default";
+  if (!request.pod_named) request.pod = request.key.container_id.substr(0, 12);
+  request.labels["container:name"] = request.pod;
+  const auto& labels = at(config, "labels");
+  if (labels.is_object())
+    for (const auto& [key, value] : labels.items())
+      if (value.is_string()) request.labels["container:" + key] = value.get<std::string>();
+  const auto& mtu = at(config, "mtu");
+  if (mtu.is_number_unsigned()) request.mtu = mtu.get<std::uint32_t>();
+  WEFT_CHECK(requested_addresses(request, args, config));
+  WEFT_CHECK(requested_mac(request, args, config));
+  return request;
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,378 @@
+#include "agent/attachment.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "sys/netns.h"
+#include "sys/system.h"
+
+namespace weft::agent {
+namespace {
+
+using nlohmann::json;
+using store::EndpointState;
+
+control::IpamTime now() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
+
+// 0a:58 and the IPv4 address, or the last four bytes of the IPv6 one: unique on the node.
+MacAddress mac_of(const IpAddress& address) {
+  MacAddress mac{{0x0a, 0x58, 0, 0, 0, 0}};
+  std::copy(address.bytes().end() - 4, address.bytes().end(), mac.bytes.begin() + 2);
+  return mac;
+}
+
+unsigned host_length(const IpAddress& address) { return address.is_v4() ? 32 : 128; }
+
+std::string device_name(std::uint32_t endpoint_id) { return fmt::format("weft{:x}", endpoint_id + 0x1000); }
+
+Cidr everything(Family family) { return family == Family::v4 ? *Cidr::parse("0.0.0.0/0") : *Cidr::parse("::/0"); }
+
+std::vector<store::AllocationRow> allocation_rows(const store::EndpointRecord& record) {
+  std::vector<store::AllocationRow> rows;
+  for (const auto& address : record.addresses) rows.push_back({address, record.key.owner()});
+  return rows;
+}
+
+std::vector<store::QuarantineRow> quarantine_rows(const control::Ipam& ipam, const std::vector<IpAddress>& addresses) {
+  std::vector<store::QuarantineRow> rows;
+  for (const auto& entry : ipam.quarantined())
+    if (std::ranges::find(addresses, entry.address) != addresses.end()) rows.push_back({entry.address, entry.until});
+  return rows;
+}
+
+}  // namespace
+
+Attachment::Attachment(const Config& config, store::Store& store, sys::Netlink& netlink, datapath::Datapath& datapath,
+                       control::Ipam& ipam, Publish publish)
+    : config_(config),
+      store_(store),
+      netlink_(netlink),
+      datapath_(datapath),
+      ipam_(ipam),
+      publish_(std::move(publish)) {}
+
+std::uint32_t Attachment::free_endpoint_id() const {
+  std::set<std::uint32_t> used;
+  for (const auto& [key, record] : records_) used.insert(record.endpoint_id);
+  auto id = used.empty() ? 2U : *used.rbegin() + 1;
+  if (id > 0xffff) {
+    id = 2;
+    while (used.contains(id)) ++id;
+  }
+  return id;
+}
+
+bool Attachment::device_alive(const store::EndpointRecord& record) {
+  const auto device = netlink_.device(record.device);
+  return device && static_cast<std::uint32_t>(device->index) == record.ifindex;
+}
+
+json Attachment::result_of(const store::EndpointRecord& record, std::uint32_t mtu) const {
+  json result{
+      {"interfaces", json::array()}, {"ips", json::array()}, {"routes", json::array()}, {"dns", json::object()}};
+  result["interfaces"].push_back({{"name", record.device}, {"mac", gateway_mac.to_string()}, {"mtu", mtu}});
+  result["interfaces"].push_back(
+      {{"name", record.key.ifname}, {"mac", record.mac.to_string()}, {"mtu", mtu}, {"sandbox", record.netns_path}});
+  for (const auto& address : record.addresses) {
+    const auto gateway = ipam_.gateway(address.family());
+    json ip{{"address", Cidr(address, host_length(address)).to_string()}, {"interface", 1}};
+    if (gateway) ip["gateway"] = gateway->to_string();
+    result["ips"].push_back(ip);
+    json route{{"dst", everything(address.family()).to_string()}};
+    if (gateway) route["gw"] = gateway->to_string();
+    result["routes"].push_back(route);
+  }
+  return result;
+}
+
+// An ADD that was carried out before: its answer again as long as nobody has acknowledged it.
+Result<json> Attachment::repeat(const store::EndpointRecord& record, const AttachRequest& request) {
+  if (record.acknowledged)
+    return fail(ErrorCode::exists,
+                fmt::format("container {} has interface {} already (endpoint {})", request.key.container_id,
+                            request.key.ifname, record.endpoint_id),
+                "call DEL before attaching it again");
+  return json::parse(record.result, nullptr, false);
+}
+
+Result<json> Attachment::add(const AttachRequest& request) {
+  if (request.netns.empty()) return fail(ErrorCode::invalid, "netns is missing");
+  WEFT_TRY(const auto netns, sys::open_netns(request.netns));
+  WEFT_TRY(const auto cookie, sys::netns_cookie(netns.get()));
+  if (const auto known = records_.find(request.key); known != records_.end()) {
+    const auto& record = known->second;
+    if (record.state == EndpointState::ready && record.netns_cookie == cookie && device_alive(record))
+      return repeat(record, request);
+    // Left from a crash, or from a container that came back in another namespace.
+    if (record.state != EndpointState::deleting) WEFT_CHECK(release(request.key, true));
+    reaper_->wait_for(request.key);
+    reaped(request.key);
+  }
+  ipam_.expire(now());
+  store::EndpointRecord record;
+  record.netns_cookie = cookie;
+  WEFT_CHECK(make_record(request, netns.get(), record));
+  const auto mtu = request.mtu != 0 ? std::min(request.mtu, pod_mtu_) : pod_mtu_;
+  const auto give_up = [&](const Error& error) {
+    undo(record);
+    return weft::fail(error);
+  };
+  if (auto made = make_devices(record, netns.get(), mtu); !made) return give_up(made.error());
+  records_[record.key] = record;
+  if (auto published = publish_(); !published) return give_up(published.error());
+  // The maps know the pod before its first packet can leave.
+  if (auto attached = datapath_.attach_pod(record.ifindex); !attached) return give_up(attached.error());
+  if (auto configured = configure_pod(record, netns.get()); !configured) return give_up(configured.error());
+  if (auto configured = configure_host(record); !configured) return give_up(configured.error());
+  auto result = result_of(record, mtu);
+  record.state = EndpointState::ready;
+  record.result = result.dump();
+  if (auto stored = store_.put_endpoint(record); !stored) return give_up(stored.error());
+  records_[record.key] = record;
+  return result;
+}
+
+Result<void> Attachment::make_record(const AttachRequest& request, int netns, store::EndpointRecord& record) {
+  record.key = request.key;
+  record.netns_path = request.netns;
+  WEFT_TRY(record.netns_inode, sys::netns_inode(netns));
+  record.namespace_ = request.namespace_;
+  record.pod = request.pod;
+  record.network = request.network;
+  record.labels = request.labels;
+  record.endpoint_id = free_endpoint_id();
+  record.device = device_name(record.endpoint_id);
+  record.created = std::chrono::system_clock::now();
+  for (const auto& address : request.addresses)
+    if (!ipam_.gateway(address.family()))
+      return fail(ErrorCode::invalid, fmt::format("{}: no pool of this family is configured", address.to_string()),
+                  "set pod_cidrs in the configuration");
+  WEFT_TRY(record.addresses, ipam_.allocate(record.key.owner(), request.addresses, now()));
+  if (record.addresses.empty()) return fail(ErrorCode::exhausted, "no pod_cidrs are configured");
+  record.mac = request.mac ? *request.mac : mac_of(record.addresses.front());
+  if (auto stored = store_.put_endpoint(record, allocation_rows(record)); !stored) {
+    ipam_.release(record.key.owner(), now());
+    return fail(stored.error());
+  }
+  records_[record.key] = record;
+  return {};
+}
+
+Result<void> Attachment::make_devices(store::EndpointRecord& record, int netns, std::uint32_t mtu) {
+  sys::VethRequest veth;
+  veth.host_name = record.device;
+  veth.host_mac = gateway_mac;
+  veth.peer_name = record.key.ifname;
+  veth.peer_mac = record.mac;
+  veth.mtu = mtu;
+  veth.peer_netns = netns;
+  auto device = netlink_.create_veth(veth);
+  if (!device && device.error().code == ErrorCode::exists) {
+    // A host side of that name can only be a leftover of ours; the peer's name may be anybody's.
+    if (auto left = netlink_.device(record.device)) {
+      WEFT_CHECK(netlink_.delete_device(left->index));
+      device = netlink_.create_veth(veth);
+    }
+  }
+  if (!device) {
+    if (device.error().code == ErrorCode::exists)
+      return fail(ErrorCode::exists,
+                  fmt::format("interface {} exists already in {}", record.key.ifname, record.netns_path),
+                  "another plugin made it, or a removal is still under way");
+    return fail(device.error().in("creating the pod's interface"));
+  }
+  record.ifindex = static_cast<std::uint32_t>(device->index);
+  return {};
+}
+
+Result<void> Attachment::configure_pod(const store::EndpointRecord& record, int netns) {
+  WEFT_TRY(const auto pod, sys::open_netlink_in(netns));
+  WEFT_TRY(const auto device, pod->device(record.key.ifname));
+  WEFT_CHECK(pod->set_up(1, true));  // loopback always has index 1
+  WEFT_CHECK(pod->set_up(device.index, true));
+  for (const auto& address : record.addresses) {
+    auto added = pod->add_address({device.index, address, host_length(address)});
+    if (!added && address.is_v6()) {
+      // Runtimes may hand over a namespace with IPv6 switched off.
+      WEFT_TRY(const auto scope, sys::NetnsScope::enter(netns));
+      WEFT_CHECK(sys::write_sysctl("net/ipv6/conf/" + record.key.ifname + "/disable_ipv6", "0"));
+      added = pod->add_address({device.index, address, host_length(address)});
+    }
+    if (!added) return fail(added.error().in("giving the pod " + address.to_string()));
+    const auto gateway = ipam_.gateway(address.family());
+    if (!gateway) continue;
+    WEFT_CHECK(pod->replace_neighbour(device.index, *gateway, gateway_mac));
+    sys::Route link;
+    link.destination = Cidr(*gateway, host_length(*gateway));
+    link.device = device.index;
+    link.scope_link = true;
+    WEFT_CHECK(pod->replace_route(link));
+    sys::Route outward;
+    outward.destination = everything(address.family());
+    outward.gateway = *gateway;
+    outward.device = device.index;
+    outward.onlink = true;
+    WEFT_CHECK(pod->replace_route(outward));
+  }
+  return {};
+}
+
+Result<void> Attachment::configure_host(const store::EndpointRecord& record) {
+  const auto device = static_cast<int>(record.ifindex);
+  WEFT_CHECK(netlink_.set_up(device, true));
+  for (const auto& address : record.addresses) {
+    WEFT_CHECK(netlink_.replace_neighbour(device, address, record.mac));
+    sys::Route route;
+    route.destination = Cidr(address, host_length(address));
+    route.device = device;
+    route.scope_link = true;
+    route.source = ipam_.gateway(address.family());
+    WEFT_CHECK(netlink_.replace_route(route));
+  }
+  return {};
+}
+
+// Takes back a failed ADD at once: nothing may be left when the error is answered.
+void Attachment::undo(const store::EndpointRecord& record) {
+  if (record.ifindex != 0) (void)netlink_.delete_device(static_cast<int>(record.ifindex));
+  const bool was_published = records_.contains(record.key) && records_[record.key].ifindex != 0;
+  records_.erase(record.key);
+  const auto freed = ipam_.release(record.key.owner(), now());
+  (void)store_.delete_endpoint(record.key, quarantine_rows(ipam_, freed));
+  if (was_published) (void)publish_();
+}
+
+void Attachment::acknowledge(const store::EndpointKey& key) {
+  const auto found = records_.find(key);
+  if (found == records_.end() || found->second.state != EndpointState::ready) return;
+  found->second.acknowledged = true;
+  (void)store_.put_endpoint(found->second);
+}
+
+Result<void> Attachment::remove(const store::EndpointKey& key) {
+  const auto found = records_.find(key);
+  if (found == records_.end() || found->second.state == EndpointState::deleting) return {};
+  return release(key, true);
+}
+
+// The record turns to `deleting`, leaves the maps and hands its device to the reaper; its addresses
+// are free (in quarantine) with the record's end in reaped().
+Result<void> Attachment::release(const store::EndpointKey& key, bool keep_record) {
+  auto& record = records_.at(key);
+  const auto before = record;
+  record.state = EndpointState::deleting;
+  if (auto stored = store_.put_endpoint(record); !stored) {
+    record = before;
+    return fail(stored.error());
+  }
+  const auto ifindex = static_cast<int>(record.ifindex);
+  const auto published = publish_();
+  if (ifindex != 0 && keep_record && reaper_)
+    reaper_->remove(key, ifindex);
+  else
+    reaped(key);
+  return published;
+}
+
+void Attachment::reaped(const store::EndpointKey& key) {
+  const auto found = records_.find(key);
+  if (found == records_.end() || found->second.state != EndpointState::deleting) return;
+  const auto freed = ipam_.release(key.owner(), now());
+  if (store_.delete_endpoint(key, quarantine_rows(ipam_, freed))) records_.erase(found);
+}
+
+Result<void> Attachment::check(const AttachRequest& request, const json& previous) {
+  const auto found = records_.find(request.key);
+  if (found == records_.end() || found->second.state != EndpointState::ready)
+    return fail(ErrorCode::not_found,
+                fmt::format("container {} has no attachment {}", request.key.container_id, request.key.ifname));
+  const auto& record = found->second;
+  WEFT_TRY(const auto netns, sys::open_netns(request.netns.empty() ? record.netns_path : request.netns));
+  WEFT_TRY(const auto cookie, sys::netns_cookie(netns.get()));
+  if (cookie != record.netns_cookie)
+    return fail(ErrorCode::invalid, fmt::format("{} is not the namespace that was attached", request.netns));
+  WEFT_TRY(const auto pod, sys::open_netlink_in(netns.get()));
+  WEFT_TRY(const auto device, pod->device(record.key.ifname));
+  if (!device.up) return fail(ErrorCode::invalid, fmt::format("interface {} is down", record.key.ifname));
+  WEFT_TRY(const auto present, pod->addresses());
+  for (const auto& address : record.addresses)
+    if (std::ranges::none_of(
+            present, [&](const auto& entry) { return entry.index == device.index && entry.address == address; }))
+      return fail(ErrorCode::invalid, fmt::format("interface {} has lost {}", record.key.ifname, address.to_string()));
+  WEFT_TRY(const auto attached, datapath_.pod_attached(record.ifindex));
+  if (!attached) return fail(ErrorCode::invalid, fmt::format("device {} has lost its program", record.device));
+  if (previous.is_object() && previous.contains("ips") && previous["ips"].is_array())
+    for (const auto& address : record.addresses) {
+      const auto text = Cidr(address, host_length(address)).to_string();
+      if (std::ranges::none_of(previous["ips"], [&](const json& ip) { return ip.value("address", "") == text; }))
+        return fail(ErrorCode::invalid, fmt::format("prevResult does not hold {}", text));
+    }
+  return {};
+}
+
+Result<std::vector<store::EndpointKey>> Attachment::collect(const std::string& network,
+                                                            const std::set<store::EndpointKey>& valid) {
+  std::vector<store::EndpointKey> doomed;
+  for (const auto& [key, record] : records_)
+    if (record.network == network && record.state != EndpointState::deleting && !valid.contains(key))
+      doomed.push_back(key);
+  std::optional<Error> first;
+  for (const auto& key : doomed)
+    if (auto released = release(key, true); !released && !first) first = released.error();
+  if (first) return fail(*first);
+  return doomed;
+}
+
+Result<void> Attachment::recover(std::vector<std::string>& notes) {
+  WEFT_TRY(auto rows, store_.endpoints());
+  for (auto& row : rows) records_.emplace(row.key, row);
+  for (const auto& row : rows) {
+    auto& record = records_.at(row.key);
+    const auto device = netlink_.device(record.device);
+    const bool alive = device && (record.ifindex == 0 || static_cast<std::uint32_t>(device->index) == record.ifindex);
+    if (record.state == EndpointState::ready && alive) continue;
+    if (record.state == EndpointState::ready)
+      notes.push_back(fmt::format("{}/{}: its device {} is gone, the attachment is dropped", record.namespace_,
+                                  record.pod, record.device));
+    else
+      notes.push_back(fmt::format("{}/{}: undoing an attachment that was {}", record.namespace_, record.pod,
+                                  to_string(record.state)));
+    if (alive) (void)netlink_.delete_device(device->index);
+    record.state = EndpointState::deleting;
+    reaped(row.key);
+  }
+  return {};
+}
+
+Result<void> Attachment::adopt(std::vector<std::string>& notes) {
+  for (const auto& [key, record] : records_)
+    if (auto attached = datapath_.attach_pod(record.ifindex); !attached)
+      notes.push_back(fmt::format("{}/{}: {}", record.namespace_, record.pod, attached.error().message));
+  return {};
+}
+
+bool Attachment::notice_lost_devices() {
+  bool changed = false;
+  for (auto& [key, record] : records_) {
+    if (record.state != EndpointState::ready || record.ifindex == 0 || device_alive(record)) continue;
+    record.ifindex = 0;
+    changed = true;
+  }
+  return changed;
+}
+
+void Attachment::expire_quarantine() {
+  const auto before = ipam_.quarantined();
+  ipam_.expire(now());
+  const auto after = ipam_.quarantined();
+  store::AddressChange change;
+  for (const auto& entry : before)
+    if (std::ranges::none_of(after, [&](const auto& left) { return left.address == entry.address; }))
+      change.quarantine_over.push_back(entry.address);
+  if (!change.quarantine_over.empty()) (void)store_.write(change);
+}
+
+}  // namespace weft::agent

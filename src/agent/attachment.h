@@ -1,0 +1,102 @@
+// Attaching containers: what the CNI plugin asks for (docs/api.md cni.*). Each step is written to
+// the store before it is made in the kernel, so that a kill at any line leaves a record from which
+// `recover` finishes or undoes. One owner thread; only the removal of devices happens elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/config.h"
+#include "agent/reaper.h"
+#include "base/fd.h"
+#include "base/result.h"
+#include "control/ipam/ipam.h"
+#include "datapath/datapath.h"
+#include "sources/store/store.h"
+#include "sys/netlink.h"
+
+namespace weft::agent {
+
+// Of the host side of every pod's veth: one for all, so that a packet for the gateway needs no
+// rewrite whichever pod it is redirected to. Locally administered.
+inline constexpr MacAddress gateway_mac{{0x02, 0x57, 0x45, 0x46, 0x54, 0x01}};
+
+// A request as the plugin sends it.
+struct AttachRequest {
+  store::EndpointKey key;
+  std::string netns;
+  std::string namespace_;  // K8S_POD_NAMESPACE, or "default"
+  std::string pod;         // K8S_POD_NAME, or the container id
+  bool pod_named = false;
+  std::string network;               // "name" of the configuration
+  std::vector<IpAddress> addresses;  // requested
+  std::optional<MacAddress> mac;     // requested
+  std::uint32_t mtu = 0;             // requested, 0: the node's
+  LabelMap labels;                   // container:...
+};
+
+Result<AttachRequest> parse_attach(const nlohmann::json& params);
+
+class Attachment {
+ public:
+  // Called with the records changed and before an ADD is answered: compiles and writes the maps.
+  using Publish = std::function<Result<void>()>;
+
+  Attachment(const Config& config, store::Store& store, sys::Netlink& netlink, datapath::Datapath& datapath,
+             control::Ipam& ipam, Publish publish);
+
+  // Brings records and kernel together after a start: undoes half-made attachments, finishes
+  // removals, drops records whose namespace is gone. Before the first publish.
+  Result<void> recover(std::vector<std::string>& notes);
+  // Programs onto the devices of all ready records; after the first publish.
+  Result<void> adopt(std::vector<std::string>& notes);
+
+  Result<nlohmann::json> add(const AttachRequest& request);
+  void acknowledge(const store::EndpointKey& key);
+  Result<void> remove(const store::EndpointKey& key);
+  Result<void> check(const AttachRequest& request, const nlohmann::json& previous_result);
+  // Removes everything of `network` that is not in `valid`; goes on past errors and returns the first.
+  Result<std::vector<store::EndpointKey>> collect(const std::string& network,
+                                                  const std::set<store::EndpointKey>& valid);
+
+  // Devices the reaper has taken down: their records end now. Called on the owner thread.
+  void reaped(const store::EndpointKey& key);
+  // Records whose device is gone behind our back leave the maps until DEL comes.
+  bool notice_lost_devices();
+  void expire_quarantine();
+
+  [[nodiscard]] const std::map<store::EndpointKey, store::EndpointRecord>& records() const { return records_; }
+  void set_pod_mtu(std::uint32_t mtu) { pod_mtu_ = mtu; }
+  [[nodiscard]] Reaper& reaper() { return *reaper_; }
+  void set_reaper(std::unique_ptr<Reaper> reaper) { reaper_ = std::move(reaper); }
+
+ private:
+  Result<void> make_record(const AttachRequest& request, int netns, store::EndpointRecord& record);
+  Result<void> make_devices(store::EndpointRecord& record, int netns, std::uint32_t mtu);
+  Result<void> configure_pod(const store::EndpointRecord& record, int netns);
+  Result<void> configure_host(const store::EndpointRecord& record);
+  void undo(const store::EndpointRecord& record);
+  Result<void> release(const store::EndpointKey& key, bool keep_record);
+  Result<nlohmann::json> repeat(const store::EndpointRecord& record, const AttachRequest& request);
+  std::uint32_t free_endpoint_id() const;
+  nlohmann::json result_of(const store::EndpointRecord& record, std::uint32_t mtu) const;
+  bool device_alive(const store::EndpointRecord& record);
+
+  const Config& config_;
+  store::Store& store_;
+  sys::Netlink& netlink_;
+  datapath::Datapath& datapath_;
+  control::Ipam& ipam_;
+  Publish publish_;
+  std::unique_ptr<Reaper> reaper_;
+  std::map<store::EndpointKey, store::EndpointRecord> records_;
+  std::uint32_t pod_mtu_ = 1500;
+};
+
+}  // namespace weft::agent

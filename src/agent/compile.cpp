@@ -1,0 +1,209 @@
+#include "agent/compile.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "agent/rule_json.h"
+
+namespace weft::agent {
+namespace {
+
+using datapath::to_abi;
+
+std::vector<control::Identity> restored_identities(const store::NumberSet& numbers) {
+  std::vector<control::Identity> result;
+  for (const auto& [id, labels] : numbers.identities) result.push_back({id, labels});
+  return result;
+}
+
+std::map<control::RuleId, control::RuleDescription> restored_rules(const store::NumberSet& numbers) {
+  std::map<control::RuleId, control::RuleDescription> result;
+  for (const auto& [id, text] : numbers.rules)
+    if (auto rule = rule_from_store(text)) result.emplace(id, *rule);
+  return result;
+}
+
+control::ServiceState restored_services(const store::NumberSet& numbers) {
+  control::ServiceState state;
+  state.cluster_ips = numbers.cluster_ips;
+  state.service_ids = numbers.service_ids;
+  state.backend_ids = numbers.backend_ids;
+  return state;
+}
+
+control::ServiceOptions service_options(const Config& config) {
+  control::ServiceOptions options;
+  options.cluster_cidrs = config.service_cidrs;
+  return options;
+}
+
+std::vector<model::ContainerPort> ports_of(const model::Pod& pod) {
+  std::vector<model::ContainerPort> result;
+  for (const auto& container : pod.spec.containers)
+    result.insert(result.end(), container.ports.begin(), container.ports.end());
+  return result;
+}
+
+// All zero asks the datapath for nothing; the enforcement bits come from policy.
+weft_endpoint endpoint_row(const LiveEndpoint& endpoint, const control::EndpointPolicy& policy, std::uint32_t mtu) {
+  weft_endpoint row{};
+  row.ifindex = endpoint.record.ifindex;
+  row.endpoint_id = endpoint.record.endpoint_id;
+  row.identity = endpoint.identity;
+  row.policy_class = policy.policy_class;
+  if (policy.enforced[WEFT_INGRESS]) row.flags |= WEFT_ENDPOINT_INGRESS_ENFORCED;
+  if (policy.enforced[WEFT_EGRESS]) row.flags |= WEFT_ENDPOINT_EGRESS_ENFORCED;
+  for (const auto direction : {WEFT_INGRESS, WEFT_EGRESS}) {
+    row.prefix_mask[direction] = policy.prefix_mask[direction];
+    row.default_rule[direction] = policy.default_rule[direction];
+  }
+  std::ranges::copy(endpoint.record.mac.bytes, row.mac);
+  row.mtu = static_cast<std::uint16_t>(std::min(mtu, 65535U));
+  return row;
+}
+
+}  // namespace
+
+Compiler::Compiler(const Config& config, const store::NumberSet& restored, std::map<std::string, std::uint32_t> classes,
+                   std::uint32_t highest_class)
+    : config_(config),
+      identities_(restored_identities(restored)),
+      cidrs_(restored.cidr_identities),
+      rules_(restored_rules(restored)),
+      policy_(rules_, cidrs_),
+      services_(service_options(config), restored_services(restored)) {
+  policy_.restore(std::move(classes), highest_class);
+}
+
+Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
+    const Objects& objects, const std::map<store::EndpointKey, store::EndpointRecord>& records) {
+  std::vector<LiveEndpoint> result;
+  std::map<store::EndpointKey, control::IdentityId> held;
+  for (const auto& [key, record] : records) {
+    if (record.state == store::EndpointState::deleting || record.ifindex == 0) continue;
+    LiveEndpoint live;
+    live.record = record;
+    LabelMap labels;
+    if (const auto* pod = objects.pod(live.pod())) {
+      live.pod_labels = pod->meta.labels;
+      live.ports = ports_of(*pod);
+      live.workload = pod->workload;
+      live.ready = pod->ready;
+      labels = control::identity_labels(record.namespace_, live.pod_labels, live.ports);
+    } else {
+      labels = control::identity_labels(record.namespace_, {});
+      labels.merge(LabelMap(record.labels));
+    }
+    WEFT_TRY(live.identity, identities_.acquire(labels));
+    held.emplace(key, live.identity);
+    result.push_back(std::move(live));
+  }
+  for (const auto& [key, identity] : held_) identities_.release(identity);
+  held_ = std::move(held);
+  std::ranges::sort(result, {}, [](const LiveEndpoint& endpoint) { return endpoint.pod(); });
+  return result;
+}
+
+Result<void> Compiler::compile_services(const Objects& objects, Compiled& compiled) {
+  control::ServiceInput input;
+  input.services = objects.typed<model::Service>();
+  input.slices = objects.typed<model::EndpointSlice>();
+  for (const auto& live : compiled.endpoints)
+    input.pods.push_back({live.pod(), live.pod_labels, live.ports, live.record.addresses, live.ready});
+  WEFT_TRY(compiled.services, services_.compile(input));
+  for (const auto& [key, row] : compiled.services.frontend_rows) compiled.rows.services.emplace(key, row);
+  for (const auto& [slot, backend] : compiled.services.slot_rows) compiled.rows.slots.emplace(slot, backend);
+  for (const auto& [id, row] : compiled.services.backend_rows) compiled.rows.backends.emplace(id, row);
+  return {};
+}
+
+void Compiler::fill_endpoints(Compiled& compiled, const Node& node) const {
+  auto& rows = compiled.rows;
+  for (const auto& live : compiled.endpoints) {
+    const auto policy = compiled.policy.endpoints.find(live.pod());
+    auto row = endpoint_row(
+        live, policy == compiled.policy.endpoints.end() ? control::EndpointPolicy{} : policy->second, node.pod_mtu);
+    for (const auto& address : live.record.addresses) {
+      row.cidr_identity = cidrs_.narrowest(address);
+      rows.endpoints.insert_or_assign(to_abi(address), row);
+    }
+    if (live.record.netns_cookie != 0) rows.netns[live.record.netns_cookie] = {live.record.endpoint_id, 0};
+  }
+  for (const auto& address : node.addresses) {
+    weft_endpoint row{};
+    row.endpoint_id = WEFT_ENDPOINT_ID_HOST;
+    row.identity = WEFT_IDENTITY_HOST;
+    row.cidr_identity = cidrs_.narrowest(address);
+    row.flags = WEFT_ENDPOINT_HOST;
+    rows.endpoints.try_emplace(to_abi(address), row);
+  }
+  rows.netns[node.netns_cookie] = {WEFT_ENDPOINT_ID_HOST, WEFT_ENDPOINT_HOST};
+  for (const auto& [index, uplink] : node.uplinks) {
+    weft_device device{};
+    if (uplink.v4) device.nat_v4 = to_abi(*uplink.v4);
+    if (uplink.v6) device.nat_v6 = to_abi(*uplink.v6);
+    device.mtu = uplink.mtu;
+    rows.devices[index] = device;
+  }
+}
+
+// Every prefix the datapath must tell apart: policy CIDRs, the pod and service ranges, native ones.
+void Compiler::fill_identities(Compiled& compiled) const {
+  std::map<Cidr, std::uint32_t> special;  // prefix -> weft_ip_flag
+  for (const auto* ranges : {&config_.pod_cidrs, &config_.service_cidrs})
+    for (const auto& cidr : *ranges) special[cidr] |= WEFT_IP_RESERVED | WEFT_IP_NATIVE;
+  for (const auto& cidr : config_.native_cidrs) special[cidr] |= WEFT_IP_NATIVE;
+  std::set<Cidr> prefixes;
+  for (const auto& [cidr, flags] : special) prefixes.insert(cidr);
+  for (const auto& [cidr, id] : cidrs_.all()) prefixes.insert(cidr);
+  // Always there: otherwise ::/0 would catch IPv4, whose keys are IPv4-mapped.
+  prefixes.insert(*Cidr::parse("0.0.0.0/0"));
+  prefixes.insert(*Cidr::parse("::/0"));
+  for (const auto& prefix : prefixes) {
+    weft_ip_identity row{WEFT_IDENTITY_WORLD, 0};
+    unsigned narrowest = 0;
+    for (const auto& [cidr, id] : cidrs_.all())
+      if (cidr.contains(prefix) && cidr.length() + 1 > narrowest) {
+        narrowest = cidr.length() + 1;
+        row.identity = id;
+      }
+    for (const auto& [cidr, flags] : special)
+      if (cidr.contains(prefix)) row.flags |= flags;
+    compiled.rows.identities.emplace(to_abi(prefix), row);
+  }
+}
+
+Result<Compiled> Compiler::compile(const Objects& objects,
+                                   const std::map<store::EndpointKey, store::EndpointRecord>& records,
+                                   const Node& node) {
+  Compiled compiled;
+  WEFT_TRY(compiled.endpoints, live_endpoints(objects, records));
+  auto& input = compiled.policy_input;
+  input.namespaces = objects.namespaces();
+  input.policies = objects.typed<model::NetworkPolicy>();
+  input.revisions = objects.policy_revisions();
+  for (const auto& live : compiled.endpoints)
+    input.endpoints.push_back({live.pod(), live.identity, live.pod_labels, live.ports, live.record.addresses});
+  compiled.policy = policy_.compile(input);
+  for (const auto& [key, entry] : compiled.policy.rows) compiled.rows.policy.emplace(key, entry);
+  compiled.cidr_identities = cidrs_.all();
+  WEFT_CHECK(compile_services(objects, compiled));
+  fill_endpoints(compiled, node);
+  fill_identities(compiled);
+  return compiled;
+}
+
+store::NumberSet Compiler::numbers() const {
+  store::NumberSet numbers;
+  for (const auto& [id, identity] : identities_.all()) numbers.identities.emplace(id, identity.labels);
+  numbers.cidr_identities = cidrs_.all();
+  for (const auto& [id, rule] : rules_.all()) numbers.rules.emplace(id, rule_to_store(rule));
+  const auto& services = services_.state();
+  numbers.cluster_ips = services.cluster_ips;
+  numbers.service_ids = services.service_ids;
+  numbers.backend_ids = services.backend_ids;
+  return numbers;
+}
+
+}  // namespace weft::agent

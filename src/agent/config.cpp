@@ -1,0 +1,180 @@
+#include "agent/config.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+#include <yaml-cpp/yaml.h>
+
+#include <array>
+#include <functional>
+#include <map>
+
+#include "sys/system.h"
+
+namespace weft::agent {
+namespace {
+
+using Setter = std::function<Result<void>(Config&, const YAML::Node&)>;
+
+template <class T>
+Result<T> scalar(const YAML::Node& node, const char* expected) {
+  if (!node.IsScalar()) return fail(ErrorCode::invalid, fmt::format("expected {}", expected));
+  T value{};
+  if (!YAML::convert<T>::decode(node, value))
+    return fail(ErrorCode::invalid, fmt::format("expected {}, found \"{}\"", expected, node.Scalar()));
+  return value;
+}
+
+Setter text(std::string Config::*field) {
+  return [field](Config& config, const YAML::Node& node) -> Result<void> {
+    WEFT_TRY(config.*field, scalar<std::string>(node, "text"));
+    return {};
+  };
+}
+
+Setter flag(bool Config::*field) {
+  return [field](Config& config, const YAML::Node& node) -> Result<void> {
+    WEFT_TRY(config.*field, scalar<bool>(node, "true or false"));
+    return {};
+  };
+}
+
+template <class T>
+Setter number(T Config::*field, std::uint32_t minimum, std::uint32_t maximum) {
+  return [field, minimum, maximum](Config& config, const YAML::Node& node) -> Result<void> {
+    const auto expected = fmt::format("a number from {} to {}", minimum, maximum);
+    WEFT_TRY(const auto value, scalar<std::int64_t>(node, expected.c_str()));
+    if (value < minimum || value > maximum)
+      return fail(ErrorCode::invalid, fmt::format("expected {}, found {}", expected, value));
+    config.*field = static_cast<T>(value);
+    return {};
+  };
+}
+
+Result<std::vector<std::string>> texts(const YAML::Node& node) {
+  if (!node.IsSequence()) return fail(ErrorCode::invalid, "expected a list");
+  std::vector<std::string> values;
+  for (const auto& item : node) {
+    WEFT_TRY(auto value, scalar<std::string>(item, "text"));
+    values.push_back(std::move(value));
+  }
+  return values;
+}
+
+Setter cidrs(std::vector<Cidr> Config::*field, bool one_of_each_family) {
+  return [=](Config& config, const YAML::Node& node) -> Result<void> {
+    WEFT_TRY(const auto values, texts(node));
+    std::map<Family, int> seen;
+    (config.*field).clear();
+    for (const auto& value : values) {
+      WEFT_TRY(const auto cidr, Cidr::parse(value));
+      if (one_of_each_family && ++seen[cidr.family()] > 1)
+        return fail(ErrorCode::invalid, fmt::format("{} is the second of its family, one is allowed", value));
+      (config.*field).push_back(cidr);
+    }
+    return {};
+  };
+}
+
+Result<void> set_log_level(Config& config, const YAML::Node& node) {
+  WEFT_TRY(config.log_level, scalar<std::string>(node, "text"));
+  for (const auto* known : {"error", "warn", "info", "debug"})
+    if (config.log_level == known) return {};
+  return fail(ErrorCode::invalid, fmt::format("expected error, warn, info or debug, found \"{}\"", config.log_level));
+}
+
+const std::map<std::string, Setter>& setters() {
+  static const std::map<std::string, Setter> table{
+      {"instance", text(&Config::instance)},
+      {"node", text(&Config::node)},
+      {"state_dir", text(&Config::state_dir)},
+      {"run_dir", text(&Config::run_dir)},
+      {"bpffs", text(&Config::bpffs)},
+      {"cgroup_root", text(&Config::cgroup_root)},
+      {"pod_cidrs", cidrs(&Config::pod_cidrs, true)},
+      {"service_cidrs", cidrs(&Config::service_cidrs, true)},
+      {"native_cidrs", cidrs(&Config::native_cidrs, false)},
+      {"masquerade", flag(&Config::masquerade)},
+      {"devices",
+       [](Config& config, const YAML::Node& node) -> Result<void> {
+         WEFT_TRY(config.devices, texts(node));
+         return {};
+       }},
+      {"mtu", number(&Config::mtu, 0, 65535)},
+      {"quarantine_seconds", number(&Config::quarantine_seconds, 0, 86400)},
+      {"flow_table_entries", number(&Config::flow_table_entries, 0, 16777216)},
+      {"nat_port_min", number(&Config::nat_port_min, 1024, 65535)},
+      {"nat_port_max", number(&Config::nat_port_max, 1024, 65535)},
+      {"events", flag(&Config::events)},
+      {"flow_history", number(&Config::flow_history, 16, 1048576)},
+      {"log_level", set_log_level},
+      {"log_file", text(&Config::log_file)},
+  };
+  return table;
+}
+
+std::string place(const std::string& file, const YAML::Mark& mark) {
+  return fmt::format("{}:{}:{}", file, mark.line + 1, mark.column + 1);
+}
+
+Result<void> validate(const Config& config) {
+  if (config.nat_port_min > config.nat_port_max) return fail(ErrorCode::invalid, "nat_port_min is above nat_port_max");
+  if (config.instance.empty() || config.instance.size() > 100 ||
+      config.instance.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") != std::string::npos ||
+      config.instance.front() == '.')
+    return fail(
+        ErrorCode::invalid,
+        fmt::format("instance: \"{}\" is not a name of lower case letters, digits and dashes", config.instance));
+  for (const auto& pod : config.pod_cidrs)
+    for (const auto& service : config.service_cidrs)
+      if (pod.contains(service) || service.contains(pod))
+        return fail(ErrorCode::invalid,
+                    fmt::format("pod_cidrs {} and service_cidrs {} overlap", pod.to_string(), service.to_string()));
+  return {};
+}
+
+Config defaults() {
+  Config config;
+  config.pod_cidrs = {*Cidr::parse("10.244.0.0/24"), *Cidr::parse("fd00:10:244::/64")};
+  config.service_cidrs = {*Cidr::parse("10.96.0.0/16"), *Cidr::parse("fd00:10:96::/112")};
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) == 0) config.node = name.data();
+  return config;
+}
+
+Result<void> read_keys(Config& config, const std::string& file, const YAML::Node& root) {
+  for (const auto& entry : root) {
+    const auto& key = entry.first;
+    const auto name = key.IsScalar() ? key.Scalar() : "(not a name)";
+    const auto found = setters().find(name);
+    if (found == setters().end())
+      return fail(ErrorCode::invalid, fmt::format("{}: unknown key \"{}\"", place(file, key.Mark()), name),
+                  "the known keys are described in weftd.yaml and by weftd --help-config");
+    if (auto set = found->second(config, entry.second); !set)
+      return fail(set.error().in(name).in(place(file, entry.second.Mark())));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Config> parse_config(const std::string& file, std::string_view text_of_file) {
+  auto config = defaults();
+  try {
+    const auto root = YAML::Load(std::string(text_of_file));
+    if (root.IsNull()) return config;
+    if (!root.IsMap()) return fail(ErrorCode::invalid, fmt::format("{}: expected a mapping of keys", file));
+    WEFT_CHECK(read_keys(config, file, root));
+  } catch (const YAML::Exception& exception) {
+    return fail(ErrorCode::invalid, fmt::format("{}: {}", place(file, exception.mark), exception.msg));
+  }
+  if (auto valid = validate(config); !valid) return fail(valid.error().in(file));
+  return config;
+}
+
+Result<Config> load_config(const std::string& path) {
+  if (path.empty()) return defaults();
+  WEFT_TRY(const auto content, sys::read_file(path));
+  return parse_config(path, content);
+}
+
+}  // namespace weft::agent

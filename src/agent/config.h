@@ -1,0 +1,45 @@
+// weftd's configuration file: YAML, every key known, documented in deploy/weftd.yaml.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/result.h"
+
+namespace weft::agent {
+
+struct Config {
+  std::string instance = "default";         // names the pins below bpffs
+  std::string node;                         // host name when empty
+  std::string state_dir = "/var/lib/weft";  // the store: <state_dir>/weft.db
+  std::string run_dir = "/run/weft";        // the API socket: <run_dir>/weft.sock
+  std::string bpffs = "/sys/fs/bpf/weft";   // pins: <bpffs>/<instance>/
+  std::string cgroup_root;                  // for the socket hook; the cgroup v2 mount when empty
+  std::vector<Cidr> pod_cidrs;              // one of each family at most
+  std::vector<Cidr> service_cidrs;
+  std::vector<Cidr> native_cidrs;  // reached without source translation
+  bool masquerade = true;
+  std::vector<std::string> devices;       // uplinks; those with a default route when empty
+  std::uint32_t mtu = 0;                  // of pods; the smallest uplink's when 0
+  std::uint32_t quarantine_seconds = 60;  // before a released address is given again
+  std::uint32_t flow_table_entries = 0;   // per family; by the node's memory when 0
+  std::uint16_t nat_port_min = 49152;
+  std::uint16_t nat_port_max = 65535;
+  bool events = true;
+  std::uint32_t flow_history = 4096;  // flows kept for `weft observe`
+  std::string log_level = "info";     // error, warn, info, debug
+  std::string log_file;               // standard error when empty
+
+  [[nodiscard]] std::string socket_path() const { return run_dir + "/weft.sock"; }
+  [[nodiscard]] std::string store_path() const { return state_dir + "/weft.db"; }
+  [[nodiscard]] std::string pin_path() const { return bpffs + "/" + instance; }
+};
+
+// An unknown key, a wrong type or value is an error "<file>:<line>:<column>: <key>: ...".
+Result<Config> parse_config(const std::string& file, std::string_view text);
+Result<Config> load_config(const std::string& path);  // an empty path: the defaults
+
+}  // namespace weft::agent

@@ -1,0 +1,114 @@
+// Events on their way to flows: the ring is polled, names are looked up when the event arrives.
+#include <nlohmann/json.hpp>
+
+#include "abi/config.h"
+#include "agent/agent.h"
+#include "agent/rule_json.h"
+#include "flow/observe.h"
+
+namespace weft::agent {
+namespace {
+
+flow::Party party_of(const LiveEndpoint& endpoint) {
+  flow::Party party;
+  party.kind = flow::PeerKind::pod;
+  party.namespace_ = endpoint.record.namespace_;
+  party.pod = endpoint.record.pod;
+  party.workload = endpoint.workload;
+  party.identity = endpoint.identity;
+  party.addresses = endpoint.record.addresses;
+  return party;
+}
+
+flow::RuleInfo rule_info(const control::RuleDescription& rule, const control::PolicyInput& input) {
+  flow::RuleInfo info;
+  info.kind = to_string(rule.kind);
+  info.direction = rule.direction == WEFT_EGRESS ? "egress" : "ingress";
+  if (rule.kind == control::RuleDescription::Kind::rule) {
+    info.policy = rule.policy.to_string();
+    info.index = rule.index;
+  }
+  for (const auto& policy : rule.isolating) info.isolating.push_back(policy.to_string());
+  if (const auto location = control::location_of(rule, input)) {
+    info.file = location->file;
+    info.line = location->line;
+  }
+  info.text = rule.to_string();
+  return info;
+}
+
+}  // namespace
+
+void Agent::refresh_enrichment() {
+  if (!enrichment_stale_) return;
+  enrichment_stale_ = false;
+  const auto& old = flows_->enrichment();
+  auto addresses = std::make_shared<flow::AddressTable>();
+  auto endpoints = std::make_shared<flow::EndpointTable>();
+  for (const auto& live : compiled_.endpoints) {
+    const auto party = party_of(live);
+    flow::put(*endpoints, old.endpoints.get(), live.record.endpoint_id, party);
+    for (const auto& address : live.record.addresses) flow::put(*addresses, old.addresses.get(), address, party);
+  }
+  flow::Party host;
+  host.kind = flow::PeerKind::host;
+  host.identity = WEFT_IDENTITY_HOST;
+  host.addresses.assign(node_.addresses.begin(), node_.addresses.end());
+  flow::put<std::uint32_t, flow::Party>(*endpoints, old.endpoints.get(), WEFT_ENDPOINT_ID_HOST, host);
+  for (const auto& address : node_.addresses) flow::put(*addresses, old.addresses.get(), address, host);
+
+  auto identities = std::make_shared<flow::IdentityTable>();
+  const auto add_identity = [&](const control::Identity& identity) {
+    flow::IdentityInfo info;
+    for (const auto& [key, value] : identity.labels) info.labels.push_back(value.empty() ? key : key + "=" + value);
+    flow::put(*identities, old.identities.get(), identity.id, info);
+  };
+  for (const auto& identity : control::reserved_identities()) add_identity(identity);
+  for (const auto& [id, identity] : compiler_->identities().all()) add_identity(identity);
+  for (const auto& [cidr, id] : compiled_.cidr_identities)
+    add_identity({id, {{"cidr:" + cidr.to_string(), ""}, {"reserved:world", ""}}});
+
+  auto rules = std::make_shared<flow::RuleTable>();
+  for (const auto& [id, rule] : compiler_->rules().all())
+    flow::put(*rules, old.rules.get(), id, rule_info(rule, compiled_.policy_input));
+  for (const auto id : {0U, control::RuleTable::host_allowed, control::RuleTable::reply})
+    if (const auto* rule = compiler_->rules().find(id))
+      flow::put(*rules, old.rules.get(), id, rule_info(*rule, compiled_.policy_input));
+
+  auto services = std::make_shared<flow::ServiceTable>();
+  for (const auto& frontend : compiled_.services.frontends)
+    flow::put(*services, old.services.get(), frontend.id,
+              flow::ServiceInfo{frontend.service.namespace_, frontend.service.name, frontend.port_name,
+                                frontend.address, frontend.port});
+  flows_->set_enrichment({addresses, endpoints, identities, rules, services});
+}
+
+void Agent::consume_events() {
+  refresh_enrichment();
+  (void)ring_->consume();
+  std::uint64_t lost = 0;
+  if (auto* stats = datapath_->map("weft_stats_v1")) {
+    const std::uint32_t index = WEFT_STAT_EVENT_LOST;
+    if (const auto values = stats->lookup(std::as_bytes(std::span<const std::uint32_t, 1>(&index, 1)));
+        values && *values)
+      for (std::size_t at = 0; at + 8 <= (*values)->size(); at += 8) {
+        std::uint64_t value = 0;
+        std::memcpy(&value, (*values)->data() + at, 8);
+        lost += value;
+      }
+  }
+  // The counter is the kernel's: what it says at the start was lost to an earlier agent.
+  if (lost_told_ && lost > *lost_told_) flows_->add_lost(lost - *lost_told_);
+  lost_told_ = lost;
+  flows_->notify();
+}
+
+void Agent::register_observe() {
+  server_->handle_stream("observe", [this](nlohmann::json params, api::Stream stream) {
+    // What has happened up to the question belongs into its answer.
+    consume_events();
+    flow::serve_observe(*flows_, config_.node, params, std::move(stream));
+  });
+}
+
+}  // namespace weft::agent

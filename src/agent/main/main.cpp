@@ -1,0 +1,76 @@
+// weftd: the node agent.
+#include <fmt/format.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+#include <csignal>
+
+#include "agent/agent.h"
+#include "agent/config.h"
+
+namespace {
+
+using namespace weft;
+
+int refuse(const Error& error) {
+  fmt::print(stderr, "weftd: {}\n", error.message);
+  if (!error.hint.empty()) fmt::print(stderr, "  {}\n", error.hint);
+  return 1;
+}
+
+void set_up_log(const agent::Config& config) {
+  auto log =
+      config.log_file.empty() ? spdlog::stderr_logger_mt("weftd") : spdlog::basic_logger_mt("weftd", config.log_file);
+  log->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+  log->set_level(spdlog::level::from_str(config.log_level));
+  log->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(log);
+}
+
+int run(const agent::Config& config) {
+  asio::io_context loop{1};
+  auto agent = agent::Agent::start(loop, config);
+  if (!agent) return refuse(agent.error());
+  asio::signal_set signals(loop, SIGINT, SIGTERM);
+  signals.async_wait([&](const std::error_code&, int) { loop.stop(); });
+  spdlog::info("weftd serves on {} (instance {}, node {}, pid {})", config.socket_path(), config.instance, config.node,
+               ::getpid());
+  loop.run();
+  spdlog::info("weftd stops; the datapath goes on");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "The Weft node agent: gives containers addresses, connectivity, service load balancing and policy.\n"
+      "The datapath it installs goes on working while the agent is away.\n\n"
+      "Example: weftd --config /etc/weft/weftd.yaml"};
+  std::string path;
+  bool check = false;
+  bool version = false;
+  app.add_option("-c,--config", path, "Configuration file (YAML); every key is described in weftd.yaml");
+  app.add_flag("--check", check, "Check the configuration file and exit");
+  app.add_flag("-V,--version", version, "Print the version and exit");
+  CLI11_PARSE(app, argc, argv);
+  if (version) {
+    fmt::print("weftd {}\n", WEFT_VERSION);
+    return 0;
+  }
+  const auto config = agent::load_config(path);
+  if (!config) return refuse(config.error());
+  if (check) return 0;
+  if (::geteuid() != 0) return refuse({ErrorCode::denied, "must run as root", "it manages devices and BPF programs"});
+  try {
+    set_up_log(*config);
+    return run(*config);
+  } catch (const std::exception& exception) {
+    return refuse({ErrorCode::internal, exception.what(), {}});
+  }
+}

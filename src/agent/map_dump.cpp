@@ -1,0 +1,226 @@
+#include "agent/map_dump.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "abi/flow.h"
+
+namespace weft::agent {
+namespace {
+
+using datapath::from_abi;
+using nlohmann::json;
+
+struct Context {
+  const datapath::Datapath& datapath;
+  const control::RuleTable& rules;
+  std::size_t limit;
+  json items = json::array();
+  [[nodiscard]] bool full() const { return limit != 0 && items.size() >= limit; }
+};
+
+std::string rule_text(const Context& context, std::uint32_t id) {
+  const auto* rule = context.rules.find(id);
+  return rule == nullptr ? fmt::format("rule {}", id) : rule->to_string();
+}
+
+// Visits a typed map until the limit is reached.
+template <class K, class V>
+Result<void> visit(Context& context, const char* name, const std::function<json(const K&, const V&)>& render) {
+  auto* raw = context.datapath.map(name);
+  if (raw == nullptr) return fail(ErrorCode::not_found, fmt::format("map {} is not loaded", name));
+  return bpfrt::Map<K, V>(*raw).for_each([&](const K& key, const V& value) {
+    if (context.full()) return false;
+    auto item = render(key, value);
+    if (!item.is_null()) context.items.push_back(std::move(item));
+    return true;
+  });
+}
+
+std::string endpoint_text(const weft_addr& addr, std::uint16_t port) {
+  const auto address = from_abi(addr);
+  return address.is_v4() ? fmt::format("{}:{}", address.to_string(), ntohs(port))
+                         : fmt::format("[{}]:{}", address.to_string(), ntohs(port));
+}
+
+json flow_json(const Context& context, const weft_addr& saddr, std::uint16_t sport, const weft_addr& daddr,
+               std::uint16_t dport, std::uint8_t protocol, const weft_flow& flow) {
+  static constexpr const char* exits[] = {"stack", "peer", "neighbour"};
+  json item{{"source", endpoint_text(saddr, sport)},
+            {"destination", endpoint_text(daddr, dport)},
+            {"protocol", weft::to_string(static_cast<Protocol>(protocol))},
+            {"direction", (flow.flags & WEFT_FLOW_REPLY) != 0 ? "reply" : "original"},
+            {"packets", flow.packets},
+            {"bytes", flow.bytes},
+            {"epoch", flow.epoch},
+            {"in_ifindex", flow.in_ifindex},
+            {"out_ifindex", flow.out_ifindex},
+            {"exit", flow.exit < 3 ? exits[flow.exit] : "unknown"},
+            {"closed", (flow.flags & WEFT_FLOW_CLOSED) != 0},
+            {"source_identity", flow.src_identity},
+            {"destination_identity", flow.dst_identity},
+            {"egress_rule", rule_text(context, flow.egress_rule)},
+            {"ingress_rule", rule_text(context, flow.ingress_rule)},
+            {"service", flow.service_id},
+            {"backend", flow.backend_id}};
+  if ((flow.flags & WEFT_FLOW_DNAT) != 0) item["rewrite_destination"] = endpoint_text(flow.dst_addr, flow.dst_port);
+  if ((flow.flags & WEFT_FLOW_SNAT) != 0) item["rewrite_source"] = endpoint_text(flow.src_addr, flow.src_port);
+  return item;
+}
+
+weft_addr mapped(std::uint32_t network_order) { return datapath::to_abi(IpAddress::v4(ntohl(network_order))); }
+
+Result<void> dump_flows(Context& context) {
+  WEFT_CHECK((visit<weft_flow_key_v4, weft_flow>(context, "weft_flow4_v1", [&](const auto& key, const auto& flow) {
+    return flow_json(context, mapped(key.saddr), key.sport, mapped(key.daddr), key.dport, key.protocol, flow);
+  })));
+  return visit<weft_flow_key_v6, weft_flow>(context, "weft_flow6_v1", [&](const auto& key, const auto& flow) {
+    return flow_json(context, key.saddr, key.sport, key.daddr, key.dport, key.protocol, flow);
+  });
+}
+
+Result<void> dump_policy(Context& context) {
+  return visit<weft_policy_key, weft_policy_entry>(
+      context, "weft_policy_v1", [&](const auto& key, const auto& entry) -> json {
+        const auto length = key.direction_prefix & 0x7f;
+        const std::uint32_t last = key.port | (0xffffU >> length);
+        return {{"class", key.policy_class},
+                {"direction", (key.direction_prefix & 0x80) != 0 ? "egress" : "ingress"},
+                {"identity", key.identity},
+                {"protocol", weft::to_string(static_cast<Protocol>(key.protocol))},
+                {"ports", length == 0    ? "any"
+                          : length == 16 ? std::to_string(key.port)
+                                         : fmt::format("{}-{}", key.port, last)},
+                {"verdict", entry.verdict == WEFT_POLICY_ALLOW ? "allow" : "deny"},
+                {"rule", entry.rule},
+                {"rule_text", rule_text(context, entry.rule)}};
+      });
+}
+
+Result<void> dump_endpoints(Context& context) {
+  return visit<weft_addr, weft_endpoint>(context, "weft_ep_v1", [&](const auto& key, const auto& value) -> json {
+    return {{"address", from_abi(key).to_string()},
+            {"endpoint", value.endpoint_id},
+            {"ifindex", value.ifindex},
+            {"identity", value.identity},
+            {"cidr_identity", value.cidr_identity},
+            {"class", value.policy_class},
+            {"host", (value.flags & WEFT_ENDPOINT_HOST) != 0},
+            {"ingress_enforced", (value.flags & WEFT_ENDPOINT_INGRESS_ENFORCED) != 0},
+            {"egress_enforced", (value.flags & WEFT_ENDPOINT_EGRESS_ENFORCED) != 0},
+            {"default_ingress_rule", value.default_rule[WEFT_INGRESS]},
+            {"default_egress_rule", value.default_rule[WEFT_EGRESS]}};
+  });
+}
+
+Result<void> dump_identities(Context& context) {
+  return visit<weft_lpm_key, weft_ip_identity>(
+      context, "weft_ipid_v1", [&](const auto& key, const auto& value) -> json {
+        const auto address = from_abi(key.addr);
+        const auto length = address.is_v4() && key.prefix_length >= 96 ? key.prefix_length - 96 : key.prefix_length;
+        return {{"cidr", fmt::format("{}/{}", address.to_string(), length)},
+                {"identity", value.identity},
+                {"native", (value.flags & WEFT_IP_NATIVE) != 0},
+                {"reserved", (value.flags & WEFT_IP_RESERVED) != 0}};
+      });
+}
+
+Result<void> dump_services(Context& context) {
+  auto* slots_raw = context.datapath.map("weft_slot_v1");
+  return visit<weft_service_key, weft_service>(context, "weft_svc_v1", [&](const auto& key, const auto& value) -> json {
+    auto backends = json::array();
+    for (std::uint32_t slot = 0; slots_raw != nullptr && slot < value.backend_count && slot < 4096; ++slot)
+      if (const auto id = bpfrt::Map<std::uint32_t, std::uint32_t>(*slots_raw).lookup(value.first_slot + slot);
+          id && *id)
+        backends.push_back(**id);
+    return {{"frontend", endpoint_text(key.addr, key.port)},
+            {"protocol", weft::to_string(static_cast<Protocol>(key.protocol))},
+            {"service", value.service_id},
+            {"first_slot", value.first_slot},
+            {"affinity_seconds", value.affinity_seconds},
+            {"backends", backends}};
+  });
+}
+
+Result<void> dump_backends(Context& context) {
+  return visit<std::uint32_t, weft_backend>(
+      context, "weft_backend_v1", [&](const auto& key, const auto& value) -> json {
+        return {{"backend", key},
+                {"address", endpoint_text(value.addr, value.port)},
+                {"protocol", weft::to_string(static_cast<Protocol>(value.protocol))}};
+      });
+}
+
+Result<void> dump_netns(Context& context) {
+  return visit<std::uint64_t, weft_netns>(context, "weft_netns_v1", [&](const auto& key, const auto& value) -> json {
+    return {{"cookie", key}, {"endpoint", value.endpoint_id}, {"host", (value.flags & WEFT_ENDPOINT_HOST) != 0}};
+  });
+}
+
+Result<void> dump_affinity(Context& context) {
+  return visit<weft_affinity_key, weft_affinity>(context, "weft_affin_v1",
+                                                 [&](const auto& key, const auto& value) -> json {
+                                                   return {{"endpoint", key.endpoint_id},
+                                                           {"service", key.service_id},
+                                                           {"backend", value.backend_id},
+                                                           {"last_used_ns", value.last_used}};
+                                                 });
+}
+
+Result<void> dump_devices(Context& context) {
+  return visit<std::uint32_t, weft_device>(context, "weft_dev_v1", [&](const auto& key, const auto& value) -> json {
+    return {{"ifindex", key},
+            {"nat_v4", from_abi(value.nat_v4).to_string()},
+            {"nat_v6", from_abi(value.nat_v6).to_string()},
+            {"mtu", value.mtu}};
+  });
+}
+
+Result<void> dump_config(Context& context) {
+  return visit<std::uint32_t, weft_config>(context, "weft_config_v1", [&](const auto&, const auto& value) -> json {
+    return {{"epoch", value.epoch},
+            {"events", (value.flags & WEFT_CONFIG_EVENTS) != 0},
+            {"masquerade_v4", (value.flags & WEFT_CONFIG_MASQUERADE_V4) != 0},
+            {"masquerade_v6", (value.flags & WEFT_CONFIG_MASQUERADE_V6) != 0},
+            {"gateway_v4", from_abi(mapped(value.gateway_v4)).to_string()},
+            {"gateway_v6", from_abi(value.gateway_v6).to_string()},
+            {"nat_port_min", value.nat_port_min},
+            {"nat_port_max", value.nat_port_max}};
+  });
+}
+
+const std::map<std::string, Result<void> (*)(Context&)>& dumpers() {
+  static const std::map<std::string, Result<void> (*)(Context&)> table{
+      {"policy", dump_policy},     {"endpoints", dump_endpoints},   {"flows", dump_flows}, {"services", dump_services},
+      {"backends", dump_backends}, {"identities", dump_identities}, {"netns", dump_netns}, {"affinity", dump_affinity},
+      {"devices", dump_devices},   {"config", dump_config},
+  };
+  return table;
+}
+
+}  // namespace
+
+std::vector<std::string> dumpable_maps() {
+  std::vector<std::string> names;
+  for (const auto& [name, dump] : dumpers()) names.push_back(name);
+  return names;
+}
+
+Result<json> dump_map(const datapath::Datapath& datapath, const std::string& name, std::size_t limit,
+                      const control::RuleTable& rules) {
+  const auto found = dumpers().find(name);
+  if (found == dumpers().end()) {
+    std::string known;
+    for (const auto& word : dumpable_maps()) known += (known.empty() ? "" : ", ") + word;
+    return fail(ErrorCode::not_found, fmt::format("no map \"{}\"", name), "the maps are " + known);
+  }
+  Context context{datapath, rules, limit};
+  WEFT_CHECK(found->second(context));
+  return std::move(context.items);
+}
+
+}  // namespace weft::agent

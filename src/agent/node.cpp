@@ -1,0 +1,70 @@
+#include "agent/node.h"
+
+#include <algorithm>
+
+#include "sys/system.h"
+
+namespace weft::agent {
+namespace {
+
+bool is_link_local(const IpAddress& address) {
+  const auto& bytes = address.bytes();
+  return address.is_v4() ? bytes[12] == 169 && bytes[13] == 254 : bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+}
+
+std::set<int> uplink_indexes(const std::vector<sys::Device>& devices, const std::vector<sys::Route>& routes,
+                             const Config& config) {
+  std::set<int> result;
+  if (!config.devices.empty()) {
+    for (const auto& device : devices)
+      if (std::ranges::find(config.devices, device.name) != config.devices.end()) result.insert(device.index);
+    return result;
+  }
+  for (const auto& route : routes)
+    if (route.destination.length() == 0 && route.device != 0) result.insert(route.device);
+  return result;
+}
+
+}  // namespace
+
+Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_t netns_cookie) {
+  WEFT_TRY(const auto devices, netlink.devices());
+  WEFT_TRY(const auto addresses, netlink.addresses());
+  WEFT_TRY(const auto routes, netlink.routes());
+  Node node;
+  node.netns_cookie = netns_cookie;
+  const auto indexes = uplink_indexes(devices, routes, config);
+  for (const auto& device : devices)
+    if (indexes.contains(device.index))
+      node.uplinks[static_cast<std::uint32_t>(device.index)] = {device.name, device.mtu, {}, {}};
+  for (const auto& entry : addresses) {
+    if (entry.address.is_loopback() || is_link_local(entry.address)) continue;
+    node.addresses.insert(entry.address);
+    const auto uplink = node.uplinks.find(static_cast<std::uint32_t>(entry.index));
+    if (uplink == node.uplinks.end()) continue;
+    auto& slot = entry.address.is_v4() ? uplink->second.v4 : uplink->second.v6;
+    if (!slot) slot = entry.address;
+  }
+  std::uint32_t smallest = 0;
+  for (const auto& [index, uplink] : node.uplinks)
+    if (smallest == 0 || uplink.mtu < smallest) smallest = uplink.mtu;
+  node.pod_mtu = config.mtu != 0 ? config.mtu : smallest != 0 ? smallest : 1500;
+  return node;
+}
+
+Result<void> prepare_node(sys::Netlink& netlink, const std::vector<IpAddress>& gateways) {
+  auto device = netlink.device(host_device);
+  if (!device && device.error().code == ErrorCode::not_found)
+    device = netlink.create_dummy(host_device, MacAddress{{0x02, 0x57, 0x45, 0x46, 0x54, 0x00}});
+  if (!device) return fail(device.error().in("host device weft0"));
+  WEFT_CHECK(netlink.set_up(device->index, true));
+  for (const auto& gateway : gateways)
+    WEFT_CHECK(netlink.add_address({device->index, gateway, gateway.is_v4() ? 32U : 128U}));
+  WEFT_CHECK(sys::write_sysctl("net/ipv4/ip_forward", "1"));
+  if (auto forwarding = sys::write_sysctl("net/ipv6/conf/all/forwarding", "1");
+      !forwarding && forwarding.error().code != ErrorCode::not_found)
+    return fail(forwarding.error());
+  return {};
+}
+
+}  // namespace weft::agent

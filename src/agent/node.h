@@ -1,0 +1,40 @@
+// What the node itself is: addresses, uplinks, namespace. Read from the kernel, compared to notice change.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/config.h"
+#include "base/ip.h"
+#include "base/result.h"
+#include "sys/netlink.h"
+
+namespace weft::agent {
+
+struct Uplink {
+  std::string name;
+  std::uint32_t mtu = 1500;
+  std::optional<IpAddress> v4;  // source for translation: the device's first global address
+  std::optional<IpAddress> v6;
+  auto operator<=>(const Uplink&) const = default;
+};
+
+struct Node {
+  std::set<IpAddress> addresses;            // every address of the node, loopback excepted
+  std::map<std::uint32_t, Uplink> uplinks;  // by ifindex
+  std::uint64_t netns_cookie = 0;
+  std::uint32_t pod_mtu = 1500;
+  auto operator<=>(const Node&) const = default;
+};
+
+Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_t netns_cookie);
+
+// The dummy device that carries the gateway addresses, and the sysctls for forwarding.
+inline constexpr const char* host_device = "weft0";
+Result<void> prepare_node(sys::Netlink& netlink, const std::vector<IpAddress>& gateways);
+
+}  // namespace weft::agent

@@ -1,0 +1,50 @@
+// Deletes devices off the owner's thread: the kernel waits milliseconds for a device's last user,
+// and nobody needs that wait answered.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "base/result.h"
+#include "sources/store/rows.h"
+#include "sys/netlink.h"
+
+namespace weft::agent {
+
+class Reaper {
+ public:
+  // `done` is called on the reaper's thread, once for each key whose device is gone.
+  using Done = std::function<void(store::EndpointKey)>;
+  Reaper(std::unique_ptr<sys::Netlink> netlink, Done done);
+  ~Reaper();  // finishes what is queued
+  Reaper(const Reaper&) = delete;
+  Reaper& operator=(const Reaper&) = delete;
+
+  void remove(const store::EndpointKey& key, int ifindex);
+  // Returns once the device of `key` is gone; at once when it is not queued.
+  void wait_for(const store::EndpointKey& key);
+
+ private:
+  struct Job {
+    store::EndpointKey key;
+    int ifindex = 0;
+  };
+  void run();
+
+  std::unique_ptr<sys::Netlink> netlink_;
+  Done done_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;                       // guarded by mutex_
+  std::multiset<store::EndpointKey> pending_;  // guarded by mutex_
+  bool stopping_ = false;                      // guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace weft::agent

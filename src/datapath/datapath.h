@@ -1,0 +1,63 @@
+// The node's kernel state: programs, maps, attachments. The only writer of it. Everything is pinned
+// below one bpffs directory, so the kernel goes on with what it has when the agent is away; open()
+// takes it over again.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "bpfrt/link.h"
+#include "bpfrt/map.h"
+#include "datapath/rows.h"
+#include "datapath/tables.h"
+
+namespace weft::datapath {
+
+struct Options {
+  std::string pin_directory;            // created; bpffs is mounted above it if missing
+  std::string cgroup;                   // cgroup v2 directory for the socket hook; empty: no socket hook
+  std::uint32_t flow_entries = 65536;   // of each family
+  std::uint32_t ring_bytes = 1U << 20;  // a power of two
+};
+
+// What was found on this kernel and chosen.
+struct Features {
+  bpfrt::AttachMode attach = bpfrt::AttachMode::clsact;  // of uplinks; pods always use clsact
+  bool socket_hook = false;
+  std::string socket_hook_error;  // why not
+  std::string cgroup;
+};
+
+class Datapath {
+ public:
+  static Result<std::unique_ptr<Datapath>> open(const Options& options);
+  ~Datapath();
+
+  [[nodiscard]] Tables& tables() const;
+
+  // Programs on the host side of a pod's veth (they go with the device), on an uplink, on the cgroup.
+  Result<void> attach_pod(std::uint32_t ifindex);
+  Result<void> attach_uplink(std::uint32_t ifindex);
+  Result<bool> pod_attached(std::uint32_t ifindex);
+  Result<void> attach_sockets();
+  // Removes the pins of devices not named.
+  void prune(const std::vector<std::uint32_t>& uplinks);
+
+  [[nodiscard]] const Features& features() const;
+  // Highest policy class among the pinned rows, 0 when none.
+  [[nodiscard]] std::uint32_t highest_policy_class() const;
+
+  // Maps by name ("weft_flow4_v1"); null when unknown.
+  [[nodiscard]] bpfrt::RawMap* map(const std::string& name) const;
+  [[nodiscard]] std::vector<std::string> map_names() const;
+
+ private:
+  class Impl;
+  explicit Datapath(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace weft::datapath

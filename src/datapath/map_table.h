@@ -1,0 +1,81 @@
+// One BPF map as a reconciled table.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "bpfrt/map.h"
+#include "datapath/rows.h"
+#include "reconcile/reconciler.h"
+
+namespace weft::datapath {
+
+enum class Storage { hash, array };  // a row of an array cannot be erased: it is zeroed
+
+template <class K, class V>
+class MapTable {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  static Result<std::unique_ptr<MapTable>> open(bpfrt::RawMap& raw, Storage storage) {
+    WEFT_TRY(const auto info, raw.info());
+    if (info.key_size != sizeof(K) || info.value_size != sizeof(V))
+      return fail(ErrorCode::internal, info.name + ": key or value size differs from the program's");
+    auto table = std::unique_ptr<MapTable>(new MapTable(raw, storage, info));
+    WEFT_CHECK(table->rows_.adopt());
+    return table;
+  }
+
+  [[nodiscard]] Result<void> admit(const Rows<K, V>& rows) const { return rows_.admit(rows.size()); }
+  Result<void> want(const Rows<K, V>& rows) { return rows_.set_desired(rows); }
+
+  // True when all of it is in the kernel.
+  bool add() { return rows_.apply_upserts(Clock::now()).complete(); }
+  bool remove() { return rows_.apply_deletes(Clock::now()).complete(); }
+
+  // What add() and remove() would do to rows that are there already.
+  [[nodiscard]] bool replaces() const {
+    for (const auto& key : rows_.delta().pending_upserts())
+      if (rows_.delta().actual(key) != nullptr) return true;
+    return false;
+  }
+  [[nodiscard]] bool adds() const { return !rows_.delta().pending_upserts().empty(); }
+  [[nodiscard]] bool removes() const { return !rows_.delta().pending_deletes().empty(); }
+  [[nodiscard]] reconcile::Status status() const { return rows_.status(); }
+
+ private:
+  class MapOps final : public reconcile::Ops<K, V> {
+   public:
+    MapOps(bpfrt::RawMap& raw, Storage storage) : map_(raw), storage_(storage) {}
+    Result<void> update(const K& key, const V& value) override { return map_.update(key, value); }
+    Result<void> erase(const K& key) override {
+      return storage_ == Storage::array ? map_.update(key, V{}) : map_.erase(key);
+    }
+    Result<void> list(const std::function<void(const K&, const V&)>& visit) override {
+      const V zero{};
+      return map_.for_each([&](const K& key, const V& value) {
+        if (storage_ != Storage::array || std::memcmp(&value, &zero, sizeof(V)) != 0) visit(key, value);
+        return true;
+      });
+    }
+
+   private:
+    bpfrt::Map<K, V> map_;
+    Storage storage_;
+  };
+
+  MapTable(bpfrt::RawMap& raw, Storage storage, const bpfrt::MapInfo& info)
+      : ops_(raw, storage), rows_(ops_, options(info)) {}
+  static reconcile::Options options(const bpfrt::MapInfo& info) {
+    reconcile::Options options;
+    options.name = info.name;
+    options.max_entries = info.max_entries;
+    return options;
+  }
+
+  MapOps ops_;
+  reconcile::Reconciler<K, V, reconcile::BytesLess> rows_;
+};
+
+}  // namespace weft::datapath

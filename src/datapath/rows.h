@@ -1,0 +1,47 @@
+// What the kernel's maps should hold, as ABI rows. Made by pure code, written by Datapath.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "abi/config.h"
+#include "abi/endpoint.h"
+#include "abi/policy.h"
+#include "abi/service.h"
+#include "base/ip.h"
+#include "reconcile/delta_tracker.h"
+
+namespace weft::datapath {
+
+template <class K, class V>
+using Rows = std::map<K, V, reconcile::BytesLess>;
+
+struct DesiredRows {
+  Rows<weft_policy_key, weft_policy_entry> policy;
+  Rows<weft_addr, weft_endpoint> endpoints;
+  Rows<weft_lpm_key, weft_ip_identity> identities;
+  Rows<std::uint64_t, weft_netns> netns;
+  Rows<std::uint32_t, weft_device> devices;
+  Rows<weft_service_key, weft_service> services;
+  Rows<std::uint32_t, std::uint32_t> slots;
+  Rows<std::uint32_t, weft_backend> backends;
+  weft_config config{};  // epoch is the datapath's own
+};
+
+inline weft_addr to_abi(const IpAddress& address) {
+  weft_addr result{};
+  std::memcpy(&result, address.bytes().data(), sizeof result);
+  return result;
+}
+
+inline IpAddress from_abi(const weft_addr& address) {
+  IpAddress::Bytes bytes{};
+  std::memcpy(bytes.data(), &address, sizeof address);
+  return IpAddress(bytes);
+}
+
+inline weft_lpm_key to_abi(const Cidr& cidr) { return {cidr.mapped_length(), to_abi(cidr.address())}; }
+
+}  // namespace weft::datapath

@@ -1,0 +1,145 @@
+#include "datapath/tables.h"
+
+#include <fmt/format.h>
+
+namespace weft::datapath {
+namespace {
+
+template <class K, class V>
+Result<void> open_table(std::unique_ptr<MapTable<K, V>>& table, const Tables::Find& find, const char* name,
+                        Storage storage = Storage::hash) {
+  auto* raw = find(name);
+  if (raw == nullptr) return fail(ErrorCode::internal, fmt::format("no map {}", name));
+  WEFT_TRY(table, MapTable<K, V>::open(*raw, storage));
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
+  std::unique_ptr<Tables> tables(new Tables);
+  WEFT_CHECK(open_table(tables->policy_, find, "weft_policy_v1"));
+  WEFT_CHECK(open_table(tables->endpoints_, find, "weft_ep_v1"));
+  WEFT_CHECK(open_table(tables->identities_, find, "weft_ipid_v1"));
+  WEFT_CHECK(open_table(tables->netns_, find, "weft_netns_v1"));
+  WEFT_CHECK(open_table(tables->devices_, find, "weft_dev_v1"));
+  WEFT_CHECK(open_table(tables->services_, find, "weft_svc_v1"));
+  WEFT_CHECK(open_table(tables->slots_, find, "weft_slot_v1", Storage::array));
+  WEFT_CHECK(open_table(tables->backends_, find, "weft_backend_v1"));
+  tables->config_map_ = find("weft_config_v1");
+  if (tables->config_map_ == nullptr) return fail(ErrorCode::internal, "no map weft_config_v1");
+  WEFT_TRY(const auto config, (bpfrt::Map<std::uint32_t, weft_config>(*tables->config_map_).lookup(0)));
+  if (config) tables->config_ = *config;
+  return tables;
+}
+
+Result<void> Tables::apply(const DesiredRows& rows) {
+  WEFT_CHECK(policy_->admit(rows.policy));
+  WEFT_CHECK(endpoints_->admit(rows.endpoints));
+  WEFT_CHECK(identities_->admit(rows.identities));
+  WEFT_CHECK(netns_->admit(rows.netns));
+  WEFT_CHECK(devices_->admit(rows.devices));
+  WEFT_CHECK(services_->admit(rows.services));
+  WEFT_CHECK(slots_->admit(rows.slots));
+  WEFT_CHECK(backends_->admit(rows.backends));
+  WEFT_CHECK(policy_->want(rows.policy));
+  WEFT_CHECK(endpoints_->want(rows.endpoints));
+  WEFT_CHECK(identities_->want(rows.identities));
+  WEFT_CHECK(netns_->want(rows.netns));
+  WEFT_CHECK(devices_->want(rows.devices));
+  WEFT_CHECK(services_->want(rows.services));
+  WEFT_CHECK(slots_->want(rows.slots));
+  WEFT_CHECK(backends_->want(rows.backends));
+  wanted_config_ = rows.config;
+  epoch_owed_ = epoch_owed_ || decisions_change();
+  if (proceed()) return {};
+  const auto now = status();
+  return fail(ErrorCode::io, fmt::format("{} map writes failed, they are repeated: {}", now.failed, now.last_error));
+}
+
+bool Tables::retry() { return proceed(); }
+
+// Whether a decision made under the old rows may differ under the new ones. Rows that only add an
+// endpoint, an allowance or a service do not touch flows that exist.
+bool Tables::decisions_change() const {
+  if (policy_->replaces() || policy_->removes()) return true;
+  if (endpoints_->replaces() || endpoints_->removes()) return true;
+  if (identities_->adds() || identities_->removes()) return true;
+  if (devices_->adds() || devices_->removes()) return true;
+  if (services_->replaces() || services_->removes() || backends_->replaces() || backends_->removes()) return true;
+  auto current = config_;
+  auto wanted = wanted_config_;
+  current.epoch = wanted.epoch = 0;
+  // Turning services or events on or off changes no decision.
+  current.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_EVENTS | WEFT_CONFIG_SERVICES);
+  wanted.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_EVENTS | WEFT_CONFIG_SERVICES);
+  return std::memcmp(&current, &wanted, sizeof current) != 0;
+}
+
+bool Tables::proceed() { return add_rows() && switch_over() && remove_rows(); }
+
+bool Tables::add_rows() {
+  // Backends before the slots that name them before the frontends that name those; policy rows
+  // before the identities and endpoints that lead to them.
+  bool complete = backends_->add();
+  complete = slots_->add() && complete;
+  complete = policy_->add() && complete;
+  complete = identities_->add() && complete;
+  complete = devices_->add() && complete;
+  return complete;
+}
+
+bool Tables::switch_over() {
+  bool complete = services_->add();
+  complete = services_->remove() && complete;
+  complete = endpoints_->add() && complete;
+  complete = endpoints_->remove() && complete;
+  complete = identities_->remove() && complete;
+  complete = netns_->add() && complete;
+  complete = netns_->remove() && complete;
+  if (auto written = write_config(); !written) {
+    config_error_ = written.error().message;
+    return false;
+  }
+  config_error_.clear();
+  return complete;
+}
+
+bool Tables::remove_rows() {
+  bool complete = policy_->remove();
+  complete = devices_->remove() && complete;
+  complete = slots_->remove() && complete;
+  complete = backends_->remove() && complete;
+  return complete;
+}
+
+Result<void> Tables::write_config() {
+  auto next = wanted_config_;
+  next.epoch = epoch_owed_ ? config_.epoch + 1 : config_.epoch;
+  if (std::memcmp(&next, &config_, sizeof next) == 0) return {};
+  WEFT_CHECK((bpfrt::Map<std::uint32_t, weft_config>(*config_map_).update(0, next)));
+  config_ = next;
+  epoch_owed_ = false;
+  return {};
+}
+
+ReconcileStatus Tables::status() const {
+  ReconcileStatus total;
+  const auto include = [&](const reconcile::Status& status) {
+    total.pending += status.pending_upserts + status.pending_deletes;
+    total.failed += status.failed;
+    if (status.last_error) total.last_error = status.last_error->message;
+  };
+  include(policy_->status());
+  include(endpoints_->status());
+  include(identities_->status());
+  include(netns_->status());
+  include(devices_->status());
+  include(services_->status());
+  include(slots_->status());
+  include(backends_->status());
+  if (!config_error_.empty()) total.last_error = config_error_;
+  return total;
+}
+
+}  // namespace weft::datapath

@@ -1,0 +1,62 @@
+// All reconciled maps together, and the order in which they change.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "bpfrt/map.h"
+#include "datapath/map_table.h"
+#include "datapath/rows.h"
+
+namespace weft::datapath {
+
+struct ReconcileStatus {
+  std::uint64_t pending = 0;  // writes still owed
+  std::uint64_t failed = 0;   // rows whose last write failed
+  std::string last_error;
+};
+
+class Tables {
+ public:
+  // `find` gives the map of a name, which must outlive the tables, or null.
+  using Find = std::function<bpfrt::RawMap*(const std::string&)>;
+  static Result<std::unique_ptr<Tables>> open(const Find& find);
+
+  // Brings the maps to `rows`: additions, then the switch (endpoints, epoch), then removals, so no
+  // packet sees half a policy. Refused whole, with the kernel untouched, when a map would overflow
+  // (`exhausted`, naming it). An error after that means writes are owed: retry() goes on, and until
+  // the additions are complete the switch waits, so the last good policy stays.
+  Result<void> apply(const DesiredRows& rows);
+  // Goes on with what is owed and due. True when nothing is.
+  bool retry();
+  [[nodiscard]] ReconcileStatus status() const;
+  [[nodiscard]] std::uint32_t epoch() const { return config_.epoch; }
+
+ private:
+  Tables() = default;
+  bool proceed();
+  bool add_rows();
+  bool switch_over();
+  bool remove_rows();
+  [[nodiscard]] bool decisions_change() const;
+  Result<void> write_config();
+
+  std::unique_ptr<MapTable<weft_policy_key, weft_policy_entry>> policy_;
+  std::unique_ptr<MapTable<weft_addr, weft_endpoint>> endpoints_;
+  std::unique_ptr<MapTable<weft_lpm_key, weft_ip_identity>> identities_;
+  std::unique_ptr<MapTable<std::uint64_t, weft_netns>> netns_;
+  std::unique_ptr<MapTable<std::uint32_t, weft_device>> devices_;
+  std::unique_ptr<MapTable<weft_service_key, weft_service>> services_;
+  std::unique_ptr<MapTable<std::uint32_t, std::uint32_t>> slots_;
+  std::unique_ptr<MapTable<std::uint32_t, weft_backend>> backends_;
+  bpfrt::RawMap* config_map_ = nullptr;
+  weft_config config_{};         // as written last
+  weft_config wanted_config_{};  // epoch ignored
+  bool epoch_owed_ = false;
+  std::string config_error_;
+};
+
+}  // namespace weft::datapath
