@@ -1,0 +1,64 @@
+// What each command does, apart from how its arguments are read (app.cpp). Each prints its result
+// or its error on the session's streams and returns the exit code.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/session.h"
+
+namespace weft::cli {
+
+struct ApplyOptions {
+  std::vector<std::string> files;
+  bool recursive = false;
+  bool all_or_nothing = true;
+  bool dry_run = false;
+  std::string output = "table";
+};
+int run_apply(const Session& session, const ApplyOptions& options);
+
+struct ObjectOptions {
+  std::vector<std::string> files;  // delete -f
+  bool recursive = false;
+  std::string kind;
+  std::string name;  // "NAME" or "NAMESPACE/NAME"
+  std::string namespace_;
+  bool all_namespaces = false;
+  std::string output = "table";
+};
+int run_get(const Session& session, ObjectOptions options);
+int run_delete(const Session& session, ObjectOptions options);
+
+int run_version(const Session& session, const std::string& output);
+int run_status(const Session& session, const std::string& output);
+
+// `list` is a method of docs/api.md that answers items: endpoint.list, identity.list, service.list, policy.list,
+// bpf.maps.
+int run_list(const Session& session, const std::string& list, const std::string& output);
+int run_ipam(const Session& session, const std::string& output);
+// Entries of a map ("list") or counters ("stats", where an empty map means all).
+int run_bpf(const Session& session, const std::string& map, const std::string& action, std::uint64_t limit,
+            const std::string& output);
+
+struct ExplainOptions {
+  std::string from;
+  std::string to;
+  std::string port;
+  std::string output = "table";
+};
+int run_explain(const Session& session, const ExplainOptions& options);
+
+struct ObserveOptions {
+  bool follow = false;
+  std::string last;
+  std::string since;
+  std::string until;
+  std::map<std::string, std::vector<std::string>> filters;  // by the API's names
+  std::string output = "compact";
+};
+int run_observe(const Session& session, const ObserveOptions& options);
+
+}  // namespace weft::cli

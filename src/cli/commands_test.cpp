@@ -1,0 +1,303 @@
+// The other commands, usage errors and completion.
+#include <gmock/gmock.h>
+
+#include "cli/fake_agent.h"
+#include "cli/output.h"
+
+namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+using CommandsTest = testing::FakeAgent;
+
+TEST_F(CommandsTest, AbsentAgentIsCodeThree) {
+  const auto ran = run_bare({"--socket", directory_ + "/none", "status"});
+  EXPECT_EQ(ran.code, 3);
+  EXPECT_THAT(ran.err, HasSubstr("the agent does not answer at " + directory_ + "/none"));
+  EXPECT_THAT(ran.err, HasSubstr("weftd"));
+  const auto lab = run_bare({"--lab", "no-such-lab", "status"});
+  EXPECT_EQ(lab.code, 3);
+  EXPECT_THAT(lab.err, HasSubstr("/run/weft/lab/no-such-lab/node1/weft.sock"));
+  EXPECT_THAT(lab.err, HasSubstr("weft lab up"));
+}
+
+TEST_F(CommandsTest, SocketComesFromTheEnvironmentToo) {
+  answers("identity.list", R"({"items":[]})");
+  ::setenv("WEFT_SOCKET", (directory_ + "/s").c_str(), 1);
+  EXPECT_EQ(run_bare({"identity", "list"}).code, 0);
+  EXPECT_EQ(run_bare({"--lab", "no-such-lab", "identity", "list"}).code, 3);
+  ::unsetenv("WEFT_SOCKET");
+}
+
+TEST_F(CommandsTest, WrongUsageIsCodeTwoWithAHint) {
+  struct Case {
+    std::vector<std::string> arguments;
+    const char* error;
+  };
+  const std::vector<Case> cases{
+      {{}, "COMMAND"},
+      {{"staus"}, "did you mean status"},
+      {{"policy"}, "explain"},
+      {{"policy", "explian"}, "did you mean explain"},
+      {{"status", "--nope"}, "--nope"},
+      {{"status", "-o", "xml"}, "xml"},
+      {{"get"}, "KIND"},
+      {{"apply"}, "--filename"},
+      {{"observe", "--last", "many"}, "--last many"},
+      {{"policy", "explain", "--from", "a"}, "--to"},
+      {{"completion", "tcsh"}, "tcsh"},
+      {{"help", "nothing"}, "nothing"},
+  };
+  for (const auto& entry : cases) {
+    const auto ran = run_bare(entry.arguments);
+    EXPECT_EQ(ran.code, 2) << (entry.arguments.empty() ? "" : entry.arguments.front());
+    EXPECT_THAT(ran.err, HasSubstr(entry.error));
+    EXPECT_EQ(ran.out, "");
+  }
+}
+
+TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{{"version"},
+                                                                                     {"status"},
+                                                                                     {"apply"},
+                                                                                     {"get"},
+                                                                                     {"delete"},
+                                                                                     {"endpoint", "list"},
+                                                                                     {"identity", "list"},
+                                                                                     {"service", "list"},
+                                                                                     {"policy", "list"},
+                                                                                     {"policy", "explain"},
+                                                                                     {"ipam", "list"},
+                                                                                     {"bpf"},
+                                                                                     {"bpf", "list"},
+                                                                                     {"bpf", "flows", "list"},
+                                                                                     {"observe"},
+                                                                                     {"completion"},
+                                                                                     {"help"}}) {
+    auto with_help = words;
+    with_help.emplace_back("--help");
+    const auto ran = run_bare(with_help);
+    EXPECT_EQ(ran.code, 0);
+    EXPECT_THAT(ran.out, HasSubstr("Example:")) << words.front();
+    EXPECT_THAT(ran.out, HasSubstr("Usage: weft " + words.front()));
+    auto helped = words;
+    helped.insert(helped.begin(), "help");
+    EXPECT_EQ(run_bare(helped).out, ran.out);
+  }
+  EXPECT_THAT(run_bare({"--help"}).out, HasSubstr("Exit codes"));
+}
+
+TEST_F(CommandsTest, VersionWorksWithoutAnAgent) {
+  EXPECT_THAT(run_bare({"--socket", directory_ + "/none", "version"}).out, StartsWith("weft 0."));
+  answers("status", R"({"version":"9.9"})");
+  EXPECT_THAT(weft({"version"}).out, HasSubstr("weftd 9.9\n"));
+  EXPECT_EQ(json::parse(weft({"version", "-o", "json"}).out)["agent"], "9.9");
+}
+
+constexpr auto status = R"({"version":"0.1.0","instance":"default","node":"n1","uptime_seconds":130,"pid":7,
+  "rss_bytes":21300000,"health":"degraded","problems":["map weft_flow4_v1 is full"],
+  "kernel":{"release":"6.18.5","attach":"tcx","redirect_peer":true},
+  "datapath":{"epoch":5,"events":true,"maps":[{"name":"weft_policy_v1","type":"hash","entries":3,"max_entries":100,
+  "memory_bytes":4096}],"drops":[{"reason":"policy-denied","meaning":"not allowed","packets":4,"bytes":2400},
+  {"reason":"malformed","meaning":"bad","packets":0,"bytes":0}],"stats":[{"name":"forwarded","meaning":"f","value":9}]},
+  "pods":{"total":3,"attached":2},"identities":4,"policies":1,"services":2,"flows":{"seen":10,"lost":1,"kept":9},
+  "ipam":[{"name":"default","cidr":"10.0.0.0/24","family":4,"capacity":253,"allocated":2,"quarantined":1}],
+  "reconcile":{"pending":0,"failed":1,"last_error":"EBUSY"}})";
+
+TEST_F(CommandsTest, StatusForPeople) {
+  answers("status", status);
+  const auto ran = weft({"status"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out,
+            "Weft 0.1.0 on node n1, instance default\n"
+            "Health      degraded\n"
+            "            ! map weft_flow4_v1 is full\n"
+            "Agent       pid 7, up 2m10s, 21.3 MB resident\n"
+            "Kernel      6.18.5: attach tcx, redirect_peer yes\n"
+            "Datapath    epoch 5, events yes\n"
+            "Pods        2 attached of 3\n"
+            "Objects     4 identities, 1 policies, 2 services\n"
+            "Flows       10 seen, 9 kept, 1 lost\n"
+            "Addresses   default 10.0.0.0/24: 2 of 253 allocated, 1 in quarantine\n"
+            "Reconcile   0 pending, 1 failed: EBUSY\n"
+            "\n"
+            "DROPPED        PACKETS  BYTES   MEANING\n"
+            "policy-denied  4        2.4 KB  not allowed\n");
+  EXPECT_THAT(weft({"status", "-o", "wide"}).out, HasSubstr("weft_policy_v1"));
+  EXPECT_THAT(weft({"status"}, "", true).out, HasSubstr("\x1b[31mdegraded\x1b[0m"));
+  EXPECT_EQ(json::parse(weft({"status", "-o", "json"}).out), json::parse(status));
+  // An agent of another version: nothing is required.
+  answers("status", "{}");
+  EXPECT_EQ(weft({"status", "-o", "wide"}).code, 0);
+}
+
+TEST_F(CommandsTest, ListsAsTablesAndArrays) {
+  answers("endpoint.list", R"({"items":[{"id":2,"namespace":"shop","pod":"web-0","workload":"web","state":"ready",
+    "addresses":["10.0.0.2","fd00::2"],"identity":256,"labels":["k8s:app=web"],"device":"weft2",
+    "policy":{"ingress":true,"egress":false,"class":1},"socket_lb":{"covered":true,"detail":""}},
+    {"id":3,"namespace":"shop","pod":"db-0","state":"ready","addresses":[],"identity":257,"labels":[],
+    "policy":{"ingress":false,"egress":false},"socket_lb":{"covered":null,"detail":"no process yet"}}]})");
+  EXPECT_EQ(weft({"endpoint", "list"}).out,
+            "ID  POD         STATE  ADDRESSES         IDENTITY  POLICY   SOCKET LB\n"
+            "2   shop/web-0  ready  10.0.0.2,fd00::2  256       ingress  yes\n"
+            "3   shop/db-0   ready  -                 257       none     unknown (no process yet)\n");
+  EXPECT_THAT(weft({"endpoint", "list", "-o", "wide"}).out, HasSubstr("k8s:app=web"));
+  EXPECT_EQ(weft({"endpoint", "list", "-o", "name"}).out, "shop/web-0\nshop/db-0\n");
+  const auto items = json::parse(weft({"endpoint", "list", "-o", "json"}).out);
+  ASSERT_TRUE(items.is_array());
+  EXPECT_EQ(items[0]["identity"], 256);
+
+  answers("service.list", R"({"items":[{"id":1,"namespace":"shop","name":"web","type":"ClusterIP","port_name":"http",
+    "address":"10.96.0.1","port":80,"protocol":"TCP","affinity_seconds":0,
+    "backends":[{"id":1,"address":"10.0.0.2","port":8080,"pod":"web-0","ready":true},
+                {"id":2,"address":"10.0.0.3","port":8080,"pod":"web-1","ready":false}]}]})");
+  EXPECT_EQ(weft({"service", "list"}).out,
+            "ID  SERVICE   TYPE       PORT NAME  ADDRESS    PORT  PROTOCOL  READY\n"
+            "1   shop/web  ClusterIP  http       10.96.0.1  80    TCP       1/2\n");
+  answers("policy.list", R"({"items":[{"namespace":"shop","name":"deny","location":{"file":"p.yaml","line":3},
+    "ingress_rules":0,"egress_rules":0,"types":["Ingress"],"selects":["shop/a","shop/b"]}]})");
+  EXPECT_THAT(weft({"policy", "list"}).out, HasSubstr("shop/deny  Ingress  0        0       2     p.yaml:3"));
+  answers("identity.list", R"({"items":[]})");
+  EXPECT_EQ(weft({"identity", "list"}).err, "no identities\n");
+  EXPECT_EQ(weft({"identity", "list", "-o", "json"}).out, "[]\n");
+}
+
+TEST_F(CommandsTest, IpamShowsPoolsAllocationsAndQuarantine) {
+  answers("ipam.list", R"({"pools":[{"name":"default","cidr":"10.0.0.0/24","family":4,"capacity":253,"allocated":1,
+    "quarantined":1}],"allocations":[{"address":"10.0.0.2","owner":"c1/eth0","namespace":"shop","pod":"web-0"}],
+    "quarantine":[{"address":"10.0.0.9","until":"2026-01-02T03:04:05Z"}]})");
+  const auto ran = weft({"ipam", "list"});
+  EXPECT_THAT(ran.out, HasSubstr("default  10.0.0.0/24  253       1          1"));
+  EXPECT_THAT(ran.out, HasSubstr("10.0.0.2  shop/web-0  c1/eth0"));
+  EXPECT_THAT(ran.out, HasSubstr("10.0.0.9     2026-01-02T03:04:05Z"));
+  EXPECT_TRUE(json::parse(weft({"ipam", "list", "-o", "json"}).out).is_object());
+}
+
+TEST_F(CommandsTest, BpfMapsAndEntries) {
+  answers("bpf.maps", R"({"items":[{"name":"weft_policy_v1","type":"hash","key_bytes":12,"value_bytes":8,"entries":25,
+    "max_entries":100,"memory_bytes":8192}]})");
+  EXPECT_THAT(weft({"bpf", "list"}).out, HasSubstr("weft_policy_v1  hash  25 (25%)"));
+  answers("bpf.list", R"({"items":[{"address":"10.0.0.2","identity":256,"flags":["host"]},
+                                   {"address":"10.0.0.3","identity":257,"extra":true}]})");
+  EXPECT_EQ(weft({"bpf", "endpoints", "list", "--limit", "5"}).out,
+            "ADDRESS   FLAGS  IDENTITY  EXTRA\n"
+            "10.0.0.2  host   256       -\n"
+            "10.0.0.3  -      257       yes\n");
+  EXPECT_EQ(params("bpf.list"), (json{{"map", "endpoints"}, {"limit", 5}}));
+  answers("bpf.stats", R"({"items":[{"name":"forwarded","value":3}]})");
+  EXPECT_EQ(weft({"bpf", "stats"}).code, 0);
+  EXPECT_EQ(params("bpf.stats"), json::object());
+  weft({"bpf", "flows", "stats"});
+  EXPECT_EQ(params("bpf.stats"), (json{{"map", "flows"}}));
+  EXPECT_EQ(weft({"bpf", "nothing", "list"}).code, 2);
+}
+
+TEST_F(CommandsTest, ExplainVerdictFirstWhateverItIsCodeZero) {
+  answers("policy.explain", R"({"items":[{"from":{"namespace":"shop","pod":"web-0","address":"10.0.0.2"},
+    "to":{"namespace":"shop","pod":"db-0","address":"10.0.0.3"},"service":{"namespace":"shop","name":"db"},
+    "port":6379,"protocol":"TCP","verdict":"deny","rule":{"text":"default deny","location":{"file":"p.yaml","line":3}},
+    "text":["ingress of shop/db-0 is isolated by shop/db"],"change":["add a rule to shop/db"]}]})");
+  const auto ran = weft({"policy", "explain", "--from", "shop/web", "--to", "svc/shop/db", "--port", "6379/TCP"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out,
+            "DENIED  shop/web-0 (10.0.0.2) -> shop/db-0 (10.0.0.3) through svc/shop/db port 6379/TCP\n"
+            "  ingress of shop/db-0 is isolated by shop/db\n"
+            "  written in p.yaml:3\n"
+            "to change that:\n"
+            "  add a rule to shop/db\n");
+  EXPECT_EQ(params("policy.explain"), (json{{"from", "shop/web"}, {"to", "svc/shop/db"}, {"port", "6379/TCP"}}));
+  EXPECT_TRUE(
+      json::parse(weft({"policy", "explain", "--from", "a", "--to", "b", "--port", "1", "-o", "json"}).out).is_array());
+  refuses("policy.explain", ErrorCode::not_found, "there is no pod \"x\"");
+  const auto refused = weft({"policy", "explain", "--from", "x", "--to", "b", "--port", "1"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_EQ(refused.err, "weft: there is no pod \"x\"\n  a hint\n");
+}
+
+json flow(const char* verdict) {
+  return {{"time", "2026-01-02T12:00:01.123456789Z"},
+          {"type", "denied"},
+          {"verdict", verdict},
+          {"drop_reason", "policy-denied"},
+          {"protocol", "TCP"},
+          {"source", {{"namespace", "shop"}, {"pod", "web-0"}, {"port", 34567}}},
+          {"destination", {{"namespace", "shop"}, {"pod", "db-0"}, {"port", 6379}}},
+          {"deciding", "ingress"},
+          {"rule", {{"ingress", {{"text", "default deny ingress by shop/db"}}}}}};
+}
+
+TEST_F(CommandsTest, ObserveSendsFiltersAndPrintsFlows) {
+  streams("observe", {flow("DROPPED"), {{"lost", 3}}});
+  const auto ran = weft({"observe", "--pod", "shop/web-0", "--pod", "db", "--from-namespace", "shop", "-l", "app=web",
+                         "--drop-reason", "policy-denied", "--since", "5m", "--last", "7"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out,
+            "12:00:01.123 shop/web-0:34567 -> shop/db-0:6379 TCP  DROPPED policy-denied  "
+            "default deny ingress by shop/db\n"
+            "             ... 3 events lost\n");
+  EXPECT_EQ(params("observe"), json::parse(R"({"follow":false,"last":7,"since":"5m","filters":{
+    "pod":["shop/web-0","db"],"from_namespace":["shop"],"label":["app=web"],"drop_reason":["policy-denied"]}})"));
+
+  EXPECT_THAT(weft({"observe", "-o", "table"}).out, StartsWith("TIME          SOURCE            DESTINATION"));
+  EXPECT_THAT(weft({"observe", "-f", "-o", "table"}).out, HasSubstr("LOST"));
+  EXPECT_EQ(params("observe"), (json{{"follow", true}}));
+  std::istringstream lines(weft({"observe", "-o", "json"}).out);
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_EQ(json::parse(line), flow("DROPPED"));
+  std::getline(lines, line);
+  EXPECT_EQ(json::parse(line)["lost"], 3);
+}
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::vector<std::string> words;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) words.push_back(line.substr(0, line.find('\t')));
+  return words;
+}
+
+TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
+  using ::testing::Contains;
+  using ::testing::ElementsAre;
+  using ::testing::IsEmpty;
+  answers("get", R"({"items":[{"metadata":{"namespace":"shop","name":"web-0"}},
+                              {"metadata":{"namespace":"shop","name":"db-0"}}]})");
+  auto complete = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"__complete", "--", "--socket", directory_ + "/s"});
+    return words_of(run_bare(words).out);
+  };
+  EXPECT_THAT(complete({"sta"}), ElementsAre("status"));
+  EXPECT_THAT(complete({""}), Contains("observe"));
+  EXPECT_THAT(complete({""}), Contains("lab"));
+  EXPECT_THAT(complete({""}), Not(Contains("__complete")));
+  EXPECT_THAT(complete({"policy", ""}), ElementsAre("list", "explain"));
+  EXPECT_THAT(complete({"policy", "explain", "--f"}), ElementsAre("--from"));
+  EXPECT_THAT(complete({"status", "--so"}), ElementsAre("--socket"));
+  EXPECT_THAT(complete({"status", "-o", ""}), ElementsAre("table", "wide", "json", "yaml"));
+  EXPECT_THAT(complete({"status", "--output=j"}), ElementsAre("--output=json"));
+  EXPECT_THAT(complete({"observe", "--pod", "shop/w"}), ElementsAre("shop/web-0"));
+  EXPECT_THAT(complete({"observe", "--verdict", "d"}), ElementsAre("dropped"));
+  EXPECT_THAT(complete({"get", "po"}), ElementsAre("pods"));
+  EXPECT_THAT(complete({"get", "pods", ""}), ElementsAre("shop/web-0", "shop/db-0"));
+  EXPECT_THAT(complete({"policy", "explain", "--to", "svc/shop/w"}), ElementsAre("svc/shop/web-0"));
+  EXPECT_THAT(complete({"apply", "-f", ""}), ElementsAre(":files"));
+  EXPECT_THAT(complete({"help", "bpf", "fl"}), ElementsAre("flows"));
+  EXPECT_THAT(complete({"nonsense", ""}), IsEmpty());
+  EXPECT_EQ(run_bare({"__complete"}).code, 0);
+  for (const auto* shell : {"bash", "zsh", "fish"})
+    EXPECT_THAT(run_bare({"completion", shell}).out, HasSubstr("weft __complete"));
+}
+
+TEST(Output, TablesAlignAlsoBeyondAscii) {
+  std::ostringstream out;
+  print_table(out, {"A", "LONG HEADER", "C"}, {{"ä", "x", "tail   "}, {"bbb", "", ""}});
+  EXPECT_EQ(out.str(), "A    LONG HEADER  C\nä    x            tail\nbbb\n");
+  EXPECT_EQ(duration_text(5), "5s");
+  EXPECT_EQ(duration_text(3600 * 27), "1d03h");
+}
+
+}  // namespace
+}  // namespace weft::cli

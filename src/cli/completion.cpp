@@ -1,0 +1,259 @@
+#include "cli/completion.h"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "api/answer.h"
+#include "cli/json_access.h"
+
+namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view bash_script = R"(# weft completion for bash
+_weft_complete() {
+  local line words
+  words=("${COMP_WORDS[@]:1:COMP_CWORD}")
+  # bash cuts words at ':' and '='; the pieces are of no use here.
+  COMPREPLY=()
+  while IFS= read -r line; do
+    if [ "$line" = ":files" ]; then
+      compopt -o default 2>/dev/null
+      COMPREPLY=()
+      return
+    fi
+    COMPREPLY+=("${line%%$'\t'*}")
+  done < <(weft __complete -- "${words[@]}" 2>/dev/null)
+}
+complete -F _weft_complete weft
+)";
+
+constexpr std::string_view zsh_script = R"(#compdef weft
+_weft() {
+  local line
+  local -a candidates
+  for line in "${(@f)$(weft __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
+    [ "$line" = ":files" ] && { _files; return }
+    [ -n "$line" ] && candidates+=("${${line//:/\\:}/$'\t'/:}")
+  done
+  _describe 'weft' candidates
+}
+if [ "$funcstack[1]" = "_weft" ]; then _weft; else compdef _weft weft; fi
+)";
+
+constexpr std::string_view fish_script = R"(# weft completion for fish
+function __weft_complete
+  set -l words (commandline -opc)
+  set -l answer (weft __complete -- $words[2..-1] (commandline -ct) 2>/dev/null)
+  if test "$answer" = ":files"
+    __fish_complete_path (commandline -ct)
+  else
+    printf '%s\n' $answer
+  end
+end
+complete -c weft -f -a '(__weft_complete)'
+)";
+
+class Completer {
+ public:
+  Completer(const Session& session, const CLI::App& root, const Completions& values)
+      : session_(session), at_(&root), values_(values) {}
+
+  void complete(const std::vector<std::string>& words) {
+    const std::string last = words.empty() ? "" : words.back();
+    const CLI::Option* waiting = nullptr;  // an option whose value comes next
+    for (std::size_t i = 0; i + 1 < words.size(); ++i) waiting = step(words[i], waiting);
+    prefix_ = last;
+    if (waiting != nullptr) {
+      option_values(*waiting);
+    } else if (last.starts_with("--") && last.contains('=')) {
+      // Candidates stay whole words: "--output=json".
+      const auto equals = last.find('=');
+      if (const auto* option = find_option(last.substr(0, equals))) {
+        lead_ = last.substr(0, equals + 1);
+        option_values(*option);
+      }
+    } else if (last.starts_with('-')) {
+      options();
+    } else {
+      subcommands();
+      positional_values();
+    }
+  }
+
+ private:
+  // Follows one complete word; returns the option it opens.
+  const CLI::Option* step(const std::string& word, const CLI::Option* waiting) {
+    if (waiting != nullptr) {
+      note(*waiting, word);
+      return nullptr;
+    }
+    if (word.starts_with('-') && word.size() > 1) {
+      if (const auto equals = word.find('='); equals != std::string::npos) {
+        if (const auto* option = find_option(word.substr(0, equals))) note(*option, word.substr(equals + 1));
+        return nullptr;
+      }
+      const auto* option = find_option(word);
+      return option != nullptr && option->get_items_expected_max() > 0 ? option : nullptr;
+    }
+    for (const auto* sub : at_->get_subcommands([](const CLI::App*) { return true; }))
+      if (positionals_.empty() && sub->get_name() == word) {
+        at_ = sub;
+        return nullptr;
+      }
+    positionals_.push_back(word);
+    return nullptr;
+  }
+
+  // Which agent to ask for names.
+  void note(const CLI::Option& option, const std::string& value) {
+    if (option.check_lname("socket")) session_.socket = value;
+    if (option.check_lname("lab")) session_.lab = value;
+    if (option.check_lname("node")) session_.node = value;
+  }
+
+  // Options of the command and, since they may stand anywhere, of those above it.
+  [[nodiscard]] std::vector<const CLI::Option*> visible_options() const {
+    std::vector<const CLI::Option*> all;
+    for (const auto* app = at_; app != nullptr; app = app->get_parent())
+      for (const auto* option : app->get_options())
+        if (!option->get_positional() && (app == at_ || option->get_name() != "--help")) all.push_back(option);
+    return all;
+  }
+
+  [[nodiscard]] const CLI::Option* find_option(const std::string& word) const {
+    for (const auto* option : visible_options())
+      if (option->check_name(word)) return option;
+    return nullptr;
+  }
+
+  void options() {
+    for (const auto* option : visible_options())
+      for (const auto& name : option->get_lnames()) add("--" + name, option->get_description());
+  }
+
+  void subcommands() {
+    if (!positionals_.empty()) return;
+    for (const auto* sub : at_->get_subcommands([](const CLI::App*) { return true; }))
+      if (!sub->get_group().empty()) add(sub->get_name(), sub->get_description());
+  }
+
+  void option_values(const CLI::Option& option) {
+    if (auto known = values_.find(&option); known != values_.end()) {
+      for (const auto& value : known->second) add(value);
+      return;
+    }
+    auto named = [&](std::initializer_list<const char*> names) {
+      return std::ranges::any_of(names, [&](const char* name) { return option.check_lname(name); });
+    };
+    if (named({"output"})) {
+      for (const auto* value : {"table", "json"}) add(value);
+    } else if (named({"namespace", "from-namespace", "to-namespace"})) {
+      names_of("namespaces", false);
+    } else if (named({"pod", "from-pod", "to-pod"})) {
+      names_of("pods", true);
+    } else if (named({"from", "to"})) {
+      names_of("pods", true);
+      if (option.check_lname("to")) names_of("services", true, "svc/");
+      for (const auto* value : {"world", "host"}) add(value);
+    } else if (named({"service"})) {
+      names_of("services", true);
+    } else if (named({"protocol"})) {
+      for (const auto* value : {"TCP", "UDP", "SCTP", "ICMP", "ICMPv6"}) add(value);
+    } else if (named({"lab"}) || (option.check_lname("name") && in_lab())) {
+      labs();
+    } else if (named({"filename", "socket", "file", "config"})) {
+      session_.io.out << ":files\n";
+    }
+  }
+
+  void positional_values() {
+    for (const auto* option : at_->get_options())
+      if (option->get_positional())
+        if (auto known = values_.find(option); known != values_.end() && positionals_.empty())
+          for (const auto& value : known->second) add(value);
+    const auto command = at_->get_name();
+    if (command == "get" || command == "delete") {
+      if (positionals_.size() == 1) names_of(positionals_.front(), true);
+      if (positionals_.empty())
+        for (const auto* kind :
+             {"all", "deployments", "endpointslices", "namespaces", "networkpolicies", "pods", "services"})
+          if (command == "get" || std::string_view(kind) != "all") add(kind);
+    } else if (command == "exec" && in_lab() && positionals_.empty()) {
+      names_of("pods", true);
+    } else if (command == "help") {
+      const auto* top = at_->get_parent();
+      for (const auto& word : positionals_)
+        if (top != nullptr) top = find_sub(top, word);
+      if (top != nullptr)
+        for (const auto* sub : top->get_subcommands([](const CLI::App*) { return true; }))
+          if (!sub->get_group().empty()) add(sub->get_name(), sub->get_description());
+    }
+  }
+
+  static const CLI::App* find_sub(const CLI::App* app, const std::string& name) {
+    for (const auto* sub : app->get_subcommands([](const CLI::App*) { return true; }))
+      if (sub->get_name() == name) return sub;
+    return nullptr;
+  }
+
+  [[nodiscard]] bool in_lab() const {
+    for (const auto* app = at_; app != nullptr; app = app->get_parent())
+      if (app->get_name() == "lab") return true;
+    return false;
+  }
+
+  void names_of(const std::string& kind, bool with_namespace, const std::string& lead = {}) {
+    auto client = session_.connect();
+    if (!client) return;
+    auto answer = client->call("get", {{"kind", kind}}, std::chrono::milliseconds(500));
+    if (!answer) return;
+    for (const auto& item : member(*answer, "items")) {
+      const auto namespace_ = text(item, "metadata/namespace");
+      add(lead + (with_namespace && !namespace_.empty() ? namespace_ + "/" : "") + text(item, "metadata/name"));
+    }
+  }
+
+  void labs() {
+    std::error_code error;
+    for (std::filesystem::directory_iterator entry("/run/weft/lab", error), end; !error && entry != end;
+         entry.increment(error))
+      add(entry->path().filename().string());
+  }
+
+  void add(const std::string& word, const std::string& description = {}) {
+    const auto whole = lead_ + word;
+    if (!whole.starts_with(prefix_) || !seen_.insert(whole).second) return;
+    session_.io.out << whole;
+    if (!description.empty()) session_.io.out << '\t' << description;
+    session_.io.out << '\n';
+  }
+
+  Session session_;
+  const CLI::App* at_;
+  const Completions& values_;
+  std::vector<std::string> positionals_;
+  std::string prefix_;
+  std::string lead_;
+  std::set<std::string> seen_;
+};
+
+}  // namespace
+
+std::string_view completion_script(std::string_view shell) {
+  if (shell == "bash") return bash_script;
+  return shell == "zsh" ? zsh_script : fish_script;
+}
+
+int print_completions(const Session& session, const CLI::App& root, const Completions& completions,
+                      const std::vector<std::string>& words) {
+  Completer(session, root, completions).complete(words);
+  return exit_ok;
+}
+
+}  // namespace weft::cli

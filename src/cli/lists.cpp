@@ -1,0 +1,210 @@
+// endpoint, identity, service, policy and ipam lists, and the kernel maps.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "api/answer.h"
+#include "cli/commands.h"
+#include "cli/json_access.h"
+#include "cli/output.h"
+#include "flow/format.h"
+
+namespace weft::cli {
+namespace {
+
+using flow::bytes_text;
+using nlohmann::json;
+
+std::string pod_of(const json& item) {
+  const auto namespace_ = text(item, "namespace");
+  const auto pod = text(item, "pod");
+  return pod.empty() ? "-" : namespace_ + "/" + pod;
+}
+
+std::string name_of(const json& item) { return text(item, "namespace") + "/" + text(item, "name"); }
+
+std::string policy_state(const json& item) {
+  const bool ingress = flag(item, "policy/ingress");
+  const bool egress = flag(item, "policy/egress");
+  if (ingress && egress) return "ingress,egress";
+  return ingress ? "ingress" : egress ? "egress" : "none";
+}
+
+std::string socket_coverage(const json& item) {
+  const auto& covered = member(item, "socket_lb/covered");
+  const auto detail = text(item, "socket_lb/detail");
+  const std::string word = covered.is_boolean() ? (covered.get<bool>() ? "yes" : "no") : "unknown";
+  return detail.empty() ? word : word + " (" + detail + ")";
+}
+
+std::string backends(const json& item) {
+  const auto& all = member(item, "backends");
+  const auto ready = std::ranges::count_if(
+      all, [](const json& backend) { return !member(backend, "ready").is_boolean() || flag(backend, "ready"); });
+  return fmt::format("{}/{}", ready, all.size());
+}
+
+std::string backend_names(const json& item) {
+  std::string joined;
+  for (const auto& backend : member(item, "backends")) {
+    const auto pod = text(backend, "pod");
+    joined += (joined.empty() ? "" : ",") +
+              (pod.empty() ? fmt::format("{}:{}", text(backend, "address"), number(backend, "port"))
+                           : fmt::format("{}:{}", pod, number(backend, "port")));
+  }
+  return joined.empty() ? "-" : joined;
+}
+
+std::string location(const json& item) {
+  const auto file = text(item, "location/file");
+  const auto line = number(item, "location/line");
+  return file.empty() ? "-" : line == 0 ? file : fmt::format("{}:{}", file, line);
+}
+
+std::string fill(const json& item) {
+  const auto maximum = number(item, "max_entries");
+  const auto& entries = member(item, "entries");
+  if (!entries.is_number()) return "-";
+  return maximum == 0 ? cell(entries) : fmt::format("{} ({}%)", cell(entries), number(item, "entries") * 100 / maximum);
+}
+
+Column bytes_column(std::string header, std::string path) {
+  return {std::move(header), [path = std::move(path)](const json& item) { return bytes_text(number(item, path)); },
+          false};
+}
+
+const std::map<std::string, ListView>& views() {
+  static const std::map<std::string, ListView> all{
+      {"endpoint.list",
+       {{column("ID", "id"),
+         {"POD", pod_of, false},
+         column("STATE", "state"),
+         column("ADDRESSES", "addresses"),
+         column("IDENTITY", "identity"),
+         {"POLICY", policy_state, false},
+         {"SOCKET LB", socket_coverage, false},
+         column("DEVICE", "device", true),
+         column("WORKLOAD", "workload", true),
+         column("CONTAINER", "container_id", true),
+         column("LABELS", "labels", true)},
+        pod_of,
+        "no endpoints: nothing is attached to this node"}},
+      {"identity.list",
+       {{column("ID", "id"), column("ENDPOINTS", "endpoints"), column("CIDR", "cidr"), column("LABELS", "labels")},
+        [](const json& item) { return cell(item, "id"); },
+        "no identities"}},
+      {"service.list",
+       {{column("ID", "id"),
+         {"SERVICE", name_of, false},
+         column("TYPE", "type"),
+         column("PORT NAME", "port_name"),
+         column("ADDRESS", "address"),
+         column("PORT", "port"),
+         column("PROTOCOL", "protocol"),
+         {"READY", backends, false},
+         {"AFFINITY",
+          [](const json& item) {
+            const auto seconds = number(item, "affinity_seconds");
+            return seconds == 0 ? std::string("-") : duration_text(seconds);
+          },
+          true},
+         {"BACKENDS", backend_names, true}},
+        name_of,
+        "no services"}},
+      {"policy.list",
+       {{{"POLICY", name_of, false},
+         column("TYPES", "types"),
+         column("INGRESS", "ingress_rules"),
+         column("EGRESS", "egress_rules"),
+         {"PODS", [](const json& item) { return fmt::format("{}", member(item, "selects").size()); }, false},
+         {"LOCATION", location, false},
+         column("SELECTS", "selects", true)},
+        name_of,
+        "no policies: every pod may talk to every other"}},
+      {"bpf.maps",
+       {{column("NAME", "name"),
+         column("TYPE", "type"),
+         {"ENTRIES", fill, false},
+         column("MAXIMUM", "max_entries"),
+         bytes_column("MEMORY", "memory_bytes"),
+         column("KEY BYTES", "key_bytes", true),
+         column("VALUE BYTES", "value_bytes", true)},
+        [](const json& item) { return text(item, "name"); },
+        "no maps"}},
+  };
+  return all;
+}
+
+// Entries of a map have members of their own: a column for each, simple ones as they are.
+ListView view_of(const json& items) {
+  ListView view;
+  view.nothing = "no entries";
+  view.name = [](const json& item) { return item.dump(); };
+  std::vector<std::string> keys;
+  for (const auto& item : items)
+    if (item.is_object())
+      for (const auto& [key, value] : item.items())
+        if (std::ranges::find(keys, key) == keys.end()) keys.push_back(key);
+  // What an entry is about comes first.
+  auto rank = [](const std::string& key) {
+    static const std::vector<std::string> first{"map", "name", "reason", "id", "source", "destination", "address"};
+    return std::ranges::find(first, key) - first.begin();
+  };
+  std::ranges::stable_sort(keys, {}, rank);
+  for (const auto& key : keys) {
+    std::string header = key;
+    for (auto& c : header) c = c == '_' ? ' ' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    view.columns.push_back(
+        {header, [key](const json& item) { return item.is_object() && item.contains(key) ? cell(item[key]) : "-"; },
+         false});
+  }
+  return view;
+}
+
+}  // namespace
+
+int run_list(const Session& session, const std::string& list, const std::string& output) {
+  auto answer = session.call(list, json::object());
+  if (!answer) return session.report(answer.error());
+  return print_items(session, member(*answer, "items"), output, views().at(list));
+}
+
+int run_ipam(const Session& session, const std::string& output) {
+  auto answer = session.call("ipam.list", json::object());
+  if (!answer) return session.report(answer.error());
+  if (output == "json" || output == "yaml") {
+    output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
+    return exit_ok;
+  }
+  const ListView pools{{column("POOL", "name"), column("CIDR", "cidr"), column("CAPACITY", "capacity"),
+                        column("ALLOCATED", "allocated"), column("QUARANTINED", "quarantined")},
+                       [](const json& item) { return text(item, "name"); },
+                       "no pools"};
+  print_items(session, member(*answer, "pools"), "table", pools);
+  if (const auto& allocations = member(*answer, "allocations"); !allocations.empty()) {
+    session.io.out << '\n';
+    print_items(session, allocations, output,
+                {{column("ADDRESS", "address"), {"POD", pod_of, false}, column("OWNER", "owner")}, {}, {}});
+  }
+  if (const auto& quarantine = member(*answer, "quarantine"); !quarantine.empty()) {
+    session.io.out << '\n';
+    print_items(session, quarantine, output,
+                {{column("QUARANTINED", "address"), column("FREE AGAIN", "until")}, {}, {}});
+  }
+  return exit_ok;
+}
+
+int run_bpf(const Session& session, const std::string& map, const std::string& action, std::uint64_t limit,
+            const std::string& output) {
+  json params = json::object();
+  if (!map.empty()) params["map"] = map;
+  if (limit != 0) params["limit"] = limit;
+  auto answer = session.call("bpf." + action, params);
+  if (!answer) return session.report(answer.error());
+  const auto& items = member(*answer, "items");
+  return print_items(session, items, output, view_of(items));
+}
+
+}  // namespace weft::cli

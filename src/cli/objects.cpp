@@ -1,0 +1,297 @@
+// apply, get, delete.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "api/answer.h"
+#include "cli/commands.h"
+#include "cli/documents.h"
+#include "cli/json_access.h"
+#include "cli/output.h"
+
+namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+
+std::string lower(std::string text) {
+  for (auto& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return text;
+}
+
+// "networkpolicy/shop/deny-all"
+std::string reference(const std::string& kind, const std::string& namespace_, const std::string& name) {
+  return lower(kind) + "/" + (namespace_.empty() ? "" : namespace_ + "/") + name;
+}
+
+std::string reference_of_entry(const json& entry) {
+  return reference(text(entry, "kind"), text(entry, "namespace"), text(entry, "name"));
+}
+
+std::string reference_of_object(const json& object) {
+  return reference(text(object, "kind"), text(object, "metadata/namespace"), text(object, "metadata/name"));
+}
+
+json to_params(const std::vector<DocumentText>& documents) {
+  json list = json::array();
+  for (const auto& document : documents) list.push_back({{"file", document.file}, {"text", document.text}});
+  return {{"documents", std::move(list)}};
+}
+
+std::string labels_text(const json& labels) {
+  std::string joined;
+  if (labels.is_object())
+    for (const auto& [key, value] : labels.items()) {
+      joined += (joined.empty() ? "" : ",") + key;
+      if (const auto shown = cell(value); shown != "-") joined += "=" + shown;
+    }
+  return joined.empty() ? "-" : joined;
+}
+
+Column labels_column(std::string header, std::string path) {
+  return {std::move(header), [path = std::move(path)](const json& item) { return labels_text(member(item, path)); },
+          true};
+}
+
+std::string pod_addresses(const json& pod) {
+  std::string joined;
+  for (const auto& entry : member(pod, "status/podIPs")) joined += (joined.empty() ? "" : ",") + text(entry, "ip");
+  return joined.empty() ? cell(pod, "status/podIP") : joined;
+}
+
+std::string owner(const json& object) {
+  for (const auto& entry : member(object, "metadata/ownerReferences"))
+    return lower(text(entry, "kind")) + "/" + text(entry, "name");
+  return "-";
+}
+
+std::string service_ports(const json& ports) {
+  std::string joined;
+  for (const auto& port : ports) {
+    const auto protocol = text(port, "protocol");
+    joined +=
+        fmt::format("{}{}/{}", joined.empty() ? "" : ",", number(port, "port"), protocol.empty() ? "TCP" : protocol);
+  }
+  return joined.empty() ? "-" : joined;
+}
+
+std::string slice_addresses(const json& slice) {
+  std::string joined;
+  for (const auto& endpoint : member(slice, "endpoints"))
+    for (const auto& address : member(endpoint, "addresses")) joined += (joined.empty() ? "" : ",") + cell(address);
+  return joined.empty() ? "-" : joined;
+}
+
+std::string policy_types(const json& policy) {
+  const auto& given = member(policy, "spec/policyTypes");
+  if (!given.empty()) return cell(given);
+  return member(policy, "spec/egress").empty() ? "Ingress" : "Ingress,Egress";
+}
+
+std::string policy_pods(const json& policy) {
+  const auto& selector = member(policy, "spec/podSelector");
+  std::string shown = labels_text(member(selector, "matchLabels"));
+  if (!member(selector, "matchExpressions").empty())
+    shown = (shown == "-" ? "" : shown + ",") + member(selector, "matchExpressions").dump();
+  return shown == "-" ? "(all)" : shown;
+}
+
+std::vector<Column> columns_of(const std::string& kind) {
+  std::vector<Column> columns;
+  if (kind != "Namespace") columns.push_back(column("NAMESPACE", "metadata/namespace"));
+  columns.push_back(column("NAME", "metadata/name"));
+  if (kind == "Pod") {
+    columns.push_back(column("PHASE", "status/phase"));
+    columns.push_back({"ADDRESSES", pod_addresses, false});
+    columns.push_back({"OWNER", owner, false});
+  } else if (kind == "Deployment") {
+    columns.push_back(column("REPLICAS", "spec/replicas"));
+    columns.push_back(labels_column("SELECTOR", "spec/selector/matchLabels"));
+  } else if (kind == "Service") {
+    columns.push_back({"TYPE",
+                       [](const json& item) {
+                         const auto type = text(item, "spec/type");
+                         return type.empty() ? std::string("ClusterIP") : type;
+                       },
+                       false});
+    columns.push_back({"CLUSTER-IP",
+                       [](const json& item) {
+                         const auto& all = member(item, "spec/clusterIPs");
+                         return all.empty() ? cell(item, "spec/clusterIP") : cell(all);
+                       },
+                       false});
+    columns.push_back({"PORTS", [](const json& item) { return service_ports(member(item, "spec/ports")); }, false});
+    columns.push_back(labels_column("SELECTOR", "spec/selector"));
+  } else if (kind == "EndpointSlice") {
+    columns.push_back({"SERVICE",
+                       [](const json& item) {
+                         const auto& labels = member(item, "metadata/labels");
+                         return labels.is_object() ? cell(labels.value("kubernetes.io/service-name", json())) : "-";
+                       },
+                       false});
+    columns.push_back({"PORTS", [](const json& item) { return service_ports(member(item, "ports")); }, false});
+    columns.push_back({"ADDRESSES", slice_addresses, false});
+  } else if (kind == "NetworkPolicy") {
+    columns.push_back({"PODS", policy_pods, false});
+    columns.push_back({"TYPES", policy_types, false});
+  }
+  columns.push_back(labels_column("LABELS", "metadata/labels"));
+  return columns;
+}
+
+// Several kinds make several tables, each under its own header.
+void print_object_tables(const Session& session, const json& items, const std::string& output) {
+  std::vector<std::pair<std::string, json>> groups;
+  for (const auto& item : items) {
+    const auto kind = text(item, "kind");
+    auto group = std::ranges::find(groups, kind, &std::pair<std::string, json>::first);
+    if (group == groups.end()) group = groups.insert(groups.end(), {kind, json::array()});
+    group->second.push_back(item);
+  }
+  bool first = true;
+  for (const auto& [kind, members] : groups) {
+    if (!first) session.io.out << '\n';
+    first = false;
+    if (groups.size() > 1) session.io.out << kind << '\n';
+    print_items(session, members, output, {columns_of(kind), {}, {}});
+  }
+}
+
+// "pod/web-0" and "shop/web-0" are taken apart; what is left is what the API wants.
+Result<void> split_names(ObjectOptions& options) {
+  if (options.name.empty()) {
+    const auto slash = options.kind.find('/');
+    if (slash != std::string::npos) {
+      options.name = options.kind.substr(slash + 1);
+      options.kind.resize(slash);
+    }
+  }
+  const auto slash = options.name.find('/');
+  if (slash != std::string::npos) {
+    const auto namespace_ = options.name.substr(0, slash);
+    if (!options.namespace_.empty() && options.namespace_ != namespace_)
+      return fail(ErrorCode::invalid,
+                  fmt::format("{}: names another namespace than -n {}", options.name, options.namespace_));
+    options.namespace_ = namespace_;
+    options.name.erase(0, slash + 1);
+  }
+  return {};
+}
+
+api::Answer get_items(const Session& session, const ObjectOptions& options) {
+  json params{{"kind", options.kind}};
+  if (!options.namespace_.empty() && !options.all_namespaces) params["namespace"] = options.namespace_;
+  if (!options.name.empty()) params["name"] = options.name;
+  auto answer = session.call("get", params);
+  if (!answer) return answer;
+  json items = member(*answer, "items");
+  if (!items.is_array()) items = json::array();
+  return items;
+}
+
+int print_deleted(const Session& session, const json& result, const std::string& output) {
+  if (output == "json") {
+    print_json(session, result);
+    return exit_ok;
+  }
+  for (const auto& entry : member(result, "deleted"))
+    session.io.out << reference_of_entry(entry) << (output == "name" ? "" : " deleted") << '\n';
+  return exit_ok;
+}
+
+// Without a namespace the name must be of one object only.
+Result<void> find_namespace(const Session& session, ObjectOptions& options) {
+  auto items = get_items(session, options);
+  if (!items) return fail(items.error().error);
+  if (items->empty())
+    return fail(ErrorCode::not_found, fmt::format("there is no {} \"{}\"", lower(options.kind), options.name),
+                fmt::format("see \"weft get {}\"", lower(options.kind)));
+  if (items->size() > 1) {
+    std::string names;
+    for (const auto& item : *items) names += (names.empty() ? "" : ", ") + reference_of_object(item);
+    return fail(ErrorCode::invalid,
+                fmt::format("{} \"{}\" is in several namespaces: {}", lower(options.kind), options.name, names),
+                "name the namespace with -n");
+  }
+  options.namespace_ = text(items->front(), "metadata/namespace");
+  return {};
+}
+
+}  // namespace
+
+int run_apply(const Session& session, const ApplyOptions& options) {
+  auto documents = read_documents(options.files, options.recursive, session.io.in);
+  if (!documents) return session.report(documents.error());
+  auto params = to_params(*documents);
+  params["all_or_nothing"] = options.all_or_nothing;
+  params["dry_run"] = options.dry_run;
+  auto answer = session.call("apply", params);
+  if (!answer) {
+    const auto code = session.report(answer.error());
+    if (code == exit_failed && answer.error().details.contains("problems"))
+      session.io.err << "  nothing was applied (--no-all-or-nothing applies the good documents)\n";
+    return code;
+  }
+  if (options.output == "json") {
+    print_json(session, *answer);
+  } else {
+    for (const auto& entry : member(*answer, "applied")) {
+      session.io.out << reference_of_entry(entry);
+      if (options.output != "name")
+        session.io.out << ' ' << text(entry, "action") << (options.dry_run ? " (dry run)" : "");
+      session.io.out << '\n';
+    }
+  }
+  session.io.out.flush();
+  session.print_problems(member(*answer, "warnings"), "warning: ");
+  session.print_problems(member(*answer, "problems"));
+  return member(*answer, "problems").empty() ? exit_ok : exit_failed;
+}
+
+int run_get(const Session& session, ObjectOptions options) {
+  if (auto split = split_names(options); !split) return session.report(split.error());
+  auto items = get_items(session, options);
+  if (!items) return session.report(items.error());
+  if (items->empty() && !options.name.empty())
+    return session.report(Error{ErrorCode::not_found,
+                                fmt::format("there is no {} \"{}\"{}", lower(options.kind), options.name,
+                                            options.namespace_.empty() ? "" : " in namespace " + options.namespace_),
+                                {}});
+  const auto& output = options.output;
+  if (output == "json" || output == "yaml") {
+    const json value = !options.name.empty() && items->size() == 1
+                           ? items->front()
+                           : json{{"apiVersion", "v1"}, {"kind", "List"}, {"items", *items}};
+    output == "json" ? print_json(session, value) : print_yaml(session, value);
+  } else if (output == "name") {
+    for (const auto& item : *items) session.io.out << reference_of_object(item) << '\n';
+  } else {
+    if (items->empty()) session.io.err << "nothing found\n";
+    print_object_tables(session, *items, output);
+  }
+  return exit_ok;
+}
+
+int run_delete(const Session& session, ObjectOptions options) {
+  json params;
+  if (!options.files.empty()) {
+    auto documents = read_documents(options.files, options.recursive, session.io.in);
+    if (!documents) return session.report(documents.error());
+    params = to_params(*documents);
+  } else {
+    if (auto split = split_names(options); !split) return session.report(split.error());
+    if (options.kind.empty() || options.name.empty())
+      return session.usage_error("delete: name what to delete: -f FILE, or KIND NAME");
+    if (options.namespace_.empty())
+      if (auto found = find_namespace(session, options); !found) return session.report(found.error());
+    params = {{"kind", options.kind}, {"name", options.name}};
+    if (!options.namespace_.empty()) params["namespace"] = options.namespace_;
+  }
+  auto answer = session.call("delete", params);
+  if (!answer) return session.report(answer.error());
+  return print_deleted(session, *answer, options.output);
+}
+
+}  // namespace weft::cli

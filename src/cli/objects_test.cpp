@@ -1,0 +1,166 @@
+// apply, get and delete against a server of canned answers.
+#include <gmock/gmock.h>
+
+#include "cli/fake_agent.h"
+
+namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ObjectsTest = testing::FakeAgent;
+
+constexpr auto applied = R"({"applied":[
+  {"kind":"NetworkPolicy","namespace":"shop","name":"deny-all","action":"created"},
+  {"kind":"Namespace","namespace":"","name":"shop","action":"unchanged"}],"problems":[],"warnings":[
+  {"file":"a.yaml","line":3,"column":1,"path":"spec.x","message":"is not acted on"}]})";
+
+TEST_F(ObjectsTest, ApplySendsSortedManifestsAndPrintsWhatBecameOfThem) {
+  answers("apply", applied);
+  write("m/b.yml", "two");
+  write("m/a.yaml", "one");
+  write("m/c.json", "three");
+  write("m/notes.txt", "no");
+  write("m/deep/d.yaml", "four");
+  const auto ran = weft({"apply", "-f", directory_ + "/m"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out, "networkpolicy/shop/deny-all created\nnamespace/shop unchanged\n");
+  EXPECT_EQ(ran.err, "a.yaml:3:1: warning: spec.x: is not acted on\n");
+  const auto sent = params("apply");
+  ASSERT_EQ(sent["documents"].size(), 3U);
+  EXPECT_EQ(sent["documents"][0], (json{{"file", directory_ + "/m/a.yaml"}, {"text", "one"}}));
+  EXPECT_EQ(sent["documents"][2]["text"], "three");
+  EXPECT_EQ(sent["all_or_nothing"], true);
+  EXPECT_EQ(sent["dry_run"], false);
+
+  EXPECT_EQ(weft({"apply", "-R", "-f", directory_ + "/m", "--no-all-or-nothing", "--dry-run"}).out,
+            "networkpolicy/shop/deny-all created (dry run)\nnamespace/shop unchanged (dry run)\n");
+  EXPECT_EQ(params("apply")["documents"].size(), 4U);
+  EXPECT_EQ(params("apply")["all_or_nothing"], false);
+  EXPECT_EQ(params("apply")["dry_run"], true);
+}
+
+TEST_F(ObjectsTest, ApplyReadsStandardInputAndSeveralFiles) {
+  answers("apply", applied);
+  const auto file = write("x.yaml", "X");
+  EXPECT_EQ(weft({"apply", "-f", "-", "-f", file, "-o", "name"}, "from stdin").out,
+            "networkpolicy/shop/deny-all\nnamespace/shop\n");
+  EXPECT_EQ(params("apply")["documents"][0], (json{{"file", "(stdin)"}, {"text", "from stdin"}}));
+  EXPECT_EQ(params("apply")["documents"][1]["text"], "X");
+  EXPECT_EQ(json::parse(weft({"apply", "-f", file, "-o", "json"}).out), json::parse(applied));
+}
+
+TEST_F(ObjectsTest, ApplyPrintsProblemsWithTheirPlaces) {
+  refuses("apply", ErrorCode::invalid, "1 of 2 documents is bad",
+          {{"problems",
+            {{{"file", "web.yaml"},
+              {"line", 12},
+              {"column", 9},
+              {"path", "spec.ports[0].port"},
+              {"message", "expected a number"}}}}});
+  const auto ran = weft({"apply", "-f", "-"});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_THAT(ran.err, HasSubstr("web.yaml:12:9: spec.ports[0].port: expected a number\n"));
+  EXPECT_THAT(ran.err, HasSubstr("weft: 1 of 2 documents is bad\n"));
+  EXPECT_THAT(ran.err, HasSubstr("nothing was applied"));
+
+  // Without all-or-nothing the good ones are applied, and the code still says that some were not.
+  answers("apply", R"({"applied":[{"kind":"Pod","namespace":"a","name":"b","action":"created"}],"warnings":[],
+                       "problems":[{"file":"f","line":1,"column":0,"path":"","message":"bad"}]})");
+  const auto part = weft({"apply", "--no-all-or-nothing", "-f", "-"});
+  EXPECT_EQ(part.code, 1);
+  EXPECT_EQ(part.out, "pod/a/b created\n");
+  EXPECT_EQ(part.err, "f:1: bad\n");
+}
+
+TEST_F(ObjectsTest, ApplySaysWhichFileCannotBeRead) {
+  const auto missing = weft({"apply", "-f", directory_ + "/nothing.yaml"});
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_THAT(missing.err, HasSubstr("nothing.yaml: No such file"));
+  std::filesystem::create_directory(directory_ + "/empty");
+  EXPECT_THAT(weft({"apply", "-f", directory_ + "/empty"}).err, HasSubstr("holds no *.yaml"));
+}
+
+constexpr auto objects = R"({"items":[
+  {"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"web-0","labels":{"app":"web"},
+   "ownerReferences":[{"kind":"Deployment","name":"web"}]},"spec":{},
+   "status":{"phase":"Running","podIP":"10.0.0.2","podIPs":[{"ip":"10.0.0.2"},{"ip":"fd00::2"}]}},
+  {"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"db"},"spec":{}},
+  {"apiVersion":"v1","kind":"Service","metadata":{"namespace":"shop","name":"web"},
+   "spec":{"clusterIPs":["10.96.0.1"],"ports":[{"port":80},{"port":53,"protocol":"UDP"}],"selector":{"app":"web"}}},
+  {"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"namespace":"shop","name":"deny"},
+   "spec":{"podSelector":{},"policyTypes":["Ingress"]}}]})";
+
+TEST_F(ObjectsTest, GetPrintsATablePerKind) {
+  answers("get", objects);
+  const auto ran = weft({"get", "all", "-n", "shop"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(params("get"), (json{{"kind", "all"}, {"namespace", "shop"}}));
+  EXPECT_EQ(ran.out,
+            "Pod\n"
+            "NAMESPACE  NAME   PHASE    ADDRESSES         OWNER\n"
+            "shop       web-0  Running  10.0.0.2,fd00::2  deployment/web\n"
+            "shop       db     -        -                 -\n"
+            "\nService\n"
+            "NAMESPACE  NAME  TYPE       CLUSTER-IP  PORTS\n"
+            "shop       web   ClusterIP  10.96.0.1   80/TCP,53/UDP\n"
+            "\nNetworkPolicy\n"
+            "NAMESPACE  NAME  PODS   TYPES\n"
+            "shop       deny  (all)  Ingress\n");
+  EXPECT_THAT(weft({"get", "all", "-o", "wide"}).out, HasSubstr("app=web"));
+  EXPECT_EQ(weft({"get", "all", "-o", "name"}).out,
+            "pod/shop/web-0\npod/shop/db\nservice/shop/web\nnetworkpolicy/shop/deny\n");
+}
+
+TEST_F(ObjectsTest, GetJsonIsAListOrTheObject) {
+  answers("get", objects);
+  const auto list = json::parse(weft({"get", "pods", "-A", "-n", "x", "-o", "json"}).out);
+  EXPECT_EQ(list["kind"], "List");
+  EXPECT_EQ(list["apiVersion"], "v1");
+  EXPECT_EQ(list["items"].size(), 4U);
+  EXPECT_EQ(params("get"), (json{{"kind", "pods"}}));
+
+  answers("get", R"({"items":[{"kind":"Pod","metadata":{"namespace":"shop","name":"web-0"}}]})");
+  EXPECT_EQ(json::parse(weft({"get", "pod", "shop/web-0", "-o", "json"}).out)["kind"], "Pod");
+  EXPECT_EQ(params("get"), (json{{"kind", "pod"}, {"namespace", "shop"}, {"name", "web-0"}}));
+  EXPECT_EQ(weft({"get", "pod/web-0", "-n", "shop", "-o", "name"}).out, "pod/shop/web-0\n");
+  EXPECT_EQ(params("get"), (json{{"kind", "pod"}, {"namespace", "shop"}, {"name", "web-0"}}));
+  EXPECT_THAT(weft({"get", "pod", "shop/web-0", "-o", "yaml"}).out, HasSubstr("kind: "));
+  EXPECT_EQ(weft({"get", "pod", "shop/web-0", "-n", "other"}).code, 1);
+}
+
+TEST_F(ObjectsTest, GetSaysWhatIsMissing) {
+  answers("get", R"({"items":[]})");
+  const auto one = weft({"get", "pod", "web-0", "-n", "shop"});
+  EXPECT_EQ(one.code, 1);
+  EXPECT_EQ(one.err, "weft: there is no pod \"web-0\" in namespace shop\n");
+  const auto all = weft({"get", "pods"});
+  EXPECT_EQ(all.code, 0);
+  EXPECT_EQ(all.out, "");
+  EXPECT_EQ(all.err, "nothing found\n");
+  EXPECT_EQ(json::parse(weft({"get", "pods", "-o", "json"}).out)["items"], json::array());
+}
+
+TEST_F(ObjectsTest, DeleteByFileAndByName) {
+  answers("delete", R"({"deleted":[{"kind":"NetworkPolicy","namespace":"shop","name":"deny"}]})");
+  EXPECT_EQ(weft({"delete", "-f", "-"}, "text").out, "networkpolicy/shop/deny deleted\n");
+  EXPECT_EQ(params("delete")["documents"][0]["text"], "text");
+  EXPECT_EQ(weft({"delete", "netpol", "deny", "-n", "shop"}).code, 0);
+  EXPECT_EQ(params("delete"), (json{{"kind", "netpol"}, {"namespace", "shop"}, {"name", "deny"}}));
+
+  answers("get", R"({"items":[{"kind":"NetworkPolicy","metadata":{"namespace":"shop","name":"deny"}}]})");
+  EXPECT_EQ(weft({"delete", "netpol/deny"}).code, 0);
+  EXPECT_EQ(params("delete")["namespace"], "shop");
+
+  answers("get", R"({"items":[{"kind":"Pod","metadata":{"namespace":"a","name":"x"}},
+                              {"kind":"Pod","metadata":{"namespace":"b","name":"x"}}]})");
+  const auto several = weft({"delete", "pod", "x"});
+  EXPECT_EQ(several.code, 1);
+  EXPECT_THAT(several.err, HasSubstr("pod/a/x, pod/b/x"));
+  EXPECT_EQ(weft({"delete"}).code, 2);
+  EXPECT_EQ(weft({"delete", "pod"}).code, 2);
+}
+
+}  // namespace
+}  // namespace weft::cli

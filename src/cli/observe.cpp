@@ -1,0 +1,74 @@
+// observe: flows as they come.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "api/answer.h"
+#include "cli/commands.h"
+#include "cli/json_access.h"
+#include "cli/output.h"
+#include "flow/format.h"
+
+namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+
+Result<json> to_params(const ObserveOptions& options) {
+  json params{{"follow", options.follow}};
+  if (!options.last.empty()) {
+    std::uint64_t last = 0;
+    const auto* end = options.last.data() + options.last.size();
+    if (const auto [at, error] = std::from_chars(options.last.data(), end, last); error != std::errc{} || at != end)
+      return fail(ErrorCode::invalid, fmt::format("--last {}: is not a number", options.last));
+    params["last"] = last;
+  }
+  if (!options.since.empty()) params["since"] = options.since;
+  if (!options.until.empty()) params["until"] = options.until;
+  json filters = json::object();
+  for (const auto& [name, entries] : options.filters)
+    if (!entries.empty()) filters[name] = entries;
+  if (!filters.empty()) params["filters"] = std::move(filters);
+  return params;
+}
+
+// A follower cannot know how wide the next flow is: columns have a width that fits most.
+std::string streamed_row(const std::vector<std::string>& cells) {
+  std::string line = fmt::format("{:<12}  {:<32}  {:<40}  {:<8}  {:<10}  {}", cells.at(0), cells.at(1), cells.at(2),
+                                 cells.at(3), cells.at(4), cells.at(5));
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line;
+}
+
+}  // namespace
+
+int run_observe(const Session& session, const ObserveOptions& options) {
+  auto params = to_params(options);
+  if (!params) return session.usage_error(params.error().message);
+  auto client = session.connect();
+  if (!client) return session.report(client.error());
+  auto& out = session.io.out;
+  const bool table = options.output == "table";
+  std::vector<std::vector<std::string>> rows;
+  if (table && options.follow) out << streamed_row(flow::flow_columns()) << '\n' << std::flush;
+
+  auto ended = client->stream("observe", *params, [&](const json& item) {
+    if (table && !options.follow) {
+      rows.push_back(flow::flow_cells(item));
+      return true;
+    }
+    if (options.output == "json")
+      out << item.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+    else if (table)
+      out << streamed_row(flow::flow_cells(item)) << '\n';
+    else
+      out << flow::compact_line(item, session.io.colour) << '\n';
+    if (options.follow) out.flush();
+    return out.good();
+  });
+  print_table(out, flow::flow_columns(), rows);
+  return ended ? exit_ok : session.report(ended.error());
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,86 @@
+#include "cli/output.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli/json_access.h"
+#include "model/parse.h"
+
+namespace weft::cli {
+namespace {
+
+// Code points, which is what a terminal shows of the text that occurs here.
+std::size_t width(const std::string& text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+void print_row(std::ostream& out, const std::vector<std::string>& cells, const std::vector<std::size_t>& widths) {
+  std::string line;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    line += cells[i];
+    if (i + 1 < cells.size()) line.append(widths[i] + 2 - std::min(widths[i], width(cells[i])), ' ');
+  }
+  line.erase(line.find_last_not_of(' ') + 1);
+  out << line << '\n';
+}
+
+}  // namespace
+
+std::string duration_text(std::uint64_t seconds) {
+  if (seconds < 60) return fmt::format("{}s", seconds);
+  if (seconds < 3600) return fmt::format("{}m{:02}s", seconds / 60, seconds % 60);
+  if (seconds < 86400) return fmt::format("{}h{:02}m", seconds / 3600, seconds % 3600 / 60);
+  return fmt::format("{}d{:02}h", seconds / 86400, seconds % 86400 / 3600);
+}
+
+void print_table(std::ostream& out, const std::vector<std::string>& columns,
+                 const std::vector<std::vector<std::string>>& rows) {
+  if (rows.empty()) return;
+  std::vector<std::size_t> widths;
+  for (const auto& header : columns) widths.push_back(width(header));
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < row.size() && i < widths.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+  print_row(out, columns, widths);
+  for (const auto& row : rows) print_row(out, row, widths);
+}
+
+void print_json(const Session& session, const nlohmann::json& value) {
+  session.io.out << value.dump(session.io.tty ? 2 : -1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+}
+
+void print_yaml(const Session& session, const nlohmann::json& value) {
+  const auto yaml = model::yaml_from_json(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  session.io.out << yaml << (yaml.ends_with('\n') ? "" : "\n");
+}
+
+Column column(std::string header, std::string path, bool wide) {
+  return {std::move(header), [path = std::move(path)](const nlohmann::json& item) { return cell(item, path); }, wide};
+}
+
+int print_items(const Session& session, const nlohmann::json& items, const std::string& output, const ListView& view) {
+  if (output == "json" || output == "yaml") {
+    const auto& value = items.is_array() ? items : nlohmann::json::array();
+    output == "json" ? print_json(session, value) : print_yaml(session, value);
+    return exit_ok;
+  }
+  if (output == "name") {
+    for (const auto& item : items) session.io.out << view.name(item) << '\n';
+    return exit_ok;
+  }
+  std::vector<std::string> headers;
+  for (const auto& shown : view.columns)
+    if (!shown.wide || output == "wide") headers.push_back(shown.header);
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& item : items) {
+    auto& row = rows.emplace_back();
+    for (const auto& shown : view.columns)
+      if (!shown.wide || output == "wide") row.push_back(shown.cell(item));
+  }
+  if (rows.empty() && !view.nothing.empty()) session.io.err << view.nothing << '\n';
+  print_table(session.io.out, headers, rows);
+  return exit_ok;
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,42 @@
+// How results are written: aligned tables for people, JSON and YAML as the API answered.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "cli/session.h"
+
+namespace weft::cli {
+
+// "5 s", "2m10s", "3h04m", "12d03h"
+std::string duration_text(std::uint64_t seconds);
+
+// Columns aligned by two spaces, the last one ragged; nothing for no rows.
+void print_table(std::ostream& out, const std::vector<std::string>& columns,
+                 const std::vector<std::vector<std::string>>& rows);
+
+// One line, or indented on a terminal.
+void print_json(const Session& session, const nlohmann::json& value);
+void print_yaml(const Session& session, const nlohmann::json& value);
+
+struct Column {
+  std::string header;
+  std::function<std::string(const nlohmann::json& item)> cell;
+  bool wide = false;  // only with -o wide
+};
+// A column that shows the item's member `path`.
+Column column(std::string header, std::string path, bool wide = false);
+
+// An array of items in the format asked for: "table", "wide", "json", "yaml", or "name" by `name`.
+// An empty table prints `nothing` on the error stream instead.
+struct ListView {
+  std::vector<Column> columns;
+  std::function<std::string(const nlohmann::json& item)> name;
+  std::string nothing;
+};
+int print_items(const Session& session, const nlohmann::json& items, const std::string& output, const ListView& view);
+
+}  // namespace weft::cli

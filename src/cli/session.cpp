@@ -1,0 +1,52 @@
+#include "cli/session.h"
+
+#include <fmt/format.h>
+
+#include "api/answer.h"
+#include "cli/json_access.h"
+
+namespace weft::cli {
+
+std::string Session::socket_path() const {
+  if (!lab.empty()) return fmt::format("/run/weft/lab/{}/{}/weft.sock", lab, node);
+  return socket.empty() ? std::string(api::Client::default_path) : socket;
+}
+
+Result<api::Client> Session::connect() const {
+  auto client = api::Client::connect(socket_path());
+  if (!client && !lab.empty() && client.error().code == ErrorCode::unavailable)
+    return fail(ErrorCode::unavailable, fmt::format("lab {} does not answer at {}", lab, socket_path()),
+                "see \"weft lab list\"; start it with \"weft lab up\"");
+  return client;
+}
+
+api::Answer Session::call(std::string_view method, const nlohmann::json& params) const {
+  WEFT_TRY(auto client, connect());
+  return client.call(method, params);
+}
+
+int Session::report(const api::ApiError& error) const {
+  if (error.details.is_object() && error.details.contains("problems")) print_problems(error.details["problems"]);
+  io.err << "weft: " << error.error.message << '\n';
+  if (!error.error.hint.empty()) io.err << "  " << error.error.hint << '\n';
+  return error.error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
+}
+
+void Session::print_problems(const nlohmann::json& problems, std::string_view prefix) const {
+  if (!problems.is_array()) return;
+  for (const auto& problem : problems) {
+    std::string place = text(problem, "file");
+    if (const auto line = number(problem, "line"); line != 0) place += fmt::format(":{}", line);
+    if (const auto column = number(problem, "column"); column != 0) place += fmt::format(":{}", column);
+    if (!place.empty()) place += ": ";
+    const auto path = text(problem, "path");
+    io.err << place << prefix << path << (path.empty() ? "" : ": ") << text(problem, "message") << '\n';
+  }
+}
+
+int Session::usage_error(std::string_view message) const {
+  io.err << "weft: " << message << '\n';
+  return exit_usage;
+}
+
+}  // namespace weft::cli

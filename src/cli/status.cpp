@@ -1,0 +1,143 @@
+// version and status.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "api/answer.h"
+#include "cli/commands.h"
+#include "cli/json_access.h"
+#include "cli/output.h"
+#include "flow/format.h"
+
+namespace weft::cli {
+namespace {
+
+using flow::bytes_text;
+using nlohmann::json;
+
+class StatusPrinter {
+ public:
+  StatusPrinter(const Session& session, const json& status, bool wide)
+      : session_(session), out_(session.io.out), status_(status), wide_(wide) {}
+
+  void print() {
+    out_ << fmt::format("Weft {} on node {}", text(status_, "version"), text(status_, "node"));
+    if (const auto instance = text(status_, "instance"); !instance.empty()) out_ << ", instance " << instance;
+    out_ << '\n';
+    health();
+    line("Agent",
+         fmt::format("pid {}, up {}, {} resident", number(status_, "pid"),
+                     duration_text(number(status_, "uptime_seconds")), bytes_text(number(status_, "rss_bytes"))));
+    kernel();
+    line("Datapath",
+         fmt::format("epoch {}, events {}", cell(status_, "datapath/epoch"), cell(status_, "datapath/events")));
+    line("Pods", fmt::format("{} attached of {}", number(status_, "pods/attached"), number(status_, "pods/total")));
+    line("Objects", fmt::format("{} identities, {} policies, {} services", number(status_, "identities"),
+                                number(status_, "policies"), number(status_, "services")));
+    line("Flows", fmt::format("{} seen, {} kept, {} lost", number(status_, "flows/seen"), number(status_, "flows/kept"),
+                              number(status_, "flows/lost")));
+    for (const auto& pool : member(status_, "ipam"))
+      line("Addresses",
+           fmt::format("{} {}: {} of {} allocated, {} in quarantine", cell(pool, "name"), text(pool, "cidr"),
+                       number(pool, "allocated"), number(pool, "capacity"), number(pool, "quarantined")));
+    reconcile();
+    drops();
+    if (wide_) details();
+  }
+
+ private:
+  void line(std::string_view name, const std::string& value) { out_ << fmt::format("{:<11} {}\n", name, value); }
+
+  void health() {
+    auto word = text(status_, "health");
+    if (session_.io.colour) word = fmt::format("\x1b[{}m{}\x1b[0m", word == "ok" ? 32 : 31, word);
+    line("Health", word);
+    for (const auto& problem : member(status_, "problems")) line("", "! " + cell(problem));
+  }
+
+  void kernel() {
+    const auto& kernel = member(status_, "kernel");
+    std::string rest;
+    if (kernel.is_object())
+      for (const auto& [name, value] : kernel.items())
+        if (name != "release") rest += fmt::format("{}{} {}", rest.empty() ? "" : ", ", name, cell(value));
+    line("Kernel", text(kernel, "release") + (rest.empty() ? "" : ": " + rest));
+  }
+
+  void reconcile() {
+    const auto pending = number(status_, "reconcile/pending");
+    const auto failed = number(status_, "reconcile/failed");
+    if (pending == 0 && failed == 0) {
+      line("Reconcile", "in sync");
+      return;
+    }
+    line("Reconcile", fmt::format("{} pending, {} failed: {}", pending, failed, cell(status_, "reconcile/last_error")));
+  }
+
+  void drops() {
+    json seen = json::array();
+    for (const auto& drop : member(status_, "datapath/drops"))
+      if (number(drop, "packets") > 0) seen.push_back(drop);
+    if (seen.empty()) {
+      line("Drops", "none");
+      return;
+    }
+    out_ << '\n';
+    print_items(session_, seen, "table",
+                {{column("DROPPED", "reason"),
+                  column("PACKETS", "packets"),
+                  {"BYTES", [](const json& item) { return bytes_text(number(item, "bytes")); }, false},
+                  column("MEANING", "meaning")},
+                 {},
+                 {}});
+  }
+
+  void details() {
+    out_ << '\n';
+    print_items(session_, member(status_, "datapath/maps"), "table",
+                {{column("MAP", "name"),
+                  column("TYPE", "type"),
+                  column("ENTRIES", "entries"),
+                  column("MAXIMUM", "max_entries"),
+                  {"MEMORY", [](const json& item) { return bytes_text(number(item, "memory_bytes")); }, false}},
+                 {},
+                 {}});
+    out_ << '\n';
+    print_items(session_, member(status_, "datapath/stats"), "table",
+                {{column("COUNTER", "name"), column("VALUE", "value"), column("MEANING", "meaning")}, {}, {}});
+  }
+
+  const Session& session_;
+  std::ostream& out_;
+  const json& status_;
+  bool wide_;
+};
+
+}  // namespace
+
+int run_version(const Session& session, const std::string& output) {
+  std::string agent;
+  if (auto client = session.connect())
+    if (auto answer = client->call("status", json::object(), std::chrono::seconds(2))) agent = text(*answer, "version");
+  if (output == "json") {
+    print_json(session, {{"version", WEFT_VERSION}, {"agent", agent.empty() ? json(nullptr) : json(agent)}});
+    return exit_ok;
+  }
+  session.io.out << "weft " << WEFT_VERSION << '\n';
+  if (!agent.empty()) session.io.out << "weftd " << agent << '\n';
+  return exit_ok;
+}
+
+int run_status(const Session& session, const std::string& output) {
+  auto answer = session.call("status", json::object());
+  if (!answer) return session.report(answer.error());
+  if (output == "json")
+    print_json(session, *answer);
+  else if (output == "yaml")
+    print_yaml(session, *answer);
+  else
+    StatusPrinter(session, *answer, output == "wide").print();
+  return exit_ok;
+}
+
+}  // namespace weft::cli
