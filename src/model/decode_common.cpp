@@ -128,7 +128,7 @@ std::optional<std::uint16_t> decode_port_number(const Value& value) {
 }
 
 std::optional<PortReference> decode_port_reference(const Value& value) {
-  const Node& node = value.node();
+  const TreeNode& node = value.node();
   if (node.type != NodeType::string) {
     if (node.type == NodeType::integer && node.integer >= 1 && node.integer <= 65535)
       return static_cast<std::uint16_t>(node.integer);

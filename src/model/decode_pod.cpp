@@ -183,16 +183,16 @@ PodSpec decode_pod_spec(const Value& value) {
 // status.conditions[Ready]; a status is what a cluster wrote, so oddities in it are passed over.
 bool ready_by_status(const Value& status) {
   const Tree& tree = status.tree();
-  const auto find = [&](const Node& node, std::string_view name) -> const Node* {
+  const auto find = [&](const TreeNode& node, std::string_view name) -> const TreeNode* {
     for (const Field& field : node.fields)
       if (field.name == name) return &tree.at(field.value);
     return nullptr;
   };
-  const Node* conditions = find(status.node(), "conditions");
+  const TreeNode* conditions = find(status.node(), "conditions");
   if (conditions == nullptr) return true;
   for (const NodeId id : conditions->items) {
-    const Node* type = find(tree.at(id), "type");
-    const Node* state = find(tree.at(id), "status");
+    const TreeNode* type = find(tree.at(id), "type");
+    const TreeNode* state = find(tree.at(id), "status");
     if (type != nullptr && type->text == "Ready") return state != nullptr && state->text == "True";
   }
   return true;

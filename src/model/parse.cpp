@@ -30,7 +30,7 @@ class ManifestReader {
     if (const auto bad = find_bad_byte(document.text); bad != std::string_view::npos) return refuse_byte(document, bad);
     const auto tree = tree_from_yaml(document.text, document.first_line);
     if (!tree) return refuse(tree.error().line, tree.error().column, tree.error().message);
-    const Node& root = tree->at(tree->root);
+    const TreeNode& root = tree->at(tree->root);
     if (root.type == NodeType::null) return;
     Report report(file_);
     read_object(Value(*tree, tree->root, report, ""), report, 0);

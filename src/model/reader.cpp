@@ -108,7 +108,7 @@ std::string in_quotes(std::string_view text) {
   return result + (cut ? "...\"" : "\"");
 }
 
-std::string describe(const Node& node) {
+std::string describe(const TreeNode& node) {
   switch (node.type) {
     case NodeType::null:
       return "nothing";
@@ -158,7 +158,7 @@ void Value::expected(std::string_view what) const {
 }
 
 std::optional<std::string> Value::string() const {
-  const Node& value = node();
+  const TreeNode& value = node();
   if (value.type == NodeType::string) return value.text;
   if (value.type == NodeType::boolean || value.type == NodeType::integer || value.type == NodeType::real)
     problem(
@@ -175,10 +175,10 @@ std::optional<bool> Value::boolean() const {
 }
 
 std::optional<std::int64_t> Value::integer(std::int64_t least, std::int64_t most) const {
-  const Node& value = node();
+  const TreeNode& value = node();
   if (value.type == NodeType::integer && value.integer >= least && value.integer <= most) return value.integer;
   const std::string what = fmt::format("a number from {} to {}", least, most);
-  Node plain;
+  TreeNode plain;
   plain.text = value.text;
   if (value.type == NodeType::string) resolve_plain(plain);
   if (value.type == NodeType::string && plain.type == NodeType::integer)
@@ -190,7 +190,7 @@ std::optional<std::int64_t> Value::integer(std::int64_t least, std::int64_t most
 
 std::vector<Value> Value::list() const {
   std::vector<Value> result;
-  const Node& value = node();
+  const TreeNode& value = node();
   if (value.type == NodeType::list) {
     result.reserve(value.items.size());
     for (std::size_t i = 0; i < value.items.size(); ++i)
@@ -203,7 +203,7 @@ std::vector<Value> Value::list() const {
 
 std::vector<std::pair<std::string, Value>> Value::entries() const {
   std::vector<std::pair<std::string, Value>> result;
-  const Node& value = node();
+  const TreeNode& value = node();
   if (value.type == NodeType::map) {
     result.reserve(value.fields.size());
     for (const Field& entry : value.fields) result.emplace_back(entry.name, field(entry));
@@ -213,8 +213,7 @@ std::vector<std::pair<std::string, Value>> Value::entries() const {
   return result;
 }
 
-Fields::Fields(const Value& value) : value_(value) {
-  valid_ = value.node().type == NodeType::map;
+Fields::Fields(const Value& value) : value_(value), valid_(value.node().type == NodeType::map) {
   if (!valid_) value.expected("a mapping");
 }
 

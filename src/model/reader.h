@@ -39,7 +39,7 @@ class Value {
   Value(const Tree& tree, NodeId id, Report& report, std::string path)
       : tree_(&tree), id_(id), report_(&report), path_(std::move(path)) {}
 
-  [[nodiscard]] const Node& node() const { return tree_->at(id_); }
+  [[nodiscard]] const TreeNode& node() const { return tree_->at(id_); }
   [[nodiscard]] const Tree& tree() const { return *tree_; }
   [[nodiscard]] NodeId id() const { return id_; }
   [[nodiscard]] Report& report() const { return *report_; }
@@ -94,7 +94,7 @@ class Fields {
   void report_unknown(const Field& field, Unknown unknown);
 
   Value value_;
-  bool valid_ = false;
+  bool valid_;
   std::vector<std::string_view> known_;
   std::vector<std::string_view> taken_;  // those of known_ that are acted on
 };
@@ -102,7 +102,7 @@ class Fields {
 // "\"text\"" with control characters shown and long text cut.
 std::string in_quotes(std::string_view text);
 // "the number 80", "\"http\"", "a list", "nothing" ...
-std::string describe(const Node& node);
+std::string describe(const TreeNode& node);
 // The word of `known` nearest to `word`, empty when none is near.
 std::string_view nearest(std::string_view word, const std::vector<std::string_view>& known);
 

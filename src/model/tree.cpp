@@ -75,7 +75,7 @@ Result<NodeId> add_json(Tree& tree, const json& value, std::size_t depth) {
   if (depth > Limits::depth + 10) return fail(ErrorCode::invalid, "the JSON is nested too deeply");
   const auto id = static_cast<NodeId>(tree.nodes.size());
   tree.nodes.emplace_back();
-  Node node;
+  TreeNode node;
   if (value.is_boolean()) {
     node.type = NodeType::boolean;
     node.truth = value.get<bool>();
@@ -105,7 +105,7 @@ Result<NodeId> add_json(Tree& tree, const json& value, std::size_t depth) {
   return id;
 }
 
-json number_json(const Node& node) {
+json number_json(const TreeNode& node) {
   if (node.type == NodeType::integer) return node.integer;
   json parsed = json::parse(node.text, nullptr, false);
   // Forms JSON does not have (0x10, 010, .inf) stay the text they were.
@@ -113,7 +113,7 @@ json number_json(const Node& node) {
 }
 
 // An annotation without a value is an empty one, not an absent one.
-void keep_empty(const Tree& tree, const Node& parent, json& annotations) {
+void keep_empty(const Tree& tree, const TreeNode& parent, json& annotations) {
   for (const Field& field : parent.fields)
     if (field.name == "annotations")
       for (const Field& entry : tree.at(field.value).fields)
@@ -122,7 +122,7 @@ void keep_empty(const Tree& tree, const Node& parent, json& annotations) {
 
 }  // namespace
 
-void resolve_plain(Node& node) {
+void resolve_plain(TreeNode& node) {
   const std::string& text = node.text;
   node.type = NodeType::string;
   if (one_of(text, null_words)) {
@@ -147,7 +147,7 @@ Result<Tree> tree_from_json(const json& value) {
 }
 
 json json_from_tree(const Tree& tree, NodeId id) {
-  const Node& node = tree.at(id);
+  const TreeNode& node = tree.at(id);
   switch (node.type) {
     case NodeType::null:
       return nullptr;

@@ -23,7 +23,7 @@ struct Field {
   int column = 0;
 };
 
-struct Node {
+struct TreeNode {
   NodeType type = NodeType::null;
   bool truth = false;        // boolean
   int line = 0;              // 1-based in the file, 0 when unknown
@@ -37,9 +37,9 @@ struct Node {
 // Several fields may name one node (a YAML alias), so a walk may meet a node more than once; the
 // builders bound the size of that walk (Limits).
 struct Tree {
-  std::vector<Node> nodes;
+  std::vector<TreeNode> nodes;
   NodeId root = 0;
-  [[nodiscard]] const Node& at(NodeId id) const { return nodes[id]; }
+  [[nodiscard]] const TreeNode& at(NodeId id) const { return nodes[id]; }
 };
 
 // What one document may cost. Counted after aliases are followed, so that a few hundred bytes of
@@ -70,6 +70,6 @@ nlohmann::json json_from_tree(const Tree& tree, NodeId id);
 
 // Sets the type of a plain (unquoted) scalar by YAML 1.1's rules, which Kubernetes follows: yes, no,
 // on and off are booleans.
-void resolve_plain(Node& node);
+void resolve_plain(TreeNode& node);
 
 }  // namespace weft::model

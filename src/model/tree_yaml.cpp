@@ -49,7 +49,7 @@ class Builder final : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     const NodeId id = make(mark);
-    Node& node = tree_.nodes[id];
+    TreeNode& node = tree_.nodes[id];
     node.text = value;
     node.type = NodeType::string;
     if (tag == "?" || tag.empty()) {
@@ -131,7 +131,7 @@ class Builder final : public YAML::EventHandler {
   NodeId make(const YAML::Mark& mark) {
     if (tree_.nodes.size() >= Limits::nodes)
       fail_at(mark, fmt::format("the document has more than {} values; split it", Limits::nodes));
-    Node node;
+    TreeNode node;
     const Place place = place_of(mark);
     node.line = place.line;
     node.column = place.column;
@@ -139,7 +139,7 @@ class Builder final : public YAML::EventHandler {
     return static_cast<NodeId>(tree_.nodes.size() - 1);
   }
 
-  void resolve_tagged(Node& node, const std::string& tag, const YAML::Mark& mark) {
+  void resolve_tagged(TreeNode& node, const std::string& tag, const YAML::Mark& mark) {
     resolve_plain(node);
     const auto is = [&](std::string_view word, NodeType type) {
       return tag == fmt::format("tag:yaml.org,2002:{}", word) && node.type == type;
@@ -151,10 +151,10 @@ class Builder final : public YAML::EventHandler {
   }
 
   // Weight counts values and, by 32 bytes, text, each as often as aliases repeat it.
-  static std::size_t weight_of(const Node& node) { return 1 + node.text.size() / 32; }
+  static std::size_t weight_of(const TreeNode& node) { return 1 + node.text.size() / 32; }
 
   void finish_scalar(NodeId id, YAML::anchor_t anchor) {
-    const Node& node = tree_.nodes[id];
+    const TreeNode& node = tree_.nodes[id];
     const Place place{node.line, node.column};
     const std::size_t weight = weight_of(node);
     if (anchor != 0) anchors_[anchor] = {id, weight, 0, true};
@@ -181,7 +181,7 @@ class Builder final : public YAML::EventHandler {
     stack_.pop_back();
     apply_merges(frame);
     if (frame.anchor != 0) anchors_[frame.anchor] = {frame.id, frame.weight, frame.height, true};
-    const Node& node = tree_.nodes[frame.id];
+    const TreeNode& node = tree_.nodes[frame.id];
     add(frame.id, frame.weight, frame.height, {node.line, node.column});
   }
 
@@ -196,7 +196,7 @@ class Builder final : public YAML::EventHandler {
     if (top.height + stack_.size() > Limits::depth) fail_depth(place);
     if (top.weight > 4 * Limits::nodes)
       fail_at(place, "the document grows beyond every reasonable size once its aliases are followed");
-    Node& parent = tree_.nodes[top.id];
+    TreeNode& parent = tree_.nodes[top.id];
     if (parent.type == NodeType::list) {
       parent.items.push_back(id);
     } else if (!top.has_key) {
@@ -206,7 +206,7 @@ class Builder final : public YAML::EventHandler {
     }
   }
 
-  void take_key(Open& top, const Node& key, Place place) {
+  void take_key(Open& top, const TreeNode& key, Place place) {
     if (key.type == NodeType::list || key.type == NodeType::map)
       fail_at(place, "a mapping's key must be text, found a list or a mapping");
     if (key.type == NodeType::null) fail_at(place, "a mapping's key is missing before \":\"");
@@ -225,7 +225,7 @@ class Builder final : public YAML::EventHandler {
       top.merges.emplace_back(id, place);
       return;
     }
-    Node& value = tree_.nodes[id];
+    TreeNode& value = tree_.nodes[id];
     if (value.type == NodeType::null) {
       // yaml-cpp gives the place of whatever comes next.
       value.line = top.key.line;
@@ -239,7 +239,7 @@ class Builder final : public YAML::EventHandler {
   void apply_merges(Open& frame) {
     std::vector<NodeId> sources;
     for (const auto& [id, place] : frame.merges) {
-      const Node& node = tree_.nodes[id];
+      const TreeNode& node = tree_.nodes[id];
       if (node.type == NodeType::map)
         sources.push_back(id);
       else if (node.type == NodeType::list)
@@ -248,7 +248,7 @@ class Builder final : public YAML::EventHandler {
         fail_at(place, "\"<<\" takes a mapping or a list of mappings");
     }
     for (const NodeId source : sources) {
-      const Node& node = tree_.nodes[source];
+      const TreeNode& node = tree_.nodes[source];
       if (node.type != NodeType::map) fail_at({node.line, node.column}, "\"<<\" takes a mapping or a list of mappings");
       const std::vector<Field> fields = node.fields;
       for (const Field& field : fields)
@@ -327,7 +327,7 @@ std::expected<Tree, SyntaxError> tree_from_yaml(std::string_view text, int first
     Builder rest(text, first_line);
     if (parser.HandleNextDocument(rest)) {
       const Tree extra = rest.take();
-      const Node& node = extra.at(extra.root);
+      const TreeNode& node = extra.at(extra.root);
       return std::unexpected(SyntaxError{node.line, node.column, "expected the end of the document, found more text"});
     }
     return builder.take();

@@ -13,7 +13,7 @@ bool is_scalar(const json& value) { return !value.is_structured() || value.empty
 
 // Whether text can stand without quotes and be read back as the same text.
 bool is_plain(const std::string& text) {
-  Node node;
+  TreeNode node;
   node.text = text;
   resolve_plain(node);
   if (node.type != NodeType::string || text == "y" || text == "n" || text == "Y" || text == "N" ||
