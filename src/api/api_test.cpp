@@ -201,6 +201,16 @@ TEST_F(ApiTest, LargeRequestsAndAnswersPass) {
   EXPECT_EQ((*answer)["text"], text);
 }
 
+TEST_F(ApiTest, TextThatIsNotUtf8IsNotSent) {
+  start();
+  run();
+  auto connection = client();
+  auto answer = connection.call("echo", {{"text", "\xff"}});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().error.code, ErrorCode::invalid);
+  EXPECT_TRUE(connection.call("echo", json::object()));
+}
+
 TEST_F(ApiTest, AsyncAnswerComesLaterAndOnlyOnce) {
   start();
   std::optional<Responder> kept;

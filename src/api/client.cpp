@@ -43,6 +43,15 @@ Error absent(const std::string& path, std::string_view why) {
       "start it with \"weftd\" (or \"systemctl start weftd\"), or name its socket with --socket or WEFT_SOCKET"};
 }
 
+// Unlike the agent's answers, a request is not repaired: what is sent is what the caller said.
+Result<std::string> request_line(std::uint64_t id, std::string_view method, const nlohmann::json& params) {
+  try {
+    return nlohmann::json{{"id", id}, {"method", method}, {"params", params}}.dump();
+  } catch (const nlohmann::json::exception& error) {
+    return fail(ErrorCode::invalid, fmt::format("{}: the request holds text that is not UTF-8", method));
+  }
+}
+
 }  // namespace
 
 Result<Client> Client::connect(const std::string& path) {
@@ -142,8 +151,8 @@ Result<nlohmann::json> Client::read_message(Deadline deadline) {
 
 Answer Client::call(std::string_view method, const nlohmann::json& params, std::chrono::milliseconds timeout) {
   const auto deadline = Clock::now() + timeout;
-  const auto id = ++next_id_;
-  WEFT_CHECK(write_line(to_line({{"id", id}, {"method", method}, {"params", params}}), deadline));
+  WEFT_TRY(auto line, request_line(++next_id_, method, params));
+  WEFT_CHECK(write_line(std::move(line), deadline));
   for (;;) {
     WEFT_TRY(auto message, read_message(deadline));
     if (auto error = message.find("error"); error != message.end()) return fail(error_from_json(*error));
@@ -152,14 +161,14 @@ Answer Client::call(std::string_view method, const nlohmann::json& params, std::
 }
 
 Result<void> Client::send(std::string_view method, const nlohmann::json& params) {
-  return write_line(to_line({{"id", ++next_id_}, {"method", method}, {"params", params}}),
-                    Clock::now() + default_timeout);
+  WEFT_TRY(auto line, request_line(++next_id_, method, params));
+  return write_line(std::move(line), Clock::now() + default_timeout);
 }
 
 Answer Client::stream(std::string_view method, const nlohmann::json& params,
                       const std::function<bool(const nlohmann::json&)>& on_event) {
-  WEFT_CHECK(write_line(to_line({{"id", ++next_id_}, {"method", method}, {"params", params}}),
-                        Clock::now() + default_timeout));
+  WEFT_TRY(auto line, request_line(++next_id_, method, params));
+  WEFT_CHECK(write_line(std::move(line), Clock::now() + default_timeout));
   for (;;) {
     WEFT_TRY(auto message, read_message(forever));
     if (auto error = message.find("error"); error != message.end()) return fail(error_from_json(*error));

@@ -22,6 +22,7 @@ TEST_F(CommandsTest, AbsentAgentIsCodeThree) {
   EXPECT_EQ(lab.code, 3);
   EXPECT_THAT(lab.err, HasSubstr("/run/weft/lab/no-such-lab/node1/weft.sock"));
   EXPECT_THAT(lab.err, HasSubstr("weft lab up"));
+  EXPECT_EQ(run_bare({"--lab", "../../etc", "status"}).code, 1);
 }
 
 TEST_F(CommandsTest, SocketComesFromTheEnvironmentToo) {
@@ -278,6 +279,8 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
   EXPECT_THAT(complete({"status", "--so"}), ElementsAre("--socket"));
   EXPECT_THAT(complete({"status", "-o", ""}), ElementsAre("table", "wide", "json", "yaml"));
   EXPECT_THAT(complete({"status", "--output=j"}), ElementsAre("--output=json"));
+  EXPECT_THAT(complete({"status", "--output", "=", "j"}), ElementsAre("json"));
+  EXPECT_THAT(complete({"status", "--output", "="}), ElementsAre("table", "wide", "json", "yaml"));
   EXPECT_THAT(complete({"observe", "--pod", "shop/w"}), ElementsAre("shop/web-0"));
   EXPECT_THAT(complete({"observe", "--verdict", "d"}), ElementsAre("dropped"));
   EXPECT_THAT(complete({"get", "po"}), ElementsAre("pods"));

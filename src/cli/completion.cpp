@@ -9,6 +9,7 @@
 
 #include "api/answer.h"
 #include "cli/json_access.h"
+#include "lab/layout.h"
 
 namespace weft::cli {
 namespace {
@@ -19,7 +20,6 @@ constexpr std::string_view bash_script = R"(# weft completion for bash
 _weft_complete() {
   local line words
   words=("${COMP_WORDS[@]:1:COMP_CWORD}")
-  # bash cuts words at ':' and '='; the pieces are of no use here.
   COMPREPLY=()
   while IFS= read -r line; do
     if [ "$line" = ":files" ]; then
@@ -64,7 +64,10 @@ class Completer {
   Completer(const Session& session, const CLI::App& root, const Completions& values)
       : session_(session), at_(&root), values_(values) {}
 
-  void complete(const std::vector<std::string>& words) {
+  void complete(std::vector<std::string> words) {
+    // bash cuts "--output=js" into three words.
+    if (!words.empty() && words.back() == "=") words.back().clear();
+    std::erase(words, "=");
     const std::string last = words.empty() ? "" : words.back();
     const CLI::Option* waiting = nullptr;  // an option whose value comes next
     for (std::size_t i = 0; i + 1 < words.size(); ++i) waiting = step(words[i], waiting);
@@ -115,6 +118,7 @@ class Completer {
     if (option.check_lname("socket")) session_.socket = value;
     if (option.check_lname("lab")) session_.lab = value;
     if (option.check_lname("node")) session_.node = value;
+    if (option.check_lname("name") && in_lab()) session_.lab = value;
   }
 
   // Options of the command and, since they may stand anywhere, of those above it.
@@ -209,6 +213,7 @@ class Completer {
   }
 
   void names_of(const std::string& kind, bool with_namespace, const std::string& lead = {}) {
+    if (in_lab() && session_.lab.empty()) session_.lab = lab::default_lab;
     auto client = session_.connect();
     if (!client) return;
     auto answer = client->call("get", {{"kind", kind}}, std::chrono::milliseconds(500));
@@ -221,7 +226,7 @@ class Completer {
 
   void labs() {
     std::error_code error;
-    for (std::filesystem::directory_iterator entry("/run/weft/lab", error), end; !error && entry != end;
+    for (std::filesystem::directory_iterator entry(lab::Roots{}.run, error), end; !error && entry != end;
          entry.increment(error))
       add(entry->path().filename().string());
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -39,6 +40,39 @@ Result<std::string> read_text(const std::string& path) {
   return text;
 }
 
+// Offset of the first byte that is no part of UTF-8 text, or npos.
+std::size_t not_utf8_at(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[at]);
+    const std::size_t length = lead < 0x80         ? 1
+                               : lead >> 5 == 0x6  ? 2
+                               : lead >> 4 == 0xe  ? 3
+                               : lead >> 3 == 0x1e ? 4
+                                                   : 0;
+    if (length == 0 || at + length > text.size()) return at;
+    char32_t point = length == 1 ? lead : lead & (0x7fU >> length);
+    for (std::size_t i = 1; i < length; ++i) {
+      const auto next = static_cast<unsigned char>(text[at + i]);
+      if (next >> 6 != 0x2) return at;
+      point = point << 6 | (next & 0x3fU);
+    }
+    constexpr std::array<char32_t, 5> smallest{0, 0, 0x80, 0x800, 0x10000};
+    if (point < smallest[length] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return at;
+    at += length;
+  }
+  return std::string_view::npos;
+}
+
+// JSON carries the text to the agent, and JSON is UTF-8.
+Result<DocumentText> checked(std::string file, std::string text) {
+  if (const auto at = not_utf8_at(text); at != std::string_view::npos) {
+    const auto line = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n') + 1;
+    return fail(ErrorCode::invalid, fmt::format("{}:{}: holds a byte that is not UTF-8", file, line),
+                "save the file as UTF-8");
+  }
+  return DocumentText{std::move(file), std::move(text)};
+}
+
 }  // namespace
 
 Result<std::vector<DocumentText>> read_documents(const std::vector<std::string>& paths, bool recursive,
@@ -46,7 +80,8 @@ Result<std::vector<DocumentText>> read_documents(const std::vector<std::string>&
   std::vector<DocumentText> documents;
   for (const auto& path : paths) {
     if (path == "-") {
-      documents.push_back({"(stdin)", std::string{std::istreambuf_iterator<char>(in), {}}});
+      WEFT_TRY(auto document, checked("(stdin)", std::string{std::istreambuf_iterator<char>(in), {}}));
+      documents.push_back(std::move(document));
       continue;
     }
     std::vector<std::string> files{path};
@@ -61,7 +96,8 @@ Result<std::vector<DocumentText>> read_documents(const std::vector<std::string>&
     }
     for (const auto& file : files) {
       WEFT_TRY(auto text, read_text(file));
-      documents.push_back({file, std::move(text)});
+      WEFT_TRY(auto document, checked(file, std::move(text)));
+      documents.push_back(std::move(document));
     }
   }
   return documents;

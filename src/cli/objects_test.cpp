@@ -82,6 +82,16 @@ TEST_F(ObjectsTest, ApplySaysWhichFileCannotBeRead) {
   EXPECT_THAT(weft({"apply", "-f", directory_ + "/empty"}).err, HasSubstr("holds no *.yaml"));
 }
 
+TEST_F(ObjectsTest, ApplyRefusesWhatIsNotUtf8) {
+  answers("apply", applied);
+  EXPECT_EQ(weft({"apply", "-f", "-"}, "name: \xc3\xa4\xe2\x82\xac\xf0\x9f\x90\x99").code, 0);
+  for (const char* text : {"a: b\nc: \xff", "a: b\nc: \xc3", "a: b\nc: \xc0\xaf", "a: b\nc: \xed\xa0\x80"}) {
+    const auto ran = weft({"apply", "-f", "-"}, text);
+    EXPECT_EQ(ran.code, 1);
+    EXPECT_THAT(ran.err, HasSubstr("(stdin):2: holds a byte that is not UTF-8"));
+  }
+}
+
 constexpr auto objects = R"({"items":[
   {"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"web-0","labels":{"app":"web"},
    "ownerReferences":[{"kind":"Deployment","name":"web"}]},"spec":{},

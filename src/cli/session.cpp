@@ -4,15 +4,17 @@
 
 #include "api/answer.h"
 #include "cli/json_access.h"
+#include "lab/layout.h"
 
 namespace weft::cli {
 
 std::string Session::socket_path() const {
-  if (!lab.empty()) return fmt::format("/run/weft/lab/{}/{}/weft.sock", lab, node);
+  if (!lab.empty()) return fmt::format("{}/{}/{}/weft.sock", lab::Roots{}.run, lab, node);
   return socket.empty() ? std::string(api::Client::default_path) : socket;
 }
 
 Result<api::Client> Session::connect() const {
+  if (!lab.empty()) WEFT_CHECK(lab::check_lab_name(lab));
   auto client = api::Client::connect(socket_path());
   if (!client && !lab.empty() && client.error().code == ErrorCode::unavailable)
     return fail(ErrorCode::unavailable, fmt::format("lab {} does not answer at {}", lab, socket_path()),
