@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -114,14 +115,23 @@ std::string draw(const Table& table, bool colour) {
   return text;
 }
 
+// One rule usually stops the same sources at many ports: those share a line.
+std::string describe_rule(const std::string& rule, const std::map<std::string, std::vector<std::string>>& columns) {
+  std::map<std::vector<std::string>, std::vector<std::string>> by_sources;
+  for (const auto& [column, sources] : columns) by_sources[sources].push_back(column);
+  std::string text = fmt::format("  {}\n", rule);
+  for (const auto& [sources, targets] : by_sources)
+    text += fmt::format("    from {}\n      to {}\n", fmt::join(sources, ", "), fmt::join(targets, ", "));
+  return text;
+}
+
 }  // namespace
 
 std::string draw_matrix(const std::vector<ProbeResult>& results, bool colour) {
   const auto several = targets_with_several_addresses(results);
   Table table;
   std::map<char, int> counts;
-  // rule -> "to:port" -> from: one rule usually stops many.
-  std::map<std::string, std::map<std::string, std::vector<std::string>>> denials;
+  std::map<std::string, std::map<std::string, std::vector<std::string>>> denials;  // rule -> "to:port" -> from
   std::vector<std::string> disagreements;
   for (const auto& result : results) {
     const auto column = column_of(result, several.contains(result.probe.to));
@@ -139,14 +149,7 @@ std::string draw_matrix(const std::vector<ProbeResult>& results, bool colour) {
     if (counts.contains(symbol.key))
       text += fmt::format("{} {} ({})\n", symbol.text, symbol.meaning, counts[symbol.key]);
   if (!denials.empty()) text += "\ndenied by:\n";
-  for (const auto& [rule, columns] : denials) {
-    text += fmt::format("  {}\n", rule);
-    for (const auto& [column, from] : columns) {
-      text += fmt::format("    {} from", column);
-      for (const auto& name : from) text += fmt::format("{} {}", &name == from.data() ? "" : ",", name);
-      text += "\n";
-    }
-  }
+  for (const auto& [rule, columns] : denials) text += describe_rule(rule, columns);
   if (!disagreements.empty()) text += "\ndisagreements:\n";
   for (const auto& line : disagreements) text += "  " + line + "\n";
   return text;

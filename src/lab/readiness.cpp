@@ -43,8 +43,8 @@ std::string last_lines(const std::string& path) {
 
 struct Progressed {
   std::size_t ready = 0;
-  std::vector<std::string> missing;   // a line each
-  std::vector<std::string> warnings;  // ports that cannot be opened
+  std::vector<std::string> missing;                          // a line each
+  std::map<std::string, std::vector<std::string>> warnings;  // what is wrong -> with which pods
 };
 
 bool listens_on(const json& pod, const std::vector<ResponderPort>& wanted, Progressed& result, const std::string& key) {
@@ -54,12 +54,13 @@ bool listens_on(const json& pod, const std::vector<ResponderPort>& wanted, Progr
     const auto name = fmt::format("{}/{}", port.value("port", 0), port.value("protocol", ""));
     listening.insert(name);
     if (const auto error = port.value("error", ""); !error.empty())
-      warnings.push_back(fmt::format("{}: nobody answers on port {}: {}", key, name, error));
+      warnings.push_back(fmt::format("nobody answers on port {}: {}", name, error));
   }
   const bool complete = std::ranges::all_of(wanted, [&](const ResponderPort& port) {
     return listening.contains(fmt::format("{}/{}", port.port, to_string(port.protocol)));
   });
-  if (complete) result.warnings.insert(result.warnings.end(), warnings.begin(), warnings.end());
+  if (complete)
+    for (const auto& warning : warnings) result.warnings[warning].push_back(key);
   return complete;
 }
 
@@ -81,7 +82,7 @@ Progressed compare(const json& status, const std::vector<PodPlan>& wanted) {
     if (state == "ready" && this_one && listens_on(pod, plan.responders, result, plan.key())) {
       ++result.ready;
       for (const auto& problem : pod.value("problems", json::array()))
-        if (problem.is_string()) result.warnings.push_back(plan.key() + ": " + problem.get<std::string>());
+        if (problem.is_string()) result.warnings[problem.get<std::string>()].push_back(plan.key());
     } else {
       result.missing.push_back(fmt::format("{}: {}{}{}", plan.key(), state, error.empty() ? "" : ": ", error));
     }
@@ -117,7 +118,8 @@ Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progre
              }
              return status.value("synced", false) && now.missing.empty();
            }));
-  for (const auto& warning : now.warnings) progress("warning: " + warning);
+  for (const auto& [warning, pods] : now.warnings)
+    progress(fmt::format("warning: {} ({})", warning, fmt::join(pods, ", ")));
   if (ready) {
     progress(fmt::format("{}/{} pods attached and answering", now.ready, wanted.size()));
     return {};
