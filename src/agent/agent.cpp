@@ -8,6 +8,7 @@
 #include <asio/post.hpp>
 #include <nlohmann/json.hpp>
 
+#include "agent/affinity.h"
 #include "sys/netns.h"
 #include "sys/system.h"
 
@@ -168,6 +169,7 @@ Result<void> Agent::publish() {
   WEFT_CHECK(store_numbers(false));
   WEFT_CHECK(datapath_->tables().apply(compiled.rows));
   compiled_ = std::move(compiled);
+  if (auto* affinity = datapath_->map("weft_affin_v1")) forget_stale_affinity(*affinity, compiled_.services);
   enrichment_stale_ = true;
   return {};
 }
@@ -234,6 +236,16 @@ Result<void> Agent::serve() {
   ring_.emplace(std::move(ring));
   ring_descriptor_.emplace(loop_, ::dup(ring_->epoll_fd()));
   netlink_descriptor_.emplace(loop_, ::dup(monitor_->fd()));
+  auto* v4 = datapath_->map("weft_flow4_v1");
+  auto* v6 = datapath_->map("weft_flow6_v1");
+  if (v4 != nullptr && v6 != nullptr)
+    sweeper_ = std::make_unique<FlowSweeper>(*v4, *v6, [this](std::vector<weft_event> ended) {
+      asio::post(loop_, [this, ended = std::move(ended)] {
+        refresh_enrichment();
+        for (const auto& event : ended) flows_->add(event);
+        flows_->notify();
+      });
+    });
   api::ServerOptions server;
   server.path = config_.socket_path();
   WEFT_TRY(server_, api::Server::listen(loop_, server));

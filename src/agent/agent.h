@@ -15,6 +15,7 @@
 #include "agent/attachment.h"
 #include "agent/compile.h"
 #include "agent/config.h"
+#include "agent/flow_sweep.h"
 #include "agent/node.h"
 #include "agent/objects.h"
 #include "api/answer.h"
@@ -136,6 +137,7 @@ class Agent {
   std::optional<asio::posix::stream_descriptor> netlink_descriptor_;
   std::map<std::uint64_t, Watcher> watchers_;
   std::uint64_t next_watcher_ = 1;
+  std::unique_ptr<FlowSweeper> sweeper_;
   std::unique_ptr<api::Server> server_;  // last: its handlers use everything above
 };
 

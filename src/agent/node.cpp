@@ -52,6 +52,21 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
   return node;
 }
 
+namespace {
+
+// A forwarding node ignores router advertisements unless told otherwise, and would lose the
+// default route it may have got from one.
+void keep_router_advertisements(sys::Netlink& netlink) {
+  const auto devices = netlink.devices();
+  if (!devices) return;
+  for (const auto& device : *devices) {
+    const auto key = "net/ipv6/conf/" + device.name + "/accept_ra";
+    if (const auto value = sys::read_sysctl(key); value && value->starts_with("1")) (void)sys::write_sysctl(key, "2");
+  }
+}
+
+}  // namespace
+
 Result<void> prepare_node(sys::Netlink& netlink, const std::vector<IpAddress>& gateways) {
   auto device = netlink.device(host_device);
   if (!device && device.error().code == ErrorCode::not_found)
@@ -61,6 +76,8 @@ Result<void> prepare_node(sys::Netlink& netlink, const std::vector<IpAddress>& g
   for (const auto& gateway : gateways)
     WEFT_CHECK(netlink.add_address({device->index, gateway, gateway.is_v4() ? 32U : 128U}));
   WEFT_CHECK(sys::write_sysctl("net/ipv4/ip_forward", "1"));
+  if (std::ranges::none_of(gateways, &IpAddress::is_v6)) return {};
+  keep_router_advertisements(netlink);
   if (auto forwarding = sys::write_sysctl("net/ipv6/conf/all/forwarding", "1");
       !forwarding && forwarding.error().code != ErrorCode::not_found)
     return fail(forwarding.error());

@@ -34,13 +34,19 @@ Result<Objects> Objects::load(store::Store& store, std::vector<std::string>& pro
   return objects;
 }
 
+// Moved lines of a file are no change of what it says.
+bool Objects::same_content(const StoredEntry& known, const model::Document& document) {
+  return known.json == document.json || model::public_json(known.json) == model::public_json(document.json);
+}
+
 std::vector<Objects::Action> Objects::plan(const std::vector<model::Document>& documents) const {
   std::vector<Action> actions;
   for (const auto& document : documents) {
     const auto* known = find(key_of(document.object));
-    actions.push_back(known == nullptr               ? Action::created
-                      : known->json == document.json ? Action::unchanged
-                                                     : Action::configured);
+    if (known == nullptr)
+      actions.push_back(Action::created);
+    else
+      actions.push_back(same_content(*known, document) ? Action::unchanged : Action::configured);
   }
   return actions;
 }
@@ -49,21 +55,22 @@ Result<std::vector<Objects::Action>> Objects::apply(const std::vector<model::Doc
   const auto actions = plan(documents);
   std::vector<store::StoredObject> rows;
   std::vector<ObjectChange> changes;
+  std::map<store::StoredKey, StoredEntry> entries;
   auto revision = revision_;
   for (std::size_t i = 0; i < documents.size(); ++i) {
-    if (actions[i] == Action::unchanged) continue;
     const auto key = key_of(documents[i].object);
-    rows.push_back({key.kind, key.key, documents[i].json, ++revision});
-    changes.push_back({actions[i] == Action::created ? ChangeType::added : ChangeType::modified, key});
+    const auto* known = find(key);
+    if (known != nullptr && known->json == documents[i].json) continue;
+    const auto row_revision = actions[i] == Action::unchanged ? known->revision : ++revision;
+    rows.push_back({key.kind, key.key, documents[i].json, row_revision});
+    entries.insert_or_assign(key, StoredEntry{documents[i].object, documents[i].json, row_revision});
+    if (actions[i] != Action::unchanged)
+      changes.push_back({actions[i] == Action::created ? ChangeType::added : ChangeType::modified, key});
   }
   if (rows.empty()) return actions;
   WEFT_CHECK(store_->apply(rows, {}));
-  std::size_t row = 0;
-  for (std::size_t i = 0; i < documents.size(); ++i)
-    if (actions[i] != Action::unchanged) {
-      const auto key = key_of(documents[i].object);
-      insert(key, {documents[i].object, documents[i].json, rows[row++].revision});
-    }
+  for (auto& [key, entry] : entries) insert(key, std::move(entry));
+  revision_ = revision;
   rebuild_pods(changes);
   if (listener_)
     for (const auto& change : changes) listener_(change);

@@ -68,6 +68,7 @@ class Objects {
   void insert(const store::StoredKey& key, StoredEntry entry);
   void rebuild_pods(std::vector<ObjectChange>& changes);
   static store::StoredKey key_of(const model::Object& object);
+  static bool same_content(const StoredEntry& known, const model::Document& document);
 
   store::Store* store_;
   std::map<store::StoredKey, StoredEntry> entries_;
