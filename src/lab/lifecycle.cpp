@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "lab/inventory.h"
 #include "lab/process.h"
@@ -27,6 +28,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto supervisor_grace = 15s;  // it waits for weftd itself
 constexpr auto process_grace = 500ms;
+constexpr auto retry_pause = 25ms;
 
 std::string seconds_since(Clock::time_point start) {
   return fmt::format("{:.2f} s", std::chrono::duration<double>(Clock::now() - start).count());
@@ -97,9 +99,16 @@ Result<void> build(const Machine& machine, const Layout& layout, Deadline deadli
   return {};
 }
 
-Result<void> apply_files(const Layout& layout, const std::vector<ManifestFile>& files, const Progress& progress) {
+// An agent that was just killed may be away for a moment; applying twice does no harm.
+Result<void> apply_files(const Layout& layout, const std::vector<ManifestFile>& files, Deadline deadline,
+                         const Progress& progress) {
   if (files.empty()) return {};
-  WEFT_TRY(const auto summary, apply_manifests(layout.node().socket(), files));
+  auto applied = apply_manifests(layout.node().socket(), files);
+  while (!applied && applied.error().code == ErrorCode::unavailable && Clock::now() < deadline) {
+    std::this_thread::sleep_for(retry_pause);
+    applied = apply_manifests(layout.node().socket(), files);
+  }
+  WEFT_TRY(const auto summary, std::move(applied));
   for (const auto& warning : summary.warnings) progress("warning: " + warning);
   progress(summary.to_string());
   return {};
@@ -174,7 +183,7 @@ Result<void> up(const Machine& machine, const UpOptions& options, const Progress
   const bool existed = exists(layout);
   WEFT_TRY(const auto lock, LabLock::take(layout, progress));
   auto built = build(machine, layout, deadline, progress);
-  if (built) built = apply_files(layout, files, progress);
+  if (built) built = apply_files(layout, files, deadline, progress);
   if (!built) {
     if (!existed)
       if (const auto gone = take_down(layout); !gone) progress(gone.error().message);
@@ -187,8 +196,9 @@ Result<void> apply(const Machine& machine, const UpOptions& options, const Progr
   WEFT_TRY(const Layout layout, layout_for(machine, options.name));
   WEFT_TRY(const auto files, read_manifests(options.files));
   WEFT_CHECK(check_lab_exists(layout));
-  WEFT_CHECK(apply_files(layout, files, progress));
-  return wait_for_pods(layout, Clock::now() + options.timeout, progress);
+  const auto deadline = Clock::now() + options.timeout;
+  WEFT_CHECK(apply_files(layout, files, deadline, progress));
+  return wait_for_pods(layout, deadline, progress);
 }
 
 Result<void> remove(const Machine& machine, const UpOptions& options, const Progress& progress) {

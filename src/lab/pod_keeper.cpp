@@ -39,6 +39,10 @@ Result<void> detach_pod(const PluginCaller& plugin, const Attachment& attachment
 
 }  // namespace
 
+struct PodKeeper::Timer {
+  asio::steady_timer timer;
+};
+
 struct PodKeeper::Pod {
   explicit Pod(asio::io_context& loop) : timer(loop) {}
   PodPlan plan;
@@ -69,12 +73,14 @@ PodKeeper::PodKeeper(asio::io_context& loop, const Layout& layout, const std::st
       changed_(std::move(changed)),
       responders_(loop),
       commands_(loop, layout.pods_dir()),
+      collect_timer_(std::make_unique<Timer>(asio::steady_timer(loop))),
       threads_(plugin_threads) {}
 
 PodKeeper::~PodKeeper() { stop(); }
 
 void PodKeeper::stop() {
   if (std::exchange(stopping_, true)) return;
+  collect_timer_->timer.cancel();
   for (auto& [key, pod] : pods_) {
     pod->timer.cancel();
     close(*pod);
@@ -127,7 +133,7 @@ void PodKeeper::end_sync() {
   for (const auto& [key, pod] : pods_)
     if (!pod->seen) gone.push_back(key);
   for (const auto& key : gone) remove(key);
-  if (!std::exchange(collected_, true)) collect_leftovers();
+  if (!collected_ && !std::exchange(collecting_, true)) collect_leftovers();
 }
 
 void PodKeeper::advance(Pod& pod) {
@@ -280,10 +286,20 @@ void PodKeeper::collect_leftovers() {
         return {};
       },
       [this](const Result<void>& result) {
-        if (result) return;
-        log_line("collecting what is left of earlier pods: {}", result.error().message);
-        collected_ = false;  // at the next sync again
+        if (!result) {
+          log_line("collecting what is left of earlier pods: {}", result.error().message);
+          return collect_later();
+        }
+        collected_ = true;
+        changed_();
       });
+}
+
+void PodKeeper::collect_later() {
+  collect_timer_->timer.expires_after(500ms);
+  collect_timer_->timer.async_wait([this](const asio::error_code& cancelled) {
+    if (!cancelled) collect_leftovers();
+  });
 }
 
 nlohmann::json PodKeeper::status() const {

@@ -39,11 +39,14 @@ class PodKeeper {
   // Ends commands and responders and waits for the plugin; pods stay attached.
   void stop();
 
+  // Nothing of earlier supervisors' pods is left.
+  [[nodiscard]] bool collected() const { return collected_; }
   // [{namespace, name, workload, uid, netns, state, error, ports:[{port, protocol, http, error}], problems}]
   [[nodiscard]] nlohmann::json status() const;
 
  private:
   struct Pod;
+  struct Timer;
   using Job = std::function<Result<void>()>;
 
   void advance(Pod& pod);
@@ -57,6 +60,7 @@ class PodKeeper {
   void detached(const std::string& key, const Result<void>& result);
   void retry(Pod& pod, const Error& error);
   void collect_leftovers();
+  void collect_later();
   [[nodiscard]] std::string netns_of(const PodPlan& plan) const;
 
   asio::io_context& loop_;
@@ -66,7 +70,9 @@ class PodKeeper {
   Responders responders_;
   CommandRunner commands_;
   std::map<std::string, std::unique_ptr<Pod>> pods_;
+  bool collecting_ = false;
   bool collected_ = false;
+  std::unique_ptr<Timer> collect_timer_;
   bool stopping_ = false;
   asio::thread_pool threads_;
 };

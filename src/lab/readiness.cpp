@@ -9,6 +9,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "api/answer.h"
 #include "api/client.h"
@@ -106,7 +107,12 @@ Result<void> wait_for_agent(const Layout& layout, Deadline deadline) {
 }
 
 Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progress& progress) {
-  WEFT_TRY(const auto wanted, load_pods(layout.node().socket()));
+  auto loaded = load_pods(layout.node().socket());
+  while (!loaded && loaded.error().code == ErrorCode::unavailable && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(25));
+    loaded = load_pods(layout.node().socket());
+  }
+  WEFT_TRY(const auto wanted, std::move(loaded));
   Progressed now;
   std::size_t told = 0;
   WEFT_TRY(const bool ready, follow(layout, deadline, [&](const json& status) {

@@ -121,7 +121,7 @@ class Supervisor {
               {"restarts", agent_.restarts()},
               {"serving", serving_},
               {"problem", agent_.problem()}}},
-            {"synced", synced_},
+            {"synced", synced_ && keeper_.collected()},
             {"pods", keeper_.status()}};
   }
 
