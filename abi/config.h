@@ -35,7 +35,6 @@ struct weft_counter {
 
 /* Map weft_stats_v1, per CPU, index weft_stat. Append only. X(NAME, "name", "meaning"). */
 #define WEFT_STATS(X) \
-	X(FORWARDED, "forwarded", "packets forwarded on an established flow") \
 	X(NEW_FLOW, "new-flow", "flows decided and entered into the flow table") \
 	X(REDECIDED, "redecided", "flows decided again after a change of epoch") \
 	X(CLOSED_FLOW, "closed-flow", "flows that ended with FIN or RST") \

@@ -23,10 +23,9 @@
 	X(ICMP_UNSUPPORTED, "icmp-unsupported", "an ICMP type the datapath does not carry") \
 	X(MULTICAST, "multicast", "multicast and broadcast do not leave a pod") \
 	X(ARP_UNKNOWN, "arp-unknown", "an ARP or neighbour request for an address that is not the gateway") \
-	X(INVALID_STATE, "invalid-state", "a TCP packet that cannot start a flow") \
 	X(REWRITE, "rewrite", "the packet could not be rewritten") \
-	X(HOP_LIMIT, "hop-limit", "the time to live ran out") \
-	X(LINK_LOCAL, "link-local", "link-local addresses do not leave a pod")
+	X(LINK_LOCAL, "link-local", "link-local addresses do not leave a pod") \
+	X(SCTP_PORT, "sctp-port", "the service changes the port of SCTP, whose checksum cannot be translated; use the same port")
 
 enum weft_drop_reason {
 #define WEFT_DROP_ENUM(name, text, meaning) WEFT_DROP_##name,

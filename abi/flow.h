@@ -37,21 +37,22 @@ enum weft_flow_flag {
 	WEFT_FLOW_REPLY = 1 << 0, /* this entry is the reply direction */
 	WEFT_FLOW_DNAT = 1 << 1, /* rewrite the destination to dst_addr, dst_port */
 	WEFT_FLOW_SNAT = 1 << 2, /* rewrite the source to src_addr, src_port */
-	WEFT_FLOW_SEEN_REPLY = 1 << 3, /* TCP: SYN+ACK seen; others: a reply packet seen */
-	WEFT_FLOW_FIN = 1 << 4, /* this direction sent FIN */
-	WEFT_FLOW_CLOSED = 1 << 5, /* RST, or FIN in both directions; a SYN starts it anew */
-	WEFT_FLOW_FROM_HOST = 1 << 6, /* the original direction began on the node itself */
+	WEFT_FLOW_FIN = 1 << 3, /* this direction sent FIN */
+	WEFT_FLOW_CLOSED = 1 << 4, /* RST, or FIN in both directions; a SYN starts it anew */
+	WEFT_FLOW_FROM_HOST = 1 << 5, /* the original direction began on the node itself */
 };
 
 /* Both directions carry the same decision; the counters are each direction's own. Identities,
- * rules and service are those of the original direction. */
+ * rules and service are those of the original direction. An entry whose epoch is not the current one
+ * is decided again by its next packet; a revoked one keeps its old epoch, so that every packet of
+ * either direction is refused until policy allows the flow again or the table needs the room. */
 struct weft_flow {
 	/* first cache line: read or written for every established packet */
 	__u64 packets;
 	__u64 bytes; /* L3 bytes */
 	__u64 last_seen; /* jiffies */
 	__u32 epoch; /* weft_config.epoch under which it was decided */
-	__u32 in_ifindex; /* the only device it may arrive from; 0: from the stack or a host device */
+	__u32 in_ifindex; /* the pod's device it may only enter by; 0: the node or an uplink */
 	__u32 out_ifindex;
 	__u16 flags; /* weft_flow_flag */
 	__u8 exit; /* weft_exit */

@@ -20,6 +20,9 @@
 #include "abi/service.h"
 
 #define inline_always static __always_inline
+/* Verified once by itself instead of at every call; its pointers may be NULL as far as the verifier
+ * knows, and it returns a number. */
+#define verified_once __attribute__((noinline))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define SCRATCH_ZERO(object) __builtin_memset(object, 0, sizeof(*(object)))

@@ -51,16 +51,19 @@ inline_always __u32 identify(const struct weft_addr *addr, const struct weft_end
 }
 
 /* Policy between the ends of scratch->pair. Fills the context; true when allowed. */
-inline_always bool decide_policy(struct scratch *s, const struct weft_endpoint *src, const struct weft_endpoint *dst)
+verified_once bool decide_policy(struct scratch *s, const struct weft_endpoint *src, const struct weft_endpoint *dst)
 {
+	struct policy_answer answer = {};
+
+	if (!s)
+		return false;
 	struct event_context *context = &s->context;
-	struct policy_answer answer;
 
 	context->src_endpoint = src ? src->endpoint_id : 0;
 	context->dst_endpoint = dst ? dst->endpoint_id : 0;
 	context->egress_rule = 0;
 	context->ingress_rule = 0;
-	identify(&s->pair.saddr, src, &context->src_identity, &s->src_cidr);
+	s->src_ip_flags = identify(&s->pair.saddr, src, &context->src_identity, &s->src_cidr);
 	s->dst_ip_flags = identify(&s->pair.daddr, dst, &context->dst_identity, &s->dst_cidr);
 	/* A pod cannot block access to itself. */
 	if (src && dst && src->endpoint_id == dst->endpoint_id)
@@ -89,9 +92,12 @@ inline_always bool decide_policy(struct scratch *s, const struct weft_endpoint *
 }
 
 /* The device towards an address outside; 0 when there is no route. Fills the exit of scratch->forward. */
-inline_always bool route_outside(struct __sk_buff *skb, struct scratch *s, bool v4)
+verified_once bool route_outside(struct __sk_buff *skb, struct scratch *s, bool v4)
 {
 	struct bpf_fib_lookup fib = {};
+
+	if (!s)
+		return false;
 	struct weft_flow *flow = &s->forward;
 	long result;
 
@@ -110,7 +116,9 @@ inline_always bool route_outside(struct __sk_buff *skb, struct scratch *s, bool 
 	if (result == BPF_FIB_LKUP_RET_BLACKHOLE || result == BPF_FIB_LKUP_RET_UNREACHABLE ||
 	    result == BPF_FIB_LKUP_RET_PROHIBIT)
 		return false;
-	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH) {
+	/* FRAG_NEEDED: this packet is too large for the device, the flow is not. */
+	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    result != BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		/* Local to the node, or something only the full stack can route. */
 		flow->exit = WEFT_EXIT_STACK;
 		return true;
@@ -118,35 +126,6 @@ inline_always bool route_outside(struct __sk_buff *skb, struct scratch *s, bool 
 	flow->exit = WEFT_EXIT_NEIGH;
 	flow->out_ifindex = fib.ifindex;
 	return true;
-}
-
-/* Source translation for a flow to the outside or to itself through a service. Enters the reply
- * direction under a port nobody else uses towards this destination. */
-inline_always enum weft_drop_reason translate_source(struct scratch *s, const struct weft_addr *address, bool v4,
-						     const struct weft_config *config)
-{
-	__u32 minimum = config->nat_port_min;
-	__u32 range = config->nat_port_max - minimum + 1;
-	__u32 port = bpf_ntohs(s->pair.sport);
-	bool reply_to_echo = (s->pair.protocol == IPPROTO_ICMP || s->pair.protocol == IPPROTO_ICMPV6) && !s->pair.sport;
-
-	if (!range || reply_to_echo)
-		return WEFT_DROP_NAT_EXHAUSTED;
-	s->forward.flags |= WEFT_FLOW_SNAT;
-	s->forward.src_addr = *address;
-	s->reply.flags |= WEFT_FLOW_DNAT;
-	s->reply.dst_addr = s->pair.saddr;
-	s->reply.dst_port = s->pair.sport;
-	if (port < minimum || port > config->nat_port_max)
-		port = minimum + bpf_get_prandom_u32() % range;
-	for (int i = 0; i < NAT_PORT_TRIES; i++) {
-		s->forward.src_port = bpf_htons(port);
-		tuple_peer(&s->peer, &s->packet.tuple, &s->forward);
-		if (!flow_insert(&s->peer, &s->reply, v4, BPF_NOEXIST))
-			return WEFT_DROP_NONE;
-		port = minimum + bpf_get_prandom_u32() % range;
-	}
-	return WEFT_DROP_NAT_EXHAUSTED;
 }
 
 /* Copies the decision into both directions' entries. */
@@ -157,15 +136,20 @@ inline_always void flow_stamp(struct weft_flow *flow, const struct scratch *s)
 	flow->dst_identity = s->context.dst_identity;
 	flow->egress_rule = s->context.egress_rule;
 	flow->ingress_rule = s->context.ingress_rule;
+	flow->service_id = s->context.service_id;
 }
 
 /* Resolves a service in the packet path (a pod whose sockets the socket hook does not see). */
-inline_always enum weft_drop_reason decide_service(struct scratch *s, const struct weft_endpoint *src)
+verified_once enum weft_drop_reason decide_service(struct scratch *s, const struct weft_endpoint *src,
+						   const struct weft_config *config)
 {
-	struct weft_service *service = service_find(&s->pair.daddr, s->pair.dport, s->pair.protocol);
+	struct weft_service *service;
 	struct weft_backend *backend;
 	__u32 backend_id = 0;
 
+	if (!s || !src || !config || !(config->flags & WEFT_CONFIG_SERVICES))
+		return WEFT_DROP_NONE;
+	service = service_find(&s->pair.daddr, s->pair.dport, s->pair.protocol);
 	if (!service) {
 		struct weft_hint_key hint_key = {
 			.endpoint_id = src->endpoint_id,
@@ -183,6 +167,9 @@ inline_always enum weft_drop_reason decide_service(struct scratch *s, const stru
 	backend = service_select(service, src->endpoint_id, &backend_id);
 	if (!backend)
 		return WEFT_DROP_NO_BACKEND;
+	/* The CRC of SCTP covers the ports and all the data: only the address can change. */
+	if (s->pair.protocol == IPPROTO_SCTP && backend->port != s->pair.dport)
+		return WEFT_DROP_SCTP_PORT;
 	s->pair.daddr = backend->addr;
 	s->pair.dport = backend->port;
 	s->forward.flags |= WEFT_FLOW_DNAT;
@@ -199,11 +186,17 @@ inline_always enum weft_drop_reason decide_service(struct scratch *s, const stru
 	return WEFT_DROP_NONE;
 }
 
+inline_always void want_source_translation(struct scratch *s, const struct weft_addr *address)
+{
+	s->translate_source = true;
+	s->nat_address = *address;
+}
+
 /* Exits of a flow that starts in a pod. */
 inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, struct scratch *s, bool v4,
 							 const struct weft_endpoint *src,
 							 const struct weft_endpoint *dst,
-							 const struct weft_config *config, bool *inserted)
+							 const struct weft_config *config)
 {
 	struct weft_flow *forward = &s->forward;
 	struct weft_flow *reply = &s->reply;
@@ -217,12 +210,13 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 		reply->in_ifindex = dst->ifindex;
 		if (dst->endpoint_id != src->endpoint_id)
 			return WEFT_DROP_NONE;
+		/* A pod does not take packets from its own address. */
 		struct weft_addr gateway = config->gateway_v6;
 
 		if (v4)
 			addr_from_v4(&gateway, config->gateway_v4);
-		*inserted = true;
-		return translate_source(s, &gateway, v4, config);
+		want_source_translation(s, &gateway);
+		return WEFT_DROP_NONE;
 	}
 	if (endpoint_is_host(dst)) {
 		forward->exit = WEFT_EXIT_STACK;
@@ -249,6 +243,6 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 
 	if (!nat.word[3] && !nat.word[0])
 		return WEFT_DROP_NAT_NO_ADDRESS;
-	*inserted = true;
-	return translate_source(s, &nat, v4, config);
+	want_source_translation(s, &nat);
+	return WEFT_DROP_NONE;
 }

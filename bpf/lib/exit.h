@@ -11,28 +11,62 @@ inline_always bool hook_is_ingress(enum weft_event_hook hook)
 	return hook == WEFT_HOOK_FROM_POD || hook == WEFT_HOOK_FROM_DEVICE;
 }
 
+inline_always bool hook_is_device(enum weft_event_hook hook)
+{
+	return hook == WEFT_HOOK_FROM_DEVICE || hook == WEFT_HOOK_TO_DEVICE;
+}
+
+/* The pod's device the packet entered the node by, to be compared with weft_flow.in_ifindex; 0 for
+ * what comes from the node or from outside. */
+inline_always __u32 arrived_by(struct __sk_buff *skb, enum weft_event_hook hook)
+{
+	switch (hook) {
+	case WEFT_HOOK_FROM_POD:
+		return skb->ifindex;
+	case WEFT_HOOK_TO_DEVICE:
+		return skb->ingress_ifindex;
+	default:
+		return 0;
+	}
+}
+
 inline_always int drop(struct __sk_buff *skb, enum weft_drop_reason reason)
 {
 	count_drop(reason, skb->len);
 	return TC_ACT_SHOT;
 }
 
-inline_always bool exceeds_mtu(struct __sk_buff *skb, __u32 mtu)
+/* A packet that will be segmented counts as one of its segments: headers and gso_size. */
+inline_always bool exceeds_mtu(struct __sk_buff *skb, __u32 mtu, __u8 protocol, __u32 l4_offset)
 {
-	/* 54: Ethernet, IPv4 and TCP headers without options; segments carry at least these */
-	__u32 length = skb->gso_size ? skb->gso_size + 54 - ETH_HLEN : skb->len - ETH_HLEN;
+	__u32 length = skb->len - ETH_HLEN;
 
+	if (skb->gso_size) {
+		__u8 data_offset = 2 << 4; /* UDP: two words, where TCP has its own length */
+
+		if (protocol == IPPROTO_TCP && bpf_skb_load_bytes(skb, l4_offset + 12, &data_offset, 1))
+			return false;
+		length = l4_offset - ETH_HLEN + (data_offset >> 4) * 4 + skb->gso_size;
+	}
 	return length > mtu;
 }
 
-/* The packet has the flow's verdict: count, rewrite, send. */
-inline_always int flow_forward(struct __sk_buff *skb, bool v4, struct weft_flow *flow,
+/* A packet has been counted where its pod's device saw it. What leaves an uplink was; what enters by
+ * one is counted here only if it does not go through the stack to the pod's device. */
+inline_always bool counts_here(const struct weft_flow *flow, enum weft_event_hook hook)
+{
+	if (hook == WEFT_HOOK_TO_DEVICE)
+		return false;
+	return hook != WEFT_HOOK_FROM_DEVICE || flow->exit != WEFT_EXIT_STACK;
+}
+
+/* The packet has the flow's verdict: rewrite, send. */
+inline_always int flow_forward(struct __sk_buff *skb, bool v4, const struct weft_flow *flow,
 			       const struct weft_flow_key_v6 *tuple, __u32 l4_offset, __u8 hop_limit,
 			       enum weft_event_hook hook)
 {
-	flow_account(flow, skb->len - ETH_HLEN);
 	if (hook_is_ingress(hook) && flow->exit == WEFT_EXIT_NEIGH &&
-	    (hop_limit <= 1 || (flow->mtu && exceeds_mtu(skb, flow->mtu)))) {
+	    (hop_limit <= 1 || (flow->mtu && exceeds_mtu(skb, flow->mtu, tuple->protocol, l4_offset)))) {
 		/* The stack answers with the right ICMP error, or fragments; to_device translates then. */
 		count(WEFT_STAT_TO_STACK_MTU);
 		return TC_ACT_OK;

@@ -1,19 +1,31 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* The fast path: parse, one lookup, one epoch compare, rewrite, redirect. Everything unusual
- * (options, fragments, ICMP, SYN, FIN, RST, a miss, an old epoch) goes to the slow path. */
+ * (options, fragments, ICMP, SYN, FIN, RST, no entry, an old epoch) goes to the slow path. */
 #pragma once
 
 #include "lib/exit.h"
 
-#define FAST_MISS (-100)
+#define FAST_MISS (-100) /* not looked up, or not to be decided here */
+#define FAST_ABSENT (-101) /* looked up: no such flow */
 
-inline_always bool fast_usable(const struct weft_flow *flow, const struct weft_config *config, __u32 ifindex,
+/* An address can be forged, the device a packet came by cannot. */
+inline_always bool fast_usable(const struct weft_flow *flow, const struct weft_config *config, struct __sk_buff *skb,
 			       enum weft_event_hook hook)
 {
-	if (flow->epoch != config->epoch)
+	return flow->epoch == config->epoch && flow->in_ifindex == arrived_by(skb, hook);
+}
+
+/* Whether the transport header at l4 starts, ends or breaks a flow; `truncated` when it is not there. */
+inline_always bool fast_is_control(const __u8 *l4, const void *end, __u8 protocol, bool *truncated)
+{
+	*truncated = false;
+	if (protocol != IPPROTO_TCP)
 		return false;
-	/* An address can be forged, the device a packet came from cannot. */
-	return hook != WEFT_HOOK_FROM_POD || flow->in_ifindex == ifindex;
+	if ((const void *)(l4 + 14) > end) {
+		*truncated = true;
+		return true;
+	}
+	return l4[13] & (TCP_FIN | TCP_SYN | TCP_RST);
 }
 
 inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *config, enum weft_event_hook hook)
@@ -24,18 +36,20 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 	__u8 *l4 = data + ETH_HLEN + sizeof(*ip);
 	struct weft_flow_key_v4 key = {};
 	struct weft_flow *flow;
+	bool truncated;
 
 	if ((void *)(l4 + 8) > end)
 		return FAST_MISS;
 	if (*(__u8 *)ip != 0x45 || (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET)))
 		return FAST_MISS;
 	key.protocol = ip->protocol;
-	if (key.protocol == IPPROTO_TCP) {
-		if ((void *)(l4 + 14) > end || (l4[13] & (TCP_FIN | TCP_SYN | TCP_RST)))
-			return FAST_MISS;
-	} else if (key.protocol != IPPROTO_UDP) {
+	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
 		return FAST_MISS;
-	}
+	bool control = fast_is_control(l4, end, key.protocol, &truncated);
+
+	/* A device asks first whether the packet is of a pod's flow at all. */
+	if (control && (truncated || !hook_is_device(hook)))
+		return FAST_MISS;
 	key.saddr = ip->saddr;
 	key.daddr = ip->daddr;
 	key.sport = *(__be16 *)l4;
@@ -43,13 +57,15 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 	__u8 hop_limit = ip->ttl;
 
 	flow = bpf_map_lookup_elem(&weft_flow4_v1, &key);
-	if (!flow || !fast_usable(flow, config, skb->ifindex, hook))
+	if (!flow)
+		return FAST_ABSENT;
+	if (control || !fast_usable(flow, config, skb, hook))
 		return FAST_MISS;
-	if (likely(flow->exit == WEFT_EXIT_PEER && !(flow->flags & (WEFT_FLOW_DNAT | WEFT_FLOW_SNAT)) &&
-		   hook_is_ingress(hook))) {
+	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
+	if (likely(flow->exit == WEFT_EXIT_PEER && !(flow->flags & (WEFT_FLOW_DNAT | WEFT_FLOW_SNAT)) &&
+		   hook_is_ingress(hook)))
 		return bpf_redirect_peer(flow->out_ifindex, 0);
-	}
 	struct weft_flow_key_v6 tuple = { .sport = key.sport, .dport = key.dport, .protocol = key.protocol };
 
 	addr_from_v4(&tuple.saddr, key.saddr);
@@ -65,16 +81,17 @@ inline_always int fast_v6(struct __sk_buff *skb, const struct weft_config *confi
 	__u8 *l4 = data + ETH_HLEN + sizeof(*ip);
 	struct weft_flow_key_v6 key = {};
 	struct weft_flow *flow;
+	bool truncated;
 
 	if ((void *)(l4 + 8) > end || ip->version != 6)
 		return FAST_MISS;
 	key.protocol = ip->nexthdr;
-	if (key.protocol == IPPROTO_TCP) {
-		if ((void *)(l4 + 14) > end || (l4[13] & (TCP_FIN | TCP_SYN | TCP_RST)))
-			return FAST_MISS;
-	} else if (key.protocol != IPPROTO_UDP) {
+	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
 		return FAST_MISS;
-	}
+	bool control = fast_is_control(l4, end, key.protocol, &truncated);
+
+	if (control && (truncated || !hook_is_device(hook)))
+		return FAST_MISS;
 	__builtin_memcpy(&key.saddr, &ip->saddr, 16);
 	__builtin_memcpy(&key.daddr, &ip->daddr, 16);
 	key.sport = *(__be16 *)l4;
@@ -82,8 +99,12 @@ inline_always int fast_v6(struct __sk_buff *skb, const struct weft_config *confi
 	__u8 hop_limit = ip->hop_limit;
 
 	flow = bpf_map_lookup_elem(&weft_flow6_v1, &key);
-	if (!flow || !fast_usable(flow, config, skb->ifindex, hook))
+	if (!flow)
+		return FAST_ABSENT;
+	if (control || !fast_usable(flow, config, skb, hook))
 		return FAST_MISS;
+	if (counts_here(flow, hook))
+		flow_account(flow, skb->len - ETH_HLEN);
 	return flow_forward(skb, false, flow, &key, ETH_HLEN + sizeof(struct ipv6hdr), hop_limit, hook);
 }
 

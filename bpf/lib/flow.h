@@ -88,6 +88,12 @@ inline_always void tuple_peer(struct weft_flow_key_v6 *to, const struct weft_flo
 	tuple_reverse(to, &out);
 }
 
+inline_always bool tuple_equal(const struct weft_flow_key_v6 *a, const struct weft_flow_key_v6 *b)
+{
+	return a->sport == b->sport && a->dport == b->dport && a->protocol == b->protocol &&
+	       addr_equal(&a->saddr, &b->saddr) && addr_equal(&a->daddr, &b->daddr);
+}
+
 inline_always void flow_account(struct weft_flow *flow, __u32 length)
 {
 	__sync_fetch_and_add(&flow->packets, 1);

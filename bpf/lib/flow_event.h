@@ -79,35 +79,40 @@ inline_always void event_fill(struct weft_event *event, const struct weft_flow_k
 	event->reply_bytes = 0;
 }
 
-static __noinline void event_emit(const struct weft_flow_key_v6 *tuple, const struct event_context *context,
-				  const struct weft_config *config)
+/* True when an event was written. */
+verified_once bool event_emit(const struct weft_flow_key_v6 *tuple, const struct event_context *context,
+			      const struct weft_config *config)
 {
-	if (!(config->flags & WEFT_CONFIG_EVENTS))
-		return;
+	if (!tuple || !context || !config || !(config->flags & WEFT_CONFIG_EVENTS))
+		return false;
 	if (context->type == WEFT_EVENT_DENIED && event_muted(tuple, config)) {
 		count(WEFT_STAT_EVENT_MUTED);
-		return;
+		return false;
 	}
 	struct weft_event *event = event_reserve();
 
 	if (!event)
-		return;
+		return false;
 	event_fill(event, tuple, context);
 	event_submit(event, config);
+	return true;
 }
 
 /* `tuple` keys `flow`, `other` is the opposite direction's entry or NULL. The event speaks of the
  * original direction, whichever of the two saw the end. */
-static __noinline void event_closed(const struct weft_flow_key_v6 *tuple, const struct weft_flow *flow,
-				    const struct weft_flow *other, const struct weft_config *config,
-				    const struct event_context *seen)
+verified_once bool event_closed(const struct weft_flow_key_v6 *tuple, const struct weft_flow *flow,
+				const struct weft_flow *other, const struct weft_config *config,
+				const struct event_context *seen)
 {
 	struct weft_flow_key_v6 original;
+
+	if (!tuple || !flow || !config || !seen)
+		return false;
 	bool reply = flow->flags & WEFT_FLOW_REPLY;
 
 	count(WEFT_STAT_CLOSED_FLOW);
 	if (!(config->flags & WEFT_CONFIG_EVENTS))
-		return;
+		return false;
 	if (reply)
 		tuple_peer(&original, tuple, flow);
 	else
@@ -115,7 +120,7 @@ static __noinline void event_closed(const struct weft_flow_key_v6 *tuple, const 
 	struct weft_event *event = event_reserve();
 
 	if (!event)
-		return;
+		return false;
 	struct event_context context = {
 		.src_identity = flow->src_identity,
 		.dst_identity = flow->dst_identity,
@@ -147,4 +152,5 @@ static __noinline void event_closed(const struct weft_flow_key_v6 *tuple, const 
 		event->reply_bytes = backward->bytes;
 	}
 	event_submit(event, config);
+	return true;
 }

@@ -5,8 +5,10 @@
 #include "lib/packet.h"
 #include "maps/flow.h"
 
-static __noinline enum weft_drop_reason fragment_ports(struct packet *packet)
+verified_once enum weft_drop_reason fragment_ports(struct packet *packet)
 {
+	if (!packet)
+		return WEFT_DROP_MALFORMED;
 	struct weft_fragment_key key = {
 		.saddr = packet->tuple.saddr,
 		.daddr = packet->tuple.daddr,

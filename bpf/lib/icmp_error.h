@@ -115,9 +115,11 @@ inline_always long icmp_error_rewrite(struct __sk_buff *skb, const struct packet
 }
 
 /* TC_ACT_OK: to the stack. */
-static __noinline int icmp_error(struct __sk_buff *skb, const struct packet *packet, enum weft_event_hook hook,
-				 bool from_host)
+verified_once int icmp_error(struct __sk_buff *skb, const struct packet *packet, enum weft_event_hook hook,
+			     bool from_host)
 {
+	if (!packet)
+		return TC_ACT_SHOT;
 	struct weft_flow_key_v6 tuple;
 	__u32 inner_l4 = icmp_inner_tuple(skb, packet_is_v4(packet), packet->l4_offset + ICMP_HEADER, &tuple);
 	struct weft_flow *flow = inner_l4 ? flow_find(&tuple, packet_is_v4(packet)) : NULL;

@@ -36,12 +36,12 @@ inline_always int neighbour_return(struct __sk_buff *skb, const __u8 *to, const 
 	return bpf_redirect(skb->ifindex, 0);
 }
 
-static __noinline int arp_from_pod(struct __sk_buff *skb, const struct weft_config *config)
+verified_once int arp_from_pod(struct __sk_buff *skb, const struct weft_config *config)
 {
 	struct arp_packet arp;
 	__u8 requester[6];
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)))
+	if (!config || bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)))
 		return drop(skb, WEFT_DROP_MALFORMED);
 	if (arp.operation != bpf_htons(ARP_REQUEST) || arp.protocol != bpf_htons(ETH_P_IP) ||
 	    __builtin_memcmp(arp.target_ip, &config->gateway_v4, 4) || !config->gateway_v4)
@@ -79,12 +79,14 @@ struct neighbour_message {
 #define ND_MESSAGE_OFFSET offsetof(struct neighbour_message, type)
 #define ND_MESSAGE_SIZE (sizeof(struct neighbour_message) - ND_MESSAGE_OFFSET)
 
-static __noinline int solicit_from_pod(struct __sk_buff *skb, const struct weft_config *config)
+verified_once int solicit_from_pod(struct __sk_buff *skb, const struct weft_config *config)
 {
 	struct neighbour_message message = {};
 	__u8 requester[6];
 	struct weft_addr addresses[2];
 
+	if (!config)
+		return TC_ACT_SHOT;
 	/* A solicitation without an option (duplicate address detection) is not answered. */
 	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct ipv6hdr), &message.type, ND_MESSAGE_SIZE) ||
 	    !addr_equal(&message.target, &config->gateway_v6) || message.option_type != 1)

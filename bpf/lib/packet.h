@@ -72,20 +72,26 @@ inline_always bool icmp6_is_error(__u8 type)
 inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packet *packet)
 {
 	struct weft_flow_key_v6 *tuple = &packet->tuple;
-	__be16 ports[2];
-	__u8 icmp[8];
+	__u8 header[20]; /* the fixed part of each must be there, also in a first fragment */
+	__u8 *icmp = header;
+	__u32 length = 8;
 
 	switch (tuple->protocol) {
 	case IPPROTO_TCP:
-		if (bpf_skb_load_bytes(skb, packet->l4_offset + 13, &packet->tcp_flags, 1))
+		if (bpf_skb_load_bytes(skb, packet->l4_offset, header, 20))
 			return WEFT_DROP_MALFORMED;
+		packet->tcp_flags = header[13];
+		tuple->sport = *(__be16 *)&header[0];
+		tuple->dport = *(__be16 *)&header[2];
+		return WEFT_DROP_NONE;
+	case IPPROTO_SCTP:
+		length = 12;
 		__attribute__((fallthrough));
 	case IPPROTO_UDP:
-	case IPPROTO_SCTP:
-		if (bpf_skb_load_bytes(skb, packet->l4_offset, ports, sizeof(ports)))
+		if (bpf_skb_load_bytes(skb, packet->l4_offset, header, length))
 			return WEFT_DROP_MALFORMED;
-		tuple->sport = ports[0];
-		tuple->dport = ports[1];
+		tuple->sport = *(__be16 *)&header[0];
+		tuple->dport = *(__be16 *)&header[2];
 		return WEFT_DROP_NONE;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
@@ -95,7 +101,7 @@ inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packe
 	}
 	if ((tuple->protocol == IPPROTO_ICMP) != packet_is_v4(packet))
 		return WEFT_DROP_UNKNOWN_L4;
-	if (bpf_skb_load_bytes(skb, packet->l4_offset, icmp, sizeof(icmp)))
+	if (bpf_skb_load_bytes(skb, packet->l4_offset, header, length))
 		return WEFT_DROP_MALFORMED;
 	packet->icmp_type = icmp[0];
 	__be16 identifier = *(__be16 *)&icmp[4];
@@ -118,11 +124,11 @@ inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packe
 	return WEFT_DROP_NONE;
 }
 
-inline_always enum weft_drop_reason parse_v4(struct __sk_buff *skb, struct packet *packet)
+verified_once enum weft_drop_reason parse_v4(struct __sk_buff *skb, struct packet *packet)
 {
 	struct iphdr ip;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	if (!packet || bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
 		return WEFT_DROP_MALFORMED;
 	__u32 total = bpf_ntohs(ip.tot_len);
 
@@ -158,11 +164,11 @@ struct ipv6_fragment_header {
 
 #define IPV6_EXTENSIONS 6 /* extension headers walked before giving up */
 
-inline_always enum weft_drop_reason parse_v6(struct __sk_buff *skb, struct packet *packet)
+verified_once enum weft_drop_reason parse_v6(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ipv6hdr ip;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	if (!packet || bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
 		return WEFT_DROP_MALFORMED;
 	if (ip.version != 6)
 		return WEFT_DROP_MALFORMED;

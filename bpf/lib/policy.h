@@ -22,9 +22,11 @@ inline_always bool policy_try(struct weft_policy_key *key, struct policy_answer 
 }
 
 /* One peer identity, all prefix lengths in use, longest first. */
-static __noinline bool policy_peer(struct weft_policy_key *key, struct policy_answer *answer, __u32 mask, __u32 port,
-				   __u32 protocol)
+verified_once bool policy_peer(struct weft_policy_key *key, struct policy_answer *answer, __u32 mask, __u32 port,
+			       __u32 protocol)
 {
+	if (!key || !answer)
+		return false;
 	__u8 direction = key->direction_prefix & 0x80;
 
 	if (mask & (1U << 16)) {

@@ -8,6 +8,7 @@
 struct scratch {
 	struct packet packet;
 	struct weft_flow_key_v6 peer; /* key of the reply direction */
+	struct weft_flow_key_v6 taken; /* original direction of the flow that has the peer's key */
 	struct weft_flow_key_v6 pair; /* source and destination as policy sees them: after DNAT, before SNAT */
 	struct weft_flow forward;
 	struct weft_flow reply;
@@ -15,9 +16,12 @@ struct scratch {
 	__u32 epoch; /* read before any table the decision depends on */
 	__u32 src_cidr;
 	__u32 dst_cidr;
+	__u32 src_ip_flags;
 	__u32 dst_ip_flags;
+	struct weft_addr nat_address; /* to translate the source to, if translate_source */
+	bool translate_source;
 	__u8 drop_reason;
-	__u8 pad[3];
+	__u8 pad[2];
 };
 
 struct {

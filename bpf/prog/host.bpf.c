@@ -1,30 +1,37 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* The node's uplinks: replies to translated flows come in and go straight to their pod; what the
- * stack forwarded for a pod (too large, or fragmented) is translated on the way out. */
+ * stack forwarded for a pod (too large, or fragmented) is translated on the way out. The node's own
+ * traffic is none of our business and must cost next to nothing. */
 #include "lib/fast.h"
 #include "lib/slow.h"
 
-inline_always int handle(struct __sk_buff *skb, enum weft_event_hook hook)
+SEC("tc")
+int weft_from_device(struct __sk_buff *skb)
 {
 	const struct weft_config *config = config_get();
 
 	if (!config)
 		return TC_ACT_OK;
-	int verdict = fast_path(skb, config, hook);
+	int verdict = fast_path(skb, config, WEFT_HOOK_FROM_DEVICE);
 
-	return verdict != FAST_MISS ? verdict : slow_path(skb, config, hook);
-}
-
-SEC("tc")
-int weft_from_device(struct __sk_buff *skb)
-{
-	return handle(skb, WEFT_HOOK_FROM_DEVICE);
+	if (verdict == FAST_ABSENT && !claims_pod_source(skb))
+		return TC_ACT_OK;
+	return verdict >= 0 ? verdict : slow_path(skb, config, WEFT_HOOK_FROM_DEVICE, verdict == FAST_ABSENT);
 }
 
 SEC("tc")
 int weft_to_device(struct __sk_buff *skb)
 {
-	return handle(skb, WEFT_HOOK_TO_DEVICE);
+	const struct weft_config *config = config_get();
+
+	/* 0: made by the node, not forwarded */
+	if (!config || !skb->ingress_ifindex)
+		return TC_ACT_OK;
+	int verdict = fast_path(skb, config, WEFT_HOOK_TO_DEVICE);
+
+	if (verdict == FAST_ABSENT)
+		return TC_ACT_OK;
+	return verdict >= 0 ? verdict : slow_path(skb, config, WEFT_HOOK_TO_DEVICE, false);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

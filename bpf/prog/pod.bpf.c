@@ -12,7 +12,7 @@ inline_always int handle(struct __sk_buff *skb, enum weft_event_hook hook)
 		return drop(skb, WEFT_DROP_UNKNOWN_ENDPOINT);
 	int verdict = fast_path(skb, config, hook);
 
-	return verdict != FAST_MISS ? verdict : slow_path(skb, config, hook);
+	return verdict >= 0 ? verdict : slow_path(skb, config, hook, verdict == FAST_ABSENT);
 }
 
 SEC("tc")

@@ -141,7 +141,8 @@ Cases host_cases(const Net& net) {
         send(Hook::to_device, kUplink, echo_reply(net.nat, net.world, 5)),
         send(Hook::from_device, kUplink, gre.reversed()), send(Hook::to_device, kUplink, gre),
         send(Hook::from_device, kUplink, raw_frame(0x88cc, Octets(40, 1))),
-        send(Hook::from_device, kUplink, own.reversed().cut(25)), send(Hook::to_device, kUplink, own.cut(25))}},
+        send(Hook::from_device, kUplink, own.reversed().cut(net.v4 ? 25 : 45)),
+        send(Hook::to_device, kUplink, own.cut(net.v4 ? 25 : 45))}},
       {"the node's own traffic from a masqueraded port",
        {standard(net)},
        {send(Hook::from_pod, kPodA, tcp(net.a, 50000, net.world, 443))
@@ -196,7 +197,10 @@ Cases malformed_cases(const Net& net) {
   if (net.v4) {
     auto short_header = segment.l3_bytes();
     short_header[0] = 0x44;
-    all.push_back({"an IP header cut short", {standard(net)}, {refused(raw_frame(0x0800, Octets(10, 0x45)))}});
+    auto short_total = segment.l3_bytes();
+    short_total[2] = 0;
+    short_total[3] = 12;
+    all.push_back({"a total length below the header's", {standard(net)}, {refused(raw_frame(0x0800, short_total))}});
     all.push_back({"a header length below the least", {standard(net)}, {refused(raw_frame(0x0800, short_header))}});
   } else {
     all.push_back({"extension headers cut short",

@@ -55,7 +55,7 @@ Cases closing(const Net& net) {
       {"a SYN sent again is no new flow",
        {standard(net)},
        {send(Hook::from_pod, kPodA, syn).redirected().event(kCreated), send(Hook::from_pod, kPodA, syn).redirected(),
-        flow(syn, {.packets = 2, .flags_clear = WEFT_FLOW_SEEN_REPLY})}},
+        flow(syn, {.packets = 2})}},
       {"closing a service's connection names both",
        {standard(net), backend(3, net.b, 8080, kTcp), service(net.service, 80, kTcp, 7, {3})},
        {send(Hook::from_pod, kPodA, syn.to(net.service, 80)).redirected().becomes(syn.to(net.b, 8080)).event(kCreated),

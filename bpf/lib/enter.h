@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* A decided flow enters the flow table: the reply direction first, because its key must be nobody
+ * else's, then the original one. */
+#pragma once
+
+#include "lib/scratch.h"
+
+#define ERROR_EXISTS 17 /* EEXIST */
+
+/* After this many jiffies without a packet a flow that never said goodbye yields its place. HZ is
+ * 1000 at most, so that is at least 30 seconds (RFC 4787 asks for 2 minutes in general, and HZ is
+ * 250 in general) and 2 hours 5 minutes (RFC 5382: 2 hours 4 minutes). */
+#define IDLE_DATAGRAMS 30000
+#define IDLE_CONNECTION 7500000
+
+/* Whether the entry that has the key scratch->peer may be replaced: it is this very flow's, or the
+ * flow it belongs to is over. scratch->taken is then that flow's original direction. */
+inline_always bool reply_yields(struct scratch *s)
+{
+	bool v4 = packet_is_v4(&s->packet);
+	struct weft_flow *entry = flow_find(&s->peer, v4);
+	struct weft_flow *original;
+
+	if (!entry || !(entry->flags & WEFT_FLOW_REPLY))
+		return true;
+	tuple_peer(&s->taken, &s->peer, entry);
+	if (tuple_equal(&s->taken, &s->packet.tuple) || (entry->flags & WEFT_FLOW_CLOSED))
+		return true;
+	original = flow_find(&s->taken, v4);
+
+	__u64 last_seen = entry->last_seen;
+
+	if (original && original->last_seen > last_seen)
+		last_seen = original->last_seen;
+	return bpf_jiffies64() - last_seen >= (s->peer.protocol == IPPROTO_TCP ? IDLE_CONNECTION : IDLE_DATAGRAMS);
+}
+
+enum reply_result {
+	REPLY_ENTERED,
+	REPLY_TAKEN,
+	REPLY_REFUSED,
+};
+
+/* Enters scratch->reply under the reverse of what leaves for scratch->packet. */
+verified_once enum reply_result reply_enter(struct scratch *s)
+{
+	if (!s)
+		return REPLY_REFUSED;
+	bool v4 = packet_is_v4(&s->packet);
+	long error;
+
+	tuple_peer(&s->peer, &s->packet.tuple, &s->forward);
+	error = flow_insert(&s->peer, &s->reply, v4, BPF_NOEXIST);
+	if (!error)
+		return REPLY_ENTERED;
+	if (error != -ERROR_EXISTS)
+		return REPLY_REFUSED;
+	SCRATCH_ZERO(&s->taken);
+	if (!reply_yields(s))
+		return REPLY_TAKEN;
+	/* The other direction must not go on sending under a port that is no longer its own. */
+	if (s->taken.protocol && !tuple_equal(&s->taken, &s->packet.tuple))
+		flow_delete(&s->taken, v4);
+	return flow_insert(&s->peer, &s->reply, v4, BPF_ANY) ? REPLY_REFUSED : REPLY_ENTERED;
+}
+
+/* Enters the reply under a source port nobody else uses towards this destination. */
+inline_always enum weft_drop_reason reply_enter_translated(struct scratch *s, const struct weft_config *config)
+{
+	__u32 minimum = config->nat_port_min;
+	__u32 range = config->nat_port_max - minimum + 1;
+	__u32 port = bpf_ntohs(s->pair.sport);
+	__u8 protocol = s->pair.protocol;
+	bool starts_nothing = (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) && !port;
+	/* SCTP: see decide_service. */
+	bool keep_port = protocol == IPPROTO_SCTP;
+
+	if (!range || starts_nothing)
+		return WEFT_DROP_NAT_EXHAUSTED;
+	s->forward.flags |= WEFT_FLOW_SNAT;
+	s->forward.src_addr = s->nat_address;
+	s->reply.flags |= WEFT_FLOW_DNAT;
+	s->reply.dst_addr = s->pair.saddr;
+	s->reply.dst_port = s->pair.sport;
+	if (!keep_port && (port < minimum || port > config->nat_port_max))
+		port = minimum + bpf_get_prandom_u32() % range;
+	for (int i = 0; i < NAT_PORT_TRIES; i++) {
+		s->forward.src_port = bpf_htons(port);
+
+		enum reply_result result = reply_enter(s);
+
+		if (result != REPLY_TAKEN)
+			return result == REPLY_ENTERED ? WEFT_DROP_NONE : WEFT_DROP_FLOW_TABLE;
+		if (keep_port)
+			break;
+		port = minimum + bpf_get_prandom_u32() % range;
+	}
+	return WEFT_DROP_NAT_EXHAUSTED;
+}
+
+/* Both directions of scratch's decision. */
+verified_once enum weft_drop_reason flow_enter(struct scratch *s, const struct weft_config *config)
+{
+	if (!s || !config)
+		return WEFT_DROP_FLOW_TABLE;
+	bool v4 = packet_is_v4(&s->packet);
+	enum weft_drop_reason reason;
+
+	if (!s->translate_source) {
+		enum reply_result result = reply_enter(s);
+
+		/* Another flow's replies look the same (one backend, once direct and once through a
+		 * service, from one port): they are told apart by a port of our own. */
+		if (result == REPLY_TAKEN) {
+			s->translate_source = true;
+			s->nat_address = s->pair.saddr;
+		} else if (result == REPLY_REFUSED) {
+			return WEFT_DROP_FLOW_TABLE;
+		}
+	}
+	if (s->translate_source) {
+		reason = reply_enter_translated(s, config);
+		if (reason)
+			return reason;
+	}
+	if (flow_insert(&s->packet.tuple, &s->forward, v4, BPF_ANY)) {
+		flow_delete(&s->peer, v4);
+		return WEFT_DROP_FLOW_TABLE;
+	}
+	return WEFT_DROP_NONE;
+}
