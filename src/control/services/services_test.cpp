@@ -392,6 +392,21 @@ TEST(Runs, ExhaustionNamesTheServiceAndLeavesTheRunsAlone) {
   EXPECT_EQ(compiler.state().backend_ids.size(), 3U);
 }
 
+TEST(Runs, ANumberThatWasLetGoIsReusedLast) {
+  ServiceCompiler compiler(options(), {});
+  auto input = two_services();
+  const auto old = compiler.compile(input).value();
+  input.pods.clear();
+  input.services.clear();
+  ASSERT_TRUE(compiler.compile(input));
+  input = two_services();
+  for (auto& one : input.pods) one.addresses = {one.addresses[0].plus(100)};
+  const auto now = compiler.compile(input).value();
+  for (const auto& [id, backend] : now.backend_rows) EXPECT_FALSE(old.backend_rows.contains(id));
+  for (const auto& frontend : now.frontends)
+    for (const auto& other : old.frontends) EXPECT_NE(frontend.id, other.id);
+}
+
 TEST(Restart, NumbersAreKeptAndRunsAdopted) {
   ServiceCompiler before(options(), {});
   auto input = two_services();
