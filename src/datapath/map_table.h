@@ -1,7 +1,11 @@
 // One BPF map as a reconciled table.
 #pragma once
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -27,12 +31,28 @@ class MapTable {
     return table;
   }
 
-  [[nodiscard]] Result<void> admit(const Rows<K, V>& rows) const { return rows_.admit(rows.size()); }
+  // Rows leave only after their successors are there, so for a moment the map holds both.
+  [[nodiscard]] Result<void> admit(const Rows<K, V>& rows) const {
+    WEFT_CHECK(rows_.admit(rows.size()));
+    const auto limit = rows_.options().max_entries;
+    const auto& delta = rows_.delta();
+    if (storage_ == Storage::array || rows.size() + delta.actual_count() <= limit) return {};
+    auto together = delta.actual_count();
+    for (const auto& [key, value] : rows)
+      if (delta.actual(key) == nullptr) ++together;
+    if (together <= limit) return {};
+    return fail(ErrorCode::exhausted,
+                fmt::format("{} holds {} entries, {} are needed while old ones give way to new ones",
+                            rows_.options().name, limit, together),
+                "make the change in smaller steps");
+  }
   Result<void> want(const Rows<K, V>& rows) { return rows_.set_desired(rows); }
 
   // True when all of it is in the kernel.
-  bool add() { return rows_.apply_upserts(Clock::now()).complete(); }
-  bool remove() { return rows_.apply_deletes(Clock::now()).complete(); }
+  bool add() { return count(rows_.apply_upserts(Clock::now())); }
+  bool remove() { return count(rows_.apply_deletes(Clock::now())); }
+  // Writes tried so far; one that failed may have happened nevertheless.
+  [[nodiscard]] std::uint64_t writes() const { return writes_; }
 
   // What add() and remove() would do to rows that are there already.
   [[nodiscard]] bool replaces() const {
@@ -40,8 +60,13 @@ class MapTable {
       if (rows_.delta().actual(key) != nullptr) return true;
     return false;
   }
+  [[nodiscard]] bool has_rows() const { return rows_.delta().actual_count() != 0; }
   [[nodiscard]] bool adds() const { return !rows_.delta().pending_upserts().empty(); }
   [[nodiscard]] bool removes() const { return !rows_.delta().pending_deletes().empty(); }
+  template <class Predicate>
+  [[nodiscard]] bool removes_any(const Predicate& predicate) const {
+    return std::ranges::any_of(rows_.delta().pending_deletes(), predicate);
+  }
   [[nodiscard]] reconcile::Status status() const { return rows_.status(); }
 
  private:
@@ -66,7 +91,11 @@ class MapTable {
   };
 
   MapTable(bpfrt::RawMap& raw, Storage storage, const bpfrt::MapInfo& info)
-      : ops_(raw, storage), rows_(ops_, options(info)) {}
+      : storage_(storage), ops_(raw, storage), rows_(ops_, options(info)) {}
+  bool count(const reconcile::Applied& applied) {
+    writes_ += applied.done + applied.failed;
+    return applied.complete();
+  }
   static reconcile::Options options(const bpfrt::MapInfo& info) {
     reconcile::Options options;
     options.name = info.name;
@@ -74,7 +103,9 @@ class MapTable {
     return options;
   }
 
+  Storage storage_;
   MapOps ops_;
+  std::uint64_t writes_ = 0;
   reconcile::Reconciler<K, V, reconcile::BytesLess> rows_;
 };
 

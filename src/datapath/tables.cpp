@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 namespace weft::datapath {
 namespace {
 
@@ -30,6 +32,8 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   if (tables->config_map_ == nullptr) return fail(ErrorCode::internal, "no map weft_config_v1");
   WEFT_TRY(const auto config, (bpfrt::Map<std::uint32_t, weft_config>(*tables->config_map_).lookup(0)));
   if (config) tables->config_ = *config;
+  // The last run may have ended between a row and its epoch.
+  tables->switch_owed_ = tables->forced_ = tables->policy_->has_rows() || tables->endpoints_->has_rows();
   return tables;
 }
 
@@ -51,7 +55,14 @@ Result<void> Tables::apply(const DesiredRows& rows) {
   WEFT_CHECK(slots_->want(rows.slots));
   WEFT_CHECK(backends_->want(rows.backends));
   wanted_config_ = rows.config;
-  epoch_owed_ = epoch_owed_ || decisions_change();
+  if (config_changes_decisions()) switch_owed_ = forced_ = true;
+  if (switch_changes_decisions()) switch_owed_ = true;
+  if (policy_->removes()) {
+    // Rows of a class that nobody has any more decide nothing.
+    std::set<std::uint32_t> live;
+    for (const auto& [address, endpoint] : rows.endpoints) live.insert(endpoint.policy_class);
+    if (policy_->removes_any([&](const auto& key) { return live.contains(key.policy_class); })) removal_owed_ = true;
+  }
   if (proceed()) return {};
   const auto now = status();
   return fail(ErrorCode::io, fmt::format("{} map writes failed, they are repeated: {}", now.failed, now.last_error));
@@ -61,12 +72,15 @@ bool Tables::retry() { return proceed(); }
 
 // Whether a decision made under the old rows may differ under the new ones. Rows that only add an
 // endpoint, an allowance or a service do not touch flows that exist.
-bool Tables::decisions_change() const {
-  if (policy_->replaces() || policy_->removes()) return true;
+bool Tables::switch_changes_decisions() const {
+  if (policy_->replaces()) return true;
   if (endpoints_->replaces() || endpoints_->removes()) return true;
   if (identities_->adds() || identities_->removes()) return true;
   if (devices_->adds() || devices_->removes()) return true;
-  if (services_->replaces() || services_->removes() || backends_->replaces() || backends_->removes()) return true;
+  return services_->replaces() || services_->removes() || backends_->replaces() || backends_->removes();
+}
+
+bool Tables::config_changes_decisions() const {
   auto current = config_;
   auto wanted = wanted_config_;
   current.epoch = wanted.epoch = 0;
@@ -76,15 +90,28 @@ bool Tables::decisions_change() const {
   return std::memcmp(&current, &wanted, sizeof current) != 0;
 }
 
-bool Tables::proceed() { return add_rows() && switch_over() && remove_rows(); }
+bool Tables::proceed() {
+  // What fails may have happened nevertheless, and goes on later: the epoch follows it then too.
+  if (!add_rows()) {
+    switch_owed_ = true;
+    return false;
+  }
+  const bool switched = switch_over();
+  if (!switched) switch_owed_ = true;
+  if (!write_config(switch_owed_) || !switched) return false;
+  switch_owed_ = false;
+  const bool removed = remove_rows();
+  if (!write_config(removal_owed_) || !removed) return false;
+  removal_owed_ = false;
+  return true;
+}
 
 bool Tables::add_rows() {
   // Backends before the slots that name them before the frontends that name those; policy rows
-  // before the identities and endpoints that lead to them.
+  // before the addresses and endpoints that lead to them.
   bool complete = backends_->add();
   complete = slots_->add() && complete;
   complete = policy_->add() && complete;
-  complete = identities_->add() && complete;
   complete = devices_->add() && complete;
   return complete;
 }
@@ -92,16 +119,12 @@ bool Tables::add_rows() {
 bool Tables::switch_over() {
   bool complete = services_->add();
   complete = services_->remove() && complete;
+  complete = identities_->add() && complete;
   complete = endpoints_->add() && complete;
   complete = endpoints_->remove() && complete;
   complete = identities_->remove() && complete;
   complete = netns_->add() && complete;
   complete = netns_->remove() && complete;
-  if (auto written = write_config(); !written) {
-    config_error_ = written.error().message;
-    return false;
-  }
-  config_error_.clear();
   return complete;
 }
 
@@ -113,14 +136,28 @@ bool Tables::remove_rows() {
   return complete;
 }
 
-Result<void> Tables::write_config() {
+std::uint64_t Tables::writes() const {
+  return policy_->writes() + endpoints_->writes() + identities_->writes() + devices_->writes() + services_->writes() +
+         slots_->writes() + backends_->writes();
+}
+
+// Writes the config if it differs, with the next epoch if that is owed and something happened since the last.
+bool Tables::write_config(bool owed) {
+  const bool advance = owed && (forced_ || writes() != writes_at_epoch_);
   auto next = wanted_config_;
-  next.epoch = epoch_owed_ ? config_.epoch + 1 : config_.epoch;
-  if (std::memcmp(&next, &config_, sizeof next) == 0) return {};
-  WEFT_CHECK((bpfrt::Map<std::uint32_t, weft_config>(*config_map_).update(0, next)));
+  next.epoch = advance ? config_.epoch + 1 : config_.epoch;
+  config_error_.clear();
+  if (std::memcmp(&next, &config_, sizeof next) == 0) return true;
+  if (auto written = bpfrt::Map<std::uint32_t, weft_config>(*config_map_).update(0, next); !written) {
+    config_error_ = written.error().message;
+    return false;
+  }
   config_ = next;
-  epoch_owed_ = false;
-  return {};
+  if (advance) {
+    forced_ = false;
+    writes_at_epoch_ = writes();
+  }
+  return true;
 }
 
 ReconcileStatus Tables::status() const {
@@ -138,7 +175,11 @@ ReconcileStatus Tables::status() const {
   include(services_->status());
   include(slots_->status());
   include(backends_->status());
-  if (!config_error_.empty()) total.last_error = config_error_;
+  if (!config_error_.empty()) {
+    ++total.pending;
+    ++total.failed;
+    total.last_error = config_error_;
+  }
   return total;
 }
 

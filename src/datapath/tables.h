@@ -25,10 +25,11 @@ class Tables {
   using Find = std::function<bpfrt::RawMap*(const std::string&)>;
   static Result<std::unique_ptr<Tables>> open(const Find& find);
 
-  // Brings the maps to `rows`: additions, then the switch (endpoints, epoch), then removals, so no
-  // packet sees half a policy. Refused whole, with the kernel untouched, when a map would overflow
-  // (`exhausted`, naming it). An error after that means writes are owed: retry() goes on, and until
-  // the additions are complete the switch waits, so the last good policy stays.
+  // Brings the maps to `rows`: additions, then the switch (addresses, endpoints, epoch), then
+  // removals, so no packet sees half a policy. Refused whole, with the kernel untouched, when a map
+  // would overflow (`exhausted`, naming it). An `io` error after that means writes are owed: `rows`
+  // are what is wanted now, retry() goes on, and until the additions are complete the switch waits,
+  // so the last good policy stays.
   Result<void> apply(const DesiredRows& rows);
   // Goes on with what is owed and due. True when nothing is.
   bool retry();
@@ -41,8 +42,10 @@ class Tables {
   bool add_rows();
   bool switch_over();
   bool remove_rows();
-  [[nodiscard]] bool decisions_change() const;
-  Result<void> write_config();
+  [[nodiscard]] bool switch_changes_decisions() const;
+  [[nodiscard]] bool config_changes_decisions() const;
+  [[nodiscard]] std::uint64_t writes() const;
+  bool write_config(bool owed);
 
   std::unique_ptr<MapTable<weft_policy_key, weft_policy_entry>> policy_;
   std::unique_ptr<MapTable<weft_addr, weft_endpoint>> endpoints_;
@@ -55,7 +58,11 @@ class Tables {
   bpfrt::RawMap* config_map_ = nullptr;
   weft_config config_{};         // as written last
   weft_config wanted_config_{};  // epoch ignored
-  bool epoch_owed_ = false;
+  // Decisions made before the switch, or before the removals, may be stale: a new epoch follows each.
+  bool switch_owed_ = false;
+  bool removal_owed_ = false;
+  bool forced_ = false;  // a new epoch is owed though no row is written
+  std::uint64_t writes_at_epoch_ = 0;
   std::string config_error_;
 };
 
