@@ -302,7 +302,7 @@ TEST_F(ApiTest, StreamEndsWhenTheClientGoes) {
   start();
   std::promise<void> closed;
   std::optional<Stream> kept;
-  server_->handle_stream("follow", [&](const json&, Stream stream) {
+  server_->handle_stream("follow", [&](const json&, const Stream& stream) {
     kept = stream;
     stream.on_close([&] {
       EXPECT_TRUE(kept->closed());

@@ -278,7 +278,7 @@ void Exchange::abandon() {
 
 std::size_t Exchange::queued() const { return connection_ ? connection_->queued_events() : 0; }
 
-void Responder::answer(Answer answer) const { exchange_->answer(answer); }
+void Responder::answer(const Answer& answer) const { exchange_->answer(answer); }
 bool Responder::closed() const { return exchange_->done(); }
 
 bool Stream::send(const nlohmann::json& event) const { return exchange_->send(event); }

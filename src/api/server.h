@@ -34,7 +34,7 @@ struct ServerOptions {
 class Responder {
  public:
   explicit Responder(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
-  void answer(Answer answer) const;
+  void answer(const Answer& answer) const;
   [[nodiscard]] bool closed() const;  // answered, or nobody is there to read it
 
  private:

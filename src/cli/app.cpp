@@ -118,8 +118,8 @@ class CommandLine {
   }
 
   template <class Run>
-  void runs(CLI::App* command, Run run) {
-    command->callback([this, run] { session_.exit_code = run(session_); });
+  void runs(CLI::App* command, Run&& run) {
+    command->callback([this, run = std::forward<Run>(run)] { session_.exit_code = run(session_); });
   }
 
   void add_general() {

@@ -220,7 +220,9 @@ class Completer {
     if (!answer) return;
     for (const auto& item : member(*answer, "items")) {
       const auto namespace_ = text(item, "metadata/namespace");
-      add(lead + (with_namespace && !namespace_.empty() ? namespace_ + "/" : "") + text(item, "metadata/name"));
+      std::string name = lead;
+      if (with_namespace && !namespace_.empty()) name.append(namespace_).append("/");
+      add(name.append(text(item, "metadata/name")));
     }
   }
 

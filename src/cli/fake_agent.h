@@ -96,9 +96,9 @@ class FakeAgent : public ::testing::Test {
 
   Ran weft(std::vector<std::string> arguments, const std::string& input = {}, bool colour = false) {
     arguments.insert(arguments.begin(), {"--socket", directory_ + "/s"});
-    return run_bare(std::move(arguments), input, colour);
+    return run_bare(arguments, input, colour);
   }
-  static Ran run_bare(std::vector<std::string> arguments, const std::string& input = {}, bool colour = false) {
+  static Ran run_bare(const std::vector<std::string>& arguments, const std::string& input = {}, bool colour = false) {
     std::istringstream in(input);
     std::ostringstream out;
     std::ostringstream err;

@@ -61,16 +61,11 @@ Result<Request> parse_request(const nlohmann::json& params) {
 class Observation {
  public:
   Observation(FlowStore& store, std::string node, Request request, api::Stream stream)
-      : store_(store), node_(std::move(node)), request_(std::move(request)), stream_(std::move(stream)) {
-    next_ = start();
-    const auto* first = store_.find(next_);
-    lost_seen_ = first != nullptr ? first->lost_before : store_.lost_since_last();
-  }
+      : store_(store), node_(std::move(node)), request_(std::move(request)), stream_(std::move(stream)) {}
 
-  // Keeps itself alive in the stream's and the store's callbacks until the stream ends.
   static void begin(const std::shared_ptr<Observation>& self) {
     self->stream_.on_drain([self] { self->pump(); });
-    // Held by the stream through on_drain; weak here, so that the end of the stream is the end of all.
+    // The stream holds the observation through on_drain; the store must not, so that it ends with the stream.
     if (self->request_.follow)
       self->subscription_ = self->store_.subscribe([weak = std::weak_ptr(self)] {
         if (auto observation = weak.lock()) observation->pump();
@@ -90,6 +85,11 @@ class Observation {
       if (flow != nullptr && request_.wants(*flow) && --wanted == 0) break;
     }
     return sequence;
+  }
+
+  [[nodiscard]] std::uint64_t lost_before_start() const {
+    const auto* first = store_.find(next_);
+    return first != nullptr ? first->lost_before : store_.lost_since_last();
   }
 
   void pump() {
@@ -135,9 +135,10 @@ class Observation {
   Request request_;
   api::Stream stream_;
   Subscription subscription_;
-  std::uint64_t next_ = 0;
+  std::uint64_t next_ = start();
   std::uint64_t end_ = store_.next();
-  std::uint64_t lost_seen_ = 0;  // of the loss before flow next_, already shown (or older than the request)
+  std::uint64_t lost_seen_ =
+      lost_before_start();  // of the loss before flow next_, already shown (or older than the request)
 };
 
 }  // namespace

@@ -1,12 +1,12 @@
 #include "flow/time.h"
 
 #include <fmt/format.h>
-#include <time.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <ctime>
 #include <optional>
 
 namespace weft::flow {
