@@ -178,8 +178,11 @@ int run_ipam(const Session& session, const std::string& output) {
     output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
     return exit_ok;
   }
-  const ListView pools{{column("POOL", "name"), column("CIDR", "cidr"), column("CAPACITY", "capacity"),
-                        column("ALLOCATED", "allocated"), column("QUARANTINED", "quarantined")},
+  const ListView pools{{column("POOL", "name"),
+                        column("CIDR", "cidr"),
+                        {"CAPACITY", capacity_text, false},
+                        column("ALLOCATED", "allocated"),
+                        column("QUARANTINED", "quarantined")},
                        [](const json& item) { return text(item, "name"); },
                        "no pools"};
   print_items(session, member(*answer, "pools"), "table", pools);

@@ -35,6 +35,11 @@ std::string duration_text(std::uint64_t seconds) {
   return fmt::format("{}d{:02}h", seconds / 86400, seconds % 86400 / 3600);
 }
 
+std::string capacity_text(const nlohmann::json& pool) {
+  constexpr std::uint64_t saturated = std::uint64_t{1} << 63;
+  return number(pool, "capacity") >= saturated ? "2^63 or more" : cell(pool, "capacity");
+}
+
 void print_table(std::ostream& out, const std::vector<std::string>& columns,
                  const std::vector<std::vector<std::string>>& rows) {
   if (rows.empty()) return;

@@ -22,6 +22,9 @@ void print_table(std::ostream& out, const std::vector<std::string>& columns,
 void print_json(const Session& session, const nlohmann::json& value);
 void print_yaml(const Session& session, const nlohmann::json& value);
 
+// A pool's `capacity`; "2^63 or more" where the agent's count saturates, as it does for IPv6.
+std::string capacity_text(const nlohmann::json& pool);
+
 struct Column {
   std::string header;
   std::function<std::string(const nlohmann::json& item)> cell;

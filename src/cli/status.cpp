@@ -39,7 +39,7 @@ class StatusPrinter {
     for (const auto& pool : member(status_, "ipam"))
       line("Addresses",
            fmt::format("{} {}: {} of {} allocated, {} in quarantine", cell(pool, "name"), text(pool, "cidr"),
-                       number(pool, "allocated"), number(pool, "capacity"), number(pool, "quarantined")));
+                       number(pool, "allocated"), capacity_text(pool), number(pool, "quarantined")));
     reconcile();
     drops();
     if (wide_) details();
@@ -60,7 +60,8 @@ class StatusPrinter {
     std::string rest;
     if (kernel.is_object())
       for (const auto& [name, value] : kernel.items())
-        if (name != "release") rest += fmt::format("{}{} {}", rest.empty() ? "" : ", ", name, cell(value));
+        if (name != "release" && cell(value) != "-")
+          rest += fmt::format("{}{} {}", rest.empty() ? "" : ", ", name, cell(value));
     line("Kernel", text(kernel, "release") + (rest.empty() ? "" : ": " + rest));
   }
 
