@@ -38,8 +38,12 @@ control::PoolOptions pool_options(const Config& config) {
 
 }  // namespace
 
-Agent::Agent(asio::io_context& loop, Config config)
-    : loop_(loop), config_(std::move(config)), event_timer_(loop), slow_timer_(loop) {}
+Agent::Agent(asio::io_context& loop, Config config, Attachment::Checkpoint checkpoint)
+    : loop_(loop),
+      config_(std::move(config)),
+      checkpoint_(std::move(checkpoint)),
+      event_timer_(loop),
+      slow_timer_(loop) {}
 
 Agent::~Agent() = default;
 
@@ -49,8 +53,8 @@ void Agent::note(const std::string& problem) {
   if (problems_.size() > 100) problems_.erase(problems_.begin());
 }
 
-Result<std::unique_ptr<Agent>> Agent::start(asio::io_context& loop, Config config) {
-  std::unique_ptr<Agent> agent(new Agent(loop, std::move(config)));
+Result<std::unique_ptr<Agent>> Agent::start(asio::io_context& loop, Config config, Attachment::Checkpoint checkpoint) {
+  std::unique_ptr<Agent> agent(new Agent(loop, std::move(config), std::move(checkpoint)));
   WEFT_CHECK(agent->open_state());
   WEFT_CHECK(agent->open_node());
   WEFT_CHECK(agent->open_datapath());
@@ -121,11 +125,15 @@ Result<void> Agent::open_datapath() {
         if (value.is_number_unsigned()) classes[key] = value.get<std::uint32_t>();
   }
   compiler_.emplace(config_, stored_numbers_, std::move(classes), datapath_->highest_policy_class());
+  WEFT_TRY(const auto present, datapath_->tables().present_services());
+  compiler_->adopt(present);
   return {};
 }
 
 Result<void> Agent::open_attachment() {
-  attachment_.emplace(config_, *store_, *netlink_, *datapath_, *ipam_, [this] { return publish(); });
+  pod_kernel_ = real_pod_kernel(*datapath_);
+  attachment_.emplace(*store_, *netlink_, *pod_kernel_, *ipam_, [this] { return publish(); });
+  attachment_->set_checkpoint(checkpoint_);
   attachment_->set_pod_mtu(node_.pod_mtu);
   WEFT_TRY(auto reaper_netlink, sys::open_netlink());
   attachment_->set_reaper(std::make_unique<Reaper>(std::move(reaper_netlink), [this](store::EndpointKey key) {
@@ -220,7 +228,9 @@ void Agent::poll_slow() {
   slow_timer_.async_wait([this](const std::error_code& error) {
     if (error) return;
     datapath_->tables().retry();
+    attachment_->finish_removals();
     attachment_->expire_quarantine();
+    if (++slow_polls_ % 30 == 0) (void)store_->checkpoint();
     poll_slow();
   });
 }

@@ -33,7 +33,8 @@ namespace weft::agent {
 class Agent {
  public:
   // Opens the store, takes over or builds the datapath, recovers what was cut short, and serves.
-  static Result<std::unique_ptr<Agent>> start(asio::io_context& loop, Config config);
+  static Result<std::unique_ptr<Agent>> start(asio::io_context& loop, Config config,
+                                              Attachment::Checkpoint checkpoint = {});
   ~Agent();
 
  private:
@@ -42,7 +43,7 @@ class Agent {
     model::Kind kind;
   };
 
-  Agent(asio::io_context& loop, Config config);
+  Agent(asio::io_context& loop, Config config, Attachment::Checkpoint checkpoint);
   Result<void> open_state();
   Result<void> open_node();
   Result<void> open_datapath();
@@ -74,7 +75,7 @@ class Agent {
   api::Answer delete_objects(const nlohmann::json& params);
   api::Answer get_objects(const nlohmann::json& params);
   void watch_objects(nlohmann::json params, api::Stream stream);
-  Result<void> admit(std::vector<model::Document>& documents);
+  Result<void> admit(const std::vector<model::Document>& documents);
   api::Answer commit(const std::vector<model::Document>& documents, nlohmann::json result);
   nlohmann::json object_json(const store::StoredKey& key) const;
   nlohmann::json pod_object(const model::Pod& pod) const;
@@ -109,6 +110,7 @@ class Agent {
 
   asio::io_context& loop_;
   Config config_;
+  Attachment::Checkpoint checkpoint_;
   std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
   std::vector<std::string> problems_;
 
@@ -120,6 +122,7 @@ class Agent {
   std::unique_ptr<datapath::Datapath> datapath_;
   std::optional<control::Ipam> ipam_;
   std::optional<Compiler> compiler_;
+  std::unique_ptr<PodKernel> pod_kernel_;
   std::optional<Attachment> attachment_;
   Compiled compiled_;
   store::NumberSet stored_numbers_;
@@ -133,6 +136,7 @@ class Agent {
 
   asio::steady_timer event_timer_;
   asio::steady_timer slow_timer_;
+  std::uint64_t slow_polls_ = 0;
   std::optional<asio::posix::stream_descriptor> ring_descriptor_;
   std::optional<asio::posix::stream_descriptor> netlink_descriptor_;
   std::map<std::uint64_t, Watcher> watchers_;

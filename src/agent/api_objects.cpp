@@ -79,9 +79,9 @@ void Agent::register_objects() {
 }
 
 // What only the whole node can refuse: cluster addresses.
-Result<void> Agent::admit(std::vector<model::Document>& documents) {
-  for (auto& document : documents) {
-    auto* service = std::get_if<model::Service>(&document.object);
+Result<void> Agent::admit(const std::vector<model::Document>& documents) {
+  for (const auto& document : documents) {
+    const auto* service = std::get_if<model::Service>(&document.object);
     if (service == nullptr) continue;
     auto assigned = compiler_->assign_service(*service);
     if (!assigned)
@@ -114,7 +114,6 @@ api::Answer Agent::apply_objects(const json& params) {
     }
     return result;
   }
-  WEFT_CHECK(admit(outcome.documents));
   return commit(outcome.documents, std::move(result));
 }
 
@@ -122,6 +121,16 @@ api::Answer Agent::apply_objects(const json& params) {
 api::Answer Agent::commit(const std::vector<model::Document>& documents, json result) {
   std::vector<model::Document> before;
   std::vector<store::StoredKey> made;
+  const auto cluster_ips = compiler_->service_state().cluster_ips;
+  const auto give_back = [&] {
+    for (const auto& document : documents)
+      if (std::holds_alternative<model::Service>(document.object))
+        compiler_->restore_service(key_of(document.object).key, cluster_ips);
+  };
+  if (auto admitted = admit(documents); !admitted) {
+    give_back();
+    return weft::fail(admitted.error());
+  }
   for (const auto& document : documents) {
     const auto key = key_of(document.object);
     if (const auto* known = objects_->find(key))
@@ -129,16 +138,23 @@ api::Answer Agent::commit(const std::vector<model::Document>& documents, json re
     else
       made.push_back(key);
   }
-  WEFT_TRY(const auto actions, objects_->apply(documents));
+  auto stored = objects_->apply(documents);
+  if (!stored) {
+    give_back();
+    return weft::fail(stored.error());
+  }
+  const auto& actions = *stored;
   auto published = publish();
   if (!published && (published.error().code == ErrorCode::exhausted || published.error().code == ErrorCode::invalid)) {
     (void)objects_->remove(made);
     (void)objects_->apply(before);
+    give_back();
     (void)publish();
     return weft::fail(published.error().in("nothing was applied"));
   }
   if (!published) note(published.error().message);
   WEFT_CHECK(store_numbers(true));
+  WEFT_CHECK(store_->flush());  // enforced first, on the disk before the user is told
   for (std::size_t i = 0; i < actions.size(); ++i) {
     auto entry = identity_json(key_of(documents[i].object));
     entry["action"] = action_word(actions[i]);
@@ -191,6 +207,7 @@ api::Answer Agent::delete_objects(const json& params) {
   WEFT_CHECK(objects_->remove({doomed.begin(), doomed.end()}));
   if (auto published = publish(); !published) note(published.error().message);
   WEFT_CHECK(store_numbers(true));
+  WEFT_CHECK(store_->flush());
   return result;
 }
 
@@ -198,11 +215,14 @@ json Agent::pod_object(const model::Pod& pod) const {
   auto object = json::parse(model::public_json(objects_->pod_json(pod)), nullptr, false);
   if (!object.is_object()) object = json::object();
   json status{{"phase", "Pending"}, {"conditions", json::array()}};
+  // The record, not the compiled endpoint: that one was made before the attachment was complete.
   const auto* endpoint = live(pod.meta.key());
-  if (endpoint != nullptr && endpoint->record.state == store::EndpointState::ready) {
+  const auto record =
+      endpoint == nullptr ? attachment_->records().end() : attachment_->records().find(endpoint->record.key);
+  if (record != attachment_->records().end() && record->second.state == store::EndpointState::ready) {
     status["phase"] = "Running";
-    status["podIP"] = endpoint->record.addresses.front().to_string();
-    for (const auto& address : endpoint->record.addresses) status["podIPs"].push_back({{"ip", address.to_string()}});
+    status["podIP"] = record->second.addresses.front().to_string();
+    for (const auto& address : record->second.addresses) status["podIPs"].push_back({{"ip", address.to_string()}});
     status["conditions"].push_back({{"type", "Ready"}, {"status", pod.ready ? "True" : "False"}});
   }
   object["status"] = status;

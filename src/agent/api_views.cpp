@@ -240,8 +240,8 @@ json Agent::status() {
     memory += maps.back().value("memory_bytes", std::uint64_t{0});
   }
   std::size_t attached = 0;
-  for (const auto& endpoint : compiled_.endpoints)
-    if (endpoint.record.state == store::EndpointState::ready) ++attached;
+  for (const auto& [key, record] : attachment_->records())
+    if (record.state == store::EndpointState::ready && record.ifindex != 0) ++attached;
   const auto counts = flows_->counts();
   auto problems = problems_;
   if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);

@@ -6,9 +6,6 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "sys/netns.h"
-#include "sys/system.h"
-
 namespace weft::agent {
 namespace {
 
@@ -45,14 +42,9 @@ std::vector<store::QuarantineRow> quarantine_rows(const control::Ipam& ipam, con
 
 }  // namespace
 
-Attachment::Attachment(const Config& config, store::Store& store, sys::Netlink& netlink, datapath::Datapath& datapath,
-                       control::Ipam& ipam, Publish publish)
-    : config_(config),
-      store_(store),
-      netlink_(netlink),
-      datapath_(datapath),
-      ipam_(ipam),
-      publish_(std::move(publish)) {}
+Attachment::Attachment(store::Store& store, sys::Netlink& netlink, PodKernel& pods, control::Ipam& ipam,
+                       Publish publish)
+    : store_(store), netlink_(netlink), pods_(pods), ipam_(ipam), publish_(std::move(publish)) {}
 
 std::uint32_t Attachment::free_endpoint_id() const {
   std::set<std::uint32_t> used;
@@ -100,21 +92,22 @@ Result<json> Attachment::repeat(const store::EndpointRecord& record, const Attac
 
 Result<json> Attachment::add(const AttachRequest& request) {
   if (request.netns.empty()) return fail(ErrorCode::invalid, "netns is missing");
-  WEFT_TRY(const auto netns, sys::open_netns(request.netns));
-  WEFT_TRY(const auto cookie, sys::netns_cookie(netns.get()));
+  WEFT_TRY(const auto netns, pods_.open_netns(request.netns));
+  WEFT_TRY(const auto cookie, pods_.netns_cookie(netns.get()));
   if (const auto known = records_.find(request.key); known != records_.end()) {
     const auto& record = known->second;
     if (record.state == EndpointState::ready && record.netns_cookie == cookie && device_alive(record))
       return repeat(record, request);
     // Left from a crash, or from a container that came back in another namespace.
-    if (record.state != EndpointState::deleting) WEFT_CHECK(release(request.key, true));
+    if (record.state != EndpointState::deleting) WEFT_CHECK(release(request.key));
     reaper_->wait_for(request.key);
-    reaped(request.key);
+    WEFT_CHECK(finish_removal(request.key));
   }
   ipam_.expire(now());
   store::EndpointRecord record;
   record.netns_cookie = cookie;
   WEFT_CHECK(make_record(request, netns.get(), record));
+  done("record-stored");
   const auto mtu = request.mtu != 0 ? std::min(request.mtu, pod_mtu_) : pod_mtu_;
   const auto give_up = [&](const Error& error) {
     undo(record);
@@ -122,23 +115,29 @@ Result<json> Attachment::add(const AttachRequest& request) {
   };
   if (auto made = make_devices(record, netns.get(), mtu); !made) return give_up(made.error());
   records_[record.key] = record;
+  done("device-made");
   if (auto published = publish_(); !published) return give_up(published.error());
+  done("maps-written");
   // The maps know the pod before its first packet can leave.
-  if (auto attached = datapath_.attach_pod(record.ifindex); !attached) return give_up(attached.error());
+  if (auto attached = pods_.attach_programs(record.ifindex); !attached) return give_up(attached.error());
+  done("programs-attached");
   if (auto configured = configure_pod(record, netns.get()); !configured) return give_up(configured.error());
+  done("pod-configured");
   if (auto configured = configure_host(record); !configured) return give_up(configured.error());
+  done("host-configured");
   auto result = result_of(record, mtu);
   record.state = EndpointState::ready;
   record.result = result.dump();
   if (auto stored = store_.put_endpoint(record); !stored) return give_up(stored.error());
   records_[record.key] = record;
+  done("ready-stored");
   return result;
 }
 
 Result<void> Attachment::make_record(const AttachRequest& request, int netns, store::EndpointRecord& record) {
   record.key = request.key;
   record.netns_path = request.netns;
-  WEFT_TRY(record.netns_inode, sys::netns_inode(netns));
+  WEFT_TRY(record.netns_inode, pods_.netns_inode(netns));
   record.namespace_ = request.namespace_;
   record.pod = request.pod;
   record.network = request.network;
@@ -189,16 +188,14 @@ Result<void> Attachment::make_devices(store::EndpointRecord& record, int netns, 
 }
 
 Result<void> Attachment::configure_pod(const store::EndpointRecord& record, int netns) {
-  WEFT_TRY(const auto pod, sys::open_netlink_in(netns));
+  WEFT_TRY(const auto pod, pods_.open_netlink(netns));
   WEFT_TRY(const auto device, pod->device(record.key.ifname));
   WEFT_CHECK(pod->set_up(1, true));  // loopback always has index 1
   WEFT_CHECK(pod->set_up(device.index, true));
   for (const auto& address : record.addresses) {
     auto added = pod->add_address({device.index, address, host_length(address)});
     if (!added && address.is_v6()) {
-      // Runtimes may hand over a namespace with IPv6 switched off.
-      WEFT_TRY(const auto scope, sys::NetnsScope::enter(netns));
-      WEFT_CHECK(sys::write_sysctl("net/ipv6/conf/" + record.key.ifname + "/disable_ipv6", "0"));
+      WEFT_CHECK(pods_.enable_ipv6(netns, record.key.ifname));
       added = pod->add_address({device.index, address, host_length(address)});
     }
     if (!added) return fail(added.error().in("giving the pod " + address.to_string()));
@@ -235,14 +232,15 @@ Result<void> Attachment::configure_host(const store::EndpointRecord& record) {
   return {};
 }
 
-// Takes back a failed ADD at once: nothing may be left when the error is answered.
+// Takes back a failed ADD at once: nothing may be left when the error is answered. What cannot be
+// taken back now is tried again by finish_removals() and by recover().
 void Attachment::undo(const store::EndpointRecord& record) {
-  if (record.ifindex != 0) (void)netlink_.delete_device(static_cast<int>(record.ifindex));
-  const bool was_published = records_.contains(record.key) && records_[record.key].ifindex != 0;
-  records_.erase(record.key);
-  const auto freed = ipam_.release(record.key.owner(), now());
-  (void)store_.delete_endpoint(record.key, quarantine_rows(ipam_, freed));
+  auto& kept = records_[record.key];
+  const bool was_published = kept.ifindex != 0;
+  kept = record;
+  kept.state = EndpointState::deleting;
   if (was_published) (void)publish_();
+  (void)finish_removal(record.key);
 }
 
 void Attachment::acknowledge(const store::EndpointKey& key) {
@@ -255,12 +253,12 @@ void Attachment::acknowledge(const store::EndpointKey& key) {
 Result<void> Attachment::remove(const store::EndpointKey& key) {
   const auto found = records_.find(key);
   if (found == records_.end() || found->second.state == EndpointState::deleting) return {};
-  return release(key, true);
+  return release(key);
 }
 
 // The record turns to `deleting`, leaves the maps and hands its device to the reaper; its addresses
 // are free (in quarantine) with the record's end in reaped().
-Result<void> Attachment::release(const store::EndpointKey& key, bool keep_record) {
+Result<void> Attachment::release(const store::EndpointKey& key) {
   auto& record = records_.at(key);
   const auto before = record;
   record.state = EndpointState::deleting;
@@ -268,9 +266,11 @@ Result<void> Attachment::release(const store::EndpointKey& key, bool keep_record
     record = before;
     return fail(stored.error());
   }
+  done("deleting-stored");
   const auto ifindex = static_cast<int>(record.ifindex);
   const auto published = publish_();
-  if (ifindex != 0 && keep_record && reaper_)
+  done("left-maps");
+  if (ifindex != 0)
     reaper_->remove(key, ifindex);
   else
     reaped(key);
@@ -280,8 +280,32 @@ Result<void> Attachment::release(const store::EndpointKey& key, bool keep_record
 void Attachment::reaped(const store::EndpointKey& key) {
   const auto found = records_.find(key);
   if (found == records_.end() || found->second.state != EndpointState::deleting) return;
-  const auto freed = ipam_.release(key.owner(), now());
-  if (store_.delete_endpoint(key, quarantine_rows(ipam_, freed))) records_.erase(found);
+  done("device-gone");
+  (void)ipam_.release(key.owner(), now());
+  if (!store_.delete_endpoint(key, quarantine_rows(ipam_, found->second.addresses))) return;
+  records_.erase(found);
+  done("record-gone");
+}
+
+Result<void> Attachment::finish_removal(const store::EndpointKey& key) {
+  const auto found = records_.find(key);
+  if (found == records_.end() || found->second.state != EndpointState::deleting) return {};
+  const auto& record = found->second;
+  const auto device = netlink_.device(record.device);
+  if (!device && device.error().code != ErrorCode::not_found) return fail(device.error());
+  if (device && (record.ifindex == 0 || static_cast<std::uint32_t>(device->index) == record.ifindex))
+    WEFT_CHECK(netlink_.delete_device(device->index));
+  reaped(key);
+  if (records_.contains(key))
+    return fail(ErrorCode::io, fmt::format("the end of endpoint {} could not be stored", key.owner()));
+  return {};
+}
+
+void Attachment::finish_removals() {
+  std::vector<store::EndpointKey> unfinished;
+  for (const auto& [key, record] : records_)
+    if (record.state == EndpointState::deleting && !reaper_->is_busy_with(key)) unfinished.push_back(key);
+  for (const auto& key : unfinished) (void)finish_removal(key);
 }
 
 Result<void> Attachment::check(const AttachRequest& request, const json& previous) {
@@ -290,11 +314,11 @@ Result<void> Attachment::check(const AttachRequest& request, const json& previou
     return fail(ErrorCode::not_found,
                 fmt::format("container {} has no attachment {}", request.key.container_id, request.key.ifname));
   const auto& record = found->second;
-  WEFT_TRY(const auto netns, sys::open_netns(request.netns.empty() ? record.netns_path : request.netns));
-  WEFT_TRY(const auto cookie, sys::netns_cookie(netns.get()));
+  WEFT_TRY(const auto netns, pods_.open_netns(request.netns.empty() ? record.netns_path : request.netns));
+  WEFT_TRY(const auto cookie, pods_.netns_cookie(netns.get()));
   if (cookie != record.netns_cookie)
     return fail(ErrorCode::invalid, fmt::format("{} is not the namespace that was attached", request.netns));
-  WEFT_TRY(const auto pod, sys::open_netlink_in(netns.get()));
+  WEFT_TRY(const auto pod, pods_.open_netlink(netns.get()));
   WEFT_TRY(const auto device, pod->device(record.key.ifname));
   if (!device.up) return fail(ErrorCode::invalid, fmt::format("interface {} is down", record.key.ifname));
   WEFT_TRY(const auto present, pod->addresses());
@@ -302,7 +326,7 @@ Result<void> Attachment::check(const AttachRequest& request, const json& previou
     if (std::ranges::none_of(
             present, [&](const auto& entry) { return entry.index == device.index && entry.address == address; }))
       return fail(ErrorCode::invalid, fmt::format("interface {} has lost {}", record.key.ifname, address.to_string()));
-  WEFT_TRY(const auto attached, datapath_.pod_attached(record.ifindex));
+  WEFT_TRY(const auto attached, pods_.programs_attached(record.ifindex));
   if (!attached) return fail(ErrorCode::invalid, fmt::format("device {} has lost its program", record.device));
   if (previous.is_object() && previous.contains("ips") && previous["ips"].is_array())
     for (const auto& address : record.addresses) {
@@ -321,7 +345,7 @@ Result<std::vector<store::EndpointKey>> Attachment::collect(const std::string& n
       doomed.push_back(key);
   std::optional<Error> first;
   for (const auto& key : doomed)
-    if (auto released = release(key, true); !released && !first) first = released.error();
+    if (auto released = release(key); !released && !first) first = released.error();
   if (first) return fail(*first);
   return doomed;
 }
@@ -340,17 +364,18 @@ Result<void> Attachment::recover(std::vector<std::string>& notes) {
     else
       notes.push_back(fmt::format("{}/{}: undoing an attachment that was {}", record.namespace_, record.pod,
                                   to_string(record.state)));
-    if (alive) (void)netlink_.delete_device(device->index);
     record.state = EndpointState::deleting;
-    reaped(row.key);
+    if (auto finished = finish_removal(row.key); !finished) notes.push_back(finished.error().message);
   }
   return {};
 }
 
 Result<void> Attachment::adopt(std::vector<std::string>& notes) {
-  for (const auto& [key, record] : records_)
-    if (auto attached = datapath_.attach_pod(record.ifindex); !attached)
+  for (const auto& [key, record] : records_) {
+    if (record.state != EndpointState::ready) continue;
+    if (auto attached = pods_.attach_programs(record.ifindex); !attached)
       notes.push_back(fmt::format("{}/{}: {}", record.namespace_, record.pod, attached.error().message));
+  }
   return {};
 }
 

@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
 #include "agent/reaper.h"
 #include "base/fd.h"
 #include "base/result.h"
@@ -41,15 +40,31 @@ struct AttachRequest {
   LabelMap labels;                   // container:...
 };
 
+// What attaching needs of the kernel beside the node's own netlink.
+class PodKernel {
+ public:
+  virtual ~PodKernel() = default;
+  virtual Result<Fd> open_netns(const std::string& path) = 0;
+  virtual Result<std::uint64_t> netns_cookie(int netns) = 0;
+  virtual Result<std::uint64_t> netns_inode(int netns) = 0;
+  virtual Result<std::unique_ptr<sys::Netlink>> open_netlink(int netns) = 0;
+  // Runtimes may hand over a namespace with IPv6 switched off.
+  virtual Result<void> enable_ipv6(int netns, const std::string& ifname) = 0;
+  virtual Result<void> attach_programs(std::uint32_t ifindex) = 0;
+  virtual Result<bool> programs_attached(std::uint32_t ifindex) = 0;
+};
+std::unique_ptr<PodKernel> real_pod_kernel(datapath::Datapath& datapath);
+
 Result<AttachRequest> parse_attach(const nlohmann::json& params);
 
 class Attachment {
  public:
   // Called with the records changed and before an ADD is answered: compiles and writes the maps.
   using Publish = std::function<Result<void>()>;
+  // Called between any two steps with the name of what has just been done; tests end the process there.
+  using Checkpoint = std::function<void(const char* done)>;
 
-  Attachment(const Config& config, store::Store& store, sys::Netlink& netlink, datapath::Datapath& datapath,
-             control::Ipam& ipam, Publish publish);
+  Attachment(store::Store& store, sys::Netlink& netlink, PodKernel& pods, control::Ipam& ipam, Publish publish);
 
   // Brings records and kernel together after a start: undoes half-made attachments, finishes
   // removals, drops records whose namespace is gone. Before the first publish.
@@ -70,11 +85,14 @@ class Attachment {
   // Records whose device is gone behind our back leave the maps until DEL comes.
   bool notice_lost_devices();
   void expire_quarantine();
+  // Goes on with removals that failed; the reaper's own are left to it.
+  void finish_removals();
 
   [[nodiscard]] const std::map<store::EndpointKey, store::EndpointRecord>& records() const { return records_; }
   void set_pod_mtu(std::uint32_t mtu) { pod_mtu_ = mtu; }
   [[nodiscard]] Reaper& reaper() { return *reaper_; }
   void set_reaper(std::unique_ptr<Reaper> reaper) { reaper_ = std::move(reaper); }
+  void set_checkpoint(Checkpoint checkpoint) { checkpoint_ = std::move(checkpoint); }
 
  private:
   Result<void> make_record(const AttachRequest& request, int netns, store::EndpointRecord& record);
@@ -82,18 +100,22 @@ class Attachment {
   Result<void> configure_pod(const store::EndpointRecord& record, int netns);
   Result<void> configure_host(const store::EndpointRecord& record);
   void undo(const store::EndpointRecord& record);
-  Result<void> release(const store::EndpointKey& key, bool keep_record);
+  Result<void> release(const store::EndpointKey& key);
+  Result<void> finish_removal(const store::EndpointKey& key);
+  void done(const char* step) const {
+    if (checkpoint_) checkpoint_(step);
+  }
   Result<nlohmann::json> repeat(const store::EndpointRecord& record, const AttachRequest& request);
   std::uint32_t free_endpoint_id() const;
   nlohmann::json result_of(const store::EndpointRecord& record, std::uint32_t mtu) const;
   bool device_alive(const store::EndpointRecord& record);
 
-  const Config& config_;
   store::Store& store_;
   sys::Netlink& netlink_;
-  datapath::Datapath& datapath_;
+  PodKernel& pods_;
   control::Ipam& ipam_;
   Publish publish_;
+  Checkpoint checkpoint_;
   std::unique_ptr<Reaper> reaper_;
   std::map<store::EndpointKey, store::EndpointRecord> records_;
   std::uint32_t pod_mtu_ = 1500;

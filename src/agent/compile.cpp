@@ -76,6 +76,16 @@ Compiler::Compiler(const Config& config, const store::NumberSet& restored, std::
   policy_.restore(std::move(classes), highest_class);
 }
 
+void Compiler::adopt(const datapath::DesiredRows& present) {
+  services_.adopt({present.services.begin(), present.services.end()}, {present.slots.begin(), present.slots.end()});
+}
+
+void Compiler::restore_service(const model::ObjectKey& service,
+                               const std::map<model::ObjectKey, std::vector<IpAddress>>& before) {
+  const auto found = before.find(service);
+  services_.restore(service, found == before.end() ? std::vector<IpAddress>{} : found->second);
+}
+
 Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
     const Objects& objects, const std::map<store::EndpointKey, store::EndpointRecord>& records) {
   std::vector<LiveEndpoint> result;

@@ -45,6 +45,10 @@ class Compiler {
   Compiler(const Config& config, const store::NumberSet& restored, std::map<std::string, std::uint32_t> classes,
            std::uint32_t highest_class);
 
+  // Before the first compile: the services and slots the maps hold from the last run, which readers
+  // may be using until they are replaced.
+  void adopt(const datapath::DesiredRows& present);
+
   // Errors name what does not fit; nothing has changed then but numbers handed out.
   Result<Compiled> compile(const Objects& objects, const std::map<store::EndpointKey, store::EndpointRecord>& records,
                            const Node& node);
@@ -52,6 +56,9 @@ class Compiler {
   // Cluster addresses for a Service about to be applied.
   Result<std::vector<IpAddress>> assign_service(const model::Service& service) { return services_.assign(service); }
   void forget_service(const model::ObjectKey& service) { services_.forget(service); }
+  // Undoes both: the Service holds again what `before`, an earlier service_state().cluster_ips, says.
+  void restore_service(const model::ObjectKey& service,
+                       const std::map<model::ObjectKey, std::vector<IpAddress>>& before);
 
   [[nodiscard]] store::NumberSet numbers() const;
   [[nodiscard]] const std::map<std::string, std::uint32_t>& classes() const { return policy_.classes(); }

@@ -68,7 +68,7 @@ Result<std::vector<Objects::Action>> Objects::apply(const std::vector<model::Doc
       changes.push_back({actions[i] == Action::created ? ChangeType::added : ChangeType::modified, key});
   }
   if (rows.empty()) return actions;
-  WEFT_CHECK(store_->apply(rows, {}));
+  WEFT_CHECK(store_->apply(rows, {}, store::Sync::later));
   for (auto& [key, entry] : entries) insert(key, std::move(entry));
   revision_ = revision;
   rebuild_pods(changes);
@@ -78,7 +78,7 @@ Result<std::vector<Objects::Action>> Objects::apply(const std::vector<model::Doc
 }
 
 Result<void> Objects::remove(const std::vector<store::StoredKey>& keys) {
-  WEFT_CHECK(store_->apply({}, keys));
+  WEFT_CHECK(store_->apply({}, keys, store::Sync::later));
   std::vector<ObjectChange> changes;
   for (const auto& key : keys)
     if (entries_.erase(key) > 0) changes.push_back({ChangeType::deleted, key});

@@ -38,7 +38,8 @@ class Objects {
   static Result<Objects> load(store::Store& store, std::vector<std::string>& problems);
 
   enum class Action { created, configured, unchanged };
-  // Writes all documents in one transaction, then the tables, then tells the listener.
+  // Writes all documents in one transaction, then the tables, then tells the listener. The disk is
+  // synced by the caller's Store::flush.
   Result<std::vector<Action>> apply(const std::vector<model::Document>& documents);
   // What apply would do.
   [[nodiscard]] std::vector<Action> plan(const std::vector<model::Document>& documents) const;

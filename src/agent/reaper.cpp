@@ -28,6 +28,11 @@ void Reaper::wait_for(const store::EndpointKey& key) {
   changed_.wait(lock, [&] { return !pending_.contains(key); });
 }
 
+bool Reaper::is_busy_with(const store::EndpointKey& key) {
+  const std::lock_guard lock(mutex_);
+  return pending_.contains(key);
+}
+
 void Reaper::run() {
   std::unique_lock lock(mutex_);
   while (true) {
@@ -36,7 +41,7 @@ void Reaper::run() {
     const auto job = jobs_.front();
     jobs_.pop_front();
     lock.unlock();
-    // A device that cannot be deleted now is found again by the next start's recovery.
+    // A device that cannot be deleted now is left to Attachment::finish_removals.
     const bool gone = netlink_->delete_device(job.ifindex).has_value();
     if (gone) done_(job.key);
     lock.lock();

@@ -29,6 +29,7 @@ class Reaper {
   void remove(const store::EndpointKey& key, int ifindex);
   // Returns once the device of `key` is gone; at once when it is not queued.
   void wait_for(const store::EndpointKey& key);
+  [[nodiscard]] bool is_busy_with(const store::EndpointKey& key);
 
  private:
   struct Job {

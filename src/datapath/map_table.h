@@ -67,6 +67,11 @@ class MapTable {
   [[nodiscard]] bool removes_any(const Predicate& predicate) const {
     return std::ranges::any_of(rows_.delta().pending_deletes(), predicate);
   }
+  Result<Rows<K, V>> present() {
+    Rows<K, V> rows;
+    WEFT_CHECK(ops_.list([&](const K& key, const V& value) { rows.emplace(key, value); }));
+    return rows;
+  }
   [[nodiscard]] reconcile::Status status() const { return rows_.status(); }
 
  private:

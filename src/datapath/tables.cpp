@@ -160,6 +160,13 @@ bool Tables::write_config(bool owed) {
   return true;
 }
 
+Result<DesiredRows> Tables::present_services() {
+  DesiredRows rows;
+  WEFT_TRY(rows.services, services_->present());
+  WEFT_TRY(rows.slots, slots_->present());
+  return rows;
+}
+
 ReconcileStatus Tables::status() const {
   ReconcileStatus total;
   const auto include = [&](const reconcile::Status& status) {

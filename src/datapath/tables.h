@@ -34,6 +34,8 @@ class Tables {
   // Goes on with what is owed and due. True when nothing is.
   bool retry();
   [[nodiscard]] ReconcileStatus status() const;
+  // The services and slots in the maps now; the other rows are left out.
+  Result<DesiredRows> present_services();
   [[nodiscard]] std::uint32_t epoch() const { return config_.epoch; }
 
  private:

@@ -9,6 +9,7 @@
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
 #include <csignal>
+#include <cstdlib>
 
 #include "agent/agent.h"
 #include "agent/config.h"
@@ -32,9 +33,18 @@ void set_up_log(const agent::Config& config) {
   spdlog::set_default_logger(log);
 }
 
+// The crash tests end the process after a named step of an attachment, as kill -9 would.
+agent::Attachment::Checkpoint test_checkpoint() {
+  const char* where = std::getenv("WEFT_TEST_CRASH_AT");
+  if (where == nullptr) return {};
+  return [step = std::string(where)](const char* done) {
+    if (step == done) ::kill(::getpid(), SIGKILL);
+  };
+}
+
 int run(const agent::Config& config) {
   asio::io_context loop{1};
-  auto agent = agent::Agent::start(loop, config);
+  auto agent = agent::Agent::start(loop, config, test_checkpoint());
   if (!agent) return refuse(agent.error());
   asio::signal_set signals(loop, SIGINT, SIGTERM);
   signals.async_wait([&](const std::error_code&, int) { loop.stop(); });

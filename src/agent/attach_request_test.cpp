@@ -1,0 +1,93 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/attachment.h"
+
+namespace weft::agent {
+namespace {
+
+using nlohmann::json;
+
+json request() {
+  return {{"container_id", "0123456789abcdef"},
+          {"ifname", "eth0"},
+          {"netns", "/run/netns/a"},
+          {"args", json::object()},
+          {"config", {{"name", "weft"}}}};
+}
+
+TEST(AttachRequest, APodIsNamedByItsArguments) {
+  auto params = request();
+  params["args"] = {{"K8S_POD_NAMESPACE", "shop"}, {"K8S_POD_NAME", "web-0"}};
+  const auto parsed = parse_attach(params);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->key.owner(), "0123456789abcdef/eth0");
+  EXPECT_EQ(parsed->netns, "/run/netns/a");
+  EXPECT_EQ(parsed->namespace_, "shop");
+  EXPECT_EQ(parsed->pod, "web-0");
+  EXPECT_TRUE(parsed->pod_named);
+  EXPECT_EQ(parsed->network, "weft");
+}
+
+TEST(AttachRequest, AContainerWithoutPodGetsADefaultPlaceAndItsLabels) {
+  auto params = request();
+  params["config"]["labels"] = {{"app", "web"}, {"odd", 3}};
+  params["config"]["mtu"] = 1400;
+  const auto parsed = parse_attach(params);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->namespace_, "default");
+  EXPECT_EQ(parsed->pod, "0123456789ab");
+  EXPECT_FALSE(parsed->pod_named);
+  EXPECT_EQ(parsed->labels.at("container:app"), "web");
+  EXPECT_FALSE(parsed->labels.contains("container:odd"));
+  EXPECT_EQ(parsed->mtu, 1400U);
+  params["config"]["namespace"] = "set";
+  EXPECT_EQ(parse_attach(params)->namespace_, "set");
+}
+
+TEST(AttachRequest, AddressesAreTakenFromOnePlace) {
+  const std::vector<IpAddress> both{*IpAddress::parse("10.0.0.5"), *IpAddress::parse("fd00::5")};
+  auto params = request();
+  params["args"] = {{"IP", "10.0.0.5/24,fd00::5"}};
+  EXPECT_EQ(parse_attach(params)->addresses, both);
+  params["config"]["runtimeConfig"]["ips"] = {"10.0.0.9"};
+  EXPECT_EQ(parse_attach(params)->addresses, both) << "CNI_ARGS come first";
+  params["args"] = json::object();
+  EXPECT_EQ(parse_attach(params)->addresses.front().to_string(), "10.0.0.9");
+  params["config"].erase("runtimeConfig");
+  params["config"]["args"]["cni"]["ips"] = {"10.0.0.7/16"};
+  EXPECT_EQ(parse_attach(params)->addresses.front().to_string(), "10.0.0.7");
+}
+
+TEST(AttachRequest, TheMacIsCheckedForUse) {
+  auto params = request();
+  params["args"] = {{"MAC", "02:00:00:00:00:01"}};
+  EXPECT_EQ(parse_attach(params)->mac->to_string(), "02:00:00:00:00:01");
+  params["config"]["runtimeConfig"]["mac"] = "02:00:00:00:00:02";
+  EXPECT_EQ(parse_attach(params)->mac->to_string(), "02:00:00:00:00:02");
+  params["config"]["runtimeConfig"]["mac"] = "03:00:00:00:00:02";
+  EXPECT_THAT(parse_attach(params).error().message, ::testing::HasSubstr("multicast"));
+  params["config"]["runtimeConfig"]["mac"] = "nonsense";
+  EXPECT_FALSE(parse_attach(params));
+}
+
+TEST(AttachRequest, WhatIsMissingOrBrokenIsNamed) {
+  for (const auto* key : {"container_id", "ifname"}) {
+    auto params = request();
+    params.erase(key);
+    EXPECT_THAT(parse_attach(params).error().message, ::testing::HasSubstr(key));
+  }
+  auto params = request();
+  params["args"] = {{"IP", "10.0.0.300"}};
+  EXPECT_THAT(parse_attach(params).error().message, ::testing::HasSubstr("CNI_ARGS IP"));
+  params = request();
+  params["config"]["runtimeConfig"]["ips"] = {3};
+  EXPECT_THAT(parse_attach(params).error().message, ::testing::HasSubstr("runtimeConfig.ips"));
+  for (const json& odd : {json(), json(3), json::array(), json{{"args", 3}, {"config", "x"}}})
+    EXPECT_FALSE(parse_attach(odd)) << odd.dump();
+}
+
+}  // namespace
+}  // namespace weft::agent

@@ -1,0 +1,126 @@
+#include "agent/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace weft::agent {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string problem(std::string_view text) {
+  const auto config = parse_config("weftd.yaml", text);
+  return config ? "accepted" : config.error().message;
+}
+
+TEST(Config, AnEmptyFileGivesTheDefaults) {
+  for (const auto* text : {"", "# only a comment\n", "---\n", "{}"}) {
+    const auto config = parse_config("weftd.yaml", text);
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_EQ(config->instance, "default");
+    EXPECT_EQ(config->pod_cidrs.size(), 2U);
+    EXPECT_EQ(config->service_cidrs.size(), 2U);
+    EXPECT_FALSE(config->node.empty());
+    EXPECT_EQ(config->socket_path(), "/run/weft/weft.sock");
+    EXPECT_EQ(config->store_path(), "/var/lib/weft/weft.db");
+    EXPECT_EQ(config->pin_path(), "/sys/fs/bpf/weft/default");
+  }
+}
+
+TEST(Config, EveryKeyIsRead) {
+  const auto config = parse_config("weftd.yaml", R"(
+instance: blue-1
+node: node-7
+state_dir: /tmp/state
+run_dir: /tmp/run
+bpffs: /tmp/bpf
+cgroup_root: /tmp/cgroup
+pod_cidrs: [10.1.0.0/16]
+service_cidrs: ["fd02::/112", 10.2.0.0/16]
+native_cidrs: [192.168.0.0/16, 172.16.0.0/12]
+masquerade: false
+devices: [eth0, eth1]
+mtu: 1400
+quarantine_seconds: 5
+flow_table_entries: 4096
+nat_port_min: 40000
+nat_port_max: 50000
+events: no
+flow_history: 100
+log_level: debug
+log_file: /tmp/log
+)");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->instance, "blue-1");
+  EXPECT_EQ(config->node, "node-7");
+  EXPECT_EQ(config->store_path(), "/tmp/state/weft.db");
+  EXPECT_EQ(config->socket_path(), "/tmp/run/weft.sock");
+  EXPECT_EQ(config->pin_path(), "/tmp/bpf/blue-1");
+  EXPECT_EQ(config->cgroup_root, "/tmp/cgroup");
+  EXPECT_THAT(config->pod_cidrs, ::testing::ElementsAre(*Cidr::parse("10.1.0.0/16")));
+  EXPECT_EQ(config->service_cidrs.size(), 2U);
+  EXPECT_EQ(config->native_cidrs.size(), 2U);
+  EXPECT_FALSE(config->masquerade);
+  EXPECT_THAT(config->devices, ::testing::ElementsAre("eth0", "eth1"));
+  EXPECT_EQ(config->mtu, 1400U);
+  EXPECT_EQ(config->quarantine_seconds, 5U);
+  EXPECT_EQ(config->flow_table_entries, 4096U);
+  EXPECT_EQ(config->nat_port_min, 40000);
+  EXPECT_EQ(config->nat_port_max, 50000);
+  EXPECT_FALSE(config->events);
+  EXPECT_EQ(config->flow_history, 100U);
+  EXPECT_EQ(config->log_level, "debug");
+  EXPECT_EQ(config->log_file, "/tmp/log");
+}
+
+TEST(Config, AnUnknownKeyIsRefusedWithItsPlace) {
+  EXPECT_THAT(problem("mtu: 1400\n  \nmtuu: 3\n"), HasSubstr("weftd.yaml:3:1: unknown key \"mtuu\""));
+  EXPECT_THAT(problem("[1]: 3\n"), HasSubstr("weftd.yaml:1:1: unknown key"));
+}
+
+TEST(Config, AKeyGivenTwiceIsRefused) {
+  EXPECT_THAT(problem("mtu: 1400\nevents: true\nmtu: 1300\n"), HasSubstr("weftd.yaml:3:1: mtu"));
+}
+
+TEST(Config, WrongTypesAndValuesAreRefusedWithTheirPlace) {
+  EXPECT_THAT(problem("mtu: big"), HasSubstr("weftd.yaml:1:6: mtu: expected a number from 0 to 65535, found \"big\""));
+  EXPECT_THAT(problem("mtu: 70000"), HasSubstr("found 70000"));
+  EXPECT_THAT(problem("mtu: -1"), HasSubstr("found -1"));
+  EXPECT_THAT(problem("mtu: [1]"), HasSubstr("mtu: expected a number"));
+  EXPECT_THAT(problem("masquerade: perhaps"), HasSubstr("expected true or false, found \"perhaps\""));
+  EXPECT_THAT(problem("node: {a: b}"), HasSubstr("node: expected text"));
+  EXPECT_THAT(problem("devices: eth0"), HasSubstr("devices: expected a list"));
+  EXPECT_THAT(problem("devices: [[eth0]]"), HasSubstr("devices: expected text"));
+  EXPECT_THAT(problem("pod_cidrs: [10.0.0.0/33]"), HasSubstr("pod_cidrs"));
+  EXPECT_THAT(problem("pod_cidrs: [10.0.0.0/24, 10.1.0.0/24]"), HasSubstr("second of its family"));
+  EXPECT_THAT(problem("log_level: loud"), HasSubstr("expected error, warn, info or debug, found \"loud\""));
+  EXPECT_THAT(problem("nat_port_min: 80"), HasSubstr("from 1024"));
+  EXPECT_THAT(problem("- a\n- b\n"), HasSubstr("expected a mapping"));
+  EXPECT_THAT(problem("just text"), HasSubstr("expected a mapping"));
+}
+
+TEST(Config, WhatContradictsItselfIsRefused) {
+  EXPECT_THAT(problem("nat_port_min: 50000\nnat_port_max: 40000"), HasSubstr("nat_port_min is above nat_port_max"));
+  EXPECT_THAT(problem("pod_cidrs: [10.96.0.0/12]"), HasSubstr("overlap"));
+  EXPECT_THAT(problem("pod_cidrs: [10.96.4.0/24]"), HasSubstr("overlap"));
+  EXPECT_THAT(problem("instance: ../up"), HasSubstr("instance"));
+  EXPECT_THAT(problem("instance: \"\""), HasSubstr("instance"));
+  EXPECT_THAT(problem("instance: " + std::string(101, 'a')), HasSubstr("instance"));
+}
+
+TEST(Config, BrokenYamlNamesItsPlace) {
+  EXPECT_THAT(problem("mtu: [1\n"), HasSubstr("weftd.yaml:"));
+  EXPECT_THAT(problem("mtu: 'a\n"), HasSubstr("weftd.yaml:"));
+  EXPECT_NE(problem(std::string(100000, '[')), "accepted");
+}
+
+TEST(Config, AMissingFileIsNamed) {
+  const auto config = load_config("/nonexistent/weftd.yaml");
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().code, ErrorCode::not_found);
+  EXPECT_THAT(config.error().message, HasSubstr("/nonexistent/weftd.yaml"));
+  EXPECT_TRUE(load_config(""));
+}
+
+}  // namespace
+}  // namespace weft::agent
