@@ -127,6 +127,7 @@ void AgentProcess::ended() {
 }
 
 void AgentProcess::launch_later() {
+  ++failures_;
   timers_->restart.expires_after(pause_);
   timers_->restart.async_wait([this](const asio::error_code& error) {
     if (!error) launch();

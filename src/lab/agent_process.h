@@ -36,6 +36,9 @@ class AgentProcess {
 
   [[nodiscard]] int pid() const { return process_.pid; }  // 0 when not running
   [[nodiscard]] int restarts() const { return restarts_; }
+  // How often it ended, or could not be started, since it last served.
+  [[nodiscard]] int failures() const { return failures_; }
+  void served() { failures_ = 0; }
   [[nodiscard]] const std::string& problem() const { return problem_; }
 
  private:
@@ -55,6 +58,7 @@ class AgentProcess {
   std::chrono::steady_clock::time_point started_;
   std::chrono::milliseconds pause_{0};
   int restarts_ = 0;
+  int failures_ = 0;
   bool stopping_ = false;
   std::string problem_;
 };

@@ -28,10 +28,11 @@ namespace {
 
 using namespace std::chrono_literals;
 using nlohmann::json;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::UnorderedElementsAre;
+using testing::Not;
 
 std::string pod_manifest(const std::string& name, const std::string& more = "", const std::string& annotations = "") {
   return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + name + "\n  namespace: shop\n" + annotations +
@@ -117,7 +118,7 @@ class LifecycleTest : public testing::Test {
   }
   void expect_nothing_left() {
     EXPECT_THAT(namespaces_of(name_), IsEmpty());
-    EXPECT_THAT(find_labs(machine_.roots), IsEmpty());
+    EXPECT_THAT(find_labs(machine_.roots), Not(Contains(name_)));  // others may have labs too
     std::set<std::string> left;
     for (const auto& entry : std::filesystem::directory_iterator(root_)) left.insert(entry.path().filename());
     left.erase("bin");
@@ -232,8 +233,8 @@ TEST_F(LifecycleTest, BadManifestsBuildNothing) {
 TEST_F(LifecycleTest, AnAgentThatCannotStartIsReportedAndNothingStays) {
   std::filesystem::remove(root_ + "/bin/weftd");
   std::filesystem::create_symlink("/bin/false", root_ + "/bin/weftd");
-  const auto started = up(machine_, {.name = name_, .files = {}, .timeout = 300ms}, tell());
-  ASSERT_FALSE(started);
+  const auto started = up(machine_, {.name = name_, .files = {}, .timeout = 1h}, tell());
+  ASSERT_FALSE(started) << "long before the timeout, as it ends every time";
   EXPECT_THAT(started.error().message, HasSubstr("weftd"));
   expect_nothing_left();
 }
@@ -262,9 +263,9 @@ TEST_F(LifecycleTest, AnnotatedPodsRunTheirCommandInTheirNamespace) {
   EXPECT_EQ(shown, "net:[" + std::to_string(*sys::netns_inode(netns->get())) + "]");
   EXPECT_EQ(ask_pod("a"), "refused") << "its own command answers, or nobody";
   const auto processes = processes_in_named_netns(layout().pod_netns("shop", "a"));
-  ASSERT_EQ(processes.size(), 1U);
+  ASSERT_FALSE(processes.empty());
   ASSERT_TRUE(remove(machine_, {.name = name_, .files = {root_ + "/manifest-1.yaml"}}, tell()));
-  EXPECT_FALSE(is_alive(processes[0]));
+  for (const auto& process : processes) EXPECT_FALSE(is_alive(process));
 }
 
 TEST_F(LifecycleTest, ExecPassesTheExitCodeAndEntersOnlyTheNetwork) {

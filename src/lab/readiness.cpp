@@ -21,6 +21,9 @@ namespace {
 
 using nlohmann::json;
 
+// A weftd that ends this often without ever serving will not serve the next time either.
+constexpr int hopeless_failures = 4;
+
 // Calls `done` with the supervisor's status until it says true; false when the deadline came first.
 Result<bool> follow(const Layout& layout, Deadline deadline, const std::function<bool(const json&)>& done) {
   WEFT_TRY(auto client, api::Client::connect(layout.supervisor_socket()));
@@ -97,11 +100,14 @@ Progressed compare(const json& status, const std::vector<PodPlan>& wanted) {
 
 Result<void> wait_for_agent(const Layout& layout, Deadline deadline) {
   std::string problem;
-  WEFT_TRY(const bool serving, follow(layout, deadline, [&problem](const json& status) {
-             problem = status.at("agent").value("problem", "");
-             return status.at("agent").value("serving", false);
+  bool serving = false;
+  WEFT_TRY(const bool decided, follow(layout, deadline, [&](const json& status) {
+             const json& agent = status.at("agent");
+             problem = agent.value("problem", "");
+             serving = agent.value("serving", false);
+             return serving || agent.value("failures", 0) >= hopeless_failures;
            }));
-  if (serving) return {};
+  if (decided && serving) return {};
   return fail(ErrorCode::unavailable, fmt::format("weftd does not serve{}{}", problem.empty() ? "" : ": ", problem),
               last_lines(layout.node().log_file()));
 }

@@ -80,6 +80,7 @@ class Supervisor {
     callbacks.connected = [this] {
       asio::post(loop_, [this] {
         serving_ = true;
+        agent_.served();
         keeper_.begin_sync();
         changed();
       });
@@ -119,6 +120,7 @@ class Supervisor {
             {"agent",
              {{"pid", agent_.pid()},
               {"restarts", agent_.restarts()},
+              {"failures", agent_.failures()},
               {"serving", serving_},
               {"problem", agent_.problem()}}},
             {"synced", synced_ && keeper_.collected()},

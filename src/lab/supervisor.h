@@ -12,7 +12,7 @@ namespace weft::lab {
 // with what went wrong, and closes it. Returns the exit code.
 //
 // The control socket speaks the node API's lines: `lab.status` answers {lab, pid, agent:{pid, restarts,
-// serving, problem}, synced, pods:[see PodKeeper::status]}; `lab.watch` streams the same, now, after
+// failures, serving, problem}, synced, pods:[see PodKeeper::status]}; `lab.watch` streams the same, now, after
 // every change and at least twice a second.
 int supervise(const Layout& layout, const std::string& binary_directory, int ready_fd);
 
