@@ -162,7 +162,8 @@ start_weft() {
   shift
   ip netns add "$variant-h"
   ip -n "$variant-h" link set lo up
-  ip -n "$variant-h" link add uplink0 type dummy
+  ip -n "$variant-h" link add uplink0 type veth peer name world0
+  ip -n "$variant-h" link set world0 up
   ip -n "$variant-h" address add 192.0.2.2/24 dev uplink0
   ip -n "$variant-h" link set uplink0 up
   ip -n "$variant-h" route add default via 192.0.2.1

@@ -41,7 +41,8 @@ start_world() {
   mount -t tmpfs none /run/netns
   mount --make-shared /run/netns
   ip link set lo up
-  ip link add uplink0 type dummy
+  ip link add uplink0 type veth peer name world0
+  ip link set world0 up
   ip address add 192.0.2.2/24 dev uplink0
   ip address add 2001:db8::2/64 dev uplink0 nodad
   ip link set uplink0 up
@@ -141,7 +142,8 @@ inside() {
 }
 fetch() {
   local page
-  page=$(inside "$1" wget -q -T 2 -O - "$2") || return 1
+  page=$(inside "$1" busybox timeout 3 busybox wget -O - "$2" 2>&1) || { echo "$page"; return 1; }
+  echo "$page"
   [[ $page == *"$3"* ]]
 }
 ping_host() { busybox ping -c 1 -W 2 "$1"; }
@@ -179,7 +181,7 @@ no_allocation() {
 }
 no_device() {
   local left
-  left=$(ip -o link show type veth | wc -l)
+  left=$(ip -o link show type veth | grep -cv -e uplink0 -e world0 || true)
   ip -o link show type veth
   [[ $left -eq 0 ]]
 }
