@@ -33,6 +33,23 @@ const json& items_of(const json& answer, const char* key) {
   return found != answer.end() && found->is_array() ? *found : empty;
 }
 
+// A pod just attached may have its addresses in the list of endpoints before they are in its status.
+void add_endpoint_addresses(api::Client& client, std::vector<PodPlan>& pods) {
+  const auto missing = [](const PodPlan& pod) { return pod.addresses.empty() && !pod.host_network; };
+  if (std::ranges::none_of(pods, missing)) return;
+  const auto answer = client.call("endpoint.list", json::object());
+  if (!answer) return;
+  for (const auto& item : items_of(*answer, "items")) {
+    const auto key = text_of(item, "namespace") + "/" + text_of(item, "pod");
+    const auto pod =
+        std::ranges::find_if(pods, [&](const PodPlan& plan) { return missing(plan) && plan.key() == key; });
+    if (pod == pods.end() || text_of(item, "state") != "ready") continue;
+    for (const auto& address : items_of(item, "addresses"))
+      if (address.is_string())
+        if (const auto parsed = IpAddress::parse(address.get<std::string>())) pod->addresses.push_back(*parsed);
+  }
+}
+
 Result<std::vector<PodPlan>> load_pods(api::Client& client) {
   const auto answer = client.call("get", {{"kind", "Pod"}});
   if (!answer) return fail(answer.error().error);
@@ -41,6 +58,7 @@ Result<std::vector<PodPlan>> load_pods(api::Client& client) {
     WEFT_TRY(auto pod, pod_plan_from_json(item));
     pods.push_back(std::move(pod));
   }
+  add_endpoint_addresses(client, pods);
   std::ranges::sort(pods, [](const auto& a, const auto& b) {
     return std::tie(a.namespace_, a.name) < std::tie(b.namespace_, b.name);
   });
