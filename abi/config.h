@@ -16,7 +16,7 @@ struct weft_config {
 	__u32 epoch; /* bumped by every change of policy, service, identity or route */
 	__u32 flags; /* weft_config_flag */
 	__be32 gateway_v4; /* answered to ARP from pods */
-	__u32 event_wakeup_bytes; /* wake the reader when this much of the ring is unread */
+	__u32 event_wakeup_bytes; /* wake the reader each time this much more of the ring is unread; 0: always */
 	struct weft_addr gateway_v6; /* answered to neighbour solicitations from pods */
 	__u8 gateway_mac[6]; /* of the host side of every pod's veth */
 	__u16 nat_port_min; /* host byte order, inclusive */

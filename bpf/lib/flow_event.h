@@ -31,6 +31,7 @@ inline_always bool event_muted(const struct weft_flow_key_v6 *tuple, const struc
 
 /* What a decision adds to the tuple; part of the scratch of the slow path. */
 struct event_context {
+	__u64 time; /* 0: to be read when the event is written */
 	__u32 src_identity;
 	__u32 dst_identity;
 	__u32 src_endpoint;
@@ -52,7 +53,7 @@ struct event_context {
 inline_always void event_fill(struct weft_event *event, const struct weft_flow_key_v6 *tuple,
 			      const struct event_context *context)
 {
-	event->time = bpf_ktime_get_ns();
+	event->time = context->time;
 	event->saddr = tuple->saddr;
 	event->daddr = tuple->daddr;
 	event->backend_addr = context->backend_addr;
@@ -94,6 +95,8 @@ verified_once bool event_emit(const struct weft_flow_key_v6 *tuple, const struct
 	if (!event)
 		return false;
 	event_fill(event, tuple, context);
+	if (!context->time)
+		event->time = bpf_ktime_get_ns();
 	event_submit(event, config);
 	return true;
 }
@@ -122,6 +125,7 @@ verified_once bool event_closed(const struct weft_flow_key_v6 *tuple, const stru
 	if (!event)
 		return false;
 	struct event_context context = {
+		.time = bpf_ktime_get_ns(),
 		.src_identity = flow->src_identity,
 		.dst_identity = flow->dst_identity,
 		.egress_rule = flow->egress_rule,

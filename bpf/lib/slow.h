@@ -116,6 +116,7 @@ verified_once int flow_new(struct __sk_buff *skb, struct scratch *s, const struc
 		return forward(skb, s, &s->forward, hook);
 	}
 	count(WEFT_STAT_NEW_FLOW);
+	s->context.time = s->forward.created;
 	s->context.type = WEFT_EVENT_NEW;
 	event_emit(tuple, &s->context, config);
 	return forward(skb, s, &s->forward, hook);
@@ -444,7 +445,7 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 	default:
 		break;
 	}
-	if (!reason)
+	if (!reason && (s->packet.flags & (PACKET_FRAGMENT | PACKET_LATER_FRAGMENT)))
 		reason = fragment_ports(&s->packet);
 	if (reason == WEFT_DROP_FRAGMENT_UNKNOWN && hook_is_device(hook))
 		return TC_ACT_OK;

@@ -90,6 +90,9 @@ Datapath::ObjectPointer Datapath::load(const std::string& hook, const Sizes& siz
       bpf_map__set_max_entries(each, sizes.flows);
       if (sizes.plain_flow_hash) bpf_map__set_type(each, BPF_MAP_TYPE_HASH);
     }
+    if (sizes.others != 0 && (name == "weft_ep_v1" || name == "weft_policy_v1" || name == "weft_svc_v1" ||
+                              name == "weft_slot_v1" || name == "weft_backend_v1"))
+      bpf_map__set_max_entries(each, sizes.others);
     if (name == "weft_events_v1") bpf_map__set_max_entries(each, sizes.ring_bytes);
     if (!pod_ || is_private(name)) continue;
     if (bpf_map* owner = bpf_object__find_map_by_name(pod_.get(), name.c_str()))

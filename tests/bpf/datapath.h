@@ -57,6 +57,7 @@ class Datapath {
  public:
   struct Sizes {
     std::uint32_t flows = 4096;
+    std::uint32_t others = 0;  // endpoints, policy rows, services; 0: as the objects say
     std::uint32_t ring_bytes = 1 << 16;
     bool plain_flow_hash = false;  // a table that refuses instead of evicting
   };
