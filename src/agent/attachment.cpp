@@ -92,6 +92,7 @@ Result<json> Attachment::repeat(const store::EndpointRecord& record, const Attac
 
 Result<json> Attachment::add(const AttachRequest& request) {
   if (request.netns.empty()) return fail(ErrorCode::invalid, "netns is missing");
+  if (reaper_) reaper_->give_way();
   WEFT_TRY(const auto netns, pods_.open_netns(request.netns));
   WEFT_TRY(const auto cookie, pods_.netns_cookie(netns.get()));
   if (const auto known = records_.find(request.key); known != records_.end()) {
