@@ -20,7 +20,8 @@ report() {
     echo "WEFT ok $name"
   else
     # What the verifier or a test ends with, for the table.
-    reason=$(grep -E 'Too large|too large|invalid|not allowed|unknown|FAILED|rror' /tmp/output | head -n 1)
+    reason=$(awk '/^processed [0-9]+ insns/ { print last; exit } { last = $0 }' /tmp/output)
+    [ -n "$reason" ] || reason=$(grep -E 'FAILED|rror' /tmp/output | head -n 1)
     echo "WEFT FAILED $name: $reason"
     tail -n 12 /tmp/output
   fi
