@@ -67,9 +67,9 @@ left() {
   ip -n "$node" -o link show type veth
   ip -n "$node" route show table main | grep -v 'dev weft0'
   for name in $pod $second; do ip -n "$name" -o link | grep -v ' lo:'; done
-  "$weft" --socket "$socket" endpoint list -o json | jq -c '.items[]? // .[]?'
+  "$weft" --socket "$socket" endpoint list -o json | jq -c '.[]'
   "$weft" --socket "$socket" ipam list -o json | jq -c '.allocations[]? | select((.owner // "") | startswith("reserved") | not)'
-  "$weft" --socket "$socket" bpf endpoints list -o json | jq -c '(.items? // .)[] | select(tostring | test("10\\.211\\.0\\.([2-9]|[0-9]{2})|fd00:211::[2-9a-f]"))'
+  "$weft" --socket "$socket" bpf endpoints list -o json | jq -c '.[] | select(tostring | test("10\\.211\\.0\\.([2-9]|[0-9]{2})|fd00:211::[2-9a-f]"))'
   ls "$pins/node/links" 2>/dev/null | grep '^pod_'
 }
 nothing_left() { [[ -z $(left 2>&1) ]]; }

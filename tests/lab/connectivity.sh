@@ -161,6 +161,8 @@ like "a packet too large for the uplink says so v6" \
 succeeds "20 MB through the narrow uplink" inside default/c timeout 10 "$traffic" stream "$world4" 7000 --bytes 20000000
 succeeds "20 MB through the narrow uplink v6" inside default/c timeout 10 "$traffic" stream "$world6" 7000 --bytes 20000000
 like "UDP 4000 through the narrow uplink" "$(ask default/c udp "$world4" 7000 --size 4000)" " 4000 ok from"
+# The first answer may be the error that teaches the socket the path's MTU.
+ask default/a udp "$world6" 7000 --size 4000 >/dev/null
 like "UDP 4000 through the narrow uplink v6" "$(ask default/a udp "$world6" 7000 --size 4000)" " 4000 ok from"
 ip -n "$(netns_of host)" link set uplink0 mtu 1500
 
@@ -201,6 +203,6 @@ like "host-pod after the flush v6" "$(ask host tcp "$b6" 7000)" "^ok default/b"
 step "what was seen"
 like "health" "$(weft status -o json | jq -r .health)" "^ok$"
 is "flows with an end nobody knows" "$(weft observe --last 4000 -o json | jq -r 'select(.source.kind == "unknown" or .destination.kind == "unknown") |
-  select(.drop_reason != "spoofed-source") | "\(.protocol) \(.source.address) \(.destination.address) \(.drop_reason)"' | sort -u)" ""
+  select(.drop_reason != "spoofed-source" and .drop_reason != "multicast") | "\(.protocol) \(.source.address) \(.destination.address) \(.drop_reason)"' | sort -u)" ""
 is "flows of multicast" "$(weft observe --last 4000 -o json | jq -c 'select(.type != "denied" and (.destination.address | test("^(ff|224|255)")))' | head -n 2)" ""
 finish

@@ -152,6 +152,28 @@ ask() {
   shift
   inside "$where" "$traffic" ask "$@" 2>&1
 }
+# A checked stream in the background, ended by end_stream: begin NAME FROM ADDRESS PORT [options].
+declare -A streams=()
+begin() {
+  local name=$1 from
+  from=$(netns_of "$2")
+  ip netns exec "$from" "$traffic" stream "$3" "$4" --progress "$work/progress.$name" "${@:5}" >"$work/stream.$name" 2>&1 &
+  streams[$name]=$!
+  pids+=($!)
+}
+# All its bytes have arrived, or it fails; then its summary is in $work/stream.NAME.
+end_stream() {
+  kill -TERM "${streams[$1]}" 2>/dev/null
+  wait "${streams[$1]}"
+}
+progress() { awk '{print $1 + 0}' "$work/progress.$1" 2>/dev/null || echo 0; }
+server_of() { awk '{print $3}' "$work/progress.$1" 2>/dev/null; }
+moving() {
+  local before
+  before=$(progress "$1")
+  sleep 0.15
+  [[ $(progress "$1") -gt ${before:-0} ]]
+}
 address_v4() { weft get pod "$1" -o json | jq -r '.status.podIPs[].ip | select(contains(":") | not)'; }
 address_v6() { weft get pod "$1" -o json | jq -r '.status.podIPs[].ip | select(contains(":"))'; }
 drops() { weft status -o json | jq --arg r "$1" '[.datapath.drops[] | select(.reason == $r) | .packets] | add // 0'; }
