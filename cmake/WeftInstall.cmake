@@ -28,7 +28,7 @@ if(TARGET weft-cni)
   endforeach()
 endif()
 install(DIRECTORY ${WEFT_BPF_DIR}/ DESTINATION lib/weft/bpf
-        FILES_MATCHING PATTERN "*.bpf.o")
+        FILES_MATCHING PATTERN "*.bpf.o" PATTERN CMakeFiles EXCLUDE)
 install(FILES ${CMAKE_SOURCE_DIR}/deploy/weftd.service DESTINATION /lib/systemd/system)
 install(FILES ${CMAKE_SOURCE_DIR}/deploy/weftd.yaml DESTINATION ${WEFT_SYSCONFDIR}/weft)
 install(FILES ${CMAKE_SOURCE_DIR}/deploy/10-weft.conflist DESTINATION ${CMAKE_INSTALL_DOCDIR})
