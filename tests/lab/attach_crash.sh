@@ -4,6 +4,7 @@
 # shellcheck source=tests/lab/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+exec 2>"$work/stderr"  # where the shell tells of every process killed
 node=wcrash-$$
 pod=wcrash-$$-pod
 second=wcrash-$$-two
