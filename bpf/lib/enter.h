@@ -41,6 +41,19 @@ enum reply_result {
 	REPLY_REFUSED,
 };
 
+/* Whether an untranslated flow, whose replies bring their entry themselves, waits for scratch->peer. */
+inline_always bool reply_awaited(struct scratch *s)
+{
+	struct weft_flow *original;
+
+	if (!(s->forward.flags & WEFT_FLOW_DNAT) || s->packet.tuple.protocol != IPPROTO_TCP)
+		return false;
+	tuple_reverse(&s->taken, &s->peer);
+	original = flow_find(&s->taken, packet_is_v4(&s->packet));
+	return original && !(original->flags & (WEFT_FLOW_REPLY | WEFT_FLOW_DNAT | WEFT_FLOW_SNAT | WEFT_FLOW_CLOSED)) &&
+	       bpf_jiffies64() - original->last_seen < IDLE_CONNECTION;
+}
+
 /* Enters scratch->reply under the reverse of what leaves for scratch->packet. */
 verified_once enum reply_result reply_enter(struct scratch *s)
 {
@@ -50,6 +63,8 @@ verified_once enum reply_result reply_enter(struct scratch *s)
 	long error;
 
 	tuple_peer(&s->peer, &s->packet.tuple, &s->forward);
+	if (reply_awaited(s))
+		return REPLY_TAKEN;
 	error = flow_insert(&s->peer, &s->reply, v4, BPF_NOEXIST);
 	if (!error)
 		return REPLY_ENTERED;
@@ -98,6 +113,17 @@ inline_always enum weft_drop_reason reply_enter_translated(struct scratch *s, co
 	return WEFT_DROP_NAT_EXHAUSTED;
 }
 
+/* A connection between pods as it is gets its reply's entry from the reply itself: a SYN+ACK takes
+ * the slow path anyway, and a SYN nobody answers takes only one place in the table. */
+inline_always bool reply_enters_itself(struct scratch *s)
+{
+	if (s->forward.exit != WEFT_EXIT_PEER || s->translate_source || (s->forward.flags & WEFT_FLOW_DNAT) ||
+	    (s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return false;
+	tuple_reverse(&s->peer, &s->packet.tuple);
+	return !flow_find(&s->peer, packet_is_v4(&s->packet));
+}
+
 /* Both directions of scratch's decision. */
 verified_once enum weft_drop_reason flow_enter(struct scratch *s, const struct weft_config *config)
 {
@@ -106,7 +132,7 @@ verified_once enum weft_drop_reason flow_enter(struct scratch *s, const struct w
 	bool v4 = packet_is_v4(&s->packet);
 	enum weft_drop_reason reason;
 
-	if (!s->translate_source) {
+	if (!s->translate_source && !reply_enters_itself(s)) {
 		enum reply_result result = reply_enter(s);
 
 		/* Another flow's replies look the same (one backend, once direct and once through a

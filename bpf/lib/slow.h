@@ -250,8 +250,9 @@ verified_once bool flow_tcp(struct scratch *s, struct weft_flow *flow, const str
 	return true;
 }
 
-/* A reply whose own entry was evicted: the original direction's entry restores it. Translated flows
- * cannot be found this way, their reply is no mirror of them. */
+/* A reply without an entry, because it is the first or because that was evicted: the original
+ * direction's entry makes it, of whatever epoch that is. Translated flows cannot be found this way,
+ * their reply is no mirror of them. */
 inline_always struct weft_flow *flow_restore_reply(struct __sk_buff *skb, struct scratch *s, enum weft_event_hook hook)
 {
 	bool v4 = packet_is_v4(&s->packet);
@@ -259,11 +260,10 @@ inline_always struct weft_flow *flow_restore_reply(struct __sk_buff *skb, struct
 
 	tuple_reverse(&s->peer, &s->packet.tuple);
 	original = flow_find(&s->peer, v4);
-	if (!original || (original->flags & (WEFT_FLOW_REPLY | WEFT_FLOW_DNAT | WEFT_FLOW_SNAT | WEFT_FLOW_CLOSED)) ||
-	    original->epoch != s->epoch)
+	if (!original || (original->flags & (WEFT_FLOW_REPLY | WEFT_FLOW_DNAT | WEFT_FLOW_SNAT)))
 		return NULL;
 	s->reply = *original;
-	s->reply.flags = WEFT_FLOW_REPLY | (original->flags & WEFT_FLOW_FROM_HOST);
+	s->reply.flags = WEFT_FLOW_REPLY | (original->flags & (WEFT_FLOW_FROM_HOST | WEFT_FLOW_CLOSED));
 	s->reply.packets = 0;
 	s->reply.bytes = 0;
 	s->reply.mtu = 0;
@@ -322,6 +322,10 @@ verified_once int slow_flow(struct __sk_buff *skb, struct scratch *s, const stru
 
 	if (flow && !entry_applies(skb, s, flow, hook))
 		flow = NULL;
+	if (!flow && hook_is_device(hook))
+		return TC_ACT_OK;
+	if (!flow && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		flow = flow_restore_reply(skb, s, hook);
 	if (flow && flow->epoch != s->epoch) {
 		enum redecision redecision = flow_redecide(skb, s, flow);
 
@@ -337,8 +341,6 @@ verified_once int slow_flow(struct __sk_buff *skb, struct scratch *s, const stru
 	}
 	if (!flow && hook_is_device(hook))
 		return TC_ACT_OK;
-	if (!flow && !(packet->tcp_flags & TCP_SYN))
-		flow = flow_restore_reply(skb, s, hook);
 	if (!flow)
 		return flow_new(skb, s, config, hook);
 	if (counts_here(flow, hook))

@@ -105,6 +105,7 @@ Cases egress(const Net& net) {
        {send(Hook::from_pod, kPodA, syn)
             .redirected()
             .event({.type = WEFT_EVENT_NEW, .egress_rule = 40, .ingress_rule = 42}),
+        send(Hook::from_pod, kPodB, syn.reversed().with_flags(kSyn | kAck)).redirected(),
         flow(syn, {.egress_rule = 40, .ingress_rule = 42}),
         flow(syn.reversed(), {.egress_rule = 40, .ingress_rule = 42}),
         send(Hook::from_pod, kPodA, syn.to(net.b, 81))

@@ -266,10 +266,10 @@ Cases one_port_two_ways(const Net& net) {
   const auto direct = tcp(net.a, 40000, net.b, 8080);
   const auto through = tcp(net.a, 40000, net.service, 80);
   const EventWant created{.type = WEFT_EVENT_NEW};
-  const auto other_way = [=](const Packet& first, const Packet& first_out, const Packet& second) {
+  const auto other_way = [=](const Packet& first, const Packet& first_out, const Packet& opening) {
     return then([=](Datapath& d) {
-      const auto before = first_out;
-      d.run(Hook::from_pod, second, {.ifindex = kPodA});
+      d.run(Hook::from_pod, opening, {.ifindex = kPodA});
+      const auto second = opening.with_flags(kAck);
       d.events();
       const auto port = ntohs(find_flow(d, second).value().src_port);
       if (port == 40000 || port < 32768 || port > 60999) throw std::runtime_error("not given a port of its own");
@@ -286,6 +286,14 @@ Cases one_port_two_ways(const Net& net) {
       {"directly, then through the service",
        {standard(net), one_backend(net, kTcp, net.b, 8080)},
        {send(Hook::from_pod, kPodA, direct).redirected().event(created), other_way(direct, direct, through)}},
+      {"directly but not yet answered, then through the service",
+       {standard(net), one_backend(net, kTcp, net.b, 8080)},
+       {send(Hook::from_pod, kPodA, direct.with_flags(kSyn)).redirected().event(created),
+        other_way(direct, direct, through)}},
+      {"through the service, then directly by a new connection",
+       {standard(net), one_backend(net, kTcp, net.b, 8080)},
+       {send(Hook::from_pod, kPodA, through).redirected().becomes(direct).event(created),
+        other_way(through, direct, direct.with_flags(kSyn))}},
       {"through the service, then directly",
        {standard(net), one_backend(net, kTcp, net.b, 8080)},
        {send(Hook::from_pod, kPodA, through).redirected().becomes(direct).event(created),

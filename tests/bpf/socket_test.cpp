@@ -1,0 +1,433 @@
+// The socket hook with real sockets: the test's own namespace is a pod's, another one is nobody's.
+// The programs hang on a cgroup of the test's own, below wherever cgroup v2 is mounted.
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+
+#include "datapath.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+namespace weft::test {
+namespace {
+
+constexpr std::uint32_t kEndpoint = 11;
+constexpr std::uint32_t kService = 7;
+
+[[noreturn]] void die(const std::string& what) {
+  throw std::runtime_error(fmt::format("{}: {}", what, std::strerror(errno)));
+}
+
+IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
+
+// An address and port as the socket calls take them. IPv4 on an IPv6 socket is IPv4-mapped.
+struct Peer {
+  IpAddress address;
+  std::uint16_t port = 0;
+  bool operator==(const Peer&) const = default;
+};
+std::ostream& operator<<(std::ostream& out, const Peer& peer) {
+  return out << peer.address.to_string() << " port " << peer.port;
+}
+
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  [[nodiscard]] sockaddr* raw() { return reinterpret_cast<sockaddr*>(&storage); }
+
+  static SocketAddress of(const Peer& peer, int family) {
+    SocketAddress result;
+    if (family == AF_INET) {
+      sockaddr_in in{};
+      in.sin_family = AF_INET;
+      in.sin_port = htons(peer.port);
+      in.sin_addr.s_addr = htonl(peer.address.to_v4());
+      std::memcpy(&result.storage, &in, sizeof in);
+      result.length = sizeof in;
+    } else {
+      sockaddr_in6 in{};
+      in.sin6_family = AF_INET6;
+      in.sin6_port = htons(peer.port);
+      std::memcpy(&in.sin6_addr, peer.address.bytes().data(), 16);
+      std::memcpy(&result.storage, &in, sizeof in);
+      result.length = sizeof in;
+    }
+    return result;
+  }
+  [[nodiscard]] Peer peer() const {
+    if (storage.ss_family == AF_INET) {
+      sockaddr_in in{};
+      std::memcpy(&in, &storage, sizeof in);
+      return {IpAddress::v4(ntohl(in.sin_addr.s_addr)), ntohs(in.sin_port)};
+    }
+    sockaddr_in6 in{};
+    std::memcpy(&in, &storage, sizeof in);
+    IpAddress::Bytes bytes{};
+    std::memcpy(bytes.data(), &in.sin6_addr, 16);
+    return {IpAddress(bytes), ntohs(in.sin6_port)};
+  }
+};
+
+class Socket {
+ public:
+  Socket(int family, int type) : family_(family), fd_(socket(family, type | SOCK_CLOEXEC, 0)) {
+    if (fd_ < 0) die("socket");
+    const timeval limit{.tv_sec = 5, .tv_usec = 0};
+    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  }
+  explicit Socket(int fd) : family_(AF_UNSPEC), fd_(fd) {
+    if (fd_ < 0) die("accept");
+  }
+  ~Socket() { close(fd_); }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+
+  // 0 or errno
+  int connect_to(const Peer& peer) {
+    auto to = SocketAddress::of(peer, family_);
+    return connect(fd_, to.raw(), to.length) == 0 ? 0 : errno;
+  }
+  int send_to(const Peer& peer, const std::string& text) {
+    auto to = SocketAddress::of(peer, family_);
+    return sendto(fd_, text.data(), text.size(), MSG_NOSIGNAL, to.raw(), to.length) < 0 ? errno : 0;
+  }
+  int send_text(const std::string& text) { return send(fd_, text.data(), text.size(), MSG_NOSIGNAL) < 0 ? errno : 0; }
+  std::string receive(Peer* from = nullptr) {
+    std::array<char, 256> buffer{};
+    SocketAddress source;
+    const auto length = recvfrom(fd_, buffer.data(), buffer.size(), 0, source.raw(), &source.length);
+    if (length < 0) die("recvfrom");
+    if (from) *from = source.peer();
+    return {buffer.data(), static_cast<std::size_t>(length)};
+  }
+  Peer listen_on(const IpAddress& address, bool stream) {
+    auto at = SocketAddress::of({address, 0}, family_);
+    if (bind(fd_, at.raw(), at.length) != 0 || (stream && listen(fd_, 8) != 0)) die("bind");
+    SocketAddress bound;
+    if (getsockname(fd_, bound.raw(), &bound.length) != 0) die("getsockname");
+    return bound.peer();
+  }
+  [[nodiscard]] Peer peer() const {
+    SocketAddress address;
+    if (getpeername(fd_, address.raw(), &address.length) != 0) die("getpeername");
+    return address.peer();
+  }
+  [[nodiscard]] int take() const { return accept(fd_, nullptr, nullptr); }
+  [[nodiscard]] std::uint64_t netns_cookie() const {
+    std::uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+    if (getsockopt(fd_, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0) die("SO_NETNS_COOKIE");
+    return cookie;
+  }
+
+ private:
+  int family_;
+  int fd_;
+};
+
+std::string cgroup2_mount() {
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    const auto separator = line.find(" - cgroup2 ");
+    if (separator == std::string::npos) continue;
+    std::istringstream fields(line);
+    std::string field;
+    for (int i = 0; i < 5; ++i) fields >> field;
+    return field;
+  }
+  throw std::runtime_error("no cgroup2 mount");
+}
+
+// This process is in a cgroup of its own until the end.
+class OwnCgroup {
+ public:
+  OwnCgroup() : root_(cgroup2_mount()), path_(fmt::format("{}/weft-bpf-test-{}", root_, getpid())) {
+    if (mkdir(path_.c_str(), 0755) != 0) die("mkdir " + path_);
+    std::ifstream own("/proc/self/cgroup");
+    for (std::string line; std::getline(own, line);)
+      if (line.starts_with("0::")) before_ = root_ + line.substr(3);
+    move_to(path_);
+    fd_ = open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd_ < 0) die("open " + path_);
+  }
+  ~OwnCgroup() {
+    close(fd_);
+    try {
+      move_to(before_);
+    } catch (const std::exception&) {
+      // rmdir fails below, and says so
+    }
+    if (rmdir(path_.c_str()) != 0) perror(path_.c_str());
+  }
+  OwnCgroup(const OwnCgroup&) = delete;
+  OwnCgroup& operator=(const OwnCgroup&) = delete;
+  [[nodiscard]] int fd() const { return fd_; }
+
+ private:
+  static void move_to(const std::string& path) {
+    std::ofstream procs(path + "/cgroup.procs");
+    procs << getpid() << std::flush;
+    if (!procs) die("cannot enter " + path);
+  }
+  std::string root_;
+  std::string path_;
+  std::string before_;
+  int fd_ = -1;
+};
+
+struct ObjectCloser {
+  void operator()(bpf_object* object) const { bpf_object__close(object); }
+};
+struct LinkDestroyer {
+  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
+};
+struct RingCloser {
+  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
+};
+
+class SocketHook : public testing::Test {
+ protected:
+  void SetUp() override {
+    object_.reset(bpf_object__open_file(WEFT_BPF_DIR "/socket.bpf.o", nullptr));
+    ASSERT_TRUE(object_);
+    ASSERT_EQ(0, bpf_object__load(object_.get()));
+    bpf_program* program = nullptr;
+    bpf_object__for_each_program(program, object_.get()) {
+      std::unique_ptr<bpf_link, LinkDestroyer> link(bpf_program__attach_cgroup(program, cgroup_.fd()));
+      ASSERT_TRUE(link) << bpf_program__name(program);
+      links_.push_back(std::move(link));
+    }
+    const auto collect = [](void* context, void* data, std::size_t) {
+      weft_event event{};
+      std::memcpy(&event, data, sizeof event);
+      static_cast<std::vector<weft_event>*>(context)->push_back(event);
+      return 0;
+    };
+    ring_.reset(ring_buffer__new(map("weft_events_v1"), collect, &events_, nullptr));
+    ASSERT_TRUE(ring_);
+    put("weft_config_v1", std::uint32_t{0}, default_config());
+    put("weft_netns_v1", Socket(AF_INET, SOCK_STREAM).netns_cookie(), weft_netns{kEndpoint, 0});
+  }
+
+  int map(const char* name) { return bpf_object__find_map_fd_by_name(object_.get(), name); }
+  template <class K, class V>
+  void put(const char* name, const K& key, const V& value) {
+    ASSERT_EQ(0, bpf_map_update_elem(map(name), &key, &value, BPF_ANY)) << name;
+  }
+  void add_service(const Peer& frontend, int protocol, const std::vector<Peer>& backends,
+                   std::uint32_t affinity_seconds = 0) {
+    const auto number = static_cast<std::uint8_t>(protocol);
+    for (std::uint32_t i = 0; i < backends.size(); ++i) {
+      put("weft_backend_v1", 100 + i, weft_backend{to_abi(backends[i].address), htons(backends[i].port), number, 0});
+      put("weft_slot_v1", 10 + i, 100 + i);
+    }
+    put("weft_svc_v1", weft_service_key{to_abi(frontend.address), htons(frontend.port), number, 0},
+        weft_service{kService, 10, static_cast<std::uint32_t>(backends.size()), affinity_seconds});
+  }
+  std::vector<weft_event> events() {
+    ring_buffer__consume(ring_.get());
+    return std::exchange(events_, {});
+  }
+  std::uint64_t stat(weft_stat stat) {
+    std::vector<std::uint64_t> values(static_cast<std::size_t>(libbpf_num_possible_cpus()));
+    const std::uint32_t index = stat;
+    bpf_map_lookup_elem(map("weft_stats_v1"), &index, values.data());
+    std::uint64_t sum = 0;
+    for (const auto value : values) sum += value;
+    return sum;
+  }
+  bool has_hint(const Peer& backend, int protocol) {
+    const weft_hint_key key{kEndpoint, to_abi(backend.address), htons(backend.port),
+                            static_cast<std::uint8_t>(protocol), 0};
+    std::uint32_t service = 0;
+    return bpf_map_lookup_elem(map("weft_hint_v1"), &key, &service) == 0 && service == kService;
+  }
+
+  // What each address family's test differs in. `family` is the client socket's.
+  struct Variant {
+    const char* name;
+    int family;
+    Peer frontend;
+    IpAddress backend;
+  };
+  static std::vector<Variant> variants() {
+    return {{"IPv4", AF_INET, {ip("10.2.0.10"), 80}, ip("127.0.0.1")},
+            {"IPv6", AF_INET6, {ip("fd00:2::10"), 80}, ip("::1")},
+            {"IPv4-mapped", AF_INET6, {ip("10.2.0.10"), 80}, ip("127.0.0.1")}};
+  }
+  static int family_of(const IpAddress& address) { return address.is_v4() ? AF_INET : AF_INET6; }
+
+  OwnCgroup cgroup_;
+  std::unique_ptr<bpf_object, ObjectCloser> object_;
+  std::vector<std::unique_ptr<bpf_link, LinkDestroyer>> links_;
+  std::unique_ptr<ring_buffer, RingCloser> ring_;
+  std::vector<weft_event> events_;
+};
+
+TEST_F(SocketHook, ConnectGoesToABackendAndPeerNameIsTheService) {
+  for (const auto& variant : variants()) {
+    SCOPED_TRACE(variant.name);
+    Socket server(family_of(variant.backend), SOCK_STREAM);
+    const auto backend = server.listen_on(variant.backend, true);
+    add_service(variant.frontend, IPPROTO_TCP, {backend});
+    Socket client(variant.family, SOCK_STREAM);
+    ASSERT_EQ(0, client.connect_to(variant.frontend));
+    Socket accepted(server.take());
+    ASSERT_EQ(0, client.send_text("hello"));
+    EXPECT_EQ("hello", accepted.receive());
+    EXPECT_EQ(variant.frontend, client.peer());
+    EXPECT_TRUE(has_hint(backend, IPPROTO_TCP));
+    const auto seen = events();
+    ASSERT_EQ(1u, seen.size());
+    EXPECT_EQ(WEFT_EVENT_TRANSLATED, seen[0].type);
+    EXPECT_EQ(WEFT_HOOK_SOCKET, seen[0].hook);
+    EXPECT_EQ(kService, seen[0].service_id);
+    EXPECT_EQ(kEndpoint, seen[0].src_endpoint);
+    EXPECT_EQ(htons(80), seen[0].dport);
+    EXPECT_EQ(htons(backend.port), seen[0].backend_port);
+    EXPECT_EQ(0, std::memcmp(&seen[0].daddr, variant.frontend.address.bytes().data(), 16));
+    EXPECT_EQ(0, std::memcmp(&seen[0].backend_addr, backend.address.bytes().data(), 16));
+  }
+  EXPECT_EQ(variants().size(), stat(WEFT_STAT_SOCKET_TRANSLATED));
+}
+
+TEST_F(SocketHook, DatagramsAreAnsweredByTheService) {
+  for (const auto& variant : variants()) {
+    SCOPED_TRACE(variant.name);
+    Socket server(family_of(variant.backend), SOCK_DGRAM);
+    const auto backend = server.listen_on(variant.backend, false);
+    add_service(variant.frontend, IPPROTO_UDP, {backend});
+    Socket client(variant.family, SOCK_DGRAM);
+    ASSERT_EQ(0, client.send_to(variant.frontend, "question"));
+    Peer asking;
+    EXPECT_EQ("question", server.receive(&asking));
+    ASSERT_EQ(0, server.send_to(asking, "answer"));
+    Peer answering;
+    EXPECT_EQ("answer", client.receive(&answering));
+    EXPECT_EQ(variant.frontend, answering);
+    EXPECT_TRUE(has_hint(backend, IPPROTO_UDP));
+    // one event per connect, none per datagram
+    EXPECT_TRUE(events().empty());
+  }
+}
+
+TEST_F(SocketHook, ConnectedDatagramSockets) {
+  for (const auto& variant : variants()) {
+    SCOPED_TRACE(variant.name);
+    Socket server(family_of(variant.backend), SOCK_DGRAM);
+    const auto backend = server.listen_on(variant.backend, false);
+    add_service(variant.frontend, IPPROTO_UDP, {backend});
+    Socket client(variant.family, SOCK_DGRAM);
+    ASSERT_EQ(0, client.connect_to(variant.frontend));
+    EXPECT_EQ(variant.frontend, client.peer());
+    ASSERT_EQ(0, client.send_text("question"));
+    Peer asking;
+    EXPECT_EQ("question", server.receive(&asking));
+    ASSERT_EQ(0, server.send_to(asking, "answer"));
+    Peer answering;
+    EXPECT_EQ("answer", client.receive(&answering));
+    EXPECT_EQ(variant.frontend, answering);
+    EXPECT_EQ(1u, events().size());
+  }
+}
+
+TEST_F(SocketHook, NoBackendIsConnectionRefused) {
+  for (const auto& variant : variants()) {
+    SCOPED_TRACE(variant.name);
+    add_service(variant.frontend, IPPROTO_TCP, {});
+    add_service(variant.frontend, IPPROTO_UDP, {});
+    EXPECT_EQ(ECONNREFUSED, Socket(variant.family, SOCK_STREAM).connect_to(variant.frontend));
+    EXPECT_EQ(ECONNREFUSED, Socket(variant.family, SOCK_DGRAM).send_to(variant.frontend, "x"));
+    const auto seen = events();
+    ASSERT_EQ(2u, seen.size());
+    for (const auto& event : seen) {
+      EXPECT_EQ(WEFT_EVENT_DENIED, event.type);
+      EXPECT_EQ(WEFT_DROP_NO_BACKEND, event.drop_reason);
+      EXPECT_EQ(kService, event.service_id);
+    }
+  }
+  EXPECT_EQ(2 * variants().size(), stat(WEFT_STAT_SOCKET_NO_BACKEND));
+}
+
+TEST_F(SocketHook, WhatIsNoServiceIsLeftAlone) {
+  for (const auto& variant : variants()) {
+    SCOPED_TRACE(variant.name);
+    Socket server(family_of(variant.backend), SOCK_STREAM);
+    const auto direct = server.listen_on(variant.backend, true);
+    add_service(variant.frontend, IPPROTO_TCP, {direct});
+    Socket client(variant.family, SOCK_STREAM);
+    ASSERT_EQ(0, client.connect_to(direct));
+    EXPECT_EQ(direct, client.peer());
+    EXPECT_TRUE(events().empty());
+  }
+  EXPECT_EQ(0u, stat(WEFT_STAT_SOCKET_TRANSLATED));
+}
+
+TEST_F(SocketHook, AffinityKeepsOneBackend) {
+  Socket first(AF_INET, SOCK_DGRAM);
+  Socket second(AF_INET, SOCK_DGRAM);
+  const Peer frontend{ip("10.2.0.10"), 53};
+  add_service(frontend, IPPROTO_UDP,
+              {first.listen_on(ip("127.0.0.1"), false), second.listen_on(ip("127.0.0.1"), false)}, 600);
+  std::set<std::uint16_t> ports;
+  for (int i = 0; i < 32; ++i) {
+    Socket client(AF_INET, SOCK_DGRAM);
+    ASSERT_EQ(0, client.connect_to(frontend));
+  }
+  for (const auto& event : events()) ports.insert(event.backend_port);
+  EXPECT_EQ(1u, ports.size());
+}
+
+// The same cgroup, another namespace: connect() there must fail for want of a route, not reach the
+// backend nor be refused for want of one.
+int connect_in_other_namespace(const Peer& frontend, int family) {
+  const pid_t child = fork();
+  if (child == 0) {
+    if (unshare(CLONE_NEWNET) != 0) _exit(255);
+    _exit(Socket(family, SOCK_STREAM).connect_to(frontend));
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+TEST_F(SocketHook, OtherNamespacesAreUntouched) {
+  for (const auto& variant : variants()) {
+    SCOPED_TRACE(variant.name);
+    add_service(variant.frontend, IPPROTO_TCP, {});
+    const int error = connect_in_other_namespace(variant.frontend, variant.family);
+    EXPECT_TRUE(error == ENETUNREACH || error == EADDRNOTAVAIL) << std::strerror(error);
+  }
+  EXPECT_TRUE(events().empty());
+  EXPECT_EQ(0u, stat(WEFT_STAT_SOCKET_NO_BACKEND));
+}
+
+TEST_F(SocketHook, SwitchedOff) {
+  auto config = default_config();
+  config.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_SERVICES);
+  put("weft_config_v1", std::uint32_t{0}, config);
+  const Peer frontend{ip("203.0.113.80"), 80};  // an unreachable route
+  add_service(frontend, IPPROTO_TCP, {});
+  EXPECT_EQ(EHOSTUNREACH, Socket(AF_INET, SOCK_STREAM).connect_to(frontend));
+}
+
+}  // namespace
+}  // namespace weft::test
