@@ -42,8 +42,7 @@ std::string upper(std::string_view text) {
 IpAddress IpAddress::v4(std::uint32_t host_order) {
   IpAddress result;
   std::ranges::copy(mapped_prefix, result.bytes_.begin());
-  for (unsigned i = 0; i < 4; ++i)
-    result.bytes_[12 + i] = static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
+  for (unsigned i = 0; i < 4; ++i) result.bytes_[12 + i] = static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
   return result;
 }
 
@@ -72,9 +71,7 @@ bool IpAddress::is_unspecified() const {
 
 bool IpAddress::is_multicast() const { return is_v4() ? bytes_[12] >> 4 == 0xe : bytes_[0] == 0xff; }
 
-bool IpAddress::is_loopback() const {
-  return is_v4() ? bytes_[12] == 127 : to_string() == "::1";
-}
+bool IpAddress::is_loopback() const { return is_v4() ? bytes_[12] == 127 : to_string() == "::1"; }
 
 std::string IpAddress::to_string() const {
   std::array<char, INET6_ADDRSTRLEN> buffer{};
@@ -120,7 +117,9 @@ bool Cidr::contains(const IpAddress& address) const {
   return address.is_v4() == v4_ && same_prefix(address_.bytes(), address.bytes(), mapped_length());
 }
 
-bool Cidr::contains(const Cidr& other) const { return other.length_ >= length_ && other.v4_ == v4_ && contains(other.address_); }
+bool Cidr::contains(const Cidr& other) const {
+  return other.length_ >= length_ && other.v4_ == v4_ && contains(other.address_);
+}
 
 std::uint64_t Cidr::size() const {
   const unsigned host_bits = 128 - mapped_length();
@@ -167,7 +166,8 @@ std::string to_string(Protocol protocol) {
 
 Result<Protocol> parse_protocol(std::string_view text) {
   const auto name = upper(text);
-  for (const auto known : {Protocol::any, Protocol::icmp, Protocol::tcp, Protocol::udp, Protocol::icmpv6, Protocol::sctp})
+  for (const auto known :
+       {Protocol::any, Protocol::icmp, Protocol::tcp, Protocol::udp, Protocol::icmpv6, Protocol::sctp})
     if (upper(to_string(known)) == name) return known;
   if (auto number = parse_number(text, 255)) return static_cast<Protocol>(*number);
   return fail(ErrorCode::invalid, fmt::format("\"{}\" is not a protocol", text), "use TCP, UDP, SCTP or ICMP");
@@ -177,7 +177,8 @@ Result<PortProtocol> PortProtocol::parse(std::string_view text) {
   const auto slash = text.find('/');
   auto port = parse_number(text.substr(0, slash), 65535);
   if (!port) return fail(ErrorCode::invalid, fmt::format("\"{}\" is not a port like 80/TCP", text));
-  auto protocol = slash == std::string_view::npos ? Result<Protocol>(Protocol::tcp) : parse_protocol(text.substr(slash + 1));
+  auto protocol =
+      slash == std::string_view::npos ? Result<Protocol>(Protocol::tcp) : parse_protocol(text.substr(slash + 1));
   if (!protocol) return fail(protocol.error());
   return PortProtocol{static_cast<std::uint16_t>(*port), *protocol};
 }

@@ -59,9 +59,7 @@ ErrorCode error_code_from(std::string_view word) {
   return ErrorCode::internal;
 }
 
-Error Error::in(std::string_view context) const {
-  return Error{code, std::string(context) + ": " + message, hint};
-}
+Error Error::in(std::string_view context) const { return Error{code, std::string(context) + ": " + message, hint}; }
 
 Error errno_error(std::string_view what, int error_number) {
   return Error{code_of(error_number), std::string(what) + ": " + std::strerror(error_number), {}};

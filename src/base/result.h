@@ -56,13 +56,12 @@ inline std::unexpected<Error> fail(ErrorCode code, std::string message, std::str
 #define WEFT_CONCAT(a, b) WEFT_CONCAT_(a, b)
 // WEFT_TRY(auto value, expression): the value, or return the expression's error.
 #define WEFT_TRY(declaration, ...) WEFT_TRY_(WEFT_CONCAT(weft_try_, __LINE__), declaration, __VA_ARGS__)
-#define WEFT_TRY_(temporary, declaration, ...)                             \
-  auto temporary = (__VA_ARGS__);                                          \
-  if (!temporary) return ::weft::fail(std::move(temporary.error()));       \
+#define WEFT_TRY_(temporary, declaration, ...)                       \
+  auto temporary = (__VA_ARGS__);                                    \
+  if (!temporary) return ::weft::fail(std::move(temporary.error())); \
   declaration = std::move(*temporary)
 // WEFT_CHECK(expression): return the error of a Result<> that carries no value.
-#define WEFT_CHECK(...)                                                                   \
-  do {                                                                                    \
-    if (auto weft_check_ = (__VA_ARGS__); !weft_check_)                                   \
-      return ::weft::fail(std::move(weft_check_.error()));                                \
+#define WEFT_CHECK(...)                                                                                      \
+  do {                                                                                                       \
+    if (auto weft_check_ = (__VA_ARGS__); !weft_check_) return ::weft::fail(std::move(weft_check_.error())); \
   } while (false)
