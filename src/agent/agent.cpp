@@ -175,11 +175,17 @@ Result<void> Agent::publish() {
   config.deny_event_interval = 1'000'000'000;
   // Numbers first: a row in the kernel must never carry one that a restart would give to another.
   WEFT_CHECK(store_numbers(false));
-  WEFT_CHECK(datapath_->tables().apply(compiled.rows));
+  auto applied = datapath_->tables().apply(compiled.rows);
+  if (!applied && applied.error().code != ErrorCode::io) {
+    compiler_->refused();
+    return applied;
+  }
+  // Rows still owed are on their way: what is compiled holds.
+  applied ? compiler_->written() : compiler_->owed();
   compiled_ = std::move(compiled);
   if (auto* affinity = datapath_->map("weft_affin_v1")) forget_stale_affinity(*affinity, compiled_.services);
   enrichment_stale_ = true;
-  return {};
+  return applied;
 }
 
 Result<void> Agent::store_numbers(bool force) {

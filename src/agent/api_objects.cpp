@@ -119,8 +119,7 @@ api::Answer Agent::apply_objects(const json& params) {
 
 // Stores and publishes; when the datapath refuses, the objects are put back as they were.
 api::Answer Agent::commit(const std::vector<model::Document>& documents, json result) {
-  std::vector<model::Document> before;
-  std::vector<store::StoredKey> made;
+  std::map<store::StoredKey, std::optional<StoredEntry>> before;
   const auto cluster_ips = compiler_->service_state().cluster_ips;
   const auto give_back = [&] {
     for (const auto& document : documents)
@@ -133,10 +132,8 @@ api::Answer Agent::commit(const std::vector<model::Document>& documents, json re
   }
   for (const auto& document : documents) {
     const auto key = key_of(document.object);
-    if (const auto* known = objects_->find(key))
-      before.push_back({known->object, known->json});
-    else
-      made.push_back(key);
+    const auto* known = objects_->find(key);
+    before.emplace(key, known == nullptr ? std::nullopt : std::optional(*known));
   }
   auto stored = objects_->apply(documents);
   if (!stored) {
@@ -146,8 +143,7 @@ api::Answer Agent::commit(const std::vector<model::Document>& documents, json re
   const auto& actions = *stored;
   auto published = publish();
   if (!published && (published.error().code == ErrorCode::exhausted || published.error().code == ErrorCode::invalid)) {
-    (void)objects_->remove(made);
-    (void)objects_->apply(before);
+    (void)objects_->restore(before);
     give_back();
     (void)publish();
     return weft::fail(published.error().in("nothing was applied"));

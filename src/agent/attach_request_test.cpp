@@ -34,7 +34,7 @@ TEST(AttachRequest, APodIsNamedByItsArguments) {
 TEST(AttachRequest, AContainerWithoutPodGetsADefaultPlaceAndItsLabels) {
   auto params = request();
   params["config"]["labels"] = {{"app", "web"}, {"odd", 3}};
-  params["config"]["mtu"] = 1400;
+  params["config"]["mtu"] = 1400U;
   const auto parsed = parse_attach(params);
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->namespace_, "default");

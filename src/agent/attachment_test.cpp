@@ -172,9 +172,9 @@ control::PoolOptions pool() {
 }
 
 // One run of the agent, as far as attaching is concerned.
-class Run {
+class AgentRun {
  public:
-  explicit Run(Machine& machine)
+  explicit AgentRun(Machine& machine)
       : machine_(machine),
         store(*store::Store::open(machine.directory / "weft.db")),
         netlink_(machine.kernel.open(), machine.steps, machine.pods.descriptors),
@@ -247,7 +247,7 @@ AttachRequest request(int netns = 7, const std::string& container = "c1") {
   return request;
 }
 
-void expect_nothing_left(Machine& machine, Run& run, const std::string& when) {
+void expect_nothing_left(Machine& machine, AgentRun& run, const std::string& when) {
   SCOPED_TRACE(when);
   EXPECT_TRUE(run.attachment.records().empty());
   EXPECT_TRUE(run.store.endpoints()->empty());
@@ -260,7 +260,7 @@ void expect_nothing_left(Machine& machine, Run& run, const std::string& when) {
   EXPECT_TRUE(machine.maps.all().netns.empty());
 }
 
-void expect_attached(Machine& machine, Run& run, const json& result) {
+void expect_attached(Machine& machine, AgentRun& run, const json& result) {
   ASSERT_EQ(run.attachment.records().size(), 1U);
   const auto& record = run.attachment.records().begin()->second;
   EXPECT_EQ(record.state, EndpointState::ready);
@@ -281,7 +281,7 @@ void expect_attached(Machine& machine, Run& run, const json& result) {
 
 TEST(Attachment, AddGivesAddressesRoutesAndAResult) {
   Machine machine("add");
-  Run run(machine);
+  AgentRun run(machine);
   const auto result = run.attachment.add(request());
   ASSERT_TRUE(result) << result.error().message;
   EXPECT_EQ((*result)["ips"][0]["address"], "10.1.0.2/32");
@@ -295,7 +295,7 @@ TEST(Attachment, AddGivesAddressesRoutesAndAResult) {
 
 TEST(Attachment, AnUnacknowledgedAddIsRepeatedAnAcknowledgedOneRefused) {
   Machine machine("repeat");
-  Run run(machine);
+  AgentRun run(machine);
   const auto first = run.attachment.add(request());
   const auto again = run.attachment.add(request());
   ASSERT_TRUE(again);
@@ -308,7 +308,7 @@ TEST(Attachment, AnUnacknowledgedAddIsRepeatedAnAcknowledgedOneRefused) {
 
 TEST(Attachment, AnAddInAnotherNamespaceReplacesTheOld) {
   Machine machine("moved");
-  Run run(machine);
+  AgentRun run(machine);
   ASSERT_TRUE(run.attachment.add(request(7)));
   run.attachment.acknowledge(request().key);
   const auto moved = run.attachment.add(request(8));
@@ -320,7 +320,7 @@ TEST(Attachment, AnAddInAnotherNamespaceReplacesTheOld) {
 
 TEST(Attachment, AnInterfaceOfSomebodyElseIsKept) {
   Machine machine("taken");
-  Run run(machine);
+  AgentRun run(machine);
   ASSERT_TRUE(machine.kernel.open(7)->create_dummy("eth0", {}));
   const auto refused = run.attachment.add(request());
   ASSERT_FALSE(refused);
@@ -333,7 +333,7 @@ TEST(Attachment, AnInterfaceOfSomebodyElseIsKept) {
 
 TEST(Attachment, RequestedAddressesAreGivenOrRefused) {
   Machine machine("requested");
-  Run run(machine);
+  AgentRun run(machine);
   auto wanted = request();
   wanted.addresses = {*IpAddress::parse("10.1.0.77")};
   wanted.mac = *MacAddress::parse("02:00:00:00:00:77");
@@ -347,13 +347,13 @@ TEST(Attachment, RequestedAddressesAreGivenOrRefused) {
 
 TEST(Attachment, DelOfAnUnknownContainerIsNoError) {
   Machine machine("unknown");
-  Run run(machine);
+  AgentRun run(machine);
   EXPECT_TRUE(run.remove({"nobody", "eth0"}));
 }
 
 TEST(Attachment, GarbageCollectionTakesOnlyTheNetworksOwn) {
   Machine machine("collect");
-  Run run(machine);
+  AgentRun run(machine);
   ASSERT_TRUE(run.attachment.add(request(7, "c1")));
   ASSERT_TRUE(run.attachment.add(request(8, "c2")));
   auto other = request(9, "c3");
@@ -366,7 +366,7 @@ TEST(Attachment, GarbageCollectionTakesOnlyTheNetworksOwn) {
 
 TEST(Attachment, CheckTellsWhatIsWrong) {
   Machine machine("check");
-  Run run(machine);
+  AgentRun run(machine);
   const auto good = request();
   EXPECT_EQ(run.attachment.check(good, {}).error().code, ErrorCode::not_found);
   const auto result = *run.attachment.add(good);
@@ -386,7 +386,7 @@ TEST(Attachment, CheckTellsWhatIsWrong) {
 
 TEST(Attachment, ADeviceLostBehindOurBackLeavesTheMapsAndDelStillWorks) {
   Machine machine("lost");
-  Run run(machine);
+  AgentRun run(machine);
   ASSERT_TRUE(run.attachment.add(request()));
   EXPECT_FALSE(run.attachment.notice_lost_devices());
   machine.kernel.delete_namespace(7);
@@ -400,14 +400,18 @@ TEST(Attachment, ADeviceLostBehindOurBackLeavesTheMapsAndDelStillWorks) {
 TEST(Attachment, AFailedAddLeavesNothing) {
   for (std::uint64_t step = 1;; ++step) {
     Machine machine("faults");
-    Run run(machine);
+    AgentRun run(machine);
     machine.steps.fail_at = step;
     const auto result = run.attachment.add(request());
     machine.steps.fail_at = 0;
     const auto when = fmt::format("step {}", step);
-    if (result) {
-      ASSERT_GT(step, 15U) << "too few steps were tried";
+    if (machine.steps.count < step) {
+      ASSERT_GT(step, 20U) << "too few steps were tried";
       break;
+    }
+    if (result) {  // an IPv6 address that is refused is asked for again
+      expect_attached(machine, run, *result);
+      continue;
     }
     EXPECT_THAT(result.error().message, ::testing::HasSubstr("injected fault")) << when;
     expect_nothing_left(machine, run, when + ": " + result.error().message);
@@ -421,7 +425,7 @@ TEST(Attachment, AFailedAddLeavesNothing) {
 TEST(Attachment, AnUndoingThatFailsIsFinishedLater) {
   for (std::uint64_t step = 1; step < 20; ++step) {
     Machine machine("undo");
-    Run run(machine);
+    AgentRun run(machine);
     machine.maps.fails = [&](std::uint64_t, const std::string&) { return machine.steps.count >= step; };
     machine.steps.fail_at = step;
     (void)run.attachment.add(request());
@@ -435,7 +439,7 @@ TEST(Attachment, AnUndoingThatFailsIsFinishedLater) {
 
 TEST(Attachment, AStoreThatCannotWriteLeavesNothing) {
   Machine machine("disk");
-  Run run(machine);
+  AgentRun run(machine);
   {
     const DiskFull full;
     EXPECT_FALSE(run.attachment.add(request()));
@@ -468,7 +472,7 @@ void expect_recovery(Machine& machine, const std::string& when) {
   SCOPED_TRACE(when);
   machine.steps.kill_at = 0;
   machine.maps.heal();
-  Run run(machine);
+  AgentRun run(machine);
   run.start();
   if (run.attachment.records().empty()) expect_nothing_left(machine, run, "after recovery");
   const auto result = run.attachment.add(request());
@@ -484,7 +488,7 @@ TEST(Attachment, AKillInAnAddIsRecovered) {
     Machine machine("kill-add");
     bool killed = false;
     {
-      Run run(machine);
+      AgentRun run(machine);
       machine.steps.kill_at = step;
       machine.maps.fails = [&](std::uint64_t, const std::string&) { return !machine.steps.take("map write"); };
       try {
@@ -508,7 +512,7 @@ TEST(Attachment, AKillAfterEachNamedStepIsRecovered) {
         "ready-stored", "deleting-stored", "left-maps", "device-gone", "record-gone"}) {
     Machine machine("kill-step");
     {
-      Run run(machine);
+      AgentRun run(machine);
       run.attachment.set_checkpoint([&](const char* done) {
         if (std::string_view(done) != step) return;
         seen.insert(step);
@@ -530,7 +534,7 @@ TEST(Attachment, AKillInADelIsRecovered) {
     Machine machine("kill-del");
     bool killed = false;
     {
-      Run run(machine);
+      AgentRun run(machine);
       ASSERT_TRUE(run.attachment.add(request()));
       machine.steps.count = 0;
       machine.steps.kill_at = step;
@@ -551,10 +555,10 @@ TEST(Attachment, ARestartKeepsWhatIsReady) {
   Machine machine("restart");
   json result;
   {
-    Run run(machine);
+    AgentRun run(machine);
     result = *run.attachment.add(request());
   }
-  Run run(machine);
+  AgentRun run(machine);
   run.start();
   expect_attached(machine, run, result);
   const auto again = run.attachment.add(request());

@@ -45,6 +45,8 @@ std::vector<model::ContainerPort> ports_of(const model::Pod& pod) {
   return result;
 }
 
+constexpr std::size_t spare_identities = 1024;
+
 // All zero asks the datapath for nothing; the enforcement bits come from policy.
 weft_endpoint endpoint_row(const LiveEndpoint& endpoint, const control::EndpointPolicy& policy, std::uint32_t mtu) {
   weft_endpoint row{};
@@ -73,7 +75,15 @@ Compiler::Compiler(const Config& config, const store::NumberSet& restored, std::
       rules_(restored_rules(restored)),
       policy_(rules_, cidrs_),
       services_(service_options(config), restored_services(restored)) {
-  policy_.restore(std::move(classes), highest_class);
+  kept_classes_ = std::move(classes);
+  highest_class_ = highest_class;
+  for (const auto& [key, number] : kept_classes_) highest_class_ = std::max(highest_class_, number);
+  policy_.restore(kept_classes_, highest_class_);
+}
+
+void Compiler::owed() {
+  kept_classes_ = policy_.classes();
+  policy_.restore(kept_classes_, highest_class_);
 }
 
 void Compiler::adopt(const datapath::DesiredRows& present) {
@@ -111,6 +121,9 @@ Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
   }
   for (const auto& [key, identity] : held_) identities_.release(identity);
   held_ = std::move(held);
+  // Containers without a pod object have label sets of their own. The numbers of the gone are kept a
+  // while, so that flows of the past still have names.
+  if (identities_.all().size() > 2 * held_.size() + spare_identities) (void)identities_.collect();
   std::ranges::sort(result, {}, [](const LiveEndpoint& endpoint) { return endpoint.pod(); });
   return result;
 }
@@ -196,6 +209,7 @@ Result<Compiled> Compiler::compile(const Objects& objects,
   for (const auto& live : compiled.endpoints)
     input.endpoints.push_back({live.pod(), live.identity, live.pod_labels, live.ports, live.record.addresses});
   compiled.policy = policy_.compile(input);
+  for (const auto& [key, number] : policy_.classes()) highest_class_ = std::max(highest_class_, number);
   for (const auto& [key, entry] : compiled.policy.rows) compiled.rows.policy.emplace(key, entry);
   compiled.cidr_identities = cidrs_.all();
   WEFT_CHECK(compile_services(objects, compiled));

@@ -53,6 +53,13 @@ class Compiler {
   Result<Compiled> compile(const Objects& objects, const std::map<store::EndpointKey, store::EndpointRecord>& records,
                            const Node& node);
 
+  // What became of the rows compiled last. Class numbers are free again only once their rows have
+  // left the maps: `owed` rows are on their way, `refused` ones never come, and the classes are again
+  // those of the last compile that was not refused.
+  void written() { kept_classes_ = policy_.classes(); }
+  void owed();
+  void refused() { policy_.restore(kept_classes_, highest_class_); }
+
   // Cluster addresses for a Service about to be applied.
   Result<std::vector<IpAddress>> assign_service(const model::Service& service) { return services_.assign(service); }
   void forget_service(const model::ObjectKey& service) { services_.forget(service); }
@@ -80,6 +87,8 @@ class Compiler {
   control::RuleTable rules_;
   control::PolicyCompiler policy_;
   control::ServiceCompiler services_;
+  std::map<std::string, std::uint32_t> kept_classes_;
+  std::uint32_t highest_class_ = 0;                         // ever given
   std::map<store::EndpointKey, control::IdentityId> held_;  // references taken on identities
 };
 

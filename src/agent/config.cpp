@@ -7,6 +7,7 @@
 #include <array>
 #include <functional>
 #include <map>
+#include <set>
 
 #include "sys/system.h"
 
@@ -142,6 +143,7 @@ Config defaults() {
 }
 
 Result<void> read_keys(Config& config, const std::string& file, const YAML::Node& root) {
+  std::set<std::string> seen;
   for (const auto& entry : root) {
     const auto& key = entry.first;
     const auto name = key.IsScalar() ? key.Scalar() : "(not a name)";
@@ -149,6 +151,8 @@ Result<void> read_keys(Config& config, const std::string& file, const YAML::Node
     if (found == setters().end())
       return fail(ErrorCode::invalid, fmt::format("{}: unknown key \"{}\"", place(file, key.Mark()), name),
                   "the known keys are described in weftd.yaml and by weftd --help-config");
+    if (!seen.insert(name).second)
+      return fail(ErrorCode::invalid, fmt::format("{}: {} is given twice", place(file, key.Mark()), name));
     if (auto set = found->second(config, entry.second); !set)
       return fail(set.error().in(name).in(place(file, entry.second.Mark())));
   }

@@ -89,6 +89,30 @@ Result<void> Objects::remove(const std::vector<store::StoredKey>& keys) {
   return {};
 }
 
+Result<void> Objects::restore(const std::map<store::StoredKey, std::optional<StoredEntry>>& before) {
+  std::vector<store::StoredObject> rows;
+  std::vector<store::StoredKey> gone;
+  std::vector<ObjectChange> changes;
+  for (const auto& [key, entry] : before) {
+    if (entry)
+      rows.push_back({key.kind, key.key, entry->json, entry->revision});
+    else
+      gone.push_back(key);
+    changes.push_back({entry ? ChangeType::modified : ChangeType::deleted, key});
+  }
+  WEFT_CHECK(store_->apply(rows, gone));
+  for (const auto& [key, entry] : before)
+    if (entry)
+      insert(key, *entry);
+    else
+      entries_.erase(key);
+  ++revision_;
+  rebuild_pods(changes);
+  if (listener_)
+    for (const auto& change : changes) listener_(change);
+  return {};
+}
+
 const StoredEntry* Objects::find(const store::StoredKey& key) const {
   const auto found = entries_.find(key);
   return found == entries_.end() ? nullptr : &found->second;

@@ -44,6 +44,8 @@ class Objects {
   // What apply would do.
   [[nodiscard]] std::vector<Action> plan(const std::vector<model::Document>& documents) const;
   Result<void> remove(const std::vector<store::StoredKey>& keys);
+  // Puts these objects back as they were, revisions included; nothing means that it was not there.
+  Result<void> restore(const std::map<store::StoredKey, std::optional<StoredEntry>>& before);
   void on_change(Listener listener) { listener_ = std::move(listener); }
 
   [[nodiscard]] const StoredEntry* find(const store::StoredKey& key) const;

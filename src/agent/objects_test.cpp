@@ -122,14 +122,24 @@ TEST_F(ObjectsTest, RevisionsGrowAndSurviveARestart) {
   EXPECT_GT(objects->policy_revisions().at({"shop", "p"}), second);
 }
 
-TEST_F(ObjectsTest, WhatIsPutBackIsAsBefore) {
-  const auto before = documents(pod("a", "one"));
-  ASSERT_TRUE(objects->apply(before));
+TEST_F(ObjectsTest, WhatIsPutBackIsAsBeforeWithItsRevision) {
+  const store::StoredKey a{model::Kind::pod, {"shop", "a"}};
+  const store::StoredKey b{model::Kind::pod, {"shop", "b"}};
+  ASSERT_TRUE(objects->apply(documents(pod("a", "one"))));
+  const auto before = *objects->find(a);
   ASSERT_TRUE(objects->apply(documents(pod("a", "two") + pod("b", "two"))));
-  ASSERT_TRUE(objects->remove({{model::Kind::pod, {"shop", "b"}}}));
-  ASSERT_TRUE(objects->apply(before));
-  EXPECT_EQ(objects->all().size(), 1U);
-  EXPECT_EQ(objects->find({model::Kind::pod, {"shop", "a"}})->json, before[0].json);
+  take_changes();
+  ASSERT_TRUE(objects->restore({{a, before}, {b, std::nullopt}}));
+  EXPECT_THAT(take_changes(), ElementsAre("modified Pod shop/a", "deleted Pod shop/b"));
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(objects->all().size(), 1U);
+    EXPECT_EQ(objects->find(a)->json, before.json);
+    EXPECT_EQ(objects->find(a)->revision, before.revision);
+    EXPECT_EQ(objects->pod(a.key)->meta.labels.at("app"), "one");
+    load();
+  }
+  ASSERT_TRUE(objects->apply(documents(pod("a", "three"))));
+  EXPECT_GT(objects->find(a)->revision, before.revision);
 }
 
 TEST_F(ObjectsTest, WhatTheStoreHoldsIsThereAfterARestart) {

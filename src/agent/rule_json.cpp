@@ -1,5 +1,6 @@
 #include "agent/rule_json.h"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -42,8 +43,10 @@ Result<RuleDescription> rule_from_store(const std::string& text) {
   RuleDescription rule;
   try {
     const auto json = nlohmann::json::parse(text);
-    for (const auto& known : kinds)
-      if (known.word == json.at("kind").get<std::string>()) rule.kind = known.kind;
+    const auto word = json.at("kind").get<std::string>();
+    const auto* kind = std::ranges::find(kinds, std::string_view(word), &KindName::word);
+    if (kind == kinds.end()) return weft::fail(ErrorCode::invalid, "stored rule: unknown kind \"" + word + "\"");
+    rule.kind = kind->kind;
     rule.direction = json.at("direction") == "egress" ? WEFT_EGRESS : WEFT_INGRESS;
     if (json.contains("policy")) {
       const auto& policy = json["policy"];

@@ -275,6 +275,7 @@ EndpointPolicy Pass::emit(std::uint32_t policy_class, std::size_t group, PolicyR
 
 void PolicyCompiler::restore(std::map<std::string, std::uint32_t> classes, std::uint32_t used) {
   classes_ = std::move(classes);
+  free_classes_.clear();
   next_class_ = used + 1;
   for (const auto& [key, number] : classes_) next_class_ = std::max(next_class_, number + 1);
 }

@@ -112,7 +112,8 @@ class PolicyCompiler {
  public:
   PolicyCompiler(RuleTable& rules, CidrIdentities& cidrs) : rules_(rules), cidrs_(cidrs) {}
   // After a restart: `classes` as `classes()` gave them, and new numbers only above `used`, the
-  // highest class found in the pinned maps. Call before the first compile.
+  // highest class found in the pinned maps. Also when the rows of a compile were not written: the
+  // numbers it gave up may still be in the maps, so none of them is given again.
   void restore(std::map<std::string, std::uint32_t> classes, std::uint32_t used);
   // Assigns CIDR identities for all policies of the input as a first step.
   CompiledPolicy compile(const PolicyInput& input);

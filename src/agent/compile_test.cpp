@@ -1,0 +1,94 @@
+#include "agent/compile.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+namespace weft::agent {
+namespace {
+
+// tests/script shows what is compiled from what; here is what takes too many steps for a script.
+class CompileTest : public ::testing::Test {
+ protected:
+  Result<Compiled> compile() { return compiler.compile(*objects, records, node); }
+  store::EndpointRecord& attach(const std::string& name, std::uint32_t id) {
+    store::EndpointRecord record;
+    record.key = {name, "eth0"};
+    record.namespace_ = "default";
+    record.pod = name;
+    record.state = store::EndpointState::ready;
+    record.endpoint_id = id;
+    record.ifindex = 100 + id;
+    record.addresses = {IpAddress::v4(0x0a000002 + id)};
+    record.labels["container:name"] = name;
+    return records[record.key] = record;
+  }
+
+  store::Store store = *store::Store::open(":memory:");
+  std::vector<std::string> problems;
+  Result<Objects> objects = Objects::load(store, problems);
+  Node node;
+  std::map<store::EndpointKey, store::EndpointRecord> records;
+  Compiler compiler{*parse_config("test", ""), {}, {}, 0};
+};
+
+TEST_F(CompileTest, ContainersThatComeAndGoDoNotUseIdentitiesUp) {
+  attach("stays", 1);
+  const auto first = compile();
+  ASSERT_TRUE(first);
+  const auto stays = first->endpoints.front().identity;
+  for (std::uint32_t n = 0; n < 5000; ++n) {
+    attach(fmt::format("container-{}", n), 2);
+    ASSERT_TRUE(compile());
+    records.erase({fmt::format("container-{}", n), "eth0"});
+  }
+  EXPECT_LT(compiler.identities().all().size(), 1100U);
+  EXPECT_EQ(compiler.numbers().identities.size(), compiler.identities().all().size());
+  EXPECT_EQ(compile()->endpoints.front().identity, stays);
+}
+
+TEST_F(CompileTest, WhatIsBeingRemovedOrHasNoDeviceIsNotCompiled) {
+  attach("a", 1).state = store::EndpointState::deleting;
+  attach("b", 2).ifindex = 0;
+  attach("c", 3);
+  const auto compiled = compile();
+  ASSERT_TRUE(compiled);
+  ASSERT_EQ(compiled->endpoints.size(), 1U);
+  EXPECT_EQ(compiled->endpoints.front().record.pod, "c");
+}
+
+TEST_F(CompileTest, RefusedClassNumbersAreNotGivenAgain) {
+  const auto policy = [&](int port) {
+    auto outcome = model::parse_manifests(
+        "p.yaml", fmt::format("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p}}\n"
+                              "spec: {{podSelector: {{}}, ingress: [{{ports: [{{port: {}}}]}}]}}\n",
+                              port));
+    ASSERT_TRUE(objects->apply(outcome.documents));
+  };
+  const auto class_now = [&] {
+    auto compiled = compile();
+    return compiled->rows.endpoints.begin()->second.policy_class;
+  };
+  attach("a", 1);
+  policy(1);
+  const auto first = class_now();
+  compiler.written();
+  const auto before = *objects->find({model::Kind::network_policy, {"default", "p"}});
+  policy(2);
+  const auto second = class_now();
+  EXPECT_NE(second, first);
+  compiler.refused();
+  ASSERT_TRUE(objects->restore({{{model::Kind::network_policy, {"default", "p"}}, before}}));
+  EXPECT_EQ(class_now(), first) << "as it is in the maps";
+  compiler.written();
+  policy(3);
+  const auto third = class_now();
+  compiler.owed();
+  policy(4);
+  const auto fourth = class_now();
+  // The maps may still hold endpoints of the first and rows of the third.
+  EXPECT_NE(fourth, first);
+  EXPECT_NE(fourth, third);
+}
+
+}  // namespace
+}  // namespace weft::agent

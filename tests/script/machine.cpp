@@ -1,0 +1,193 @@
+#include "machine.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "model/parse.h"
+
+namespace weft::script {
+namespace {
+
+constexpr control::IpamTime now{std::chrono::seconds(1'700'000'000)};
+
+store::StoredKey key_of(const model::Object& object) {
+  return {model::kind_of(object), model::metadata_of(object).key()};
+}
+
+store::EndpointKey container_of(const model::ObjectKey& pod) { return {pod.to_string(), "eth0"}; }
+
+}  // namespace
+
+Machine::Machine(agent::Config config, const std::map<std::string, std::uint32_t>& map_sizes)
+    : config_(std::move(config)), maps_(map_sizes) {
+  static int count = 0;
+  directory_ = std::filesystem::temp_directory_path() / fmt::format("weft-script-{}-{}", ::getpid(), ++count);
+  std::filesystem::remove_all(directory_);
+  std::filesystem::create_directories(directory_);
+  node_.addresses = {*IpAddress::parse("192.168.1.10")};
+  node_.uplinks[2] = {"eth0", 1500, *IpAddress::parse("192.168.1.10"), {}};
+  node_.netns_cookie = 1;
+  if (auto started = start(); !started) fmt::print(stderr, "{}\n", started.error().message);
+}
+
+Machine::~Machine() { std::filesystem::remove_all(directory_); }
+
+Result<void> Machine::start() {
+  WEFT_TRY(auto store, store::Store::open(directory_ / "weft.db"));
+  store_.emplace(std::move(store));
+  std::vector<std::string> problems;
+  WEFT_TRY(auto objects, agent::Objects::load(*store_, problems));
+  objects_.emplace(std::move(objects));
+  if (!problems.empty()) return fail(ErrorCode::internal, problems.front());
+  std::vector<control::Allocation> allocations;
+  WEFT_TRY(const auto rows, store_->allocations());
+  for (const auto& row : rows) allocations.push_back({row.address, row.owner});
+  control::PoolOptions pool;
+  pool.cidrs = config_.pod_cidrs;
+  ipam_.emplace(pool, std::move(allocations), std::vector<control::Quarantined>{});
+  WEFT_TRY(stored_numbers_, store_->numbers());
+  WEFT_TRY(const auto records, store_->endpoints());
+  records_.clear();
+  for (const auto& record : records) records_.emplace(record.key, record);
+  WEFT_TRY(tables_, maps_.open());
+  std::map<std::string, std::uint32_t> classes;
+  WEFT_TRY(const auto text, store_->get("policy-classes"));
+  if (text) classes = nlohmann::json::parse(*text).get<std::map<std::string, std::uint32_t>>();
+  std::uint32_t highest = 0;
+  for (const auto& [key, entry] : maps_.policy()) highest = std::max(highest, key.policy_class);
+  compiler_.emplace(config_, stored_numbers_, std::move(classes), highest);
+  WEFT_TRY(const auto present, tables_->present_services());
+  compiler_->adopt(present);
+  return publish();
+}
+
+Result<void> Machine::publish() {
+  WEFT_TRY(auto compiled, compiler_->compile(*objects_, records_, node_));
+  compiled.rows.config.flags = compiled.rows.services.empty() ? 0 : WEFT_CONFIG_SERVICES;
+  WEFT_CHECK(store_numbers());
+  auto applied = tables_->apply(compiled.rows);
+  if (applied)
+    compiler_->written();
+  else if (applied.error().code == ErrorCode::io)
+    compiler_->owed();
+  else
+    compiler_->refused();
+  return applied;
+}
+
+Result<void> Machine::store_numbers() {
+  auto numbers = compiler_->numbers();
+  const auto change = store::difference(stored_numbers_, numbers);
+  if (!change.empty()) WEFT_CHECK(store_->write(change));
+  stored_numbers_ = std::move(numbers);
+  return store_->set("policy-classes", nlohmann::json(compiler_->classes()).dump());
+}
+
+Result<void> Machine::admit(const std::vector<model::Document>& documents) {
+  for (const auto& document : documents)
+    if (const auto* service = std::get_if<model::Service>(&document.object))
+      if (auto assigned = compiler_->assign_service(*service); !assigned) return fail(assigned.error());
+  return {};
+}
+
+Result<std::vector<std::string>> Machine::apply(const std::string& file, const std::string& yaml) {
+  auto outcome = model::parse_manifests(file, yaml);
+  if (!outcome.problems.empty()) return fail(ErrorCode::invalid, outcome.problems.front().to_string());
+  const auto cluster_ips = compiler_->service_state().cluster_ips;
+  const auto give_back = [&] {
+    for (const auto& document : outcome.documents)
+      if (const auto key = key_of(document.object); key.kind == model::Kind::service)
+        compiler_->restore_service(key.key, cluster_ips);
+  };
+  if (auto admitted = admit(outcome.documents); !admitted) {
+    give_back();
+    return fail(admitted.error());
+  }
+  std::map<store::StoredKey, std::optional<agent::StoredEntry>> before;
+  for (const auto& document : outcome.documents) {
+    const auto key = key_of(document.object);
+    const auto* known = objects_->find(key);
+    before.emplace(key, known == nullptr ? std::nullopt : std::optional(*known));
+  }
+  WEFT_TRY(const auto actions, objects_->apply(outcome.documents));
+  auto published = publish();
+  if (!published && published.error().code == ErrorCode::exhausted) {
+    WEFT_CHECK(objects_->restore(before));
+    give_back();
+    WEFT_CHECK(publish());
+  }
+  if (!published) return fail(published.error());
+  std::vector<std::string> done;
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    const auto key = key_of(outcome.documents[i].object);
+    const auto* word = actions[i] == agent::Objects::Action::created      ? "created"
+                       : actions[i] == agent::Objects::Action::configured ? "configured"
+                                                                          : "unchanged";
+    done.push_back(fmt::format("{} {} {}", model::to_string(key.kind), key.key.to_string(), word));
+  }
+  return done;
+}
+
+Result<void> Machine::remove(const store::StoredKey& key) {
+  if (objects_->find(key) == nullptr) return fail(ErrorCode::not_found, "no such object");
+  if (key.kind == model::Kind::service) compiler_->forget_service(key.key);
+  WEFT_CHECK(objects_->remove({key}));
+  return publish();
+}
+
+Result<std::vector<IpAddress>> Machine::attach(const model::ObjectKey& pod) {
+  store::EndpointRecord record;
+  record.key = container_of(pod);
+  record.namespace_ = pod.namespace_;
+  record.pod = pod.name;
+  record.state = store::EndpointState::ready;
+  record.endpoint_id = 2;
+  for (const auto& [key, other] : records_) record.endpoint_id = std::max(record.endpoint_id, other.endpoint_id + 1);
+  record.ifindex = 100 + record.endpoint_id;
+  record.netns_cookie = 1000 + record.endpoint_id;
+  record.mac = MacAddress{{2, 0, 0, 0, 0, static_cast<std::uint8_t>(record.endpoint_id)}};
+  record.labels["container:name"] = pod.name;
+  WEFT_TRY(record.addresses, ipam_->allocate(record.key.owner(), {}, now));
+  std::vector<store::AllocationRow> rows;
+  for (const auto& address : record.addresses) rows.push_back({address, record.key.owner()});
+  WEFT_CHECK(store_->put_endpoint(record, rows));
+  records_[record.key] = record;
+  WEFT_CHECK(publish());
+  return record.addresses;
+}
+
+Result<void> Machine::detach(const model::ObjectKey& pod) {
+  const auto key = container_of(pod);
+  if (records_.erase(key) == 0) return fail(ErrorCode::not_found, "not attached");
+  (void)ipam_->release(key.owner(), now);
+  WEFT_CHECK(store_->delete_endpoint(key));
+  return publish();
+}
+
+Result<void> Machine::restart() {
+  tables_.reset();
+  compiler_.reset();
+  ipam_.reset();
+  objects_.reset();
+  store_.reset();
+  return start();
+}
+
+Result<void> Machine::converge() {
+  for (int attempt = 0; attempt < 10'000; ++attempt) {
+    if (tables_->retry()) return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return fail(ErrorCode::io, tables_->status().last_error);
+}
+
+std::vector<IpAddress> Machine::addresses(const model::ObjectKey& pod) const {
+  const auto found = records_.find(container_of(pod));
+  return found == records_.end() ? std::vector<IpAddress>{} : found->second.addresses;
+}
+
+}  // namespace weft::script
