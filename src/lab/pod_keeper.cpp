@@ -143,7 +143,8 @@ void PodKeeper::advance(Pod& pod) {
     if (pod.waiting && pod.attached) return;  // a failed detach waits for its next attempt
     detach(pod);
   } else if (!pod.attached) {
-    if (!pod.waiting) attach(pod);
+    // A collection knows only the pods there were when it began: it would take this one away again.
+    if (!pod.waiting && !collection_runs_) attach(pod);
   } else if (!pod.open) {
     open(pod);
   }
@@ -278,6 +279,7 @@ void PodKeeper::collect_leftovers() {
   std::vector<std::string> leftover;
   for (auto& name : namespaces_of(layout_.name()))
     if (!expected.contains(name)) leftover.push_back(std::move(name));
+  collection_runs_ = true;
   run(
       [this, valid, leftover]() -> Result<void> {
         for (const auto& name : leftover) terminate(processes_in_named_netns(name), 500ms);
@@ -286,6 +288,8 @@ void PodKeeper::collect_leftovers() {
         return {};
       },
       [this](const Result<void>& result) {
+        collection_runs_ = false;
+        for (const auto& [key, pod] : pods_) advance(*pod);
         if (!result) {
           log_line("collecting what is left of earlier pods: {}", result.error().message);
           return collect_later();

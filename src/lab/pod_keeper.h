@@ -72,6 +72,7 @@ class PodKeeper {
   std::map<std::string, std::unique_ptr<Pod>> pods_;
   bool collecting_ = false;
   bool collected_ = false;
+  bool collection_runs_ = false;
   std::unique_ptr<Timer> collect_timer_;
   bool stopping_ = false;
   asio::thread_pool threads_;
