@@ -71,7 +71,7 @@ left() {
   "$weft" --socket "$socket" endpoint list -o json | jq -c '.[]'
   "$weft" --socket "$socket" ipam list -o json | jq -c '.allocations[]? | select((.owner // "") | startswith("reserved") | not)'
   "$weft" --socket "$socket" bpf endpoints list -o json | jq -c '.[] | select(tostring | test("10\\.211\\.0\\.([2-9]|[0-9]{2})|fd00:211::[2-9a-f]"))'
-  ls "$pins/node/links" 2>/dev/null | grep '^pod_'
+  compgen -G "$pins/node/links/pod_*"
 }
 nothing_left() { [[ -z $(left 2>&1) ]]; }
 expect_nothing_left() {
@@ -97,6 +97,10 @@ succeeds "ADD" cni ADD one "$pod"
 result=$output
 like "an address" "$(address)" '^10\.211\.0\.[0-9]+/32$'
 is "two of them" "$(jq '.ips | length' <<<"$output")" 2
+everything=$(left)
+for part in 'weft[0-9a-f]+@' '10\.211\.0\.[0-9]+ dev' 'eth0@' '"container_id":"one"' '"owner":"one/eth0"' '"endpoint_id":2'; do
+  like "what is looked for when nothing should be left" "$everything" "$part"
+done
 is "the pod has it" "$(ip -n "$pod" -4 -o addr show dev eth0 | awk '{ print $4 }')" "$(address)"
 exits 1 "ADD again" cni ADD one "$pod"
 is "its code" "$(code_of)" 100

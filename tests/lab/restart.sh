@@ -94,12 +94,14 @@ attached_anew() { [[ $(weft endpoint list -o json | jq -r '[.[] | select(.pod ==
 one_endpoint_each() { [[ $(weft endpoint list -o json | jq -r '[.[].pod] | sort | join(" ")') == "client late other server" ]]; }
 eventually 10 "late is attached again, with a server" attached_anew
 is "endpoints" "$(weft endpoint list -o json | jq -r '[.[].pod] | sort | join(" ")')" "client late other server"
-is "devices of pods on the node" "$(inside host ip -o link show type veth | grep -vc uplink0)" 4
+devices() { [[ $(inside host ip -o link show type veth | grep -vc uplink0) -eq $1 ]]; }
+eventually 3 "four devices of pods on the node" devices 4
 is "endpoints' addresses in the map" "$(weft bpf endpoints list -o json | jq -r '.. | strings' | grep -c "^$late$")" \
   "$([[ $(address_v4 default/late) == "$late" ]] && echo 1 || echo 0)"
 succeeds "delete late" weft delete pod late -n default
 gone() { [[ -z $(weft endpoint list -o json | jq -r '.[] | select(.pod == "late") | .pod') ]]; }
 eventually 10 "late is gone" gone
+eventually 3 "its device is gone" devices 3
 is "allocations left" "$(weft ipam list -o json | jq -r '[.allocations[] | select(.pod == "late")] | length')" 0
 
 step "killed at once after a confirmed change"
