@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What happens to a flow that has an entry: decided again under a new epoch, ended by FIN or RST, its
+ * reply's entry made. */
+#pragma once
+
+#include "lib/decide.h"
+
+/* Fills scratch->pair with the ends as policy sees them, for a packet of a known flow. */
+inline_always void pair_of_flow(struct scratch *s, const struct weft_flow *flow)
+{
+	struct weft_flow_key_v6 *tuple = &s->packet.tuple;
+
+	if (flow->flags & WEFT_FLOW_REPLY) {
+		tuple_reverse(&s->pair, tuple);
+		if (flow->flags & WEFT_FLOW_DNAT) {
+			s->pair.saddr = flow->dst_addr;
+			s->pair.sport = flow->dst_port;
+		}
+	} else {
+		s->pair = *tuple;
+		if (flow->flags & WEFT_FLOW_DNAT) {
+			s->pair.daddr = flow->dst_addr;
+			s->pair.dport = flow->dst_port;
+		}
+	}
+}
+
+/* Devices may have been replaced since: where the entry's packets come from and go to. */
+inline_always void flow_redirect(struct weft_flow *flow, const struct weft_endpoint *from,
+				 const struct weft_endpoint *to)
+{
+	flow->in_ifindex = endpoint_is_pod(from) ? from->ifindex : 0;
+	if (flow->exit == WEFT_EXIT_PEER && endpoint_is_pod(to))
+		flow->out_ifindex = to->ifindex;
+}
+
+inline_always void flow_forget(struct scratch *s, bool v4)
+{
+	flow_delete(&s->packet.tuple, v4);
+	flow_delete(&s->peer, v4);
+}
+
+/* Whether the original direction of an outbound flow still leaves as it was decided. */
+inline_always bool route_holds(struct __sk_buff *skb, struct scratch *s, const struct weft_flow *flow, bool v4)
+{
+	SCRATCH_ZERO(&s->forward);
+	return route_outside(skb, s, v4) && s->forward.exit == WEFT_EXIT_NEIGH &&
+	       s->forward.out_ifindex == flow->out_ifindex;
+}
+
+enum redecision {
+	REDECIDED_ALLOWED,
+	REDECIDED_REFUSED, /* for scratch->drop_reason */
+	REDECIDED_AS_NEW, /* the flow is over, its packet starts another */
+};
+
+/* The epoch moved on: the flow is decided again, by either direction's packet, on its original
+ * direction's terms. scratch->peer is the other direction's key afterwards. */
+verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct scratch *s, struct weft_flow *flow)
+{
+	if (!s || !flow)
+		return REDECIDED_AS_NEW;
+	bool v4 = packet_is_v4(&s->packet);
+	bool is_reply = flow->flags & WEFT_FLOW_REPLY;
+	bool is_syn = (s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	struct weft_flow *other;
+	__u32 backend_id = flow->backend_id;
+
+	pair_of_flow(s, flow);
+	tuple_peer(&s->peer, &s->packet.tuple, flow);
+	s->context.service_id = flow->service_id;
+	if (backend_id) {
+		s->context.backend_addr = s->pair.daddr;
+		s->context.backend_port = s->pair.dport;
+	}
+	/* Datagrams move on to another backend; a connection stays with one that is only leaving. */
+	if (backend_id && !is_reply && s->pair.protocol != IPPROTO_TCP &&
+	    !bpf_map_lookup_elem(&weft_backend_v1, &backend_id)) {
+		flow_forget(s, v4);
+		return REDECIDED_AS_NEW;
+	}
+	struct weft_endpoint *src = endpoint_find(&s->pair.saddr);
+	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
+
+	if (!decide_policy(s, src, dst)) {
+		/* The entries stay, of an old epoch: what either end still says is part of this flow and
+		 * must not pass for a new one in the opposite direction. */
+		s->drop_reason = WEFT_DROP_POLICY_REVOKED;
+		return is_syn && !is_reply ? REDECIDED_AS_NEW : REDECIDED_REFUSED;
+	}
+	if ((!dst && (s->dst_ip_flags & WEFT_IP_RESERVED)) || (!src && (s->src_ip_flags & WEFT_IP_RESERVED))) {
+		s->drop_reason = WEFT_DROP_UNKNOWN_ENDPOINT;
+		flow_forget(s, v4);
+		return REDECIDED_REFUSED;
+	}
+	if (!is_reply && flow->exit == WEFT_EXIT_NEIGH && s->context.hook == WEFT_HOOK_FROM_POD &&
+	    !route_holds(skb, s, flow, v4)) {
+		flow_forget(s, v4);
+		return REDECIDED_AS_NEW;
+	}
+	count(WEFT_STAT_REDECIDED);
+	other = flow_find(&s->peer, v4);
+	flow_redirect(flow, is_reply ? dst : src, is_reply ? src : dst);
+	flow_stamp(flow, s);
+	if (other) {
+		flow_redirect(other, is_reply ? src : dst, is_reply ? dst : src);
+		flow_stamp(other, s);
+	}
+	return REDECIDED_ALLOWED;
+}
+
+/* FIN and RST move both directions towards closed. A FIN alone, or one whose other direction's entry
+ * was evicted, leaves the flow open: the other side may go on sending. True when it ended. */
+verified_once bool flow_tcp(struct scratch *s, struct weft_flow *flow, const struct weft_config *config)
+{
+	struct weft_flow *other;
+
+	if (!s || !flow || !config)
+		return false;
+	__u8 flags = s->packet.tcp_flags;
+
+	if (!(flags & (TCP_FIN | TCP_RST)) || (flow->flags & WEFT_FLOW_CLOSED))
+		return false;
+	flow->flags |= WEFT_FLOW_FIN;
+	tuple_peer(&s->peer, &s->packet.tuple, flow);
+	other = flow_find(&s->peer, packet_is_v4(&s->packet));
+	if (!(flags & TCP_RST) && (!other || !(other->flags & WEFT_FLOW_FIN)))
+		return false;
+	flow->flags |= WEFT_FLOW_CLOSED;
+	if (other)
+		other->flags |= WEFT_FLOW_CLOSED;
+	event_closed(&s->packet.tuple, flow, other, config, &s->context);
+	return true;
+}
+
+/* A reply without an entry, because it is the first or because that was evicted: the original
+ * direction's entry makes it, of whatever epoch that is. Translated flows cannot be found this way,
+ * their reply is no mirror of them. */
+inline_always struct weft_flow *flow_restore_reply(struct __sk_buff *skb, struct scratch *s, enum weft_event_hook hook)
+{
+	bool v4 = packet_is_v4(&s->packet);
+	struct weft_flow *original;
+
+	tuple_reverse(&s->peer, &s->packet.tuple);
+	original = flow_find(&s->peer, v4);
+	if (!original || (original->flags & (WEFT_FLOW_REPLY | WEFT_FLOW_DNAT | WEFT_FLOW_SNAT)))
+		return NULL;
+	s->reply = *original;
+	s->reply.flags = WEFT_FLOW_REPLY | (original->flags & (WEFT_FLOW_FROM_HOST | WEFT_FLOW_CLOSED));
+	s->reply.packets = 0;
+	s->reply.bytes = 0;
+	s->reply.mtu = 0;
+	s->reply.in_ifindex = arrived_by(skb, hook);
+	s->reply.out_ifindex = original->in_ifindex;
+	s->reply.exit = original->in_ifindex ? WEFT_EXIT_PEER : WEFT_EXIT_STACK;
+	flow_insert(&s->packet.tuple, &s->reply, v4, BPF_ANY);
+	return flow_find(&s->packet.tuple, v4);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* A flow nobody has decided yet: decided, entered into the flow table, told. */
+#pragma once
+
+#include "lib/decide.h"
+#include "lib/enter.h"
+
+/* Refuses the packet with an event that tells why, in terms of the flow's original direction. */
+inline_always int refuse_flow(struct __sk_buff *skb, struct scratch *s, const struct weft_config *config,
+			      const struct weft_flow_key_v6 *tuple, __u8 reason)
+{
+	s->context.type = WEFT_EVENT_DENIED;
+	s->context.drop_reason = reason;
+	event_emit(tuple, &s->context, config);
+	return drop(skb, reason);
+}
+
+inline_always int refuse(struct __sk_buff *skb, struct scratch *s, const struct weft_config *config, __u8 reason)
+{
+	return refuse_flow(skb, s, config, &s->packet.tuple, reason);
+}
+
+verified_once int forward(struct __sk_buff *skb, struct scratch *s, const struct weft_flow *flow,
+			  enum weft_event_hook hook)
+{
+	if (!s || !flow)
+		return TC_ACT_SHOT;
+	return flow_forward(skb, packet_is_v4(&s->packet), flow, &s->packet.tuple, s->packet.l4_offset,
+			    s->packet.hop_limit, hook);
+}
+
+/* Exits of a flow that enters a pod from the stack. */
+inline_always void decide_exit_to_pod(struct __sk_buff *skb, struct scratch *s, const struct weft_endpoint *src)
+{
+	s->forward.exit = WEFT_EXIT_STACK;
+	s->reply.in_ifindex = skb->ifindex;
+	if (endpoint_is_pod(src)) {
+		s->reply.exit = WEFT_EXIT_PEER;
+		s->reply.out_ifindex = src->ifindex;
+	}
+	if (endpoint_is_host(src)) {
+		s->forward.flags |= WEFT_FLOW_FROM_HOST;
+		s->reply.flags |= WEFT_FLOW_FROM_HOST;
+	}
+}
+
+/* The decision as scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
+inline_always enum weft_drop_reason flow_decide(struct __sk_buff *skb, struct scratch *s,
+						const struct weft_config *config, enum weft_event_hook hook)
+{
+	bool from_pod = hook == WEFT_HOOK_FROM_POD;
+	struct weft_endpoint *src = endpoint_find(&s->packet.tuple.saddr);
+	enum weft_drop_reason reason;
+
+	if (from_pod) {
+		if (!src)
+			return WEFT_DROP_SPOOFED_SOURCE;
+		s->context.src_endpoint = src->endpoint_id;
+		s->context.src_identity = src->identity;
+		s->context.direction = WEFT_EGRESS;
+		reason = decide_service(s, src, config);
+		if (reason)
+			return reason;
+	}
+	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
+
+	if (!decide_policy(s, src, dst))
+		return WEFT_DROP_POLICY_DENIED;
+	if (!from_pod) {
+		decide_exit_to_pod(skb, s, src);
+		return WEFT_DROP_NONE;
+	}
+	if (!src) /* for the verifier: checked above */
+		return WEFT_DROP_SPOOFED_SOURCE;
+	s->context.direction = WEFT_EGRESS;
+	return decide_exit_from_pod(skb, s, packet_is_v4(&s->packet), src, dst, config);
+}
+
+/* A flow nobody has decided yet, seen at a pod's device. */
+verified_once int flow_new(struct __sk_buff *skb, struct scratch *s, const struct weft_config *config,
+			   enum weft_event_hook hook)
+{
+	if (!s || !config)
+		return TC_ACT_SHOT;
+	bool v4 = packet_is_v4(&s->packet);
+	struct weft_flow_key_v6 *tuple = &s->packet.tuple;
+	__u8 reason;
+
+	SCRATCH_ZERO(&s->forward);
+	SCRATCH_ZERO(&s->reply);
+	s->pair = *tuple;
+	s->translate_source = false;
+	s->reply.flags = WEFT_FLOW_REPLY;
+	reason = flow_decide(skb, s, config, hook);
+	if (reason)
+		return refuse(skb, s, config, reason);
+	flow_stamp(&s->forward, s);
+	s->forward.created = bpf_ktime_get_ns();
+	s->forward.last_seen = bpf_jiffies64();
+	s->forward.packets = 1;
+	s->forward.bytes = skb->len - ETH_HLEN;
+	flow_stamp(&s->reply, s);
+	s->reply.created = s->forward.created;
+	s->reply.last_seen = s->forward.last_seen;
+	reason = flow_enter(s, config);
+	if (reason)
+		return refuse(skb, s, config, reason);
+	if (s->packet.tcp_flags & TCP_RST) {
+		/* Delivered, but it starts nothing. */
+		flow_delete(tuple, v4);
+		flow_delete(&s->peer, v4);
+		return forward(skb, s, &s->forward, hook);
+	}
+	count(WEFT_STAT_NEW_FLOW);
+	s->context.time = s->forward.created;
+	s->context.type = WEFT_EVENT_NEW;
+	event_emit(tuple, &s->context, config);
+	return forward(skb, s, &s->forward, hook);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Whether a packet may have the source it claims. */
+#pragma once
+
+#include "lib/decide.h"
+
+/* Checks only a pod's own device makes. Non-zero: the drop reason; `silent` when it is no news. */
+inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, bool *silent)
+{
+	struct weft_flow_key_v6 *tuple = &packet->tuple;
+	bool v4 = packet_is_v4(packet);
+	struct weft_endpoint *src;
+
+	*silent = false;
+	if (v4 ? (tuple->daddr.word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
+			 tuple->daddr.word[3] == bpf_htonl(0xffffffff) :
+		 (tuple->daddr.word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000)) {
+		*silent = packet->flags & PACKET_ICMP_OTHER;
+		return WEFT_DROP_MULTICAST;
+	}
+	if (!v4 && ((tuple->saddr.word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) ||
+		    (tuple->daddr.word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))) {
+		*silent = true;
+		return WEFT_DROP_LINK_LOCAL;
+	}
+	src = endpoint_find(&tuple->saddr);
+	if (!src || src->ifindex != skb->ifindex)
+		return WEFT_DROP_SPOOFED_SOURCE;
+	return 0;
+}
+
+/* For a packet of no flow at an uplink; cheaper than the slow path. */
+inline_always bool claims_pod_source(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct weft_addr addr;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = data + ETH_HLEN;
+
+		if ((void *)(ip + 1) > end)
+			return true;
+		addr_from_v4(&addr, ip->saddr);
+	} else {
+		struct ipv6hdr *ip = data + ETH_HLEN;
+
+		if ((void *)(ip + 1) > end)
+			return true;
+		__builtin_memcpy(&addr, &ip->saddr, 16);
+	}
+	return endpoint_is_pod(endpoint_find(&addr));
+}
+
+/* Whether a packet from the stack wears a pod's address without having come from that pod. */
+inline_always bool forged_towards_pod(struct __sk_buff *skb, const struct weft_endpoint *src)
+{
+	return endpoint_is_pod(src) && skb->ingress_ifindex && skb->ingress_ifindex != src->ifindex;
+}
