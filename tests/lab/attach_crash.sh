@@ -98,7 +98,7 @@ result=$output
 like "an address" "$(address)" '^10\.211\.0\.[0-9]+/32$'
 is "two of them" "$(jq '.ips | length' <<<"$output")" 2
 everything=$(left)
-for part in 'weft[0-9a-f]+@' '10\.211\.0\.[0-9]+ dev' 'eth0@' '"container_id":"one"' '"owner":"one/eth0"' '"endpoint_id":2'; do
+for part in 'weft[0-9a-f]+@' '10\.211\.0\.[0-9]+ dev' 'eth0@' '"container_id":"one"' '"owner":"one/eth0"' '"endpoint":2,"host":false'; do
   like "what is looked for when nothing should be left" "$everything" "$part"
 done
 is "the pod has it" "$(ip -n "$pod" -4 -o addr show dev eth0 | awk '{ print $4 }')" "$(address)"
