@@ -74,7 +74,7 @@ class Agent {
   api::Answer apply_objects(const nlohmann::json& params);
   api::Answer delete_objects(const nlohmann::json& params);
   api::Answer get_objects(const nlohmann::json& params);
-  void watch_objects(nlohmann::json params, api::Stream stream);
+  void watch_objects(const nlohmann::json& params, const api::Stream& stream);
   Result<void> admit(const std::vector<model::Document>& documents);
   api::Answer commit(const std::vector<model::Document>& documents, nlohmann::json result);
   nlohmann::json object_json(const store::StoredKey& key) const;

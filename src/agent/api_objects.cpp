@@ -268,7 +268,7 @@ api::Answer Agent::get_objects(const json& params) {
   return result;
 }
 
-void Agent::watch_objects(json params, api::Stream stream) {
+void Agent::watch_objects(const json& params, const api::Stream& stream) {
   const auto word = api::required_text(params, "kind");
   const auto kind = word ? model::parse_kind(*word) : Result<model::Kind>(weft::fail(word.error()));
   if (!kind) return stream.fail(kind.error());

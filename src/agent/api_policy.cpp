@@ -12,18 +12,12 @@ namespace {
 
 using nlohmann::json;
 
-json labels_json(const LabelMap& labels) {
-  auto list = json::array();
-  for (const auto& [key, value] : labels) list.push_back(value.empty() ? key : key + "=" + value);
-  return list;
-}
-
 json side_json(const control::ExplainSide& side) {
   json result{{"namespace", nullptr},
               {"pod", nullptr},
               {"address", nullptr},
               {"identity", side.identity},
-              {"labels", labels_json(side.labels)}};
+              {"labels", to_texts(side.labels)}};
   if (side.pod) {
     result["namespace"] = side.pod->namespace_;
     result["pod"] = side.pod->name;

@@ -15,12 +15,6 @@ namespace {
 
 using nlohmann::json;
 
-json labels_json(const LabelMap& labels) {
-  auto list = json::array();
-  for (const auto& [key, value] : labels) list.push_back(value.empty() ? key : key + "=" + value);
-  return list;
-}
-
 std::string time_text(std::chrono::system_clock::time_point time) {
   return flow::format_time(std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count());
 }
@@ -113,7 +107,7 @@ json Agent::list_endpoints() {
       item["workload"] = endpoint->workload;
       item["identity"] = endpoint->identity;
       if (const auto* identity = compiler_->identities().find(endpoint->identity))
-        item["labels"] = labels_json(identity->labels);
+        item["labels"] = to_texts(identity->labels);
       const auto policy = compiled_.policy.endpoints.find(endpoint->pod());
       if (policy != compiled_.policy.endpoints.end())
         item["policy"] = {{"ingress", policy->second.enforced[WEFT_INGRESS]},
@@ -132,7 +126,7 @@ json Agent::list_identities() const {
   auto items = json::array();
   const auto add = [&](const control::Identity& identity) {
     items.push_back({{"id", identity.id},
-                     {"labels", labels_json(identity.labels)},
+                     {"labels", to_texts(identity.labels)},
                      {"endpoints", users[identity.id]},
                      {"cidr", nullptr}});
   };

@@ -60,7 +60,7 @@ void Agent::refresh_enrichment() {
   auto identities = std::make_shared<flow::IdentityTable>();
   const auto add_identity = [&](const control::Identity& identity) {
     flow::IdentityInfo info;
-    for (const auto& [key, value] : identity.labels) info.labels.push_back(value.empty() ? key : key + "=" + value);
+    info.labels = to_texts(identity.labels);
     flow::put(*identities, old.identities.get(), identity.id, info);
   };
   for (const auto& identity : control::reserved_identities()) add_identity(identity);
@@ -104,7 +104,7 @@ void Agent::consume_events() {
 }
 
 void Agent::register_observe() {
-  server_->handle_stream("observe", [this](nlohmann::json params, api::Stream stream) {
+  server_->handle_stream("observe", [this](const nlohmann::json& params, api::Stream stream) {
     // What has happened up to the question belongs into its answer.
     consume_events();
     flow::serve_observe(*flows_, config_.node, params, std::move(stream));

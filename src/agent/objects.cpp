@@ -52,7 +52,7 @@ std::vector<Objects::Action> Objects::plan(const std::vector<model::Document>& d
 }
 
 Result<std::vector<Objects::Action>> Objects::apply(const std::vector<model::Document>& documents) {
-  const auto actions = plan(documents);
+  auto actions = plan(documents);
   std::vector<store::StoredObject> rows;
   std::vector<ObjectChange> changes;
   std::map<store::StoredKey, StoredEntry> entries;

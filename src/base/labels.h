@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 namespace weft {
 
@@ -11,5 +12,7 @@ using LabelMap = std::map<std::string, std::string>;  // plain Kubernetes labels
 
 // "k8s:app=web,k8s:tier=front"; a label without a value prints as its key.
 std::string to_string(const LabelMap& labels);
+// The same, a text each.
+std::vector<std::string> to_texts(const LabelMap& labels);
 
 }  // namespace weft
