@@ -132,9 +132,9 @@ Result<MacAddress> MacAddress::parse(std::string_view text) {
   MacAddress result;
   const bool shape = text.size() == 17;
   for (std::size_t i = 0; shape && i < 6; ++i) {
-    const auto pair = text.substr(i * 3, 2);
-    auto [end, error] = std::from_chars(pair.data(), pair.data() + 2, result.bytes[i], 16);
-    if (error != std::errc{} || end != pair.data() + 2 || (i < 5 && text[i * 3 + 2] != ':'))
+    const char* first = text.data() + i * 3;
+    auto [end, error] = std::from_chars(first, first + 2, result.bytes[i], 16);
+    if (error != std::errc{} || end != first + 2 || (i < 5 && first[2] != ':'))
       return fail(ErrorCode::invalid, fmt::format("\"{}\" is not a MAC address", text));
   }
   if (!shape) return fail(ErrorCode::invalid, fmt::format("\"{}\" is not a MAC address", text));
