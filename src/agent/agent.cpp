@@ -160,7 +160,12 @@ Result<void> Agent::attach_uplinks() {
 }
 
 Result<void> Agent::publish() {
-  WEFT_TRY(auto compiled, compiler_->compile(*objects_, attachment_->records(), node_));
+  auto outcome = compiler_->compile(*objects_, attachment_->records(), node_);
+  if (!outcome) {
+    compiler_->refused();
+    return fail(outcome.error());
+  }
+  auto compiled = std::move(*outcome);
   auto& config = compiled.rows.config;
   config.flags =
       (config_.events ? WEFT_CONFIG_EVENTS : 0) | (compiled.rows.services.empty() ? 0 : WEFT_CONFIG_SERVICES);
@@ -174,7 +179,10 @@ Result<void> Agent::publish() {
   config.event_wakeup_bytes = 256 * 1024;
   config.deny_event_interval = 1'000'000'000;
   // Numbers first: a row in the kernel must never carry one that a restart would give to another.
-  WEFT_CHECK(store_numbers(false));
+  if (auto stored = store_numbers(false); !stored) {
+    compiler_->refused();
+    return stored;
+  }
   auto applied = datapath_->tables().apply(compiled.rows);
   if (!applied && applied.error().code != ErrorCode::io) {
     compiler_->refused();

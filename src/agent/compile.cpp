@@ -74,16 +74,21 @@ Compiler::Compiler(const Config& config, const store::NumberSet& restored, std::
       cidrs_(restored.cidr_identities),
       rules_(restored_rules(restored)),
       policy_(rules_, cidrs_),
-      services_(service_options(config), restored_services(restored)) {
-  kept_classes_ = std::move(classes);
-  highest_class_ = highest_class;
+      services_(service_options(config), restored_services(restored)),
+      kept_classes_(std::move(classes)),
+      highest_class_(highest_class) {
   for (const auto& [key, number] : kept_classes_) highest_class_ = std::max(highest_class_, number);
   policy_.restore(kept_classes_, highest_class_);
 }
 
 void Compiler::owed() {
   kept_classes_ = policy_.classes();
+  refused();
+}
+
+void Compiler::refused() {
   policy_.restore(kept_classes_, highest_class_);
+  services_.hold_replaced();
 }
 
 void Compiler::adopt(const datapath::DesiredRows& present) {

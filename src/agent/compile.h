@@ -53,12 +53,12 @@ class Compiler {
   Result<Compiled> compile(const Objects& objects, const std::map<store::EndpointKey, store::EndpointRecord>& records,
                            const Node& node);
 
-  // What became of the rows compiled last. Class numbers are free again only once their rows have
-  // left the maps: `owed` rows are on their way, `refused` ones never come, and the classes are again
+  // What became of the rows compiled last. Class numbers and slots are free again only once their
+  // rows have left the maps: `owed` rows are on their way, `refused` ones never come, and the classes are again
   // those of the last compile that was not refused.
   void written() { kept_classes_ = policy_.classes(); }
   void owed();
-  void refused() { policy_.restore(kept_classes_, highest_class_); }
+  void refused();
 
   // Cluster addresses for a Service about to be applied.
   Result<std::vector<IpAddress>> assign_service(const model::Service& service) { return services_.assign(service); }

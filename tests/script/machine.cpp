@@ -66,7 +66,12 @@ Result<void> Machine::start() {
 }
 
 Result<void> Machine::publish() {
-  WEFT_TRY(auto compiled, compiler_->compile(*objects_, records_, node_));
+  auto outcome = compiler_->compile(*objects_, records_, node_);
+  if (!outcome) {
+    compiler_->refused();
+    return fail(outcome.error());
+  }
+  auto compiled = std::move(*outcome);
   compiled.rows.config.flags = compiled.rows.services.empty() ? 0 : WEFT_CONFIG_SERVICES;
   WEFT_CHECK(store_numbers());
   auto applied = tables_->apply(compiled.rows);

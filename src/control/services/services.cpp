@@ -95,8 +95,10 @@ void ServiceCompiler::adopt(const std::map<weft_service_key, weft_service, Servi
 
 Result<CompiledServices> ServiceCompiler::compile(const ServiceInput& input) {
   // The rows of the last compile are in the maps by now, so nothing reads the runs it replaced.
-  for (const auto& run : retiring_) slots_.release(run.first, static_cast<std::uint32_t>(run.backends.size()));
-  retiring_.clear();
+  if (!std::exchange(hold_replaced_, false)) {
+    for (const auto& run : retiring_) slots_.release(run.first, static_cast<std::uint32_t>(run.backends.size()));
+    retiring_.clear();
+  }
   backends_.begin_round();
 
   WEFT_CHECK(assign_missing(input));

@@ -109,6 +109,10 @@ class ServiceCompiler {
   // (`exhausted`: no run of slots is long enough) the runs are as before the call.
   Result<CompiledServices> compile(const ServiceInput& input);
 
+  // The rows of the last compile have not reached the maps, or not all of them: the runs it replaced
+  // may still be read, so the next compile does not free them yet.
+  void hold_replaced() { hold_replaced_ = true; }
+
   [[nodiscard]] const ServiceState& state() const { return state_; }
 
  private:
@@ -131,6 +135,7 @@ class ServiceCompiler {
   SlotSpace slots_;
   std::map<std::uint32_t, Run> runs_;  // by service id
   std::vector<Run> retiring_;
+  bool hold_replaced_ = false;
   std::uint32_t next_service_ = 1;
 };
 
