@@ -31,7 +31,7 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   tables->config_map_ = find("weft_config_v1");
   if (tables->config_map_ == nullptr) return fail(ErrorCode::internal, "no map weft_config_v1");
   WEFT_TRY(const auto config, (bpfrt::Map<std::uint32_t, weft_config>(*tables->config_map_).lookup(0)));
-  if (config) tables->config_ = *config;
+  if (config) tables->config_ = tables->wanted_config_ = *config;
   // The last run may have ended between a row and its epoch.
   tables->switch_owed_ = tables->forced_ = tables->policy_->has_rows() || tables->endpoints_->has_rows();
   return tables;

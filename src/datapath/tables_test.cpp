@@ -316,6 +316,15 @@ TEST_F(TablesTest, ARestartAdoptsWhatIsThereAndDecidesFlowsAgain) {
   EXPECT_EQ(epochs_for(*tables, rows), 0U);
 }
 
+TEST_F(TablesTest, ARetryBeforeTheFirstApplyKeepsWhatIsThere) {
+  const auto rows = small_world();
+  ASSERT_TRUE(open()->apply(rows));
+  auto tables = open();
+  tables->retry();
+  EXPECT_TRUE(testing::same(maps.all(), rows));
+  EXPECT_EQ(maps.all().config.nat_port_min, rows.config.nat_port_min);
+}
+
 TEST_F(TablesTest, ARestartPrunesWhatIsNoLongerWanted) {
   auto rows = small_world();
   ASSERT_TRUE(open()->apply(rows));
