@@ -139,9 +139,10 @@ inline_always void flow_stamp(struct weft_flow *flow, const struct scratch *s)
 	flow->service_id = s->context.service_id;
 }
 
-/* Resolves a service in the packet path (a pod whose sockets the socket hook does not see). */
+/* Resolves a service in the packet path (a pod whose sockets the socket hook does not see). A pod's
+ * address is no frontend; that it was reached through one only the socket hook's hint can tell. */
 verified_once enum weft_drop_reason decide_service(struct scratch *s, const struct weft_endpoint *src,
-						   const struct weft_config *config)
+						   const struct weft_config *config, bool to_pod)
 {
 	struct weft_service *service;
 	struct weft_backend *backend;
@@ -149,7 +150,7 @@ verified_once enum weft_drop_reason decide_service(struct scratch *s, const stru
 
 	if (!s || !src || !config || !(config->flags & WEFT_CONFIG_SERVICES))
 		return WEFT_DROP_NONE;
-	service = service_find(&s->pair.daddr, s->pair.dport, s->pair.protocol);
+	service = to_pod ? NULL : service_find(&s->pair.daddr, s->pair.dport, s->pair.protocol);
 	if (!service) {
 		struct weft_hint_key hint_key = {
 			.endpoint_id = src->endpoint_id,

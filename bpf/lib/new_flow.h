@@ -46,10 +46,10 @@ inline_always void decide_exit_to_pod(struct __sk_buff *skb, struct scratch *s, 
 
 /* The decision as scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
 inline_always enum weft_drop_reason flow_decide(struct __sk_buff *skb, struct scratch *s,
-						const struct weft_config *config, enum weft_event_hook hook)
+						const struct weft_config *config, const struct weft_endpoint *src)
 {
-	bool from_pod = hook == WEFT_HOOK_FROM_POD;
-	struct weft_endpoint *src = endpoint_find(&s->packet.tuple.saddr);
+	bool from_pod = s->context.hook == WEFT_HOOK_FROM_POD;
+	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
 	enum weft_drop_reason reason;
 
 	if (from_pod) {
@@ -58,12 +58,12 @@ inline_always enum weft_drop_reason flow_decide(struct __sk_buff *skb, struct sc
 		s->context.src_endpoint = src->endpoint_id;
 		s->context.src_identity = src->identity;
 		s->context.direction = WEFT_EGRESS;
-		reason = decide_service(s, src, config);
+		reason = decide_service(s, src, config, endpoint_is_pod(dst));
 		if (reason)
 			return reason;
+		if (s->forward.flags & WEFT_FLOW_DNAT)
+			dst = endpoint_find(&s->pair.daddr);
 	}
-	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
-
 	if (!decide_policy(s, src, dst))
 		return WEFT_DROP_POLICY_DENIED;
 	if (!from_pod) {
@@ -76,13 +76,14 @@ inline_always enum weft_drop_reason flow_decide(struct __sk_buff *skb, struct sc
 	return decide_exit_from_pod(skb, s, packet_is_v4(&s->packet), src, dst, config);
 }
 
-/* A flow nobody has decided yet, seen at a pod's device. */
+/* A flow nobody has decided yet, seen at a pod's device; `src` as in slow_flow. */
 verified_once int flow_new(struct __sk_buff *skb, struct scratch *s, const struct weft_config *config,
-			   enum weft_event_hook hook)
+			   const struct weft_endpoint *src)
 {
 	if (!s || !config)
 		return TC_ACT_SHOT;
 	bool v4 = packet_is_v4(&s->packet);
+	enum weft_event_hook hook = s->context.hook;
 	struct weft_flow_key_v6 *tuple = &s->packet.tuple;
 	__u8 reason;
 
@@ -91,7 +92,7 @@ verified_once int flow_new(struct __sk_buff *skb, struct scratch *s, const struc
 	s->pair = *tuple;
 	s->translate_source = false;
 	s->reply.flags = WEFT_FLOW_REPLY;
-	reason = flow_decide(skb, s, config, hook);
+	reason = flow_decide(skb, s, config, src);
 	if (reason)
 		return refuse(skb, s, config, reason);
 	flow_stamp(&s->forward, s);

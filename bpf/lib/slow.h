@@ -22,12 +22,14 @@ inline_always bool entry_applies(struct __sk_buff *skb, const struct scratch *s,
 	       !(flow->flags & (WEFT_FLOW_CLOSED | WEFT_FLOW_REPLY));
 }
 
-/* `absent`: the fast path has looked and found no entry. */
+/* `src`: the endpoint that has the source address, or NULL; looked up at pods' devices only.
+ * `absent`: the fast path has looked and found no entry. */
 verified_once int slow_flow(struct __sk_buff *skb, struct scratch *s, const struct weft_config *config,
-			    enum weft_event_hook hook, bool absent)
+			    const struct weft_endpoint *src, bool absent)
 {
 	if (!s || !config)
 		return TC_ACT_SHOT;
+	enum weft_event_hook hook = s->context.hook;
 	struct packet *packet = &s->packet;
 	struct weft_flow *flow = absent ? NULL : flow_find(&packet->tuple, packet_is_v4(packet));
 
@@ -38,11 +40,11 @@ verified_once int slow_flow(struct __sk_buff *skb, struct scratch *s, const stru
 	if (!flow && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		flow = flow_restore_reply(skb, s, hook);
 	if (flow && flow->epoch != s->epoch) {
+		bool is_reply = flow->flags & WEFT_FLOW_REPLY;
 		enum redecision redecision = flow_redecide(skb, s, flow);
 
 		if (redecision == REDECIDED_REFUSED)
-			return refuse_flow(skb, s, config,
-					   flow->flags & WEFT_FLOW_REPLY ? &s->peer : &packet->tuple, s->drop_reason);
+			return refuse_flow(skb, s, config, is_reply ? &s->peer : &packet->tuple, s->drop_reason);
 		if (redecision == REDECIDED_AS_NEW) {
 			flow = NULL;
 			s->context.service_id = 0;
@@ -53,7 +55,7 @@ verified_once int slow_flow(struct __sk_buff *skb, struct scratch *s, const stru
 	if (!flow && hook_is_device(hook))
 		return TC_ACT_OK;
 	if (!flow)
-		return flow_new(skb, s, config, hook);
+		return flow_new(skb, s, config, src);
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
 	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
@@ -84,7 +86,7 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 			    bool absent)
 {
 	struct scratch *s = scratch_get();
-	struct weft_endpoint *src;
+	struct weft_endpoint *src = NULL;
 	bool from_host = false;
 	bool silent = false;
 	__u8 reason = 0;
@@ -105,7 +107,7 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		    (s->packet.flags & PACKET_ICMP_OTHER))
 			return solicit_from_pod(skb, config);
 		if (reason != WEFT_DROP_MALFORMED) {
-			__u8 check = check_from_pod(skb, &s->packet, &silent);
+			__u8 check = check_from_pod(skb, &s->packet, &silent, &src);
 
 			reason = check ? check : reason;
 		}
@@ -139,5 +141,5 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		return icmp_error(skb, &s->packet, hook, from_host);
 	if (s->packet.flags & PACKET_ICMP_OTHER)
 		return TC_ACT_OK;
-	return slow_flow(skb, s, config, hook, absent);
+	return slow_flow(skb, s, config, src, absent);
 }

@@ -4,8 +4,10 @@
 
 #include "lib/decide.h"
 
-/* Checks only a pod's own device makes. Non-zero: the drop reason; `silent` when it is no news. */
-inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, bool *silent)
+/* Checks only a pod's own device makes. Non-zero: the drop reason; `silent` when it is no news.
+ * Zero: *source is the pod. */
+inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, bool *silent,
+				  struct weft_endpoint **source)
 {
 	struct weft_flow_key_v6 *tuple = &packet->tuple;
 	bool v4 = packet_is_v4(packet);
@@ -26,6 +28,7 @@ inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, 
 	src = endpoint_find(&tuple->saddr);
 	if (!src || src->ifindex != skb->ifindex)
 		return WEFT_DROP_SPOOFED_SOURCE;
+	*source = src;
 	return 0;
 }
 
