@@ -2,13 +2,14 @@
 /* The frame of the packet benchmark. A test run repeats a program without restoring the packet, so
  * the wrapper puts the headers back (of another flow each time), clears mark and cb, and tail-calls
  * the program under test. What the wrapper costs is measured round a program that does nothing. */
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/pkt_cls.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "abi/flow.h"
 #include "tests/bpf/packet_bench.h"
