@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every command of docs/cli.md against a lab: words for people, JSON for programs, exit codes; and
 # manifests: refused with file and line, all or none, deleted by file and by name.
+# shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 root=$(cd "$(dirname "$0")/../.." && pwd)
 export NO_COLOR=1
@@ -39,7 +40,7 @@ for map in policy endpoints services backends identities netns devices config fl
   shows "" '.[0] | type == "array"' bpf $map list
   shows "" '.[0]' bpf $map stats
 done
-shows "10\.244\.0\." '.[0] | length > 0' bpf endpoints list --limit 2
+shows "(10\.244\.0|fd00:10:244:)" '.[0] | length > 0' bpf endpoints list --limit 2
 is "the limit of bpf list" "$(weft bpf endpoints list --limit 2 -o json | jq length)" 2
 
 step "policy explain"
@@ -71,7 +72,7 @@ shows "." 'length > 0' observe --ip 10.244.0.0/24 --last 3
 is "observe --last" "$(weft observe --last 2 -o json | wc -l)" 2
 "$weft" --lab "$lab" observe -f -o json --type denied >"$work/follow" 2>&1 &
 follower=$!
-pids+=($follower)
+pids+=("$follower")
 denied_seen() { inside default/stranger timeout 0.3 "$traffic" ask tcp "$(address_v4 default/web-0)" 80 --timeout 100; [[ -s $work/follow ]]; }
 eventually 5 "observe -f shows what happens" denied_seen
 kill $follower

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Every way a packet can go on one node, both families: pods, host, world; sizes, errors, noise.
+# shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
 lab_up "$lab" <<'YAML'

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The lab's own promises: labs side by side, nothing left behind whatever died when, up again and again.
+# shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
 manifest() {
@@ -30,7 +31,6 @@ traces() {
     { tr '\0' ' ' <"$file"; } 2>/dev/null | grep -E "(weftd|supervise|weft-cni|lab up).*[ /]$1(/| |$)" | sed "s|^|$file |"
   done
 }
-clean() { [[ -z $(traces "$1") ]]; }
 down() { "$weft" lab down --name "$1"; }
 dead() { [[ -z $1 || ! -e /proc/$1 || $(awk '{print $3}' "/proc/$1/stat") == Z ]]; }
 supervisor_of() { awk '{print $1; exit}' "/run/weft/lab/$1/supervisor.pid" 2>/dev/null; }
@@ -79,7 +79,7 @@ is "their namespaces went" "$(find /run/netns -name "weft-$first.*" | wc -l)" 2
 exits 0 "delete" "$weft" lab delete --name "$first" -f - <<<"$(manifest)"
 is "no pods" "$(state_of "$first")" "running 0/0"
 is "no namespaces of pods" "$(find /run/netns -name "weft-$first.*" | wc -l)" 0
-no_devices() { [[ -z $(ip -n "weft-$first-node1" -o link show type veth | grep -v uplink0) ]]; }
+no_devices() { ! ip -n "weft-$first-node1" -o link show type veth | grep -v uplink0; }
 eventually 3 "no devices of pods" no_devices
 
 step "refused manifests make no lab"
@@ -117,7 +117,7 @@ for round in 1 2 3 4 5 6 7 8; do
   "$weft" lab up --name "$third" -f "$work/manifest.yaml" >/dev/null 2>&1 &
   upping=$!
   sleep "0.$(printf '%02d' $((RANDOM % 60)))"
-  moment=$(ls "/run/weft/lab/$third" 2>/dev/null | xargs)
+  moment=$(find "/run/weft/lab/$third" -mindepth 1 -maxdepth 1 -printf "%f " 2>/dev/null)
   victims=()
   case $((round % 4)) in
     0) victims=("$upping") ;;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # NetworkPolicy features one after the other in a world of 9 pods x 9 pods x 4 ports: after each step
 # the wire, the policy engine and an expectation written here must say the same.
+# shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
 namespaces=(x y z)

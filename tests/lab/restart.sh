@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The agent dies and comes back, again and again: no byte is lost, no rule is forgotten, what changed
 # meanwhile is put right.
+# shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
 pod() { # NAME: a pod that runs lab_traffic's server

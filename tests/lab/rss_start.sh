@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Says, without judging, what 100 pods cost: start time and memory of the agent. Only that it serves
 # them is checked.
+# shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
 lab_up "$lab" --timeout 50s <<'YAML'

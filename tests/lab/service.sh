@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # ClusterIP services: once with sockets translated by the hook, once with packets translated in tc,
 # which a lab gets whose hook hangs on a cgroup nobody is in.
+# shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
 manifest() { # REPLICAS
