@@ -108,12 +108,12 @@ class DeltaTracker {
     settle(found);
   }
   // What is there is exactly this.
-  void replace_actual(Rows actual) {
+  void replace_actual(const Rows& actual) {
     for (auto row = rows_.begin(); row != rows_.end();) {
       const auto current = row++;
       if (!actual.contains(current->first)) set_absent(K(current->first));
     }
-    for (auto& [key, value] : actual) set_actual(key, std::move(value));
+    for (const auto& [key, value] : actual) set_actual(key, value);
   }
 
   [[nodiscard]] const Keys& pending_upserts() const { return upserts_; }  // wanted, and not known to be there so

@@ -76,7 +76,7 @@ class Reconciler {
     if (!prune_)
       for (const auto& [key, value] : rows)
         if (delta_.desired(key) == nullptr) held_.insert(held_.end(), key);
-    delta_.replace_actual(std::move(rows));
+    delta_.replace_actual(rows);
     failures_.clear();
     last_error_.reset();
     return {};

@@ -57,7 +57,7 @@ std::string join(const std::vector<IpAddress>& addresses) {
 
 }  // namespace
 
-Ipam::Ipam(PoolOptions options, std::vector<Allocation> restored, std::vector<Quarantined> quarantined)
+Ipam::Ipam(PoolOptions options, std::vector<Allocation> restored, const std::vector<Quarantined>& quarantined)
     : options_(std::move(options)) {
   for (auto& [address, owner] : restored)
     if (owner_of_.try_emplace(address, owner).second) addresses_of_.emplace(std::move(owner), address);

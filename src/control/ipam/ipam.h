@@ -36,7 +36,7 @@ class Ipam {
  public:
   // The network address, the IPv4 broadcast address and the gateway (first host address of each
   // CIDR) are never handed out. Restored allocations outside the pool are kept until released.
-  Ipam(PoolOptions options, std::vector<Allocation> restored, std::vector<Quarantined> quarantined);
+  Ipam(PoolOptions options, std::vector<Allocation> restored, const std::vector<Quarantined>& quarantined);
 
   [[nodiscard]] std::optional<IpAddress> gateway(Family family) const;
   // One address for each family of the pool, or for each requested address exactly that one.

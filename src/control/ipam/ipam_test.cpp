@@ -90,7 +90,7 @@ TEST(Ipam, RequestedAddresses) {
               ElementsAre(ip("10.0.0.77"), ip("fd00::77")));
   EXPECT_THAT(both.allocate("a", {ip("fd00::77"), ip("10.0.0.77")}, at(0)).value(),
               ElementsAre(ip("fd00::77"), ip("10.0.0.77")));
-  const auto error_of = [&](const std::string& owner, std::vector<IpAddress> wanted) {
+  const auto error_of = [&](const std::string& owner, const std::vector<IpAddress>& wanted) {
     auto result = both.allocate(owner, wanted, at(1));
     return result ? Error{ErrorCode::internal, "granted", ""} : result.error();
   };

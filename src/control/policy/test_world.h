@@ -29,7 +29,7 @@ inline model::LabelSelector labels_are(const LabelMap& labels) {
 
 inline model::PolicyPeer pods(const LabelMap& labels) { return {.pod_selector = labels_are(labels)}; }
 inline model::PolicyPeer namespaces(const LabelMap& labels) { return {.namespace_selector = labels_are(labels)}; }
-inline model::PolicyPeer block(std::string_view text, std::vector<std::string_view> except = {}) {
+inline model::PolicyPeer block(std::string_view text, const std::vector<std::string_view>& except = {}) {
   model::PolicyPeer peer{.ip_block = model::IpBlock{cidr(text), {}}};
   for (const auto each : except) peer.ip_block->except.push_back(cidr(each));
   return peer;
