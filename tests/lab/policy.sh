@@ -217,7 +217,6 @@ policy x streams <<'YAML'
   podSelector: {}
   ingress: [{from: [{namespaceSelector: {matchLabels: {ns: y}}, podSelector: {matchLabels: {pod: b}}}]}]
 YAML
-changed=$EPOCHREALTIME
 at=$(progress cut) at6=$(progress cut6)
 sleep 0.5
 is "bytes after the revocation" "$(($(progress cut) - at < 300000))" 1

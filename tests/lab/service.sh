@@ -74,7 +74,7 @@ backends_seen() { # COUNT WHERE PROTOCOL ADDRESS PORT
 }
 translated() { weft status -o json | jq --arg n "$1" '[.datapath.stats[] | select(.name == $n) | .value] | add // 0'; }
 check_lab() { # hook|tc: what translates
-  local how=$1 address protocol port client i name died
+  local how=$1 address port client i name died
   weft lab apply -f - <<<"$(manifest 3)" >/dev/null 2>&1
   for name in web-0 web-1 web-2; do eventually 5 "$name serves" answers default/one tcp "$(address_v4 default/$name)" 7000; done
 
