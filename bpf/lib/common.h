@@ -21,7 +21,8 @@
 
 #define inline_always static __always_inline
 /* Verified once by itself instead of at every call; its pointers may be NULL as far as the verifier
- * knows, and it returns a number. */
+ * knows, and it returns a number. Before Linux 6.2 what such a pointer leads to cannot be a map's key
+ * or value: a function that needs scratch for that gets it itself. */
 #define verified_once __attribute__((noinline))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

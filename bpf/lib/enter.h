@@ -55,8 +55,10 @@ inline_always bool reply_awaited(struct scratch *s)
 }
 
 /* Enters scratch->reply under the reverse of what leaves for scratch->packet. */
-verified_once enum reply_result reply_enter(struct scratch *s)
+verified_once enum reply_result reply_enter(void)
 {
+	struct scratch *s = scratch_get();
+
 	if (!s)
 		return REPLY_REFUSED;
 	bool v4 = packet_is_v4(&s->packet);
@@ -102,7 +104,7 @@ inline_always enum weft_drop_reason reply_enter_translated(struct scratch *s, co
 	for (int i = 0; i < NAT_PORT_TRIES; i++) {
 		s->forward.src_port = bpf_htons(port);
 
-		enum reply_result result = reply_enter(s);
+		enum reply_result result = reply_enter();
 
 		if (result != REPLY_TAKEN)
 			return result == REPLY_ENTERED ? WEFT_DROP_NONE : WEFT_DROP_FLOW_TABLE;
@@ -125,15 +127,17 @@ inline_always bool reply_enters_itself(struct scratch *s)
 }
 
 /* Both directions of scratch's decision. */
-verified_once enum weft_drop_reason flow_enter(struct scratch *s, const struct weft_config *config)
+verified_once enum weft_drop_reason flow_enter(const struct weft_config *config)
 {
+	struct scratch *s = scratch_get();
+
 	if (!s || !config)
 		return WEFT_DROP_FLOW_TABLE;
 	bool v4 = packet_is_v4(&s->packet);
 	enum weft_drop_reason reason;
 
 	if (!s->translate_source && !reply_enters_itself(s)) {
-		enum reply_result result = reply_enter(s);
+		enum reply_result result = reply_enter();
 
 		/* Another flow's replies look the same (one backend, once direct and once through a
 		 * service, from one port): they are told apart by a port of our own. */

@@ -56,8 +56,10 @@ enum redecision {
 
 /* The epoch moved on: the flow is decided again, by either direction's packet, on its original
  * direction's terms. scratch->peer is the other direction's key afterwards. */
-verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct scratch *s, struct weft_flow *flow)
+verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_flow *flow)
 {
+	struct scratch *s = scratch_get();
+
 	if (!s || !flow)
 		return REDECIDED_AS_NEW;
 	bool v4 = packet_is_v4(&s->packet);
@@ -111,8 +113,9 @@ verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct scratc
 
 /* FIN and RST move both directions towards closed. A FIN alone, or one whose other direction's entry
  * was evicted, leaves the flow open: the other side may go on sending. True when it ended. */
-verified_once bool flow_tcp(struct scratch *s, struct weft_flow *flow, const struct weft_config *config)
+verified_once bool flow_tcp(struct weft_flow *flow, const struct weft_config *config)
 {
+	struct scratch *s = scratch_get();
 	struct weft_flow *other;
 
 	if (!s || !flow || !config)

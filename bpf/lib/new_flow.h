@@ -77,9 +77,10 @@ inline_always enum weft_drop_reason flow_decide(struct __sk_buff *skb, struct sc
 }
 
 /* A flow nobody has decided yet, seen at a pod's device; `src` as in slow_flow. */
-verified_once int flow_new(struct __sk_buff *skb, struct scratch *s, const struct weft_config *config,
-			   const struct weft_endpoint *src)
+verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *config, const struct weft_endpoint *src)
 {
+	struct scratch *s = scratch_get();
+
 	if (!s || !config)
 		return TC_ACT_SHOT;
 	bool v4 = packet_is_v4(&s->packet);
@@ -103,7 +104,7 @@ verified_once int flow_new(struct __sk_buff *skb, struct scratch *s, const struc
 	flow_stamp(&s->reply, s);
 	s->reply.created = s->forward.created;
 	s->reply.last_seen = s->forward.last_seen;
-	reason = flow_enter(s, config);
+	reason = flow_enter(config);
 	if (reason)
 		return refuse(skb, s, config, reason);
 	if (s->packet.tcp_flags & TCP_RST) {

@@ -22,39 +22,40 @@ inline_always bool policy_try(struct weft_policy_key *key, struct policy_answer 
 }
 
 /* One peer identity, all prefix lengths in use, longest first. */
-verified_once bool policy_peer(struct weft_policy_key *key, struct policy_answer *answer, __u32 mask, __u32 port,
-			       __u32 protocol)
+verified_once bool policy_peer(const struct weft_policy_key *peer, struct policy_answer *answer, __u32 mask,
+			       __u32 port, __u32 protocol)
 {
-	if (!key || !answer)
+	if (!peer || !answer)
 		return false;
-	__u8 direction = key->direction_prefix & 0x80;
+	struct weft_policy_key key = *peer;
+	__u8 direction = key.direction_prefix & 0x80;
 
 	if (mask & (1U << 16)) {
-		key->port = port;
-		key->protocol = protocol;
-		key->direction_prefix = direction | 16;
-		if (policy_try(key, answer))
+		key.port = port;
+		key.protocol = protocol;
+		key.direction_prefix = direction | 16;
+		if (policy_try(&key, answer))
 			return true;
 	}
 	if (mask & 0xfffe) {
 		for (__u32 length = 15; length > 0; length--) {
 			if (!(mask & (1U << length)))
 				continue;
-			key->port = port & (0xffffU << (16 - length));
-			key->protocol = protocol;
-			key->direction_prefix = direction | length;
-			if (policy_try(key, answer))
+			key.port = port & (0xffffU << (16 - length));
+			key.protocol = protocol;
+			key.direction_prefix = direction | length;
+			if (policy_try(&key, answer))
 				return true;
 		}
 	}
 	if (mask & 1) {
-		key->port = 0;
-		key->protocol = protocol;
-		key->direction_prefix = direction;
-		if (policy_try(key, answer))
+		key.port = 0;
+		key.protocol = protocol;
+		key.direction_prefix = direction;
+		if (policy_try(&key, answer))
 			return true;
-		key->protocol = 0;
-		if (policy_try(key, answer))
+		key.protocol = 0;
+		if (policy_try(&key, answer))
 			return true;
 	}
 	return false;

@@ -24,9 +24,11 @@ inline_always bool entry_applies(struct __sk_buff *skb, const struct scratch *s,
 
 /* `src`: the endpoint that has the source address, or NULL; looked up at pods' devices only.
  * `absent`: the fast path has looked and found no entry. */
-verified_once int slow_flow(struct __sk_buff *skb, struct scratch *s, const struct weft_config *config,
-			    const struct weft_endpoint *src, bool absent)
+verified_once int slow_flow(struct __sk_buff *skb, const struct weft_config *config, const struct weft_endpoint *src,
+			    bool absent)
 {
+	struct scratch *s = scratch_get();
+
 	if (!s || !config)
 		return TC_ACT_SHOT;
 	enum weft_event_hook hook = s->context.hook;
@@ -41,7 +43,7 @@ verified_once int slow_flow(struct __sk_buff *skb, struct scratch *s, const stru
 		flow = flow_restore_reply(skb, s, hook);
 	if (flow && flow->epoch != s->epoch) {
 		bool is_reply = flow->flags & WEFT_FLOW_REPLY;
-		enum redecision redecision = flow_redecide(skb, s, flow);
+		enum redecision redecision = flow_redecide(skb, flow);
 
 		if (redecision == REDECIDED_REFUSED)
 			return refuse_flow(skb, s, config, is_reply ? &s->peer : &packet->tuple, s->drop_reason);
@@ -55,11 +57,11 @@ verified_once int slow_flow(struct __sk_buff *skb, struct scratch *s, const stru
 	if (!flow && hook_is_device(hook))
 		return TC_ACT_OK;
 	if (!flow)
-		return flow_new(skb, s, config, src);
+		return flow_new(skb, config, src);
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
 	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
-		flow_tcp(s, flow, config);
+		flow_tcp(flow, config);
 	return forward(skb, s, flow, hook);
 }
 
@@ -141,5 +143,5 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		return icmp_error(skb, &s->packet, hook, from_host);
 	if (s->packet.flags & PACKET_ICMP_OTHER)
 		return TC_ACT_OK;
-	return slow_flow(skb, s, config, src, absent);
+	return slow_flow(skb, config, src, absent);
 }
