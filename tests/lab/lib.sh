@@ -2,6 +2,7 @@
 # at its end. Checks count failures and go on, so that one run shows all that is wrong.
 # shellcheck shell=bash
 set -uo pipefail
+shopt -s lastpipe  # `manifest | lab_up NAME` notes the lab in this shell, where clean_up finds it
 
 bin=${1:-build/bin}
 bin=$(cd "$bin" 2>/dev/null && pwd) || { echo "no directory of binaries: ${1:-build/bin}"; exit 2; }
