@@ -46,8 +46,7 @@ std::string agent_config(const Layout& layout, const NodeLayout& node) {
 
 AgentProcess::AgentProcess(asio::io_context& loop, const Layout& layout, std::string binary,
                            std::function<void()> changed)
-    : loop_(loop),
-      layout_(layout),
+    : layout_(layout),
       binary_(std::move(binary)),
       changed_(std::move(changed)),
       timers_(std::make_unique<Timers>(loop)) {}

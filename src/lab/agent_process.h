@@ -49,7 +49,6 @@ class AgentProcess {
   void ended();
   void launch_later();
 
-  asio::io_context& loop_;
   const Layout& layout_;
   const std::string binary_;
   const std::function<void()> changed_;

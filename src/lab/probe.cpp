@@ -74,8 +74,8 @@ Result<std::vector<std::vector<Verdict>>> ask_verdicts(const std::string& socket
   return result;
 }
 
-ProbeResult judge(Probe probe, WireOutcome wire, const std::vector<Verdict>& verdicts) {
-  ProbeResult result{std::move(probe), std::move(wire), {}, {}};
+ProbeResult judge(const Probe& probe, const WireOutcome& wire, const std::vector<Verdict>& verdicts) {
+  ProbeResult result{probe, wire, {}, {}};
   if (!verdicts.empty()) result.verdict = verdicts[deciding(result.probe, result.wire, verdicts)];
   if (!result.wire.reachable || result.verdict.verdict.empty()) return result;
   const bool allowed = result.verdict.verdict == "allow";
@@ -94,12 +94,11 @@ Result<std::vector<ProbeResult>> run_probes(const Layout& layout, const ProbeOpt
   WEFT_CHECK(check_lab_exists(layout));
   WEFT_TRY(const auto inventory, load_inventory(layout.node().socket()));
   WEFT_TRY(const auto probes, plan_probes(layout, inventory, options));
-  auto outcomes = try_probes(probes, options.timeout);
+  const auto outcomes = try_probes(probes, options.timeout);
   WEFT_TRY(const auto verdicts, ask_verdicts(layout.node().socket(), probes));
   std::vector<ProbeResult> results;
   results.reserve(probes.size());
-  for (std::size_t i = 0; i < probes.size(); ++i)
-    results.push_back(judge(probes[i], std::move(outcomes[i]), verdicts[i]));
+  for (std::size_t i = 0; i < probes.size(); ++i) results.push_back(judge(probes[i], outcomes[i], verdicts[i]));
   return results;
 }
 

@@ -77,7 +77,7 @@ std::vector<WireOutcome> try_probes(const std::vector<Probe>& probes, std::chron
 Result<std::vector<std::vector<Verdict>>> ask_verdicts(const std::string& socket, const std::vector<Probe>& probes);
 
 // Joins the wire with the verdicts. Of a service's backends the one that answered counts.
-ProbeResult judge(Probe probe, WireOutcome wire, const std::vector<Verdict>& verdicts);
+ProbeResult judge(const Probe& probe, const WireOutcome& wire, const std::vector<Verdict>& verdicts);
 
 // All of it for a lab that is up.
 Result<std::vector<ProbeResult>> run_probes(const Layout& layout, const ProbeOptions& options);

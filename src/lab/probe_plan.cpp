@@ -179,7 +179,7 @@ class Planner {
                             .service = &service});
         target.ports.clear();
       }
-    if (targets_.size() > 0 && targets_.back().name == target.name && targets_.back().service != nullptr) return;
+    if (!targets_.empty() && targets_.back().name == target.name && targets_.back().service != nullptr) return;
     if (ports_.empty()) {
       if (const PodPlan* pod = inventory_.pod_at(address))
         for (const auto& port : pod->ports) target.ports.push_back({port.port, port.protocol, false});

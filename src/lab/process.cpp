@@ -38,7 +38,7 @@ std::vector<std::string> environment_of(const SpawnRequest& request) {
       if (const char* equals = std::strchr(*entry, '='); equals != nullptr)
         variables.emplace(std::string(*entry, static_cast<std::size_t>(equals - *entry)), equals + 1);
   std::vector<std::string> list;
-  for (const auto& [name, value] : variables) list.push_back(name + "=" + value);
+  for (const auto& [name, value] : variables) list.push_back(fmt::format("{}={}", name, value));
   return list;
 }
 
