@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
 #include "api/answer.h"
@@ -25,6 +26,18 @@ Verdict verdict_of(const json& item) {
     verdict.verdict = word->get<std::string>();
   if (const auto rule = item.find("rule"); rule != item.end()) verdict.rule = rule->dump();
   return verdict;
+}
+
+// The datapath goes on without the agent, and the supervisor starts a new one within a second or two.
+template <class Ask>
+auto patiently(Ask ask) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  auto answer = ask();
+  while (!answer && answer.error().code == ErrorCode::unavailable && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(25));
+    answer = ask();
+  }
+  return answer;
 }
 
 // Which of several backends' verdicts is about this connection.
@@ -92,10 +105,10 @@ ProbeResult judge(const Probe& probe, const WireOutcome& wire, const std::vector
 
 Result<std::vector<ProbeResult>> run_probes(const Layout& layout, const ProbeOptions& options) {
   WEFT_CHECK(check_lab_exists(layout));
-  WEFT_TRY(const auto inventory, load_inventory(layout.node().socket()));
+  WEFT_TRY(const auto inventory, patiently([&] { return load_inventory(layout.node().socket()); }));
   WEFT_TRY(const auto probes, plan_probes(layout, inventory, options));
   const auto outcomes = try_probes(probes, options.timeout);
-  WEFT_TRY(const auto verdicts, ask_verdicts(layout.node().socket(), probes));
+  WEFT_TRY(const auto verdicts, patiently([&] { return ask_verdicts(layout.node().socket(), probes); }));
   std::vector<ProbeResult> results;
   results.reserve(probes.size());
   for (std::size_t i = 0; i < probes.size(); ++i) results.push_back(judge(probes[i], outcomes[i], verdicts[i]));
