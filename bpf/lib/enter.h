@@ -81,8 +81,42 @@ verified_once enum reply_result reply_enter(void)
 	return flow_insert(&s->peer, &s->reply, v4, BPF_ANY) ? REPLY_REFUSED : REPLY_ENTERED;
 }
 
+/* Whether a socket of the node itself would be taken for the flow's: it has the address and port the
+ * flow is about to use, towards the same destination or listening for any. */
+inline_always bool port_is_the_nodes(struct __sk_buff *skb, struct scratch *s)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+	__u32 size;
+
+	if (packet_is_v4(&s->packet)) {
+		tuple.ipv4.saddr = s->pair.daddr.word[3];
+		tuple.ipv4.daddr = s->nat_address.word[3];
+		tuple.ipv4.sport = s->pair.dport;
+		tuple.ipv4.dport = s->forward.src_port;
+		size = sizeof(tuple.ipv4);
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, &s->pair.daddr, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, &s->nat_address, 16);
+		tuple.ipv6.sport = s->pair.dport;
+		tuple.ipv6.dport = s->forward.src_port;
+		size = sizeof(tuple.ipv6);
+	}
+	if (s->pair.protocol == IPPROTO_TCP)
+		socket = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else if (s->pair.protocol == IPPROTO_UDP)
+		socket = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		return false;
+	if (!socket)
+		return false;
+	bpf_sk_release(socket);
+	return true;
+}
+
 /* Enters the reply under a source port nobody else uses towards this destination. */
-inline_always enum weft_drop_reason reply_enter_translated(struct scratch *s, const struct weft_config *config)
+inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb, struct scratch *s,
+							   const struct weft_config *config)
 {
 	__u32 minimum = config->nat_port_min;
 	__u32 range = config->nat_port_max - minimum + 1;
@@ -104,7 +138,7 @@ inline_always enum weft_drop_reason reply_enter_translated(struct scratch *s, co
 	for (int i = 0; i < NAT_PORT_TRIES; i++) {
 		s->forward.src_port = bpf_htons(port);
 
-		enum reply_result result = reply_enter();
+		enum reply_result result = port_is_the_nodes(skb, s) ? REPLY_TAKEN : reply_enter();
 
 		if (result != REPLY_TAKEN)
 			return result == REPLY_ENTERED ? WEFT_DROP_NONE : WEFT_DROP_FLOW_TABLE;
@@ -127,7 +161,7 @@ inline_always bool reply_enters_itself(struct scratch *s)
 }
 
 /* Both directions of scratch's decision. */
-verified_once enum weft_drop_reason flow_enter(const struct weft_config *config)
+verified_once enum weft_drop_reason flow_enter(struct __sk_buff *skb, const struct weft_config *config)
 {
 	struct scratch *s = scratch_get();
 
@@ -149,7 +183,7 @@ verified_once enum weft_drop_reason flow_enter(const struct weft_config *config)
 		}
 	}
 	if (s->translate_source) {
-		reason = reply_enter_translated(s, config);
+		reason = reply_enter_translated(skb, s, config);
 		if (reason)
 			return reason;
 	}

@@ -104,7 +104,7 @@ verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *conf
 	flow_stamp(&s->reply, s);
 	s->reply.created = s->forward.created;
 	s->reply.last_seen = s->forward.last_seen;
-	reason = flow_enter(config);
+	reason = flow_enter(skb, config);
 	if (reason)
 		return refuse(skb, s, config, reason);
 	if (s->packet.tcp_flags & TCP_RST) {

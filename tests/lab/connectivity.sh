@@ -72,6 +72,20 @@ like "tcp world-pod" "$(ask world tcp "$b4" 7000)" "^ok default/b $world4 "
 like "tcp world-pod v6" "$(ask world tcp "$b6" 7000)" "^ok default/b $world6 "
 like "udp world-pod" "$(ask world udp "$b4" 7000)" "^ok default/b $world4 "
 
+step "a pod with the source port of a connection of the node"
+for protocol in tcp udp; do
+  for to in "$world4" "$world6"; do
+    ask host $protocol "$to" 7000 --source-port 50606 --count 8 --interval 150 >"$work/node.port" &
+    nodes_own=$!
+    eventually 2 "the node's $protocol socket is there" \
+      bash -c "ip netns exec $(netns_of host) ss -Hn --$protocol state established sport = :50606 | grep -q ."
+    ask default/a $protocol "$to" 7000 --source-port 50606 --count 2 --interval 50 >"$work/pod.port"
+    wait $nodes_own
+    like "the pod's $protocol answer from $to" "$(cat "$work/pod.port")" '^ok'
+    like "the node's own $protocol answers from $to go on" "$(cat "$work/node.port")" '^ok'
+  done
+done
+
 step "three pods with one source port towards one place"
 for protocol in tcp udp; do
   for to in "$world4" "$world6"; do
