@@ -74,6 +74,7 @@ inline_always void event_fill(struct weft_event *event, const struct weft_flow_k
 	event->src_endpoint = context->src_endpoint;
 	event->dst_endpoint = context->dst_endpoint;
 	event->ifindex = context->ifindex;
+	event->pad = 0;
 	event->packets = 0;
 	event->bytes = 0;
 	event->reply_packets = 0;

@@ -142,6 +142,12 @@ Config defaults() {
   return config;
 }
 
+std::string known_keys() {
+  std::string words;
+  for (const auto& [key, set] : setters()) words += (words.empty() ? "" : ", ") + key;
+  return words;
+}
+
 Result<void> read_keys(Config& config, const std::string& file, const YAML::Node& root) {
   std::set<std::string> seen;
   for (const auto& entry : root) {
@@ -150,7 +156,7 @@ Result<void> read_keys(Config& config, const std::string& file, const YAML::Node
     const auto found = setters().find(name);
     if (found == setters().end())
       return fail(ErrorCode::invalid, fmt::format("{}: unknown key \"{}\"", place(file, key.Mark()), name),
-                  "the known keys are described in weftd.yaml and by weftd --help-config");
+                  "the keys are " + known_keys());
     if (!seen.insert(name).second)
       return fail(ErrorCode::invalid, fmt::format("{}: {} is given twice", place(file, key.Mark()), name));
     if (auto set = found->second(config, entry.second); !set)
