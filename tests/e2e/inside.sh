@@ -166,7 +166,10 @@ coverage_known() {
     jq -e '[(if type == "object" then .items else . end)[] | .socket_lb.covered] | length > 0 and all(. != null)'
 }
 observed_denial() {
-  weft observe --verdict dropped --from-pod "default/$1" --to-pod "default/$2" -o json --last 5 | tee /dev/stderr | grep -q "$3"
+  local flows
+  flows=$(weft observe --verdict dropped --from-pod "default/$1" --to-pod "default/$2" -o json --last 5)
+  echo "$flows"
+  grep -q "$3" <<<"$flows"
 }
 away_is_reported() {
   local output
@@ -176,8 +179,16 @@ away_is_reported() {
   grep -qi weft <<<"$output"
 }
 no_allocation() {
-  # A released address rests in quarantine; that is no leak.
-  weft ipam list -o json | tee /dev/stderr | jq -e '(.allocations // []) | map(select((.pod // "") != "")) | length == 0'
+  # A released address rests in quarantine; that is no leak. Devices and their addresses go up to a
+  # second after DEL has answered.
+  local pools
+  for _ in {1..30}; do
+    pools=$(weft ipam list -o json)
+    if jq -e '(.allocations // []) | map(select((.pod // "") != "")) | length == 0' <<<"$pools" >/dev/null; then return 0; fi
+    sleep 0.1
+  done
+  echo "$pools"
+  return 1
 }
 no_device() {
   local left
