@@ -24,6 +24,11 @@ function(weft_room name)
     target_link_libraries(${name}_test PRIVATE weft_${name} ${ROOM_TEST_DEPS} GTest::gmock_main)
     add_test(NAME unit.${name} COMMAND ${name}_test)
     set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 300)
+    if(WEFT_SANITIZE)
+      # Asio 1.22 frees with operator delete what it got from aligned_alloc (thread_info_base's
+      # destructor); newer ones do not. Both end in free().
+      set_tests_properties(unit.${name} PROPERTIES ENVIRONMENT ASAN_OPTIONS=alloc_dealloc_mismatch=0)
+    endif()
   endif()
 endfunction()
 

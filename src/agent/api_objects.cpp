@@ -74,8 +74,8 @@ void Agent::register_objects() {
   server_->handle("apply", [this](const json& params) { return apply_objects(params); });
   server_->handle("delete", [this](const json& params) { return delete_objects(params); });
   server_->handle("get", [this](const json& params) { return get_objects(params); });
-  server_->handle_stream(
-      "watch", [this](json params, api::Stream stream) { watch_objects(std::move(params), std::move(stream)); });
+  server_->handle_stream("watch",
+                         [this](const json& params, const api::Stream& stream) { watch_objects(params, stream); });
 }
 
 // What only the whole node can refuse: cluster addresses.
