@@ -222,7 +222,7 @@ Row prefix(const std::string& cidr, std::uint32_t identity, std::uint32_t flags)
 }
 
 Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, std::uint32_t id,
-            std::vector<std::uint32_t> backends, std::uint32_t affinity_seconds, std::uint32_t first_slot) {
+            const std::vector<std::uint32_t>& backends, std::uint32_t affinity_seconds, std::uint32_t first_slot) {
   const weft_service_key key{to_abi(address), htons(port), protocol, 0};
   const weft_service value{id, first_slot, static_cast<std::uint32_t>(backends.size()), affinity_seconds};
   return [key, value, backends](Datapath& d) {
@@ -328,15 +328,15 @@ Step& Step::becomes(Packet output) {
   return *this;
 }
 
-Step& Step::event(EventWant want) {
-  want_events.push_back(std::move(want));
+Step& Step::event(const EventWant& want) {
+  want_events.push_back(want);
   return *this;
 }
 
-Step& Step::dropped(weft_drop_reason reason, EventWant details) {
+Step& Step::dropped(weft_drop_reason reason, const EventWant& details) {
   want_verdict = kActShot;
   want_reason = reason;
-  want_events.push_back(std::move(details));
+  want_events.push_back(details);
   return *this;
 }
 

@@ -48,7 +48,8 @@ Row no_policy(std::uint32_t policy_class, weft_direction direction, std::uint32_
 Row prefix(const std::string& cidr, std::uint32_t identity, std::uint32_t flags);
 // A frontend with the slots first_slot.. holding `backends`.
 Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, std::uint32_t id,
-            std::vector<std::uint32_t> backends, std::uint32_t affinity_seconds = 0, std::uint32_t first_slot = 10);
+            const std::vector<std::uint32_t>& backends, std::uint32_t affinity_seconds = 0,
+            std::uint32_t first_slot = 10);
 Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol);
 Row no_backend(std::uint32_t id);
 Row uplink(const Net& net, std::uint32_t mtu = 1500, bool with_address = true);
@@ -106,9 +107,9 @@ struct Step {
   // What should come of the packet; the default is the host's stack, unchanged, no event.
   Step& redirected();
   Step& becomes(Packet output);
-  Step& event(EventWant want);
+  Step& event(const EventWant& want);
   // With its event unless silently() follows.
-  Step& dropped(weft_drop_reason reason, EventWant details = {.type = WEFT_EVENT_DENIED});
+  Step& dropped(weft_drop_reason reason, const EventWant& details = {.type = WEFT_EVENT_DENIED});
   Step& silently();
   Step& counts(weft_stat stat);
   Step& entering(std::uint32_t ifindex);  // options.ingress_ifindex
