@@ -61,6 +61,7 @@ sanitize: ## unit and script tests under the address and undefined-behaviour san
 test-kernel: ## boot Debian's stock kernel in an emulator and load every BPF object (long)
 	@tools/bootstrap kernel-test
 	@$(MAKE) build
+	@cmake --build $(BUILD) -j $(JOBS) --target bpf_test
 	@tools/test-kernel
 
 bench: ## measure against the reference parts; table and build/bench/results.json
