@@ -73,6 +73,7 @@ bench: ## measure against the reference parts; table and build/bench/results.jso
 lint: ## clang-tidy, include graph, shellcheck, formatting (LINT_ARGS=--changed for what you touched)
 	@tools/bootstrap lint
 	@$(MAKE) configure
+	@cmake --build $(BUILD) -j $(JOBS) --target bpf_objects  # clang-tidy reads the headers made of them
 	@tools/lint --build $(BUILD) $(LINT_ARGS)
 
 check-format:
