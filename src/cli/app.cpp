@@ -24,7 +24,9 @@ class CommandLine {
     app_.add_option("--socket", session_.socket, "Socket of the agent (default /run/weft/weft.sock)")
         ->envname("WEFT_SOCKET")
         ->type_name("PATH");
-    app_.add_option("--lab", session_.lab, "Talk to the agent of this lab instead")->type_name("NAME");
+    app_.add_option("--lab", session_.lab, "Talk to the agent of this lab instead")
+        ->check(lab_name_problem)
+        ->type_name("NAME");
     app_.add_option("--node", session_.node, "Node of the lab (default node1)")->type_name("NODE");
     app_.footer(
         "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the agent is not available.\n"

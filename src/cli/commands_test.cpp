@@ -22,12 +22,11 @@ TEST_F(CommandsTest, AbsentAgentIsCodeThree) {
   EXPECT_EQ(lab.code, 3);
   EXPECT_THAT(lab.err, HasSubstr("/run/weft/lab/no-such-lab/node1/weft.sock"));
   EXPECT_THAT(lab.err, HasSubstr("weft lab up"));
-  EXPECT_EQ(run_bare({"--lab", "../../etc", "status"}).code, 1);
 }
 
 TEST_F(CommandsTest, SocketComesFromTheEnvironmentToo) {
   answers("identity.list", R"({"items":[]})");
-  ::setenv("WEFT_SOCKET", (directory_ + "/s").c_str(), 1);
+  ::setenv("WEFT_SOCKET", (socket()).c_str(), 1);
   EXPECT_EQ(run_bare({"identity", "list"}).code, 0);
   EXPECT_EQ(run_bare({"--lab", "no-such-lab", "identity", "list"}).code, 3);
   ::unsetenv("WEFT_SOCKET");
@@ -50,6 +49,14 @@ TEST_F(CommandsTest, WrongUsageIsCodeTwoWithAHint) {
       {{"observe", "--last", "many"}, "--last many"},
       {{"policy", "explain", "--from", "a"}, "--to"},
       {{"completion", "tcsh"}, "tcsh"},
+      {{"--lab", "../../etc", "status"}, "is not a lab's name"},
+      {{"lab", "up", "--timeout", "soon"}, "500ms"},
+      {{"get", "gizmo"}, "use namespace, pod"},
+      {{"get", "gizmo/a"}, "\"gizmo\" is not a kind"},
+      {{"get", "pod", "shop/a", "-n", "other"}, "names another namespace"},
+      {{"delete", "gizmo", "a"}, "\"gizmo\" is not a kind"},
+      {{"delete", "all", "a"}, "\"all\" is not a kind"},
+      {{"delete", "pod", "a", "-f", "-"}, "not both"},
       {{"help", "nothing"}, "nothing"},
   };
   for (const auto& entry : cases) {
@@ -218,6 +225,23 @@ TEST_F(CommandsTest, ExplainVerdictFirstWhateverItIsCodeZero) {
   EXPECT_EQ(refused.err, "weft: there is no pod \"x\"\n  a hint\n");
 }
 
+// The agent is the judge of these words.
+TEST_F(CommandsTest, WhatTheAgentFindsInvalidInTheWordsIsWrongUsage) {
+  refuses("policy.explain", ErrorCode::invalid, "port \"80/NOPE\": bad");
+  refuses("bpf.list", ErrorCode::invalid, "params.limit: bad");
+  const auto ran = weft({"policy", "explain", "--from", "x", "--to", "b", "--port", "80/NOPE"});
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_EQ(ran.err, "weft: port \"80/NOPE\": bad\n  a hint\n");
+  EXPECT_EQ(weft({"bpf", "flows", "list", "--limit", "9"}).code, 2);
+  refuses_stream("observe", ErrorCode::invalid, "filters.port: bad");
+  EXPECT_EQ(weft({"observe", "--port", "x"}).code, 2);
+  refuses_stream("observe", ErrorCode::internal, "broken");
+  EXPECT_EQ(weft({"observe"}).code, 1);
+  // No words of the command line: a document.
+  refuses("delete", ErrorCode::invalid, "a bad document");
+  EXPECT_EQ(weft({"delete", "-f", "-"}).code, 1);
+}
+
 json flow(const char* verdict) {
   return {{"time", "2026-01-02T12:00:01.123456789Z"},
           {"type", "denied"},
@@ -267,7 +291,7 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
   answers("get", R"({"items":[{"metadata":{"namespace":"shop","name":"web-0"}},
                               {"metadata":{"namespace":"shop","name":"db-0"}}]})");
   auto complete = [&](std::vector<std::string> words) {
-    words.insert(words.begin(), {"__complete", "--", "--socket", directory_ + "/s"});
+    words.insert(words.begin(), {"__complete", "--", "--socket", socket()});
     return words_of(run_bare(words).out);
   };
   EXPECT_THAT(complete({"sta"}), ElementsAre("status"));

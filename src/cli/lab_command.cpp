@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/session.h"
 #include "lab/inspect.h"
 #include "lab/lifecycle.h"
 #include "lab/machine.h"
@@ -22,9 +23,6 @@
 
 namespace weft::cli {
 namespace {
-
-// As for every command of weft: 1 failed, 2 wrong usage, 3 not available.
-constexpr int usage_error = 2;
 
 struct LabOptions {
   std::string name{lab::default_lab};
@@ -43,7 +41,7 @@ using Options = std::shared_ptr<LabOptions>;
 int report(const Error& error) {
   fmt::print(stderr, "error: {}\n", error.message);
   if (!error.hint.empty()) fmt::print(stderr, "hint: {}\n", error.hint);
-  return error.code == ErrorCode::unavailable ? 3 : 1;
+  return error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
 }
 
 void progress(const std::string& line) {
@@ -111,7 +109,7 @@ int exec(const LabOptions& options) {
   if (!command.empty() && command.front() == "--") command.erase(command.begin());
   if (command.empty()) {
     report({ErrorCode::invalid, "exec needs a command", "weft lab exec NS/POD -- CMD"});
-    return usage_error;
+    return exit_usage;
   }
   const auto error = lab::execute(lab::this_machine().layout(options.name), options.target, command);
   report(error);
@@ -130,7 +128,7 @@ int probe(const LabOptions& options) {
   const auto results = lab::run_probes(lab::this_machine().layout(options.name), wanted);
   if (!results) {
     const int code = report(results.error());
-    return results.error().code == ErrorCode::invalid ? usage_error : code;
+    return results.error().code == ErrorCode::invalid ? exit_usage : code;
   }
   if (options.output == "json")
     progress(lab::probes_to_json(*results));
@@ -150,10 +148,7 @@ int supervise(const LabOptions& options) {
 CLI::App* add(CLI::App& parent, const char* name, const char* description, int& exit_code, const Options& options,
               int (*run)(const LabOptions&)) {
   auto* command = parent.add_subcommand(name, description);
-  command->add_option("--name", options->name, "the lab")->capture_default_str()->check([](const std::string& text) {
-    const auto valid = lab::check_lab_name(text);
-    return valid ? std::string() : valid.error().message;
-  });
+  command->add_option("--name", options->name, "the lab")->capture_default_str()->check(lab_name_problem);
   command->callback([&exit_code, options, run] { exit_code = run(*options); });
   return command;
 }
@@ -197,6 +192,11 @@ void add_output(CLI::App* command, const Options& options) {
 Options fresh() { return std::make_shared<LabOptions>(); }
 
 }  // namespace
+
+std::string lab_name_problem(const std::string& text) {
+  const auto valid = lab::check_lab_name(text);
+  return valid ? std::string() : valid.error().message;
+}
 
 void add_lab_command(CLI::App& app, int& exit_code) {
   auto& lab = *app.add_subcommand("lab", "a node and its pods on this machine, from manifests (needs root)");

@@ -205,7 +205,7 @@ int run_bpf(const Session& session, const std::string& map, const std::string& a
   if (!map.empty()) params["map"] = map;
   if (limit != 0) params["limit"] = limit;
   auto answer = session.call("bpf." + action, params);
-  if (!answer) return session.report(answer.error());
+  if (!answer) return session.report_words(answer.error());
   const auto& items = member(*answer, "items");
   return print_items(session, items, output, view_of(items));
 }

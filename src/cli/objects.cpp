@@ -9,6 +9,7 @@
 #include "cli/documents.h"
 #include "cli/json_access.h"
 #include "cli/output.h"
+#include "model/objects.h"
 
 namespace weft::cli {
 namespace {
@@ -159,7 +160,8 @@ void print_object_tables(const Session& session, const json& items, const std::s
   }
 }
 
-// "pod/web-0" and "shop/web-0" are taken apart; what is left is what the API wants.
+// "pod/web-0" and "shop/web-0" are taken apart; what is left is what the API wants. An error is
+// wrong usage: it comes from the words alone.
 Result<void> split_names(ObjectOptions& options) {
   if (options.name.empty()) {
     const auto slash = options.kind.find('/');
@@ -251,7 +253,9 @@ int run_apply(const Session& session, const ApplyOptions& options) {
 }
 
 int run_get(const Session& session, ObjectOptions options) {
-  if (auto split = split_names(options); !split) return session.report(split.error());
+  if (auto split = split_names(options); !split) return session.usage_error(split.error());
+  if (options.kind != "all")
+    if (auto kind = model::parse_kind(options.kind); !kind) return session.usage_error(kind.error());
   auto items = get_items(session, options);
   if (!items) return session.report(items.error());
   if (items->empty() && !options.name.empty())
@@ -277,13 +281,15 @@ int run_get(const Session& session, ObjectOptions options) {
 int run_delete(const Session& session, ObjectOptions options) {
   json params;
   if (!options.files.empty()) {
+    if (!options.kind.empty()) return session.usage_error("delete: either -f FILE or KIND NAME, not both");
     auto documents = read_documents(options.files, options.recursive, session.io.in);
     if (!documents) return session.report(documents.error());
     params = to_params(*documents);
   } else {
-    if (auto split = split_names(options); !split) return session.report(split.error());
+    if (auto split = split_names(options); !split) return session.usage_error(split.error());
     if (options.kind.empty() || options.name.empty())
       return session.usage_error("delete: name what to delete: -f FILE, or KIND NAME");
+    if (auto kind = model::parse_kind(options.kind); !kind) return session.usage_error(kind.error());
     if (options.namespace_.empty())
       if (auto found = find_namespace(session, options); !found) return session.report(found.error());
     params = {{"kind", options.kind}, {"name", options.name}};

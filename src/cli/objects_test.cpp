@@ -137,7 +137,6 @@ TEST_F(ObjectsTest, GetJsonIsAListOrTheObject) {
   EXPECT_EQ(weft({"get", "pod/web-0", "-n", "shop", "-o", "name"}).out, "pod/shop/web-0\n");
   EXPECT_EQ(params("get"), (json{{"kind", "pod"}, {"namespace", "shop"}, {"name", "web-0"}}));
   EXPECT_THAT(weft({"get", "pod", "shop/web-0", "-o", "yaml"}).out, HasSubstr("kind: "));
-  EXPECT_EQ(weft({"get", "pod", "shop/web-0", "-n", "other"}).code, 1);
 }
 
 TEST_F(ObjectsTest, GetSaysWhatIsMissing) {

@@ -45,7 +45,7 @@ std::string streamed_row(const std::vector<std::string>& cells) {
 
 int run_observe(const Session& session, const ObserveOptions& options) {
   auto params = to_params(options);
-  if (!params) return session.usage_error(params.error().message);
+  if (!params) return session.usage_error(params.error());
   auto client = session.connect();
   if (!client) return session.report(client.error());
   auto& out = session.io.out;
@@ -68,7 +68,7 @@ int run_observe(const Session& session, const ObserveOptions& options) {
     return out.good();
   });
   print_table(out, flow::flow_columns(), rows);
-  return ended ? exit_ok : session.report(ended.error());
+  return ended ? exit_ok : session.report_words(ended.error());
 }
 
 }  // namespace weft::cli

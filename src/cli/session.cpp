@@ -34,6 +34,11 @@ int Session::report(const api::ApiError& error) const {
   return error.error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
 }
 
+int Session::report_words(const api::ApiError& error) const {
+  const int code = report(error);
+  return error.error.code == ErrorCode::invalid ? exit_usage : code;
+}
+
 void Session::print_problems(const nlohmann::json& problems, std::string_view prefix) const {
   if (!problems.is_array()) return;
   for (const auto& problem : problems) {
@@ -47,7 +52,11 @@ void Session::print_problems(const nlohmann::json& problems, std::string_view pr
 }
 
 int Session::usage_error(std::string_view message) const {
-  io.err << "weft: " << message << '\n';
+  return usage_error({ErrorCode::invalid, std::string(message), {}});
+}
+
+int Session::usage_error(const Error& error) const {
+  (void)report(error);
   return exit_usage;
 }
 

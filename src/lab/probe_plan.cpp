@@ -66,8 +66,9 @@ class Planner {
     for (const auto& source : sources_)
       for (const auto& target : targets_) add(probes, source, target);
     if (!probes.empty()) return probes;
-    if (sources_.empty()) return fail(ErrorCode::invalid, "there is no pod to probe from", "apply some, or use --from");
-    return fail(ErrorCode::invalid, "there is nothing to probe: no target declares a port",
+    if (sources_.empty())
+      return fail(ErrorCode::not_found, "there is no pod to probe from", "apply some, or use --from");
+    return fail(ErrorCode::not_found, "there is nothing to probe: no target declares a port",
                 "name one, for example --port 80/TCP");
   }
 

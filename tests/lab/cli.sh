@@ -54,7 +54,7 @@ shows "." '.[0][0].verdict == "allow"' policy explain --from host --to default/w
 exits 1 "explain of nobody" weft policy explain --from default/nobody --to default/web-0 --port 80
 like "it names whom" "$output" "nobody"
 exits 2 "explain without a port" weft policy explain --from default/client --to default/web-0
-exits 1 "explain with a bad port" weft policy explain --from default/client --to default/web-0 --port 80/NOPE
+exits 2 "explain with a bad port" weft policy explain --from default/client --to default/web-0 --port 80/NOPE
 
 step "observe and its filters"
 "$weft" lab probe --name "$lab" >/dev/null
@@ -87,7 +87,7 @@ shows "kind: Service" '' get service default/web -o yaml
 shows "^pod/" '' get pods -n default -o name
 shows "deployment" '.[0].items | map(.kind) | unique | contains(["Deployment", "NetworkPolicy", "Pod", "Service"])' get all
 exits 1 "get of nothing" weft get pod nobody
-exits 1 "get of no kind" weft get gizmo
+exits 2 "get of no kind" weft get gizmo
 is "what get -o yaml says can be applied" "$(weft get all -o yaml >"$work/all.yaml"; weft apply -f "$work/all.yaml" >"$work/out" 2>&1; echo $?)" 0
 
 step "a bad document is refused with file and line, and nothing of its file is applied"
@@ -152,6 +152,7 @@ like "by name" "$(weft delete networkpolicy deny-too -n shop)" "networkpolicy/sh
 like "by kind/name" "$(weft delete networkpolicy/shop/deny 2>&1 || weft delete networkpolicy shop/deny)" "networkpolicy/shop/deny deleted"
 exits 1 "what is not there" weft delete networkpolicy deny -n shop
 exits 2 "nothing" weft delete
+exits 2 "of no kind" weft delete gizmo deny -n shop
 weft apply -f "$work/shop.yaml" >/dev/null
 is "by file" "$(weft delete -f "$work/shop.yaml" -o json | jq '.deleted | length')" 2
 
@@ -160,6 +161,10 @@ exits 2 "no such command" weft gizmo
 exits 2 "no command" "$weft"
 exits 2 "no such option" weft status --gizmo
 exits 2 "no such format" weft status -o gizmo
+exits 2 "observe with a bad filter" weft observe --port 80/NOPE
+exits 2 "observe since never" weft observe --since never
+exits 2 "a bad name of a lab" "$weft" --lab Not_A_Name status
+exits 2 "probe with a bad port" "$weft" lab probe --name "$lab" --port 80/NOPE
 exits 3 "no such socket" "$weft" --socket "$work/none.sock" status
 exits 3 "WEFT_SOCKET" env WEFT_SOCKET="$work/none.sock" "$weft" status
 for command in version status apply get delete "endpoint list" "identity list" "service list" "policy list" "policy explain" \
