@@ -209,10 +209,9 @@ Result<void> Agent::store_numbers(bool force) {
     stored_numbers_ = std::move(numbers);
     numbers_mark_ = mark;
   }
-  const auto classes = nlohmann::json(compiler_->classes()).dump();
-  if (classes != stored_classes_) {
-    WEFT_CHECK(store_->set("policy-classes", classes));
-    stored_classes_ = classes;
+  if (const auto revision = compiler_->class_revision(); revision != stored_class_revision_) {
+    WEFT_CHECK(store_->set("policy-classes", nlohmann::json(compiler_->classes()).dump()));
+    stored_class_revision_ = revision;
   }
   return {};
 }

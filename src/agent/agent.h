@@ -127,7 +127,7 @@ class Agent {
   Compiled compiled_;
   store::NumberSet stored_numbers_;
   std::uint64_t numbers_mark_ = 0;
-  std::string stored_classes_;
+  std::uint64_t stored_class_revision_ = 0;  // of PolicyCompiler, whose first is 1
 
   std::unique_ptr<flow::FlowStore> flows_;
   std::optional<bpfrt::RingBuffer> ring_;

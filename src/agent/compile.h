@@ -69,6 +69,7 @@ class Compiler {
 
   [[nodiscard]] store::NumberSet numbers() const;
   [[nodiscard]] const std::map<std::string, std::uint32_t>& classes() const { return policy_.classes(); }
+  [[nodiscard]] std::uint64_t class_revision() const { return policy_.class_revision(); }
   [[nodiscard]] const control::IdentityAllocator& identities() const { return identities_; }
   [[nodiscard]] const control::CidrIdentities& cidrs() const { return cidrs_; }
   [[nodiscard]] const control::RuleTable& rules() const { return rules_; }

@@ -119,6 +119,8 @@ class PolicyCompiler {
   CompiledPolicy compile(const PolicyInput& input);
   // The classes of the last compile, by a text that names their meaning.
   [[nodiscard]] const std::map<std::string, std::uint32_t>& classes() const { return classes_; }
+  // Grows whenever classes() may have changed, and only then.
+  [[nodiscard]] std::uint64_t class_revision() const { return class_revision_; }
 
  private:
   std::uint32_t allocate_class();
@@ -127,7 +129,8 @@ class PolicyCompiler {
   RuleTable& rules_;
   CidrIdentities& cidrs_;
   std::map<std::string, std::uint32_t> classes_;  // class key -> number
-  std::deque<std::uint32_t> free_classes_;        // unused in the last compile, oldest first
+  std::uint64_t class_revision_ = 1;
+  std::deque<std::uint32_t> free_classes_;  // unused in the last compile, oldest first
   std::uint32_t next_class_ = 1;
 };
 

@@ -266,6 +266,30 @@ TEST(PolicyCompiler, RestoredClassesKeepTheirNumbers) {
   EXPECT_EQ(restarted.stand("dev/web").policy_class, 41U);
 }
 
+TEST(PolicyCompiler, TheRevisionOfClassesGrowsWithThemOnly) {
+  Shop world;
+  world.policy("shop/deny", db);
+  world.compile();
+  const auto first = world.compiler.class_revision();
+  world.pod("shop/web-3", {{"app", "web"}, {"pod", "3"}}, "10.1.0.6");
+  world.compile();
+  EXPECT_EQ(world.compiler.class_revision(), first) << "a peer adds rows, no class";
+  world.policy("shop/deny", db).ingress = {{.peers = {pods(web)}}};
+  world.compile();
+  const auto edited = world.compiler.class_revision();
+  EXPECT_GT(edited, first) << "as many as before, another one";
+  world.policy("shop/more", web);
+  world.compile();
+  const auto added = world.compiler.class_revision();
+  EXPECT_GT(added, edited);
+  world.remove_policy("shop/more");
+  world.compile();
+  const auto removed = world.compiler.class_revision();
+  EXPECT_GT(removed, added);
+  world.compiler.restore({}, 9);
+  EXPECT_GT(world.compiler.class_revision(), removed);
+}
+
 TEST(Evaluate, FollowsTheStatedLookupOrder) {
   PolicyRows rows;
   const auto add = [&](IdentityId identity, std::uint16_t number, unsigned length, Protocol protocol, RuleId rule,
