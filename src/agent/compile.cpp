@@ -120,7 +120,12 @@ Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
       labels = control::identity_labels(record.namespace_, {});
       labels.merge(LabelMap(record.labels));
     }
-    WEFT_TRY(live.identity, identities_.acquire(labels));
+    const auto identity = identities_.acquire(labels);
+    if (!identity) {
+      for (const auto& [taker, taken] : held) identities_.release(taken);
+      return fail(identity.error());
+    }
+    live.identity = *identity;
     held.emplace(key, live.identity);
     result.push_back(std::move(live));
   }

@@ -56,6 +56,25 @@ TEST_F(CompileTest, WhatIsBeingRemovedOrHasNoDeviceIsNotCompiled) {
   EXPECT_EQ(compiled->endpoints.front().record.pod, "c");
 }
 
+TEST_F(CompileTest, ACompileThatFailsHalfwayHoldsNoIdentity) {
+  store::NumberSet restored;
+  for (std::uint32_t id = WEFT_IDENTITY_FIRST; id < WEFT_IDENTITY_LAST; ++id)
+    restored.identities.emplace(id, LabelMap{{"container:name", fmt::format("old-{}", id)}});
+  Compiler full(*parse_config("test", ""), restored, {}, 0);
+  attach("a", 1);
+  attach("b", 2);
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const auto refused = full.compile(*objects, records, node);
+    ASSERT_FALSE(refused) << "one number is left for two label sets";
+    EXPECT_EQ(refused.error().code, ErrorCode::exhausted);
+  }
+  EXPECT_EQ(full.identities().references(WEFT_IDENTITY_LAST), 0);
+  records.erase({"b", "eth0"});
+  ASSERT_TRUE(full.compile(*objects, records, node));
+  EXPECT_EQ(full.identities().references(WEFT_IDENTITY_LAST), 1);
+  EXPECT_EQ(full.identities().all().size(), 1U) << "the others were collected";
+}
+
 TEST_F(CompileTest, RefusedClassNumbersAreNotGivenAgain) {
   const auto policy = [&](int port) {
     auto outcome = model::parse_manifests(
