@@ -17,6 +17,9 @@ namespace {
 
 constexpr auto event_poll = std::chrono::milliseconds(25);
 constexpr auto slow_poll = std::chrono::seconds(1);
+// A rule falls out of use together with a new epoch, so a flow entry that still names it has had no
+// packet since: the sweeper ends it after the longest idle time and half a minute at most.
+constexpr auto rule_rest = std::chrono::seconds(IdleTimes{}.tcp) + std::chrono::minutes(5);
 
 // A quarter of a percent of the node's memory for both families' tables, within reason: an entry
 // takes about 200 bytes of kernel memory.
@@ -197,7 +200,7 @@ Result<void> Agent::publish() {
 }
 
 Result<void> Agent::store_numbers(bool force) {
-  std::uint64_t mark = compiler_->rules().all().size();
+  std::uint64_t mark = compiler_->rules().revision();
   for (const auto& [id, identity] : compiler_->identities().all()) mark = mark * 31 + id;
   for (const auto& [cidr, id] : compiler_->cidrs().all()) mark = mark * 31 + id;
   for (const auto& [key, id] : compiler_->service_state().service_ids) mark = mark * 31 + id;
@@ -244,6 +247,8 @@ void Agent::poll_slow() {
     attachment_->finish_removals();
     attachment_->expire_quarantine();
     if (++slow_polls_ % 30 == 0) (void)store_->checkpoint();
+    if (slow_polls_ % 60 == 0 && compiler_->forget_rules(std::chrono::steady_clock::now() - rule_rest) > 0)
+      if (auto stored = store_numbers(false); !stored) note(stored.error().message);
     poll_slow();
   });
 }

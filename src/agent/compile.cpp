@@ -81,6 +81,11 @@ Compiler::Compiler(const Config& config, const store::NumberSet& restored, std::
   policy_.restore(kept_classes_, highest_class_);
 }
 
+void Compiler::written(control::RuleTable::Time now) {
+  kept_classes_ = policy_.classes();
+  rules_.settle(now);
+}
+
 void Compiler::owed() {
   kept_classes_ = policy_.classes();
   refused();

@@ -109,6 +109,30 @@ TEST_F(CompileTest, RefusedClassNumbersAreNotGivenAgain) {
   EXPECT_NE(fourth, third);
 }
 
+TEST_F(CompileTest, PoliciesThatComeAndGoDoNotAddUpRules) {
+  using std::chrono::hours;
+  attach("a", 1);
+  control::RuleTable::Time now{};
+  std::uint32_t latest = 0;
+  for (int round = 0; round < 100; ++round) {
+    const auto name = fmt::format("p{}", round);
+    auto outcome = model::parse_manifests(
+        "p.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: " + name +
+                      "}\nspec: {podSelector: {}, ingress: [{ports: [{port: 80}]}]}\n");
+    ASSERT_TRUE(objects->apply(outcome.documents));
+    ASSERT_TRUE(compile());
+    compiler.written(now += hours(1));
+    ASSERT_GT(compiler.rules().all().rbegin()->first, latest) << "a number is given once";
+    latest = compiler.rules().all().rbegin()->first;
+    ASSERT_TRUE(objects->remove({{model::Kind::network_policy, {"default", name}}}));
+    ASSERT_TRUE(compile());
+    compiler.written(now += hours(1));
+    (void)compiler.forget_rules(now - hours(3));
+    ASSERT_LE(compiler.rules().all().size(), 8U);
+    ASSERT_LE(compiler.numbers().rules.size(), 8U);
+  }
+}
+
 TEST_F(CompileTest, SlotsThatMayStillBeReadAreNotGivenAgain) {
   auto outcome = model::parse_manifests("s.yaml", R"(
 apiVersion: v1

@@ -304,6 +304,7 @@ void PolicyCompiler::retire_classes(std::map<std::string, std::uint32_t> used) {
 
 CompiledPolicy PolicyCompiler::compile(const PolicyInput& input) {
   CompiledPolicy result;
+  rules_.begin_use();
   result.cidrs = named_cidrs(input);
   cidrs_.assign(result.cidrs);
 
