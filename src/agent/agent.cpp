@@ -42,11 +42,7 @@ control::PoolOptions pool_options(const Config& config) {
 }  // namespace
 
 Agent::Agent(asio::io_context& loop, Config config, Attachment::Checkpoint checkpoint)
-    : loop_(loop),
-      config_(std::move(config)),
-      checkpoint_(std::move(checkpoint)),
-      event_timer_(loop),
-      slow_timer_(loop) {}
+    : loop_(loop), config_(std::move(config)), checkpoint_(std::move(checkpoint)), slow_timer_(loop) {}
 
 Agent::~Agent() = default;
 
@@ -262,7 +258,6 @@ Result<void> Agent::serve() {
   WEFT_TRY(auto ring, bpfrt::RingBuffer::open(
                           events->fd(), [this](std::span<const std::byte> record) { (void)flows_->add(record); }));
   ring_.emplace(std::move(ring));
-  ring_descriptor_.emplace(loop_, ::dup(ring_->epoll_fd()));
   netlink_descriptor_.emplace(loop_, ::dup(monitor_->fd()));
   auto* v4 = datapath_->map("weft_flow4_v1");
   auto* v6 = datapath_->map("weft_flow6_v1");
@@ -284,18 +279,9 @@ Result<void> Agent::serve() {
   register_bpf();
   register_observe();
   watch_netlink();
-  poll_events();
+  WEFT_TRY(event_reader_, EventReader::start(loop_, ring_->epoll_fd(), event_poll, [this] { consume_events(); }));
   poll_slow();
   return {};
-}
-
-void Agent::poll_events() {
-  event_timer_.expires_after(event_poll);
-  event_timer_.async_wait([this](const std::error_code& error) {
-    if (error) return;
-    consume_events();
-    poll_events();
-  });
 }
 
 }  // namespace weft::agent
