@@ -40,6 +40,7 @@ enum weft_flow_flag {
 	WEFT_FLOW_FIN = 1 << 3, /* this direction sent FIN */
 	WEFT_FLOW_CLOSED = 1 << 4, /* RST, or FIN in both directions; a SYN starts it anew */
 	WEFT_FLOW_FROM_HOST = 1 << 5, /* the original direction began on the node itself */
+	WEFT_FLOW_OPENING = 1 << 6, /* TCP, begun by a SYN that no SYN+ACK has answered yet */
 };
 
 /* Both directions carry the same decision; the counters are each direction's own. Identities,

@@ -93,6 +93,10 @@ verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *conf
 	s->pair = *tuple;
 	s->translate_source = false;
 	s->reply.flags = WEFT_FLOW_REPLY;
+	if ((s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		s->forward.flags |= WEFT_FLOW_OPENING;
+		s->reply.flags |= WEFT_FLOW_OPENING;
+	}
 	reason = flow_decide(skb, s, config, src);
 	if (reason)
 		return refuse(skb, s, config, reason);

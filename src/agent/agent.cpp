@@ -17,6 +17,9 @@ namespace {
 
 constexpr auto event_poll = std::chrono::milliseconds(25);
 constexpr auto slow_poll = std::chrono::seconds(1);
+// A rule falls out of use together with a new epoch, so a flow entry that still names it has had no
+// packet since: the sweeper ends it after the longest idle time and half a minute at most.
+constexpr auto rule_rest = std::chrono::seconds(IdleTimes{}.tcp) + std::chrono::minutes(5);
 
 // A quarter of a percent of the node's memory for both families' tables, within reason: an entry
 // takes about 200 bytes of kernel memory.
@@ -39,11 +42,7 @@ control::PoolOptions pool_options(const Config& config) {
 }  // namespace
 
 Agent::Agent(asio::io_context& loop, Config config, Attachment::Checkpoint checkpoint)
-    : loop_(loop),
-      config_(std::move(config)),
-      checkpoint_(std::move(checkpoint)),
-      event_timer_(loop),
-      slow_timer_(loop) {}
+    : loop_(loop), config_(std::move(config)), checkpoint_(std::move(checkpoint)), slow_timer_(loop) {}
 
 Agent::~Agent() = default;
 
@@ -197,7 +196,7 @@ Result<void> Agent::publish() {
 }
 
 Result<void> Agent::store_numbers(bool force) {
-  std::uint64_t mark = compiler_->rules().all().size();
+  std::uint64_t mark = compiler_->rules().revision();
   for (const auto& [id, identity] : compiler_->identities().all()) mark = mark * 31 + id;
   for (const auto& [cidr, id] : compiler_->cidrs().all()) mark = mark * 31 + id;
   for (const auto& [key, id] : compiler_->service_state().service_ids) mark = mark * 31 + id;
@@ -209,10 +208,9 @@ Result<void> Agent::store_numbers(bool force) {
     stored_numbers_ = std::move(numbers);
     numbers_mark_ = mark;
   }
-  const auto classes = nlohmann::json(compiler_->classes()).dump();
-  if (classes != stored_classes_) {
-    WEFT_CHECK(store_->set("policy-classes", classes));
-    stored_classes_ = classes;
+  if (const auto revision = compiler_->class_revision(); revision != stored_class_revision_) {
+    WEFT_CHECK(store_->set("policy-classes", nlohmann::json(compiler_->classes()).dump()));
+    stored_class_revision_ = revision;
   }
   return {};
 }
@@ -245,6 +243,8 @@ void Agent::poll_slow() {
     attachment_->finish_removals();
     attachment_->expire_quarantine();
     if (++slow_polls_ % 30 == 0) (void)store_->checkpoint();
+    if (slow_polls_ % 60 == 0 && compiler_->forget_rules(std::chrono::steady_clock::now() - rule_rest) > 0)
+      if (auto stored = store_numbers(false); !stored) note(stored.error().message);
     poll_slow();
   });
 }
@@ -258,7 +258,6 @@ Result<void> Agent::serve() {
   WEFT_TRY(auto ring, bpfrt::RingBuffer::open(
                           events->fd(), [this](std::span<const std::byte> record) { (void)flows_->add(record); }));
   ring_.emplace(std::move(ring));
-  ring_descriptor_.emplace(loop_, ::dup(ring_->epoll_fd()));
   netlink_descriptor_.emplace(loop_, ::dup(monitor_->fd()));
   auto* v4 = datapath_->map("weft_flow4_v1");
   auto* v6 = datapath_->map("weft_flow6_v1");
@@ -280,18 +279,9 @@ Result<void> Agent::serve() {
   register_bpf();
   register_observe();
   watch_netlink();
-  poll_events();
+  WEFT_TRY(event_reader_, EventReader::start(loop_, ring_->epoll_fd(), event_poll, [this] { consume_events(); }));
   poll_slow();
   return {};
-}
-
-void Agent::poll_events() {
-  event_timer_.expires_after(event_poll);
-  event_timer_.async_wait([this](const std::error_code& error) {
-    if (error) return;
-    consume_events();
-    poll_events();
-  });
 }
 
 }  // namespace weft::agent

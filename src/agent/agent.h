@@ -15,6 +15,7 @@
 #include "agent/attachment.h"
 #include "agent/compile.h"
 #include "agent/config.h"
+#include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
 #include "agent/node.h"
 #include "agent/objects.h"
@@ -63,7 +64,6 @@ class Agent {
   void note(const std::string& problem);
 
   // Timers and descriptors.
-  void poll_events();
   void poll_slow();
   void watch_netlink();
   void refresh_node();
@@ -127,17 +127,16 @@ class Agent {
   Compiled compiled_;
   store::NumberSet stored_numbers_;
   std::uint64_t numbers_mark_ = 0;
-  std::string stored_classes_;
+  std::uint64_t stored_class_revision_ = 0;  // of PolicyCompiler, whose first is 1
 
   std::unique_ptr<flow::FlowStore> flows_;
   std::optional<bpfrt::RingBuffer> ring_;
+  std::unique_ptr<EventReader> event_reader_;
   bool enrichment_stale_ = true;
   std::optional<std::uint64_t> lost_told_;
 
-  asio::steady_timer event_timer_;
   asio::steady_timer slow_timer_;
   std::uint64_t slow_polls_ = 0;
-  std::optional<asio::posix::stream_descriptor> ring_descriptor_;
   std::optional<asio::posix::stream_descriptor> netlink_descriptor_;
   std::map<std::uint64_t, Watcher> watchers_;
   std::uint64_t next_watcher_ = 1;

@@ -81,6 +81,11 @@ Compiler::Compiler(const Config& config, const store::NumberSet& restored, std::
   policy_.restore(kept_classes_, highest_class_);
 }
 
+void Compiler::written(control::RuleTable::Time now) {
+  kept_classes_ = policy_.classes();
+  rules_.settle(now);
+}
+
 void Compiler::owed() {
   kept_classes_ = policy_.classes();
   refused();
@@ -120,7 +125,12 @@ Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
       labels = control::identity_labels(record.namespace_, {});
       labels.merge(LabelMap(record.labels));
     }
-    WEFT_TRY(live.identity, identities_.acquire(labels));
+    const auto identity = identities_.acquire(labels);
+    if (!identity) {
+      for (const auto& [taker, taken] : held) identities_.release(taken);
+      return fail(identity.error());
+    }
+    live.identity = *identity;
     held.emplace(key, live.identity);
     result.push_back(std::move(live));
   }

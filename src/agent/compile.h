@@ -2,6 +2,7 @@
 // maps should hold. Pure but for the numbers it keeps stable, which `numbers()` gives to the store.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -56,9 +57,12 @@ class Compiler {
   // What became of the rows compiled last. Class numbers and slots are free again only once their
   // rows have left the maps: `owed` rows are on their way, `refused` ones never come, and the classes are again
   // those of the last compile that was not refused.
-  void written() { kept_classes_ = policy_.classes(); }
+  void written(control::RuleTable::Time now = std::chrono::steady_clock::now());
   void owed();
   void refused();
+
+  // Forgets what rules meant that no written compile used since `since`; how many.
+  std::size_t forget_rules(control::RuleTable::Time since) { return rules_.forget_unused(since); }
 
   // Cluster addresses for a Service about to be applied.
   Result<std::vector<IpAddress>> assign_service(const model::Service& service) { return services_.assign(service); }
@@ -69,6 +73,7 @@ class Compiler {
 
   [[nodiscard]] store::NumberSet numbers() const;
   [[nodiscard]] const std::map<std::string, std::uint32_t>& classes() const { return policy_.classes(); }
+  [[nodiscard]] std::uint64_t class_revision() const { return policy_.class_revision(); }
   [[nodiscard]] const control::IdentityAllocator& identities() const { return identities_; }
   [[nodiscard]] const control::CidrIdentities& cidrs() const { return cidrs_; }
   [[nodiscard]] const control::RuleTable& rules() const { return rules_; }

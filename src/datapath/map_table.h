@@ -47,6 +47,7 @@ class MapTable {
                 "make the change in smaller steps");
   }
   Result<void> want(const Rows<K, V>& rows) { return rows_.set_desired(rows); }
+  void want_no_more(const K& key) { rows_.erase_desired(key); }
 
   // True when all of it is in the kernel.
   bool add() { return count(rows_.apply_upserts(Clock::now())); }
@@ -67,6 +68,8 @@ class MapTable {
   [[nodiscard]] bool removes_any(const Predicate& predicate) const {
     return std::ranges::any_of(rows_.delta().pending_deletes(), predicate);
   }
+  // What is known to be there; present() asks the kernel.
+  [[nodiscard]] Rows<K, V> actual_rows() const { return rows_.delta().actual_rows(); }
   Result<Rows<K, V>> present() {
     Rows<K, V> rows;
     WEFT_CHECK(ops_.list([&](const K& key, const V& value) { rows.emplace(key, value); }));

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
+
+#include "datapath/bridge.h"
 
 namespace weft::datapath {
 namespace {
@@ -37,8 +40,22 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   return tables;
 }
 
-Result<void> Tables::apply(const DesiredRows& rows) {
-  WEFT_CHECK(policy_->admit(rows.policy));
+Result<void> Tables::want(const DesiredRows& rows) {
+  DesiredRows before;
+  before.identities = identities_->actual_rows();
+  const auto change = identity_change(before.identities, rows.identities);
+  Bridge bridged;
+  const auto* policy = &rows.policy;
+  Rows<weft_policy_key, weft_policy_entry> together;
+  if (!change.empty()) {
+    before.policy = policy_->actual_rows();
+    before.endpoints = endpoints_->actual_rows();
+    bridged = bridge(change, before, rows);
+    together = rows.policy;
+    together.insert(bridged.policy.begin(), bridged.policy.end());
+    policy = &together;
+  }
+  WEFT_CHECK(policy_->admit(*policy));
   WEFT_CHECK(endpoints_->admit(rows.endpoints));
   WEFT_CHECK(identities_->admit(rows.identities));
   WEFT_CHECK(netns_->admit(rows.netns));
@@ -46,14 +63,26 @@ Result<void> Tables::apply(const DesiredRows& rows) {
   WEFT_CHECK(services_->admit(rows.services));
   WEFT_CHECK(slots_->admit(rows.slots));
   WEFT_CHECK(backends_->admit(rows.backends));
-  WEFT_CHECK(policy_->want(rows.policy));
-  WEFT_CHECK(endpoints_->want(rows.endpoints));
+  WEFT_CHECK(policy_->want(*policy));
   WEFT_CHECK(identities_->want(rows.identities));
   WEFT_CHECK(netns_->want(rows.netns));
   WEFT_CHECK(devices_->want(rows.devices));
   WEFT_CHECK(services_->want(rows.services));
   WEFT_CHECK(slots_->want(rows.slots));
   WEFT_CHECK(backends_->want(rows.backends));
+  bridging_.clear();
+  for (const auto& [key, entry] : bridged.policy)
+    if (!rows.policy.contains(key)) bridging_.push_back(key);
+  endpoint_steps_ = std::move(bridged.endpoints);
+  std::ranges::reverse(endpoint_steps_);
+  if (endpoint_steps_.empty()) return endpoints_->want(rows.endpoints);
+  WEFT_CHECK(endpoints_->want(endpoint_steps_.back()));
+  endpoint_steps_.pop_back();
+  return {};
+}
+
+Result<void> Tables::apply(const DesiredRows& rows) {
+  WEFT_CHECK(want(rows));
   wanted_config_ = rows.config;
   if (config_changes_decisions()) switch_owed_ = forced_ = true;
   if (switch_changes_decisions()) switch_owed_ = true;
@@ -119,16 +148,29 @@ bool Tables::add_rows() {
 bool Tables::switch_over() {
   bool complete = services_->add();
   complete = services_->remove() && complete;
-  complete = identities_->add() && complete;
-  complete = endpoints_->add() && complete;
-  complete = endpoints_->remove() && complete;
-  complete = identities_->remove() && complete;
+  complete = switch_endpoints() && complete;
   complete = netns_->add() && complete;
   complete = netns_->remove() && complete;
   return complete;
 }
 
+// New identities of addresses before the classes that tell them apart, old ones for as long as a
+// class may: bridge.h.
+bool Tables::switch_endpoints() {
+  if (!identities_->add()) return false;
+  bool complete = endpoints_->add();
+  while (complete && !endpoint_steps_.empty()) {
+    complete = static_cast<bool>(endpoints_->want(endpoint_steps_.back()));
+    endpoint_steps_.pop_back();
+    complete = endpoints_->add() && complete;
+  }
+  complete = endpoints_->remove() && complete;
+  return complete && identities_->remove();
+}
+
 bool Tables::remove_rows() {
+  for (const auto& key : bridging_) policy_->want_no_more(key);
+  bridging_.clear();
   bool complete = policy_->remove();
   complete = devices_->remove() && complete;
   complete = slots_->remove() && complete;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "bpfrt/map.h"
@@ -42,7 +43,9 @@ class Tables {
   Tables() = default;
   bool proceed();
   bool add_rows();
+  Result<void> want(const DesiredRows& rows);
   bool switch_over();
+  bool switch_endpoints();
   bool remove_rows();
   [[nodiscard]] bool switch_changes_decisions() const;
   [[nodiscard]] bool config_changes_decisions() const;
@@ -58,8 +61,10 @@ class Tables {
   std::unique_ptr<MapTable<std::uint32_t, std::uint32_t>> slots_;
   std::unique_ptr<MapTable<std::uint32_t, weft_backend>> backends_;
   bpfrt::RawMap* config_map_ = nullptr;
-  weft_config config_{};         // as written last
-  weft_config wanted_config_{};  // epoch ignored
+  weft_config config_{};                                        // as written last
+  weft_config wanted_config_{};                                 // epoch ignored
+  std::vector<weft_policy_key> bridging_;                       // rows that leave after the switch
+  std::vector<Rows<weft_addr, weft_endpoint>> endpoint_steps_;  // still to come, the next one last
   // Decisions made before the switch, or before the removals, may be stale: a new epoch follows each.
   bool switch_owed_ = false;
   bool removal_owed_ = false;

@@ -60,6 +60,7 @@ Result<void> Machine::start() {
   std::uint32_t highest = 0;
   for (const auto& [key, entry] : maps_.policy()) highest = std::max(highest, key.policy_class);
   compiler_.emplace(config_, stored_numbers_, std::move(classes), highest);
+  stored_class_revision_ = 0;
   WEFT_TRY(const auto present, tables_->present_services());
   compiler_->adopt(present);
   return publish();
@@ -89,7 +90,11 @@ Result<void> Machine::store_numbers() {
   const auto change = store::difference(stored_numbers_, numbers);
   if (!change.empty()) WEFT_CHECK(store_->write(change));
   stored_numbers_ = std::move(numbers);
-  return store_->set("policy-classes", nlohmann::json(compiler_->classes()).dump());
+  if (const auto revision = compiler_->class_revision(); revision != stored_class_revision_) {
+    WEFT_CHECK(store_->set("policy-classes", nlohmann::json(compiler_->classes()).dump()));
+    stored_class_revision_ = revision;
+  }
+  return {};
 }
 
 Result<void> Machine::admit(const std::vector<model::Document>& documents) {

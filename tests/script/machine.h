@@ -56,6 +56,7 @@ class Machine {
   std::optional<agent::Compiler> compiler_;
   std::unique_ptr<datapath::Tables> tables_;
   store::NumberSet stored_numbers_;
+  std::uint64_t stored_class_revision_ = 0;
   std::map<store::EndpointKey, store::EndpointRecord> records_;
 };
 
