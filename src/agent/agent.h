@@ -75,8 +75,11 @@ class Agent {
   api::Answer delete_objects(const nlohmann::json& params);
   api::Answer get_objects(const nlohmann::json& params);
   void watch_objects(const nlohmann::json& params, const api::Stream& stream);
-  Result<void> admit(const std::vector<model::Document>& documents);
-  api::Answer commit(const std::vector<model::Document>& documents, nlohmann::json result);
+  using ClusterAddresses = std::map<model::ObjectKey, std::vector<IpAddress>>;
+  std::vector<model::Problem> admit(std::vector<model::Document>& documents);
+  void give_back(const std::vector<model::Document>& documents, const ClusterAddresses& before);
+  api::Answer commit(const std::vector<model::Document>& documents, const ClusterAddresses& cluster_ips,
+                     nlohmann::json result);
   nlohmann::json object_json(const store::StoredKey& key) const;
   nlohmann::json pod_object(const model::Pod& pod) const;
   void tell_watchers(const ObjectChange& change);

@@ -109,7 +109,6 @@ YAML
 exits 1 "apply of a bad document" weft apply -f "$work/bad.yaml"
 like "file, line and path" "$output" "bad\.yaml:13:[0-9]+: .*ingress\[0\]\.from\[0\]"
 exits 1 "and nothing was applied" weft get pod good-one
-output=$(weft apply -f "$work/bad.yaml" -o json 2>"$work/err")
 exits 1 "a dry run says so too" weft apply --dry-run -f "$work/bad.yaml"
 exits 1 "the good ones alone" weft apply --no-all-or-nothing -f "$work/bad.yaml"
 like "what was applied" "$output" "pod/default/good-one created"
@@ -125,6 +124,33 @@ exits 0 "a kind of somebody else" weft apply -f - <<<'{apiVersion: example.org/v
 like "a warning" "$output" "warning.*Gizmo"
 exits 1 "apply of no file" weft apply -f "$work/none.yaml"
 exits 2 "apply of nothing" weft apply
+
+is "a refused apply in JSON" "$(weft apply -f "$work/bad.yaml" -o json 2>/dev/null | jq -r '[(.applied | length), .problems[0].line, .error.code] | join(" ")')" "0 13 invalid"
+
+step "a cluster IP that is taken is a problem of its document"
+cat >"$work/clash.yaml" <<'YAML'
+apiVersion: v1
+kind: Namespace
+metadata: {name: clash}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: thief, namespace: clash}
+spec:
+  clusterIP: 10.96.0.10
+  ports: [{port: 80}]
+YAML
+exits 1 "apply" weft apply -f "$work/clash.yaml"
+like "its place" "$output" "clash\.yaml:9:14: spec\.clusterIP: .*10\.96\.0\.10 belongs to service default/web"
+exits 1 "a dry run finds it" weft apply --dry-run -f "$work/clash.yaml"
+like "and its place" "$output" "clash\.yaml:9:14: spec\.clusterIP"
+exits 1 "nothing of the file is there" weft get namespace clash
+exits 1 "the good ones, dry" weft apply --dry-run --no-all-or-nothing -f "$work/clash.yaml"
+like "what would be" "$output" "namespace/clash created \(dry run\)"
+exits 1 "the good ones" weft apply --no-all-or-nothing -f "$work/clash.yaml"
+like "what was applied" "$output" "namespace/clash created"
+like "and what not" "$output" "clash\.yaml:9:14: spec\.clusterIP"
+exits 0 "the namespace is there" weft delete namespace clash
 
 step "apply says what it did"
 cat >"$work/shop.yaml" <<'YAML'
