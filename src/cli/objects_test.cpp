@@ -8,6 +8,7 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ObjectsTest = testing::FakeAgent;
 
 constexpr auto applied = R"({"applied":[
@@ -63,7 +64,12 @@ TEST_F(ObjectsTest, ApplyPrintsProblemsWithTheirPlaces) {
   EXPECT_EQ(ran.out, "");
   EXPECT_THAT(ran.err, HasSubstr("web.yaml:12:9: spec.ports[0].port: expected a number\n"));
   EXPECT_THAT(ran.err, HasSubstr("weft: 1 of 2 documents is bad\n"));
-  EXPECT_THAT(ran.err, HasSubstr("nothing was applied"));
+  EXPECT_THAT(ran.err, Not(HasSubstr("no-all-or-nothing")));  // the agent's hint says it
+  const auto told = json::parse(weft({"apply", "-f", "-", "-o", "json"}, "x").out);
+  EXPECT_EQ(told["applied"], json::array());
+  EXPECT_EQ(told["problems"][0]["line"], 12);
+  EXPECT_EQ(told["error"]["code"], "invalid");
+  EXPECT_EQ(told["error"]["message"], "1 of 2 documents is bad");
 
   // Without all-or-nothing the good ones are applied, and the code still says that some were not.
   answers("apply", R"({"applied":[{"kind":"Pod","namespace":"a","name":"b","action":"created"}],"warnings":[],
@@ -169,6 +175,13 @@ TEST_F(ObjectsTest, DeleteByFileAndByName) {
   EXPECT_THAT(several.err, HasSubstr("pod/a/x, pod/b/x"));
   EXPECT_EQ(weft({"delete"}).code, 2);
   EXPECT_EQ(weft({"delete", "pod"}).code, 2);
+
+  refuses("delete", ErrorCode::not_found, "no pod a/x");
+  const auto failed = weft({"delete", "pod", "a/x", "-o", "json"});
+  EXPECT_EQ(failed.code, 1);
+  EXPECT_EQ(json::parse(failed.out)["error"]["code"], "not_found");
+  EXPECT_EQ(json::parse(failed.out)["deleted"], json::array());
+  EXPECT_EQ(failed.err, "weft: no pod a/x\n  a hint\n");
 }
 
 }  // namespace
