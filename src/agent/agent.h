@@ -102,8 +102,18 @@ class Agent {
     std::optional<control::ExplainService> service;
     std::optional<PortProtocol> port;  // the backend's, when reached through a service
     std::string missing;               // why there is nobody: a service without backends
+    std::string remedy;                // what would have to change then
   };
   Result<std::vector<Target>> resolve(const std::string& text, const PortProtocol& port) const;
+  // The pairs of `from` and `to`, both ends in one family.
+  struct Pair {
+    control::ExplainSide from;
+    Target to;
+  };
+  Result<std::vector<Pair>> resolve_pairs(const std::string& from, const std::string& to,
+                                          const PortProtocol& port) const;
+  std::optional<Target> nobody_at(const IpAddress& address, const PortProtocol& port) const;
+  std::optional<control::ExplainSide> in_family(const control::ExplainSide& side, Family family) const;
   control::ExplainSide side_of(const LiveEndpoint& endpoint, const IpAddress& address) const;
   control::ExplainSide side_of(const IpAddress& address) const;
   std::vector<Target> through_service(const control::ServiceFrontend& frontend) const;

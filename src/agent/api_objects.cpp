@@ -217,16 +217,20 @@ json Agent::pod_object(const model::Pod& pod) const {
   auto object = json::parse(model::public_json(objects_->pod_json(pod)), nullptr, false);
   if (!object.is_object()) object = json::object();
   json status{{"phase", "Pending"}, {"conditions", json::array()}};
+  const auto runs_at = [&](const std::vector<IpAddress>& addresses) {
+    status["phase"] = "Running";
+    if (!addresses.empty()) status["podIP"] = addresses.front().to_string();
+    for (const auto& address : addresses) status["podIPs"].push_back({{"ip", address.to_string()}});
+    status["conditions"].push_back({{"type", "Ready"}, {"status", pod.ready ? "True" : "False"}});
+  };
   // The record, not the compiled endpoint: that one was made before the attachment was complete.
   const auto* endpoint = live(pod.meta.key());
   const auto record =
       endpoint == nullptr ? attachment_->records().end() : attachment_->records().find(endpoint->record.key);
-  if (record != attachment_->records().end() && record->second.state == store::EndpointState::ready) {
-    status["phase"] = "Running";
-    status["podIP"] = record->second.addresses.front().to_string();
-    for (const auto& address : record->second.addresses) status["podIPs"].push_back({{"ip", address.to_string()}});
-    status["conditions"].push_back({{"type", "Ready"}, {"status", pod.ready ? "True" : "False"}});
-  }
+  if (record != attachment_->records().end() && record->second.state == store::EndpointState::ready)
+    runs_at(record->second.addresses);
+  else if (pod.spec.host_network)  // nobody attaches it
+    runs_at(node_.main_addresses());
   object["status"] = status;
   return object;
 }
