@@ -108,7 +108,12 @@ std::vector<Column> columns_of(const std::string& kind) {
     columns.push_back({"ADDRESSES", pod_addresses, false});
     columns.push_back({"OWNER", owner, false});
   } else if (kind == "Deployment") {
-    columns.push_back(column("REPLICAS", "spec/replicas"));
+    columns.push_back({"REPLICAS",
+                       [](const json& item) {
+                         const auto& replicas = member(item, "spec/replicas");
+                         return replicas.is_null() ? std::string("1") : cell(replicas);
+                       },
+                       false});
     columns.push_back(labels_column("SELECTOR", "spec/selector/matchLabels"));
   } else if (kind == "Service") {
     columns.push_back({"TYPE",

@@ -44,7 +44,9 @@ class ManifestReader {
     const auto line = document.first_line + static_cast<int>(std::ranges::count(before, '\n'));
     const auto column = static_cast<int>(last == std::string_view::npos ? at : at - last - 1) + 1;
     refuse(line, column,
-           fmt::format("expected UTF-8 text, found the byte 0x{:02x}", static_cast<unsigned char>(document.text[at])));
+           fmt::format("expected UTF-8 text, found the {} 0x{:02x}",
+                       static_cast<unsigned char>(document.text[at]) < 0x80 ? "control character" : "byte",
+                       static_cast<unsigned char>(document.text[at])));
   }
 
   void keep(const Report& report) {
