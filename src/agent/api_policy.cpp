@@ -97,9 +97,12 @@ std::optional<Agent::Target> Agent::nobody_at(const IpAddress& address, const Po
   model::ObjectKey service;
   const auto ports = ports_at(compiled_.services, address, service);
   if (!ports.empty()) {
+    const bool echo = port.protocol == Protocol::icmp || port.protocol == Protocol::icmpv6;
+    const auto asked = echo ? std::string(weft::to_string(port.protocol)) : port.to_string();
     target.missing = fmt::format("service {} serves {} at {}, not {}: {}", service.to_string(), ports,
-                                 address.to_string(), port.to_string(), dropped);
-    target.remedy = fmt::format("ask for a port it serves, or add {} to its ports", port.to_string());
+                                 address.to_string(), asked, dropped);
+    target.remedy = echo ? "ask its pods: a service answers on its ports only"
+                         : fmt::format("ask for a port it serves, or add {} to its ports", asked);
   } else {
     target.missing =
         fmt::format("no {} has the address {}: {}", of_services ? "service" : "pod", address.to_string(), dropped);
@@ -140,7 +143,7 @@ Result<std::vector<Agent::Pair>> Agent::resolve_pairs(const std::string& from, c
     for (const auto& target : targets) {
       Pair pair{source.side, target};
       if (!source.missing.empty()) {
-        pair.to.missing = source.missing;
+        pair.to.missing = fmt::format("no pod has the address {}: nothing connects from it", from);
         pair.to.remedy = source.remedy;
       }
       const auto& there = target.side.address;
