@@ -103,6 +103,7 @@ class Agent {
     std::optional<PortProtocol> port;  // the backend's, when reached through a service
     std::string missing;               // why there is nobody: a service without backends
     std::string remedy;                // what would have to change then
+    bool unknown = false;              // nobody has the address: the datapath drops what a pod sends there
   };
   Result<std::vector<Target>> resolve(const std::string& text, const PortProtocol& port) const;
   // The pairs of `from` and `to`, both ends in one family.

@@ -36,9 +36,6 @@ std::string ports_at(const control::CompiledServices& services, const IpAddress&
   return ports;
 }
 
-// The datapath's word for it, by which `weft observe --drop-reason` finds the packets.
-constexpr const char* dropped = "the datapath drops it as unknown-endpoint";
-
 const char* verdict_word(bool allowed) { return allowed ? "allow" : "deny"; }
 
 }  // namespace
@@ -94,18 +91,18 @@ std::optional<Agent::Target> Agent::nobody_at(const IpAddress& address, const Po
   if (!of_services && std::ranges::none_of(config_.pod_cidrs, holds)) return std::nullopt;
   Target target;
   target.side = side_of(address);
+  target.unknown = true;
   model::ObjectKey service;
   const auto ports = ports_at(compiled_.services, address, service);
   if (!ports.empty()) {
     const bool echo = port.protocol == Protocol::icmp || port.protocol == Protocol::icmpv6;
     const auto asked = echo ? std::string(weft::to_string(port.protocol)) : port.to_string();
-    target.missing = fmt::format("service {} serves {} at {}, not {}: {}", service.to_string(), ports,
-                                 address.to_string(), asked, dropped);
+    target.missing =
+        fmt::format("service {} serves {} at {}, not {}", service.to_string(), ports, address.to_string(), asked);
     target.remedy = echo ? "ask its pods: a service answers on its ports only"
                          : fmt::format("ask for a port it serves, or add {} to its ports", asked);
   } else {
-    target.missing =
-        fmt::format("no {} has the address {}: {}", of_services ? "service" : "pod", address.to_string(), dropped);
+    target.missing = fmt::format("no {} has the address {}", of_services ? "service" : "pod", address.to_string());
     target.remedy = of_services ? "weft service list shows the services and their addresses"
                                 : "weft endpoint list shows the pods and their addresses";
   }
@@ -145,6 +142,9 @@ Result<std::vector<Agent::Pair>> Agent::resolve_pairs(const std::string& from, c
       if (!source.missing.empty()) {
         pair.to.missing = fmt::format("no pod has the address {}: nothing connects from it", from);
         pair.to.remedy = source.remedy;
+      } else if (target.unknown && source.side.pod) {
+        // The word by which `weft observe --drop-reason` finds the packets.
+        pair.to.missing += ": the datapath drops it as unknown-endpoint";
       }
       const auto& there = target.side.address;
       const auto& here = source.side.address;
