@@ -75,8 +75,11 @@ class Agent {
   api::Answer delete_objects(const nlohmann::json& params);
   api::Answer get_objects(const nlohmann::json& params);
   void watch_objects(const nlohmann::json& params, const api::Stream& stream);
-  Result<void> admit(const std::vector<model::Document>& documents);
-  api::Answer commit(const std::vector<model::Document>& documents, nlohmann::json result);
+  using ClusterAddresses = std::map<model::ObjectKey, std::vector<IpAddress>>;
+  std::vector<model::Problem> admit(std::vector<model::Document>& documents);
+  void give_back(const std::vector<model::Document>& documents, const ClusterAddresses& before);
+  api::Answer commit(const std::vector<model::Document>& documents, const ClusterAddresses& cluster_ips,
+                     nlohmann::json result);
   nlohmann::json object_json(const store::StoredKey& key) const;
   nlohmann::json pod_object(const model::Pod& pod) const;
   void tell_watchers(const ObjectChange& change);
@@ -99,8 +102,19 @@ class Agent {
     std::optional<control::ExplainService> service;
     std::optional<PortProtocol> port;  // the backend's, when reached through a service
     std::string missing;               // why there is nobody: a service without backends
+    std::string remedy;                // what would have to change then
+    bool unknown = false;              // nobody has the address: the datapath drops what a pod sends there
   };
   Result<std::vector<Target>> resolve(const std::string& text, const PortProtocol& port) const;
+  // The pairs of `from` and `to`, both ends in one family.
+  struct Pair {
+    control::ExplainSide from;
+    Target to;
+  };
+  Result<std::vector<Pair>> resolve_pairs(const std::string& from, const std::string& to,
+                                          const PortProtocol& port) const;
+  std::optional<Target> nobody_at(const IpAddress& address, const PortProtocol& port) const;
+  std::optional<control::ExplainSide> in_family(const control::ExplainSide& side, Family family) const;
   control::ExplainSide side_of(const LiveEndpoint& endpoint, const IpAddress& address) const;
   control::ExplainSide side_of(const IpAddress& address) const;
   std::vector<Target> through_service(const control::ServiceFrontend& frontend) const;

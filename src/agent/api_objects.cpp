@@ -78,34 +78,48 @@ void Agent::register_objects() {
                          [this](const json& params, const api::Stream& stream) { watch_objects(params, stream); });
 }
 
-// What only the whole node can refuse: cluster addresses.
-Result<void> Agent::admit(const std::vector<model::Document>& documents) {
-  for (const auto& document : documents) {
+// What only the whole node can refuse: cluster addresses. Refused documents leave `documents`.
+std::vector<model::Problem> Agent::admit(std::vector<model::Document>& documents) {
+  std::vector<model::Problem> problems;
+  std::erase_if(documents, [&](const model::Document& document) {
     const auto* service = std::get_if<model::Service>(&document.object);
-    if (service == nullptr) continue;
-    auto assigned = compiler_->assign_service(*service);
-    if (!assigned)
-      return fail(assigned.error().in(fmt::format("{}:{}: Service {}", service->meta.location.file,
-                                                  service->meta.location.line, service->meta.key().to_string())));
-  }
-  return {};
+    if (service == nullptr) return false;
+    const auto assigned = compiler_->assign_service(*service);
+    if (assigned) return false;
+    auto& problem = problems.emplace_back(document.place);
+    problem.message = assigned.error().message;
+    if (!assigned.error().hint.empty()) problem.message += "; " + assigned.error().hint;
+    return true;
+  });
+  return problems;
+}
+
+void Agent::give_back(const std::vector<model::Document>& documents, const ClusterAddresses& before) {
+  for (const auto& document : documents)
+    if (std::holds_alternative<model::Service>(document.object))
+      compiler_->restore_service(key_of(document.object).key, before);
 }
 
 api::Answer Agent::apply_objects(const json& params) {
   WEFT_TRY(auto outcome, parse_documents(params));
   WEFT_TRY(const auto all_or_nothing, api::optional_bool(params, "all_or_nothing", true));
   WEFT_TRY(const auto dry_run, api::optional_bool(params, "dry_run", false));
+  keep_last(outcome.documents);
+  const auto cluster_ips = compiler_->service_state().cluster_ips;
+  std::ranges::move(admit(outcome.documents), std::back_inserter(outcome.problems));
   json result{{"applied", json::array()},
               {"problems", problems_json(outcome.problems)},
               {"warnings", problems_json(outcome.warnings)}};
-  if (!outcome.problems.empty() && all_or_nothing)
+  if (!outcome.problems.empty() && all_or_nothing) {
+    give_back(outcome.documents, cluster_ips);
     return weft::fail(api::ApiError({ErrorCode::invalid,
                                      fmt::format("{} problem{} found, nothing was applied", outcome.problems.size(),
                                                  outcome.problems.size() == 1 ? "" : "s"),
                                      "correct the documents, or apply the good ones with --no-all-or-nothing"},
                                     {{"problems", result["problems"]}, {"warnings", result["warnings"]}}));
-  keep_last(outcome.documents);
+  }
   if (dry_run) {
+    give_back(outcome.documents, cluster_ips);
     const auto actions = objects_->plan(outcome.documents);
     for (std::size_t i = 0; i < actions.size(); ++i) {
       auto entry = identity_json(key_of(outcome.documents[i].object));
@@ -114,22 +128,14 @@ api::Answer Agent::apply_objects(const json& params) {
     }
     return result;
   }
-  return commit(outcome.documents, std::move(result));
+  return commit(outcome.documents, cluster_ips, std::move(result));
 }
 
-// Stores and publishes; when the datapath refuses, the objects are put back as they were.
-api::Answer Agent::commit(const std::vector<model::Document>& documents, json result) {
+// Stores and publishes what was admitted; when the datapath refuses, the objects are put back as they
+// were, and the Services' addresses as `cluster_ips` has them.
+api::Answer Agent::commit(const std::vector<model::Document>& documents, const ClusterAddresses& cluster_ips,
+                          json result) {
   std::map<store::StoredKey, std::optional<StoredEntry>> before;
-  const auto cluster_ips = compiler_->service_state().cluster_ips;
-  const auto give_back = [&] {
-    for (const auto& document : documents)
-      if (std::holds_alternative<model::Service>(document.object))
-        compiler_->restore_service(key_of(document.object).key, cluster_ips);
-  };
-  if (auto admitted = admit(documents); !admitted) {
-    give_back();
-    return weft::fail(admitted.error());
-  }
   for (const auto& document : documents) {
     const auto key = key_of(document.object);
     const auto* known = objects_->find(key);
@@ -137,14 +143,14 @@ api::Answer Agent::commit(const std::vector<model::Document>& documents, json re
   }
   auto stored = objects_->apply(documents);
   if (!stored) {
-    give_back();
+    give_back(documents, cluster_ips);
     return weft::fail(stored.error());
   }
   const auto& actions = *stored;
   auto published = publish();
   if (!published && (published.error().code == ErrorCode::exhausted || published.error().code == ErrorCode::invalid)) {
     (void)objects_->restore(before);
-    give_back();
+    give_back(documents, cluster_ips);
     (void)publish();
     return weft::fail(published.error().in("nothing was applied"));
   }
@@ -211,16 +217,20 @@ json Agent::pod_object(const model::Pod& pod) const {
   auto object = json::parse(model::public_json(objects_->pod_json(pod)), nullptr, false);
   if (!object.is_object()) object = json::object();
   json status{{"phase", "Pending"}, {"conditions", json::array()}};
+  const auto runs_at = [&](const std::vector<IpAddress>& addresses) {
+    status["phase"] = "Running";
+    if (!addresses.empty()) status["podIP"] = addresses.front().to_string();
+    for (const auto& address : addresses) status["podIPs"].push_back({{"ip", address.to_string()}});
+    status["conditions"].push_back({{"type", "Ready"}, {"status", pod.ready ? "True" : "False"}});
+  };
   // The record, not the compiled endpoint: that one was made before the attachment was complete.
   const auto* endpoint = live(pod.meta.key());
   const auto record =
       endpoint == nullptr ? attachment_->records().end() : attachment_->records().find(endpoint->record.key);
-  if (record != attachment_->records().end() && record->second.state == store::EndpointState::ready) {
-    status["phase"] = "Running";
-    status["podIP"] = record->second.addresses.front().to_string();
-    for (const auto& address : record->second.addresses) status["podIPs"].push_back({{"ip", address.to_string()}});
-    status["conditions"].push_back({{"type", "Ready"}, {"status", pod.ready ? "True" : "False"}});
-  }
+  if (record != attachment_->records().end() && record->second.state == store::EndpointState::ready)
+    runs_at(record->second.addresses);
+  else if (pod.spec.host_network)  // nobody attaches it
+    runs_at(node_.main_addresses());
   object["status"] = status;
   return object;
 }

@@ -238,6 +238,7 @@ json Agent::status() {
     if (record.state == store::EndpointState::ready && record.ifindex != 0) ++attached;
   const auto counts = flows_->counts();
   auto problems = problems_;
+  if (config_.pod_cidrs.empty()) problems.push_back("pod_cidrs is empty: this node attaches no pods");
   if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);
   const bool degraded = reconcile.failed > 0 || !features.socket_hook;
   return {{"version", WEFT_VERSION},

@@ -143,12 +143,15 @@ Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
   return result;
 }
 
-Result<void> Compiler::compile_services(const Objects& objects, Compiled& compiled) {
+Result<void> Compiler::compile_services(const Objects& objects, const Node& node, Compiled& compiled) {
   control::ServiceInput input;
   input.services = objects.typed<model::Service>();
   input.slices = objects.typed<model::EndpointSlice>();
   for (const auto& live : compiled.endpoints)
     input.pods.push_back({live.pod(), live.pod_labels, live.ports, live.record.addresses, live.ready});
+  for (const auto& [key, pod] : objects.pods())
+    if (pod.spec.host_network)
+      input.pods.push_back({key, pod.meta.labels, ports_of(pod), node.main_addresses(), pod.ready});
   WEFT_TRY(compiled.services, services_.compile(input));
   for (const auto& [key, row] : compiled.services.frontend_rows) compiled.rows.services.emplace(key, row);
   for (const auto& [slot, backend] : compiled.services.slot_rows) compiled.rows.slots.emplace(slot, backend);
@@ -227,7 +230,7 @@ Result<Compiled> Compiler::compile(const Objects& objects,
   for (const auto& [key, number] : policy_.classes()) highest_class_ = std::max(highest_class_, number);
   for (const auto& [key, entry] : compiled.policy.rows) compiled.rows.policy.emplace(key, entry);
   compiled.cidr_identities = cidrs_.all();
-  WEFT_CHECK(compile_services(objects, compiled));
+  WEFT_CHECK(compile_services(objects, node, compiled));
   fill_endpoints(compiled, node);
   fill_identities(compiled);
   return compiled;

@@ -82,7 +82,7 @@ class Compiler {
  private:
   Result<std::vector<LiveEndpoint>> live_endpoints(const Objects& objects,
                                                    const std::map<store::EndpointKey, store::EndpointRecord>& records);
-  Result<void> compile_services(const Objects& objects, Compiled& compiled);
+  Result<void> compile_services(const Objects& objects, const Node& node, Compiled& compiled);
   void fill_endpoints(Compiled& compiled, const Node& node) const;
   void fill_identities(Compiled& compiled) const;
 

@@ -1,6 +1,7 @@
 #include "agent/compile.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace weft::agent {
@@ -73,6 +74,34 @@ TEST_F(CompileTest, ACompileThatFailsHalfwayHoldsNoIdentity) {
   ASSERT_TRUE(full.compile(*objects, records, node));
   EXPECT_EQ(full.identities().references(WEFT_IDENTITY_LAST), 1);
   EXPECT_EQ(full.identities().all().size(), 1U) << "the others were collected";
+}
+
+TEST_F(CompileTest, PodsOfTheNodesNamespaceServeAtItsAddresses) {
+  node.addresses = {*IpAddress::parse("192.0.2.2"), *IpAddress::parse("10.0.0.1"), *IpAddress::parse("2001:db8::2")};
+  node.uplinks[7] = {"eth0", 1500, IpAddress::parse("192.0.2.2").value(), {}};
+  EXPECT_THAT(node.main_addresses(),
+              ::testing::ElementsAre(*IpAddress::parse("192.0.2.2"), *IpAddress::parse("2001:db8::2")));
+  const auto parsed = model::parse_manifests("t", R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: proxy, labels: {app: proxy}}
+spec: {hostNetwork: true, containers: [{name: c, ports: [{name: web, containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: proxy}
+spec: {selector: {app: proxy}, ports: [{port: 80, targetPort: web}]}
+)");
+  ASSERT_TRUE(parsed.problems.empty()) << parsed.problems.front().to_string();
+  const auto* service = std::get_if<model::Service>(&parsed.documents.back().object);
+  ASSERT_TRUE(service != nullptr && compiler.assign_service(*service));
+  ASSERT_TRUE(objects->apply(parsed.documents));
+  const auto compiled = compile();
+  ASSERT_TRUE(compiled);
+  ASSERT_FALSE(compiled->services.frontends.empty());
+  ASSERT_EQ(compiled->services.frontends.front().backends.size(), 1U);
+  EXPECT_EQ(compiled->services.frontends.front().backends.front().address.to_string(), "192.0.2.2");
+  EXPECT_EQ(compiled->services.frontends.front().backends.front().port, 8080);
 }
 
 TEST_F(CompileTest, RefusedClassNumbersAreNotGivenAgain) {

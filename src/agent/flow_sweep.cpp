@@ -94,6 +94,8 @@ std::vector<weft_event> sweep(bpfrt::RawMap& flows, const Ticks& ticks, const Id
     if (over(key.protocol, flow, ticks, idle)) silent.emplace_back(key, flow);
     return true;
   });
+  // An event tells what came back: replies go only when the flows they answer are told.
+  std::ranges::stable_partition(silent, [](const auto& entry) { return (entry.second.flags & WEFT_FLOW_REPLY) == 0; });
   std::vector<weft_event> events;
   for (const auto& [key, flow] : silent) {
     const auto peer_key = peer_of(key, flow);

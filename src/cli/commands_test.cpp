@@ -58,6 +58,10 @@ TEST_F(CommandsTest, WrongUsageIsCodeTwoWithAHint) {
       {{"delete", "all", "a"}, "\"all\" is not a kind"},
       {{"delete", "pod", "a", "-f", "-"}, "not both"},
       {{"help", "nothing"}, "nothing"},
+      {{"--lab", "", "status"}, "lab's name"},
+      {{"bpf", "nosuch", "list"}, "\"weft bpf\" has no command \"nosuch\""},
+      {{"bpf", "flow", "list"}, "did you mean flows"},
+      {{"bpf", "flows", "list", "--limit", "-3"}, "--limit"},
   };
   for (const auto& entry : cases) {
     const auto ran = run_bare(entry.arguments);
@@ -84,6 +88,14 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
                                                                                      {"bpf", "flows", "list"},
                                                                                      {"observe"},
                                                                                      {"completion"},
+                                                                                     {"lab"},
+                                                                                     {"lab", "up"},
+                                                                                     {"lab", "apply"},
+                                                                                     {"lab", "delete"},
+                                                                                     {"lab", "exec"},
+                                                                                     {"lab", "list"},
+                                                                                     {"lab", "down"},
+                                                                                     {"lab", "probe"},
                                                                                      {"help"}}) {
     auto with_help = words;
     with_help.emplace_back("--help");
@@ -99,6 +111,8 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
 }
 
 TEST_F(CommandsTest, VersionWorksWithoutAnAgent) {
+  EXPECT_THAT(run_bare({"--version"}).out, StartsWith("weft 0."));
+  EXPECT_EQ(run_bare({"-V"}).code, 0);
   EXPECT_THAT(run_bare({"--socket", directory_ + "/none", "version"}).out, StartsWith("weft 0."));
   answers("status", R"({"version":"9.9"})");
   EXPECT_THAT(weft({"version"}).out, HasSubstr("weftd 9.9\n"));

@@ -108,7 +108,12 @@ std::vector<Column> columns_of(const std::string& kind) {
     columns.push_back({"ADDRESSES", pod_addresses, false});
     columns.push_back({"OWNER", owner, false});
   } else if (kind == "Deployment") {
-    columns.push_back(column("REPLICAS", "spec/replicas"));
+    columns.push_back({"REPLICAS",
+                       [](const json& item) {
+                         const auto& replicas = member(item, "spec/replicas");
+                         return replicas.is_null() ? std::string("1") : cell(replicas);
+                       },
+                       false});
     columns.push_back(labels_column("SELECTOR", "spec/selector/matchLabels"));
   } else if (kind == "Service") {
     columns.push_back({"TYPE",
@@ -203,6 +208,26 @@ int print_deleted(const Session& session, const json& result, const std::string&
   return exit_ok;
 }
 
+// Programs get an object also when nothing was done: what was (nothing), the problems, the error.
+int report_failed(const Session& session, const std::string& output, const char* done, const api::ApiError& error) {
+  if (output == "json") {
+    const auto list = [&](const char* name) {
+      const auto& given = member(error.details, name);
+      return given.is_array() ? given : json::array();
+    };
+    print_json(
+        session,
+        {{done, json::array()},
+         {"problems", list("problems")},
+         {"warnings", list("warnings")},
+         {"error",
+          {{"code", to_string(error.error.code)}, {"message", error.error.message}, {"hint", error.error.hint}}}});
+    session.io.out.flush();
+  }
+  session.print_problems(member(error.details, "warnings"), "warning: ");
+  return session.report(error);
+}
+
 // Without a namespace the name must be of one object only.
 Result<void> find_namespace(const Session& session, ObjectOptions& options) {
   auto items = get_items(session, options);
@@ -225,17 +250,12 @@ Result<void> find_namespace(const Session& session, ObjectOptions& options) {
 
 int run_apply(const Session& session, const ApplyOptions& options) {
   auto documents = read_documents(options.files, options.recursive, session.io.in);
-  if (!documents) return session.report(documents.error());
+  if (!documents) return report_failed(session, options.output, "applied", documents.error());
   auto params = to_params(*documents);
   params["all_or_nothing"] = options.all_or_nothing;
   params["dry_run"] = options.dry_run;
   auto answer = session.call("apply", params);
-  if (!answer) {
-    const auto code = session.report(answer.error());
-    if (code == exit_failed && answer.error().details.contains("problems"))
-      session.io.err << "  nothing was applied (--no-all-or-nothing applies the good documents)\n";
-    return code;
-  }
+  if (!answer) return report_failed(session, options.output, "applied", answer.error());
   if (options.output == "json") {
     print_json(session, *answer);
   } else {
@@ -283,7 +303,7 @@ int run_delete(const Session& session, ObjectOptions options) {
   if (!options.files.empty()) {
     if (!options.kind.empty()) return session.usage_error("delete: either -f FILE or KIND NAME, not both");
     auto documents = read_documents(options.files, options.recursive, session.io.in);
-    if (!documents) return session.report(documents.error());
+    if (!documents) return report_failed(session, options.output, "deleted", documents.error());
     params = to_params(*documents);
   } else {
     if (auto split = split_names(options); !split) return session.usage_error(split.error());
@@ -291,12 +311,13 @@ int run_delete(const Session& session, ObjectOptions options) {
       return session.usage_error("delete: name what to delete: -f FILE, or KIND NAME");
     if (auto kind = model::parse_kind(options.kind); !kind) return session.usage_error(kind.error());
     if (options.namespace_.empty())
-      if (auto found = find_namespace(session, options); !found) return session.report(found.error());
+      if (auto found = find_namespace(session, options); !found)
+        return report_failed(session, options.output, "deleted", found.error());
     params = {{"kind", options.kind}, {"name", options.name}};
     if (!options.namespace_.empty()) params["namespace"] = options.namespace_;
   }
   auto answer = session.call("delete", params);
-  if (!answer) return session.report(answer.error());
+  if (!answer) return report_failed(session, options.output, "deleted", answer.error());
   return print_deleted(session, *answer, options.output);
 }
 

@@ -36,11 +36,11 @@ std::string seconds_since(Clock::time_point start) {
 
 Result<void> check_binaries(const Machine& machine) {
   for (const auto* name : {"weftd", "weft-cni"}) {
-    const auto path = machine.binary_directory + "/" + name;
+    const auto path = find_program(machine.binary_directory, name);
     if (::access(path.c_str(), X_OK) != 0)
       return fail(errno_error(path, errno).in("a lab needs weftd and weft-cni beside weft").code,
                   fmt::format("{} is not there or cannot be run", path),
-                  "build it, or name the directory of weftd and weft-cni in WEFT_BIN_DIR");
+                  "build or install it, or name the directory of weftd and weft-cni in WEFT_BIN_DIR");
   }
   return {};
 }

@@ -144,17 +144,23 @@ class Planner {
     for (const auto* service : all)
       if (std::ranges::count(every, service->address) == 0) every.push_back(service->address);
     const auto chosen = options_.families == Families::prefer_v4 ? every : choose(every, options_.families);
+    std::set<std::string> declared;
+    bool any = false;
     for (const auto* service : all) {
+      declared.insert(PortProtocol{service->port, service->protocol}.to_string());
       const bool wanted = ports_.empty() || std::ranges::any_of(ports_, [service](const Port& port) {
                             return port.port == service->port && port.protocol == service->protocol;
                           });
+      any = any || wanted;
       if (!wanted || std::ranges::count(chosen, service->address) == 0) continue;
       targets_.push_back({.name = fmt::format("svc/{}", key),
                           .addresses = {service->address},
                           .ports = {{service->port, service->protocol, all_greet(*service)}},
                           .service = service});
     }
-    return {};
+    if (any) return {};
+    return fail(ErrorCode::not_found, fmt::format("--to svc/{}: the service has no port that --port names; it has {}",
+                                                  key, fmt::join(declared, ", ")));
   }
 
   [[nodiscard]] bool all_greet(const ServicePort& service) const {

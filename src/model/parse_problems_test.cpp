@@ -62,7 +62,7 @@ const Case document_cases[] = {
     {"mapping_as_key", "\n? {a: b}\n: c\n", {{2, 3, "", "a mapping's key must be text"}}},
     {"unknown_tag", "\na: !Ref b\n", {{2, 4, "", "the tag !Ref is not understood"}}},
     {"not_utf8", "\na: b\nc: \xff\n", {{3, 4, "", "expected UTF-8 text, found the byte 0xff"}}},
-    {"control_character", "\na: \x04\nb: c\n", {{2, 4, "", "found the byte 0x04"}}},
+    {"control_character", "\na: \x04\nb: c\n", {{2, 4, "", "found the control character 0x04"}}},
     {"merge_of_text", "\na:\n  <<: b\n", {{3, 7, "", "\"<<\" takes a mapping"}}},
     {"unknown_top_field",
      "\napiVersion: v1\nkind: Namespace\nmetdata: {name: a}\n",
