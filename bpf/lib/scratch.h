@@ -9,6 +9,7 @@ struct scratch {
 	struct packet packet;
 	struct weft_flow_key_v6 peer; /* key of the reply direction */
 	struct weft_flow_key_v6 taken; /* original direction of the flow that has the peer's key */
+	struct weft_flow_key_v6 quoted; /* by an ICMP error: the reverse of the packet it is about */
 	struct weft_flow_key_v6 pair; /* source and destination as policy sees them: after DNAT, before SNAT */
 	struct weft_flow forward;
 	struct weft_flow reply;

@@ -142,7 +142,7 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 	if (reason)
 		return silent ? drop(skb, reason) : refuse(skb, s, config, reason);
 	if (s->packet.flags & PACKET_ICMP_ERROR)
-		return icmp_error(skb, &s->packet, hook, from_host);
+		return icmp_error(skb, config, from_host);
 	if (s->packet.flags & PACKET_ICMP_OTHER)
 		return TC_ACT_OK;
 	return slow_flow(skb, config, src, absent);
