@@ -31,6 +31,7 @@
 /* net/ipv4: not in the UAPI headers a BPF program can include without libc. */
 #define IP_MORE_FRAGMENTS 0x2000
 #define IP_FRAGMENT_OFFSET 0x1fff
+#define VLAN_ID_MASK 0x0fff
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04

@@ -221,6 +221,7 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 	}
 	if (endpoint_is_host(dst)) {
 		forward->exit = WEFT_EXIT_STACK;
+		reply->flags |= WEFT_FLOW_HOST_SOURCE;
 		return WEFT_DROP_NONE;
 	}
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)

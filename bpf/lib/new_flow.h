@@ -39,7 +39,7 @@ inline_always void decide_exit_to_pod(struct __sk_buff *skb, struct scratch *s, 
 		s->reply.out_ifindex = src->ifindex;
 	}
 	if (endpoint_is_host(src)) {
-		s->forward.flags |= WEFT_FLOW_FROM_HOST;
+		s->forward.flags |= WEFT_FLOW_FROM_HOST | WEFT_FLOW_HOST_SOURCE;
 		s->reply.flags |= WEFT_FLOW_FROM_HOST;
 	}
 }

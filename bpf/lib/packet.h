@@ -68,6 +68,12 @@ inline_always bool icmp6_is_error(__u8 type)
 	return type < 128; /* RFC 4443 2.1 */
 }
 
+/* From within the packet: what a frame carries beyond its IP length is nobody's header. */
+inline_always bool load_within(struct __sk_buff *skb, const struct packet *packet, __u32 offset, void *to, __u32 length)
+{
+	return offset + length <= ETH_HLEN + packet->length && !bpf_skb_load_bytes(skb, offset, to, length);
+}
+
 /* Ports of `protocol` at `offset` into the tuple; for ICMP the echo identifier. */
 inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packet *packet)
 {
@@ -78,7 +84,7 @@ inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packe
 
 	switch (tuple->protocol) {
 	case IPPROTO_TCP:
-		if (bpf_skb_load_bytes(skb, packet->l4_offset, header, 20))
+		if (!load_within(skb, packet, packet->l4_offset, header, 20))
 			return WEFT_DROP_MALFORMED;
 		packet->tcp_flags = header[13];
 		tuple->sport = *(__be16 *)&header[0];
@@ -88,7 +94,7 @@ inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packe
 		length = 12;
 		__attribute__((fallthrough));
 	case IPPROTO_UDP:
-		if (bpf_skb_load_bytes(skb, packet->l4_offset, header, length))
+		if (!load_within(skb, packet, packet->l4_offset, header, length))
 			return WEFT_DROP_MALFORMED;
 		tuple->sport = *(__be16 *)&header[0];
 		tuple->dport = *(__be16 *)&header[2];
@@ -101,7 +107,7 @@ inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packe
 	}
 	if ((tuple->protocol == IPPROTO_ICMP) != packet_is_v4(packet))
 		return WEFT_DROP_UNKNOWN_L4;
-	if (bpf_skb_load_bytes(skb, packet->l4_offset, header, length))
+	if (!load_within(skb, packet, packet->l4_offset, header, length))
 		return WEFT_DROP_MALFORMED;
 	packet->icmp_type = icmp[0];
 	__be16 identifier = *(__be16 *)&icmp[4];
@@ -133,7 +139,7 @@ verified_once enum weft_drop_reason parse_v4(struct __sk_buff *skb, struct packe
 	__u32 total = bpf_ntohs(ip.tot_len);
 
 	/* A GSO packet over 64 KiB (BIG TCP) has tot_len 0: trust the buffer's length. */
-	if (!total)
+	if (!total && skb->gso_size)
 		total = skb->len - ETH_HLEN;
 	if (ip.version != 4 || ip.ihl < 5 || total < ip.ihl * 4 || total > skb->len - ETH_HLEN)
 		return WEFT_DROP_MALFORMED;
@@ -186,7 +192,7 @@ verified_once enum weft_drop_reason parse_v6(struct __sk_buff *skb, struct packe
 		if (next == IPPROTO_FRAGMENT) {
 			struct ipv6_fragment_header fragment;
 
-			if (bpf_skb_load_bytes(skb, offset, &fragment, sizeof(fragment)))
+			if (!load_within(skb, packet, offset, &fragment, sizeof(fragment)))
 				return WEFT_DROP_MALFORMED;
 			packet->fragment_id = fragment.id;
 			next = fragment.next;
@@ -200,7 +206,7 @@ verified_once enum weft_drop_reason parse_v6(struct __sk_buff *skb, struct packe
 		} else if (next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS || next == IPPROTO_ROUTING) {
 			__u8 header[2];
 
-			if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
+			if (!load_within(skb, packet, offset, header, sizeof(header)))
 				return WEFT_DROP_MALFORMED;
 			next = header[0];
 			offset += (header[1] + 1) * 8;

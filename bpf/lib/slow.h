@@ -123,13 +123,11 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		from_host = endpoint_is_host(src);
 		if (forged_towards_pod(skb, src))
 			reason = WEFT_DROP_SPOOFED_SOURCE;
-		/* Neighbour discovery between the node and its pod. */
 		if (!reason && (s->packet.flags & PACKET_ICMP_OTHER))
-			return from_host || !packet_is_v4(&s->packet) ? TC_ACT_OK : drop(skb, WEFT_DROP_ICMP_UNSUPPORTED);
+			return from_host || neighbour_talk(skb, &s->packet) ? TC_ACT_OK : drop(skb, WEFT_DROP_ICMP_UNSUPPORTED);
 		break;
 	case WEFT_HOOK_FROM_DEVICE:
-		/* A pod's address cannot come in from outside. */
-		if (endpoint_is_pod(endpoint_find(&s->packet.tuple.saddr)))
+		if (source_is_inside(skb, &s->packet.tuple.saddr))
 			reason = WEFT_DROP_SPOOFED_SOURCE;
 		break;
 	default:

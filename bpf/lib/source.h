@@ -4,6 +4,15 @@
 
 #include "lib/decide.h"
 
+/* Loopback, "this network", unspecified, and IPv4 in IPv6 clothes, which tables here would take for IPv4. */
+inline_always bool address_reserved(const struct weft_addr *addr, bool v4)
+{
+	if (v4)
+		return (addr->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) ||
+		       !(addr->word[3] & bpf_htonl(0xff000000));
+	return !addr->word[0] && !addr->word[1] && (!addr->word[2] || addr->word[2] == bpf_htonl(0xffff));
+}
+
 /* Checks only a pod's own device makes. Non-zero: the drop reason; `silent` when it is no news.
  * Zero: *source is the pod. */
 inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, bool *silent,
@@ -25,6 +34,8 @@ inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, 
 		*silent = true;
 		return WEFT_DROP_LINK_LOCAL;
 	}
+	if (address_reserved(&tuple->saddr, v4) || address_reserved(&tuple->daddr, v4))
+		return WEFT_DROP_RESERVED_ADDRESS;
 	src = endpoint_find(&tuple->saddr);
 	if (!src || src->ifindex != skb->ifindex)
 		return WEFT_DROP_SPOOFED_SOURCE;
@@ -32,8 +43,17 @@ inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, 
 	return 0;
 }
 
+/* What the node itself sent to a group comes back to its own programs (ip(7), IP_MULTICAST_LOOP). */
+#define PACKET_TYPE_LOOPBACK 5 /* linux/if_packet.h */
+
+/* Whether nobody outside can have this source: a pod's address, or the node's. */
+inline_always bool source_is_inside(struct __sk_buff *skb, const struct weft_addr *addr)
+{
+	return endpoint_find(addr) && skb->pkt_type != PACKET_TYPE_LOOPBACK;
+}
+
 /* For a packet of no flow at an uplink; cheaper than the slow path. */
-inline_always bool claims_pod_source(struct __sk_buff *skb)
+inline_always bool claims_inside_source(struct __sk_buff *skb)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
@@ -52,11 +72,12 @@ inline_always bool claims_pod_source(struct __sk_buff *skb)
 			return true;
 		__builtin_memcpy(&addr, &ip->saddr, 16);
 	}
-	return endpoint_is_pod(endpoint_find(&addr));
+	return source_is_inside(skb, &addr);
 }
 
-/* Whether a packet from the stack wears a pod's address without having come from that pod. */
+/* Whether a packet from the stack wears a pod's address without having come from that pod, or the
+ * node's without having been made there. */
 inline_always bool forged_towards_pod(struct __sk_buff *skb, const struct weft_endpoint *src)
 {
-	return endpoint_is_pod(src) && skb->ingress_ifindex && skb->ingress_ifindex != src->ifindex;
+	return src && skb->ingress_ifindex && skb->ingress_ifindex != src->ifindex;
 }

@@ -1,10 +1,14 @@
 // What a hostile pod, or a hostile neighbour of the node, may try.
+#include <algorithm>
+
 #include "fixture.h"
 
 namespace weft::test {
 namespace {
 
 const EventWant kCreated{.type = WEFT_EVENT_NEW};
+
+IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
 
 // Pod b takes what rule 21 says: UDP 53 from pod a.
 Rows guarded(const Net& net) {
@@ -74,11 +78,122 @@ Cases icmp_error_smuggling(const Net& net) {
   };
 }
 
+// `l3` with another length in its header; what is cut off stays in the frame.
+Packet with_length(const Net& net, Octets l3, std::size_t length) {
+  if (!net.v4) length -= 40;
+  l3[net.v4 ? 2 : 4] = static_cast<std::uint8_t>(length >> 8);
+  l3[net.v4 ? 3 : 5] = static_cast<std::uint8_t>(length);
+  return raw_frame(net.v4 ? 0x0800 : 0x86dd, std::move(l3));
+}
+
+Cases padded_headers(const Net& net) {
+  const auto header = net.v4 ? 20u : 40u;
+  const auto fragment = net.v4 ? 0u : 8u;
+  const auto opened = tcp(net.a, 40000, net.b, 53, kSyn);
+  const auto data = opened.with_flags(kAck);
+  const auto datagram = udp(net.a, 40000, net.b, 53);
+  const auto refused = [](const Packet& packet) {
+    return send(Hook::from_pod, kPodA, packet).dropped(WEFT_DROP_MALFORMED).silently();
+  };
+  const auto short_of = [&](const Packet& packet, std::size_t length) {
+    return refused(with_length(net, packet.l3_bytes(), length));
+  };
+  Cases all{
+      {"a transport header in the frame's padding",
+       {standard(net)},
+       {short_of(data, header + 8).event({.type = WEFT_EVENT_DENIED}), short_of(data.from(net.a, 1), header + 19),
+        short_of(datagram, header + 4).event({.type = WEFT_EVENT_DENIED}),
+        send(Hook::from_pod, kPodA, opened).redirected().event(kCreated),
+        send(Hook::from_pod, kPodA, data).redirected(), short_of(data, header + 19), short_of(data, header + 8),
+        send(Hook::from_pod, kPodA, with_length(net, data.l3_bytes(), header + 20)).redirected()}},
+      {"a tiny first fragment with flags in the frame's padding",
+       {standard(net)},
+       {short_of(data.first_fragment(7), header + fragment + 8).event({.type = WEFT_EVENT_DENIED}),
+        short_of(echo_request(net.a, net.b, 3).first_fragment(7), header + fragment + 4)
+            .event({.type = WEFT_EVENT_DENIED})}},
+  };
+  if (!net.v4)
+    all.push_back(
+        {"an extension header in the frame's padding",
+         {standard(net)},
+         {short_of(data.with_extension(60, {0, 0, 1, 4, 0, 0, 0, 0}), 40 + 4).event({.type = WEFT_EVENT_DENIED})}});
+  return all;
+}
+
+Cases forged_host(const Net& net) {
+  const auto denied = pod(net, 'a', {.policy_class = 5, .ingress_enforced = true});
+  const auto opening = tcp(net.host, 50000, net.a, 80, kSyn);
+  const auto to_host = tcp(net.a, 40000, net.host, 443, kSyn);
+  const auto spoofed = [](Hook hook, std::uint32_t device, const Packet& packet) {
+    return send(hook, device, packet).dropped(WEFT_DROP_SPOOFED_SOURCE);
+  };
+  return {
+      {"the node's address from outside",
+       {standard(net), denied},
+       {spoofed(Hook::from_device, kUplink, opening),
+        spoofed(Hook::from_device, kUplink, echo_request(net.host, net.a, 5)),
+        spoofed(Hook::from_device, kUplink, udp(net.host, 1, net.a, 2)),
+        spoofed(Hook::to_pod, kPodA, opening.from(net.host, 50001)).entering(kUplink),
+        spoofed(Hook::to_pod, kPodA, icmp_message(net.host, net.a, net.v4 ? 13 : 139, 0)).entering(kOther),
+        send(Hook::to_pod, kPodA, opening).event(kCreated)}},
+      {"the node's address from outside along a flow of the node",
+       {standard(net), denied},
+       {send(Hook::to_pod, kPodA, opening).event(kCreated),
+        send(Hook::from_pod, kPodA, opening.reversed().with_flags(kSyn | kAck)),
+        spoofed(Hook::from_device, kUplink, opening.with_flags(kAck)),
+        spoofed(Hook::to_pod, kPodA, opening.with_flags(kAck)).entering(kOther),
+        send(Hook::to_pod, kPodA, opening.with_flags(kAck))}},
+      {"the node's address from outside along a pod's flow to the node",
+       {standard(net), denied},
+       {send(Hook::from_pod, kPodA, to_host).event(kCreated),
+        send(Hook::to_pod, kPodA, to_host.reversed().with_flags(kSyn | kAck)),
+        spoofed(Hook::from_device, kUplink, to_host.reversed().with_flags(kAck)),
+        spoofed(Hook::to_pod, kPodA, to_host.reversed().with_flags(kAck)).entering(kOther),
+        send(Hook::to_pod, kPodA, to_host.reversed().with_flags(kAck))}},
+  };
+}
+
+Cases other_icmp(const Net& net) {
+  const auto unsupported = [](const Packet& packet) {
+    return send(Hook::to_pod, kPodA, packet).entering(kUplink).dropped(WEFT_DROP_ICMP_UNSUPPORTED).silently();
+  };
+  if (net.v4) return {};
+  Steps steps;
+  for (const std::uint8_t type : {134, 137, 139, 200, 255})
+    steps.push_back(unsupported(icmp_message(net.world, net.a, type, 0).with_hop_limit(255)));
+  steps.push_back(unsupported(neighbour_message(135, net.world, net.a, net.a, 1, {2, 0, 0, 0, 0, 9})));
+  steps.push_back(unsupported(neighbour_message(135, net.link_local, net.a, net.a, 1, {2, 0, 0, 0, 0, 9})));
+  steps.push_back(
+      send(Hook::to_pod, kPodA, neighbour_message(135, net.link_local, net.a, net.a, 1, {2, 0, 0, 0, 0, 9})));
+  return {{"icmp from outside that is neither echo nor error", {standard(net)}, std::move(steps)}};
+}
+
+Cases reserved_addresses(const Net& net) {
+  const auto packet = udp(net.a, 40000, net.b, 53);
+  Steps steps;
+  for (const char* address : net.v4 ? std::vector<const char*>{"127.0.0.1", "127.255.0.9", "0.0.0.0", "0.1.2.3"}
+                                    : std::vector<const char*>{"::1", "::", "::10.1.0.2"}) {
+    steps.push_back(send(Hook::from_pod, kPodA, packet.to(ip(address), 53)).dropped(WEFT_DROP_RESERVED_ADDRESS));
+    steps.push_back(send(Hook::from_pod, kPodA, packet.from(ip(address), 40000)).dropped(WEFT_DROP_RESERVED_ADDRESS));
+  }
+  Cases all{{"an address that does not leave a pod", {standard(net)}, steps}};
+  if (!net.v4) {
+    // As IPv4 the source would be the pod's own.
+    auto mapped = packet.l3_bytes();
+    const auto source = net_v4().a.bytes();
+    std::copy(source.begin(), source.end(), mapped.begin() + 8);
+    all.push_back({"an IPv4-mapped source",
+                   {standard(net), standard(net_v4())},
+                   {send(Hook::from_pod, kPodA, raw_frame(0x86dd, mapped)).dropped(WEFT_DROP_RESERVED_ADDRESS)}});
+  }
+  return all;
+}
+
 }  // namespace
 
 Cases hostile_cases(const Net& net) {
   Cases all;
-  for (const CaseTable table : {icmp_error_smuggling})
+  for (const CaseTable table : {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses})
     for (auto& each : table(net)) all.push_back(std::move(each));
   return all;
 }
