@@ -45,7 +45,8 @@ struct weft_counter {
 	X(NDP_REPLY, "ndp-reply", "neighbour solicitations for the gateway answered") \
 	X(SOCKET_TRANSLATED, "socket-translated", "sockets sent to a backend by the socket hook") \
 	X(SOCKET_NO_BACKEND, "socket-no-backend", "sockets refused because the service has no backend") \
-	X(PACKET_TRANSLATED, "packet-translated", "service flows translated packet by packet")
+	X(PACKET_TRANSLATED, "packet-translated", "service flows translated packet by packet") \
+	X(NAT_YIELDED, "nat-yielded", "source ports taken from a pod that had most of them towards a destination")
 
 enum weft_stat {
 #define WEFT_STAT_ENUM(name, text, meaning) WEFT_STAT_##name,

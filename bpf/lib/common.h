@@ -39,3 +39,5 @@
 
 /* Bounded retries for a free source port; each try is one hash insert. */
 #define NAT_PORT_TRIES 16
+/* In a smaller range the tries see too few different ports to tell whose most of them are. */
+#define NAT_SHARED_RANGE 256

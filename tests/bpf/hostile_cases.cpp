@@ -189,11 +189,77 @@ Cases reserved_addresses(const Net& net) {
   return all;
 }
 
+constexpr std::uint16_t kFirstPort = 40000;
+constexpr std::uint16_t kPorts = 256;
+
+Row few_ports() {
+  return configure([](weft_config& config) {
+    config.nat_port_min = kFirstPort;
+    config.nat_port_max = kFirstPort + kPorts - 1;
+  });
+}
+
+// Pod a opens `count` flows like `packet`, each with as many replies.
+Step flood(const Net& net, const Packet& packet, unsigned count, unsigned replies = 0) {
+  return change([=](Datapath& d) {
+    for (unsigned i = 0; i < count; ++i) {
+      const auto each = packet.from(net.a, static_cast<std::uint16_t>(1024 + i));
+      d.run(Hook::from_pod, each, {.ifindex = kPodA});
+      const auto entry = find_flow(d, each);
+      if (!entry) continue;
+      const auto port = static_cast<std::uint16_t>(entry->src_port >> 8 | entry->src_port << 8);
+      for (unsigned reply = 0; reply < replies; ++reply)
+        d.run(Hook::from_device, each.from(net.nat, port).reversed().with_flags(kAck), {.ifindex = kUplink});
+      d.events();
+    }
+    d.events();
+  });
+}
+
+Cases port_hog(const Net& net) {
+  const auto datagram = udp(net.b, 20000, net.world, 53);
+  const auto opening = tcp(net.b, 20000, net.world, 443, kSyn);
+  // The flow of pod b works under whatever port it was given.
+  const auto works = [=](const Packet& packet) {
+    return then([=](Datapath& d) {
+      const auto port = find_flow(d, packet).value().src_port;
+      const auto out = packet.from(net.nat, static_cast<std::uint16_t>(port >> 8 | port << 8));
+      return Steps{send(Hook::from_device, kUplink, out.reversed().with_flags(kSyn | kAck))
+                       .redirected()
+                       .becomes(packet.reversed().with_flags(kSyn | kAck))};
+    });
+  };
+  const auto enters = [](const Packet& packet) {
+    return then([=](Datapath& d) {
+      d.run(Hook::from_pod, packet, {.ifindex = kPodB});
+      d.events();
+      return Steps{flow(packet, {.packets = 1, .flags_set = WEFT_FLOW_SNAT})};
+    });
+  };
+  return {
+      {"all ports to a destination taken by one pod's datagrams",
+       {standard(net), few_ports()},
+       {flood(net, datagram, 5 * kPorts), enters(datagram), works(datagram), flood(net, datagram, 5 * kPorts),
+        works(datagram)}},
+      {"all ports to a destination taken by one pod's answered datagrams",
+       {standard(net), few_ports()},
+       {flood(net, datagram, 5 * kPorts, 3), enters(datagram), works(datagram)}},
+      {"all ports to a destination taken by one pod's opening segments",
+       {standard(net), few_ports()},
+       {flood(net, opening, 5 * kPorts, 1), enters(opening), works(opening), flood(net, opening, 5 * kPorts, 1),
+        works(opening)}},
+      {"connections that work keep their ports",
+       {standard(net), few_ports()},
+       {flood(net, opening, 5 * kPorts, 2), send(Hook::from_pod, kPodB, opening).dropped(WEFT_DROP_NAT_EXHAUSTED)}},
+  };
+}
+
 }  // namespace
 
 Cases hostile_cases(const Net& net) {
   Cases all;
-  for (const CaseTable table : {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses})
+  for (const CaseTable table :
+       {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses, port_hog})
     for (auto& each : table(net)) all.push_back(std::move(each));
   return all;
 }
