@@ -1,4 +1,6 @@
 // What a hostile pod, or a hostile neighbour of the node, may try.
+#include <gtest/gtest.h>
+
 #include <algorithm>
 
 #include "fixture.h"
@@ -254,12 +256,67 @@ Cases port_hog(const Net& net) {
   };
 }
 
+Cases flow_flood(const Net& net) {
+  const auto datagram = udp(net.a, 1, net.b, 53);
+  const auto limit = configure([](weft_config& config) { config.new_flow_rate = 10; });
+  Steps steps;
+  for (std::uint16_t port = 1; port <= 40; ++port)
+    steps.push_back(send(Hook::from_pod, kPodA, datagram.from(net.a, port)).redirected().event(kCreated));
+  steps.push_back(then([=](Datapath& d) {
+    // The clock runs: some of these are still let in.
+    for (std::uint16_t port = 100; port < 140; ++port)
+      d.run(Hook::from_pod, datagram.from(net.a, port), {.ifindex = kPodA});
+    d.events();
+    return Steps{send(Hook::from_pod, kPodA, datagram.from(net.a, 500)).dropped(WEFT_DROP_FLOW_RATE)};
+  }));
+  steps.push_back(no_flow(datagram.from(net.a, 500)));
+  steps.push_back(send(Hook::from_pod, kPodA, datagram).redirected());
+  steps.push_back(send(Hook::from_pod, kPodB, datagram.from(net.b, 9).to(net.a, 53)).redirected().event(kCreated));
+  return {{"a pod that starts flows too fast", {standard(net), limit}, std::move(steps)}};
+}
+
+Cases events(const Net& net) {
+  const auto scan = tcp(net.a, 40000, net.b, 80, kSyn);
+  const auto closed = pod(net, 'b', {.policy_class = 5, .ingress_enforced = true});
+  // Address and port differ in bits that cancel out in the mix that chooses the slot.
+  const auto twin = scan.to(ip(net.v4 ? "10.1.1.3" : "fd00:1::103"), 81);
+  const auto reset = scan.with_flags(kRst | kAck);
+  return {
+      {"a reset of no flow is told",
+       {standard(net)},
+       {send(Hook::from_pod, kPodA, reset)
+            .redirected()
+            .event({.type = WEFT_EVENT_NEW, .source = net.a, .destination = net.b})
+            .event({.type = WEFT_EVENT_CLOSED, .source = net.a, .packets = 1}),
+        no_flow(reset), no_flow(reset.reversed())}},
+      {"denied tuples that differ are both told",
+       {standard(net), closed},
+       {send(Hook::from_pod, kPodA, scan).dropped(WEFT_DROP_POLICY_DENIED),
+        send(Hook::from_pod, kPodA, scan).dropped(WEFT_DROP_POLICY_DENIED).silently(),
+        send(Hook::from_pod, kPodA, twin).dropped(WEFT_DROP_UNKNOWN_ENDPOINT)}},
+      {"a flood of denied tuples is told in part, and hides no other pod's",
+       {standard(net), closed, pod(net, 'c')},
+       {then([=](Datapath& d) {
+         std::size_t told = 0;
+         for (std::uint16_t port = 1; port < 4000; ++port) {
+           d.run(Hook::from_pod, scan.from(net.a, port), {.ifindex = kPodA});
+           if (port % 100 == 0) told += d.events().size();
+         }
+         told += d.events().size();
+         EXPECT_GE(told, 1000u);
+         EXPECT_LT(told, 3000u);
+         EXPECT_GE(d.stats()[WEFT_STAT_EVENT_LIMITED], 1000u);
+         return Steps{send(Hook::from_pod, kPodC, scan.from(net.c, 40000)).dropped(WEFT_DROP_POLICY_DENIED)};
+       })}},
+  };
+}
+
 }  // namespace
 
 Cases hostile_cases(const Net& net) {
   Cases all;
-  for (const CaseTable table :
-       {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses, port_hog})
+  for (const CaseTable table : {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses,
+                                port_hog, flow_flood, events})
     for (auto& each : table(net)) all.push_back(std::move(each));
   return all;
 }
