@@ -37,6 +37,8 @@ struct packet {
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u8 hop_limit;
+	__u8 fragment_protocol; /* as every fragment of the packet says it, extension headers included */
+	__u8 pad[3];
 };
 
 inline_always void addr_from_v4(struct weft_addr *addr, __be32 v4)
@@ -51,6 +53,24 @@ inline_always bool addr_equal(const struct weft_addr *a, const struct weft_addr 
 {
 	return a->word[3] == b->word[3] && a->word[2] == b->word[2] && a->word[1] == b->word[1] &&
 	       a->word[0] == b->word[0];
+}
+
+/* Loopback, "this network", unspecified, and IPv4 in IPv6 clothes, which tables here would take for IPv4. */
+inline_always bool address_reserved(const struct weft_addr *addr, bool v4)
+{
+	if (v4)
+		return (addr->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) ||
+		       !(addr->word[3] & bpf_htonl(0xff000000));
+	return !addr->word[0] && !addr->word[1] && (!addr->word[2] || addr->word[2] == bpf_htonl(0xffff));
+}
+
+/* Multicast and broadcast. */
+inline_always bool address_is_group(const struct weft_addr *addr, bool v4)
+{
+	if (v4)
+		return (addr->word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
+		       addr->word[3] == bpf_htonl(0xffffffff);
+	return (addr->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
 }
 
 inline_always bool packet_is_v4(const struct packet *packet)
@@ -151,6 +171,7 @@ verified_once enum weft_drop_reason parse_v4(struct __sk_buff *skb, struct packe
 	packet->length = total;
 	packet->hop_limit = ip.ttl;
 	packet->fragment_id = ip.id;
+	packet->fragment_protocol = ip.protocol;
 	if (ip.frag_off & bpf_htons(IP_FRAGMENT_OFFSET)) {
 		packet->flags |= PACKET_LATER_FRAGMENT;
 		return WEFT_DROP_NONE;
@@ -195,6 +216,7 @@ verified_once enum weft_drop_reason parse_v6(struct __sk_buff *skb, struct packe
 			if (!load_within(skb, packet, offset, &fragment, sizeof(fragment)))
 				return WEFT_DROP_MALFORMED;
 			packet->fragment_id = fragment.id;
+			packet->fragment_protocol = fragment.next;
 			next = fragment.next;
 			offset += sizeof(fragment);
 			if (fragment.offset_more & bpf_htons(0xfff8)) {

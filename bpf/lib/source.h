@@ -4,15 +4,6 @@
 
 #include "lib/decide.h"
 
-/* Loopback, "this network", unspecified, and IPv4 in IPv6 clothes, which tables here would take for IPv4. */
-inline_always bool address_reserved(const struct weft_addr *addr, bool v4)
-{
-	if (v4)
-		return (addr->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) ||
-		       !(addr->word[3] & bpf_htonl(0xff000000));
-	return !addr->word[0] && !addr->word[1] && (!addr->word[2] || addr->word[2] == bpf_htonl(0xffff));
-}
-
 /* Checks only a pod's own device makes. Non-zero: the drop reason; `silent` when it is no news.
  * Zero: *source is the pod. */
 inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, bool *silent,
@@ -23,9 +14,7 @@ inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, 
 	struct weft_endpoint *src;
 
 	*silent = false;
-	if (v4 ? (tuple->daddr.word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
-			 tuple->daddr.word[3] == bpf_htonl(0xffffffff) :
-		 (tuple->daddr.word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000)) {
+	if (address_is_group(&tuple->daddr, v4)) {
 		*silent = packet->flags & PACKET_ICMP_OTHER;
 		return WEFT_DROP_MULTICAST;
 	}

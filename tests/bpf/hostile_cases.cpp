@@ -311,12 +311,63 @@ Cases events(const Net& net) {
   };
 }
 
+Cases groups(const Net& net) {
+  const auto packet = udp(net.a, 40000, net.service, 80);
+  const auto group = ip(net.v4 ? "255.255.255.255" : "ff02::1");
+  const auto loopback = ip(net.v4 ? "127.0.0.1" : "::1");
+  Cases all{{"a service whose backend is a group, or the node's loopback",
+             {standard(net), backend(3, group, 80, kUdp), service(net.service, 80, kUdp, 7, {3}),
+              backend(4, loopback, 80, kUdp), service(net.service, 81, kUdp, 8, {4}, 0, 20)},
+             {send(Hook::from_pod, kPodA, packet).dropped(WEFT_DROP_MULTICAST),
+              send(Hook::from_pod, kPodA, packet.to(net.service, 81)).dropped(WEFT_DROP_RESERVED_ADDRESS)}}};
+  if (net.v4)
+    all.push_back({"the broadcast address of the uplink's network",
+                   {standard(net), prefix("192.0.2.255/32", WEFT_IDENTITY_WORLD, WEFT_IP_BROADCAST)},
+                   {send(Hook::from_pod, kPodA, packet.to(ip("192.0.2.255"), 53)).dropped(WEFT_DROP_MULTICAST)}});
+  return all;
+}
+
+Cases echo_without_identifier(const Net& net) {
+  const auto ping = echo_request(net.a, net.b, 0);
+  return {{"an echo request without identifier is no reply to one",
+           {standard(net), pod(net, 'a', {.policy_class = 5, .ingress_enforced = true})},
+           {send(Hook::from_pod, kPodA, ping).redirected().event(kCreated),
+            send(Hook::from_pod, kPodB, echo_reply(net.b, net.a, 0)).redirected(),
+            send(Hook::from_pod, kPodB, echo_request(net.b, net.a, 0)).dropped(WEFT_DROP_POLICY_DENIED),
+            send(Hook::from_pod, kPodB, echo_reply(net.b, net.a, 0)).redirected()}}};
+}
+
+// The fragment header of the builder comes last: these put options behind it, as RFC 8200 lets them be.
+Packet options_in_fragment(const Packet& packet, bool first) {
+  const Octets options{packet.protocol, 0, 1, 4, 0, 0, 0, 0};
+  const Octets fragment{60, 0, 0, static_cast<std::uint8_t>(first ? 1 : 16), 0, 0, 0, 9};
+  auto bytes = packet.l3_bytes();
+  bytes[6] = 44;
+  auto more = fragment;
+  if (first) more.insert(more.end(), options.begin(), options.end());
+  bytes.insert(bytes.begin() + 40, more.begin(), more.end());
+  bytes[5] = static_cast<std::uint8_t>(bytes.size() - 40);
+  return raw_frame(0x86dd, bytes);
+}
+
+Cases options_behind_fragment_header(const Net& net) {
+  if (net.v4) return {};
+  const auto datagram = udp(net.a, 40000, net.b, 53);
+  return {{"options behind the fragment header",
+           {standard(net)},
+           {send(Hook::from_pod, kPodA, options_in_fragment(datagram, false)).dropped(WEFT_DROP_FRAGMENT_UNKNOWN),
+            send(Hook::from_pod, kPodA, options_in_fragment(datagram, true)).redirected().event(kCreated),
+            send(Hook::from_pod, kPodA, options_in_fragment(datagram, false)).redirected(),
+            flow(datagram, {.packets = 2})}}};
+}
+
 }  // namespace
 
 Cases hostile_cases(const Net& net) {
   Cases all;
-  for (const CaseTable table : {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses,
-                                port_hog, flow_flood, events})
+  for (const CaseTable table :
+       {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses, port_hog, flow_flood, events,
+        groups, echo_without_identifier, options_behind_fragment_header})
     for (auto& each : table(net)) all.push_back(std::move(each));
   return all;
 }
