@@ -22,7 +22,7 @@ struct weft_config {
 	__u16 nat_port_min; /* host byte order, inclusive */
 	__u16 nat_port_max;
 	__u16 pad0;
-	__u32 pad1;
+	__u32 new_flow_rate; /* flows a pod may start in a second on one CPU, after a burst of four times that; 0: any */
 	__u64 deny_event_interval; /* nanoseconds between events of one denied tuple */
 };
 WEFT_ABI_ASSERT(sizeof(struct weft_config) == 56);
@@ -45,7 +45,9 @@ struct weft_counter {
 	X(NDP_REPLY, "ndp-reply", "neighbour solicitations for the gateway answered") \
 	X(SOCKET_TRANSLATED, "socket-translated", "sockets sent to a backend by the socket hook") \
 	X(SOCKET_NO_BACKEND, "socket-no-backend", "sockets refused because the service has no backend") \
-	X(PACKET_TRANSLATED, "packet-translated", "service flows translated packet by packet")
+	X(PACKET_TRANSLATED, "packet-translated", "service flows translated packet by packet") \
+	X(NAT_YIELDED, "nat-yielded", "source ports taken from a pod that had most of them towards a destination") \
+	X(EVENT_LIMITED, "event-limited", "denied packets not told because their device had too many")
 
 enum weft_stat {
 #define WEFT_STAT_ENUM(name, text, meaning) WEFT_STAT_##name,

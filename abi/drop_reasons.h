@@ -25,7 +25,10 @@
 	X(ARP_UNKNOWN, "arp-unknown", "an ARP or neighbour request for an address that is not the gateway") \
 	X(REWRITE, "rewrite", "the packet could not be rewritten") \
 	X(LINK_LOCAL, "link-local", "link-local addresses do not leave a pod") \
-	X(SCTP_PORT, "sctp-port", "the service changes the port of SCTP, whose checksum cannot be translated; use the same port")
+	X(SCTP_PORT, "sctp-port", "the service changes the port of SCTP, whose checksum cannot be translated; use the same port") \
+	X(VLAN, "vlan", "the pod tagged the packet for a VLAN") \
+	X(RESERVED_ADDRESS, "reserved-address", "loopback, unspecified and IPv4-mapped addresses do not leave a pod") \
+	X(FLOW_RATE, "flow-rate", "the pod starts flows faster than new_flow_rate allows")
 
 enum weft_drop_reason {
 #define WEFT_DROP_ENUM(name, text, meaning) WEFT_DROP_##name,

@@ -41,6 +41,7 @@ enum weft_flow_flag {
 	WEFT_FLOW_CLOSED = 1 << 4, /* RST, or FIN in both directions; a SYN starts it anew */
 	WEFT_FLOW_FROM_HOST = 1 << 5, /* the original direction began on the node itself */
 	WEFT_FLOW_OPENING = 1 << 6, /* TCP, begun by a SYN that no SYN+ACK has answered yet */
+	WEFT_FLOW_HOST_SOURCE = 1 << 8, /* only the node itself sends this direction's packets */
 };
 
 /* Both directions carry the same decision; the counters are each direction's own. Identities,

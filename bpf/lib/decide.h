@@ -202,6 +202,11 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 	struct weft_flow *forward = &s->forward;
 	struct weft_flow *reply = &s->reply;
 
+	/* A service may have put anything there. */
+	if ((forward->flags & WEFT_FLOW_DNAT) && address_reserved(&s->pair.daddr, v4))
+		return WEFT_DROP_RESERVED_ADDRESS;
+	if (address_is_group(&s->pair.daddr, v4) || (s->dst_ip_flags & WEFT_IP_BROADCAST))
+		return WEFT_DROP_MULTICAST;
 	forward->in_ifindex = skb->ifindex;
 	reply->exit = WEFT_EXIT_PEER;
 	reply->out_ifindex = skb->ifindex;
@@ -221,6 +226,7 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 	}
 	if (endpoint_is_host(dst)) {
 		forward->exit = WEFT_EXIT_STACK;
+		reply->flags |= WEFT_FLOW_HOST_SOURCE;
 		return WEFT_DROP_NONE;
 	}
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)

@@ -32,6 +32,8 @@ inline_always bool reply_yields(struct scratch *s)
 
 	if (original && original->last_seen > last_seen)
 		last_seen = original->last_seen;
+	/* A datagram flow can move on to another port, a connection that works cannot. */
+	s->taken_movable = s->peer.protocol != IPPROTO_TCP || entry->packets < 2;
 	return bpf_jiffies64() - last_seen >= (s->peer.protocol == IPPROTO_TCP ? IDLE_CONNECTION : IDLE_DATAGRAMS);
 }
 
@@ -114,6 +116,44 @@ inline_always bool port_is_the_nodes(struct __sk_buff *skb, struct scratch *s)
 	return true;
 }
 
+/* Counts whose the tried ports are, by majority vote: one pod must not keep all ports towards a
+ * destination for itself. The pod that has most of them loses one, the asking pod's own first of all if
+ * that is the one. scratch->taken is the original direction of the flow that has scratch->peer. */
+inline_always void port_vote(struct scratch *s)
+{
+	if (!s->taken.protocol)
+		return; /* the node's own */
+	if (s->hog_votes && addr_equal(&s->hog.saddr, &s->taken.saddr)) {
+		s->hog_votes++;
+	} else if (s->hog_votes) {
+		s->hog_votes--;
+		return;
+	} else {
+		s->hog_votes = 1;
+		s->hog_port = 0;
+	}
+	if (s->taken_movable || !s->hog_port) {
+		s->hog = s->taken;
+		s->hog_port = s->taken_movable ? s->forward.src_port : 0;
+	}
+}
+
+/* Takes a port from the pod that had far more of those tried than all others. */
+inline_always enum weft_drop_reason port_from_hog(struct scratch *s)
+{
+	bool v4 = packet_is_v4(&s->packet);
+
+	if (s->hog_votes < NAT_PORT_TRIES / 4 || !s->hog_port)
+		return WEFT_DROP_NAT_EXHAUSTED;
+	s->forward.src_port = s->hog_port;
+	tuple_peer(&s->peer, &s->packet.tuple, &s->forward);
+	flow_delete(&s->hog, v4);
+	if (flow_insert(&s->peer, &s->reply, v4, BPF_ANY))
+		return WEFT_DROP_FLOW_TABLE;
+	count(WEFT_STAT_NAT_YIELDED);
+	return WEFT_DROP_NONE;
+}
+
 /* Enters the reply under a source port nobody else uses towards this destination. */
 inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb, struct scratch *s,
 							   const struct weft_config *config)
@@ -135,18 +175,22 @@ inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb
 	s->reply.dst_port = s->pair.sport;
 	if (!keep_port && (port < minimum || port > config->nat_port_max))
 		port = minimum + bpf_get_prandom_u32() % range;
+	s->hog_votes = 0;
 	for (int i = 0; i < NAT_PORT_TRIES; i++) {
 		s->forward.src_port = bpf_htons(port);
+		s->taken.protocol = 0;
+		s->taken_movable = false;
 
 		enum reply_result result = port_is_the_nodes(skb, s) ? REPLY_TAKEN : reply_enter();
 
 		if (result != REPLY_TAKEN)
 			return result == REPLY_ENTERED ? WEFT_DROP_NONE : WEFT_DROP_FLOW_TABLE;
 		if (keep_port)
-			break;
+			return WEFT_DROP_NAT_EXHAUSTED;
+		port_vote(s);
 		port = minimum + bpf_get_prandom_u32() % range;
 	}
-	return WEFT_DROP_NAT_EXHAUSTED;
+	return range < NAT_SHARED_RANGE ? WEFT_DROP_NAT_EXHAUSTED : port_from_hog(s);
 }
 
 /* A connection between pods as it is gets its reply's entry from the reply itself: a SYN+ACK takes

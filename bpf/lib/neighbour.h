@@ -13,6 +13,17 @@
 #define ND_TARGET_LINK_ADDRESS 2
 #define ND_ADVERT_FLAGS 0xe0 /* router, solicited, override */
 
+/* Neighbour and group discovery of the node with its pod: what the node itself sends from an address of
+ * the link, or from none while it checks that one. */
+inline_always bool neighbour_talk(struct __sk_buff *skb, const struct packet *packet)
+{
+	const struct weft_addr *from = &packet->tuple.saddr;
+	bool link_local = (from->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+	bool unspecified = !from->word[0] && !from->word[1] && !from->word[2] && !from->word[3];
+
+	return !packet_is_v4(packet) && !skb->ingress_ifindex && (link_local || unspecified);
+}
+
 struct arp_packet {
 	__be16 hardware;
 	__be16 protocol;

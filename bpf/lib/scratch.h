@@ -9,6 +9,7 @@ struct scratch {
 	struct packet packet;
 	struct weft_flow_key_v6 peer; /* key of the reply direction */
 	struct weft_flow_key_v6 taken; /* original direction of the flow that has the peer's key */
+	struct weft_flow_key_v6 quoted; /* by an ICMP error: the reverse of the packet it is about */
 	struct weft_flow_key_v6 pair; /* source and destination as policy sees them: after DNAT, before SNAT */
 	struct weft_flow forward;
 	struct weft_flow reply;
@@ -21,7 +22,12 @@ struct scratch {
 	struct weft_addr nat_address; /* to translate the source to, if translate_source */
 	bool translate_source;
 	__u8 drop_reason;
-	__u8 pad[2];
+	bool taken_movable; /* whether the flow of `taken` may lose its port */
+	__u8 pad;
+	struct weft_flow_key_v6 hog; /* a flow of the pod that has most of the source ports tried */
+	__u32 hog_votes;
+	__be16 hog_port;
+	__u16 pad2;
 };
 
 struct {

@@ -10,11 +10,12 @@ int weft_from_device(struct __sk_buff *skb)
 {
 	const struct weft_config *config = config_get();
 
-	if (!config)
+	/* A VLAN is another network: its own device, if there is one, sees the packet next. */
+	if (!config || unlikely(skb->vlan_present && (skb->vlan_tci & VLAN_ID_MASK)))
 		return TC_ACT_OK;
 	int verdict = fast_path(skb, config, WEFT_HOOK_FROM_DEVICE);
 
-	if (verdict == FAST_ABSENT && !claims_pod_source(skb))
+	if (verdict == FAST_ABSENT && !claims_inside_source(skb))
 		return TC_ACT_OK;
 	return verdict >= 0 ? verdict : slow_path(skb, config, WEFT_HOOK_FROM_DEVICE, verdict == FAST_ABSENT);
 }

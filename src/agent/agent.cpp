@@ -32,6 +32,9 @@ std::uint32_t flow_entries(const Config& config) {
   return static_cast<std::uint32_t>(entries);
 }
 
+// Far above what one pod needs, far below what would turn the flow table over in a moment.
+std::uint32_t new_flow_rate(const Config& config) { return std::max(20000U, flow_entries(config) / 16); }
+
 control::PoolOptions pool_options(const Config& config) {
   control::PoolOptions options;
   options.cidrs = config.pod_cidrs;
@@ -177,6 +180,7 @@ Result<void> Agent::publish() {
   config.nat_port_max = config_.nat_port_max;
   config.event_wakeup_bytes = 256 * 1024;
   config.deny_event_interval = 1'000'000'000;
+  config.new_flow_rate = new_flow_rate(config_);
   // Numbers first: a row in the kernel must never carry one that a restart would give to another.
   if (auto stored = store_numbers(false); !stored) {
     compiler_->refused();

@@ -84,7 +84,7 @@ class Compiler {
                                                    const std::map<store::EndpointKey, store::EndpointRecord>& records);
   Result<void> compile_services(const Objects& objects, const Node& node, Compiled& compiled);
   void fill_endpoints(Compiled& compiled, const Node& node) const;
-  void fill_identities(Compiled& compiled) const;
+  void fill_identities(Compiled& compiled, const Node& node) const;
 
   Config config_;
   control::IdentityAllocator identities_;

@@ -53,6 +53,10 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
   for (const auto& entry : addresses) {
     if (entry.address.is_loopback() || is_link_local(entry.address)) continue;
     node.addresses.insert(entry.address);
+    if (entry.address.is_v4() && entry.length < 31) {
+      const auto address = entry.address.to_v4();
+      node.broadcasts.insert(IpAddress::v4(address | (0xffffffffU >> entry.length)));
+    }
     const auto uplink = node.uplinks.find(static_cast<std::uint32_t>(entry.index));
     if (uplink == node.uplinks.end()) continue;
     auto& slot = entry.address.is_v4() ? uplink->second.v4 : uplink->second.v6;

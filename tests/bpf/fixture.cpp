@@ -394,7 +394,7 @@ Cases all_cases(const Net& net) {
   Cases all;
   for (const CaseTable table :
        {forward_cases, policy_cases, epoch_cases, service_cases, nat_cases, icmp_error_cases, fragment_cases, tcp_cases,
-        from_pod_cases, neighbour_cases, host_cases, malformed_cases}) {
+        from_pod_cases, neighbour_cases, host_cases, malformed_cases, hostile_cases}) {
     for (auto& each : table(net)) all.push_back(std::move(each));
   }
   return all;

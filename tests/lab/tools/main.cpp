@@ -8,6 +8,7 @@
 //                                       numbered bytes until --bytes or SIGTERM; prints a JSON object
 //   icmp ADDRESS [--ttl N] [--size N] [--df] [--timeout MS]
 //   packet DEVICE --mac MAC --source A --destination A [--source-port N] [--port N] [--count N]
+//       [--vlan TAG]
 //                                       a UDP packet with any source, past the socket layer
 #include <fmt/format.h>
 
