@@ -95,6 +95,9 @@ Result<json> Attachment::add(const AttachRequest& request) {
   if (reaper_) reaper_->give_way();
   WEFT_TRY(const auto netns, pods_.open_netns(request.netns));
   WEFT_TRY(const auto cookie, pods_.netns_cookie(netns.get()));
+  if (cookie == node_netns_)
+    return fail(ErrorCode::invalid, fmt::format("CNI_NETNS: {} is the node's own network namespace", request.netns),
+                "a container that shares the node's network is not attached");
   if (const auto known = records_.find(request.key); known != records_.end()) {
     const auto& record = known->second;
     if (record.state == EndpointState::ready && record.netns_cookie == cookie && device_alive(record))

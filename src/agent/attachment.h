@@ -98,6 +98,8 @@ class Attachment {
   void finish_removals();
 
   [[nodiscard]] const std::map<store::EndpointKey, store::EndpointRecord>& records() const { return records_; }
+  // A namespace that is never given an interface: the node's own.
+  void set_node_netns(std::uint64_t cookie) { node_netns_ = cookie; }
   void set_pod_mtu(std::uint32_t mtu) { pod_mtu_ = mtu; }
   [[nodiscard]] Reaper& reaper() { return *reaper_; }
   void set_reaper(std::unique_ptr<Reaper> reaper) { reaper_ = std::move(reaper); }
@@ -138,6 +140,7 @@ class Attachment {
   std::map<store::EndpointKey, store::EndpointRecord> records_;
   std::map<store::EndpointKey, std::string> program_faults_;
   store::EndpointKey last_healed_;
+  std::uint64_t node_netns_ = 0;
   std::uint32_t pod_mtu_ = 1500;
 };
 

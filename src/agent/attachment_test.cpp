@@ -608,5 +608,17 @@ TEST(Attachment, AnAddRightAfterTheRemovalOfAnotherWaitsForIt) {
   }
 }
 
+TEST(Attachment, TheNodesOwnNamespaceIsRefused) {
+  Machine machine("own-netns");
+  AgentRun run(machine);
+  run.attachment.set_node_netns(1007);
+  const auto refused = run.attachment.add(request(7));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::invalid);
+  EXPECT_THAT(refused.error().message, ::testing::StartsWith("CNI_NETNS: "));
+  expect_nothing_left(machine, run, "after the refusal");
+  EXPECT_TRUE(run.attachment.add(request(8)));
+}
+
 }  // namespace
 }  // namespace weft::agent
