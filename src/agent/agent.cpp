@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <asio/post.hpp>
 #include <nlohmann/json.hpp>
 
@@ -77,7 +78,10 @@ Result<void> Agent::open_state() {
   WEFT_TRY(const auto allocation_rows, store_->allocations());
   for (const auto& row : allocation_rows) allocations.push_back({row.address, row.owner});
   WEFT_TRY(const auto quarantine_rows, store_->quarantine());
-  for (const auto& row : quarantine_rows) quarantined.push_back({row.address, row.until});
+  // A clock that was set back would keep addresses out of use for as long as it was ahead.
+  const auto longest = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) +
+                       std::chrono::seconds(config_.quarantine_seconds);
+  for (const auto& row : quarantine_rows) quarantined.push_back({row.address, std::min(row.until, longest)});
   ipam_.emplace(pool_options(config_), std::move(allocations), std::move(quarantined));
   WEFT_TRY(stored_numbers_, store_->numbers());
   return {};
@@ -133,6 +137,7 @@ Result<void> Agent::open_attachment() {
   pod_kernel_ = real_pod_kernel(*datapath_);
   attachment_.emplace(*store_, *netlink_, *pod_kernel_, *ipam_, [this] { return publish(); });
   attachment_->set_checkpoint(checkpoint_);
+  attachment_->set_node_netns(node_.netns_cookie);
   attachment_->set_pod_mtu(node_.pod_mtu);
   WEFT_TRY(auto reaper_netlink, sys::open_netlink());
   attachment_->set_reaper(std::make_unique<Reaper>(std::move(reaper_netlink), [this](store::EndpointKey key) {
@@ -252,7 +257,10 @@ void Agent::poll_slow() {
     attachment_->expire_quarantine();
     if (faults_.has("publish") || faults_.has("devices")) refresh_node();
     healer_->check(node_);
-    if (++slow_polls_ % 30 == 0) (void)store_->checkpoint();
+    if (++slow_polls_ % 30 == 0) {
+      (void)store_->checkpoint();
+      (void)probe_store();
+    }
     if (slow_polls_ % 60 == 0 && compiler_->forget_rules(std::chrono::steady_clock::now() - rule_rest) > 0)
       if (auto stored = store_numbers(false); !stored) note(stored.error().message);
     poll_slow();

@@ -83,6 +83,8 @@ class Agent {
   void tell_watchers(const ObjectChange& change);
   void tell_pod_modified(const model::ObjectKey& pod);
   // API: attachment
+  Result<void> can_attach();
+  Result<void> probe_store();
   api::Answer cni_add(const nlohmann::json& params);
   api::Answer cni_gc(const nlohmann::json& params);
   // API: views
