@@ -32,7 +32,8 @@ class StatusPrinter {
     uplinks();
     line("Datapath",
          fmt::format("epoch {}, events {}", cell(status_, "datapath/epoch"), cell(status_, "datapath/events")));
-    line("Pods", fmt::format("{} attached of {}", number(status_, "pods/attached"), number(status_, "pods/total")));
+    line("Pods",
+         fmt::format("{} attached, {} declared", number(status_, "pods/attached"), number(status_, "pods/total")));
     line("Objects", fmt::format("{} identities, {} policies, {} services", number(status_, "identities"),
                                 number(status_, "policies"), number(status_, "services")));
     line("Flows", fmt::format("{} seen, {} kept, {} lost", number(status_, "flows/seen"), number(status_, "flows/kept"),
