@@ -103,6 +103,7 @@ class Agent {
     std::optional<PortProtocol> port;  // the backend's, when reached through a service
     std::string missing;               // why there is nobody: a service without backends
   };
+  std::string lost_interface(const std::string& text) const;
   Result<std::vector<Target>> resolve(const std::string& text, const PortProtocol& port) const;
   control::ExplainSide side_of(const LiveEndpoint& endpoint, const IpAddress& address) const;
   control::ExplainSide side_of(const IpAddress& address) const;
