@@ -17,6 +17,7 @@
 #include "agent/config.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
+#include "agent/heal.h"
 #include "agent/node.h"
 #include "agent/objects.h"
 #include "api/answer.h"
@@ -60,7 +61,7 @@ class Agent {
   // Compiles the tables and brings the kernel to it. An error leaves the last good state.
   Result<void> publish();
   Result<void> store_numbers(bool force);
-  Result<void> attach_uplinks();
+  void attach_uplinks();
   void note(const std::string& problem);
 
   // Timers and descriptors.
@@ -85,6 +86,8 @@ class Agent {
   void tell_watchers(const ObjectChange& change);
   void tell_pod_modified(const model::ObjectKey& pod);
   // API: attachment
+  Result<void> can_attach();
+  Result<void> probe_store();
   api::Answer cni_add(const nlohmann::json& params);
   api::Answer cni_gc(const nlohmann::json& params);
   // API: views
@@ -105,6 +108,7 @@ class Agent {
     std::string remedy;                // what would have to change then
     bool unknown = false;              // nobody has the address: the datapath drops what a pod sends there
   };
+  std::string lost_interface(const std::string& text) const;
   Result<std::vector<Target>> resolve(const std::string& text, const PortProtocol& port) const;
   // The pairs of `from` and `to`, both ends in one family.
   struct Pair {
@@ -126,7 +130,8 @@ class Agent {
   Config config_;
   Attachment::Checkpoint checkpoint_;
   std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
-  std::vector<std::string> problems_;
+  std::vector<std::string> problems_;  // stay until the agent is started again
+  Faults faults_;                      // as they are now
 
   std::optional<store::Store> store_;
   std::optional<Objects> objects_;
@@ -138,6 +143,7 @@ class Agent {
   std::optional<Compiler> compiler_;
   std::unique_ptr<PodKernel> pod_kernel_;
   std::optional<Attachment> attachment_;
+  std::optional<Healer> healer_;
   Compiled compiled_;
   store::NumberSet stored_numbers_;
   std::uint64_t numbers_mark_ = 0;

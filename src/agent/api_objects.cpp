@@ -1,5 +1,8 @@
 // API: apply, delete, get, watch.
 #include <fmt/format.h>
+#include <malloc.h>
+
+#include <asio/post.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -58,6 +61,17 @@ store::StoredKey key_of(const model::Object& object) {
   return {model::kind_of(object), model::metadata_of(object).key()};
 }
 
+// Reading a large document takes many times its size, which the allocator would keep for the next one.
+void give_memory_back(asio::io_context& loop, const json& params) {
+  constexpr std::size_t large = 128 * 1024;
+  std::size_t size = 0;
+  if (params.contains("documents") && params["documents"].is_array())
+    for (const auto& document : params["documents"])
+      if (document.is_object() && document.contains("text") && document["text"].is_string())
+        size += document["text"].get_ref<const std::string&>().size();
+  if (size >= large) asio::post(loop, [] { ::malloc_trim(0); });  // when the request itself is gone too
+}
+
 // The same object twice in one request: the last one counts, as if applied one after the other.
 void keep_last(std::vector<model::Document>& documents) {
   std::map<store::StoredKey, std::size_t> last;
@@ -71,7 +85,11 @@ void keep_last(std::vector<model::Document>& documents) {
 }  // namespace
 
 void Agent::register_objects() {
-  server_->handle("apply", [this](const json& params) { return apply_objects(params); });
+  server_->handle("apply", [this](const json& params) {
+    auto answer = apply_objects(params);
+    give_memory_back(loop_, params);
+    return answer;
+  });
   server_->handle("delete", [this](const json& params) { return delete_objects(params); });
   server_->handle("get", [this](const json& params) { return get_objects(params); });
   server_->handle_stream("watch",

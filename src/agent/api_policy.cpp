@@ -216,6 +216,7 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
         break;  // all of them are the node
       }
   if (!targets.empty()) return targets;
+  if (const auto lost = lost_interface(text); !lost.empty()) return weft::fail(ErrorCode::not_found, lost);
   if (objects_->pod({space, name}) != nullptr)
     return weft::fail(ErrorCode::unavailable, fmt::format("pod {}/{} is not attached yet", space, name));
   return weft::fail(ErrorCode::not_found, fmt::format("no pod or workload {}/{}", space, name),
@@ -228,11 +229,33 @@ json Agent::rule_json(control::RuleId id) const {
   return rule_to_json(id, *rule, control::location_of(*rule, compiled_.policy_input));
 }
 
+// Why the pod NAMESPACE/POD has no network though it was attached; empty for all others.
+std::string Agent::lost_interface(const std::string& text) const {
+  for (const auto& [key, record] : attachment_->records())
+    if (record.state == store::EndpointState::ready && record.ifindex == 0 &&
+        (text == record.namespace_ + "/" + record.pod || (record.namespace_ == "default" && text == record.pod)))
+      return fmt::format("pod {}/{} has lost its interface {}; create it again", record.namespace_, record.pod,
+                         key.ifname);
+  return {};
+}
+
+namespace {
+
+// "80/TCP", "80", and "ICMP" or "ICMPv6", which have no ports.
+Result<PortProtocol> parse_port(const std::string& text) {
+  if (const auto protocol = parse_protocol(text);
+      protocol && (*protocol == Protocol::icmp || *protocol == Protocol::icmpv6))
+    return PortProtocol{0, *protocol};
+  return PortProtocol::parse(text);
+}
+
+}  // namespace
+
 api::Answer Agent::explain_policy(const json& params) const {
   WEFT_TRY(const auto from, api::required_text(params, "from"));
   WEFT_TRY(const auto to, api::required_text(params, "to"));
   WEFT_TRY(const auto port_text, api::required_text(params, "port"));
-  WEFT_TRY(const auto port, PortProtocol::parse(port_text));
+  WEFT_TRY(const auto port, parse_port(port_text));
   WEFT_TRY(const auto pairs, resolve_pairs(from, to, port));
   json result{{"items", json::array()}};
   for (const auto& [source, target] : pairs) {
@@ -289,6 +312,11 @@ api::Answer Agent::policy_verdicts(const json& params) const {
     WEFT_TRY(const auto protocol, parse_protocol(word));
     if (number > 65535) return weft::fail(ErrorCode::invalid, fmt::format("port: {} is above 65535", number));
     const PortProtocol port{static_cast<std::uint16_t>(number), protocol};
+    // One pod without an interface must not keep the other questions from their answers.
+    if (const auto lost = lost_interface(from) + lost_interface(to); !lost.empty()) {
+      result["items"].push_back({{"verdict", "deny"}, {"rule", {{"id", 0}, {"kind", "no_interface"}, {"text", lost}}}});
+      continue;
+    }
     WEFT_TRY(const auto pairs, resolve_pairs(from, to, port));
     json item{{"verdict", "allow"}, {"rule", nullptr}};
     for (const auto& [source, target] : pairs) {

@@ -57,6 +57,9 @@ class StreamedTable {
   std::array<std::size_t, 5> widths_{12, 32, 40, 10, 12};
 };
 
+// Of an agent that is asked for what it has already.
+constexpr std::chrono::milliseconds longest_silence = std::chrono::seconds(10);
+
 }  // namespace
 
 int run_observe(const Session& session, const ObserveOptions& options) {
@@ -70,20 +73,23 @@ int run_observe(const Session& session, const ObserveOptions& options) {
   StreamedTable streamed;
   if (table && options.follow) out << streamed.row(flow::flow_columns()) << '\n' << std::flush;
 
-  auto ended = client->stream("observe", *params, [&](const json& item) {
-    if (table && !options.follow) {
-      rows.push_back(flow::flow_cells(item));
-      return true;
-    }
-    if (options.output == "json")
-      out << item.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
-    else if (table)
-      out << streamed.row(flow::flow_cells(item)) << '\n';
-    else
-      out << flow::compact_line(item, session.io.colour) << '\n';
-    if (options.follow) out.flush();
-    return out.good();
-  });
+  auto ended = client->stream(
+      "observe", *params,
+      [&](const json& item) {
+        if (table && !options.follow) {
+          rows.push_back(flow::flow_cells(item));
+          return true;
+        }
+        if (options.output == "json")
+          out << item.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+        else if (table)
+          out << streamed.row(flow::flow_cells(item)) << '\n';
+        else
+          out << flow::compact_line(item, session.io.colour) << '\n';
+        if (options.follow) out.flush();
+        return out.good();
+      },
+      options.follow ? std::chrono::milliseconds(0) : longest_silence);
   print_table(out, flow::flow_columns(), rows);
   return ended ? exit_ok : session.report_words(ended.error());
 }

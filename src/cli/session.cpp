@@ -7,6 +7,13 @@
 #include "lab/layout.h"
 
 namespace weft::cli {
+namespace {
+
+std::chrono::milliseconds longest_answer(std::string_view method) {
+  return std::chrono::seconds(method == "status" ? 5 : 15);
+}
+
+}  // namespace
 
 std::string Session::socket_path() const {
   if (!lab.empty()) return fmt::format("{}/{}/{}/weft.sock", lab::Roots{}.run, lab, node);
@@ -24,7 +31,9 @@ Result<api::Client> Session::connect() const {
 
 api::Answer Session::call(std::string_view method, const nlohmann::json& params) const {
   WEFT_TRY(auto client, connect());
-  return client.call(method, params);
+  // Changes may take their time; a question that is not answered soon will not be.
+  const bool change = method == "apply" || method == "delete";
+  return client.call(method, params, change ? api::Client::default_timeout : longest_answer(method));
 }
 
 int Session::report(const api::ApiError& error) const {

@@ -33,6 +33,7 @@ struct Features {
 
 class Datapath {
  public:
+  // Refused while another agent holds the pin directory: its maps would be taken for stale ones.
   static Result<std::unique_ptr<Datapath>> open(const Options& options);
   ~Datapath();
 
@@ -42,6 +43,11 @@ class Datapath {
   Result<void> attach_pod(std::uint32_t ifindex);
   Result<void> attach_uplink(std::uint32_t ifindex);
   Result<bool> pod_attached(std::uint32_t ifindex);
+  Result<bool> uplink_attached(std::uint32_t ifindex);
+  Result<bool> sockets_attached();
+  // Programs of other instances on the uplink, each as a sentence that says where it is pinned and
+  // what to do: two instances on one device undo each other's translation.
+  [[nodiscard]] std::vector<std::string> strangers(std::uint32_t ifindex) const;
   Result<void> attach_sockets();
   // Removes the pins of devices not named.
   void prune(const std::vector<std::uint32_t>& uplinks);

@@ -10,6 +10,7 @@
 #include <asio/signal_set.hpp>
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 
 #include "agent/agent.h"
 #include "agent/cleanup.h"
@@ -49,6 +50,15 @@ int run(const agent::Config& config) {
   if (!agent) return refuse(agent.error());
   asio::signal_set signals(loop, SIGINT, SIGTERM);
   signals.async_wait([&](const std::error_code&, int) { loop.stop(); });
+  asio::signal_set hangups(loop, SIGHUP);
+  const std::function<void()> ignore_hangups = [&] {
+    hangups.async_wait([&](const std::error_code& error, int) {
+      if (error) return;
+      spdlog::warn("SIGHUP is ignored: restart weftd to read its configuration again; pods do not notice");
+      ignore_hangups();
+    });
+  };
+  ignore_hangups();
   spdlog::info("weftd serves on {} (instance {}, node {}, pid {})", config.socket_path(), config.instance, config.node,
                ::getpid());
   loop.run();
