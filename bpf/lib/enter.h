@@ -85,12 +85,15 @@ verified_once enum reply_result reply_enter(void)
 
 /* Whether a socket of the node itself would be taken for the flow's: it has the address and port the
  * flow is about to use, towards the same destination or listening for any. */
-inline_always bool port_is_the_nodes(struct __sk_buff *skb, struct scratch *s)
+verified_once bool port_is_the_nodes(struct __sk_buff *skb)
 {
+	struct scratch *s = scratch_get();
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *socket;
 	__u32 size;
 
+	if (!s)
+		return false;
 	if (packet_is_v4(&s->packet)) {
 		tuple.ipv4.saddr = s->pair.daddr.word[3];
 		tuple.ipv4.daddr = s->nat_address.word[3];
@@ -139,8 +142,12 @@ inline_always void port_vote(struct scratch *s)
 }
 
 /* Takes a port from the pod that had far more of those tried than all others. */
-inline_always enum weft_drop_reason port_from_hog(struct scratch *s)
+verified_once enum weft_drop_reason port_from_hog(void)
 {
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return WEFT_DROP_NAT_EXHAUSTED;
 	bool v4 = packet_is_v4(&s->packet);
 
 	if (s->hog_votes < NAT_PORT_TRIES / 4 || !s->hog_port)
@@ -181,7 +188,7 @@ inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb
 		s->taken.protocol = 0;
 		s->taken_movable = false;
 
-		enum reply_result result = port_is_the_nodes(skb, s) ? REPLY_TAKEN : reply_enter();
+		enum reply_result result = port_is_the_nodes(skb) ? REPLY_TAKEN : reply_enter();
 
 		if (result != REPLY_TAKEN)
 			return result == REPLY_ENTERED ? WEFT_DROP_NONE : WEFT_DROP_FLOW_TABLE;
@@ -190,7 +197,7 @@ inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb
 		port_vote(s);
 		port = minimum + bpf_get_prandom_u32() % range;
 	}
-	return range < NAT_SHARED_RANGE ? WEFT_DROP_NAT_EXHAUSTED : port_from_hog(s);
+	return range < NAT_SHARED_RANGE ? WEFT_DROP_NAT_EXHAUSTED : port_from_hog();
 }
 
 /* A connection between pods as it is gets its reply's entry from the reply itself: a SYN+ACK takes

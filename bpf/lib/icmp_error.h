@@ -89,8 +89,19 @@ inline_always long rewrite_outer(struct __sk_buff *skb, bool v4, bool source, __
 	return bpf_l4_csum_replace(skb, icmp + 2, 0, difference, BPF_F_PSEUDO_HDR);
 }
 
+/* Of the packet in scratch: what it quotes into scratch->quoted. Not inlined, like the rewrite below, to
+ * leave flow_redecide's callees their part of the stack. */
+verified_once __u32 icmp_quote(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return 0;
+	return icmp_inner_tuple(skb, packet_is_v4(&s->packet), s->packet.l4_offset + ICMP_HEADER, &s->quoted);
+}
+
 /* `tuple` keys `flow`, the reply direction of the quoted packet. */
-inline_always long icmp_error_rewrite(struct __sk_buff *skb, const struct packet *packet,
+inline_always long icmp_error_translate(struct __sk_buff *skb, const struct packet *packet,
 				      const struct weft_flow_key_v6 *tuple, const struct weft_flow *flow, __u32 inner_l4)
 {
 	bool v4 = packet_is_v4(packet);
@@ -112,6 +123,15 @@ inline_always long icmp_error_rewrite(struct __sk_buff *skb, const struct packet
 			return -1;
 	}
 	return 0;
+}
+
+verified_once long icmp_error_rewrite(struct __sk_buff *skb, const struct weft_flow *flow, __u32 inner_l4)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s || !flow)
+		return -1;
+	return icmp_error_translate(skb, &s->packet, &s->quoted, flow, inner_l4);
 }
 
 /* Whether the outer header fits the quoted packet: the error goes to who sent that, and a pod speaks of
@@ -168,7 +188,7 @@ verified_once int icmp_error(struct __sk_buff *skb, const struct weft_config *co
 	struct packet *packet = &s->packet;
 	enum weft_event_hook hook = s->context.hook;
 	struct weft_flow_key_v6 *tuple = &s->quoted;
-	__u32 inner_l4 = icmp_inner_tuple(skb, packet_is_v4(packet), packet->l4_offset + ICMP_HEADER, tuple);
+	__u32 inner_l4 = icmp_quote(skb);
 	struct weft_flow *flow = NULL;
 
 	/* Eight bytes of the quoted transport header are there (RFC 792), and not as a frame's padding. */
@@ -185,7 +205,7 @@ verified_once int icmp_error(struct __sk_buff *skb, const struct weft_config *co
 			return TC_ACT_OK;
 		return drop(skb, WEFT_DROP_ICMP_UNRELATED);
 	}
-	if (icmp_error_rewrite(skb, packet, tuple, flow, inner_l4))
+	if (icmp_error_rewrite(skb, flow, inner_l4))
 		return drop(skb, WEFT_DROP_REWRITE);
 	if (!hook_is_ingress(hook))
 		return TC_ACT_OK;
