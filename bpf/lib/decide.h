@@ -158,7 +158,7 @@ verified_once enum weft_drop_reason decide_service(struct scratch *s, const stru
 			.port = s->pair.dport,
 			.protocol = s->pair.protocol,
 		};
-		__u32 *hint = bpf_map_lookup_elem(&weft_hint_v1, &hint_key);
+		__u32 *hint = bpf_map_lookup_elem(&weft_hint_v2, &hint_key);
 
 		if (hint)
 			s->context.service_id = *hint;

@@ -56,7 +56,7 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 	key.dport = *(__be16 *)(l4 + 2);
 	__u8 hop_limit = ip->ttl;
 
-	flow = bpf_map_lookup_elem(&weft_flow4_v1, &key);
+	flow = bpf_map_lookup_elem(&weft_flow4_v2, &key);
 	if (!flow)
 		return FAST_ABSENT;
 	if (control || !fast_usable(flow, config, skb, hook))
@@ -98,7 +98,7 @@ inline_always int fast_v6(struct __sk_buff *skb, const struct weft_config *confi
 	key.dport = *(__be16 *)(l4 + 2);
 	__u8 hop_limit = ip->hop_limit;
 
-	flow = bpf_map_lookup_elem(&weft_flow6_v1, &key);
+	flow = bpf_map_lookup_elem(&weft_flow6_v2, &key);
 	if (!flow)
 		return FAST_ABSENT;
 	if (control || !fast_usable(flow, config, skb, hook))

@@ -23,9 +23,9 @@ inline_always struct weft_flow *flow_find(const struct weft_flow_key_v6 *tuple, 
 		struct weft_flow_key_v4 key;
 
 		flow_key_v4(&key, tuple);
-		return bpf_map_lookup_elem(&weft_flow4_v1, &key);
+		return bpf_map_lookup_elem(&weft_flow4_v2, &key);
 	}
-	return bpf_map_lookup_elem(&weft_flow6_v1, tuple);
+	return bpf_map_lookup_elem(&weft_flow6_v2, tuple);
 }
 
 inline_always long flow_insert(const struct weft_flow_key_v6 *tuple, const struct weft_flow *flow, bool v4, __u64 mode)
@@ -34,9 +34,9 @@ inline_always long flow_insert(const struct weft_flow_key_v6 *tuple, const struc
 		struct weft_flow_key_v4 key;
 
 		flow_key_v4(&key, tuple);
-		return bpf_map_update_elem(&weft_flow4_v1, &key, flow, mode);
+		return bpf_map_update_elem(&weft_flow4_v2, &key, flow, mode);
 	}
-	return bpf_map_update_elem(&weft_flow6_v1, tuple, flow, mode);
+	return bpf_map_update_elem(&weft_flow6_v2, tuple, flow, mode);
 }
 
 inline_always void flow_delete(const struct weft_flow_key_v6 *tuple, bool v4)
@@ -45,10 +45,10 @@ inline_always void flow_delete(const struct weft_flow_key_v6 *tuple, bool v4)
 		struct weft_flow_key_v4 key;
 
 		flow_key_v4(&key, tuple);
-		bpf_map_delete_elem(&weft_flow4_v1, &key);
+		bpf_map_delete_elem(&weft_flow4_v2, &key);
 		return;
 	}
-	bpf_map_delete_elem(&weft_flow6_v1, tuple);
+	bpf_map_delete_elem(&weft_flow6_v2, tuple);
 }
 
 inline_always void tuple_reverse(struct weft_flow_key_v6 *to, const struct weft_flow_key_v6 *from)

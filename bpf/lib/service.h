@@ -12,7 +12,7 @@ inline_always struct weft_service *service_find(const struct weft_addr *addr, __
 		.protocol = protocol,
 	};
 
-	return bpf_map_lookup_elem(&weft_svc_v1, &key);
+	return bpf_map_lookup_elem(&weft_svc_v2, &key);
 }
 
 /* A backend for a new flow of `client` (an endpoint id): the one affinity remembers, otherwise a
@@ -23,14 +23,14 @@ inline_always struct weft_backend *service_select(const struct weft_service *ser
 	struct weft_backend *backend;
 	__u64 now = 0;
 
-	if (!service->backend_count)
+	if (!service->slot_count)
 		return NULL;
 	if (service->affinity_seconds) {
-		struct weft_affinity *affinity = bpf_map_lookup_elem(&weft_affin_v1, &affinity_key);
+		struct weft_affinity *affinity = bpf_map_lookup_elem(&weft_affin_v2, &affinity_key);
 
 		now = bpf_ktime_get_ns();
 		if (affinity && now - affinity->last_used < service->affinity_seconds * 1000000000ULL) {
-			backend = bpf_map_lookup_elem(&weft_backend_v1, &affinity->backend_id);
+			backend = bpf_map_lookup_elem(&weft_backend_v2, &affinity->backend_id);
 			if (backend) {
 				affinity->last_used = now;
 				*backend_id = affinity->backend_id;
@@ -38,17 +38,17 @@ inline_always struct weft_backend *service_select(const struct weft_service *ser
 			}
 		}
 	}
-	__u32 slot = service->first_slot + bpf_get_prandom_u32() % service->backend_count;
-	__u32 *id = bpf_map_lookup_elem(&weft_slot_v1, &slot);
+	__u32 slot = service->first_slot + bpf_get_prandom_u32() % service->slot_count;
+	__u32 *id = bpf_map_lookup_elem(&weft_slot_v2, &slot);
 
 	if (!id)
 		return NULL;
 	*backend_id = *id;
-	backend = bpf_map_lookup_elem(&weft_backend_v1, backend_id);
+	backend = bpf_map_lookup_elem(&weft_backend_v2, backend_id);
 	if (backend && service->affinity_seconds) {
 		struct weft_affinity affinity = { .last_used = now, .backend_id = *backend_id };
 
-		bpf_map_update_elem(&weft_affin_v1, &affinity_key, &affinity, BPF_ANY);
+		bpf_map_update_elem(&weft_affin_v2, &affinity_key, &affinity, BPF_ANY);
 	}
 	return backend;
 }

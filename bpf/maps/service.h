@@ -9,14 +9,14 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct weft_service_key);
 	__type(value, struct weft_service);
-} weft_svc_v1 SEC(".maps");
+} weft_svc_v2 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 65536);
 	__type(key, __u32);
 	__type(value, __u32);
-} weft_slot_v1 SEC(".maps");
+} weft_slot_v2 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -24,14 +24,14 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct weft_backend);
-} weft_backend_v1 SEC(".maps");
+} weft_backend_v2 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct weft_affinity_key);
 	__type(value, struct weft_affinity);
-} weft_affin_v1 SEC(".maps");
+} weft_affin_v2 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -45,4 +45,4 @@ struct {
 	__uint(max_entries, 8192);
 	__type(key, struct weft_hint_key);
 	__type(value, __u32);
-} weft_hint_v1 SEC(".maps");
+} weft_hint_v2 SEC(".maps");

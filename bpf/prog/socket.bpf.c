@@ -75,10 +75,10 @@ inline_always void remember_hint(const struct weft_netns *netns, const struct we
 		.port = backend->port,
 		.protocol = protocol,
 	};
-	__u32 *known = bpf_map_lookup_elem(&weft_hint_v1, &key);
+	__u32 *known = bpf_map_lookup_elem(&weft_hint_v2, &key);
 
 	if (!known || *known != service_id)
-		bpf_map_update_elem(&weft_hint_v1, &key, &service_id, BPF_ANY);
+		bpf_map_update_elem(&weft_hint_v2, &key, &service_id, BPF_ANY);
 }
 
 /* Chooses a backend for (addr, port) and puts it there; the verdict for the hook. */

@@ -191,7 +191,7 @@ Result<void> Agent::publish() {
   // Rows still owed are on their way: what is compiled holds.
   applied ? compiler_->written() : compiler_->owed();
   compiled_ = std::move(compiled);
-  if (auto* affinity = datapath_->map("weft_affin_v1")) forget_stale_affinity(*affinity, compiled_.services);
+  if (auto* affinity = datapath_->map("weft_affin_v2")) forget_stale_affinity(*affinity, compiled_.services);
   enrichment_stale_ = true;
   return applied;
 }
@@ -260,8 +260,8 @@ Result<void> Agent::serve() {
   ring_.emplace(std::move(ring));
   ring_descriptor_.emplace(loop_, ::dup(ring_->epoll_fd()));
   netlink_descriptor_.emplace(loop_, ::dup(monitor_->fd()));
-  auto* v4 = datapath_->map("weft_flow4_v1");
-  auto* v6 = datapath_->map("weft_flow6_v1");
+  auto* v4 = datapath_->map("weft_flow4_v2");
+  auto* v6 = datapath_->map("weft_flow6_v2");
   if (v4 != nullptr && v6 != nullptr)
     sweeper_ = std::make_unique<FlowSweeper>(*v4, *v6, [this](std::vector<weft_event> ended) {
       asio::post(loop_, [this, ended = std::move(ended)] {

@@ -9,7 +9,7 @@ constexpr std::uint64_t second = 1'000'000'000;
 
 bpfrt::FakeMap flow_map() {
   bpfrt::MapInfo info;
-  info.name = "weft_flow4_v1";
+  info.name = "weft_flow4_v2";
   info.type = "hash";
   info.key_size = sizeof(weft_flow_key_v4);
   info.value_size = sizeof(weft_flow);

@@ -75,10 +75,10 @@ json flow_json(const Context& context, const weft_addr& saddr, std::uint16_t spo
 weft_addr mapped(std::uint32_t network_order) { return datapath::to_abi(IpAddress::v4(ntohl(network_order))); }
 
 Result<void> dump_flows(Context& context) {
-  WEFT_CHECK((visit<weft_flow_key_v4, weft_flow>(context, "weft_flow4_v1", [&](const auto& key, const auto& flow) {
+  WEFT_CHECK((visit<weft_flow_key_v4, weft_flow>(context, "weft_flow4_v2", [&](const auto& key, const auto& flow) {
     return flow_json(context, mapped(key.saddr), key.sport, mapped(key.daddr), key.dport, key.protocol, flow);
   })));
-  return visit<weft_flow_key_v6, weft_flow>(context, "weft_flow6_v1", [&](const auto& key, const auto& flow) {
+  return visit<weft_flow_key_v6, weft_flow>(context, "weft_flow6_v2", [&](const auto& key, const auto& flow) {
     return flow_json(context, key.saddr, key.sport, key.daddr, key.dport, key.protocol, flow);
   });
 }
@@ -130,10 +130,10 @@ Result<void> dump_identities(Context& context) {
 }
 
 Result<void> dump_services(Context& context) {
-  auto* slots_raw = context.datapath.map("weft_slot_v1");
-  return visit<weft_service_key, weft_service>(context, "weft_svc_v1", [&](const auto& key, const auto& value) -> json {
+  auto* slots_raw = context.datapath.map("weft_slot_v2");
+  return visit<weft_service_key, weft_service>(context, "weft_svc_v2", [&](const auto& key, const auto& value) -> json {
     auto backends = json::array();
-    for (std::uint32_t slot = 0; slots_raw != nullptr && slot < value.backend_count && slot < 4096; ++slot)
+    for (std::uint32_t slot = 0; slots_raw != nullptr && slot < value.slot_count && slot < 4096; ++slot)
       if (const auto id = bpfrt::Map<std::uint32_t, std::uint32_t>(*slots_raw).lookup(value.first_slot + slot);
           id && *id)
         backends.push_back(**id);
@@ -148,7 +148,7 @@ Result<void> dump_services(Context& context) {
 
 Result<void> dump_backends(Context& context) {
   return visit<std::uint32_t, weft_backend>(
-      context, "weft_backend_v1", [&](const auto& key, const auto& value) -> json {
+      context, "weft_backend_v2", [&](const auto& key, const auto& value) -> json {
         return {{"backend", key},
                 {"address", endpoint_text(value.addr, value.port)},
                 {"protocol", weft::to_string(static_cast<Protocol>(value.protocol))}};
@@ -162,7 +162,7 @@ Result<void> dump_netns(Context& context) {
 }
 
 Result<void> dump_affinity(Context& context) {
-  return visit<weft_affinity_key, weft_affinity>(context, "weft_affin_v1",
+  return visit<weft_affinity_key, weft_affinity>(context, "weft_affin_v2",
                                                  [&](const auto& key, const auto& value) -> json {
                                                    return {{"endpoint", key.endpoint_id},
                                                            {"service", key.service_id},
@@ -181,7 +181,7 @@ Result<void> dump_devices(Context& context) {
 }
 
 Result<void> dump_config(Context& context) {
-  return visit<std::uint32_t, weft_config>(context, "weft_config_v1", [&](const auto&, const auto& value) -> json {
+  return visit<std::uint32_t, weft_config>(context, "weft_config_v2", [&](const auto&, const auto& value) -> json {
     return {{"epoch", value.epoch},
             {"events", (value.flags & WEFT_CONFIG_EVENTS) != 0},
             {"masquerade_v4", (value.flags & WEFT_CONFIG_MASQUERADE_V4) != 0},

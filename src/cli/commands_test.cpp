@@ -99,7 +99,7 @@ TEST_F(CommandsTest, VersionWorksWithoutAnAgent) {
 }
 
 constexpr auto status = R"({"version":"0.1.0","instance":"default","node":"n1","uptime_seconds":130,"pid":7,
-  "rss_bytes":21300000,"health":"degraded","problems":["map weft_flow4_v1 is full"],
+  "rss_bytes":21300000,"health":"degraded","problems":["map weft_flow4_v2 is full"],
   "kernel":{"release":"6.18.5","attach":"tcx","redirect_peer":true},
   "datapath":{"epoch":5,"events":true,"maps":[{"name":"weft_policy_v1","type":"hash","entries":3,"max_entries":100,
   "memory_bytes":4096}],"drops":[{"reason":"policy-denied","meaning":"not allowed","packets":4,"bytes":2400},
@@ -115,7 +115,7 @@ TEST_F(CommandsTest, StatusForPeople) {
   EXPECT_EQ(ran.out,
             "Weft 0.1.0 on node n1, instance default\n"
             "Health      degraded\n"
-            "            ! map weft_flow4_v1 is full\n"
+            "            ! map weft_flow4_v2 is full\n"
             "Agent       pid 7, up 2m10s, 21.3 MB resident\n"
             "Kernel      6.18.5: attach tcx, redirect_peer yes\n"
             "Datapath    epoch 5, events yes\n"

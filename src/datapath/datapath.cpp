@@ -68,7 +68,7 @@ bool is_private(const std::string& map) {
 
 Result<void> size_maps(bpfrt::Object& object, const Options& options) {
   const auto maps = object.maps();
-  for (const auto* table : {"weft_flow4_v1", "weft_flow6_v1"})
+  for (const auto* table : {"weft_flow4_v2", "weft_flow6_v2"})
     if (std::ranges::find(maps, table) != maps.end()) WEFT_CHECK(object.set_max_entries(table, options.flow_entries));
   if (std::ranges::find(maps, "weft_events_v1") != maps.end())
     WEFT_CHECK(object.set_max_entries("weft_events_v1", options.ring_bytes));

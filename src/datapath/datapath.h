@@ -50,7 +50,7 @@ class Datapath {
   // Highest policy class among the pinned rows, 0 when none.
   [[nodiscard]] std::uint32_t highest_policy_class() const;
 
-  // Maps by name ("weft_flow4_v1"); null when unknown.
+  // Maps by name ("weft_flow4_v2"); null when unknown.
   [[nodiscard]] bpfrt::RawMap* map(const std::string& name) const;
   [[nodiscard]] std::vector<std::string> map_names() const;
 

@@ -25,11 +25,11 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   WEFT_CHECK(open_table(tables->identities_, find, "weft_ipid_v1"));
   WEFT_CHECK(open_table(tables->netns_, find, "weft_netns_v1"));
   WEFT_CHECK(open_table(tables->devices_, find, "weft_dev_v1"));
-  WEFT_CHECK(open_table(tables->services_, find, "weft_svc_v1"));
-  WEFT_CHECK(open_table(tables->slots_, find, "weft_slot_v1", Storage::array));
-  WEFT_CHECK(open_table(tables->backends_, find, "weft_backend_v1"));
-  tables->config_map_ = find("weft_config_v1");
-  if (tables->config_map_ == nullptr) return fail(ErrorCode::internal, "no map weft_config_v1");
+  WEFT_CHECK(open_table(tables->services_, find, "weft_svc_v2"));
+  WEFT_CHECK(open_table(tables->slots_, find, "weft_slot_v2", Storage::array));
+  WEFT_CHECK(open_table(tables->backends_, find, "weft_backend_v2"));
+  tables->config_map_ = find("weft_config_v2");
+  if (tables->config_map_ == nullptr) return fail(ErrorCode::internal, "no map weft_config_v2");
   WEFT_TRY(const auto config, (bpfrt::Map<std::uint32_t, weft_config>(*tables->config_map_).lookup(0)));
   if (config) tables->config_ = tables->wanted_config_ = *config;
   // The last run may have ended between a row and its epoch.

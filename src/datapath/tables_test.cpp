@@ -172,7 +172,7 @@ class OrderTest : public TablesTest {
     maps.written = [this, before, after](const std::string& map) {
       check_classes(before, after);
       check_services();
-      if (map == "weft_config_v1")
+      if (map == "weft_config_v2")
         since_epoch.clear();
       else if (map != "weft_netns_v1")
         since_epoch.push_back(map);
@@ -196,9 +196,9 @@ class OrderTest : public TablesTest {
   }
   void check_services() {
     const auto slots = maps.slots();
-    const auto backends = maps.rows<std::uint32_t, weft_backend>("weft_backend_v1");
-    for (const auto& [key, service] : maps.rows<weft_service_key, weft_service>("weft_svc_v1"))
-      for (auto slot = service.first_slot; slot < service.first_slot + service.backend_count; ++slot) {
+    const auto backends = maps.rows<std::uint32_t, weft_backend>("weft_backend_v2");
+    for (const auto& [key, service] : maps.rows<weft_service_key, weft_service>("weft_svc_v2"))
+      for (auto slot = service.first_slot; slot < service.first_slot + service.slot_count; ++slot) {
         ASSERT_TRUE(slots.contains(slot)) << "service " << service.service_id << " slot " << slot;
         ASSERT_TRUE(backends.contains(slots.at(slot))) << "backend " << slots.at(slot);
       }
@@ -224,7 +224,7 @@ TEST_F(OrderTest, NoWriteShowsHalfAPolicyOrHalfAService) {
   add_service(second, 1, 5, {2, 3});
   watch(first, second);
   ASSERT_TRUE(tables->apply(second));
-  EXPECT_THAT(since_epoch, ::testing::Each(::testing::AnyOf("weft_policy_v1", "weft_slot_v1", "weft_backend_v1")));
+  EXPECT_THAT(since_epoch, ::testing::Each(::testing::AnyOf("weft_policy_v1", "weft_slot_v2", "weft_backend_v2")));
 }
 
 TEST_F(OrderTest, ARevocationInALiveClassIsFollowedByItsEpoch) {
@@ -261,7 +261,7 @@ TEST_F(TablesTest, AddressesChangeHandsOnlyWhenEveryPolicyRowIsThere) {
 }
 
 TEST_F(TablesTest, OverflowIsRefusedWholeAndNamesTheMap) {
-  FakeMaps small({{"weft_backend_v1", 2}});
+  FakeMaps small({{"weft_backend_v2", 2}});
   auto tables = *small.open();
   auto rows = small_world();
   ASSERT_TRUE(tables->apply(rows));
@@ -272,7 +272,7 @@ TEST_F(TablesTest, OverflowIsRefusedWholeAndNamesTheMap) {
   const auto refused = tables->apply(more);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::exhausted);
-  EXPECT_THAT(refused.error().message, ::testing::HasSubstr("weft_backend_v1"));
+  EXPECT_THAT(refused.error().message, ::testing::HasSubstr("weft_backend_v2"));
   EXPECT_EQ(small.writes(), writes);
   EXPECT_TRUE(tables->retry());
   EXPECT_TRUE(testing::same(small.all(), rows)) << "nothing of it is remembered";
@@ -384,11 +384,11 @@ TEST_F(TablesTest, AFailingConfigIsOwedToo) {
   auto rows = small_world();
   ASSERT_TRUE(tables->apply(rows));
   rows.endpoints[address(2)].flags = 0;
-  maps.fails = [](std::uint64_t, const std::string& map) { return map == "weft_config_v1"; };
+  maps.fails = [](std::uint64_t, const std::string& map) { return map == "weft_config_v2"; };
   const auto epoch = maps.all().config.epoch;
   ASSERT_FALSE(tables->apply(rows));
   EXPECT_GT(tables->status().failed, 0U);
-  EXPECT_THAT(tables->status().last_error, ::testing::HasSubstr("weft_config_v1"));
+  EXPECT_THAT(tables->status().last_error, ::testing::HasSubstr("weft_config_v2"));
   maps.heal();
   EXPECT_TRUE(tables->retry());
   EXPECT_EQ(maps.all().config.epoch, epoch + 1);
@@ -423,8 +423,8 @@ TEST_F(TablesTest, RandomWorldsConvergeWhateverFails) {
   std::uint64_t last_epoch = 0;
   maps.written = [&](const std::string& map) {
     ++number;
-    if (map == "weft_ep_v1" || map == "weft_ipid_v1" || map == "weft_svc_v1") last_switch = number;
-    if (map == "weft_config_v1") last_epoch = number;
+    if (map == "weft_ep_v1" || map == "weft_ipid_v1" || map == "weft_svc_v2") last_switch = number;
+    if (map == "weft_config_v2") last_epoch = number;
   };
   for (int round = 0; round < 300; ++round) {
     const auto rows = random_world(random);

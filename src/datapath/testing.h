@@ -23,11 +23,11 @@ class FakeMaps {
     add<weft_lpm_key, weft_ip_identity>(sizes, "weft_ipid_v1", "lpm_trie");
     add<std::uint64_t, weft_netns>(sizes, "weft_netns_v1", "hash");
     add<std::uint32_t, weft_device>(sizes, "weft_dev_v1", "hash");
-    add<weft_service_key, weft_service>(sizes, "weft_svc_v1", "hash");
-    add<std::uint32_t, std::uint32_t>(sizes, "weft_slot_v1", "array");
-    add<std::uint32_t, weft_backend>(sizes, "weft_backend_v1", "hash");
-    sizes["weft_config_v1"] = 1;
-    add<std::uint32_t, weft_config>(sizes, "weft_config_v1", "array");
+    add<weft_service_key, weft_service>(sizes, "weft_svc_v2", "hash");
+    add<std::uint32_t, std::uint32_t>(sizes, "weft_slot_v2", "array");
+    add<std::uint32_t, weft_backend>(sizes, "weft_backend_v2", "hash");
+    sizes["weft_config_v2"] = 1;
+    add<std::uint32_t, weft_config>(sizes, "weft_config_v2", "array");
   }
   FakeMaps(const FakeMaps&) = delete;
   FakeMaps& operator=(const FakeMaps&) = delete;
@@ -56,7 +56,7 @@ class FakeMaps {
     return rows<weft_addr, weft_endpoint>("weft_ep_v1");
   }
   [[nodiscard]] Rows<std::uint32_t, std::uint32_t> slots() const {
-    auto all = rows<std::uint32_t, std::uint32_t>("weft_slot_v1");
+    auto all = rows<std::uint32_t, std::uint32_t>("weft_slot_v2");
     std::erase_if(all, [](const auto& slot) { return slot.second == 0; });
     return all;
   }
@@ -68,10 +68,10 @@ class FakeMaps {
     result.identities = rows<weft_lpm_key, weft_ip_identity>("weft_ipid_v1");
     result.netns = rows<std::uint64_t, weft_netns>("weft_netns_v1");
     result.devices = rows<std::uint32_t, weft_device>("weft_dev_v1");
-    result.services = rows<weft_service_key, weft_service>("weft_svc_v1");
+    result.services = rows<weft_service_key, weft_service>("weft_svc_v2");
     result.slots = slots();
-    result.backends = rows<std::uint32_t, weft_backend>("weft_backend_v1");
-    result.config = rows<std::uint32_t, weft_config>("weft_config_v1").at(0);
+    result.backends = rows<std::uint32_t, weft_backend>("weft_backend_v2");
+    result.config = rows<std::uint32_t, weft_config>("weft_config_v2").at(0);
     return result;
   }
 

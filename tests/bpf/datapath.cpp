@@ -90,8 +90,8 @@ Datapath::ObjectPointer Datapath::load(const std::string& hook, const Sizes& siz
       bpf_map__set_max_entries(each, sizes.flows);
       if (sizes.plain_flow_hash) bpf_map__set_type(each, BPF_MAP_TYPE_HASH);
     }
-    if (sizes.others != 0 && (name == "weft_ep_v1" || name == "weft_policy_v1" || name == "weft_svc_v1" ||
-                              name == "weft_slot_v1" || name == "weft_backend_v1"))
+    if (sizes.others != 0 && (name == "weft_ep_v1" || name == "weft_policy_v1" || name == "weft_svc_v2" ||
+                              name == "weft_slot_v2" || name == "weft_backend_v2"))
       bpf_map__set_max_entries(each, sizes.others);
     if (name == "weft_events_v1") bpf_map__set_max_entries(each, sizes.ring_bytes);
     if (!pod_ || is_private(name)) continue;
@@ -160,7 +160,7 @@ void Datapath::clear() {
   events();
 }
 
-void Datapath::write_config() { put("weft_config_v1", std::uint32_t{0}, config_); }
+void Datapath::write_config() { put("weft_config_v2", std::uint32_t{0}, config_); }
 
 void Datapath::bump_epoch() {
   ++config_.epoch;

@@ -226,18 +226,18 @@ Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
   const weft_service_key key{to_abi(address), htons(port), protocol, 0};
   const weft_service value{id, first_slot, static_cast<std::uint32_t>(backends.size()), affinity_seconds};
   return [key, value, backends](Datapath& d) {
-    for (std::uint32_t i = 0; i < backends.size(); ++i) d.put("weft_slot_v1", value.first_slot + i, backends[i]);
-    d.put("weft_svc_v1", key, value);
+    for (std::uint32_t i = 0; i < backends.size(); ++i) d.put("weft_slot_v2", value.first_slot + i, backends[i]);
+    d.put("weft_svc_v2", key, value);
   };
 }
 
 Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol) {
   const weft_backend value{to_abi(address), htons(port), protocol, 0};
-  return [id, value](Datapath& d) { d.put("weft_backend_v1", id, value); };
+  return [id, value](Datapath& d) { d.put("weft_backend_v2", id, value); };
 }
 
 Row no_backend(std::uint32_t id) {
-  return [id](Datapath& d) { d.erase("weft_backend_v1", id); };
+  return [id](Datapath& d) { d.erase("weft_backend_v2", id); };
 }
 
 Row uplink(const Net& net, std::uint32_t mtu, bool with_address) {
@@ -254,7 +254,7 @@ Row uplink(const Net& net, std::uint32_t mtu, bool with_address) {
 Row hint(std::uint32_t endpoint, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
          std::uint32_t service_id) {
   const weft_hint_key key{endpoint, to_abi(address), htons(port), protocol, 0};
-  return [key, service_id](Datapath& d) { d.put("weft_hint_v1", key, service_id); };
+  return [key, service_id](Datapath& d) { d.put("weft_hint_v2", key, service_id); };
 }
 
 Row configure(std::function<void(weft_config&)> change) {
@@ -296,16 +296,16 @@ weft_flow_key_v6 tuple_of(const Packet& packet) {
 
 std::optional<weft_flow> find_flow(const Datapath& datapath, const Packet& packet) {
   const auto tuple = tuple_of(packet);
-  return packet.is_v4() ? datapath.get<weft_flow>("weft_flow4_v1", key_v4(tuple))
-                        : datapath.get<weft_flow>("weft_flow6_v1", tuple);
+  return packet.is_v4() ? datapath.get<weft_flow>("weft_flow4_v2", key_v4(tuple))
+                        : datapath.get<weft_flow>("weft_flow6_v2", tuple);
 }
 
 void erase_flow(Datapath& datapath, const Packet& packet) {
   const auto tuple = tuple_of(packet);
   if (packet.is_v4())
-    datapath.erase("weft_flow4_v1", key_v4(tuple));
+    datapath.erase("weft_flow4_v2", key_v4(tuple));
   else
-    datapath.erase("weft_flow6_v1", tuple);
+    datapath.erase("weft_flow6_v2", tuple);
 }
 
 void change_flow(Datapath& datapath, const Packet& packet, const std::function<void(weft_flow&)>& change) {
@@ -313,9 +313,9 @@ void change_flow(Datapath& datapath, const Packet& packet, const std::function<v
   change(entry);
   const auto tuple = tuple_of(packet);
   if (packet.is_v4())
-    datapath.put("weft_flow4_v1", key_v4(tuple), entry);
+    datapath.put("weft_flow4_v2", key_v4(tuple), entry);
   else
-    datapath.put("weft_flow6_v1", tuple, entry);
+    datapath.put("weft_flow6_v2", tuple, entry);
 }
 
 Step& Step::redirected() {

@@ -153,9 +153,9 @@ void add_rule(Datapath& datapath, std::uint32_t policy_class, std::uint32_t iden
 }
 
 void add_service(Datapath& datapath, const Addressing& net, std::uint32_t number, const IpAddress& backend) {
-  datapath.put("weft_backend_v1", number + 1, weft_backend{to_abi(backend), htons(kPort), 6, 0});
-  datapath.put("weft_slot_v1", number, number + 1);
-  datapath.put("weft_svc_v1", weft_service_key{to_abi(net.service(number)), htons(80), 6, 0},
+  datapath.put("weft_backend_v2", number + 1, weft_backend{to_abi(backend), htons(kPort), 6, 0});
+  datapath.put("weft_slot_v2", number, number + 1);
+  datapath.put("weft_svc_v2", weft_service_key{to_abi(net.service(number)), htons(80), 6, 0},
                weft_service{number + 1, number, 1, 0});
 }
 
@@ -247,7 +247,7 @@ class Set {
  private:
   // As the agent's sweep does with flows that have ended: the next round finds room in the table.
   void forget(const Kind& kind) {
-    const auto name = net_.v4 ? "weft_flow4_v1" : "weft_flow6_v1";
+    const auto name = net_.v4 ? "weft_flow4_v2" : "weft_flow6_v2";
     const auto fresh = to_abi(kind.packet.destination);
     if (net_.v4)
       delete_matching<weft_flow_key_v4>(name, fresh);

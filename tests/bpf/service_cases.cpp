@@ -244,15 +244,15 @@ Cases balancing(const Net& net) {
        {then([=](Datapath& d) {
          choices(d, net, 1000);
          const weft_affinity_key key{11, kService};
-         auto affinity = d.get<weft_affinity>("weft_affin_v1", key).value();
+         auto affinity = d.get<weft_affinity>("weft_affin_v2", key).value();
          const auto last = affinity.backend_id;
          bool moved = false;
          for (std::uint16_t port = 2000; port < 2064 && !moved; ++port) {
            affinity.last_used = 0;  // at boot: more than ten minutes ago only on a machine that is up so long
-           d.put("weft_affin_v1", key, affinity);
+           d.put("weft_affin_v2", key, affinity);
            service(net.service, 80, kTcp, kService, {3, 4}, 1)(d);
            d.run(Hook::from_pod, tcp(net.a, port, net.service, 80, kSyn), {.ifindex = kPodA});
-           moved = d.get<weft_affinity>("weft_affin_v1", key).value().backend_id != last;
+           moved = d.get<weft_affinity>("weft_affin_v2", key).value().backend_id != last;
          }
          d.events();
          return expect(moved, "affinity never ended");

@@ -223,7 +223,7 @@ class SocketHook : public testing::Test {
     };
     ring_.reset(ring_buffer__new(map("weft_events_v1"), collect, &events_, nullptr));
     ASSERT_TRUE(ring_);
-    put("weft_config_v1", std::uint32_t{0}, default_config());
+    put("weft_config_v2", std::uint32_t{0}, default_config());
     put("weft_netns_v1", Socket(AF_INET, SOCK_STREAM).netns_cookie(), weft_netns{kEndpoint, 0});
   }
 
@@ -236,10 +236,10 @@ class SocketHook : public testing::Test {
                    std::uint32_t affinity_seconds = 0) {
     const auto number = static_cast<std::uint8_t>(protocol);
     for (std::uint32_t i = 0; i < backends.size(); ++i) {
-      put("weft_backend_v1", 100 + i, weft_backend{to_abi(backends[i].address), htons(backends[i].port), number, 0});
-      put("weft_slot_v1", 10 + i, 100 + i);
+      put("weft_backend_v2", 100 + i, weft_backend{to_abi(backends[i].address), htons(backends[i].port), number, 0});
+      put("weft_slot_v2", 10 + i, 100 + i);
     }
-    put("weft_svc_v1", weft_service_key{to_abi(frontend.address), htons(frontend.port), number, 0},
+    put("weft_svc_v2", weft_service_key{to_abi(frontend.address), htons(frontend.port), number, 0},
         weft_service{kService, 10, static_cast<std::uint32_t>(backends.size()), affinity_seconds});
   }
   std::vector<weft_event> events() {
@@ -258,7 +258,7 @@ class SocketHook : public testing::Test {
     const weft_hint_key key{kEndpoint, to_abi(backend.address), htons(backend.port),
                             static_cast<std::uint8_t>(protocol), 0};
     std::uint32_t service = 0;
-    return bpf_map_lookup_elem(map("weft_hint_v1"), &key, &service) == 0 && service == kService;
+    return bpf_map_lookup_elem(map("weft_hint_v2"), &key, &service) == 0 && service == kService;
   }
 
   // What each address family's test differs in. `family` is the client socket's.
@@ -423,7 +423,7 @@ TEST_F(SocketHook, OtherNamespacesAreUntouched) {
 TEST_F(SocketHook, SwitchedOff) {
   auto config = default_config();
   config.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_SERVICES);
-  put("weft_config_v1", std::uint32_t{0}, config);
+  put("weft_config_v2", std::uint32_t{0}, config);
   const Peer frontend{ip("203.0.113.80"), 80};  // an unreachable route
   add_service(frontend, IPPROTO_TCP, {});
   EXPECT_EQ(EHOSTUNREACH, Socket(AF_INET, SOCK_STREAM).connect_to(frontend));

@@ -92,9 +92,9 @@ Lines services(Machine& machine) {
   for (const auto& [key, row] : rows.services) {
     auto line =
         fmt::format("{} {}/{} service {} slots {}+{}", from_abi(key.addr).to_string(), ntohs(key.port),
-                    to_string(static_cast<Protocol>(key.protocol)), row.service_id, row.first_slot, row.backend_count);
+                    to_string(static_cast<Protocol>(key.protocol)), row.service_id, row.first_slot, row.slot_count);
     if (row.affinity_seconds != 0) line += fmt::format(" affinity {} s", row.affinity_seconds);
-    for (std::uint32_t i = 0; i < row.backend_count; ++i) {
+    for (std::uint32_t i = 0; i < row.slot_count; ++i) {
       const auto slot = rows.slots.find(row.first_slot + i);
       line += " " + (slot == rows.slots.end() ? "empty" : backend_text(rows, slot->second));
     }
@@ -230,7 +230,7 @@ Result<std::vector<std::string>> verdicts(Machine& machine, const IpAddress& fro
   const auto service = rows.services.find(key);
   if (service == rows.services.end()) return Lines{decide(machine, rows, from, to, port)};
   Lines lines;
-  for (std::uint32_t i = 0; i < service->second.backend_count; ++i) {
+  for (std::uint32_t i = 0; i < service->second.slot_count; ++i) {
     const auto& backend = rows.backends.at(rows.slots.at(service->second.first_slot + i));
     const PortProtocol reached{ntohs(backend.port), port.protocol};
     lines.push_back(fmt::format("{}:{} {}", from_abi(backend.addr).to_string(), reached.port,

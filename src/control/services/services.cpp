@@ -81,11 +81,11 @@ void ServiceCompiler::adopt(const std::map<weft_service_key, weft_service, Servi
                             const std::map<std::uint32_t, std::uint32_t>& slot_rows) {
   for (const auto& [key, row] : frontend_rows) {
     next_service_ = std::max(next_service_, row.service_id + 1);
-    if (row.backend_count == 0 || runs_.contains(row.service_id)) continue;
-    if (!slots_.claim(row.first_slot, row.backend_count)) continue;
+    if (row.slot_count == 0 || runs_.contains(row.service_id)) continue;
+    if (!slots_.claim(row.first_slot, row.slot_count)) continue;
     auto& run = runs_[row.service_id];
     run.first = row.first_slot;
-    for (std::uint32_t i = 0; i < row.backend_count; ++i) {
+    for (std::uint32_t i = 0; i < row.slot_count; ++i) {
       const auto slot = slot_rows.find(row.first_slot + i);
       run.backends.push_back(slot == slot_rows.end() ? 0 : slot->second);
     }
@@ -219,7 +219,7 @@ CompiledServices ServiceCompiler::rows_of(std::vector<ServiceFrontend> frontends
     weft_service row{};
     row.service_id = frontend.id;
     row.first_slot = run.first;
-    row.backend_count = static_cast<std::uint32_t>(run.backends.size());
+    row.slot_count = static_cast<std::uint32_t>(run.backends.size());
     row.affinity_seconds = frontend.affinity_seconds;
     compiled.frontend_rows.emplace(key, row);
     add_slots(run);

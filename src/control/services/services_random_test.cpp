@@ -77,12 +77,12 @@ Frontends as_read(const CompiledServices& compiled) {
   Frontends result;
   for (const auto& [key, row] : compiled.frontend_rows) {
     auto& backends = result[text(key.addr, key.port) + "/" + to_string(static_cast<Protocol>(key.protocol))];
-    for (std::uint32_t i = 0; i < row.backend_count; ++i) {
+    for (std::uint32_t i = 0; i < row.slot_count; ++i) {
       const auto& backend = compiled.backend_rows.at(compiled.slot_rows.at(row.first_slot + i));
       EXPECT_EQ(backend.protocol, key.protocol);
       backends.insert(text(backend.addr, backend.port));
     }
-    EXPECT_EQ(backends.size(), row.backend_count);
+    EXPECT_EQ(backends.size(), row.slot_count);
   }
   return result;
 }
@@ -92,14 +92,14 @@ Frontends as_read(const CompiledServices& compiled) {
 void check_runs(const CompiledServices& before, const CompiledServices& now) {
   std::set<std::uint32_t> taken;
   for (const auto& [key, row] : now.frontend_rows)
-    for (std::uint32_t i = 0; i < row.backend_count; ++i) EXPECT_TRUE(taken.insert(row.first_slot + i).second);
+    for (std::uint32_t i = 0; i < row.slot_count; ++i) EXPECT_TRUE(taken.insert(row.first_slot + i).second);
   const auto ids = [](const CompiledServices& compiled, const weft_service& row) {
     std::vector<std::uint32_t> result;
-    for (std::uint32_t i = 0; i < row.backend_count; ++i) result.push_back(compiled.slot_rows.at(row.first_slot + i));
+    for (std::uint32_t i = 0; i < row.slot_count; ++i) result.push_back(compiled.slot_rows.at(row.first_slot + i));
     return result;
   };
   for (const auto& [key, old] : before.frontend_rows) {
-    for (std::uint32_t i = 0; i < old.backend_count; ++i)
+    for (std::uint32_t i = 0; i < old.slot_count; ++i)
       EXPECT_EQ(now.slot_rows.at(old.first_slot + i), before.slot_rows.at(old.first_slot + i));
     const auto row = now.frontend_rows.find(key);
     if (row == now.frontend_rows.end() || row->second.service_id != old.service_id) continue;

@@ -321,7 +321,7 @@ TEST(Rows, AreInTheMapsByteOrder) {
                                                    0xff, 0xff, 10, 96, 0, 2, 0x12, 0x34, 132, 0};
   EXPECT_EQ(std::memcmp(&key, expected_key.data(), sizeof key), 0);
   EXPECT_EQ(row.service_id, compiled.frontends[0].id);
-  EXPECT_EQ(row.backend_count, 1U);
+  EXPECT_EQ(row.slot_count, 1U);
   EXPECT_EQ(row.affinity_seconds, 10800U);
   const auto& backend = compiled.backend_rows.at(compiled.slot_rows.at(row.first_slot));
   const std::array<unsigned char, 20> expected_backend{0,    0,    0,  0, 0, 0, 0,    0,    0,   0,
@@ -338,7 +338,7 @@ TEST(Rows, AServiceWithoutEndpointsStillHasAFrontend) {
   add(input, service("web", {{"app", "web"}}));
   const auto compiled = compiler.compile(input).value();
   ASSERT_THAT(compiled.frontend_rows, SizeIs(1));
-  EXPECT_EQ(compiled.frontend_rows.begin()->second.backend_count, 0U);
+  EXPECT_EQ(compiled.frontend_rows.begin()->second.slot_count, 0U);
   EXPECT_THAT(compiled.slot_rows, IsEmpty());
 }
 
@@ -361,7 +361,7 @@ TEST(Runs, OnlyTheChangedServiceMovesAndItsOldSlotsStayForOneCompile) {
   const auto second = compiler.compile(input).value();
   const auto web2 = row_of(second, web.service_id);
   EXPECT_EQ(row_of(second, api.service_id).first_slot, api.first_slot);
-  EXPECT_EQ(web2.backend_count, 3U);
+  EXPECT_EQ(web2.slot_count, 3U);
   EXPECT_GE(web2.first_slot, web.first_slot + 2);
   for (std::uint32_t i = 0; i < 2; ++i)
     EXPECT_EQ(second.slot_rows.at(web.first_slot + i), first.slot_rows.at(web.first_slot + i));
