@@ -18,6 +18,7 @@
 #include "abi/service.h"
 #include "base/ip.h"
 #include "base/result.h"
+#include "control/services/delta.h"
 #include "model/objects.h"
 
 namespace weft::control {
@@ -89,30 +90,6 @@ struct ServicePort {
   weft_service row{};  // as in the map
   std::vector<ServiceFrontend> frontends;
   std::vector<ServiceBackend> backends;  // by id, the draining ones included
-};
-
-struct SlotRun {
-  std::uint32_t first = 0;
-  std::vector<std::uint32_t> backends;
-};
-
-// What must change in the maps. The writer's order: backends and slots, source ranges to add, port
-// words, frontends to upsert, frontends to erase; then port words again, backends and source ranges to remove.
-struct ServiceDelta {
-  bool whole = false;  // the first one: whatever else the maps hold goes
-  std::vector<std::pair<std::uint32_t, weft_backend>> backends;
-  std::vector<std::uint32_t> backends_gone;
-  std::vector<std::uint32_t> backends_new;  // their weft_bstat_v1 starts at zero
-  std::vector<std::uint32_t> services_new;  // their weft_svcstate_v1 starts at zero
-  std::vector<SlotRun> slots;
-  std::vector<std::pair<weft_service_key, weft_service>> frontends;
-  std::vector<weft_service_key> frontends_gone;
-  std::vector<weft_source_range_key> source_ranges;
-  std::vector<weft_source_range_key> source_ranges_gone;
-  std::vector<std::pair<std::uint32_t, std::uint64_t>> port_words;  // index of weft_ports_v1, new value
-  // A flow that exists may have to be decided again: a backend went, a frontend changed or went.
-  [[nodiscard]] bool changes_decisions() const;
-  [[nodiscard]] bool empty() const;
 };
 
 struct ServiceOptions {
