@@ -10,6 +10,7 @@
 #include "bpfrt/map.h"
 #include "datapath/map_table.h"
 #include "datapath/rows.h"
+#include "datapath/service_tables.h"
 
 namespace weft::datapath {
 
@@ -30,17 +31,19 @@ class Tables {
   // would overflow (`exhausted`, naming it). An `io` error after that means writes are owed: `rows`
   // are what is wanted now, retry() goes on, and until the additions are complete the switch waits,
   // so the last good policy stays.
-  Result<void> apply(const DesiredRows& rows);
+  Result<void> apply(const DesiredRows& rows, const control::ServiceDelta& services);
+  // A change of services alone: costs what the difference is. `config` as in the rows.
+  Result<void> apply(const control::ServiceDelta& services, const weft_config& config);
   // Goes on with what is owed and due. True when nothing is.
   bool retry();
   [[nodiscard]] ReconcileStatus status() const;
-  // The services and slots in the maps now; the other rows are left out.
-  Result<DesiredRows> present_services();
+  [[nodiscard]] const ServiceTables& services() const { return *services_; }
   [[nodiscard]] std::uint32_t epoch() const { return config_.epoch; }
 
  private:
   Tables() = default;
   bool proceed();
+  Result<void> outcome();
   bool add_rows();
   bool switch_over();
   bool remove_rows();
@@ -54,9 +57,8 @@ class Tables {
   std::unique_ptr<MapTable<weft_lpm_key, weft_ip_identity>> identities_;
   std::unique_ptr<MapTable<std::uint64_t, weft_netns>> netns_;
   std::unique_ptr<MapTable<std::uint32_t, weft_device>> devices_;
-  std::unique_ptr<MapTable<weft_service_key, weft_service>> services_;
-  std::unique_ptr<MapTable<std::uint32_t, std::uint32_t>> slots_;
-  std::unique_ptr<MapTable<std::uint32_t, weft_backend>> backends_;
+  std::unique_ptr<MapTable<weft_l2_key, weft_l2>> announced_;
+  std::unique_ptr<ServiceTables> services_;
   bpfrt::RawMap* config_map_ = nullptr;
   weft_config config_{};         // as written last
   weft_config wanted_config_{};  // epoch ignored

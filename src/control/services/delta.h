@@ -28,9 +28,14 @@ struct ServiceDelta {
   std::vector<weft_source_range_key> source_ranges;
   std::vector<weft_source_range_key> source_ranges_gone;
   std::vector<std::pair<std::uint32_t, std::uint64_t>> port_words;  // index of weft_ports_v1, new value
-  // A flow that exists may have to be decided again: a backend went, a frontend changed or went.
-  [[nodiscard]] bool changes_decisions() const;
-  [[nodiscard]] bool empty() const;
+  // A flow that exists may have to be decided again. One more backend is no reason.
+  [[nodiscard]] bool changes_decisions() const {
+    return !backends_gone.empty() || !frontends_gone.empty() || !source_ranges_gone.empty();
+  }
+  [[nodiscard]] bool empty() const {
+    return !whole && backends.empty() && backends_gone.empty() && slots.empty() && frontends.empty() &&
+           frontends_gone.empty() && source_ranges.empty() && source_ranges_gone.empty() && port_words.empty();
+  }
 };
 
 }  // namespace weft::control
