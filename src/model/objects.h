@@ -30,6 +30,8 @@ std::string_view to_string(Kind kind);
 // Accepts kind names, plurals and kubectl's short names in any case: po, pods, svc, deploy, ns, netpol, endpointslices
 // ...
 Result<Kind> parse_kind(std::string_view text);
+// False for Namespace, LoadBalancerPool and L2Announcement: their keys have no namespace.
+bool has_namespace(Kind kind);
 
 // Where an object was written; line is 1-based, 0 when unknown.
 struct SourceLocation {
@@ -39,14 +41,14 @@ struct SourceLocation {
 };
 
 struct ObjectKey {
-  std::string namespace_;  // empty for Namespace objects
+  std::string namespace_;  // empty for kinds without one
   std::string name;
   [[nodiscard]] std::string to_string() const { return namespace_.empty() ? name : namespace_ + "/" + name; }
   auto operator<=>(const ObjectKey&) const = default;
 };
 
 struct Metadata {
-  std::string namespace_;  // "default" when absent; empty for Namespace
+  std::string namespace_;  // "default" when absent; empty for kinds without one
   std::string name;
   LabelMap labels;
   LabelMap annotations;
@@ -66,7 +68,7 @@ struct ContainerPort {
   std::uint16_t port = 0;
   Protocol protocol = Protocol::tcp;
   std::uint16_t host_port = 0;
-  std::optional<IpAddress> host_ip;  // absent: every address of the node
+  std::optional<IpAddress> host_ip;  // absent: every address of the node; all zero: every one of its family
   auto operator<=>(const ContainerPort&) const = default;
 };
 
@@ -92,6 +94,7 @@ struct Pod {
   std::string workload;
   bool ready = true;         // status.conditions[Ready] when given, else true
   bool terminating = false;  // metadata.deletionTimestamp is set
+  std::uint32_t weight = 1;  // annotation weft.io/weight, 0 to 1000, as of a SliceEndpoint
   bool operator==(const Pod&) const = default;
 };
 
@@ -102,6 +105,7 @@ struct Deployment {
   LabelMap template_labels;
   LabelMap template_annotations;
   PodSpec template_spec;
+  std::uint32_t template_weight = 1;  // annotation weft.io/weight of the template
   bool operator==(const Deployment&) const = default;
 };
 
@@ -113,8 +117,8 @@ struct ServicePort {
   Protocol protocol = Protocol::tcp;
   std::uint16_t port = 0;
   PortReference target_port = std::uint16_t{0};  // equals port when absent
-  std::uint16_t node_port = 0;   // as requested; 0: one is allocated where the type has them
-  std::string app_protocol;      // told, never acted on
+  std::uint16_t node_port = 0;                   // as requested; 0: one is allocated where the type has them
+  std::string app_protocol;                      // told, never acted on
   bool operator==(const ServicePort&) const = default;
 };
 
@@ -169,7 +173,7 @@ struct Service {
   std::string external_name;
   std::vector<IpAddress> external_ips;
   std::vector<IpAddress> load_balancer_ips;  // requested: spec.loadBalancerIP, annotation weft.io/load-balancer-ips
-  std::string sharing_key;                   // annotation weft.io/sharing-key: Services with one key may share addresses
+  std::string sharing_key;  // annotation weft.io/sharing-key: Services with one key may share addresses
   std::vector<LoadBalancerIngress> ingress;  // status given by somebody else; empty: Weft's own pools
   std::vector<Cidr> source_ranges;
   std::string load_balancer_class;  // empty or "weft.io/load-balancer": ours; others: status is honoured, no pool
@@ -180,9 +184,9 @@ struct Service {
   TrafficDistribution distribution = TrafficDistribution::anywhere;
   std::string proxy_name;  // label service.kubernetes.io/service-proxy-name: another proxy's Service, left alone
   // Annotations, weft.io/<name>.
-  std::optional<Algorithm> algorithm;    // absent: the node's default
-  std::optional<Forwarding> forwarding;  // absent: the node's default
-  std::uint32_t maglev_table_size = 0;   // 0: the node's; a prime
+  std::optional<Algorithm> algorithm;      // absent: the node's default
+  std::optional<Forwarding> forwarding;    // absent: the node's default
+  std::uint32_t maglev_table_size = 0;     // 0: the node's; a prime
   std::optional<LabelMap> local_redirect;  // pods of this node that take the ClusterIP's traffic while one is ready
   HealthCheck health_check;
   bool operator==(const Service&) const = default;
@@ -195,7 +199,7 @@ struct SliceEndpoint {
   bool terminating = false;
   std::string target_pod;  // targetRef kind Pod: its name, same namespace
   std::string hostname;
-  std::string node;                     // nodeName
+  std::string node;  // nodeName
   std::string zone;
   std::vector<std::string> hint_zones;  // hints.forZones
   std::vector<std::string> hint_nodes;  // hints.forNodes
@@ -282,8 +286,8 @@ struct L2Announcement {
   bool operator==(const L2Announcement&) const = default;
 };
 
-using Object = std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool,
-                            L2Announcement>;
+using Object =
+    std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool, L2Announcement>;
 
 Kind kind_of(const Object& object);
 const Metadata& metadata_of(const Object& object);
