@@ -160,22 +160,34 @@ WEFT_ABI_ASSERT(sizeof(struct weft_l2) == 8);
 /* IPv4 option with the frontend's address and port (RFC 791: copied, control; number unassigned). */
 #define WEFT_IP_OPTION_FRONTEND 0x9a
 
-/* Map weft_skrev_v1: what a translated socket called, for recvmsg and getpeername. */
-struct weft_socket_key {
+/* Map weft_skpeer_v1, array: what a connected TCP socket called, for getpeername; slot cookie &
+ * (WEFT_SOCKET_PEERS - 1). A younger socket takes an old one's slot, whose peer is the backend then. */
+#define WEFT_SOCKET_PEERS 16384
+struct weft_socket_peer {
 	__u64 cookie;
-	struct weft_addr addr; /* the backend */
-	__be16 port;
-	__u16 pad[3];
-};
-WEFT_ABI_ASSERT(sizeof(struct weft_socket_key) == 32);
-
-struct weft_socket_frontend {
-	struct weft_addr addr;
+	struct weft_addr addr; /* the frontend */
+	__u32 backend_id;
 	__be16 port;
 	__u16 pad;
-	__u32 service_id;
 };
-WEFT_ABI_ASSERT(sizeof(struct weft_socket_frontend) == 24);
+WEFT_ABI_ASSERT(sizeof(struct weft_socket_peer) == 32);
+
+/* Map weft_skudp_v1, socket storage: the frontends a UDP socket spoke to last, each with its backend. */
+#define WEFT_SOCKET_FRONTENDS 4
+struct weft_socket_frontend {
+	struct weft_addr addr;
+	struct weft_addr backend_addr;
+	__be16 port;
+	__be16 backend_port;
+	__u32 backend_id; /* 0: unused */
+};
+WEFT_ABI_ASSERT(sizeof(struct weft_socket_frontend) == 40);
+struct weft_socket_frontends {
+	struct weft_socket_frontend last[WEFT_SOCKET_FRONTENDS];
+	__u32 next; /* slot to be overwritten next */
+	__u32 pad;
+};
+WEFT_ABI_ASSERT(sizeof(struct weft_socket_frontends) == 168);
 
 /* Map weft_hint_v2: through which service an endpoint last reached a backend; written by the socket
  * hook, read once per new flow so that flows name their service and count for its backend. */

@@ -158,14 +158,17 @@ verified_once enum weft_drop_reason decide_service(struct scratch *s, const stru
 			.port = s->pair.dport,
 			.protocol = s->pair.protocol,
 		};
-		__u32 *hint = bpf_map_lookup_elem(&weft_hint_v2, &hint_key);
+		struct weft_hint *hint = bpf_map_lookup_elem(&weft_hint_v2, &hint_key);
 
 		if (hint)
-			s->context.service_id = *hint;
+			s->context.service_id = hint->service_id;
 		return WEFT_DROP_NONE;
 	}
 	s->context.service_id = service->service_id;
-	backend = service_select(service, src->endpoint_id, &backend_id);
+	struct service_client client = { .port = s->pair.sport, .protocol = s->pair.protocol };
+
+	client_is_endpoint(&client, src->endpoint_id);
+	backend = service_select(config, service, &client, &backend_id);
 	if (!backend)
 		return WEFT_DROP_NO_BACKEND;
 	/* The CRC of SCTP covers the ports and all the data: only the address can change. */

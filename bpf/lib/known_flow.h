@@ -77,7 +77,7 @@ verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_f
 	}
 	/* Datagrams move on to another backend; a connection stays with one that is only leaving. */
 	if (backend_id && !is_reply && s->pair.protocol != IPPROTO_TCP &&
-	    !bpf_map_lookup_elem(&weft_backend_v2, &backend_id)) {
+	    !backend_find(backend_id)) {
 		flow_forget(s, v4);
 		return REDECIDED_AS_NEW;
 	}

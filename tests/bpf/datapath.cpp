@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <linux/bpf.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -32,7 +33,15 @@ int collect(libbpf_print_level level, const char* format, va_list arguments) {
 
 // Each object has its own: what one program leaves there must not steer another.
 bool is_private(const std::string& map) {
-  return !map.starts_with("weft_") || !map.ends_with("_v1") || map == "weft_mute_v1";
+  return !map.starts_with("weft_") || map == "weft_scratch" || map == "weft_mute_v1" || map.contains('.');
+}
+
+void clear_array(int fd, std::size_t value_size, std::size_t entries) {
+  const std::size_t size = (value_size + 7) / 8 * 8 * entries;
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED) die("cannot map an array");
+  std::memset(memory, 0, size);
+  munmap(memory, size);
 }
 
 void run_ip_batch(const std::string& commands) {
@@ -91,7 +100,8 @@ Datapath::ObjectPointer Datapath::load(const std::string& hook, const Sizes& siz
       if (sizes.plain_flow_hash) bpf_map__set_type(each, BPF_MAP_TYPE_HASH);
     }
     if (sizes.others != 0 && (name == "weft_ep_v1" || name == "weft_policy_v1" || name == "weft_svc_v2" ||
-                              name == "weft_slot_v2" || name == "weft_backend_v2"))
+                              name == "weft_slot_v2" || name == "weft_backend_v2" || name == "weft_bstat_v1" ||
+                              name == "weft_svcstate_v1"))
       bpf_map__set_max_entries(each, sizes.others);
     if (name == "weft_events_v1") bpf_map__set_max_entries(each, sizes.ring_bytes);
     if (!pod_ || is_private(name)) continue;
@@ -149,6 +159,8 @@ void Datapath::clear() {
       std::vector<std::uint8_t> key(bpf_map__key_size(each));
       if (type == BPF_MAP_TYPE_HASH || type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LPM_TRIE) {
         while (bpf_map_get_next_key(fd, nullptr, key.data()) == 0) bpf_map_delete_elem(fd, key.data());
+      } else if (type == BPF_MAP_TYPE_ARRAY && (bpf_map__map_flags(each) & BPF_F_MMAPABLE) != 0) {
+        clear_array(fd, bpf_map__value_size(each), bpf_map__max_entries(each));
       } else if (type == BPF_MAP_TYPE_PERCPU_ARRAY) {
         const auto cpus = static_cast<std::size_t>(libbpf_num_possible_cpus());
         const std::vector<std::uint8_t> zero((bpf_map__value_size(each) + 7) / 8 * 8 * cpus);

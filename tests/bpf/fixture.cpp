@@ -224,20 +224,30 @@ Row prefix(const std::string& cidr, std::uint32_t identity, std::uint32_t flags)
 Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, std::uint32_t id,
             const std::vector<std::uint32_t>& backends, std::uint32_t affinity_seconds, std::uint32_t first_slot) {
   const weft_service_key key{to_abi(address), htons(port), protocol, 0};
-  const weft_service value{id, first_slot, static_cast<std::uint32_t>(backends.size()), affinity_seconds};
+  weft_service value{};
+  value.service_id = id;
+  value.first_slot = first_slot;
+  value.slot_count = static_cast<std::uint32_t>(backends.size());
+  value.affinity_seconds = affinity_seconds;
   return [key, value, backends](Datapath& d) {
     for (std::uint32_t i = 0; i < backends.size(); ++i) d.put("weft_slot_v2", value.first_slot + i, backends[i]);
     d.put("weft_svc_v2", key, value);
   };
 }
 
-Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol) {
-  const weft_backend value{to_abi(address), htons(port), protocol, 0};
+Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
+            weft_backend_state state, std::uint32_t service_id) {
+  weft_backend value{};
+  value.addr = to_abi(address);
+  value.port = htons(port);
+  value.protocol = protocol;
+  value.state = static_cast<std::uint8_t>(state);
+  value.service_id = service_id;
   return [id, value](Datapath& d) { d.put("weft_backend_v2", id, value); };
 }
 
 Row no_backend(std::uint32_t id) {
-  return [id](Datapath& d) { d.erase("weft_backend_v2", id); };
+  return [id](Datapath& d) { d.put("weft_backend_v2", id, weft_backend{}); };
 }
 
 Row uplink(const Net& net, std::uint32_t mtu, bool with_address) {
@@ -252,9 +262,10 @@ Row uplink(const Net& net, std::uint32_t mtu, bool with_address) {
 }
 
 Row hint(std::uint32_t endpoint, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
-         std::uint32_t service_id) {
+         std::uint32_t service_id, std::uint32_t backend_id) {
   const weft_hint_key key{endpoint, to_abi(address), htons(port), protocol, 0};
-  return [key, service_id](Datapath& d) { d.put("weft_hint_v2", key, service_id); };
+  const weft_hint value{service_id, backend_id};
+  return [key, value](Datapath& d) { d.put("weft_hint_v2", key, value); };
 }
 
 Row configure(std::function<void(weft_config&)> change) {

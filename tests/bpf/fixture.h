@@ -50,11 +50,14 @@ Row prefix(const std::string& cidr, std::uint32_t identity, std::uint32_t flags)
 Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, std::uint32_t id,
             const std::vector<std::uint32_t>& backends, std::uint32_t affinity_seconds = 0,
             std::uint32_t first_slot = 10);
-Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol);
+// Of service kService unless told otherwise.
+inline constexpr std::uint32_t kService = 7;
+Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
+            weft_backend_state state = WEFT_BACKEND_ACTIVE, std::uint32_t service_id = kService);
 Row no_backend(std::uint32_t id);
 Row uplink(const Net& net, std::uint32_t mtu = 1500, bool with_address = true);
 Row hint(std::uint32_t endpoint, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
-         std::uint32_t service_id);
+         std::uint32_t service_id, std::uint32_t backend_id = 0);
 Row configure(std::function<void(weft_config&)> change);
 Row bump();
 // Pods a and b and the node, the pod and service ranges reserved, the uplink with addresses.

@@ -153,10 +153,16 @@ void add_rule(Datapath& datapath, std::uint32_t policy_class, std::uint32_t iden
 }
 
 void add_service(Datapath& datapath, const Addressing& net, std::uint32_t number, const IpAddress& backend) {
-  datapath.put("weft_backend_v2", number + 1, weft_backend{to_abi(backend), htons(kPort), 6, 0});
+  weft_backend row{};
+  row.addr = to_abi(backend);
+  row.port = htons(kPort);
+  row.protocol = 6;
+  row.state = WEFT_BACKEND_ACTIVE;
+  row.service_id = number + 1;
+  datapath.put("weft_backend_v2", number + 1, row);
   datapath.put("weft_slot_v2", number, number + 1);
   datapath.put("weft_svc_v2", weft_service_key{to_abi(net.service(number)), htons(80), 6, 0},
-               weft_service{number + 1, number, 1, 0});
+               weft_service{.service_id = number + 1, .first_slot = number, .slot_count = 1});
 }
 
 // Every server is isolated with a rule for the client: a new flow costs a policy that is there.

@@ -8,7 +8,8 @@
 namespace weft::test {
 namespace {
 
-constexpr std::uint32_t kService = 7;
+// Who a pod is to affinity and hashes.
+weft_addr client_address(std::uint32_t endpoint) { return {{0, 0, 0, htonl(endpoint)}}; }
 
 Row one_backend(const Net& net, std::uint8_t protocol, const IpAddress& at, std::uint16_t port) {
   const Rows rows{backend(3, at, port, protocol), service(net.service, 80, protocol, kService, {3})};
@@ -243,7 +244,7 @@ Cases balancing(const Net& net) {
        {standard(net), pod(net, 'c'), two, service(net.service, 80, kTcp, kService, {3, 4}, 600)},
        {then([=](Datapath& d) {
          choices(d, net, 1000);
-         const weft_affinity_key key{11, kService};
+         const weft_affinity_key key{client_address(11), kService, 0};
          auto affinity = d.get<weft_affinity>("weft_affin_v2", key).value();
          const auto last = affinity.backend_id;
          bool moved = false;
