@@ -9,6 +9,9 @@
 
 namespace weft::model {
 
+// "a Pod", "an EndpointSlice".
+std::string with_article(std::string_view kind);
+
 // The parts of an object every kind has. `fields` is the object's own mapping; apiVersion, kind and
 // metadata are taken from it.
 Metadata decode_metadata(Fields& fields, Kind kind);

@@ -188,6 +188,10 @@ std::optional<Cidr> decode_cidr(const Value& value) {
   return *cidr;
 }
 
+std::string with_article(std::string_view kind) {
+  return fmt::format("{} {}", kind.starts_with('E') || kind.starts_with("L2") ? "an" : "a", kind);
+}
+
 Metadata decode_metadata(Fields& object, Kind kind) {
   object.accept({"apiVersion", "kind"});
   Metadata meta;
@@ -206,7 +210,7 @@ Metadata decode_metadata(Fields& object, Kind kind) {
   if (const auto space = fields.take("namespace"))
     if (auto text = space->string(); text && !text->empty()) {
       if (!has_namespace(kind))
-        space->problem(fmt::format("a {} lies in no namespace; remove the field", to_string(kind)));
+        space->problem(with_article(to_string(kind)) + " lies in no namespace; remove the field");
       else if (const auto wrong = check_dns_label(*text); !wrong.empty())
         space->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
       else

@@ -111,10 +111,10 @@ KindVerdict judge_kind(std::string_view api_version, std::string_view kind) {
   const auto* const found = std::ranges::find(entries, kind, &KindEntry::written);
   if (found != entries.end()) {
     if (found->api_version != api_version)
-      return {
-          Action::refuse, nullptr,
-          fmt::format("expected apiVersion {} for a {}, found {}", found->api_version, kind, in_quotes(api_version)),
-          true};
+      return {Action::refuse, nullptr,
+              fmt::format("expected apiVersion {} for {}, found {}", found->api_version, with_article(kind),
+                          in_quotes(api_version)),
+              true};
     if (found->workload != Workload::deployment)
       return {Action::decode, found, fmt::format("a {} is treated as a Deployment of as many replicas", kind), false};
     return {Action::decode, found, {}, false};
