@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -95,10 +96,7 @@ struct AddressChange {
 struct NumberSet {
   std::map<std::uint32_t, LabelMap> identities;
   std::map<Cidr, std::uint32_t> cidr_identities;
-  std::map<std::uint32_t, std::string> rules;                      // rule id -> JSON of its description
-  std::map<model::ObjectKey, std::vector<IpAddress>> cluster_ips;  // by Service
-  std::map<std::string, std::uint32_t> service_ids;                // key text: control/services
-  std::map<std::string, std::uint32_t> backend_ids;
+  std::map<std::uint32_t, std::string> rules;  // rule id -> JSON of its description
   auto operator<=>(const NumberSet&) const = default;
 };
 
@@ -109,14 +107,14 @@ struct NumberChange {
     std::vector<std::uint32_t> identities;
     std::vector<Cidr> cidr_identities;
     std::vector<std::uint32_t> rules;
-    std::vector<model::ObjectKey> cluster_ips;
-    std::vector<std::string> service_ids;
-    std::vector<std::string> backend_ids;
   } gone;
   [[nodiscard]] bool empty() const;
 };
 
 // What turns `before` into `after`.
 NumberChange difference(const NumberSet& before, const NumberSet& after);
+
+// What a Service holds (addresses, ports), as the JSON its owner makes of it; nothing: it holds none any more.
+using AssignmentRows = std::map<model::ObjectKey, std::optional<std::string>>;
 
 }  // namespace weft::store

@@ -273,21 +273,6 @@ Result<NumberSet> Store::numbers() {
     set.rules.emplace(row.number32(0), row.text(1));
     return {};
   }));
-  WEFT_CHECK(
-      database.query("SELECT namespace, name, addresses FROM cluster_ip", [&](const Statement& row) -> Result<void> {
-        auto addresses = split_addresses(row.text(2));
-        if (!addresses) return fail(database.bad_row(addresses.error(), "cluster_ip", row.text(1)));
-        set.cluster_ips.emplace(model::ObjectKey{row.text(0), row.text(1)}, std::move(*addresses));
-        return {};
-      }));
-  WEFT_CHECK(database.query("SELECT key, id FROM service_id", [&](const Statement& row) -> Result<void> {
-    set.service_ids.emplace(row.text(0), row.number32(1));
-    return {};
-  }));
-  WEFT_CHECK(database.query("SELECT key, id FROM backend_id", [&](const Statement& row) -> Result<void> {
-    set.backend_ids.emplace(row.text(0), row.number32(1));
-    return {};
-  }));
   return set;
 }
 
@@ -303,14 +288,6 @@ Result<void> Store::Database::put(const NumberSet& rows) {
   for (const auto& [id, description] : rows.rules)
     WEFT_CHECK(
         execute("INSERT OR REPLACE INTO rule(id, description) VALUES(?1, ?2)", id, std::string_view(description)));
-  for (const auto& [service, addresses] : rows.cluster_ips)
-    WEFT_CHECK(execute("INSERT OR REPLACE INTO cluster_ip(namespace, name, addresses) VALUES(?1, ?2, ?3)",
-                       std::string_view(service.namespace_), std::string_view(service.name),
-                       std::string_view(join(addresses))));
-  for (const auto& [key, id] : rows.service_ids)
-    WEFT_CHECK(execute("INSERT OR REPLACE INTO service_id(key, id) VALUES(?1, ?2)", std::string_view(key), id));
-  for (const auto& [key, id] : rows.backend_ids)
-    WEFT_CHECK(execute("INSERT OR REPLACE INTO backend_id(key, id) VALUES(?1, ?2)", std::string_view(key), id));
   return {};
 }
 
@@ -322,19 +299,37 @@ Result<void> Store::write(const NumberChange& change) {
     for (const auto& cidr : change.gone.cidr_identities)
       WEFT_CHECK(database_->execute("DELETE FROM cidr_identity WHERE cidr = ?1", std::string_view(cidr.to_string())));
     for (const auto id : change.gone.rules) WEFT_CHECK(database_->execute("DELETE FROM rule WHERE id = ?1", id));
-    for (const auto& service : change.gone.cluster_ips)
-      WEFT_CHECK(database_->execute("DELETE FROM cluster_ip WHERE namespace = ?1 AND name = ?2",
-                                    std::string_view(service.namespace_), std::string_view(service.name)));
-    for (const auto& key : change.gone.service_ids)
-      WEFT_CHECK(database_->execute("DELETE FROM service_id WHERE key = ?1", std::string_view(key)));
-    for (const auto& key : change.gone.backend_ids)
-      WEFT_CHECK(database_->execute("DELETE FROM backend_id WHERE key = ?1", std::string_view(key)));
     return database_->put(change.put);
   };
-  // A ClusterIP is known outside this node (names resolve to it); the other numbers live only as
-  // long as the kernel's maps do.
-  const bool lasting = !change.put.cluster_ips.empty() || !change.gone.cluster_ips.empty();
-  return lasting ? database_->transact_synced(work) : database_->transact(work);
+  return database_->transact(work);
+}
+
+Result<std::map<model::ObjectKey, std::string>> Store::assignments() {
+  std::map<model::ObjectKey, std::string> rows;
+  WEFT_CHECK(
+      database_->query("SELECT namespace, name, value FROM assignment", [&](const Statement& row) -> Result<void> {
+        rows.emplace(model::ObjectKey{row.text(0), row.text(1)}, row.text(2));
+        return {};
+      }));
+  return rows;
+}
+
+// They are known outside this node (names resolve to them): synced unless the caller flushes.
+Result<void> Store::write(const AssignmentRows& rows, Sync sync) {
+  if (rows.empty()) return {};
+  const auto work = [&]() -> Result<void> {
+    for (const auto& [service, value] : rows) {
+      const std::string_view space = service.namespace_;
+      const std::string_view name = service.name;
+      if (value)
+        WEFT_CHECK(database_->execute("INSERT OR REPLACE INTO assignment(namespace, name, value) VALUES(?1, ?2, ?3)",
+                                      space, name, std::string_view(*value)));
+      else
+        WEFT_CHECK(database_->execute("DELETE FROM assignment WHERE namespace = ?1 AND name = ?2", space, name));
+    }
+    return {};
+  };
+  return sync == Sync::now ? database_->transact_synced(work) : database_->transact(work);
 }
 
 // --- Settings -----------------------------------------------------------------------------------

@@ -168,9 +168,6 @@ NumberSet some_numbers() {
   set.identities = {{256, {{"k8s:app", "web"}}}, {257, {}}};
   set.cidr_identities = {{Cidr::parse("10.0.0.0/8").value(), 1U << 24}, {Cidr::parse("fd00::/8").value(), 5}};
   set.rules = {{1, R"({"policy":"a/b"})"}};
-  set.cluster_ips = {{{"shop", "web"}, {ip("10.96.0.2"), ip("fd96::2")}}, {{"shop", "headless"}, {}}};
-  set.service_ids = {{"shop/web:http/TCP@v4", 1}};
-  set.backend_ids = {{"10.0.0.5:80/TCP", 1}, {"10.0.0.6:80/TCP", 2}};
   return set;
 }
 
@@ -183,15 +180,17 @@ TEST_F(StoreTest, NumbersSurviveAndChange) {
   next.identities[256]["k8s:tier"] = "front";
   next.cidr_identities.erase(next.cidr_identities.begin());
   next.rules = {};
-  next.cluster_ips[{"shop", "other"}] = {ip("10.96.0.3")};
-  next.cluster_ips.erase({"shop", "headless"});
-  next.service_ids = {{"x", 4}};
-  next.backend_ids.erase("10.0.0.5:80/TCP");
   ASSERT_TRUE(open().write(difference(wanted, next)));
   EXPECT_EQ(open().numbers().value(), next);
   EXPECT_TRUE(difference(next, next).empty());
   ASSERT_TRUE(open().write(difference(next, {})));
   EXPECT_EQ(open().numbers().value(), NumberSet{});
+}
+
+TEST_F(StoreTest, AssignmentsSurviveAndChange) {
+  ASSERT_TRUE(open().write({{{"shop", "web"}, "{}"}, {{"shop", "api"}, "{1}"}}));
+  ASSERT_TRUE(open().write({{{"shop", "web"}, std::nullopt}, {{"shop", "api"}, "{2}"}}, Sync::later));
+  EXPECT_EQ(open().assignments().value(), (std::map<model::ObjectKey, std::string>{{{"shop", "api"}, "{2}"}}));
 }
 
 TEST_F(StoreTest, Settings) {
@@ -361,6 +360,22 @@ TEST_F(StoreTest, StepsRunOnceEachAndAFailedOneLeavesTheVersion) {
   ASSERT_TRUE(migrate(connection, whole));
   EXPECT_EQ(connection.number("SELECT sum(x) FROM b").value(), 2);
   EXPECT_EQ(migrate(connection, first).error().code, ErrorCode::unsupported);
+}
+
+TEST_F(StoreTest, ClusterIpsOfTheFirstLayoutBecomeAssignments) {
+  {
+    write_file("");
+    auto connection = Connection::open(path_).value();
+    ASSERT_TRUE(migrate(connection, schema_steps().first(1)));
+    ASSERT_TRUE(
+        connection.run("INSERT INTO cluster_ip VALUES('shop', 'web', '10.96.0.2,fd96::2'), ('shop', 'none', '')"));
+    ASSERT_TRUE(migrate(connection, schema_steps()));
+    EXPECT_EQ(connection.number("SELECT count(*) FROM assignment").value(), 1);
+    EXPECT_EQ(
+        connection.number("SELECT count(*) FROM assignment WHERE json_extract(value, '$.clusterIPs[1]') = 'fd96::2'")
+            .value(),
+        1);
+  }
 }
 
 // --- kill -9 ------------------------------------------------------------------------------------
