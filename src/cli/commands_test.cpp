@@ -284,6 +284,7 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
   EXPECT_THAT(complete({"observe", "--pod", "shop/w"}), ElementsAre("shop/web-0"));
   EXPECT_THAT(complete({"observe", "--verdict", "d"}), ElementsAre("dropped"));
   EXPECT_THAT(complete({"get", "po"}), ElementsAre("pods"));
+  EXPECT_THAT(complete({"get", "l"}), ElementsAre("l2announcements", "loadbalancerpools"));
   EXPECT_THAT(complete({"get", "pods", ""}), ElementsAre("shop/web-0", "shop/db-0"));
   EXPECT_THAT(complete({"policy", "explain", "--to", "svc/shop/w"}), ElementsAre("svc/shop/web-0"));
   EXPECT_THAT(complete({"apply", "-f", ""}), ElementsAre(":files"));

@@ -185,8 +185,8 @@ class Completer {
     if (command == "get" || command == "delete") {
       if (positionals_.size() == 1) names_of(positionals_.front(), true);
       if (positionals_.empty())
-        for (const auto* kind :
-             {"all", "deployments", "endpointslices", "namespaces", "networkpolicies", "pods", "services"})
+        for (const auto* kind : {"all", "deployments", "endpointslices", "l2announcements", "loadbalancerpools",
+                                 "namespaces", "networkpolicies", "pods", "services"})
           if (command == "get" || std::string_view(kind) != "all") add(kind);
     } else if (command == "exec" && in_lab() && positionals_.empty()) {
       names_of("pods", true);
