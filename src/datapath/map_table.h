@@ -77,6 +77,7 @@ class MapTable {
     return rows;
   }
   [[nodiscard]] reconcile::Status status() const { return rows_.status(); }
+  [[nodiscard]] std::uint32_t capacity() const { return static_cast<std::uint32_t>(rows_.options().max_entries); }
 
  private:
   class MapOps final : public reconcile::Ops<K, V> {

@@ -115,11 +115,6 @@ bool ServiceTables::remove() {
   return ranges_->remove();
 }
 
-bool ServiceTables::owes() const {
-  return frontends_->adds() || frontends_->removes() || ranges_->adds() || ranges_->removes() ||
-         !backends_gone_.empty() || !port_words_.empty();
-}
-
 void ServiceTables::include(const std::function<void(const reconcile::Status&)>& visit) const {
   visit(frontends_->status());
   visit(ranges_->status());

@@ -35,7 +35,8 @@ class ServiceTables {
   // epoch ends.
   bool remove();
 
-  [[nodiscard]] bool owes() const;
+  [[nodiscard]] std::uint32_t frontend_capacity() const { return frontends_->capacity(); }
+  [[nodiscard]] std::uint32_t source_range_capacity() const { return ranges_->capacity(); }
   [[nodiscard]] std::uint64_t writes() const { return frontends_->writes() + ranges_->writes(); }
   void include(const std::function<void(const reconcile::Status&)>& visit) const;
 
