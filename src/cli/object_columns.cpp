@@ -26,7 +26,7 @@ std::string labels_text(const json& labels) {
   if (labels.is_object())
     for (const auto& [key, value] : labels.items()) {
       const auto shown = cell(value);
-      append(joined, shown == "-" ? key : key + "=" + shown);
+      append(joined, shown == "-" ? key : fmt::format("{}={}", key, shown));
     }
   return or_dash(joined);
 }

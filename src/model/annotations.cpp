@@ -48,12 +48,11 @@ std::optional<milliseconds> take_part(std::string_view& text) {
   constexpr std::array<std::pair<std::string_view, std::int64_t>, 4> units{
       {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}}};
   constexpr std::size_t most_digits = 9;
+  const auto digits = text.find_first_not_of("0123456789");
+  if (digits == 0 || digits == std::string_view::npos || digits > most_digits) return std::nullopt;
   std::int64_t number = 0;
-  const auto* const end = text.data() + text.size();
-  if (text.empty() || text.front() < '0' || text.front() > '9') return std::nullopt;
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || static_cast<std::size_t>(rest - text.data()) > most_digits) return std::nullopt;
-  text = {rest, static_cast<std::size_t>(end - rest)};
+  for (const char c : text.substr(0, digits)) number = number * 10 + (c - '0');
+  text.remove_prefix(digits);
   for (const auto& [unit, factor] : units)
     if (text.starts_with(unit)) {
       text.remove_prefix(unit.size());

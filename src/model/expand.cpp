@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/parse.h"
+
 namespace weft::model {
 
 std::string pod_name(std::string_view deployment, int ordinal) {
@@ -41,9 +43,10 @@ Result<std::string> pod_json(std::string_view deployment_json, int ordinal) {
     pod_meta["name"] = pod_name(name, ordinal);
     pod_meta["namespace"] = meta.at("namespace");
     json owner{{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", name}, {"controller", true}};
-    if (meta.contains("uid")) owner["uid"] = meta.at("uid");
+    if (const auto uid = uid_of(deployment_json); !uid.empty()) owner["uid"] = uid;
     pod_meta["ownerReferences"] = json::array({owner});
     if (deployment.contains("x-weft-location")) pod["x-weft-location"] = deployment.at("x-weft-location");
+    if (pod.contains("x-weft-location")) pod["x-weft-location"].erase("uid");
     return pod.dump(-1, ' ', false, json::error_handler_t::replace);
   } catch (const json::exception& error) {
     return fail(ErrorCode::invalid, std::string("not the stored JSON of a Deployment: ") + error.what());

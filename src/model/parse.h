@@ -42,8 +42,13 @@ ParseOutcome parse_manifests(std::string_view file, std::string_view text);
 // The inverse for the store: JSON made by parse_manifests (trusted less than it should be: errors are returned).
 Result<Object> object_from_json(std::string_view json);
 
-// The JSON without Weft's private key (the source location), as users see it. Text that is not a
-// JSON object comes back as it is.
+// metadata.uid is the store's: it is kept beside the source location, in Weft's private key, so that a
+// document with it and one without say the same. `uid_of`: the object's own or the one kept; may be empty.
+std::string uid_of(std::string_view json);
+std::string with_uid(std::string_view json, std::string_view uid);
+
+// The JSON without Weft's private key (source location and uid), as users see it, metadata.uid
+// included. Text that is not a JSON object comes back as it is.
 std::string public_json(std::string_view json);
 
 // YAML rendering of a JSON text, for `weft get -o yaml`.

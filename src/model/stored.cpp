@@ -44,6 +44,14 @@ void restore_location(Object& object, const json& location) {
 
 std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
+std::string text_in(const json& object, const char* part, const char* key) {
+  if (!object.is_object()) return {};
+  const auto inner = object.find(part);
+  if (inner == object.end() || !inner->is_object()) return {};
+  const auto found = inner->find(key);
+  return found != inner->end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
 // Only what decoding reads of a status is kept.
 void trim_status(json& stored, const Object& object) {
   const auto status = stored.find("status");
@@ -135,9 +143,29 @@ Result<Object> object_from_json(std::string_view text) {
   return object;
 }
 
+std::string uid_of(std::string_view text) {
+  const json stored = json::parse(text, nullptr, false);
+  for (const char* place : {"metadata", location_key})
+    if (auto uid = text_in(stored, place, "uid"); !uid.empty()) return uid;
+  return {};
+}
+
+std::string with_uid(std::string_view text, std::string_view uid) {
+  json stored = json::parse(text, nullptr, false);
+  if (!stored.is_object()) return std::string(text);
+  if (const auto metadata = stored.find("metadata"); metadata != stored.end() && metadata->is_object())
+    metadata->erase("uid");
+  auto& location = stored[location_key];
+  if (!location.is_object()) location = json::object();
+  location["uid"] = uid;
+  return dump(stored);
+}
+
 std::string public_json(std::string_view text) {
   json stored = json::parse(text, nullptr, false);
   if (!stored.is_object()) return std::string(text);
+  if (const auto uid = text_in(stored, location_key, "uid"); !uid.empty() && stored["metadata"].is_object())
+    stored["metadata"]["uid"] = uid;
   stored.erase(location_key);
   return dump(stored);
 }
