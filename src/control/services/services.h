@@ -65,7 +65,7 @@ struct ServiceBackend {
   bool serving = true;
   bool terminating = false;
   bool local = false;
-  bool healthy = true;  // by the agent's own checks
+  bool healthy = true;    // by the agent's own checks
   bool internal = false;  // new flows of clients on this node may get it
   bool external = false;  // those of other clients
   std::uint32_t weight = 1;
@@ -138,6 +138,7 @@ class ServiceCompiler {
   // Undoes an assign or a forget: the Service holds `assignment` again.
   void restore(const model::ObjectKey& service, const ServiceAssignment& assignment);
   [[nodiscard]] ServiceAssignment held(const model::ObjectKey& service) const;
+  // Of all, made anew by each call and good until the next; `held` is the cheap one.
   [[nodiscard]] const ServiceAssignments& assignments() const;
   // LoadBalancer Services without an address, why, and those who got one since: to be stored.
   [[nodiscard]] std::string pending_reason(const model::ObjectKey& service) const;  // empty: not pending
@@ -173,7 +174,7 @@ class ServiceCompiler {
   void release_ids(const std::function<bool(std::uint32_t backend_id)>& backend_in_use,
                    const std::function<bool(std::uint32_t service_id)>& service_in_use);
 
-  // What is compiled.
+  // What is compiled. A ServicePort is made when it is asked for: the pointers are good until the next compile.
   [[nodiscard]] std::vector<const ServicePort*> ports_of(const model::ObjectKey& service) const;
   [[nodiscard]] const ServicePort* by_id(std::uint32_t service_id) const;
   [[nodiscard]] const ServicePort* backend_owner(std::uint32_t backend_id) const;
@@ -190,6 +191,22 @@ class ServiceCompiler {
   [[nodiscard]] std::map<std::uint16_t, HealthPort> health_ports() const;
   // Pods some local redirect leads to: their endpoints carry WEFT_ENDPOINT_REDIRECT_TARGET.
   [[nodiscard]] const std::map<model::ObjectKey, std::uint32_t>& redirect_targets() const;  // pod -> how many
+  // Frontends that lead elsewhere because another Service, or pod, had the same address and port first.
+  struct Shadowed {
+    model::ObjectKey service;  // in vain
+    ServiceFrontend frontend;
+    Protocol protocol = Protocol::tcp;
+    model::ObjectKey owner;
+  };
+  [[nodiscard]] std::vector<Shadowed> shadowed() const;
+  // Work done since the start: what a change costs, whatever the machine.
+  struct Work {
+    std::uint64_t owners = 0;    // Services and pods with host ports looked at
+    std::uint64_t backends = 0;  // endpoints of theirs considered
+    std::uint64_t runs = 0;      // runs of slots made
+    std::uint64_t tables = 0;    // of these, Maglev tables
+  };
+  [[nodiscard]] Work work() const;
   struct Usage {
     std::uint32_t services = 0, frontends = 0, backends = 0, slots = 0, source_ranges = 0;
   };
