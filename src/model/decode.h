@@ -31,8 +31,8 @@ bool is_link_local(const IpAddress& address);
 // Neither all zero nor loopback nor multicast: those would capture what belongs to no Service.
 bool is_service_address(const IpAddress& address);
 std::optional<IpAddress> decode_service_address(const Value& value);
-// Bits beyond the prefix are a warning.
-std::optional<Cidr> decode_cidr(const Value& value);
+// Bits beyond the prefix are a warning. With `padded`, spaces around it do not matter.
+std::optional<Cidr> decode_cidr(const Value& value, bool padded = false);
 // Text that must be one of `words`; anything else is a problem that lists them.
 std::optional<std::string> decode_word(const Value& value, const std::vector<std::string_view>& words);
 

@@ -175,9 +175,13 @@ std::optional<IpAddress> decode_service_address(const Value& value) {
   return std::nullopt;
 }
 
-std::optional<Cidr> decode_cidr(const Value& value) {
-  const auto text = value.string();
+std::optional<Cidr> decode_cidr(const Value& value, bool padded) {
+  auto text = value.string();
   if (!text) return std::nullopt;
+  if (padded) {
+    text->erase(text->find_last_not_of(' ') + 1);
+    text->erase(0, text->find_first_not_of(' '));
+  }
   auto cidr = Cidr::parse(*text);
   if (!cidr) {
     value.problem(fmt::format("expected a CIDR such as 10.0.0.0/8 or fd00::/8, found {}", in_quotes(*text)));

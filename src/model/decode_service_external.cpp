@@ -67,10 +67,11 @@ void decode_load_balancer(Fields& fields, Service& service) {
           name->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
         service.load_balancer_class = std::move(*text);
       }
+  // Spaces around a range are allowed: once they came from a text joined by commas.
   const auto ranges = fields.take("loadBalancerSourceRanges");
   if (ranges && !ranges->node().items.empty() && needs_load_balancer(*ranges, "loadBalancerSourceRanges", service))
     for (const auto& item : ranges->list())
-      if (const auto cidr = decode_cidr(item)) {
+      if (const auto cidr = decode_cidr(item, true)) {
         check_family(item, cidr->family(), service);
         if (std::ranges::find(service.source_ranges, *cidr) == service.source_ranges.end())
           service.source_ranges.push_back(*cidr);

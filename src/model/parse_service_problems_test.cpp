@@ -64,7 +64,7 @@ const Case service_cases[] = {
       "Local"}},
     {"load_balancer_values",
      "  type: LoadBalancer\n  ports: [{port: 1}]\n  loadBalancerClass: \"a b\"\n  loadBalancerSourceRanges: [10.0.0.1, "
-     "10.0.0.0/33, \"\"]\n  allocateLoadBalancerNodePorts: \"no\"\n",
+     "10.0.0.0/33, \" \"]\n  allocateLoadBalancerNodePorts: \"no\"\n",
      {"7:22: spec.loadBalancerClass: expected a key of letters",
       "8:30: spec.loadBalancerSourceRanges[0]: expected a CIDR such as 10.0.0.0/8 or fd00::/8, found \"10.0.0.1\"",
       "8:40: spec.loadBalancerSourceRanges[1]: expected a CIDR",

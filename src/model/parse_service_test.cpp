@@ -66,7 +66,7 @@ spec:
   externalIPs: [192.0.2.1, "2001:db8::1"]
   loadBalancerIP: 192.0.2.9
   loadBalancerClass: example.com/lb
-  loadBalancerSourceRanges: [10.0.0.0/8, "fd00::/8", 10.0.0.0/8]
+  loadBalancerSourceRanges: [" 10.0.0.0/8 ", "fd00::/8", 10.0.0.0/8]
   allocateLoadBalancerNodePorts: false
   externalTrafficPolicy: Local
   internalTrafficPolicy: Local
