@@ -42,6 +42,7 @@ enum weft_flow_flag {
 	WEFT_FLOW_FROM_HOST = 1 << 5, /* the original direction began on the node itself */
 	WEFT_FLOW_EXTERNAL = 1 << 6, /* the original direction came from outside to a service */
 	WEFT_FLOW_COUNTED = 1 << 7, /* stands in its backend's `active` */
+	WEFT_FLOW_OPENING = 1 << 8, /* TCP, begun by a SYN that no SYN+ACK has answered yet */
 };
 
 /* Towards a backend elsewhere without source translation: the packet as it is, inside another from

@@ -8,7 +8,6 @@
 #include <asio/post.hpp>
 #include <nlohmann/json.hpp>
 
-#include "agent/affinity.h"
 #include "sys/netns.h"
 #include "sys/system.h"
 
@@ -17,6 +16,9 @@ namespace {
 
 constexpr auto event_poll = std::chrono::milliseconds(25);
 constexpr auto slow_poll = std::chrono::seconds(1);
+// A rule falls out of use together with a new epoch, so a flow entry that still names it has had no
+// packet since: the sweeper ends it after the longest idle time and half a minute at most.
+constexpr auto rule_rest = std::chrono::seconds(IdleTimes{}.tcp) + std::chrono::minutes(5);
 
 // A quarter of a percent of the node's memory for both families' tables, within reason: an entry
 // takes about 200 bytes of kernel memory.
@@ -39,11 +41,7 @@ control::PoolOptions pool_options(const Config& config) {
 }  // namespace
 
 Agent::Agent(asio::io_context& loop, Config config, Attachment::Checkpoint checkpoint)
-    : loop_(loop),
-      config_(std::move(config)),
-      checkpoint_(std::move(checkpoint)),
-      event_timer_(loop),
-      slow_timer_(loop) {}
+    : loop_(loop), config_(std::move(config)), checkpoint_(std::move(checkpoint)), slow_timer_(loop) {}
 
 Agent::~Agent() = default;
 
@@ -71,7 +69,10 @@ Result<void> Agent::open_state() {
   WEFT_TRY(auto objects, Objects::load(*store_, problems));
   objects_.emplace(std::move(objects));
   for (const auto& problem : problems) note(problem);
-  objects_->on_change([this](const ObjectChange& change) { tell_watchers(change); });
+  objects_->on_change([this](const ObjectChange& change) {
+    publisher_->object_changed(change);
+    tell_watchers(change);
+  });
 
   std::vector<control::Allocation> allocations;
   std::vector<control::Quarantined> quarantined;
@@ -80,7 +81,6 @@ Result<void> Agent::open_state() {
   WEFT_TRY(const auto quarantine_rows, store_->quarantine());
   for (const auto& row : quarantine_rows) quarantined.push_back({row.address, row.until});
   ipam_.emplace(pool_options(config_), std::move(allocations), std::move(quarantined));
-  WEFT_TRY(stored_numbers_, store_->numbers());
   return {};
 }
 
@@ -115,18 +115,16 @@ Result<void> Agent::open_datapath() {
       note("no socket hook: " + mount.error().message);
   }
   options.flow_entries = flow_entries(config_);
+  options.service_entries = config_.service_table_entries;
+  options.backend_entries = config_.backend_table_entries;
+  options.slot_entries = config_.slot_table_entries;
   WEFT_TRY(datapath_, datapath::Datapath::open(options));
-  std::map<std::string, std::uint32_t> classes;
-  WEFT_TRY(const auto text, store_->get("policy-classes"));
-  if (text) {
-    const auto json = nlohmann::json::parse(*text, nullptr, false);
-    if (json.is_object())
-      for (const auto& [key, value] : json.items())
-        if (value.is_number_unsigned()) classes[key] = value.get<std::uint32_t>();
-  }
-  compiler_.emplace(config_, stored_numbers_, std::move(classes), datapath_->highest_policy_class());
-  WEFT_TRY(const auto present, datapath_->tables().present_services());
-  compiler_->adopt(present);
+  std::vector<std::string> notes;
+  WEFT_TRY(publisher_, Publisher::open({config_, *store_, *objects_, datapath_->tables()},
+                                       datapath_->highest_policy_class(), notes));
+  for (const auto& text : notes) note(text);
+  publisher_->set_base(base_config());
+  publisher_->set_node(node_);
   return {};
 }
 
@@ -159,16 +157,9 @@ Result<void> Agent::attach_uplinks() {
   return {};
 }
 
-Result<void> Agent::publish() {
-  auto outcome = compiler_->compile(*objects_, attachment_->records(), node_);
-  if (!outcome) {
-    compiler_->refused();
-    return fail(outcome.error());
-  }
-  auto compiled = std::move(*outcome);
-  auto& config = compiled.rows.config;
-  config.flags =
-      (config_.events ? WEFT_CONFIG_EVENTS : 0) | (compiled.rows.services.empty() ? 0 : WEFT_CONFIG_SERVICES);
+weft_config Agent::base_config() const {
+  weft_config config{};
+  config.flags = config_.events ? WEFT_CONFIG_EVENTS : 0;
   if (config_.masquerade) config.flags |= WEFT_CONFIG_MASQUERADE_V4 | WEFT_CONFIG_MASQUERADE_V6;
   if (const auto gateway = ipam_->gateway(Family::v4)) config.gateway_v4 = datapath::to_abi(*gateway).word[3];
   if (const auto gateway = ipam_->gateway(Family::v6)) config.gateway_v6 = datapath::to_abi(*gateway);
@@ -178,43 +169,14 @@ Result<void> Agent::publish() {
   config.nat_port_max = config_.nat_port_max;
   config.event_wakeup_bytes = 256 * 1024;
   config.deny_event_interval = 1'000'000'000;
-  // Numbers first: a row in the kernel must never carry one that a restart would give to another.
-  if (auto stored = store_numbers(false); !stored) {
-    compiler_->refused();
-    return stored;
-  }
-  auto applied = datapath_->tables().apply(compiled.rows);
-  if (!applied && applied.error().code != ErrorCode::io) {
-    compiler_->refused();
-    return applied;
-  }
-  // Rows still owed are on their way: what is compiled holds.
-  applied ? compiler_->written() : compiler_->owed();
-  compiled_ = std::move(compiled);
-  if (auto* affinity = datapath_->map("weft_affin_v2")) forget_stale_affinity(*affinity, compiled_.services);
-  enrichment_stale_ = true;
-  return applied;
+  return config;
 }
 
-Result<void> Agent::store_numbers(bool force) {
-  std::uint64_t mark = compiler_->rules().all().size();
-  for (const auto& [id, identity] : compiler_->identities().all()) mark = mark * 31 + id;
-  for (const auto& [cidr, id] : compiler_->cidrs().all()) mark = mark * 31 + id;
-  for (const auto& [key, id] : compiler_->service_state().service_ids) mark = mark * 31 + id;
-  for (const auto& [key, id] : compiler_->service_state().backend_ids) mark = mark * 31 + id;
-  if (force || mark != numbers_mark_) {
-    auto numbers = compiler_->numbers();
-    const auto change = store::difference(stored_numbers_, numbers);
-    if (!change.empty()) WEFT_CHECK(store_->write(change));
-    stored_numbers_ = std::move(numbers);
-    numbers_mark_ = mark;
-  }
-  const auto classes = nlohmann::json(compiler_->classes()).dump();
-  if (classes != stored_classes_) {
-    WEFT_CHECK(store_->set("policy-classes", classes));
-    stored_classes_ = classes;
-  }
-  return {};
+Result<void> Agent::publish() {
+  publisher_->set_records(attachment_->records());
+  auto published = publisher_->publish();
+  enrichment_stale_ = true;
+  return published;
 }
 
 void Agent::refresh_node() {
@@ -245,6 +207,8 @@ void Agent::poll_slow() {
     attachment_->finish_removals();
     attachment_->expire_quarantine();
     if (++slow_polls_ % 30 == 0) (void)store_->checkpoint();
+    if (slow_polls_ % 60 == 0 && compiler().forget_rules(std::chrono::steady_clock::now() - rule_rest) > 0)
+      if (auto stored = publisher_->store_numbers(false); !stored) note(stored.error().message);
     poll_slow();
   });
 }
@@ -258,7 +222,6 @@ Result<void> Agent::serve() {
   WEFT_TRY(auto ring, bpfrt::RingBuffer::open(
                           events->fd(), [this](std::span<const std::byte> record) { (void)flows_->add(record); }));
   ring_.emplace(std::move(ring));
-  ring_descriptor_.emplace(loop_, ::dup(ring_->epoll_fd()));
   netlink_descriptor_.emplace(loop_, ::dup(monitor_->fd()));
   auto* v4 = datapath_->map("weft_flow4_v2");
   auto* v6 = datapath_->map("weft_flow6_v2");
@@ -280,18 +243,9 @@ Result<void> Agent::serve() {
   register_bpf();
   register_observe();
   watch_netlink();
-  poll_events();
+  WEFT_TRY(event_reader_, EventReader::start(loop_, ring_->epoll_fd(), event_poll, [this] { consume_events(); }));
   poll_slow();
   return {};
-}
-
-void Agent::poll_events() {
-  event_timer_.expires_after(event_poll);
-  event_timer_.async_wait([this](const std::error_code& error) {
-    if (error) return;
-    consume_events();
-    poll_events();
-  });
 }
 
 }  // namespace weft::agent

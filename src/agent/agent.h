@@ -13,11 +13,12 @@
 #include <vector>
 
 #include "agent/attachment.h"
-#include "agent/compile.h"
 #include "agent/config.h"
+#include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
 #include "agent/node.h"
 #include "agent/objects.h"
+#include "agent/publisher.h"
 #include "api/answer.h"
 #include "api/server.h"
 #include "bpfrt/ring_buffer.h"
@@ -58,12 +59,15 @@ class Agent {
 
   // Compiles the tables and brings the kernel to it. An error leaves the last good state.
   Result<void> publish();
-  Result<void> store_numbers(bool force);
+  [[nodiscard]] weft_config base_config() const;
+  [[nodiscard]] Compiler& compiler() { return publisher_->compiler(); }
+  [[nodiscard]] const Compiler& compiler() const { return publisher_->compiler(); }
+  [[nodiscard]] const Compiled& compiled() const { return publisher_->compiled(); }
+  [[nodiscard]] const control::ServiceCompiler& services() const { return publisher_->services(); }
   Result<void> attach_uplinks();
   void note(const std::string& problem);
 
   // Timers and descriptors.
-  void poll_events();
   void poll_slow();
   void watch_netlink();
   void refresh_node();
@@ -75,7 +79,6 @@ class Agent {
   api::Answer delete_objects(const nlohmann::json& params);
   api::Answer get_objects(const nlohmann::json& params);
   void watch_objects(const nlohmann::json& params, const api::Stream& stream);
-  Result<void> admit(const std::vector<model::Document>& documents);
   api::Answer commit(const std::vector<model::Document>& documents, nlohmann::json result);
   nlohmann::json object_json(const store::StoredKey& key) const;
   nlohmann::json pod_object(const model::Pod& pod) const;
@@ -103,7 +106,7 @@ class Agent {
   Result<std::vector<Target>> resolve(const std::string& text, const PortProtocol& port) const;
   control::ExplainSide side_of(const LiveEndpoint& endpoint, const IpAddress& address) const;
   control::ExplainSide side_of(const IpAddress& address) const;
-  std::vector<Target> through_service(const control::ServiceFrontend& frontend) const;
+  std::vector<Target> through_service(const control::ServicePort& port) const;
   api::Answer explain_policy(const nlohmann::json& params) const;
   api::Answer policy_verdicts(const nlohmann::json& params) const;
   nlohmann::json rule_json(control::RuleId id) const;
@@ -121,23 +124,18 @@ class Agent {
   Node node_;
   std::unique_ptr<datapath::Datapath> datapath_;
   std::optional<control::Ipam> ipam_;
-  std::optional<Compiler> compiler_;
+  std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<PodKernel> pod_kernel_;
   std::optional<Attachment> attachment_;
-  Compiled compiled_;
-  store::NumberSet stored_numbers_;
-  std::uint64_t numbers_mark_ = 0;
-  std::string stored_classes_;
 
   std::unique_ptr<flow::FlowStore> flows_;
   std::optional<bpfrt::RingBuffer> ring_;
+  std::unique_ptr<EventReader> event_reader_;
   bool enrichment_stale_ = true;
   std::optional<std::uint64_t> lost_told_;
 
-  asio::steady_timer event_timer_;
   asio::steady_timer slow_timer_;
   std::uint64_t slow_polls_ = 0;
-  std::optional<asio::posix::stream_descriptor> ring_descriptor_;
   std::optional<asio::posix::stream_descriptor> netlink_descriptor_;
   std::map<std::uint64_t, Watcher> watchers_;
   std::uint64_t next_watcher_ = 1;

@@ -1,7 +1,7 @@
 #include "agent/announce.h"
 
-#include <algorithm>
 #include <fnmatch.h>
+#include <algorithm>
 
 namespace weft::agent {
 namespace {

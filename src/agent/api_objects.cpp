@@ -68,6 +68,30 @@ void keep_last(std::vector<model::Document>& documents) {
   documents = std::move(kept);
 }
 
+// What the node gave the Service, where Kubernetes shows it.
+void show_assignment(json& object, const control::ServiceAssignment& held) {
+  auto& spec = object["spec"];
+  if (!held.cluster_ips.empty()) {
+    spec["clusterIP"] = held.cluster_ips.front().to_string();
+    spec["clusterIPs"] = json::array();
+    for (const auto& address : held.cluster_ips) spec["clusterIPs"].push_back(address.to_string());
+  }
+  if (held.health_check_port != 0) spec["healthCheckNodePort"] = held.health_check_port;
+  if (spec.contains("ports") && spec["ports"].is_array())
+    for (auto& port : spec["ports"]) {
+      const auto parsed = PortProtocol::parse(
+          fmt::format("{}/{}", port.value("port", 0), port.is_object() ? port.value("protocol", "TCP") : "TCP"));
+      if (!parsed) continue;
+      const auto node_port = held.node_ports.find({parsed->port, parsed->protocol});
+      if (node_port != held.node_ports.end()) port["nodePort"] = node_port->second;
+    }
+  if (held.load_balancer_ips.empty()) return;
+  auto& ingress = object["status"]["loadBalancer"]["ingress"];
+  ingress = json::array();
+  for (const auto& address : held.load_balancer_ips)
+    ingress.push_back({{"ip", address.to_string()}, {"ipMode", "VIP"}});
+}
+
 }  // namespace
 
 void Agent::register_objects() {
@@ -76,19 +100,6 @@ void Agent::register_objects() {
   server_->handle("get", [this](const json& params) { return get_objects(params); });
   server_->handle_stream("watch",
                          [this](const json& params, const api::Stream& stream) { watch_objects(params, stream); });
-}
-
-// What only the whole node can refuse: cluster addresses.
-Result<void> Agent::admit(const std::vector<model::Document>& documents) {
-  for (const auto& document : documents) {
-    const auto* service = std::get_if<model::Service>(&document.object);
-    if (service == nullptr) continue;
-    auto assigned = compiler_->assign_service(*service);
-    if (!assigned)
-      return fail(assigned.error().in(fmt::format("{}:{}: Service {}", service->meta.location.file,
-                                                  service->meta.location.line, service->meta.key().to_string())));
-  }
-  return {};
 }
 
 api::Answer Agent::apply_objects(const json& params) {
@@ -117,40 +128,14 @@ api::Answer Agent::apply_objects(const json& params) {
   return commit(outcome.documents, std::move(result));
 }
 
-// Stores and publishes; when the datapath refuses, the objects are put back as they were.
 api::Answer Agent::commit(const std::vector<model::Document>& documents, json result) {
-  std::map<store::StoredKey, std::optional<StoredEntry>> before;
-  const auto cluster_ips = compiler_->service_state().cluster_ips;
-  const auto give_back = [&] {
-    for (const auto& document : documents)
-      if (std::holds_alternative<model::Service>(document.object))
-        compiler_->restore_service(key_of(document.object).key, cluster_ips);
-  };
-  if (auto admitted = admit(documents); !admitted) {
-    give_back();
-    return weft::fail(admitted.error());
-  }
-  for (const auto& document : documents) {
-    const auto key = key_of(document.object);
-    const auto* known = objects_->find(key);
-    before.emplace(key, known == nullptr ? std::nullopt : std::optional(*known));
-  }
-  auto stored = objects_->apply(documents);
-  if (!stored) {
-    give_back();
-    return weft::fail(stored.error());
-  }
-  const auto& actions = *stored;
-  auto published = publish();
-  if (!published && (published.error().code == ErrorCode::exhausted || published.error().code == ErrorCode::invalid)) {
-    (void)objects_->restore(before);
-    give_back();
-    (void)publish();
-    return weft::fail(published.error().in("nothing was applied"));
-  }
-  if (!published) note(published.error().message);
-  WEFT_CHECK(store_numbers(true));
+  publisher_->set_records(attachment_->records());
+  WEFT_TRY(const auto applied, publisher_->apply(documents));
+  enrichment_stale_ = true;
+  if (applied.owed) note(applied.owed->message);
+  WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());  // enforced first, on the disk before the user is told
+  const auto& actions = applied.actions;
   for (std::size_t i = 0; i < actions.size(); ++i) {
     auto entry = identity_json(key_of(documents[i].object));
     entry["action"] = action_word(actions[i]);
@@ -198,11 +183,11 @@ api::Answer Agent::delete_objects(const json& params) {
       for (const auto& [other, entry] : objects_->all())
         if (other.key.namespace_ == key.key.name && doomed.insert(other).second)
           result["deleted"].push_back(identity_json(other));
-  for (const auto& key : doomed)
-    if (key.kind == model::Kind::service) compiler_->forget_service(key.key);
-  WEFT_CHECK(objects_->remove({doomed.begin(), doomed.end()}));
-  if (auto published = publish(); !published) note(published.error().message);
-  WEFT_CHECK(store_numbers(true));
+  publisher_->set_records(attachment_->records());
+  WEFT_TRY(const auto owed, publisher_->remove({doomed.begin(), doomed.end()}));
+  enrichment_stale_ = true;
+  if (owed) note(owed->message);
+  WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());
   return result;
 }
@@ -233,14 +218,7 @@ json Agent::object_json(const store::StoredKey& key) const {
   const auto* entry = objects_->find(key);
   if (entry == nullptr) return identity_json(key);
   auto object = json::parse(model::public_json(entry->json), nullptr, false);
-  if (key.kind == model::Kind::service && object.is_object()) {
-    const auto& assigned = compiler_->service_state().cluster_ips;
-    if (const auto found = assigned.find(key.key); found != assigned.end() && !found->second.empty()) {
-      object["spec"]["clusterIP"] = found->second.front().to_string();
-      object["spec"]["clusterIPs"] = json::array();
-      for (const auto& address : found->second) object["spec"]["clusterIPs"].push_back(address.to_string());
-    }
-  }
+  if (key.kind == model::Kind::service && object.is_object()) show_assignment(object, services().held(key.key));
   return object;
 }
 

@@ -35,7 +35,7 @@ control::ExplainSide Agent::side_of(const LiveEndpoint& endpoint, const IpAddres
   side.pod = endpoint.pod();
   side.address = address;
   side.identity = endpoint.identity;
-  side.cidr_identity = compiler_->cidrs().narrowest(address);
+  side.cidr_identity = compiler().cidrs().narrowest(address);
   side.labels = endpoint.pod_labels;
   return side;
 }
@@ -45,28 +45,29 @@ control::ExplainSide Agent::side_of(const IpAddress& address) const {
   control::ExplainSide side;
   side.address = address;
   side.is_host = node_.addresses.contains(address);
-  side.cidr_identity = compiler_->cidrs().narrowest(address);
+  side.cidr_identity = compiler().cidrs().narrowest(address);
   side.identity = side.cidr_identity != 0 ? side.cidr_identity : control::IdentityId{WEFT_IDENTITY_WORLD};
   if (side.is_host) side.identity = WEFT_IDENTITY_HOST;
   return side;
 }
 
-std::vector<Agent::Target> Agent::through_service(const control::ServiceFrontend& frontend) const {
+// The backends a client on this node may get.
+std::vector<Agent::Target> Agent::through_service(const control::ServicePort& port) const {
   std::vector<Target> targets;
-  const control::ExplainService service{frontend.service, frontend.port};
-  for (const auto& backend : frontend.backends) {
+  const control::ExplainService service{port.service, port.port};
+  for (const auto& backend : port.backends) {
+    if (!backend.internal) continue;
     Target target;
     target.side = side_of(backend.address);
     target.service = service;
-    target.port = PortProtocol{backend.port, backend.protocol};
+    target.port = PortProtocol{backend.port, port.protocol};
     targets.push_back(std::move(target));
   }
   if (targets.empty()) {
     Target target;
-    target.side.address = frontend.address;
+    if (!port.frontends.empty()) target.side.address = port.frontends.front().address;
     target.service = service;
-    target.missing =
-        fmt::format("service {} has no usable backend for port {}", frontend.service.to_string(), frontend.port);
+    target.missing = fmt::format("service {} has no usable backend for port {}", port.service.to_string(), port.port);
     targets.push_back(std::move(target));
   }
   return targets;
@@ -75,11 +76,6 @@ std::vector<Agent::Target> Agent::through_service(const control::ServiceFrontend
 // "shop/web-0", "shop/web", "svc/shop/web", an address, "host", "world".
 Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const PortProtocol& port) const {
   std::vector<Target> targets;
-  const auto frontends = [&](const auto& matches) {
-    for (const auto& frontend : compiled_.services.frontends)
-      if (frontend.protocol == port.protocol && frontend.port == port.port && matches(frontend))
-        std::ranges::move(through_service(frontend), std::back_inserter(targets));
-  };
   if (text == "host" && !node_.addresses.empty())
     return std::vector<Target>{{side_of(*node_.addresses.begin()), {}, {}, {}}};
   if (text == "world") {
@@ -88,16 +84,17 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
     return std::vector<Target>{{world, {}, {}, {}}};
   }
   if (const auto address = IpAddress::parse(text)) {
-    frontends([&](const control::ServiceFrontend& frontend) { return frontend.address == *address; });
-    if (targets.empty()) targets.push_back({side_of(*address), {}, {}, {}});
-    return targets;
+    if (const auto* found = services().find(*address, port.port, port.protocol)) return through_service(*found);
+    return std::vector<Target>{{side_of(*address), {}, {}, {}}};
   }
   if (text.starts_with("svc/")) {
     const auto rest = text.substr(4);
     const auto slash = rest.find('/');
     const model::ObjectKey key{slash == std::string::npos ? "default" : rest.substr(0, slash),
                                slash == std::string::npos ? rest : rest.substr(slash + 1)};
-    frontends([&](const control::ServiceFrontend& frontend) { return frontend.service == key; });
+    for (const auto* found : services().ports_of(key))
+      if (found->port == port.port && found->protocol == port.protocol)
+        std::ranges::move(through_service(*found), std::back_inserter(targets));
     if (targets.empty())
       return weft::fail(ErrorCode::not_found,
                         fmt::format("service {} has no port {}", key.to_string(), port.to_string()),
@@ -107,7 +104,7 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
   const auto slash = text.find('/');
   const std::string space = slash == std::string::npos ? "default" : text.substr(0, slash);
   const std::string name = slash == std::string::npos ? text : text.substr(slash + 1);
-  for (const auto& endpoint : compiled_.endpoints)
+  for (const auto& endpoint : compiled().endpoints)
     if (endpoint.record.namespace_ == space && (endpoint.record.pod == name || endpoint.workload == name))
       targets.push_back({side_of(endpoint, endpoint.record.addresses.front()), {}, {}, {}});
   if (!targets.empty()) return targets;
@@ -118,9 +115,9 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
 }
 
 json Agent::rule_json(control::RuleId id) const {
-  const auto* rule = compiler_->rules().find(id);
+  const auto* rule = compiler().rules().find(id);
   if (rule == nullptr) return nullptr;
-  return rule_to_json(id, *rule, control::location_of(*rule, compiled_.policy_input));
+  return rule_to_json(id, *rule, control::location_of(*rule, compiled().policy_input));
 }
 
 api::Answer Agent::explain_policy(const json& params) const {
@@ -154,11 +151,11 @@ api::Answer Agent::explain_policy(const json& params) const {
         continue;
       }
       const control::ExplainQuery query{source.side, target.side, actual.protocol, actual.port, target.service};
-      const auto answer = control::explain(query, compiled_.policy, compiled_.policy_input, compiler_->rules());
+      const auto answer = control::explain(query, compiled().policy, compiled().policy_input, compiler().rules());
       const auto direction_json = [&](const control::ExplainAnswer& one) {
         return json{{"verdict", verdict_word(one.allowed)},
                     {"enforced", one.enforced},
-                    {"rule", rule_to_json(one.id, one.rule, control::location_of(one.rule, compiled_.policy_input))}};
+                    {"rule", rule_to_json(one.id, one.rule, control::location_of(one.rule, compiled().policy_input))}};
       };
       item["verdict"] = verdict_word(answer.allowed);
       item["egress"] = direction_json(answer.egress);
@@ -198,7 +195,7 @@ api::Answer Agent::policy_verdicts(const json& params) const {
         }
         const auto actual = target.port.value_or(port);
         const auto answer = control::explain({source.side, target.side, actual.protocol, actual.port, target.service},
-                                             compiled_.policy, compiled_.policy_input, compiler_->rules());
+                                             compiled().policy, compiled().policy_input, compiler().rules());
         item = {{"verdict", verdict_word(answer.allowed)}, {"rule", rule_json(answer.decisive().id)}};
       }
     result["items"].push_back(std::move(item));

@@ -69,13 +69,13 @@ json map_json(const bpfrt::RawMap& map) {
 }  // namespace
 
 const LiveEndpoint* Agent::live(const model::ObjectKey& pod) const {
-  for (const auto& endpoint : compiled_.endpoints)
+  for (const auto& endpoint : compiled().endpoints)
     if (endpoint.pod() == pod) return &endpoint;
   return nullptr;
 }
 
 const LiveEndpoint* Agent::live(const IpAddress& address) const {
-  for (const auto& endpoint : compiled_.endpoints)
+  for (const auto& endpoint : compiled().endpoints)
     for (const auto& own : endpoint.record.addresses)
       if (own == address) return &endpoint;
   return nullptr;
@@ -106,10 +106,10 @@ json Agent::list_endpoints() {
     if (endpoint != nullptr) {
       item["workload"] = endpoint->workload;
       item["identity"] = endpoint->identity;
-      if (const auto* identity = compiler_->identities().find(endpoint->identity))
+      if (const auto* identity = compiler().identities().find(endpoint->identity))
         item["labels"] = to_texts(identity->labels);
-      const auto policy = compiled_.policy.endpoints.find(endpoint->pod());
-      if (policy != compiled_.policy.endpoints.end())
+      const auto policy = compiled().policy.endpoints.find(endpoint->pod());
+      if (policy != compiled().policy.endpoints.end())
         item["policy"] = {{"ingress", policy->second.enforced[WEFT_INGRESS]},
                           {"egress", policy->second.enforced[WEFT_EGRESS]},
                           {"class", policy->second.policy_class}};
@@ -122,7 +122,7 @@ json Agent::list_endpoints() {
 
 json Agent::list_identities() const {
   std::map<control::IdentityId, int> users;
-  for (const auto& endpoint : compiled_.endpoints) ++users[endpoint.identity];
+  for (const auto& endpoint : compiled().endpoints) ++users[endpoint.identity];
   auto items = json::array();
   const auto add = [&](const control::Identity& identity) {
     items.push_back({{"id", identity.id},
@@ -131,8 +131,8 @@ json Agent::list_identities() const {
                      {"cidr", nullptr}});
   };
   for (const auto& identity : control::reserved_identities()) add(identity);
-  for (const auto& [id, identity] : compiler_->identities().all()) add(identity);
-  for (const auto& [cidr, id] : compiled_.cidr_identities)
+  for (const auto& [id, identity] : compiler().identities().all()) add(identity);
+  for (const auto& [cidr, id] : compiled().cidr_identities)
     items.push_back({{"id", id},
                      {"labels", {"cidr:" + cidr.to_string(), "reserved:world"}},
                      {"endpoints", 0},
@@ -146,34 +146,37 @@ json Agent::list_services() const {
                                                                  {model::Service::Type::load_balancer, "LoadBalancer"},
                                                                  {model::Service::Type::external_name, "ExternalName"}};
   auto items = json::array();
-  for (const auto& frontend : compiled_.services.frontends) {
-    json item{{"id", frontend.id},
-              {"namespace", frontend.service.namespace_},
-              {"name", frontend.service.name},
-              {"type", "ClusterIP"},
-              {"port_name", frontend.port_name},
-              {"address", frontend.address.to_string()},
-              {"port", frontend.port},
-              {"protocol", weft::to_string(frontend.protocol)},
-              {"affinity_seconds", frontend.affinity_seconds},
-              {"backends", json::array()}};
-    if (const auto* entry = objects_->find({model::Kind::service, frontend.service}))
-      if (const auto* service = std::get_if<model::Service>(&entry->object)) item["type"] = types.at(service->type);
-    for (const auto& backend : frontend.backends)
-      item["backends"].push_back({{"id", backend.id},
-                                  {"address", backend.address.to_string()},
-                                  {"port", backend.port},
-                                  {"namespace", backend.pod.namespace_},
-                                  {"pod", backend.pod.name},
-                                  {"ready", backend.ready}});
-    items.push_back(std::move(item));
-  }
+  services().for_each([&](const control::ServicePort& port) {
+    const auto* entry = objects_->find({model::Kind::service, port.service});
+    const auto* service = entry == nullptr ? nullptr : std::get_if<model::Service>(&entry->object);
+    for (const auto& frontend : port.frontends) {
+      json item{{"id", port.id},
+                {"namespace", port.service.namespace_},
+                {"name", port.service.name},
+                {"type", service == nullptr ? "HostPort" : types.at(service->type)},
+                {"kind", control::to_string(frontend.kind)},
+                {"port_name", port.port_name},
+                {"address", frontend.address.to_string()},
+                {"port", frontend.port},
+                {"protocol", weft::to_string(port.protocol)},
+                {"affinity_seconds", port.row.affinity_seconds},
+                {"backends", json::array()}};
+      for (const auto& backend : port.backends)
+        item["backends"].push_back({{"id", backend.id},
+                                    {"address", backend.address.to_string()},
+                                    {"port", backend.port},
+                                    {"namespace", backend.pod.namespace_},
+                                    {"pod", backend.pod.name},
+                                    {"ready", backend.ready}});
+      items.push_back(std::move(item));
+    }
+  });
   return {{"items", items}};
 }
 
 json Agent::list_policies() const {
   auto items = json::array();
-  for (const auto& [key, policy] : compiled_.policy_input.policies) {
+  for (const auto& [key, policy] : compiled().policy_input.policies) {
     json item{{"namespace", key.namespace_},
               {"name", key.name},
               {"location", {{"file", policy.meta.location.file}, {"line", policy.meta.location.line}}},
@@ -184,7 +187,7 @@ json Agent::list_policies() const {
               {"selects", json::array()}};
     if (policy.applies_ingress) item["types"].push_back("Ingress");
     if (policy.applies_egress) item["types"].push_back("Egress");
-    for (const auto& endpoint : compiled_.endpoints)
+    for (const auto& endpoint : compiled().endpoints)
       if (endpoint.record.namespace_ == key.namespace_ && policy.pod_selector.matches(endpoint.pod_labels))
         item["selects"].push_back(endpoint.pod().to_string());
     items.push_back(std::move(item));
@@ -266,9 +269,9 @@ json Agent::status() {
             {"drops", drop_counters(datapath_->map("weft_drops_v1"))},
             {"stats", stat_counters(datapath_->map("weft_stats_v1"))}}},
           {"pods", {{"total", objects_->pods().size()}, {"attached", attached}}},
-          {"identities", compiler_->identities().all().size()},
-          {"policies", compiled_.policy_input.policies.size()},
-          {"services", compiled_.services.frontends.size()},
+          {"identities", compiler().identities().all().size()},
+          {"policies", compiled().policy_input.policies.size()},
+          {"services", services().usage().frontends},
           {"flows", {{"seen", counts.seen}, {"lost", counts.lost}, {"kept", counts.kept}}},
           {"ipam", list_ipam()["pools"]},
           {"reconcile",

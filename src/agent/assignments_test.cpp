@@ -23,9 +23,9 @@ TEST(Assignments, WhatTheFirstLayoutLeftIsRead) {
 }
 
 TEST(Assignments, DamageIsNamed) {
-  for (const auto* text : {"", "[]", R"({"clusterIPs":"x"})", R"({"clusterIPs":[1]})", R"({"clusterIPs":["x"]})",
-                           R"({"nodePorts":[]})", R"({"nodePorts":{"x":1}})", R"({"nodePorts":{"80/TCP":70000}})",
-                           R"({"healthCheckNodePort":-1})"})
+  for (const auto* text :
+       {"", "[]", R"({"clusterIPs":"x"})", R"({"clusterIPs":[1]})", R"({"clusterIPs":["x"]})", R"({"nodePorts":[]})",
+        R"({"nodePorts":{"x":1}})", R"({"nodePorts":{"80/TCP":70000}})", R"({"healthCheckNodePort":-1})"})
     EXPECT_FALSE(assignment_from_text(text)) << text;
 }
 

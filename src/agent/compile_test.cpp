@@ -56,6 +56,25 @@ TEST_F(CompileTest, WhatIsBeingRemovedOrHasNoDeviceIsNotCompiled) {
   EXPECT_EQ(compiled->endpoints.front().record.pod, "c");
 }
 
+TEST_F(CompileTest, ACompileThatFailsHalfwayHoldsNoIdentity) {
+  store::NumberSet restored;
+  for (std::uint32_t id = WEFT_IDENTITY_FIRST; id < WEFT_IDENTITY_LAST; ++id)
+    restored.identities.emplace(id, LabelMap{{"container:name", fmt::format("old-{}", id)}});
+  Compiler full(*parse_config("test", ""), restored, {}, 0);
+  attach("a", 1);
+  attach("b", 2);
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const auto refused = full.compile(*objects, records, node);
+    ASSERT_FALSE(refused) << "one number is left for two label sets";
+    EXPECT_EQ(refused.error().code, ErrorCode::exhausted);
+  }
+  EXPECT_EQ(full.identities().references(WEFT_IDENTITY_LAST), 0);
+  records.erase({"b", "eth0"});
+  ASSERT_TRUE(full.compile(*objects, records, node));
+  EXPECT_EQ(full.identities().references(WEFT_IDENTITY_LAST), 1);
+  EXPECT_EQ(full.identities().all().size(), 1U) << "the others were collected";
+}
+
 TEST_F(CompileTest, RefusedClassNumbersAreNotGivenAgain) {
   const auto policy = [&](int port) {
     auto outcome = model::parse_manifests(
@@ -88,6 +107,30 @@ TEST_F(CompileTest, RefusedClassNumbersAreNotGivenAgain) {
   // The maps may still hold endpoints of the first and rows of the third.
   EXPECT_NE(fourth, first);
   EXPECT_NE(fourth, third);
+}
+
+TEST_F(CompileTest, PoliciesThatComeAndGoDoNotAddUpRules) {
+  using std::chrono::hours;
+  attach("a", 1);
+  control::RuleTable::Time now{};
+  std::uint32_t latest = 0;
+  for (int round = 0; round < 100; ++round) {
+    const auto name = fmt::format("p{}", round);
+    auto outcome = model::parse_manifests(
+        "p.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: " + name +
+                      "}\nspec: {podSelector: {}, ingress: [{ports: [{port: 80}]}]}\n");
+    ASSERT_TRUE(objects->apply(outcome.documents));
+    ASSERT_TRUE(compile());
+    compiler.written(now += hours(1));
+    ASSERT_GT(compiler.rules().all().rbegin()->first, latest) << "a number is given once";
+    latest = compiler.rules().all().rbegin()->first;
+    ASSERT_TRUE(objects->remove({{model::Kind::network_policy, {"default", name}}}));
+    ASSERT_TRUE(compile());
+    compiler.written(now += hours(1));
+    (void)compiler.forget_rules(now - hours(3));
+    ASSERT_LE(compiler.rules().all().size(), 8U);
+    ASSERT_LE(compiler.numbers().rules.size(), 8U);
+  }
 }
 
 TEST_F(CompileTest, SlotsThatMayStillBeReadAreNotGivenAgain) {

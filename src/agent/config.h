@@ -35,7 +35,7 @@ struct Config {
   std::uint16_t node_port_max = 32767;
   std::uint16_t lb_port_min = 45056;  // source ports towards backends on other nodes
   std::uint16_t lb_port_max = 49151;
-  model::Algorithm service_algorithm = model::Algorithm::random;      // of Services without an annotation
+  model::Algorithm service_algorithm = model::Algorithm::random;   // of Services without an annotation
   model::Forwarding service_forwarding = model::Forwarding::snat;  // likewise
   std::uint32_t maglev_table_size = 16381;
   std::uint32_t service_hash_seed = 0;  // the same on every node that serves the same addresses

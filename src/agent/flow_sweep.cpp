@@ -47,6 +47,7 @@ Key peer_of(const Key& key, const weft_flow& flow) {
 
 unsigned idle_limit(std::uint8_t protocol, const weft_flow& flow, const IdleTimes& idle) {
   if ((flow.flags & WEFT_FLOW_CLOSED) != 0) return idle.tcp_closed;
+  if ((flow.flags & WEFT_FLOW_OPENING) != 0) return idle.tcp_opening;
   if (protocol == 6) return idle.tcp;
   return protocol == 1 || protocol == 58 ? idle.echo : idle.datagram;
 }

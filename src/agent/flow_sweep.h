@@ -18,10 +18,11 @@
 
 namespace weft::agent {
 
-// Seconds without a packet in either direction after which a flow is over.
-// RFC 5382 REQ-5 (2 h 4 min for established TCP), RFC 4787 REQ-5 (2 min for UDP).
+// Seconds without a packet in either direction after which a flow is over; where the numbers come
+// from: docs/datapath.md.
 struct IdleTimes {
   unsigned tcp = 7500;
+  unsigned tcp_opening = 60;  // nobody has answered the SYN
   unsigned tcp_closed = 10;
   unsigned datagram = 120;
   unsigned echo = 30;

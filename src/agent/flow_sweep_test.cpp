@@ -53,6 +53,37 @@ TEST(Sweep, EndsSilentFlowsOfBothDirectionsAndReportsThemOnce) {
   EXPECT_TRUE(map.lookup(key(1, 3, 6))->has_value());
 }
 
+TEST(Sweep, GivesAnUnansweredConnectionAMinuteAndAClosedOneSeconds) {
+  auto raw = flow_map();
+  bpfrt::Map<weft_flow_key_v4, weft_flow> map(raw);
+  const auto seen = ticks_at(10000 * second, 250);
+  weft_flow answered{};
+  answered.last_seen = seen;
+  weft_flow opening = answered;
+  opening.flags = WEFT_FLOW_OPENING;
+  weft_flow opening_reply = answered;
+  opening_reply.flags = WEFT_FLOW_OPENING | WEFT_FLOW_REPLY;
+  weft_flow reset = answered;
+  reset.flags = WEFT_FLOW_OPENING | WEFT_FLOW_CLOSED;
+  ASSERT_TRUE(map.update(key(1, 2, 6), answered));
+  ASSERT_TRUE(map.update(key(1, 3, 6), opening));  // towards a pod: its reply brings its own entry
+  ASSERT_TRUE(map.update(key(1, 4, 6), opening));
+  ASSERT_TRUE(map.update(key(4, 1, 6), opening_reply));
+  ASSERT_TRUE(map.update(key(1, 5, 6), reset));
+  const auto sweep_after = [&](unsigned seconds) { return sweep_v4(raw, {seen + seconds * 250ULL, 250}, {}).size(); };
+  EXPECT_EQ(sweep_after(10), 0U);
+  EXPECT_EQ(sweep_after(11), 0U) << "a closed one was reported when it closed";
+  EXPECT_FALSE(map.lookup(key(1, 5, 6))->has_value());
+  EXPECT_EQ(sweep_after(60), 0U);
+  EXPECT_TRUE(map.lookup(key(1, 4, 6))->has_value());
+  EXPECT_EQ(sweep_after(61), 2U) << "one event a flow";
+  EXPECT_FALSE(map.lookup(key(1, 3, 6))->has_value());
+  EXPECT_FALSE(map.lookup(key(1, 4, 6))->has_value());
+  EXPECT_FALSE(map.lookup(key(4, 1, 6))->has_value());
+  EXPECT_TRUE(map.lookup(key(1, 2, 6))->has_value());
+  EXPECT_EQ(sweep_after(7501), 1U);
+}
+
 TEST(Sweep, KeepsAReplyEntryWhileTheFlowGoesOneWay) {
   auto raw = flow_map();
   bpfrt::Map<weft_flow_key_v4, weft_flow> map(raw);

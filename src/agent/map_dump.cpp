@@ -60,6 +60,7 @@ json flow_json(const Context& context, const weft_addr& saddr, std::uint16_t spo
             {"in_ifindex", flow.in_ifindex},
             {"out_ifindex", flow.out_ifindex},
             {"exit", flow.exit < 3 ? exits[flow.exit] : "unknown"},
+            {"opening", (flow.flags & WEFT_FLOW_OPENING) != 0},
             {"closed", (flow.flags & WEFT_FLOW_CLOSED) != 0},
             {"source_identity", flow.src_identity},
             {"destination_identity", flow.dst_identity},

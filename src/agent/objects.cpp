@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "agent/uid.h"
 #include "model/expand.h"
 
 namespace weft::agent {
@@ -27,6 +28,10 @@ Result<Objects> Objects::load(store::Store& store, std::vector<std::string>& pro
                                      row.key.to_string(), object.error().message));
       continue;
     }
+    // Stored before objects had one: always the same.
+    if (model::uid_of(row.json).empty())
+      row.json = model::with_uid(row.json, derived_uid(fmt::format("{} {} {}", model::to_string(row.kind),
+                                                                   row.key.to_string(), row.revision)));
     objects.insert({row.kind, row.key}, {std::move(*object), std::move(row.json), row.revision});
   }
   std::vector<ObjectChange> ignored;
@@ -35,8 +40,14 @@ Result<Objects> Objects::load(store::Store& store, std::vector<std::string>& pro
 }
 
 // Moved lines of a file are no change of what it says.
-bool Objects::same_content(const StoredEntry& known, const model::Document& document) {
-  return known.json == document.json || model::public_json(known.json) == model::public_json(document.json);
+bool Objects::same_content(const StoredEntry& known, const std::string& json) {
+  return known.json == json || model::public_json(known.json) == model::public_json(json);
+}
+
+std::string Objects::json_of(const model::Document& document, const StoredEntry* known) {
+  auto uid = model::metadata_of(document.object).uid;
+  if (uid.empty()) uid = known != nullptr ? model::uid_of(known->json) : random_uid();
+  return model::with_uid(document.json, uid);
 }
 
 std::vector<Objects::Action> Objects::plan(const std::vector<model::Document>& documents) const {
@@ -46,7 +57,7 @@ std::vector<Objects::Action> Objects::plan(const std::vector<model::Document>& d
     if (known == nullptr)
       actions.push_back(Action::created);
     else
-      actions.push_back(same_content(*known, document) ? Action::unchanged : Action::configured);
+      actions.push_back(same_content(*known, json_of(document, known)) ? Action::unchanged : Action::configured);
   }
   return actions;
 }
@@ -60,10 +71,11 @@ Result<std::vector<Objects::Action>> Objects::apply(const std::vector<model::Doc
   for (std::size_t i = 0; i < documents.size(); ++i) {
     const auto key = key_of(documents[i].object);
     const auto* known = find(key);
-    if (known != nullptr && known->json == documents[i].json) continue;
+    auto json = json_of(documents[i], known);
+    if (known != nullptr && known->json == json) continue;
     const auto row_revision = actions[i] == Action::unchanged ? known->revision : ++revision;
-    rows.push_back({key.kind, key.key, documents[i].json, row_revision});
-    entries.insert_or_assign(key, StoredEntry{documents[i].object, documents[i].json, row_revision});
+    rows.push_back({key.kind, key.key, json, row_revision});
+    entries.insert_or_assign(key, StoredEntry{documents[i].object, std::move(json), row_revision});
     if (actions[i] != Action::unchanged)
       changes.push_back({actions[i] == Action::created ? ChangeType::added : ChangeType::modified, key});
   }
@@ -130,8 +142,9 @@ std::string Objects::pod_json(const model::Pod& pod) const {
   if (deployment == nullptr) return "{}";
   const auto& name = key.name;
   const auto ordinal = std::atoi(name.c_str() + name.rfind('-') + 1);
-  auto json = model::pod_json(deployment->json, ordinal);
-  return json ? *json : "{}";
+  const auto json = model::pod_json(deployment->json, ordinal);
+  if (!json) return "{}";
+  return model::with_uid(*json, derived_uid(model::uid_of(deployment->json) + " " + key.to_string()));
 }
 
 std::map<std::string, LabelMap> Objects::namespaces() const {

@@ -19,7 +19,7 @@ namespace weft::agent {
 
 struct StoredEntry {
   model::Object object;
-  std::string json;            // normalised, private keys included
+  std::string json;            // normalised, private keys and uid included
   std::uint64_t revision = 0;  // grows with every change of any object
 };
 
@@ -54,7 +54,9 @@ class Objects {
   // Typed views, kept up to date by apply and remove. Pods holds bare and expanded ones.
   [[nodiscard]] const std::map<model::ObjectKey, model::Pod>& pods() const { return pods_; }
   [[nodiscard]] const model::Pod* pod(const model::ObjectKey& key) const;
-  // JSON of a pod without its status: its own, or made from its Deployment's.
+  // JSON of a pod without its status: its own, or made from its Deployment's. Every object has a uid
+  // (the one it was applied with, or one given when it was created), for as long as it exists; a
+  // Deployment's pod has one that follows from the Deployment's uid and its own name.
   [[nodiscard]] std::string pod_json(const model::Pod& pod) const;
   [[nodiscard]] std::map<std::string, LabelMap> namespaces() const;
   template <class T>
@@ -71,7 +73,9 @@ class Objects {
   void insert(const store::StoredKey& key, StoredEntry entry);
   void rebuild_pods(std::vector<ObjectChange>& changes);
   static store::StoredKey key_of(const model::Object& object);
-  static bool same_content(const StoredEntry& known, const model::Document& document);
+  static bool same_content(const StoredEntry& known, const std::string& json);
+  // The document's JSON with the uid it was given, `known`'s, or a new one.
+  static std::string json_of(const model::Document& document, const StoredEntry* known);
 
   store::Store* store_;
   std::map<store::StoredKey, StoredEntry> entries_;

@@ -91,6 +91,57 @@ TEST_F(ObjectsTest, APodOfItsOwnStandsBeforeTheDeployments) {
   EXPECT_EQ(objects->pod({"shop", "web-0"})->meta.labels.at("app"), "web");
 }
 
+TEST_F(ObjectsTest, EveryObjectKeepsItsUidUntilItIsDeleted) {
+  const auto uid = [&](const std::string& name) {
+    const auto* pod = objects->pod({"shop", name});
+    const auto json = nlohmann::json::parse(model::public_json(objects->pod_json(*pod)));
+    return json["metadata"].value("uid", "");
+  };
+  const std::string given =
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: shop, uid: my-own}\n"
+      "spec: {containers: [{name: c, image: x}]}\n---\n";
+  ASSERT_TRUE(objects->apply(documents(pod("a", "one") + given + deployment(2))));
+  const auto a = uid("a");
+  EXPECT_THAT(a, ::testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
+  EXPECT_EQ(uid("b"), "my-own");
+  const auto first = uid("web-0");
+  EXPECT_THAT(first, ::testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
+  EXPECT_NE(uid("web-1"), first);
+  const auto owner = nlohmann::json::parse(objects->pod_json(*objects->pod({"shop", "web-0"})))["metadata"];
+  EXPECT_EQ(owner["ownerReferences"][0]["uid"],
+            model::uid_of(objects->find({model::Kind::deployment, {"shop", "web"}})->json));
+
+  (void)take_changes();
+  EXPECT_THAT(*objects->apply(documents(pod("a", "two") + pod("b", "two") + deployment(2, "other"))),
+              ElementsAre(Action::configured, Action::configured, Action::configured));
+  EXPECT_EQ(uid("a"), a);
+  EXPECT_EQ(uid("b"), "my-own");
+  EXPECT_EQ(uid("web-0"), first);
+  // What `get` printed, applied again: nothing new.
+  const auto printed = model::public_json(objects->find({model::Kind::pod, {"shop", "a"}})->json);
+  EXPECT_THAT(*objects->apply(documents(printed)), ElementsAre(Action::unchanged));
+  load();
+  EXPECT_EQ(uid("a"), a);
+  EXPECT_EQ(uid("web-0"), first);
+
+  ASSERT_TRUE(objects->remove({{model::Kind::pod, {"shop", "a"}}, {model::Kind::deployment, {"shop", "web"}}}));
+  ASSERT_TRUE(objects->apply(documents(pod("a", "two") + deployment(2, "other"))));
+  EXPECT_NE(uid("a"), a) << "another one of the same name";
+  EXPECT_NE(uid("web-0"), first);
+}
+
+TEST_F(ObjectsTest, AnObjectStoredBeforeUidsHasTheSameAtEveryStart) {
+  const auto documents_of_old = documents(pod("a", "one"));
+  ASSERT_TRUE(store.apply({{model::Kind::pod, {"shop", "a"}, documents_of_old[0].json, 7}}, {}));
+  load();
+  const auto uid = model::uid_of(objects->find({model::Kind::pod, {"shop", "a"}})->json);
+  EXPECT_FALSE(uid.empty());
+  load();
+  EXPECT_EQ(model::uid_of(objects->find({model::Kind::pod, {"shop", "a"}})->json), uid);
+  EXPECT_THAT(*objects->apply(documents_of_old), ElementsAre(Action::unchanged));
+  EXPECT_EQ(model::uid_of(objects->find({model::Kind::pod, {"shop", "a"}})->json), uid);
+}
+
 TEST_F(ObjectsTest, NamespacesAreThereAsSoonAsSomethingIsInThem) {
   ASSERT_TRUE(objects->apply(documents(pod("a", "one"))));
   EXPECT_EQ(objects->namespaces().at("shop"), (LabelMap{{"kubernetes.io/metadata.name", "shop"}}));

@@ -321,7 +321,7 @@ Result<void> Publisher::set_healthy(const IpAddress& address, std::uint16_t port
 }
 
 Result<void> Publisher::store_numbers(bool force) {
-  std::uint64_t mark = compiler_->rules().all().size();
+  std::uint64_t mark = compiler_->rules().revision();
   for (const auto& [id, identity] : compiler_->identities().all()) mark = mark * 31 + id;
   for (const auto& [cidr, id] : compiler_->cidrs().all()) mark = mark * 31 + id;
   if (force || mark != numbers_mark_) {
@@ -331,10 +331,9 @@ Result<void> Publisher::store_numbers(bool force) {
     stored_numbers_ = std::move(numbers);
     numbers_mark_ = mark;
   }
-  const auto classes = nlohmann::json(compiler_->classes()).dump();
-  if (classes != stored_classes_) {
-    WEFT_CHECK(parts_.store.set("policy-classes", classes));
-    stored_classes_ = classes;
+  if (const auto revision = compiler_->class_revision(); revision != stored_class_revision_) {
+    WEFT_CHECK(parts_.store.set("policy-classes", nlohmann::json(compiler_->classes()).dump()));
+    stored_class_revision_ = revision;
   }
   return {};
 }

@@ -39,7 +39,7 @@ class Publisher {
 
   // What the agent knows beside its objects.
   void set_base(const weft_config& base) { base_ = base; }  // flags of services are added
-  void set_node(const Node& node) { node_ = &node; }              // outlives the publisher
+  void set_node(const Node& node) { node_ = &node; }        // outlives the publisher
   void set_records(const Records& records) { records_ = &records; }
 
   // Objects tells every change, in order.
@@ -98,7 +98,7 @@ class Publisher {
   std::uint64_t service_revision_ = 0;
   store::NumberSet stored_numbers_;
   std::uint64_t numbers_mark_ = 0;
-  std::string stored_classes_;
+  std::uint64_t stored_class_revision_ = 0;
 };
 
 }  // namespace weft::agent

@@ -68,10 +68,14 @@ bool is_private(const std::string& map) {
 
 Result<void> size_maps(bpfrt::Object& object, const Options& options) {
   const auto maps = object.maps();
-  for (const auto* table : {"weft_flow4_v2", "weft_flow6_v2"})
-    if (std::ranges::find(maps, table) != maps.end()) WEFT_CHECK(object.set_max_entries(table, options.flow_entries));
-  if (std::ranges::find(maps, "weft_events_v1") != maps.end())
-    WEFT_CHECK(object.set_max_entries("weft_events_v1", options.ring_bytes));
+  const std::pair<const char*, std::uint32_t> sizes[] = {
+      {"weft_flow4_v2", options.flow_entries},      {"weft_flow6_v2", options.flow_entries},
+      {"weft_svc_v2", options.service_entries},     {"weft_svcstate_v1", options.service_entries},
+      {"weft_backend_v2", options.backend_entries}, {"weft_bstat_v1", options.backend_entries},
+      {"weft_slot_v2", options.slot_entries},       {"weft_events_v1", options.ring_bytes},
+  };
+  for (const auto& [table, entries] : sizes)
+    if (std::ranges::find(maps, table) != maps.end()) WEFT_CHECK(object.set_max_entries(table, entries));
   return {};
 }
 

@@ -17,9 +17,12 @@
 namespace weft::datapath {
 
 struct Options {
-  std::string pin_directory;            // created; bpffs is mounted above it if missing
-  std::string cgroup;                   // cgroup v2 directory for the socket hook; empty: no socket hook
-  std::uint32_t flow_entries = 65536;   // of each family
+  std::string pin_directory;              // created; bpffs is mounted above it if missing
+  std::string cgroup;                     // cgroup v2 directory for the socket hook; empty: no socket hook
+  std::uint32_t flow_entries = 65536;     // of each family
+  std::uint32_t service_entries = 65536;  // frontends, and ports of Services
+  std::uint32_t backend_entries = 131072;
+  std::uint32_t slot_entries = 262144;
   std::uint32_t ring_bytes = 1U << 20;  // a power of two
 };
 

@@ -49,7 +49,7 @@ class MapTable {
   Result<void> want(const Rows<K, V>& rows) { return rows_.set_desired(rows); }
   // Row by row; rows found at the start stay until want_no_others().
   Result<void> want(const K& key, const V& value) { return rows_.upsert_desired(key, value); }
-  void want_not(const K& key) { rows_.erase_desired(key); }
+  void want_no_more(const K& key) { rows_.erase_desired(key); }
   void want_no_others() { rows_.allow_prune(); }
 
   // True when all of it is in the kernel.
@@ -71,6 +71,8 @@ class MapTable {
   [[nodiscard]] bool removes_any(const Predicate& predicate) const {
     return std::ranges::any_of(rows_.delta().pending_deletes(), predicate);
   }
+  // What is known to be there; present() asks the kernel.
+  [[nodiscard]] Rows<K, V> actual_rows() const { return rows_.delta().actual_rows(); }
   Result<Rows<K, V>> present() {
     Rows<K, V> rows;
     WEFT_CHECK(ops_.list([&](const K& key, const V& value) { rows.emplace(key, value); }));

@@ -89,7 +89,7 @@ void ServiceTables::want(const control::ServiceDelta& delta) {
     ranges_gone_.erase(key);
   }
   for (const auto& [key, row] : delta.frontends) (void)frontends_->want(key, row);
-  for (const auto& key : delta.frontends_gone) frontends_->want_not(key);
+  for (const auto& key : delta.frontends_gone) frontends_->want_no_more(key);
   backends_gone_.insert(delta.backends_gone.begin(), delta.backends_gone.end());
   ranges_gone_.insert(delta.source_ranges_gone.begin(), delta.source_ranges_gone.end());
   if (delta.whole) forget_all_but(delta);
@@ -110,7 +110,7 @@ bool ServiceTables::remove() {
   backends_gone_.clear();
   for (const auto& [index, word] : port_words_) __atomic_store_n(&(*ports_)[index], word, __ATOMIC_RELEASE);
   port_words_.clear();
-  for (const auto& key : ranges_gone_) ranges_->want_not(key);
+  for (const auto& key : ranges_gone_) ranges_->want_no_more(key);
   ranges_gone_.clear();
   return ranges_->remove();
 }

@@ -100,12 +100,12 @@ class ServiceTablesTest : public ::testing::Test {
 
 TEST_F(ServiceTablesTest, WritesTheDifference) {
   auto tables = open();
-  ASSERT_TRUE(tables->apply(first_delta(), {}));
+  ASSERT_TRUE(tables->apply(first_delta(), {}, {}));
   check_readers();
   EXPECT_EQ(maps.frontends().size(), 1U);
   EXPECT_EQ(maps.source_ranges().size(), 1U);
   EXPECT_EQ(maps.port_words()[weft_port_word(WEFT_PORTS_DEVICE, 0, 80)], std::uint64_t{1} << (80 & 63));
-  ASSERT_TRUE(tables->apply(second_delta(), {}));
+  ASSERT_TRUE(tables->apply(second_delta(), {}, {}));
   check_readers();
   EXPECT_EQ(maps.backends()[2].state, WEFT_BACKEND_GONE);
   EXPECT_NE(maps.backends()[2].port, 0) << "a late reader still finds the address";
@@ -116,27 +116,27 @@ TEST_F(ServiceTablesTest, WritesTheDifference) {
 
 TEST_F(ServiceTablesTest, OnlyWhatTouchesFlowsIsAnEpoch) {
   auto tables = open();
-  ASSERT_TRUE(tables->apply(first_delta(), {}));
+  ASSERT_TRUE(tables->apply(first_delta(), {}, {}));
   auto epoch = tables->epoch();
   ServiceDelta more;
   more.backends = {{4, backend(2, 4)}};
   more.slots = {{20, {4}}};
   more.frontends = {{frontend(2), service(2, 20, 1)}};
   ASSERT_FALSE(more.changes_decisions());
-  ASSERT_TRUE(tables->apply(more, {}));
+  ASSERT_TRUE(tables->apply(more, {}, {}));
   EXPECT_EQ(tables->epoch(), epoch) << "a new service";
-  ASSERT_TRUE(tables->apply(second_delta(), {}));
+  ASSERT_TRUE(tables->apply(second_delta(), {}, {}));
   EXPECT_GT(tables->epoch(), epoch) << "a backend went";
   epoch = tables->epoch();
-  ASSERT_TRUE(tables->apply(ServiceDelta{}, {}));
+  ASSERT_TRUE(tables->apply(ServiceDelta{}, {}, {}));
   EXPECT_EQ(tables->epoch(), epoch) << "nothing";
 }
 
 TEST_F(ServiceTablesTest, ABackendStaysUntilNoFrontendLeadsToIt) {
   auto tables = open();
-  ASSERT_TRUE(tables->apply(first_delta(), {}));
+  ASSERT_TRUE(tables->apply(first_delta(), {}, {}));
   maps.fails = [](std::uint64_t, const std::string& map) { return map == "weft_svc_v2"; };
-  const auto applied = tables->apply(second_delta(), {});
+  const auto applied = tables->apply(second_delta(), {}, {});
   ASSERT_FALSE(applied);
   EXPECT_EQ(applied.error().code, ErrorCode::io);
   check_readers();
@@ -150,21 +150,21 @@ TEST_F(ServiceTablesTest, ABackendStaysUntilNoFrontendLeadsToIt) {
 
 TEST_F(ServiceTablesTest, CountersStartAtZeroAndAreLeftAlone) {
   auto tables = open();
-  ASSERT_TRUE(tables->apply(first_delta(), {}));
+  ASSERT_TRUE(tables->apply(first_delta(), {}, {}));
   auto& stats = tables->services().backend_stats()[1];
   stats.connections = 7;
   ServiceDelta change;
   change.backends = {{1, backend(1, 1, WEFT_BACKEND_DRAINING)}};
-  ASSERT_TRUE(tables->apply(change, {}));
+  ASSERT_TRUE(tables->apply(change, {}, {}));
   EXPECT_EQ(maps.backends()[1].state, WEFT_BACKEND_DRAINING);
   EXPECT_EQ(stats.connections, 7U);
   change.backends_new = {1};
-  ASSERT_TRUE(tables->apply(change, {}));
+  ASSERT_TRUE(tables->apply(change, {}, {}));
   EXPECT_EQ(stats.connections, 0U);
 }
 
 TEST_F(ServiceTablesTest, TheFirstDifferenceOfARunTakesOver) {
-  ASSERT_TRUE(open()->apply(first_delta(), {}));
+  ASSERT_TRUE(open()->apply(first_delta(), {}, {}));
   auto tables = open();
   EXPECT_TRUE(tables->retry());
   EXPECT_EQ(maps.frontends().size(), 1U) << "nothing goes before everything is known";
@@ -173,7 +173,7 @@ TEST_F(ServiceTablesTest, TheFirstDifferenceOfARunTakesOver) {
   whole.backends = {{1, backend(1, 1)}};
   whole.slots = {{4, {1}}};
   whole.frontends = {{frontend(3), service(1, 4, 1)}};
-  ASSERT_TRUE(tables->apply(whole, {}));
+  ASSERT_TRUE(tables->apply(whole, {}, {}));
   check_readers();
   EXPECT_EQ(maps.frontends().size(), 1U);
   EXPECT_TRUE(maps.source_ranges().empty());
@@ -185,7 +185,7 @@ TEST_F(ServiceTablesTest, TheFirstDifferenceOfARunTakesOver) {
 TEST_F(ServiceTablesTest, ReadersNeverSeeHalfAChangeWhateverFails) {
   std::mt19937 random(7);
   auto tables = open();
-  ASSERT_TRUE(tables->apply(first_delta(), {}));
+  ASSERT_TRUE(tables->apply(first_delta(), {}, {}));
   maps.written = [this](const std::string&) { check_readers(); };
   std::uint32_t next_backend = 10;
   std::uint32_t first = 100;
@@ -204,7 +204,7 @@ TEST_F(ServiceTablesTest, ReadersNeverSeeHalfAChangeWhateverFails) {
     delta.frontends = {{frontend(n), service(n, run.first, static_cast<std::uint32_t>(run.backends.size()))}};
     delta.backends_gone = std::exchange(live[n], run.backends);
     delta.slots = {run};
-    (void)tables->apply(delta, {});
+    (void)tables->apply(delta, {}, {});
     check_readers();
     ASSERT_FALSE(HasFatalFailure());
     if (next_backend > 900) break;

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
+
+#include "datapath/bridge.h"
 
 namespace weft::datapath {
 namespace {
@@ -36,19 +39,51 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   return tables;
 }
 
-Result<void> Tables::apply(const DesiredRows& rows, const control::ServiceDelta& services) {
-  WEFT_CHECK(policy_->admit(rows.policy));
+Tables::Wanted Tables::wanted(const DesiredRows& rows) const {
+  Wanted wanted{rows.policy, {}};
+  DesiredRows before;
+  before.identities = identities_->actual_rows();
+  const auto change = identity_change(before.identities, rows.identities);
+  if (change.empty()) return wanted;
+  before.policy = policy_->actual_rows();
+  before.endpoints = endpoints_->actual_rows();
+  wanted.bridge = bridge(change, before, rows);
+  wanted.policy.insert(wanted.bridge.policy.begin(), wanted.bridge.policy.end());
+  return wanted;
+}
+
+Result<void> Tables::admit(const DesiredRows& rows) const { return admit(rows, wanted(rows)); }
+
+Result<void> Tables::admit(const DesiredRows& rows, const Wanted& wanted) const {
+  WEFT_CHECK(policy_->admit(wanted.policy));
   WEFT_CHECK(endpoints_->admit(rows.endpoints));
   WEFT_CHECK(identities_->admit(rows.identities));
   WEFT_CHECK(netns_->admit(rows.netns));
   WEFT_CHECK(devices_->admit(rows.devices));
-  WEFT_CHECK(announced_->admit(rows.announced));
-  WEFT_CHECK(policy_->want(rows.policy));
-  WEFT_CHECK(endpoints_->want(rows.endpoints));
+  return announced_->admit(rows.announced);
+}
+
+Result<void> Tables::want(const DesiredRows& rows) {
+  auto wanted = this->wanted(rows);
+  WEFT_CHECK(admit(rows, wanted));
+  WEFT_CHECK(policy_->want(wanted.policy));
   WEFT_CHECK(identities_->want(rows.identities));
   WEFT_CHECK(netns_->want(rows.netns));
   WEFT_CHECK(devices_->want(rows.devices));
   WEFT_CHECK(announced_->want(rows.announced));
+  bridging_.clear();
+  for (const auto& [key, entry] : wanted.bridge.policy)
+    if (!rows.policy.contains(key)) bridging_.push_back(key);
+  endpoint_steps_ = std::move(wanted.bridge.endpoints);
+  std::ranges::reverse(endpoint_steps_);
+  if (endpoint_steps_.empty()) return endpoints_->want(rows.endpoints);
+  WEFT_CHECK(endpoints_->want(endpoint_steps_.back()));
+  endpoint_steps_.pop_back();
+  return {};
+}
+
+Result<void> Tables::apply(const DesiredRows& rows, const control::ServiceDelta& services) {
+  WEFT_CHECK(want(rows));
   services_->want(services);
   wanted_config_ = rows.config;
   if (config_changes_decisions()) switch_owed_ = forced_ = true;
@@ -63,7 +98,10 @@ Result<void> Tables::apply(const DesiredRows& rows, const control::ServiceDelta&
   return outcome();
 }
 
-Result<void> Tables::apply(const control::ServiceDelta& services, const weft_config& config) {
+Result<void> Tables::apply(const control::ServiceDelta& services, const Rows<weft_l2_key, weft_l2>& announced,
+                           const weft_config& config) {
+  WEFT_CHECK(announced_->admit(announced));
+  WEFT_CHECK(announced_->want(announced));
   services_->want(services);
   wanted_config_ = config;
   if (config_changes_decisions() || services.changes_decisions()) switch_owed_ = forced_ = true;
@@ -124,21 +162,32 @@ bool Tables::add_rows() {
 }
 
 bool Tables::switch_over() {
-  // A new endpoint is there before a service leads to it, an old one until none does.
-  bool complete = identities_->add();
-  complete = endpoints_->add() && complete;
-  complete = services_->add() && complete;
-  complete = services_->remove() && complete;
+  bool complete = switch_endpoints();
   complete = announced_->add() && complete;
   complete = announced_->remove() && complete;
-  complete = endpoints_->remove() && complete;
-  complete = identities_->remove() && complete;
   complete = netns_->add() && complete;
   complete = netns_->remove() && complete;
   return complete;
 }
 
+// New identities of addresses before the classes that tell them apart, old ones for as long as a class
+// may (bridge.h). A new endpoint is there before a service leads to it, an old one until none does.
+bool Tables::switch_endpoints() {
+  if (!identities_->add()) return false;
+  bool complete = endpoints_->add();
+  while (complete && !endpoint_steps_.empty()) {
+    complete = static_cast<bool>(endpoints_->want(endpoint_steps_.back()));
+    endpoint_steps_.pop_back();
+    complete = endpoints_->add() && complete;
+  }
+  const bool served = services_->add() && services_->remove();
+  complete = endpoints_->remove() && complete;
+  return complete && served && identities_->remove();
+}
+
 bool Tables::remove_rows() {
+  for (const auto& key : bridging_) policy_->want_no_more(key);
+  bridging_.clear();
   bool complete = policy_->remove();
   complete = devices_->remove() && complete;
   return complete;

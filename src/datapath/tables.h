@@ -5,9 +5,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "bpfrt/map.h"
+#include "datapath/bridge.h"
 #include "datapath/map_table.h"
 #include "datapath/rows.h"
 #include "datapath/service_tables.h"
@@ -33,7 +35,10 @@ class Tables {
   // so the last good policy stays.
   Result<void> apply(const DesiredRows& rows, const control::ServiceDelta& services);
   // A change of services alone: costs what the difference is. `config` as in the rows.
-  Result<void> apply(const control::ServiceDelta& services, const weft_config& config);
+  Result<void> apply(const control::ServiceDelta& services, const Rows<weft_l2_key, weft_l2>& announced,
+                     const weft_config& config);
+  // Whether apply() would take them; services are admitted by their compiler.
+  [[nodiscard]] Result<void> admit(const DesiredRows& rows) const;
   // Goes on with what is owed and due. True when nothing is.
   bool retry();
   [[nodiscard]] ReconcileStatus status() const;
@@ -45,7 +50,16 @@ class Tables {
   bool proceed();
   Result<void> outcome();
   bool add_rows();
+  // The rows with what bridges them and those that are there (bridge.h).
+  struct Wanted {
+    Rows<weft_policy_key, weft_policy_entry> policy;
+    Bridge bridge;
+  };
+  [[nodiscard]] Wanted wanted(const DesiredRows& rows) const;
+  [[nodiscard]] Result<void> admit(const DesiredRows& rows, const Wanted& wanted) const;
+  Result<void> want(const DesiredRows& rows);
   bool switch_over();
+  bool switch_endpoints();
   bool remove_rows();
   [[nodiscard]] bool switch_changes_decisions() const;
   [[nodiscard]] bool config_changes_decisions() const;
@@ -60,8 +74,10 @@ class Tables {
   std::unique_ptr<MapTable<weft_l2_key, weft_l2>> announced_;
   std::unique_ptr<ServiceTables> services_;
   bpfrt::RawMap* config_map_ = nullptr;
-  weft_config config_{};         // as written last
-  weft_config wanted_config_{};  // epoch ignored
+  weft_config config_{};                                        // as written last
+  weft_config wanted_config_{};                                 // epoch ignored
+  std::vector<weft_policy_key> bridging_;                       // rows that leave after the switch
+  std::vector<Rows<weft_addr, weft_endpoint>> endpoint_steps_;  // still to come, the next one last
   // Decisions made before the switch, or before the removals, may be stale: a new epoch follows each.
   bool switch_owed_ = false;
   bool removal_owed_ = false;

@@ -127,6 +127,13 @@ class DeltaTracker {
     const auto found = rows_.find(key);
     return found != rows_.end() && found->second.actual ? &*found->second.actual : nullptr;
   }
+  // Without uncertain rows.
+  [[nodiscard]] Rows actual_rows() const {
+    Rows result;
+    for (const auto& [key, row] : rows_)
+      if (row.actual) result.emplace_hint(result.end(), key, *row.actual);
+    return result;
+  }
   [[nodiscard]] std::size_t desired_count() const { return desired_count_; }
   [[nodiscard]] std::size_t actual_count() const { return actual_count_; }  // uncertain rows included
 

@@ -80,6 +80,7 @@ is "what it showed" "$(head -n 1 "$work/follow" | jq -r '"\(.source.pod) \(.verd
 
 step "get, in every format"
 shows "web-0 " '.[0] | .kind == "List" and (.items | length == 4)' get pods
+shows "web-0 " '.[0] | [.items[].metadata.uid] | all(length == 36) and (unique | length == 4)' get pods
 shows "web-0 " '' get po -o wide
 shows "web-from-client" '.[0].items[0].kind == "NetworkPolicy"' get netpol
 shows "10\.96\.0\.10" '.[0].spec.clusterIP == "10.96.0.10"' get svc web -n default

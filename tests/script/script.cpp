@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <sstream>
+#include <utility>
 
 #include "dump.h"
 #include "machine.h"
@@ -28,10 +29,11 @@ class Runner {
 
   Lines run(const Words& words, const std::string& document) {
     static const std::map<std::string, Result<Lines> (Runner::*)(const Words&, const std::string&)> commands{
-        {"config", &Runner::config},    {"sizes", &Runner::sizes},     {"apply", &Runner::apply},
-        {"delete", &Runner::remove},    {"attach", &Runner::attach},   {"detach", &Runner::detach},
-        {"dump", &Runner::dump_map},    {"verdict", &Runner::verdict}, {"restart", &Runner::restart},
-        {"fail", &Runner::fail_writes}, {"heal", &Runner::heal}};
+        {"config", &Runner::config}, {"sizes", &Runner::sizes},     {"apply", &Runner::apply},
+        {"delete", &Runner::remove}, {"attach", &Runner::attach},   {"detach", &Runner::detach},
+        {"dump", &Runner::dump_map}, {"verdict", &Runner::verdict}, {"restart", &Runner::restart},
+        {"follow", &Runner::follow}, {"seen", &Runner::seen},       {"fail", &Runner::fail_writes},
+        {"heal", &Runner::heal}};
     const auto found = commands.find(words.front());
     if (found == commands.end()) return {"error: no such command"};
     auto lines = (this->*found->second)(words, document);
@@ -97,6 +99,26 @@ class Runner {
     WEFT_TRY(const auto port, PortProtocol::parse(words.at(3)));
     return verdicts(machine(), from, to, port);
   }
+  // From now on the verdict is asked after every write to a map.
+  Result<Lines> follow(const Words& words, const std::string&) {
+    WEFT_TRY(const auto from, address_of(words.at(1)));
+    WEFT_TRY(const auto to, address_of(words.at(2)));
+    WEFT_TRY(const auto port, PortProtocol::parse(words.at(3)));
+    const auto look = [this, from, to, port] {
+      auto now = verdicts(machine(), from, to, port).value_or(Lines{"error"});
+      if (seen_.empty() || seen_.back() != now) seen_.push_back(std::move(now));
+    };
+    seen_.clear();
+    look();
+    machine().maps().written = [look](const std::string&) { look(); };
+    return Lines{};
+  }
+  Result<Lines> seen(const Words&, const std::string&) {
+    machine().maps().written = nullptr;
+    Lines lines;
+    for (const auto& verdict : std::exchange(seen_, {})) lines.insert(lines.end(), verdict.begin(), verdict.end());
+    return lines;
+  }
   Result<Lines> restart(const Words&, const std::string&) {
     const auto before = machine().maps().writes();
     WEFT_CHECK(machine().restart());
@@ -118,7 +140,8 @@ class Runner {
   std::string name_;
   agent::Config config_;
   std::map<std::string, std::uint32_t> sizes_;
-  std::unique_ptr<Machine> machine_;
+  std::vector<Lines> seen_;
+  std::unique_ptr<Machine> machine_;  // after what its maps' watcher writes to
 };
 
 Words split(const std::string& line) {

@@ -8,6 +8,8 @@
 //   detach NS/POD ...
 //   dump WHAT                      see dump.h
 //   verdict FROM TO PORT           NS/POD, an address, "host" or "world"; of a service each backend
+//   follow FROM TO PORT            asks for the verdict after every write to a map from here on
+//   seen                           prints the verdicts followed, each once until it changed; ends it
 //   restart                        prints how many map writes the new process made
 //   fail every N | fail map MAP    map writes fail from here on
 //   heal                           they succeed again, and what is owed is done

@@ -274,6 +274,7 @@ EndpointPolicy Pass::emit(std::uint32_t policy_class, std::size_t group, PolicyR
 }  // namespace
 
 void PolicyCompiler::restore(std::map<std::string, std::uint32_t> classes, std::uint32_t used) {
+  ++class_revision_;
   classes_ = std::move(classes);
   free_classes_.clear();
   next_class_ = used + 1;
@@ -288,13 +289,22 @@ std::uint32_t PolicyCompiler::allocate_class() {
 }
 
 void PolicyCompiler::retire_classes(std::map<std::string, std::uint32_t> used) {
-  for (const auto& [key, number] : classes_)
-    if (!used.contains(key)) free_classes_.push_back(number);
+  std::size_t kept = 0;
+  for (const auto& [key, number] : classes_) {
+    if (used.contains(key))
+      ++kept;
+    else
+      free_classes_.push_back(number);
+  }
+  // A class that is kept keeps its number.
+  if (kept == classes_.size() && kept == used.size()) return;
+  ++class_revision_;
   classes_ = std::move(used);
 }
 
 CompiledPolicy PolicyCompiler::compile(const PolicyInput& input) {
   CompiledPolicy result;
+  rules_.begin_use();
   result.cidrs = named_cidrs(input);
   cidrs_.assign(result.cidrs);
 

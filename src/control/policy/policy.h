@@ -2,6 +2,7 @@
 // The same rows fill the kernel's maps and answer `weft policy explain`.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -41,15 +42,30 @@ struct RuleDescription {
   [[nodiscard]] std::string to_string() const;
 };
 
-// Rule ids, never reused while the process lives; restored from the store so that flow entries
-// written before a restart still name their rule.
+// Rule ids, never given to another rule; restored from the store so that flow entries written before a
+// restart still name theirs. What a rule meant is forgotten once no flow entry can name it any more:
+// the owner says when a compile's rows took effect (`settle`) and how long ago is long enough
+// (`forget_unused`). So the table holds the rules in use and those that fell out of use since then.
 class RuleTable {
  public:
+  using Time = std::chrono::steady_clock::time_point;
+
   RuleTable() = default;
   explicit RuleTable(std::map<RuleId, RuleDescription> restored);
   RuleId id(const RuleDescription& description);
   [[nodiscard]] const RuleDescription* find(RuleId id) const;  // 0 gives no_policy
   [[nodiscard]] const std::map<RuleId, RuleDescription>& all() const { return by_id_; }
+  // Grows with every change of all().
+  [[nodiscard]] std::uint64_t revision() const { return revision_; }
+
+  // A compile begins: the rules in use are those it asks for.
+  void begin_use() { in_use_.clear(); }
+  // The rows of that compile are in the maps: the rules it did not ask for are unused from now on.
+  void settle(Time now);
+  // Forgets the rules that have been unused since `since` or longer; how many. The latest id stays
+  // known, so that a restart does not begin to count below it.
+  std::size_t forget_unused(Time since);
+
   static constexpr RuleId host_allowed = 1;  // fixed, the datapath writes it
   static constexpr RuleId reply = 2;         // fixed
   static constexpr RuleId first = 16;
@@ -57,7 +73,10 @@ class RuleTable {
  private:
   std::map<RuleId, RuleDescription> by_id_;
   std::map<RuleDescription, RuleId> by_description_;
+  std::set<RuleId> in_use_;
+  std::map<RuleId, Time> unused_since_;
   RuleId next_ = first;
+  std::uint64_t revision_ = 1;
 };
 
 // One policed endpoint: a pod with an address. Named ports resolve per pod. Endpoints of one
@@ -115,10 +134,12 @@ class PolicyCompiler {
   // highest class found in the pinned maps. Also when the rows of a compile were not written: the
   // numbers it gave up may still be in the maps, so none of them is given again.
   void restore(std::map<std::string, std::uint32_t> classes, std::uint32_t used);
-  // Assigns CIDR identities for all policies of the input as a first step.
+  // Assigns CIDR identities for all policies of the input as a first step, and begins a use of the rules.
   CompiledPolicy compile(const PolicyInput& input);
   // The classes of the last compile, by a text that names their meaning.
   [[nodiscard]] const std::map<std::string, std::uint32_t>& classes() const { return classes_; }
+  // Grows whenever classes() may have changed, and only then.
+  [[nodiscard]] std::uint64_t class_revision() const { return class_revision_; }
 
  private:
   std::uint32_t allocate_class();
@@ -127,7 +148,8 @@ class PolicyCompiler {
   RuleTable& rules_;
   CidrIdentities& cidrs_;
   std::map<std::string, std::uint32_t> classes_;  // class key -> number
-  std::deque<std::uint32_t> free_classes_;        // unused in the last compile, oldest first
+  std::uint64_t class_revision_ = 1;
+  std::deque<std::uint32_t> free_classes_;  // unused in the last compile, oldest first
   std::uint32_t next_class_ = 1;
 };
 

@@ -65,6 +65,66 @@ TEST(RuleTable, IdsAreStableAndRestored) {
   EXPECT_EQ(restarted.id(rule), RuleTable::first + 2);
 }
 
+TEST(RuleTable, ForgetsWhatHasLongBeenUnusedAndNeverGivesItsNumberAgain) {
+  using std::chrono::hours;
+  const RuleTable::Time start{hours(1000)};
+  const auto rule = [](int index) {
+    return RuleDescription{.kind = RuleDescription::Kind::rule, .policy = {"shop", "p"}, .index = index};
+  };
+  RuleTable table;
+  const auto first = table.id(rule(0));
+  const auto second = table.id(rule(1));
+  table.settle(start);
+  EXPECT_EQ(table.forget_unused(start + hours(9)), 0U) << "both are in use";
+
+  table.begin_use();
+  (void)table.id(rule(1));
+  EXPECT_EQ(table.forget_unused(start + hours(9)), 0U) << "the maps may still hold the rows before";
+  table.settle(start + hours(1));
+  table.settle(start + hours(2));
+  EXPECT_EQ(table.forget_unused(start), 0U);
+  const auto revision = table.revision();
+  EXPECT_EQ(table.forget_unused(start + hours(1)), 1U) << "counted from when it first was unused";
+  EXPECT_GT(table.revision(), revision);
+  EXPECT_EQ(table.find(first), nullptr);
+  EXPECT_NE(table.find(second), nullptr);
+
+  table.begin_use();
+  EXPECT_EQ(table.id(rule(0)), second + 1) << "the same rule later is another number";
+  table.settle(start + hours(3));
+  table.begin_use();
+  (void)table.id(rule(0));
+  table.settle(start + hours(4));
+  EXPECT_EQ(table.forget_unused(start + hours(3)), 1U) << "unused once, used again, unused again";
+  table.begin_use();
+  table.settle(start + hours(5));
+  EXPECT_EQ(table.forget_unused(start + hours(9)), 0U) << "the latest number";
+  EXPECT_EQ(RuleTable(table.all()).id(rule(7)), second + 2) << "so a restart counts on";
+}
+
+TEST(RuleTable, KeepsWhatIsUsedAgain) {
+  const RuleTable::Time start{std::chrono::hours(1000)};
+  Shop world;
+  world.policy("shop/a", db).ingress = {{}};
+  world.policy("shop/b", db).ingress = {{}};
+  world.compile();
+  world.rules.settle(start);
+  world.remove_policy("shop/a");
+  world.compile();
+  world.rules.settle(start);
+  world.policy("shop/a", db).ingress = {{}};
+  world.compile();
+  const auto all = world.rules.all().size();
+  EXPECT_EQ(world.rules.forget_unused(start), 0U) << "a is in use again, though not yet in the maps";
+  world.rules.settle(start);
+  EXPECT_EQ(world.rules.forget_unused(start), 0U) << "and the default deny of b alone has the latest number";
+  EXPECT_EQ(world.rules.all().size(), all);
+  world.remove_policy("shop/b");
+  world.compile();
+  world.rules.settle(start);
+  EXPECT_EQ(world.rules.forget_unused(start), 3U) << "b's rule, both default denies with b";
+}
+
 TEST(PolicyCompiler, UnselectedPodsAreNotEnforced) {
   Shop world;
   world.compile();
@@ -264,6 +324,30 @@ TEST(PolicyCompiler, RestoredClassesKeepTheirNumbers) {
   restarted.compile();
   EXPECT_EQ(restarted.stand("shop/db").policy_class, number);
   EXPECT_EQ(restarted.stand("dev/web").policy_class, 41U);
+}
+
+TEST(PolicyCompiler, TheRevisionOfClassesGrowsWithThemOnly) {
+  Shop world;
+  world.policy("shop/deny", db);
+  world.compile();
+  const auto first = world.compiler.class_revision();
+  world.pod("shop/web-3", {{"app", "web"}, {"pod", "3"}}, "10.1.0.6");
+  world.compile();
+  EXPECT_EQ(world.compiler.class_revision(), first) << "a peer adds rows, no class";
+  world.policy("shop/deny", db).ingress = {{.peers = {pods(web)}}};
+  world.compile();
+  const auto edited = world.compiler.class_revision();
+  EXPECT_GT(edited, first) << "as many as before, another one";
+  world.policy("shop/more", web);
+  world.compile();
+  const auto added = world.compiler.class_revision();
+  EXPECT_GT(added, edited);
+  world.remove_policy("shop/more");
+  world.compile();
+  const auto removed = world.compiler.class_revision();
+  EXPECT_GT(removed, added);
+  world.compiler.restore({}, 9);
+  EXPECT_GT(world.compiler.class_revision(), removed);
 }
 
 TEST(Evaluate, FollowsTheStatedLookupOrder) {

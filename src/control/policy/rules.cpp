@@ -47,8 +47,34 @@ RuleId RuleTable::id(const RuleDescription& description) {
   if (description.kind == Kind::host_allowed) return host_allowed;
   if (description.kind == Kind::reply) return reply;
   const auto [entry, added] = by_description_.try_emplace(description, next_);
-  if (added) by_id_.emplace(next_++, description);
+  if (added) {
+    by_id_.emplace(next_++, description);
+    ++revision_;
+  }
+  in_use_.insert(entry->second);
   return entry->second;
+}
+
+void RuleTable::settle(Time now) {
+  for (const auto& [id, description] : by_id_) {
+    if (in_use_.contains(id))
+      unused_since_.erase(id);
+    else
+      unused_since_.try_emplace(id, now);
+  }
+}
+
+std::size_t RuleTable::forget_unused(Time since) {
+  return std::erase_if(unused_since_, [&](const auto& unused) {
+    const auto [id, when] = unused;
+    // In use by a compile that has not settled yet: perhaps soon in the maps.
+    if (when > since || id + 1 == next_ || in_use_.contains(id)) return false;
+    const auto entry = by_id_.find(id);
+    by_description_.erase(entry->second);
+    by_id_.erase(entry);
+    ++revision_;
+    return true;
+  });
 }
 
 const RuleDescription* RuleTable::find(RuleId id) const {
