@@ -162,6 +162,7 @@ void ServiceCompiler::Impl::collect(const ServiceEntry& entry, const RecordPort&
   if (redirect.empty()) return;
   std::vector<Backend> own;
   from_pods(redirect, own);
+  remove_duplicates(own);
   for (auto& backend : own) {
     set_bit(backend, services::backend_in_redirect,
             backend.has(services::backend_ready | services::backend_healthy) && backend.weight != 0);

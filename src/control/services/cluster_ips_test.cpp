@@ -9,11 +9,11 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::SizeIs;
 using testing::ip;
+using ::testing::IsEmpty;
 using testing::options;
 using testing::service;
+using ::testing::SizeIs;
 
 // --- Cluster IPs ----------------------------------------------------------------------------------
 

@@ -94,7 +94,13 @@ struct Maps {
   std::vector<std::uint64_t> port_words = std::vector<std::uint64_t>(WEFT_PORTS_WORDS);
 
   void write(const ServiceDelta& delta) {
-    if (delta.whole) *this = {};
+    if (delta.whole) {  // old slots may stay as they are: nothing leads to them any more
+      auto kept = std::move(slots);
+      const auto size = backends.size();
+      *this = {};
+      slots = std::move(kept);
+      backends.resize(size);
+    }
     for (const auto& [id, row] : delta.backends) {
       if (id >= backends.size()) backends.resize(id + 1);
       backends[id] = row;

@@ -1,0 +1,672 @@
+// Random changes to Services, slices, pods, pools, health and the node; after each, the maps that the deltas have
+// written are read the way the datapath reads them and compared with a slow and direct reading of the rules.
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+
+#include "control/services/services.h"
+#include "control/services/testing.h"
+
+namespace weft::control {
+namespace {
+
+using testing::Maps;
+
+// What a frontend means: who gets new flows, how often, and from whom.
+struct Meaning {
+  model::ObjectKey owner;
+  std::map<std::string, std::uint32_t> internal;  // "10.0.0.1:80" -> slots; tables count as 1
+  std::map<std::string, std::uint32_t> external;
+  std::uint16_t flags = 0;
+  std::uint32_t affinity = 0;
+  std::uint8_t algorithm = 0;
+  std::set<std::string> ranges;
+  auto operator<=>(const Meaning&) const = default;
+};
+using Frontends = std::map<std::string, std::vector<Meaning>>;  // "10.96.0.2:80/TCP" -> whoever wants it
+
+std::string text(const IpAddress& address, std::uint16_t port) {
+  return fmt::format("{}:{}", address.to_string(), port);
+}
+IpAddress address_of(const weft_addr& addr) {
+  IpAddress::Bytes bytes{};
+  std::memcpy(bytes.data(), &addr, bytes.size());
+  return IpAddress(bytes);
+}
+std::string text(const weft_addr& addr, std::uint16_t network_port) {
+  return text(address_of(addr), ntohs(network_port));
+}
+
+struct World {
+  std::map<model::ObjectKey, model::Service> services;
+  std::map<model::ObjectKey, model::EndpointSlice> slices;
+  std::map<model::ObjectKey, ServicePod> pods;
+  std::map<std::string, model::LoadBalancerPool> pools;
+  std::set<std::string> unhealthy;  // "10.0.0.1:80/TCP"
+  ServiceNode node;
+};
+
+struct Endpoint {
+  IpAddress address;
+  std::uint16_t port = 0;
+  bool ready = true, serving = true, terminating = false, local = false;
+  std::vector<std::string> zones, nodes;
+  std::uint32_t weight = 1;
+};
+
+std::uint16_t resolve(const model::ServicePort& port, const ServicePod& pod) {
+  if (const auto* fixed = std::get_if<std::uint16_t>(&port.target_port)) return *fixed != 0 ? *fixed : port.port;
+  for (const auto& candidate : pod.ports)
+    if (candidate.protocol == port.protocol && model::PortReference(candidate.name) == port.target_port)
+      return candidate.port;
+  return 0;
+}
+
+bool matches(const LabelMap& selector, const LabelMap& labels) {
+  for (const auto& [label, value] : selector)
+    if (!labels.contains(label) || labels.at(label) != value) return false;
+  return !selector.empty();
+}
+
+// Every pod and every slice is looked at.
+class Model {
+ public:
+  explicit Model(const World& world) : world_(world) {}
+
+  // One of each address and port.
+  std::map<std::string, Endpoint> endpoints(const model::Service& service, const model::ServicePort& port,
+                                            Family family) const {
+    std::vector<Endpoint> all;
+    bool given = false;
+    for (const auto& [name, slice] : world_.slices) {
+      if (name.namespace_ != service.meta.namespace_ ||
+          slice.meta.labels.at("kubernetes.io/service-name") != service.meta.name)
+        continue;
+      given = true;
+      for (const auto& slice_port : slice.ports)
+        for (const auto& one : slice.endpoints) {
+          if (slice_port.name != port.name || slice_port.protocol != port.protocol || slice.family != family) continue;
+          Endpoint endpoint{one.addresses[0], slice_port.port, one.ready || service.publish_not_ready,
+                            one.serving,      one.terminating, is_local(one),
+                            one.hint_zones,   one.hint_nodes,  one.weight};
+          all.push_back(endpoint);
+        }
+    }
+    if (!given && service.selector)
+      for (const auto& [key, pod] : world_.pods) {
+        if (key.namespace_ != service.meta.namespace_ || !matches(*service.selector, pod.labels)) continue;
+        add_pod(pod, port, family, service.publish_not_ready, all);
+      }
+    return distinct(all);
+  }
+
+  void add_pod(const ServicePod& pod, const model::ServicePort& port, Family family, bool publish,
+               std::vector<Endpoint>& all) const {
+    const auto number = resolve(port, pod);
+    for (const auto& address : pod.addresses) {
+      if (address.family() != family || number == 0) continue;
+      all.push_back({address,
+                     number,
+                     publish || (pod.ready && !pod.terminating),
+                     pod.ready,
+                     pod.terminating,
+                     true,
+                     {},
+                     {},
+                     pod.weight});
+      break;
+    }
+  }
+
+  static std::map<std::string, Endpoint> distinct(const std::vector<Endpoint>& all) {
+    std::map<std::string, Endpoint> best;
+    const auto rank = [](const Endpoint& one) {
+      return std::tuple(one.local, one.ready, one.serving, !one.terminating, one.weight);
+    };
+    for (const auto& one : all) {
+      const auto [known, is_new] = best.try_emplace(text(one.address, one.port), one);
+      if (!is_new && rank(one) > rank(known->second)) known->second = one;
+    }
+    return best;
+  }
+
+  // Without those of weight 0 and the unhealthy.
+  std::vector<Endpoint> usable(const std::map<std::string, Endpoint>& all, Protocol protocol) const {
+    std::vector<Endpoint> result;
+    for (const auto& [name, one] : all)
+      if (one.weight != 0 && !world_.unhealthy.contains(name + "/" + to_string(protocol))) result.push_back(one);
+    return result;
+  }
+
+  bool is_local(const model::SliceEndpoint& endpoint) const {
+    if (!endpoint.node.empty() && endpoint.node == world_.node.name) return true;
+    for (const auto& address : world_.node.addresses)
+      if (address == endpoint.addresses[0]) return true;
+    for (const auto& [key, pod] : world_.pods)
+      for (const auto& address : pod.addresses)
+        if (address == endpoint.addresses[0]) return true;
+    return false;
+  }
+
+  // kube-proxy's choice for the Cluster policy.
+  std::vector<Endpoint> cluster(const std::vector<Endpoint>& all) const {
+    bool all_nodes = true, all_zones = true, some_node = false, some_zone = false;
+    const auto names = [](const std::vector<std::string>& hints, const std::string& one) {
+      return std::ranges::find(hints, one) != hints.end();
+    };
+    for (const auto& one : all) {
+      if (!one.ready) continue;
+      all_nodes = all_nodes && !one.nodes.empty();
+      all_zones = all_zones && !one.zones.empty();
+      some_node = some_node || names(one.nodes, world_.node.name);
+      some_zone = some_zone || names(one.zones, world_.node.zone);
+    }
+    std::vector<Endpoint> chosen;
+    for (const auto& one : all) {
+      if (!one.ready) continue;
+      if (all_nodes && some_node) {
+        if (names(one.nodes, world_.node.name)) chosen.push_back(one);
+      } else if (all_zones && some_zone) {
+        if (names(one.zones, world_.node.zone)) chosen.push_back(one);
+      } else {
+        chosen.push_back(one);
+      }
+    }
+    if (chosen.empty())
+      for (const auto& one : all)
+        if (!one.ready && one.serving && one.terminating) chosen.push_back(one);
+    return chosen;
+  }
+
+  static std::vector<Endpoint> local(const std::vector<Endpoint>& all) {
+    std::vector<Endpoint> chosen;
+    for (const auto& one : all)
+      if (one.local && one.ready) chosen.push_back(one);
+    if (chosen.empty())
+      for (const auto& one : all)
+        if (one.local && !one.ready && one.serving && one.terminating) chosen.push_back(one);
+    return chosen;
+  }
+
+  static std::map<std::string, std::uint32_t> run(const std::vector<Endpoint>& chosen, model::Algorithm algorithm) {
+    std::map<std::string, std::uint32_t> result;
+    std::uint32_t divisor = 0;
+    for (const auto& one : chosen) divisor = std::gcd(divisor, one.weight);
+    const bool repeats = algorithm == model::Algorithm::random || algorithm == model::Algorithm::round_robin;
+    for (const auto& one : chosen) result[text(one.address, one.port)] = repeats ? one.weight / divisor : 1;
+    return result;
+  }
+
+  void add_service(const model::Service& service, const ServiceAssignment& held, Frontends& frontends) const {
+    using Type = model::Service::Type;
+    if (service.headless || service.type == Type::external_name || !service.proxy_name.empty()) return;
+    for (const auto& port : service.ports)
+      for (const auto& cluster_ip : held.cluster_ips) {
+        const auto family = cluster_ip.family();
+        const auto ordinary = endpoints(service, port, family);
+        const auto all = usable(ordinary, port.protocol);
+        const auto algorithm = service.algorithm.value_or(model::Algorithm::random);
+        Meaning meaning;
+        meaning.owner = service.meta.key();
+        meaning.affinity = service.affinity_seconds;
+        meaning.algorithm = static_cast<std::uint8_t>(algorithm);
+        const auto cluster_run = run(cluster(all), algorithm);
+        const auto local_run = run(local(all), algorithm);
+        const auto add = [&](const IpAddress& address, std::uint16_t number, const Meaning& what) {
+          auto& list = frontends[text(address, number) + "/" + to_string(port.protocol)];
+          for (const auto& known : list)
+            if (known.owner == what.owner) return;
+          list.push_back(what);
+        };
+        auto inside = meaning;
+        inside.internal = inside.external = service.internal_local ? local_run : cluster_run;
+        if (service.local_redirect) {
+          std::vector<Endpoint> own;
+          for (const auto& [key, pod] : world_.pods)
+            if (key.namespace_ == service.meta.namespace_ && matches(*service.local_redirect, pod.labels))
+              add_pod(pod, port, family, false, own);
+          own = usable(distinct(own), port.protocol);
+          std::erase_if(own, [](const Endpoint& one) { return !one.ready; });
+          for (auto& one : own)  // what the Service says of it goes first
+            if (const auto known = ordinary.find(text(one.address, one.port)); known != ordinary.end())
+              one.weight = std::max(known->second.weight, 1U);
+          if (!own.empty()) {
+            inside.internal = run(own, algorithm);
+            inside.flags = WEFT_SERVICE_LOCAL_REDIRECT;
+          }
+        }
+        add(cluster_ip, port.port, inside);
+        auto outside = meaning;
+        outside.internal = cluster_run;
+        outside.external = service.external_local ? local_run : cluster_run;
+        outside.flags = WEFT_SERVICE_EXTERNAL | (service.external_local ? WEFT_SERVICE_EXTERNAL_LOCAL : 0);
+        auto balanced = outside;
+        for (const auto& range : service.source_ranges)
+          if (range.family() == family) balanced.ranges.insert(range.to_string());
+        if (!balanced.ranges.empty()) balanced.flags |= WEFT_SERVICE_SOURCE_RANGES;
+        if (service.type == Type::load_balancer) {
+          std::vector<IpAddress> addresses = held.load_balancer_ips;
+          if (!service.ingress.empty()) addresses.clear();
+          for (const auto& ingress : service.ingress)
+            if (!ingress.proxy) addresses.push_back(ingress.address);
+          for (const auto& address : addresses)
+            if (address.family() == family) add(address, port.port, balanced);
+        }
+        for (const auto& address : service.external_ips)
+          if (address.family() == family) add(address, port.port, outside);
+        const auto node_port = held.node_ports.find({port.port, port.protocol});
+        if (node_port != held.node_ports.end())
+          add(family == Family::v4 ? IpAddress::v4(0) : IpAddress(), node_port->second, outside);
+      }
+  }
+
+  void add_host_ports(const ServicePod& pod, Frontends& frontends) const {
+    for (const auto& mapping : pod.host_ports)
+      for (const auto& address : pod.addresses) {
+        if (mapping.host_ip && mapping.host_ip->family() != address.family()) continue;
+        const auto any = address.is_v4() ? IpAddress::v4(0) : IpAddress();
+        Meaning meaning;
+        meaning.owner = pod.key;
+        meaning.flags = WEFT_SERVICE_EXTERNAL;
+        meaning.internal[text(address, mapping.container_port)] = 1;
+        meaning.external = meaning.internal;
+        auto& list =
+            frontends[text(mapping.host_ip.value_or(any), mapping.host_port) + "/" + to_string(mapping.protocol)];
+        bool known = false;
+        for (const auto& other : list) known = known || other.owner == pod.key;
+        if (!known) list.push_back(meaning);
+      }
+  }
+
+  Frontends expected(const ServiceCompiler& compiler) const {
+    Frontends result;
+    for (const auto& [key, service] : world_.services) add_service(service, compiler.held(key), result);
+    for (const auto& [key, pod] : world_.pods) add_host_ports(pod, result);
+    return result;
+  }
+
+ private:
+  const World& world_;
+};
+
+// Through frontend, slot and backend rows, as the datapath goes.
+std::map<std::string, Meaning> as_read(const Maps& maps, const ServiceCompiler& compiler) {
+  std::map<std::string, Meaning> result;
+  for (const auto& [key, row] : maps.frontends) {
+    auto& meaning = result[text(key.addr, key.port) + "/" + to_string(static_cast<Protocol>(key.protocol))];
+    meaning.flags = row.flags;
+    meaning.affinity = row.affinity_seconds;
+    meaning.algorithm = row.algorithm;
+    const auto* owner = compiler.by_id(row.service_id);
+    if (owner == nullptr) {
+      ADD_FAILURE() << "a frontend of nobody";
+      continue;
+    }
+    meaning.owner = owner->service;
+    const auto read = [&](std::uint32_t first, std::uint32_t count, std::map<std::string, std::uint32_t>& to) {
+      for (std::uint32_t i = 0; i < count; ++i) {
+        const auto& backend = maps.backends.at(maps.slots.at(first + i));
+        EXPECT_EQ(backend.protocol, key.protocol);
+        EXPECT_EQ(backend.state, WEFT_BACKEND_ACTIVE);
+        EXPECT_EQ(backend.service_id, row.service_id);
+        ++to[text(backend.addr, backend.port)];
+      }
+      if (row.algorithm >= WEFT_ALGORITHM_LEAST_CONNECTIONS)
+        for (auto& [name, slots] : to) slots = 1;
+    };
+    read(row.first_slot, row.slot_count, meaning.internal);
+    read(row.external_first_slot, row.external_slot_count, meaning.external);
+    if ((row.flags & WEFT_SERVICE_SOURCE_RANGES) == 0) continue;
+    for (const auto& range : maps.ranges)
+      if (range.service_id == row.service_id) {
+        const auto address = address_of(range.addr);
+        meaning.ranges.insert(Cidr(address, range.prefix_length - 32 - (address.is_v4() ? 96 : 0)).to_string());
+      }
+  }
+  return result;
+}
+
+std::string describe(const Meaning& meaning) {
+  std::string result = fmt::format("{} flags {} affinity {} algorithm {} internal", meaning.owner.to_string(),
+                                   meaning.flags, meaning.affinity, meaning.algorithm);
+  for (const auto& [name, slots] : meaning.internal) result += fmt::format(" {}x{}", name, slots);
+  result += " external";
+  for (const auto& [name, slots] : meaning.external) result += fmt::format(" {}x{}", name, slots);
+  for (const auto& range : meaning.ranges) result += " from " + range;
+  return result;
+}
+
+// One of those who want it; the one who had it as long as he wants it.
+void compare(const Frontends& expected, const std::map<std::string, Meaning>& actual,
+             std::map<std::string, Meaning>& last) {
+  for (const auto& [name, meaning] : actual) EXPECT_TRUE(expected.contains(name)) << name << " is not wanted";
+  for (const auto& [name, wanted] : expected) {
+    const auto found = actual.find(name);
+    if (found == actual.end()) {
+      ADD_FAILURE() << name << " is missing";
+      continue;
+    }
+    EXPECT_TRUE(std::ranges::find(wanted, found->second) != wanted.end())
+        << name << " of " << found->second.owner.to_string() << " means " << describe(found->second) << ", not "
+        << describe(wanted.front());
+    const auto before = last.find(name);
+    if (before == last.end()) continue;
+    for (const auto& meaning : wanted)
+      if (meaning.owner == before->second.owner) {
+        EXPECT_EQ(found->second.owner, meaning.owner) << name << " changed hands";
+      }
+  }
+  last = actual;
+}
+
+// What is written now does not touch what the rows of the step before still lead to.
+void check_old_rows(const Maps& before, const Maps& now) {
+  for (const auto& [key, row] : before.frontends)
+    for (const auto& [first, count] :
+         {std::pair(row.first_slot, row.slot_count), std::pair(row.external_first_slot, row.external_slot_count)})
+      for (std::uint32_t i = first; i < first + count; ++i) {
+        ASSERT_EQ(now.slots.at(i), before.slots.at(i));
+        const auto& old = before.backends.at(before.slots.at(i));
+        const auto& backend = now.backends.at(before.slots.at(i));
+        if (backend.state == WEFT_BACKEND_GONE) continue;
+        EXPECT_EQ(text(backend.addr, backend.port), text(old.addr, old.port));
+        EXPECT_EQ(backend.service_id, old.service_id);
+      }
+}
+
+std::vector<std::uint64_t> expected_words(const Maps& maps) {
+  std::vector<std::uint64_t> words(WEFT_PORTS_WORDS);
+  for (const auto& [key, row] : maps.frontends) {
+    if ((row.flags & WEFT_SERVICE_EXTERNAL) == 0) continue;
+    const auto index = weft_port_protocol(key.protocol);
+    const auto port = ntohs(key.port);
+    const auto address = address_of(key.addr);
+    words[weft_port_word(WEFT_PORTS_DEVICE, index, port)] |= std::uint64_t{1} << (port & 63U);
+    if (address == IpAddress() || address == IpAddress::v4(0))
+      words[weft_port_word(WEFT_PORTS_NODE, index, port)] |= std::uint64_t{1} << (port & 63U);
+  }
+  return words;
+}
+
+class Chance {
+ public:
+  explicit Chance(unsigned seed) : random_(seed) {}
+  unsigned below(unsigned end) { return static_cast<unsigned>(random_()) % end; }
+  bool one_in(unsigned count) { return below(count) == 0; }
+  std::string pick(std::initializer_list<const char*> choices) {
+    return *(choices.begin() + below(static_cast<unsigned>(choices.size())));
+  }
+  LabelMap labels() {
+    LabelMap result{{"app", pick({"a", "b", "c"})}};
+    if (one_in(2)) result["tier"] = pick({"x", "y"});
+    return result;
+  }
+  Protocol protocol() { return std::array{Protocol::tcp, Protocol::udp, Protocol::sctp}[below(3)]; }
+  IpAddress address(Family family) {
+    return family == Family::v4 ? IpAddress::v4(0x0a000000U + below(40))
+                                : IpAddress::parse(fmt::format("fd00::{}", below(40) + 1)).value();
+  }
+  std::uint32_t weight() { return std::array{1U, 1U, 1U, 0U, 2U, 6U}[below(6)]; }
+
+  model::Service service() {
+    using Type = model::Service::Type;
+    model::Service service;
+    service.meta.namespace_ = pick({"one", "two"});
+    service.meta.name = pick({"s0", "s1", "s2", "s3", "s4", "s5"});
+    if (!one_in(3)) service.selector = labels();
+    service.headless = one_in(12);
+    service.type = std::array{Type::cluster_ip, Type::cluster_ip, Type::node_port, Type::load_balancer}[below(4)];
+    if (one_in(20)) service.type = Type::external_name;
+    if (service.headless) service.type = Type::cluster_ip;
+    if (one_in(20)) service.proxy_name = "other";
+    service.publish_not_ready = one_in(5);
+    service.internal_local = one_in(3);
+    service.external_local = one_in(3);
+    service.allocate_node_ports = !one_in(4);
+    service.affinity_seconds = below(2) * 100;
+    service.family_policy = static_cast<model::Service::FamilyPolicy>(below(3));
+    if (one_in(3)) service.algorithm = static_cast<model::Algorithm>(below(5));
+    if (one_in(4)) service.external_ips = {IpAddress::v4(0xc0000200U + below(4))};
+    if (one_in(8)) service.external_ips.push_back(IpAddress::parse("fd05::1").value());
+    if (one_in(6)) service.ingress = {{IpAddress::v4(0xc0000200U + below(4)), one_in(3)}};
+    if (one_in(4)) service.source_ranges = {Cidr::parse(pick({"192.0.2.0/24", "0.0.0.0/0", "fd01::/64"})).value()};
+    if (one_in(4)) service.sharing_key = "shared";
+    if (one_in(5)) service.local_redirect = labels();
+    const auto count = below(3) + 1;
+    for (unsigned i = 0; i < count; ++i) {
+      auto port = testing::port(static_cast<std::uint16_t>(80 + i), std::uint16_t{0},
+                                std::array{"http", "dns", "sctp"}[i], protocol());
+      if (one_in(2))
+        port.target_port = static_cast<std::uint16_t>(8000 + below(3));
+      else
+        port.target_port = pick({"http", "dns"});
+      service.ports.push_back(port);
+    }
+    return service;
+  }
+
+  model::EndpointSlice slice() {
+    model::EndpointSlice slice;
+    slice.meta.namespace_ = pick({"one", "two"});
+    slice.meta.name = pick({"e0", "e1", "e2", "e3"});
+    slice.meta.labels["kubernetes.io/service-name"] = pick({"s0", "s1", "s2", "s3"});
+    slice.family = one_in(3) ? Family::v6 : Family::v4;
+    slice.ports = {{"http", protocol(), 8000}, {"dns", protocol(), 5353}};
+    const bool hinted = one_in(2);
+    for (auto left = below(5); left > 0; --left) {
+      model::SliceEndpoint endpoint;
+      endpoint.addresses = {address(slice.family)};
+      endpoint.ready = one_in(2);
+      endpoint.serving = one_in(2);
+      endpoint.terminating = one_in(2);
+      endpoint.node = pick({"", "n0", "n1"});
+      endpoint.weight = weight();
+      if (hinted && !one_in(5)) endpoint.hint_zones = {pick({"east", "west"})};
+      if (hinted && one_in(2)) endpoint.hint_nodes = {pick({"n0", "n1"})};
+      slice.endpoints.push_back(endpoint);
+    }
+    return slice;
+  }
+
+  ServicePod pod(int number) {
+    ServicePod pod;
+    pod.key = {pick({"one", "two"}), fmt::format("p{}", number)};
+    pod.labels = labels();
+    pod.ready = !one_in(4);
+    pod.terminating = one_in(5);
+    pod.weight = weight();
+    if (!one_in(8)) pod.addresses.push_back(address(Family::v4));
+    if (one_in(2)) pod.addresses.push_back(address(Family::v6));
+    if (one_in(2)) pod.ports.push_back({"http", static_cast<std::uint16_t>(8000 + below(3)), protocol(), 0, {}});
+    if (one_in(2)) pod.ports.push_back({"dns", 53, protocol(), 0, {}});
+    if (one_in(5)) {
+      HostPort mapping{{}, static_cast<std::uint16_t>(9000 + below(3)), 53, protocol()};
+      if (one_in(3)) mapping.host_ip = IpAddress::v4(0xc0000200U + below(4));
+      pod.host_ports = {mapping};
+    }
+    return pod;
+  }
+
+ private:
+  std::mt19937 random_;
+};
+
+// Changes the world and tells the compiler.
+class Driver {
+ public:
+  Driver(unsigned seed, ServiceCompiler& compiler) : chance(seed), compiler_(&compiler) {}
+
+  void follow(ServiceCompiler& compiler) {
+    compiler_ = &compiler;
+    compiler.set_node(world.node);
+    for (const auto& [name, pool] : world.pools) compiler.upsert(pool);
+    for (const auto& [key, pod] : world.pods) compiler.upsert(pod);
+    for (const auto& [key, slice] : world.slices) compiler.upsert(slice);
+    for (const auto& [key, service] : world.services) compiler.upsert(service);
+    for (const auto& one : world.unhealthy) set_healthy(one, false);
+  }
+
+  void change() {
+    switch (chance.below(10)) {
+      case 0:
+      case 1:
+      case 2:
+        return change_service();
+      case 3:
+      case 4:
+        return change_slice();
+      case 5:
+        return change_rest();
+      default:
+        return change_pod();
+    }
+  }
+
+  World world;
+  Chance chance;
+
+ private:
+  void set_healthy(const std::string& name, bool healthy) {
+    const auto colon = name.rfind(':');
+    const auto port = PortProtocol::parse(name.substr(colon + 1)).value();
+    compiler_->set_healthy(IpAddress::parse(name.substr(0, colon)).value(), port.port, port.protocol, healthy);
+  }
+
+  void change_service() {
+    const auto service = chance.service();
+    const auto key = service.meta.key();
+    if (chance.one_in(4)) {
+      world.services.erase(key);
+      compiler_->forget(key);
+      compiler_->erase_service(key);
+      return;
+    }
+    const auto held = compiler_->held(key);
+    const auto given = compiler_->assign(service);
+    ASSERT_TRUE(given) << given.error().message;
+    if (chance.one_in(10)) return compiler_->restore(key, held);  // refused further on
+    world.services[key] = service;
+    compiler_->upsert(service);
+  }
+
+  void change_slice() {
+    const auto slice = chance.slice();
+    if (chance.one_in(4)) {
+      world.slices.erase(slice.meta.key());
+      return compiler_->erase_slice(slice.meta.key());
+    }
+    world.slices[slice.meta.key()] = slice;
+    compiler_->upsert(slice);
+  }
+
+  void change_pod() {
+    if (!world.pods.empty() && chance.one_in(3)) {
+      const auto pod = std::next(world.pods.begin(), chance.below(static_cast<unsigned>(world.pods.size())));
+      compiler_->erase_pod(pod->first);
+      world.pods.erase(pod);
+      return;
+    }
+    auto pod = chance.pod(world.pods.size() < 40 ? next_pod_++ : 0);
+    if (!world.pods.empty() && chance.one_in(3))
+      pod.key = std::next(world.pods.begin(), chance.below(static_cast<unsigned>(world.pods.size())))->first;
+    world.pods[pod.key] = pod;
+    compiler_->upsert(pod);
+  }
+
+  void change_rest() {
+    switch (chance.below(4)) {
+      case 0:
+        world.node = {chance.pick({"n0", "n1"}), chance.pick({"", "east", "west"}), {}};
+        for (auto left = chance.below(3); left > 0; --left) world.node.addresses.push_back(chance.address(Family::v4));
+        return compiler_->set_node(world.node);
+      case 1: {
+        model::LoadBalancerPool pool;
+        pool.meta.name = chance.pick({"a", "b"});
+        pool.ranges = {{IpAddress::v4(0xc0000210U), IpAddress::v4(0xc0000211U)}};
+        if (chance.one_in(2)) pool.namespaces = {"one"};
+        if (chance.one_in(3)) {
+          world.pools.erase(pool.meta.name);
+          compiler_->erase_pool({"", pool.meta.name});
+        } else {
+          world.pools[pool.meta.name] = pool;
+          compiler_->upsert(pool);
+        }
+        (void)compiler_->assign_pending();
+        return;
+      }
+      default: {
+        const auto name = text(chance.address(Family::v4), static_cast<std::uint16_t>(8000 + chance.below(3))) + "/" +
+                          to_string(chance.protocol());
+        if (world.unhealthy.erase(name) == 0) world.unhealthy.insert(name);
+        set_healthy(name, !world.unhealthy.contains(name));
+      }
+    }
+  }
+
+  ServiceCompiler* compiler_;
+  int next_pod_ = 0;
+};
+
+class RandomServices : public ::testing::TestWithParam<unsigned> {};
+
+TEST_P(RandomServices, MapsMeanWhatTheObjectsSay) {
+  ServiceOptions options = testing::options({"10.96.0.0/24", "fd96::/112"}, 20000);
+  options.maglev_table_size = 31;
+  // Some runs have so little room that compiles are refused.
+  if (GetParam() % 4 == 1) options.max_slots = 120;
+  if (GetParam() % 4 == 2) options.max_backends = 60;
+  if (GetParam() % 4 == 3) options.max_frontends = 32;
+  auto compiler = std::make_unique<ServiceCompiler>(options, ServiceAssignments());
+  Driver driver(GetParam(), *compiler);
+  Maps maps;
+  std::map<std::string, Meaning> last;
+  int refused = 0;
+  int compared = 0;
+  for (int step = 0; step < 1500; ++step) {
+    driver.change();
+    if (driver.chance.one_in(3)) driver.change();
+    if (driver.chance.one_in(100)) {
+      std::vector<std::pair<weft_service_key, weft_service>> rows(maps.frontends.begin(), maps.frontends.end());
+      auto restarted = std::make_unique<ServiceCompiler>(options, compiler->assignments());
+      restarted->adopt(rows, maps.backends, maps.slots);
+      driver.follow(*restarted);
+      compiler = std::move(restarted);
+      last.clear();
+    }
+    auto delta = compiler->compile();
+    if (!delta) {
+      ASSERT_EQ(delta.error().code, ErrorCode::exhausted) << delta.error().message;
+      ++refused;
+      continue;
+    }
+    const auto before = maps;
+    const bool lost = driver.chance.one_in(10);
+    maps.write(*delta);
+    check_old_rows(before, maps);
+    ASSERT_FALSE(HasFailure()) << "step " << step;
+    compare(Model(driver.world).expected(*compiler), as_read(maps, *compiler), last);
+    ASSERT_EQ(maps.port_words, expected_words(maps));
+    const auto usage = compiler->usage();
+    ASSERT_EQ(usage.frontends, maps.frontends.size());
+    ASSERT_EQ(usage.source_ranges, maps.ranges.size());
+    ASSERT_EQ(usage.backends, static_cast<std::uint32_t>(std::ranges::count_if(
+                                  maps.backends, [](const weft_backend& row) { return row.state != 0; })));
+    ASSERT_FALSE(HasFailure()) << "step " << step;
+    ++compared;
+    if (lost) compiler->hold_replaced();
+    if (driver.chance.one_in(5))
+      compiler->release_ids([&](std::uint32_t) { return driver.chance.one_in(3); },
+                            [&](std::uint32_t) { return driver.chance.one_in(3); });
+  }
+  EXPECT_EQ(refused != 0, GetParam() % 4 != 0);
+  EXPECT_GT(compared, 50);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomServices, ::testing::Range(0U, 12U));
+
+}  // namespace
+}  // namespace weft::control
