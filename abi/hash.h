@@ -41,11 +41,17 @@ static inline __u32 weft_hash_flow(__u32 seed, const struct weft_addr *client, _
 	hash = weft_hash_word(hash, client->word[1]);
 	hash = weft_hash_word(hash, client->word[2]);
 	hash = weft_hash_word(hash, client->word[3]);
-	return weft_hash_final(weft_hash_word(hash, ((__u32)sport << 8) ^ protocol));
+
+	__u32 port = sport;
+
+	return weft_hash_final(weft_hash_word(hash, (port << 8) ^ protocol));
 }
 
 /* A slot below `count` without a division. */
 static inline __u32 weft_hash_slot(__u32 hash, __u32 count)
 {
-	return (__u32)(((__u64)hash * count) >> 32);
+	__u64 product = hash;
+
+	product *= count;
+	return product >> 32;
 }

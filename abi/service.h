@@ -202,4 +202,6 @@ WEFT_ABI_ASSERT(sizeof(struct weft_hint_key) == 24);
 struct weft_hint {
 	__u32 service_id;
 	__u32 backend_id;
+	__u64 written; /* jiffies: a connection that begins much later was not made through the service */
 };
+WEFT_ABI_ASSERT(sizeof(struct weft_hint) == 16);

@@ -3,6 +3,7 @@
  * else's, then the original one. */
 #pragma once
 
+#include "lib/backend.h"
 #include "lib/scratch.h"
 
 #define ERROR_EXISTS 17 /* EEXIST */
@@ -76,8 +77,13 @@ verified_once enum reply_result reply_enter(void)
 	if (!reply_yields(s))
 		return REPLY_TAKEN;
 	/* The other direction must not go on sending under a port that is no longer its own. */
-	if (s->taken.protocol && !tuple_equal(&s->taken, &s->packet.tuple))
+	if (s->taken.protocol && !tuple_equal(&s->taken, &s->packet.tuple)) {
+		struct weft_flow *loser = flow_find(&s->taken, v4);
+
+		if (loser)
+			backend_count_close(loser, NULL);
 		flow_delete(&s->taken, v4);
+	}
 	return flow_insert(&s->peer, &s->reply, v4, BPF_ANY) ? REPLY_REFUSED : REPLY_ENTERED;
 }
 
@@ -118,22 +124,24 @@ inline_always bool port_is_the_nodes(struct __sk_buff *skb, struct scratch *s)
 inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb, struct scratch *s,
 							   const struct weft_config *config)
 {
-	__u32 minimum = config->nat_port_min;
-	__u32 range = config->nat_port_max - minimum + 1;
+	bool outside = s->forward.flags & WEFT_FLOW_EXTERNAL;
+	__u32 minimum = outside ? config->lb_port_min : config->nat_port_min;
+	__u32 maximum = outside ? config->lb_port_max : config->nat_port_max;
+	__u32 range = maximum - minimum + 1;
 	__u32 port = bpf_ntohs(s->pair.sport);
 	__u8 protocol = s->pair.protocol;
 	bool starts_nothing = (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) && !port;
 	/* SCTP: see decide_service. */
 	bool keep_port = protocol == IPPROTO_SCTP;
 
-	if (!range || starts_nothing)
+	if (!range || !minimum || starts_nothing)
 		return WEFT_DROP_NAT_EXHAUSTED;
 	s->forward.flags |= WEFT_FLOW_SNAT;
 	s->forward.src_addr = s->nat_address;
 	s->reply.flags |= WEFT_FLOW_DNAT;
 	s->reply.dst_addr = s->pair.saddr;
 	s->reply.dst_port = s->pair.sport;
-	if (!keep_port && (port < minimum || port > config->nat_port_max))
+	if (!keep_port && (port < minimum || port > maximum))
 		port = minimum + bpf_get_prandom_u32() % range;
 	for (int i = 0; i < NAT_PORT_TRIES; i++) {
 		s->forward.src_port = bpf_htons(port);
@@ -187,6 +195,7 @@ verified_once enum weft_drop_reason flow_enter(struct __sk_buff *skb, const stru
 		if (reason)
 			return reason;
 	}
+	backend_count_mark(&s->forward);
 	if (flow_insert(&s->packet.tuple, &s->forward, v4, BPF_ANY)) {
 		flow_delete(&s->peer, v4);
 		return WEFT_DROP_FLOW_TABLE;

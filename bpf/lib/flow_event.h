@@ -137,10 +137,11 @@ verified_once bool event_closed(const struct weft_flow_key_v6 *tuple, const stru
 		.tcp_flags = seen->tcp_flags,
 		.type = WEFT_EVENT_CLOSED,
 	};
-	if (flow->backend_id && !reply) {
+	/* What the socket hook translated left for its backend by itself. */
+	if (flow->backend_id && !reply && (flow->flags & WEFT_FLOW_DNAT)) {
 		context.backend_addr = flow->dst_addr;
 		context.backend_port = flow->dst_port;
-	} else if (flow->backend_id) {
+	} else if (flow->backend_id && reply && (flow->flags & WEFT_FLOW_SNAT)) {
 		context.backend_addr = tuple->saddr;
 		context.backend_port = tuple->sport;
 	}

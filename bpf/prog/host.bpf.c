@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* The node's uplinks: replies to translated flows come in and go straight to their pod; what the
- * stack forwarded for a pod (too large, or fragmented) is translated on the way out. The node's own
- * traffic is none of our business and must cost next to nothing. */
+/* The node's uplinks: replies to translated flows come in and go straight to their pod, clients' packets
+ * to their service's backend; what the stack forwarded for a pod (too large, or fragmented), and what the
+ * node answers as a backend, is translated on the way out. The rest of the node's traffic is none of our
+ * business and must cost next to nothing. */
 #include "lib/fast.h"
 #include "lib/slow.h"
 
@@ -14,7 +15,7 @@ int weft_from_device(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	int verdict = fast_path(skb, config, WEFT_HOOK_FROM_DEVICE);
 
-	if (verdict == FAST_ABSENT && !claims_pod_source(skb))
+	if (verdict == FAST_ABSENT && !device_concerned(skb, config))
 		return TC_ACT_OK;
 	return verdict >= 0 ? verdict : slow_path(skb, config, WEFT_HOOK_FROM_DEVICE, verdict == FAST_ABSENT);
 }
@@ -24,8 +25,8 @@ int weft_to_device(struct __sk_buff *skb)
 {
 	const struct weft_config *config = config_get();
 
-	/* 0: made by the node, not forwarded */
-	if (!config || !skb->ingress_ifindex)
+	/* 0: made by the node, not forwarded; ours only as a backend's reply to a client outside */
+	if (!config || (!skb->ingress_ifindex && !(config->flags & WEFT_CONFIG_HOST_BACKENDS)))
 		return TC_ACT_OK;
 	int verdict = fast_path(skb, config, WEFT_HOOK_TO_DEVICE);
 

@@ -125,9 +125,11 @@ inline_always void remember_hint(const struct weft_netns *netns, const struct we
 		.protocol = protocol,
 	};
 	struct weft_hint *known = bpf_map_lookup_elem(&weft_hint_v2, &key);
-	struct weft_hint hint = { .service_id = service_id, .backend_id = backend_id };
+	struct weft_hint hint = { .service_id = service_id, .backend_id = backend_id, .written = bpf_jiffies64() };
 
-	if (!known || known->service_id != service_id || known->backend_id != backend_id)
+	if (known && known->service_id == service_id && known->backend_id == backend_id)
+		known->written = hint.written;
+	else
 		bpf_map_update_elem(&weft_hint_v2, &key, &hint, BPF_ANY);
 }
 

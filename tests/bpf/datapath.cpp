@@ -147,6 +147,9 @@ weft_config default_config() {
   std::memcpy(config.gateway_mac, mac, sizeof mac);
   config.nat_port_min = 32768;
   config.nat_port_max = 60999;
+  config.lb_port_min = 61000;
+  config.lb_port_max = 61999;
+  config.hash_seed = 0x5eed;
   config.deny_event_interval = 1'000'000'000;
   return config;
 }

@@ -10,6 +10,8 @@ Cases closing(const Net& net) {
   const auto syn = tcp(net.a, 40000, net.b, 80, kSyn);
   const auto ack = syn.with_flags(kAck);
   const auto fin = syn.with_flags(kFin | kAck);
+  const auto to_service = tcp(net.a, 40000, net.service, 80, kSyn);
+  const auto answer = tcp(net.b, 8080, net.a, 40000, kSyn | kAck);
   const auto length = syn.l3_bytes().size();
   const Steps opened{send(Hook::from_pod, kPodA, syn).redirected().event(kCreated),
                      send(Hook::from_pod, kPodB, syn.reversed().with_flags(kSyn | kAck)).redirected(),
@@ -52,6 +54,21 @@ Cases closing(const Net& net) {
               send(Hook::from_pod, kPodA, syn).redirected().counts(WEFT_STAT_NEW_FLOW).event(kCreated),
               flow(syn, {.packets = 1, .flags_clear = WEFT_FLOW_CLOSED | WEFT_FLOW_FIN}),
               send(Hook::from_pod, kPodB, syn.reversed().with_flags(kSyn | kAck)).redirected()})},
+      {"opening until a SYN+ACK answers",
+       {standard(net)},
+       {send(Hook::from_pod, kPodA, syn).redirected().event(kCreated), flow(syn, {.flags_set = WEFT_FLOW_OPENING}),
+        send(Hook::from_pod, kPodA, syn).redirected(), flow(syn, {.packets = 2, .flags_set = WEFT_FLOW_OPENING}),
+        send(Hook::from_pod, kPodB, syn.reversed().with_flags(kSyn | kAck)).redirected(),
+        flow(syn, {.flags_clear = WEFT_FLOW_OPENING}), flow(syn.reversed(), {.flags_clear = WEFT_FLOW_OPENING})}},
+      {"begun without a SYN it is not opening",
+       {standard(net)},
+       {send(Hook::from_pod, kPodA, ack).redirected().event(kCreated), flow(syn, {.flags_clear = WEFT_FLOW_OPENING})}},
+      {"a service's connection is opening in both entries",
+       {standard(net), backend(3, net.b, 8080, kTcp), service(net.service, 80, kTcp, 7, {3})},
+       {send(Hook::from_pod, kPodA, to_service).redirected().becomes(to_service.to(net.b, 8080)).event(kCreated),
+        flow(to_service, {.flags_set = WEFT_FLOW_OPENING}), flow(answer, {.flags_set = WEFT_FLOW_OPENING}),
+        send(Hook::from_pod, kPodB, answer).redirected().becomes(answer.from(net.service, 80)),
+        flow(to_service, {.flags_clear = WEFT_FLOW_OPENING}), flow(answer, {.flags_clear = WEFT_FLOW_OPENING})}},
       {"a SYN sent again is no new flow",
        {standard(net)},
        {send(Hook::from_pod, kPodA, syn).redirected().event(kCreated), send(Hook::from_pod, kPodA, syn).redirected(),
