@@ -157,7 +157,7 @@ api::Answer Agent::delete_objects(const json& params) {
     WEFT_TRY(const auto kind, model::parse_kind(word));
     WEFT_TRY(const auto name, api::required_text(params, "name"));
     WEFT_TRY(const auto space, api::optional_text(params, "namespace", "default"));
-    keys.push_back({kind, {kind == model::Kind::namespace_ ? "" : space.empty() ? "default" : space, name}});
+    keys.push_back({kind, {!model::has_namespace(kind) ? "" : space.empty() ? "default" : space, name}});
   }
   std::vector<store::StoredKey> present;
   json result{{"deleted", json::array()}};
@@ -237,7 +237,7 @@ api::Answer Agent::get_objects(const json& params) {
     for (const auto& [key, pod] : objects_->pods()) keys.insert({model::Kind::pod, key});
   json result{{"items", json::array()}};
   for (const auto& key : keys) {
-    if (!space.empty() && key.kind != model::Kind::namespace_ && key.key.namespace_ != space) continue;
+    if (!space.empty() && model::has_namespace(key.kind) && key.key.namespace_ != space) continue;
     if (!name.empty() && key.key.name != name) continue;
     result["items"].push_back(object_json(key));
   }

@@ -133,44 +133,5 @@ TEST_F(CompileTest, PoliciesThatComeAndGoDoNotAddUpRules) {
   }
 }
 
-TEST_F(CompileTest, SlotsThatMayStillBeReadAreNotGivenAgain) {
-  auto outcome = model::parse_manifests("s.yaml", R"(
-apiVersion: v1
-kind: Service
-metadata: {name: s}
-spec: {selector: {app: s}, ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: a, labels: {app: s}}
-spec: {containers: [{name: c, image: x}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: b, labels: {app: s}}
-spec: {containers: [{name: c, image: x}]}
-)");
-  ASSERT_TRUE(objects->apply(outcome.documents));
-  attach("a", 1);
-  const auto first = compile()->rows.slots;
-  ASSERT_EQ(first.size(), 1U);
-  compiler.written();
-  attach("b", 2);
-  ASSERT_TRUE(compile());
-  compiler.owed();  // the maps still lead to the first run
-  for (int round = 0; round < 3; ++round) {
-    records.erase({round % 2 == 0 ? "a" : "b", "eth0"});
-    if (round > 0) attach(round % 2 == 0 ? "b" : "a", 5 + static_cast<std::uint32_t>(round));
-    const auto rows = compile()->rows;
-    ASSERT_TRUE(rows.slots.contains(first.begin()->first));
-    EXPECT_EQ(rows.slots.at(first.begin()->first), first.begin()->second) << "round " << round;
-    compiler.owed();
-  }
-  compiler.written();
-  ASSERT_TRUE(compile());
-  compiler.written();
-  EXPECT_EQ(compile()->rows.slots.size(), 1U) << "free once everything is in the maps";
-}
-
 }  // namespace
 }  // namespace weft::agent
