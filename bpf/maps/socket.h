@@ -10,6 +10,20 @@ struct {
 	__type(value, struct weft_socket_peer);
 } weft_skpeer_v1 SEC(".maps");
 
+/* Hints written lately, direct-mapped by their key: spares the lookup of one that is still as it was. */
+#define HINT_LATELY_SLOTS 4096
+struct weft_hint_lately {
+	__u64 who; /* endpoint id << 32 | backend id */
+	__u64 written; /* jiffies */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HINT_LATELY_SLOTS);
+	__type(key, __u32);
+	__type(value, struct weft_hint_lately);
+} weft_hlately_v1 SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

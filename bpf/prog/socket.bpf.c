@@ -114,7 +114,11 @@ inline_always int refuse(struct bpf_sock_addr *context, const struct weft_config
 	return VERDICT_REFUSE;
 }
 
-/* So that the flow to the backend can name its service and counts for its backend. */
+/* Well below the jiffies after which a new flow does not believe a hint (HINT_JIFFIES in lib/decide.h). */
+#define HINT_REFRESH 400
+
+/* So that the flow to the backend can name its service and counts for its backend. Whoever writes the hint of a key
+ * leaves its mark in the one slot of that key, so a mark that matches says that the hint is as it should be. */
 inline_always void remember_hint(const struct weft_netns *netns, const struct weft_backend *backend, __u8 protocol,
 				 __u32 service_id, __u32 backend_id)
 {
@@ -124,13 +128,19 @@ inline_always void remember_hint(const struct weft_netns *netns, const struct we
 		.port = backend->port,
 		.protocol = protocol,
 	};
-	struct weft_hint *known = bpf_map_lookup_elem(&weft_hint_v2, &key);
+	__u32 mixed = (key.addr.word[3] ^ ((__u32)key.port << 16 | protocol)) * 0x9e3779b1U ^ key.addr.word[2];
+	__u32 slot = ((mixed ^ key.endpoint_id * 0x85ebca6bU) * 0x9e3779b1U) / (0xffffffffU / HINT_LATELY_SLOTS + 1);
+	__u64 who = (__u64)key.endpoint_id << 32 | backend_id;
+	struct weft_hint_lately *lately = bpf_map_lookup_elem(&weft_hlately_v1, &slot);
 	struct weft_hint hint = { .service_id = service_id, .backend_id = backend_id, .written = bpf_jiffies64() };
 
-	if (known && known->service_id == service_id && known->backend_id == backend_id)
-		known->written = hint.written;
-	else
-		bpf_map_update_elem(&weft_hint_v2, &key, &hint, BPF_ANY);
+	if (lately && lately->who == who && hint.written - lately->written < HINT_REFRESH)
+		return;
+	bpf_map_update_elem(&weft_hint_v2, &key, &hint, BPF_ANY);
+	if (lately) {
+		lately->who = who;
+		lately->written = hint.written;
+	}
 }
 
 inline_always struct weft_backend *choose(const struct weft_config *config, const struct weft_netns *netns,

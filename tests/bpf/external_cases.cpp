@@ -142,9 +142,7 @@ Cases to_a_pod(const Net& net) {
       {"the all-zero address is no way to a node port",
        {base(net), to_b, node_port(net, kNodePort, kTcp, {.backends = {3}})},
        {send(Hook::from_device, kUplink, to_node.to(IpAddress::parse(net.v4 ? "0.0.0.0" : "::").value(), kNodePort)),
-        send(Hook::from_pod, kPodA, to_node.from(net.a, 1).to(IpAddress::parse(net.v4 ? "0.0.0.0" : "::").value(),
-                                                               kNodePort))
-            .event(kCreated)}},
+        no_flow(to_node.to(IpAddress::parse(net.v4 ? "0.0.0.0" : "::").value(), kNodePort))}},
       {"what is not for clients outside is the stack's",
        {base(net), to_b, frontend(net.service, 80, kTcp, {.backends = {3}, .flags = 0}),
         port_in(WEFT_PORTS_DEVICE, kTcp, 80)},
