@@ -59,10 +59,12 @@ const IpAddress* AddressPools::shared(const Key& service, const AddressWish& wis
   if (wish.sharing_key.empty()) return nullptr;
   const auto group = sharers_.find(wish.sharing_key);
   if (group == sharers_.end()) return nullptr;
+  const IpAddress* lowest = nullptr;
   for (const auto& [user, address] : group->second)
-    if (address.family() == family && in_pool(service, wish, address) && conflict(service, wish, address) == nullptr)
-      return &address;
-  return nullptr;
+    if (address.family() == family && (lowest == nullptr || address < *lowest) && in_pool(service, wish, address) &&
+        conflict(service, wish, address) == nullptr)
+      lowest = &address;
+  return lowest;
 }
 
 // Adds a free address of the family to `chosen`, or says why not.
