@@ -18,7 +18,6 @@ verified_once enum weft_drop_reason decide_external_service(struct scratch *s, c
 {
 	struct service_client client = {};
 	struct weft_service *service;
-	enum weft_drop_reason reason;
 
 	if (!s || !config)
 		return DECIDE_NOT_OURS;
@@ -34,10 +33,7 @@ verified_once enum weft_drop_reason decide_external_service(struct scratch *s, c
 	/* Backends elsewhere are for other nodes: the client is to try those. */
 	s->silent = !service->external_slot_count && service->slot_count && (service->flags & WEFT_SERVICE_EXTERNAL_LOCAL);
 	s->forwarding = service->forwarding;
-	reason = service_apply(s, config, service, &client);
-	if (!reason)
-		count(WEFT_STAT_EXTERNAL_FLOW);
-	return reason;
+	return service_apply(s, config, service, &client);
 }
 
 /* The reply leaves by the device of the route to the client, whoever sends it. */

@@ -166,6 +166,8 @@ verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *conf
 	}
 	backend_count_open(s->forward.backend_id);
 	count(WEFT_STAT_NEW_FLOW);
+	if (s->forward.flags & WEFT_FLOW_EXTERNAL)
+		count(WEFT_STAT_EXTERNAL_FLOW);
 	s->context.time = s->forward.created;
 	s->context.type = WEFT_EVENT_NEW;
 	event_emit(tuple, &s->context, config);

@@ -27,7 +27,8 @@ Cases announce_cases(const Net& net) {
               .counts(WEFT_STAT_L2_REPLY),
           // at that device only, that address only, requests only
           send(Hook::from_device, kOther, request),
-          send(Hook::from_device, kUplink, arp(1, kAsking, net.client, kNoMac, net.host).with_macs(kBroadcast, kAsking)),
+          send(Hook::from_device, kUplink,
+               arp(1, kAsking, net.client, kNoMac, net.host).with_macs(kBroadcast, kAsking)),
           send(Hook::from_device, kUplink, arp(2, kAsking, net.client, kNoMac, net.service)),
           send(Hook::from_device, kUplink, raw_frame(0x0806, {0, 1, 8, 0, 6, 4, 0, 1})),
           send(Hook::to_device, kUplink, request)}},
@@ -35,7 +36,8 @@ Cases announce_cases(const Net& net) {
     };
   }
   const auto group = ip("ff02::1:ff00:10");
-  const auto solicit = neighbour_message(135, net.client, group, net.service, 1, kAsking).with_macs(kBroadcast, kAsking);
+  const auto solicit =
+      neighbour_message(135, net.client, group, net.service, 1, kAsking).with_macs(kBroadcast, kAsking);
   auto advert = neighbour_message(136, net.service, net.client, net.service, 2, kDevice).with_macs(kAsking, kDevice);
   advert.icmp_id = 0x6000;  // no router; solicited, override
   auto bare = solicit;

@@ -47,8 +47,8 @@ Cases connections(const Net& net) {
   const auto from_client = tcp(net.client, 50000, net.service, 80);
   const auto direct = tcp(net.a, 40000, net.b, 8080);
   const auto from_host = tcp(net.host, 40000, net.b, 8080);
-  const Row setup = all({standard(net), backend(3, net.b, 8080, kTcp), frontend(net.service, 80, kTcp, {.backends = {3}}),
-                         serving_outside()});
+  const Row setup = all({standard(net), backend(3, net.b, 8080, kTcp),
+                         frontend(net.service, 80, kTcp, {.backends = {3}}), serving_outside()});
   const Row gone = all({frontend(net.service, 80, kTcp, {}), no_backend(3), bump()});
   const EventWant why{.type = WEFT_EVENT_DENIED,
                       .source = net.a,
@@ -128,12 +128,13 @@ Cases connections(const Net& net) {
        {setup},
        {send(Hook::from_pod, kPodA, ack).redirected().becomes(inside).event(kCreated),
         send(Hook::from_device, kUplink, from_client).redirected().becomes(from_client.to(net.b, 8080)).event(kCreated),
-        change(all({frontend(net.service, 80, kTcp, {}), backend(3, net.b, 8080, kTcp, WEFT_BACKEND_DRAINING), bump()})),
+        change(
+            all({frontend(net.service, 80, kTcp, {}), backend(3, net.b, 8080, kTcp, WEFT_BACKEND_DRAINING), bump()})),
         send(Hook::from_pod, kPodA, ack).redirected().becomes(inside),
         send(Hook::from_device, kUplink, from_client).redirected().becomes(from_client.to(net.b, 8080)),
         send(Hook::from_device, kUplink, from_client.from(net.client, 1).with_flags(kSyn))
-            .answered(WEFT_DROP_NO_BACKEND, from_client.from(net.client, 1).with_flags(kSyn).refused().with_macs(
-                                                kRouterMac, kNodeMac))}},
+            .answered(WEFT_DROP_NO_BACKEND,
+                      from_client.from(net.client, 1).with_flags(kSyn).refused().with_macs(kRouterMac, kNodeMac))}},
   };
 }
 
@@ -151,17 +152,18 @@ Cases datagrams(const Net& net) {
             .redirected()
             .becomes(datagram.to(net.c, 53))
             .event({.type = WEFT_EVENT_NEW, .backend = net.c}),
-        no_flow(datagram.to(net.b, 53).reversed()), expect("a datagram's backend is counted", [](Datapath& d) {
-          return backend_stats(d, 3).active == 0 && backend_stats(d, 3).connections == 1 &&
-                 backend_stats(d, 4).active == 1;
-        })}},
+        no_flow(datagram.to(net.b, 53).reversed()),
+        expect("a datagram's backend is counted",
+               [](Datapath& d) {
+                 return backend_stats(d, 3).active == 0 && backend_stats(d, 3).connections == 1 &&
+                        backend_stats(d, 4).active == 1;
+               })}},
       {"gone: a connected datagram socket is told, once",
        {standard(net), backend(3, net.b, 53, kUdp), hint(11, net.b, 53, kUdp, kService, 3)},
        {send(Hook::from_pod, kPodA, direct).redirected().event({.type = WEFT_EVENT_NEW, .service_id = kService}),
         change(no_backend(3)), change(bump()),
         // what the backend still answers arrives
-        send(Hook::from_pod, kPodB, direct.reversed()).redirected(),
-        change(bump()),
+        send(Hook::from_pod, kPodB, direct.reversed()).redirected(), change(bump()),
         send(Hook::from_pod, kPodA, direct)
             .answered(WEFT_DROP_BACKEND_GONE, direct.unreachable_port(),
                       {.type = WEFT_EVENT_DENIED, .service_id = kService}),

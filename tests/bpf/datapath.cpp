@@ -99,9 +99,9 @@ Datapath::ObjectPointer Datapath::load(const std::string& hook, const Sizes& siz
       bpf_map__set_max_entries(each, sizes.flows);
       if (sizes.plain_flow_hash) bpf_map__set_type(each, BPF_MAP_TYPE_HASH);
     }
-    if (sizes.others != 0 && (name == "weft_ep_v1" || name == "weft_policy_v1" || name == "weft_svc_v2" ||
-                              name == "weft_slot_v2" || name == "weft_backend_v2" || name == "weft_bstat_v1" ||
-                              name == "weft_svcstate_v1"))
+    if (sizes.others != 0 &&
+        (name == "weft_ep_v1" || name == "weft_policy_v1" || name == "weft_svc_v2" || name == "weft_slot_v2" ||
+         name == "weft_backend_v2" || name == "weft_bstat_v1" || name == "weft_svcstate_v1"))
       bpf_map__set_max_entries(each, sizes.others);
     if (name == "weft_events_v1") bpf_map__set_max_entries(each, sizes.ring_bytes);
     if (!pod_ || is_private(name)) continue;

@@ -150,9 +150,7 @@ Cases to_a_pod(const Net& net) {
       {"a port that no set has is not looked at",
        {base(net), to_b, tcp_service, change_ports_off()},
        {send(Hook::from_device, kUplink, syn), no_flow(syn)}},
-      {"switched off",
-       {standard(net), to_b, tcp_service},
-       {send(Hook::from_device, kUplink, syn), no_flow(syn)}},
+      {"switched off", {standard(net), to_b, tcp_service}, {send(Hook::from_device, kUplink, syn), no_flow(syn)}},
       {"a client that claims an address of ours",
        {base(net), to_b, tcp_service},
        {send(Hook::from_device, kUplink, syn.from(net.a, 1))
@@ -166,10 +164,7 @@ Cases to_a_pod(const Net& net) {
             .becomes(hop(answer.from(net.service, 80)))
             .counts(WEFT_STAT_REDECIDED),
         send(Hook::from_device, kUplink, ack).redirected().becomes(ack.to(net.b, 8080)), change(bump()),
-        send(Hook::from_device, kUplink, ack)
-            .redirected()
-            .becomes(ack.to(net.b, 8080))
-            .counts(WEFT_STAT_REDECIDED),
+        send(Hook::from_device, kUplink, ack).redirected().becomes(ack.to(net.b, 8080)).counts(WEFT_STAT_REDECIDED),
         flow(answer, {.out_ifindex = kUplink, .epoch = 3}), flow(ack, {.out_ifindex = kPodB, .epoch = 3})}},
       {"two frontends, one client port, one backend: told apart",
        {base(net), to_b, tcp_service, node_port(net, kNodePort, kTcp, {.backends = {3}}), one_port(61000)},
@@ -212,19 +207,19 @@ Cases to_a_pod_by_policy(const Net& net) {
         send(Hook::from_device, kUplink, syn.with_flags(kAck)).dropped(WEFT_DROP_POLICY_REVOKED).silently()}},
       {"source ranges",
        {base(net), to_b,
-        frontend(net.service, 80, kTcp,
-                 {.backends = {3}, .flags = WEFT_SERVICE_EXTERNAL | WEFT_SERVICE_SOURCE_RANGES}),
+        frontend(net.service, 80, kTcp, {.backends = {3}, .flags = WEFT_SERVICE_EXTERNAL | WEFT_SERVICE_SOURCE_RANGES}),
         source_range(8, net.v4 ? "0.0.0.0/0" : "::/0"), source_range(kService, net.v4 ? "9.0.0.0/8" : "2620:fe::/32")},
        {send(Hook::from_device, kUplink, syn)
-            .dropped(WEFT_DROP_SOURCE_RANGE,
-                     {.type = WEFT_EVENT_DENIED, .source = net.client, .service_id = kService}),
-        no_flow(syn), expect("denied source not counted",
-                             [](Datapath& d) {
-                               return service_state(d, kService).source_denied == 1 &&
-                                      service_state(d, kService).refused == 0;
-                             }),
-        send(Hook::from_device, kUplink, syn.from(net.world2, 1)).redirected().becomes(syn.from(net.world2, 1).to(
-            net.b, 8080)).event(kCreated),
+            .dropped(WEFT_DROP_SOURCE_RANGE, {.type = WEFT_EVENT_DENIED, .source = net.client, .service_id = kService}),
+        no_flow(syn),
+        expect("denied source not counted",
+               [](Datapath& d) {
+                 return service_state(d, kService).source_denied == 1 && service_state(d, kService).refused == 0;
+               }),
+        send(Hook::from_device, kUplink, syn.from(net.world2, 1))
+            .redirected()
+            .becomes(syn.from(net.world2, 1).to(net.b, 8080))
+            .event(kCreated),
         send(Hook::from_pod, kPodA, syn.from(net.a, 1)).dropped(WEFT_DROP_SOURCE_RANGE),
         change(source_range(kService, client_range)),
         send(Hook::from_device, kUplink, syn).redirected().becomes(syn.to(net.b, 8080)).event(kCreated)}},
@@ -240,8 +235,9 @@ Cases to_a_pod_by_policy(const Net& net) {
       {"backends elsewhere only, and the policy is Local: no answer, so that the client tries another node",
        {base(net), to_b,
         frontend(net.service, 80, kTcp,
-                 {.backends = {3}, .outside = std::vector<std::uint32_t>{}, .flags = WEFT_SERVICE_EXTERNAL |
-                                                                                     WEFT_SERVICE_EXTERNAL_LOCAL})},
+                 {.backends = {3},
+                  .outside = std::vector<std::uint32_t>{},
+                  .flags = WEFT_SERVICE_EXTERNAL | WEFT_SERVICE_EXTERNAL_LOCAL})},
        {send(Hook::from_device, kUplink, syn).dropped(WEFT_DROP_NO_BACKEND),
         send(Hook::from_pod, kPodA, syn.from(net.a, 1))
             .redirected()
@@ -254,10 +250,10 @@ Cases to_the_node(const Net& net) {
   const auto syn = tcp(net.client, 50000, net.host, kNodePort, kSyn);
   const auto inside = syn.to(net.host, 6443);
   const auto answer = inside.reversed().with_flags(kSyn | kAck);
-  const Row rows = [r = Rows{backend(3, net.host, 6443, kTcp), node_port(net, kNodePort, kTcp, {.backends = {3}})}](
-                       Datapath& d) {
-    for (const auto& row : r) row(d);
-  };
+  const Row rows =
+      [r = Rows{backend(3, net.host, 6443, kTcp), node_port(net, kNodePort, kTcp, {.backends = {3}})}](Datapath& d) {
+        for (const auto& row : r) row(d);
+      };
   return {
       {"a backend on the node: its replies are translated on the way out",
        {base(net, WEFT_CONFIG_HOST_BACKENDS), rows},
@@ -266,7 +262,8 @@ Cases to_the_node(const Net& net) {
             .event({.type = WEFT_EVENT_NEW, .backend = net.host, .destination_identity = WEFT_IDENTITY_HOST}),
         send(Hook::to_device, kUplink, answer).becomes(answer.from(net.host, kNodePort)),
         send(Hook::from_device, kUplink, syn.with_flags(kAck)).becomes(inside.with_flags(kAck)),
-        send(Hook::to_device, kUplink, answer.with_flags(kAck)).becomes(answer.with_flags(kAck).from(net.host, kNodePort)),
+        send(Hook::to_device, kUplink, answer.with_flags(kAck))
+            .becomes(answer.with_flags(kAck).from(net.host, kNodePort)),
         flow(syn, {.packets = 2}), flow(answer, {.packets = 2}),
         // the node's other traffic
         send(Hook::to_device, kUplink, answer.from(net.host, 22))}},
@@ -351,15 +348,15 @@ Cases to_elsewhere(const Net& net) {
             .becomes(hop(outward(ack).with_payload(3000)))}},
       {"the last hop ends behind us, not at us",
        {base(net), rows},
-       {send(Hook::from_device, kUplink, syn.with_hop_limit(1)).redirected().becomes(out.with_hop_limit(1)).event(
-            kCreated),
+       {send(Hook::from_device, kUplink, syn.with_hop_limit(1))
+            .redirected()
+            .becomes(out.with_hop_limit(1))
+            .event(kCreated),
         send(Hook::from_device, kUplink, ack.with_hop_limit(1)).redirected().becomes(outward(ack).with_hop_limit(1))}},
       {"datagrams to a backend elsewhere and back",
        {base(net), rows, backend(3, net.remote, 8080, kUdp), frontend(net.service, 80, kUdp, {.backends = {3}})},
        {send(Hook::from_device, kUplink, datagram).redirected().becomes(hop(outward(datagram))).event(kCreated),
-        send(Hook::from_device, kUplink, outward(datagram).reversed())
-            .redirected()
-            .becomes(hop(datagram.reversed()))}},
+        send(Hook::from_device, kUplink, outward(datagram).reversed()).redirected().becomes(hop(datagram.reversed()))}},
   };
 }
 
@@ -370,10 +367,10 @@ Cases parts_and_errors(const Net& net) {
   const auto ack = tcp(net.client, 50000, net.service, 80);
   const auto inside = ack.to(net.b, 8080);
   const auto outward = ack.to(net.remote, 8080).from(net.nat, 61000);
-  const Row here = [r = Rows{backend(3, net.b, 8080, kTcp), frontend(net.service, 80, kTcp, {.backends = {3}})}](
-                       Datapath& d) {
-    for (const auto& row : r) row(d);
-  };
+  const Row here =
+      [r = Rows{backend(3, net.b, 8080, kTcp), frontend(net.service, 80, kTcp, {.backends = {3}})}](Datapath& d) {
+        for (const auto& row : r) row(d);
+      };
   const Row elsewhere = [r = Rows{backend(3, net.remote, 8080, kTcp),
                                   frontend(net.service, 80, kTcp, {.backends = {3}}), one_port(61000)}](Datapath& d) {
     for (const auto& row : r) row(d);
@@ -385,9 +382,7 @@ Cases parts_and_errors(const Net& net) {
        {send(Hook::from_device, kUplink, rest),
         send(Hook::from_device, kUplink, first).redirected().becomes(first.to(net.b, 53)).event(kCreated),
         send(Hook::from_device, kUplink, rest).redirected().becomes(rest.to(net.b, 53)), flow(datagram, {.packets = 2}),
-        send(Hook::from_pod, kPodB, first.to(net.b, 53).reversed())
-            .redirected()
-            .becomes(hop(first.reversed())),
+        send(Hook::from_pod, kPodB, first.to(net.b, 53).reversed()).redirected().becomes(hop(first.reversed())),
         send(Hook::from_pod, kPodB, rest.to(net.b, 53).reversed()).redirected().becomes(hop(rest.reversed()))}},
       {"a client's fragments to a backend elsewhere",
        {base(net), elsewhere, backend(3, net.remote, 53, kUdp), frontend(net.service, 80, kUdp, {.backends = {3}})},
@@ -427,9 +422,7 @@ Cases parts_and_errors(const Net& net) {
        {base(net), here},
        {send(Hook::from_device, kUplink, ack).redirected().becomes(inside).event(kCreated),
         send(Hook::from_pod, kPodB, inside.reversed().with_payload(2000)).counts(WEFT_STAT_TO_STACK_MTU),
-        send(Hook::to_device, kUplink, hop(inside.reversed()))
-            .entering(kPodB)
-            .becomes(hop(ack.reversed()))}},
+        send(Hook::to_device, kUplink, hop(inside.reversed())).entering(kPodB).becomes(hop(ack.reversed()))}},
       {"options in the header",
        {base(net), here},
        net.v4 ? Steps{send(Hook::from_device, kUplink, ack.with_options({1, 1, 1, 0}))
@@ -466,14 +459,12 @@ Cases from_pods(const Net& net) {
         send(Hook::from_pod, kPodA, hairpin.reversed()).redirected().becomes(ack.reversed())}},
       {"a pod to itself by an address for the outside",
        {standard(net), backend(3, net.a, 8080, kTcp), frontend(net.world2, 80, kTcp, {.backends = {3}})},
-       {send(Hook::from_pod, kPodA, ack.to(net.world2, 80))
-            .redirected()
-            .becomes(hairpin)
-            .event(kCreated),
+       {send(Hook::from_pod, kPodA, ack.to(net.world2, 80)).redirected().becomes(hairpin).event(kCreated),
         send(Hook::from_pod, kPodA, hairpin.reversed()).redirected().becomes(ack.to(net.world2, 80).reversed())}},
       {"pods take the run for this node",
        {standard(net), backend(3, net.b, 8080, kTcp), backend(4, net.a, 8080, kTcp),
-        node_port(net, kNodePort, kTcp, {.backends = {3}, .outside = std::vector<std::uint32_t>{4}}), serving_outside()},
+        node_port(net, kNodePort, kTcp, {.backends = {3}, .outside = std::vector<std::uint32_t>{4}}),
+        serving_outside()},
        {send(Hook::from_pod, kPodA, syn).redirected().becomes(syn.to(net.b, 8080)).event(kCreated),
         send(Hook::from_device, kUplink, syn.from(net.client, 1))
             .redirected()
@@ -481,9 +472,8 @@ Cases from_pods(const Net& net) {
             .event(kCreated)}},
       {"the pods a local redirect leads to go past it",
        {standard(net), backend(3, net.b, 53, kUdp), backend(4, net.world, 53, kUdp),
-        frontend(net.service, 53, kUdp, {.backends = {3},
-                                         .outside = std::vector<std::uint32_t>{4},
-                                         .flags = WEFT_SERVICE_LOCAL_REDIRECT}),
+        frontend(net.service, 53, kUdp,
+                 {.backends = {3}, .outside = std::vector<std::uint32_t>{4}, .flags = WEFT_SERVICE_LOCAL_REDIRECT}),
         change_endpoint(net.b, WEFT_ENDPOINT_REDIRECT_TARGET)},
        {send(Hook::from_pod, kPodA, udp(net.a, 40000, net.service, 53))
             .redirected()

@@ -286,8 +286,7 @@ Row node_port(const Net& net, std::uint16_t port, std::uint8_t protocol, const S
 Row port_in(weft_port_set set, std::uint8_t protocol, std::uint16_t port) {
   const auto word = weft_port_word(set, weft_port_protocol(protocol), port);
   return [=](Datapath& d) {
-    d.put("weft_ports_v1", word,
-          d.get<std::uint64_t>("weft_ports_v1", word).value() | std::uint64_t{1} << (port & 63));
+    d.put("weft_ports_v1", word, d.get<std::uint64_t>("weft_ports_v1", word).value() | std::uint64_t{1} << (port & 63));
   };
 }
 
@@ -489,9 +488,9 @@ void run(Datapath& datapath, const Case& fixture) {
 Cases all_cases(const Net& net) {
   Cases all;
   for (const CaseTable table :
-       {forward_cases, policy_cases, epoch_cases, service_cases, external_cases, algorithm_cases,
-        bereaved_cases, announce_cases, nat_cases, icmp_error_cases, fragment_cases, tcp_cases,
-        from_pod_cases, neighbour_cases, host_cases, malformed_cases}) {
+       {forward_cases, policy_cases, epoch_cases, service_cases, external_cases, algorithm_cases, bereaved_cases,
+        announce_cases, nat_cases, icmp_error_cases, fragment_cases, tcp_cases, from_pod_cases, neighbour_cases,
+        host_cases, malformed_cases}) {
     for (auto& each : table(net)) all.push_back(std::move(each));
   }
   return all;

@@ -27,7 +27,7 @@ struct Packet {
   std::uint8_t protocol = 0;
   std::uint8_t hop_limit = 64;
   std::uint16_t id = 0x1234;
-  bool dont_fragment = false;  // IPv4
+  bool dont_fragment = false;      // IPv4
   Octets ip_options;               // IPv4, a multiple of 4
   std::vector<Octets> extensions;  // IPv6: whole headers, the next-header byte filled in here
   std::vector<std::uint8_t> extension_types;

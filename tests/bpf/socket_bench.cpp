@@ -130,8 +130,8 @@ class Bench {
   Bench& operator=(const Bench&) = delete;
 
   double run(bool weft, const std::function<void()>& work) {
-    const bpf_program* program = bpf_object__find_program_by_name(weft ? weft_ : noop_,
-                                                                  weft ? "weft_connect4" : "bench_connect_noop");
+    const bpf_program* program =
+        bpf_object__find_program_by_name(weft ? weft_ : noop_, weft ? "weft_connect4" : "bench_connect_noop");
     bpf_link* link = bpf_program__attach_cgroup(program, cgroup_.fd());
     if (!link) die("attach");
     const double result = cost(bpf_program__fd(program), work);
@@ -200,7 +200,8 @@ int bench_main(int argc, char** argv) {
   for (std::size_t i = 0; i < kinds.size(); ++i) {
     const double net = median(weft[i]) - median(noop[i]);
     fmt::print("{:12} {:>6.0f}   hook {:>5.0f} (min {:.0f}, max {:.0f}), no-op {:>4.0f}\n", kinds[i].name, net,
-               median(weft[i]), *std::ranges::min_element(weft[i]), *std::ranges::max_element(weft[i]), median(noop[i]));
+               median(weft[i]), *std::ranges::min_element(weft[i]), *std::ranges::max_element(weft[i]),
+               median(noop[i]));
     if (file)
       fmt::print(file,
                  "{}{{\"case\": \"svc_socket_connect\", \"metric\": \"{}\", \"unit\": \"ns\", \"weft\": {:.0f}, "

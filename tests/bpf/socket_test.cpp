@@ -547,8 +547,7 @@ TEST_F(SocketHook, RoundRobin) {
   for (auto& server : servers) backends.push_back(server.listen_on(ip("127.0.0.1"), false));
   const Peer frontend{ip("10.2.0.10"), 53};
   add_service(frontend, IPPROTO_UDP, backends);
-  change_service(frontend, IPPROTO_UDP,
-                 [](weft_service& service) { service.algorithm = WEFT_ALGORITHM_ROUND_ROBIN; });
+  change_service(frontend, IPPROTO_UDP, [](weft_service& service) { service.algorithm = WEFT_ALGORITHM_ROUND_ROBIN; });
   std::uint32_t last = 0;
   for (int i = 0; i < 9; ++i) {
     Socket client(AF_INET, SOCK_DGRAM);

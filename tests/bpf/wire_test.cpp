@@ -171,7 +171,8 @@ TEST_F(Bereaved, TheClientPodIsToldPastItsOwnHook) {
   const Wire wire("poda-peer");
   const auto packet = tcp(net_.a, 40000, net_.service, 80);
   const auto drops = datapath_.drops();
-  expect_same_packet(packet.refused().with_macs(packet.from_mac, packet.to_mac), told(Hook::from_pod, kPodA, packet, wire));
+  expect_same_packet(packet.refused().with_macs(packet.from_mac, packet.to_mac),
+                     told(Hook::from_pod, kPodA, packet, wire));
   EXPECT_EQ(drops[WEFT_DROP_POLICY_DENIED], datapath_.drops()[WEFT_DROP_POLICY_DENIED]);
 }
 
@@ -188,7 +189,8 @@ TEST_F(Bereaved, TheNodeIsToldPastThePodsHook) {
   const Attached from_pod(kPodB, BPF_TC_INGRESS, datapath_.program("weft_from_pod"));
   const Wire wire("podb");
   const auto packet = tcp(net_.host, 40000, net_.b, 8080);
-  expect_same_packet(packet.refused().with_macs(packet.from_mac, packet.to_mac), told(Hook::to_pod, kPodB, packet, wire));
+  expect_same_packet(packet.refused().with_macs(packet.from_mac, packet.to_mac),
+                     told(Hook::to_pod, kPodB, packet, wire));
   // nothing but the end of the connection was counted as dropped
   const auto drops = datapath_.drops();
   std::uint64_t others = 0;
