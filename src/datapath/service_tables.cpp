@@ -99,11 +99,12 @@ bool ServiceTables::add() {
   const bool ranges = ranges_->add();
   const bool added = frontends_->add();
   const bool removed = frontends_->remove();
-  return ranges && added && removed;
+  settled_ = ranges && added && removed;
+  return settled_;
 }
 
 bool ServiceTables::remove() {
-  if (frontends_->adds() || frontends_->removes()) return false;
+  if (!settled_) return false;
   for (const auto id : backends_gone_)
     if (id < backends_->size())
       __atomic_store_n(&(*backends_)[id].state, static_cast<__u8>(WEFT_BACKEND_GONE), __ATOMIC_RELEASE);

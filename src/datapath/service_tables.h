@@ -60,7 +60,8 @@ class ServiceTables {
   std::optional<bpfrt::ArrayRows<weft_service_state>> service_states_;
   std::optional<bpfrt::ArrayRows<std::uint32_t>> slots_;
   std::optional<bpfrt::ArrayRows<std::uint64_t>> ports_;
-  // Owed until no old frontend is left.
+  bool settled_ = false;  // the frontends are what they should be
+  // Owed until then.
   std::set<std::uint32_t> backends_gone_;
   std::set<weft_source_range_key, reconcile::BytesLess> ranges_gone_;
   std::map<std::uint32_t, std::uint64_t> port_words_;
