@@ -109,7 +109,7 @@ void ServiceCompiler::Impl::collect_slices(const ServiceEntry& entry, const Reco
   const auto names = [](const std::vector<Name>& hints, const Name& here) {
     return !here.empty() && std::ranges::find(hints, here) != hints.end();
   };
-  for (const auto* slice : entry.slices) {
+  for (const auto* slice = entry.slices; slice != nullptr; slice = slice->next) {
     const auto found = std::ranges::find_if(slice->ports, [&](const services::SlicePortRecord& candidate) {
       return candidate.name == port.name && candidate.protocol == port.protocol;
     });
@@ -122,10 +122,8 @@ void ServiceCompiler::Impl::collect_slices(const ServiceEntry& entry, const Reco
       backend.pod = endpoint.pod;
       backend.node = endpoint.node;
       backend.weight = endpoint.weight;
-      backend.bits = services::backend_ordinary | locality(endpoint.address, endpoint.node);
-      set_bit(backend, services::backend_ready, endpoint.ready || entry.record->publish_not_ready);
-      set_bit(backend, services::backend_serving, endpoint.serving);
-      set_bit(backend, services::backend_terminating, endpoint.terminating);
+      backend.bits = services::backend_ordinary | endpoint.conditions | locality(endpoint.address, endpoint.node);
+      set_bit(backend, services::backend_ready, entry.record->publish_not_ready);
       set_bit(backend, services::backend_healthy, is_healthy(endpoint.address, found->port, port.protocol));
       if (endpoint.hints == nullptr) continue;
       set_bit(backend, services::backend_hints_zone, !endpoint.hints->zones.empty());
@@ -149,7 +147,7 @@ void ServiceCompiler::Impl::collect(const ServiceEntry& entry, const RecordPort&
       if (!is_healthy(*address, number, port.protocol)) backend.bits &= ~services::backend_healthy;
     }
   };
-  if (!entry.slices.empty()) {
+  if (entry.slices != nullptr) {
     collect_slices(entry, port, state);
   } else {
     from_pods(pods, state.backends);
@@ -226,7 +224,7 @@ Result<void> ServiceCompiler::Impl::build_service(Transaction& transaction, Serv
   const auto& record = *entry.record;
   const auto held = entry.held.get();
   std::vector<const PodEntry*> pods;
-  if (entry.slices.empty()) pods = selected(entry.key, record.selector);
+  if (entry.slices == nullptr) pods = selected(entry.key, record.selector);
   std::vector<const PodEntry*> redirect;
   if (record.extras != nullptr) redirect = selected(entry.key, record.extras->redirect);
   std::set<IpAddress> local[2];

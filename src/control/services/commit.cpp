@@ -358,13 +358,16 @@ void ServiceCompiler::Impl::collect_garbage() {
       pods_.erase(key);
     } else {
       const auto& entry = static_cast<const ServiceEntry&>(*owner);
-      if (entry.record != nullptr || !entry.slices.empty() || !entry.held.empty()) continue;
+      if (entry.record != nullptr || entry.slices != nullptr || !entry.held.empty()) continue;
       services_by_index_[entry.index] = nullptr;
       free_service_indexes_.push_back(entry.index);
       services_.erase(key);
     }
   }
-  dirty_.clear();
+  if (dirty_.capacity() > 1024)
+    dirty_ = {};  // the first compile's
+  else
+    dirty_.clear();
 }
 
 }  // namespace weft::control

@@ -130,7 +130,7 @@ class ServiceCompiler::Impl {
   void index_selectors(ServiceEntry& entry);
   [[nodiscard]] services::HashIndex::Handle file_selector(ServiceEntry& entry, const services::Labels& selector);
   void drop_slice(const model::ObjectKey& key);
-  void detach(SliceRecord& slice);
+  void detach(const Key& key, SliceRecord& slice);
   void index_pod(PodEntry& pod);
   void unindex_pod(PodEntry& pod);
   void remember_assignment(ServiceEntry& entry, const ServiceAssignment& assignment);

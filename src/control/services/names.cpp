@@ -10,11 +10,14 @@ struct Name::Node {
   NamePool* pool = nullptr;
   std::uint32_t references = 0;
   std::uint32_t size = 0;
-  std::uint32_t hash = 0;
   // The text follows.
   [[nodiscard]] char* text() { return reinterpret_cast<char*>(this + 1); }
   [[nodiscard]] std::string_view view() { return {text(), size}; }
 };
+
+namespace {
+std::size_t hash_of_text(std::string_view text) { return std::hash<std::string_view>{}(text); }
+}  // namespace
 
 Name::Name(Node* node) : node_(node) {
   if (node_ != nullptr) ++node_->references;
@@ -43,11 +46,10 @@ void Name::drop() {
 std::string_view Name::text() const { return node_ == nullptr ? std::string_view() : node_->view(); }
 
 // Where the text stands, or the free place where it would.
-std::size_t NamePool::place_of(std::string_view text, std::uint32_t hash) const {
+std::size_t NamePool::place_of(std::string_view text) const {
   const auto mask = table_.size() - 1;
-  auto place = hash & mask;
-  while (table_[place] != nullptr && (table_[place]->hash != hash || table_[place]->view() != text))
-    place = (place + 1) & mask;
+  auto place = hash_of_text(text) & mask;
+  while (table_[place] != nullptr && table_[place]->view() != text) place = (place + 1) & mask;
   return place;
 }
 
@@ -55,18 +57,16 @@ void NamePool::grow() {
   std::vector<Name::Node*> old(std::max<std::size_t>(64, table_.size() * 2));
   old.swap(table_);
   for (auto* node : old)
-    if (node != nullptr) table_[place_of(node->view(), node->hash)] = node;
+    if (node != nullptr) table_[place_of(node->view())] = node;
 }
 
 Name NamePool::intern(std::string_view text) {
   if (text.empty()) return {};
-  if ((size_ + 1) * 4 > table_.size() * 3) grow();
-  const auto hash = static_cast<std::uint32_t>(std::hash<std::string_view>{}(text));
-  const auto place = place_of(text, hash);
+  if ((size_ + 1) * 5 > table_.size() * 4) grow();
+  const auto place = place_of(text);
   if (table_[place] == nullptr) {
     auto* node = new (::operator new(sizeof(Name::Node) + text.size())) Name::Node;
     node->pool = this;
-    node->hash = hash;
     node->size = static_cast<std::uint32_t>(text.size());
     std::memcpy(node->text(), text.data(), text.size());
     table_[place] = node;
@@ -78,7 +78,7 @@ Name NamePool::intern(std::string_view text) {
 std::optional<Name> NamePool::find(std::string_view text) const {
   if (text.empty()) return Name();
   if (table_.empty()) return std::nullopt;
-  auto* node = table_[place_of(text, static_cast<std::uint32_t>(std::hash<std::string_view>{}(text)))];
+  auto* node = table_[place_of(text)];
   if (node == nullptr) return std::nullopt;
   return Name(node);
 }
@@ -86,9 +86,9 @@ std::optional<Name> NamePool::find(std::string_view text) const {
 // Closes the gap by moving back what probing had pushed past it.
 void NamePool::forget(Name::Node* node) {
   const auto mask = table_.size() - 1;
-  auto gap = place_of(node->view(), node->hash);
+  auto gap = place_of(node->view());
   for (auto next = (gap + 1) & mask; table_[next] != nullptr; next = (next + 1) & mask) {
-    const auto home = table_[next]->hash & mask;
+    const auto home = hash_of_text(table_[next]->view()) & mask;
     if (((next - home) & mask) < ((next - gap) & mask)) continue;
     table_[gap] = table_[next];
     gap = next;

@@ -55,7 +55,7 @@ class NamePool {
 
  private:
   friend class Name;
-  [[nodiscard]] std::size_t place_of(std::string_view text, std::uint32_t hash) const;
+  [[nodiscard]] std::size_t place_of(std::string_view text) const;
   void grow();
   void forget(Name::Node* node);
 

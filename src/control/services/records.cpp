@@ -74,8 +74,7 @@ bool ServiceRecord::operator==(const ServiceRecord& other) const {
 
 bool EndpointRecord::operator==(const EndpointRecord& other) const {
   const auto rest = [](const EndpointRecord& record) {
-    return std::tie(record.address, record.pod, record.node, record.weight, record.ready, record.serving,
-                    record.terminating);
+    return std::tie(record.address, record.pod, record.node, record.weight, record.conditions);
   };
   return rest(*this) == rest(other) && equal(hints, other.hints);
 }
@@ -126,7 +125,7 @@ ServiceRecord record_of(NamePool& names, const model::Service& service, const Se
 
 SliceRecord record_of(NamePool& names, const model::EndpointSlice& slice, const Name& service) {
   SliceRecord record;
-  record.service = {names.intern(slice.meta.namespace_), service};
+  record.service = service;
   record.ports.reserve(slice.ports.size());
   for (const auto& port : slice.ports)
     if (port.port != 0) record.ports.push_back({names.intern(port.name), port.port, port.protocol});
@@ -141,9 +140,9 @@ SliceRecord record_of(NamePool& names, const model::EndpointSlice& slice, const 
       added.hints = std::make_unique<EndpointHints>(
           EndpointHints{intern(names, endpoint.hint_zones), intern(names, endpoint.hint_nodes)});
     added.weight = static_cast<std::uint16_t>(std::min(endpoint.weight, 65535U));
-    added.ready = endpoint.ready;
-    added.serving = endpoint.serving;
-    added.terminating = endpoint.terminating;
+    if (endpoint.ready) added.conditions |= backend_ready;
+    if (endpoint.serving) added.conditions |= backend_serving;
+    if (endpoint.terminating) added.conditions |= backend_terminating;
   }
   return record;
 }

@@ -143,9 +143,7 @@ struct EndpointRecord {
   std::unique_ptr<EndpointHints> hints;
   HashIndex::Handle by_address = HashIndex::none;
   std::uint16_t weight = 1;
-  bool ready = true;
-  bool serving = true;
-  bool terminating = false;
+  std::uint8_t conditions = 0;                         // backend_ready, backend_serving, backend_terminating
   bool operator==(const EndpointRecord& other) const;  // but for the handle
 };
 
@@ -157,10 +155,14 @@ struct SlicePortRecord {
 };
 
 struct SliceRecord {
-  Key service;
+  Name service;                 // of its own namespace
+  SliceRecord* next = nullptr;  // of the Service
   std::vector<SlicePortRecord> ports;
   std::vector<EndpointRecord> endpoints;
-  bool operator==(const SliceRecord&) const = default;
+  // But for its place in the list.
+  bool operator==(const SliceRecord& other) const {
+    return service == other.service && ports == other.ports && endpoints == other.endpoints;
+  }
 };
 
 // A ServiceAssignment in the least space: almost all Services hold one address and nothing else.
@@ -180,7 +182,7 @@ struct ServiceEntry : Owner {
   HashIndex::Handle by_selector = HashIndex::none;
   HashIndex::Handle by_redirect = HashIndex::none;
   std::unique_ptr<ServiceRecord> record;  // absent: only slices, or an assignment
-  std::vector<const SliceRecord*> slices;
+  SliceRecord* slices = nullptr;          // the first
   Held held;
 };
 

@@ -90,7 +90,7 @@ void ServiceCompiler::Impl::touch_selecting(const Key& pod, const Labels& labels
       auto& entry = *services_by_index_[index];
       if (entry.record == nullptr || !(entry.key.namespace_ == pod.namespace_)) return true;
       const auto& record = *entry.record;
-      if ((entry.slices.empty() && selects(record.selector, labels)) ||
+      if ((entry.slices == nullptr && selects(record.selector, labels)) ||
           (record.extras != nullptr && selects(record.extras->redirect, labels)))
         touch(entry);
       return true;
@@ -205,11 +205,13 @@ void ServiceCompiler::Impl::erase_service(const model::ObjectKey& key) {
   touch(found->second);
 }
 
-void ServiceCompiler::Impl::detach(SliceRecord& slice) {
+void ServiceCompiler::Impl::detach(const Key& key, SliceRecord& slice) {
   for (auto& endpoint : slice.endpoints)
     services_by_address_.erase(std::exchange(endpoint.by_address, services::HashIndex::none));
-  auto& entry = entry_of(slice.service);
-  std::erase(entry.slices, &slice);
+  auto& entry = entry_of(Key{key.namespace_, slice.service});
+  auto** link = &entry.slices;
+  while (*link != &slice) link = &(*link)->next;
+  *link = slice.next;
   touch(entry);
 }
 
@@ -221,13 +223,13 @@ void ServiceCompiler::Impl::upsert(const model::EndpointSlice& slice) {
   auto& known = found->second;
   if (!is_new) {
     if (known == record) return;
-    detach(known);
+    detach(found->first, known);
   }
   known = std::move(record);
-  auto& entry = entry_of(known.service);
+  auto& entry = entry_of(Key{found->first.namespace_, known.service});
   for (auto& endpoint : known.endpoints)
     endpoint.by_address = services_by_address_.insert(hash_of(endpoint.address), entry.index);
-  entry.slices.push_back(&known);
+  known.next = std::exchange(entry.slices, &known);
   touch(entry);
 }
 
@@ -235,7 +237,7 @@ void ServiceCompiler::Impl::drop_slice(const model::ObjectKey& key) {
   const auto known = find_key(key);
   const auto found = known ? slices_.find(*known) : slices_.end();
   if (found == slices_.end()) return;
-  detach(found->second);
+  detach(found->first, found->second);
   slices_.erase(found);
 }
 
@@ -318,7 +320,7 @@ void ServiceCompiler::Impl::set_node(const ServiceNode& node) {
   node_ = node;
   if (!moved) return;
   for (auto& [key, entry] : services_)
-    if (!entry.slices.empty()) touch(entry);
+    if (entry.slices != nullptr) touch(entry);
 }
 
 void ServiceCompiler::Impl::set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy) {
