@@ -3,6 +3,8 @@
  * packet itself becomes the answer. Packets with IP options or extension headers are dropped without one. */
 #pragma once
 
+#include "lib/checksum.h"
+#include "lib/checksum.h"
 #include "lib/exit.h"
 #include "lib/scratch.h"
 
@@ -23,15 +25,6 @@ enum answer_verdict {
 	ANSWER_RESET = -2,
 	ANSWER_TOO_BIG = -3, /* for scratch->answer_mtu */
 };
-
-inline_always __u16 checksum_fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
 
 /* Whether the device is to complete the checksum at `offset` (CHECKSUM_PARTIAL): then it holds the sum of the
  * pseudo header alone, and a change of what it covers leaves it as it is. */
