@@ -46,6 +46,15 @@ struct EndpointKey {
   auto operator<=>(const EndpointKey&) const = default;
 };
 
+// A port of the node that leads to the endpoint, as the runtime asked (CNI portMappings).
+struct PortMapping {
+  std::optional<IpAddress> host_ip;  // absent: every address of the node; all zero: every one of its family
+  std::uint16_t host_port = 0;
+  std::uint16_t container_port = 0;
+  Protocol protocol = Protocol::tcp;
+  auto operator<=>(const PortMapping&) const = default;
+};
+
 struct EndpointRecord {
   EndpointKey key;
   std::string netns_path;
@@ -64,6 +73,7 @@ struct EndpointRecord {
   LabelMap labels;               // source-prefixed ones that no object gives, "container:..."
   std::string result;            // JSON of the CNI result; empty while attaching
   std::uint64_t generation = 0;  // counts the attempts to attach under this key
+  std::vector<PortMapping> port_mappings;
   std::chrono::system_clock::time_point created{};
   auto operator<=>(const EndpointRecord&) const = default;
 };

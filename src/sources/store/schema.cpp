@@ -50,7 +50,12 @@ DROP TABLE service_id;
 DROP TABLE backend_id;
 )";
 
-constexpr std::array steps_of_this_version{step_1, step_2};
+// What runtimes ask for with CNI's portMappings.
+constexpr const char* step_3 = R"(
+ALTER TABLE endpoint ADD COLUMN port_mappings TEXT NOT NULL DEFAULT '';
+)";
+
+constexpr std::array steps_of_this_version{step_1, step_2, step_3};
 
 }  // namespace
 

@@ -50,7 +50,8 @@ namespace {
 
 constexpr std::string_view endpoint_columns_query =
     "SELECT container_id, ifname, netns_path, netns_cookie, netns_inode, namespace, pod, network, endpoint_id, state,"
-    " acknowledged, device, ifindex, mac, addresses, labels, result, generation, created_ns FROM endpoint";
+    " acknowledged, device, ifindex, mac, addresses, labels, result, generation, created_ns,"
+    " port_mappings FROM endpoint";
 
 }  // namespace
 
@@ -127,6 +128,9 @@ Result<EndpointRecord> Store::Database::read_endpoint(const Statement& row) cons
   record.result = row.text(16);
   record.generation = static_cast<std::uint64_t>(row.number(17));
   record.created = std::chrono::system_clock::time_point(std::chrono::nanoseconds(row.number(18)));
+  auto mappings = split_port_mappings(row.text(19));
+  if (!mappings) return wrong(mappings.error());
+  record.port_mappings = std::move(*mappings);
   return record;
 }
 
@@ -159,17 +163,18 @@ Result<void> Store::put_endpoint(const EndpointRecord& record, const std::vector
   const auto created = std::chrono::duration_cast<std::chrono::nanoseconds>(record.created.time_since_epoch()).count();
   const auto mac = record.mac.to_string();
   const auto addresses = join(record.addresses);
+  const auto mappings = join(record.port_mappings);
   return database_->transact([&]() -> Result<void> {
     WEFT_CHECK(database_->execute(
         "INSERT OR REPLACE INTO endpoint(container_id, ifname, netns_path, netns_cookie, netns_inode, namespace, pod,"
         " network, endpoint_id, state, acknowledged, device, ifindex, mac, addresses, labels, result, generation,"
-        " created_ns) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " created_ns, port_mappings) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         std::string_view(record.key.container_id), std::string_view(record.key.ifname),
         std::string_view(record.netns_path), record.netns_cookie, record.netns_inode,
         std::string_view(record.namespace_), std::string_view(record.pod), std::string_view(record.network),
         record.endpoint_id, to_string(record.state), record.acknowledged, std::string_view(record.device),
         record.ifindex, std::string_view(mac), std::string_view(addresses), std::string_view(*labels),
-        std::string_view(record.result), record.generation, std::int64_t{created}));
+        std::string_view(record.result), record.generation, std::int64_t{created}, std::string_view(mappings)));
     for (const auto& row : allocated) WEFT_CHECK(database_->allocate(row));
     return {};
   });

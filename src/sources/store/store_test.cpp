@@ -43,6 +43,9 @@ EndpointRecord endpoint(const std::string& container, const std::string& address
   record.addresses = {ip(address), ip("fd00::5")};
   record.labels = {{"container:name", "d\"b\n"}, {"container:empty", ""}};
   record.generation = 3;
+  record.port_mappings = {{std::nullopt, 8080, 80, Protocol::tcp},
+                          {ip("10.0.0.1"), 5353, 53, Protocol::udp},
+                          {ip("fd00::1"), 1, 65535, Protocol::sctp}};
   record.created = std::chrono::system_clock::time_point(std::chrono::nanoseconds(1'700'000'000'123'456'789));
   return record;
 }
@@ -375,6 +378,32 @@ TEST_F(StoreTest, ClusterIpsOfTheFirstLayoutBecomeAssignments) {
         connection.number("SELECT count(*) FROM assignment WHERE json_extract(value, '$.clusterIPs[1]') = 'fd96::2'")
             .value(),
         1);
+  }
+}
+
+TEST_F(StoreTest, EndpointsOfTheSecondLayoutHaveNoPortMappings) {
+  {
+    write_file("");
+    auto connection = Connection::open(path_).value();
+    ASSERT_TRUE(migrate(connection, schema_steps().first(2)));
+    ASSERT_TRUE(
+        connection.run("INSERT INTO endpoint VALUES('c1', 'eth0', '/run/netns/a', 7, 8, 'shop', 'web-0', 'weft', 2, "
+                       "'ready', 1, 'weft1', "
+                       "12, '02:00:0a:00:00:05', '10.0.0.5', '{}', '{}', 1, 1700000000000000000)"));
+    ASSERT_TRUE(migrate(connection, schema_steps()));
+    EXPECT_EQ(connection.number("SELECT count(*) FROM endpoint WHERE port_mappings = ''").value(), 1);
+  }
+}
+
+TEST_F(StoreTest, ADamagedPortMappingIsNamed) {
+  for (const auto* wrong : {"8080", "0:80/TCP", "8080:0/TCP", "8080:80/TCP@nowhere", "70000:80/TCP", ","}) {
+    path_ = (directory_ / "ports.db").string();
+    fs::remove(path_);
+    ASSERT_TRUE(open().put_endpoint(endpoint("c1", "10.0.0.5")));
+    sql(std::string("UPDATE endpoint SET port_mappings = '") + wrong + "'");
+    const auto records = open().endpoints();
+    ASSERT_FALSE(records) << wrong;
+    EXPECT_THAT(records.error().message, HasSubstr("c1/eth0"));
   }
 }
 
