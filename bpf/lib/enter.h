@@ -168,17 +168,14 @@ inline_always bool reply_enters_itself(struct scratch *s)
 	return !flow_find(&s->peer, packet_is_v4(&s->packet));
 }
 
-/* Both directions of scratch's decision. */
-verified_once enum weft_drop_reason flow_enter(struct __sk_buff *skb, const struct weft_config *config)
+/* Both directions of scratch's decision. `ctx`: any program's that the socket lookup helpers take. */
+inline_always enum weft_drop_reason enter_flow(struct __sk_buff *ctx, struct scratch *s, const struct weft_config *config)
 {
-	struct scratch *s = scratch_get();
-
-	if (!s || !config)
-		return WEFT_DROP_FLOW_TABLE;
 	bool v4 = packet_is_v4(&s->packet);
 	enum weft_drop_reason reason;
 
-	if (!s->translate_source && !reply_enters_itself(s)) {
+	/* What is encapsulated does not come back by here. */
+	if (!s->translate_source && !s->forward.encapsulation && !reply_enters_itself(s)) {
 		enum reply_result result = reply_enter();
 
 		/* Another flow's replies look the same (one backend, once direct and once through a
@@ -191,14 +188,22 @@ verified_once enum weft_drop_reason flow_enter(struct __sk_buff *skb, const stru
 		}
 	}
 	if (s->translate_source) {
-		reason = reply_enter_translated(skb, s, config);
+		reason = reply_enter_translated(ctx, s, config);
 		if (reason)
 			return reason;
 	}
 	backend_count_mark(&s->forward);
 	if (flow_insert(&s->packet.tuple, &s->forward, v4, BPF_ANY)) {
-		flow_delete(&s->peer, v4);
+		if (!s->forward.encapsulation)
+			flow_delete(&s->peer, v4);
 		return WEFT_DROP_FLOW_TABLE;
 	}
 	return WEFT_DROP_NONE;
+}
+
+verified_once enum weft_drop_reason flow_enter(struct __sk_buff *skb, const struct weft_config *config)
+{
+	struct scratch *s = scratch_get();
+
+	return s && config ? enter_flow(skb, s, config) : WEFT_DROP_FLOW_TABLE;
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Flows of clients outside the node to its services, seen at an uplink. A backend here keeps the client's
- * address; one elsewhere sees the node's, so that the replies come by here again. */
+ * address; one elsewhere sees the node's, so that the replies come by here again, unless its node takes the
+ * client's packet out of another one and answers by itself (lib/encapsulate.h). */
 #pragma once
 
 #include "lib/decide.h"
+#include "lib/encapsulate.h"
 
 #define DECIDE_NOT_OURS WEFT_DROP_REASON_COUNT /* the stack's business */
 
@@ -49,7 +51,8 @@ inline_always void exit_to_client(struct __sk_buff *skb, struct scratch *s, bool
 	s->reply.mtu = device ? device->mtu : 0;
 }
 
-inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct scratch *s, bool v4)
+inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct scratch *s,
+						   const struct weft_config *config, bool v4)
 {
 	struct weft_flow *forward = &s->forward;
 	struct weft_device *device;
@@ -64,6 +67,8 @@ inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct
 	if (!device)
 		return WEFT_DROP_NAT_NO_ADDRESS;
 	forward->mtu = device->mtu;
+	if (s->forwarding != WEFT_FORWARD_SNAT)
+		return encapsulation_decide(s, device, config);
 	s->nat_address = v4 ? device->nat_v4 : device->nat_v6;
 	if (addr_is_zero(&s->nat_address))
 		return WEFT_DROP_NAT_NO_ADDRESS;
@@ -72,11 +77,12 @@ inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct
 }
 
 /* Exits of a client's flow, once policy has allowed it. */
-verified_once enum weft_drop_reason decide_exit_external(struct __sk_buff *skb, const struct weft_endpoint *dst)
+verified_once enum weft_drop_reason decide_exit_external(struct __sk_buff *skb, const struct weft_endpoint *dst,
+							 const struct weft_config *config)
 {
 	struct scratch *s = scratch_get();
 
-	if (!s)
+	if (!s || !config)
 		return DECIDE_NOT_OURS;
 	bool v4 = packet_is_v4(&s->packet);
 
@@ -87,7 +93,7 @@ verified_once enum weft_drop_reason decide_exit_external(struct __sk_buff *skb, 
 	}
 	exit_to_client(skb, s, v4);
 	if (!endpoint_is_pod(dst))
-		return exit_to_remote(skb, s, v4);
+		return exit_to_remote(skb, s, config, v4);
 	s->forward.exit = WEFT_EXIT_PEER;
 	s->forward.out_ifindex = dst->ifindex;
 	s->reply.in_ifindex = dst->ifindex;

@@ -28,11 +28,12 @@ inline_always bool fast_is_control(const __u8 *l4, const void *end, __u8 protoco
 	return l4[13] & (TCP_FIN | TCP_SYN | TCP_RST);
 }
 
-/* The slow path answers. */
-inline_always bool fast_too_big(struct __sk_buff *skb, const struct weft_flow *flow, __u8 protocol, __u32 l4_offset,
-				enum weft_event_hook hook)
+/* The slow path answers, or encapsulates. */
+inline_always bool fast_is_special(struct __sk_buff *skb, const struct weft_flow *flow, __u8 protocol, __u32 l4_offset,
+				   enum weft_event_hook hook)
 {
-	return passes_through(flow, hook) && flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, l4_offset);
+	return passes_through(flow, hook) &&
+	       (flow->encapsulation || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, l4_offset)));
 }
 
 inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *config, enum weft_event_hook hook)
@@ -66,7 +67,8 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 	flow = bpf_map_lookup_elem(&weft_flow4_v2, &key);
 	if (!flow)
 		return FAST_ABSENT;
-	if (control || !fast_usable(flow, config, skb, hook) || fast_too_big(skb, flow, key.protocol, ETH_HLEN + sizeof(struct iphdr), hook))
+	if (control || !fast_usable(flow, config, skb, hook) ||
+	    fast_is_special(skb, flow, key.protocol, ETH_HLEN + sizeof(struct iphdr), hook))
 		return FAST_MISS;
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
@@ -108,7 +110,8 @@ inline_always int fast_v6(struct __sk_buff *skb, const struct weft_config *confi
 	flow = bpf_map_lookup_elem(&weft_flow6_v2, &key);
 	if (!flow)
 		return FAST_ABSENT;
-	if (control || !fast_usable(flow, config, skb, hook) || fast_too_big(skb, flow, key.protocol, ETH_HLEN + sizeof(struct ipv6hdr), hook))
+	if (control || !fast_usable(flow, config, skb, hook) ||
+	    fast_is_special(skb, flow, key.protocol, ETH_HLEN + sizeof(struct ipv6hdr), hook))
 		return FAST_MISS;
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);

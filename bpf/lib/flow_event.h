@@ -138,7 +138,7 @@ verified_once bool event_closed(const struct weft_flow_key_v6 *tuple, const stru
 		.type = WEFT_EVENT_CLOSED,
 	};
 	/* What the socket hook translated left for its backend by itself. */
-	if (flow->backend_id && !reply && (flow->flags & WEFT_FLOW_DNAT)) {
+	if (flow->backend_id && !reply && ((flow->flags & WEFT_FLOW_DNAT) || flow->encapsulation)) {
 		context.backend_addr = flow->dst_addr;
 		context.backend_port = flow->dst_port;
 	} else if (flow->backend_id && reply && (flow->flags & WEFT_FLOW_SNAT)) {

@@ -18,7 +18,7 @@ inline_always void pair_of_flow(struct scratch *s, const struct weft_flow *flow)
 		}
 	} else {
 		s->pair = *tuple;
-		if (flow->flags & WEFT_FLOW_DNAT) {
+		if ((flow->flags & WEFT_FLOW_DNAT) || flow->encapsulation) {
 			s->pair.daddr = flow->dst_addr;
 			s->pair.dport = flow->dst_port;
 		}
@@ -65,6 +65,10 @@ inline_always void flow_reroute(struct __sk_buff *skb, struct scratch *s, struct
 	int device;
 
 	tuple_rewrite(&out, &s->packet.tuple, flow);
+	if (flow->encapsulation) {
+		out.saddr = flow->src_addr;
+		out.daddr = flow->dst_addr;
+	}
 	s->answer = out;
 	device = route_find(skb, &s->answer.saddr, &s->answer.daddr, out.protocol, v4);
 	if (device > 0)
@@ -84,7 +88,7 @@ inline_always enum redecision flow_bereaved(struct scratch *s, struct weft_flow 
 					    bool v4, bool is_syn)
 {
 	bool tcp = s->pair.protocol == IPPROTO_TCP;
-	bool translated = flow->flags & WEFT_FLOW_DNAT;
+	bool translated = (flow->flags & WEFT_FLOW_DNAT) || flow->encapsulation;
 
 	if (is_syn || !tcp) {
 		flow_forget(s, flow, v4);
@@ -173,6 +177,9 @@ verified_once bool flow_tcp(struct weft_flow *flow, const struct weft_config *co
 	if (!(flags & (TCP_FIN | TCP_RST)) || (flow->flags & WEFT_FLOW_CLOSED))
 		return false;
 	flow->flags |= WEFT_FLOW_FIN;
+	/* The other direction does not come by here. */
+	if (flow->encapsulation)
+		flow_count_close(flow, NULL);
 	tuple_peer(&s->peer, &s->packet.tuple, flow);
 	other = flow_find(&s->peer, packet_is_v4(&s->packet));
 	if (!(flags & TCP_RST) && (!other || !(other->flags & WEFT_FLOW_FIN)))

@@ -40,6 +40,8 @@ verified_once int forward(struct __sk_buff *skb, struct scratch *s, const struct
 		s->answer_mtu = flow->mtu;
 		return ANSWER_TOO_BIG;
 	}
+	if (flow->encapsulation)
+		return drop(skb, WEFT_DROP_ENCAPSULATION);
 	return flow_forward(skb, packet_is_v4(&s->packet), flow, &s->packet.tuple, s->packet.l4_offset,
 			    s->packet.hop_limit, hook);
 }
@@ -76,7 +78,7 @@ inline_always enum weft_drop_reason flow_decide_external(struct __sk_buff *skb, 
 	dst = endpoint_find(&s->pair.daddr);
 	if (!decide_policy(s, NULL, dst))
 		return WEFT_DROP_POLICY_DENIED;
-	return decide_exit_external(skb, dst);
+	return decide_exit_external(skb, dst, config);
 }
 
 inline_always enum weft_drop_reason flow_decide_from_pod(struct __sk_buff *skb, struct scratch *s,

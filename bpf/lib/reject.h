@@ -4,7 +4,6 @@
 #pragma once
 
 #include "lib/checksum.h"
-#include "lib/checksum.h"
 #include "lib/exit.h"
 #include "lib/scratch.h"
 
