@@ -38,15 +38,15 @@ std::string ServiceCompiler::pending_reason(const model::ObjectKey& service) con
 }
 std::vector<model::ObjectKey> ServiceCompiler::assign_pending() { return impl_->assign_pending(); }
 
-void ServiceCompiler::upsert(model::Service service) { impl_->upsert(service); }
-void ServiceCompiler::upsert(model::EndpointSlice slice) { impl_->upsert(slice); }
-void ServiceCompiler::upsert(ServicePod pod) { impl_->upsert(pod); }
+void ServiceCompiler::upsert(const model::Service& service) { impl_->upsert(service); }
+void ServiceCompiler::upsert(const model::EndpointSlice& slice) { impl_->upsert(slice); }
+void ServiceCompiler::upsert(const ServicePod& pod) { impl_->upsert(pod); }
 void ServiceCompiler::upsert(const model::LoadBalancerPool& pool) { impl_->upsert_pool(pool); }
 void ServiceCompiler::erase_service(const model::ObjectKey& key) { impl_->erase_service(key); }
 void ServiceCompiler::erase_slice(const model::ObjectKey& key) { impl_->erase_slice(key); }
 void ServiceCompiler::erase_pod(const model::ObjectKey& key) { impl_->erase_pod(key); }
 void ServiceCompiler::erase_pool(const model::ObjectKey& key) { impl_->erase_pool(key.name); }
-void ServiceCompiler::set_node(ServiceNode node) { impl_->set_node(node); }
+void ServiceCompiler::set_node(const ServiceNode& node) { impl_->set_node(node); }
 void ServiceCompiler::set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy) {
   impl_->set_healthy(address, port, protocol, healthy);
 }

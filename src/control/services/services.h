@@ -145,15 +145,15 @@ class ServiceCompiler {
   std::vector<model::ObjectKey> assign_pending();
 
   // The tables. Nothing is compiled until compile(); equal values change nothing.
-  void upsert(model::Service service);
-  void upsert(model::EndpointSlice slice);
-  void upsert(ServicePod pod);
+  void upsert(const model::Service& service);
+  void upsert(const model::EndpointSlice& slice);
+  void upsert(const ServicePod& pod);
   void upsert(const model::LoadBalancerPool& pool);
   void erase_service(const model::ObjectKey& key);
   void erase_slice(const model::ObjectKey& key);
   void erase_pod(const model::ObjectKey& key);
   void erase_pool(const model::ObjectKey& key);
-  void set_node(ServiceNode node);
+  void set_node(const ServiceNode& node);
   // Of the agent's own checks. Backends never heard of are healthy.
   void set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy);
 
