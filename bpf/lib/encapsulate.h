@@ -63,18 +63,14 @@ inline_always __u32 encapsulation_overhead(__u8 encapsulation, bool outer_v4)
 	}
 }
 
+_Static_assert((int)WEFT_FORWARD_DSR_IPIP == WEFT_ENCAPSULATION_IPIP &&
+		       (int)WEFT_FORWARD_DSR_GENEVE == WEFT_ENCAPSULATION_GENEVE &&
+		       (int)WEFT_FORWARD_DSR_OPTION == WEFT_ENCAPSULATION_OPTION,
+	       "one number for what is wanted and what is done");
+
 inline_always __u8 encapsulation_of(__u8 forwarding, bool v4)
 {
-	switch (forwarding) {
-	case WEFT_FORWARD_DSR_IPIP:
-		return WEFT_ENCAPSULATION_IPIP;
-	case WEFT_FORWARD_DSR_GENEVE:
-		return WEFT_ENCAPSULATION_GENEVE;
-	case WEFT_FORWARD_DSR_OPTION:
-		return v4 ? WEFT_ENCAPSULATION_OPTION : WEFT_ENCAPSULATION_GENEVE;
-	default:
-		return WEFT_ENCAPSULATION_NONE;
-	}
+	return forwarding == WEFT_FORWARD_DSR_OPTION && !v4 ? WEFT_ENCAPSULATION_GENEVE : forwarding;
 }
 
 /* Turns scratch->forward, which leads to a backend elsewhere by a device of this address and MTU, into one that

@@ -73,6 +73,7 @@ inline_always void flow_reroute(struct __sk_buff *skb, struct scratch *s, struct
 	device = route_find(skb, &s->answer.saddr, &s->answer.daddr, out.protocol, v4);
 	if (device > 0)
 		flow->out_ifindex = device;
+	flow->mac_checked = 0; /* XDP asks anew */
 }
 
 enum redecision {
