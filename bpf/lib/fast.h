@@ -42,43 +42,44 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 	void *end = (void *)(long)skb->data_end;
 	struct iphdr *ip = data + ETH_HLEN;
 	__u8 *l4 = data + ETH_HLEN + sizeof(*ip);
-	struct weft_flow_key_v4 key = {};
+	struct flow_words_v4 key;
 	struct weft_flow *flow;
+	__u8 protocol;
 	bool truncated;
 
 	if ((void *)(l4 + 8) > end)
 		return FAST_MISS;
 	if (*(__u8 *)ip != 0x45 || (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET)))
 		return FAST_MISS;
-	key.protocol = ip->protocol;
-	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
+	protocol = ip->protocol;
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return FAST_MISS;
-	bool control = fast_is_control(l4, end, key.protocol, &truncated);
+	bool control = fast_is_control(l4, end, protocol, &truncated);
 
 	/* A device asks first whether the packet is of a pod's flow at all. */
 	if (control && (truncated || !hook_is_device(hook)))
 		return FAST_MISS;
-	key.saddr = ip->saddr;
-	key.daddr = ip->daddr;
-	key.sport = *(__be16 *)l4;
-	key.dport = *(__be16 *)(l4 + 2);
+	__u32 ports = *(__u32 *)l4;
 	__u8 hop_limit = ip->ttl;
+
+	key.addresses = *(__u64 *)&ip->saddr;
+	key.rest = flow_word_rest(ports, protocol);
 
 	flow = bpf_map_lookup_elem(&weft_flow4_v2, &key);
 	if (!flow)
 		return FAST_ABSENT;
 	if (control || !fast_usable(flow, config, skb, hook) ||
-	    fast_is_special(skb, flow, key.protocol, ETH_HLEN + sizeof(struct iphdr), hook))
+	    fast_is_special(skb, flow, protocol, ETH_HLEN + sizeof(struct iphdr), hook))
 		return FAST_MISS;
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
 	if (likely(flow->exit == WEFT_EXIT_PEER && !(flow->flags & (WEFT_FLOW_DNAT | WEFT_FLOW_SNAT)) &&
 		   hook_is_ingress(hook)))
 		return bpf_redirect_peer(flow->out_ifindex, 0);
-	struct weft_flow_key_v6 tuple = { .sport = key.sport, .dport = key.dport, .protocol = key.protocol };
+	struct weft_flow_key_v6 tuple = { .sport = ports, .dport = ports >> 16, .protocol = protocol };
 
-	addr_from_v4(&tuple.saddr, key.saddr);
-	addr_from_v4(&tuple.daddr, key.daddr);
+	addr_from_v4(&tuple.saddr, key.addresses);
+	addr_from_v4(&tuple.daddr, key.addresses >> 32);
 	return flow_forward(skb, true, flow, &tuple, ETH_HLEN + sizeof(struct iphdr), hop_limit, hook);
 }
 
