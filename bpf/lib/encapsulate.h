@@ -81,14 +81,17 @@ inline_always enum weft_drop_reason encapsulation_decide(struct scratch *s, cons
 	struct weft_flow *forward = &s->forward;
 	bool outer_v4 = addr_is_v4(&forward->dst_addr);
 	const struct weft_flow_key_v6 *tuple = &s->packet.tuple;
+	__u32 hash;
 
 	forward->encapsulation = encapsulation_of(s->forwarding, packet_is_v4(&s->packet));
 	forward->src_addr = outer_v4 ? device->nat_v4 : device->nat_v6;
 	if (!forward->src_addr.word[3] && !forward->src_addr.word[0])
 		return WEFT_DROP_NAT_NO_ADDRESS;
 	forward->flags &= ~(WEFT_FLOW_DNAT | WEFT_FLOW_SNAT);
-	forward->src_port = bpf_htons(GENEVE_SOURCE_PORTS | (weft_hash_flow(config->hash_seed, &tuple->saddr, tuple->sport,
-									    tuple->protocol) & 0x3fff));
+	/* another source port for every flow, so that routers spread them */
+	hash = weft_hash_word(config->hash_seed, tuple->saddr.word[3] ^ tuple->saddr.word[1]);
+	hash = weft_hash_final(weft_hash_word(hash, (__u32)tuple->sport << 16 | tuple->dport));
+	forward->src_port = bpf_htons(GENEVE_SOURCE_PORTS | (hash & 0x3fff));
 	if (device->mtu)
 		forward->mtu = device->mtu - encapsulation_overhead(forward->encapsulation, outer_v4);
 	s->translate_source = false;

@@ -40,8 +40,10 @@ verified_once int forward(struct __sk_buff *skb, struct scratch *s, const struct
 		s->answer_mtu = flow->mtu;
 		return ANSWER_TOO_BIG;
 	}
-	if (flow->encapsulation)
-		return drop(skb, WEFT_DROP_ENCAPSULATION);
+	if (flow->encapsulation) {
+		s->forward = *flow;
+		return ANSWER_ENCAPSULATE;
+	}
 	return flow_forward(skb, packet_is_v4(&s->packet), flow, &s->packet.tuple, s->packet.l4_offset,
 			    s->packet.hop_limit, hook);
 }

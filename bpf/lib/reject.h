@@ -23,6 +23,7 @@ enum answer_verdict {
 	ANSWER_REJECT = -1,
 	ANSWER_RESET = -2,
 	ANSWER_TOO_BIG = -3, /* for scratch->answer_mtu */
+	ANSWER_ENCAPSULATE = -4, /* no answer: to the backend of scratch->forward */
 };
 
 /* Whether the device is to complete the checksum at `offset` (CHECKSUM_PARTIAL): then it holds the sum of the

@@ -3,6 +3,7 @@
  * flow, otherwise decide and enter the flow. */
 #pragma once
 
+#include "lib/encapsulate_tc.h"
 #include "lib/fragment.h"
 #include "lib/icmp_error.h"
 #include "lib/known_flow.h"
@@ -173,5 +174,7 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 	if (s->packet.flags & PACKET_ICMP_OTHER)
 		return TC_ACT_OK;
 	verdict = slow_flow(skb, config, src, absent);
+	if (unlikely(verdict == ANSWER_ENCAPSULATE))
+		return encapsulate(skb);
 	return unlikely(verdict < 0) ? answer(skb, verdict) : verdict;
 }
