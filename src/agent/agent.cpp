@@ -8,6 +8,7 @@
 #include <asio/post.hpp>
 #include <nlohmann/json.hpp>
 
+#include "agent/host_ports.h"
 #include "sys/netns.h"
 #include "sys/system.h"
 
@@ -71,6 +72,7 @@ Result<void> Agent::open_state() {
   for (const auto& problem : problems) note(problem);
   objects_->on_change([this](const ObjectChange& change) {
     publisher_->object_changed(change);
+    if (duties_ && change.key.kind == model::Kind::service) duties_->service_changed(change.key.key);
     tell_watchers(change);
   });
 
@@ -133,6 +135,9 @@ Result<void> Agent::open_attachment() {
   attachment_.emplace(*store_, *netlink_, *pod_kernel_, *ipam_, [this] { return publish(); });
   attachment_->set_checkpoint(checkpoint_);
   attachment_->set_pod_mtu(node_.pod_mtu);
+  attachment_->set_admit([this](const AttachRequest& request) {
+    return admit_port_mappings(request, attachment_->records(), services());
+  });
   WEFT_TRY(auto reaper_netlink, sys::open_netlink());
   attachment_->set_reaper(std::make_unique<Reaper>(std::move(reaper_netlink), [this](store::EndpointKey key) {
     asio::post(loop_, [this, key = std::move(key)] { attachment_->reaped(key); });
@@ -176,6 +181,7 @@ Result<void> Agent::publish() {
   publisher_->set_records(attachment_->records());
   auto published = publisher_->publish();
   enrichment_stale_ = true;
+  if (duties_) duties_->refresh();
   return published;
 }
 
@@ -204,6 +210,7 @@ void Agent::poll_slow() {
   slow_timer_.async_wait([this](const std::error_code& error) {
     if (error) return;
     datapath_->tables().retry();
+    duties_->refresh();
     attachment_->finish_removals();
     attachment_->expire_quarantine();
     if (++slow_polls_ % 30 == 0) (void)store_->checkpoint();
@@ -211,6 +218,18 @@ void Agent::poll_slow() {
       if (auto stored = publisher_->store_numbers(false); !stored) note(stored.error().message);
     poll_slow();
   });
+}
+
+void Agent::swept(const FlowSweeper::Report& report) {
+  if (!report.events.empty()) {
+    refresh_enrichment();
+    for (const auto& event : report.events) flows_->add(event);
+    flows_->notify();
+  }
+  backends_gate_.begin(report.use.backends);
+  services_gate_.begin(report.use.services);
+  publisher_->services().release_ids([this](std::uint32_t id) { return backends_gate_.in_use(id); },
+                                     [this](std::uint32_t id) { return services_gate_.in_use(id); });
 }
 
 Result<void> Agent::serve() {
@@ -226,13 +245,14 @@ Result<void> Agent::serve() {
   auto* v4 = datapath_->map("weft_flow4_v2");
   auto* v6 = datapath_->map("weft_flow6_v2");
   if (v4 != nullptr && v6 != nullptr)
-    sweeper_ = std::make_unique<FlowSweeper>(*v4, *v6, [this](std::vector<weft_event> ended) {
-      asio::post(loop_, [this, ended = std::move(ended)] {
-        refresh_enrichment();
-        for (const auto& event : ended) flows_->add(event);
-        flows_->notify();
-      });
-    });
+    sweeper_ =
+        std::make_unique<FlowSweeper>(*v4, *v6, datapath_->map("weft_bstat_v1"), [this](FlowSweeper::Report report) {
+          asio::post(loop_, [this, report = std::move(report)] { swept(report); });
+        });
+  duties_ = std::make_unique<ServiceDuties>(
+      loop_, *publisher_, *objects_, [this] { return datapath_->tables().status().failed == 0; },
+      [this](const std::string& problem) { note(problem); });
+  duties_->refresh();
   api::ServerOptions server;
   server.path = config_.socket_path();
   WEFT_TRY(server_, api::Server::listen(loop_, server));
@@ -240,6 +260,7 @@ Result<void> Agent::serve() {
   register_attachment();
   register_views();
   register_policy();
+  register_services();
   register_bpf();
   register_observe();
   watch_netlink();

@@ -19,6 +19,8 @@
 #include "agent/node.h"
 #include "agent/objects.h"
 #include "agent/publisher.h"
+#include "agent/service_duties.h"
+#include "agent/service_trace.h"
 #include "api/answer.h"
 #include "api/server.h"
 #include "bpfrt/ring_buffer.h"
@@ -54,6 +56,7 @@ class Agent {
   void register_attachment();
   void register_views();
   void register_policy();
+  void register_services();
   void register_bpf();
   void register_observe();
 
@@ -72,6 +75,7 @@ class Agent {
   void watch_netlink();
   void refresh_node();
   void consume_events();
+  void swept(const FlowSweeper::Report& report);
   void refresh_enrichment();
 
   // API: objects
@@ -89,13 +93,27 @@ class Agent {
   api::Answer cni_gc(const nlohmann::json& params);
   // API: views
   nlohmann::json status();
+  nlohmann::json announced_json() const;
   nlohmann::json list_endpoints();
   nlohmann::json list_identities() const;
-  nlohmann::json list_services() const;
   nlohmann::json list_policies() const;
   nlohmann::json list_ipam() const;
   const LiveEndpoint* live(const model::ObjectKey& pod) const;
   const LiveEndpoint* live(const IpAddress& address) const;
+  // API: services
+  api::Answer list_services(const nlohmann::json& params) const;
+  api::Answer get_service(const nlohmann::json& params) const;
+  nlohmann::json service_port_json(const control::ServicePort& port,
+                                   const std::map<IpAddress, std::string>& zones) const;
+  std::vector<std::string> service_warnings(const model::ObjectKey& key, const model::Service& service) const;
+  struct TraceQuestion;
+  api::Answer trace_service(const nlohmann::json& params) const;
+  Result<TraceQuestion> trace_question(const nlohmann::json& params) const;
+  Result<void> trace_address(TraceQuestion& question, const IpAddress& address, const PortProtocol& wanted) const;
+  Result<void> trace_named(TraceQuestion& question, const std::string& text,
+                           const std::optional<PortProtocol>& wanted) const;
+  nlohmann::json trace_choice(const TraceQuestion& question) const;
+  nlohmann::json trace_flows(const TracedFlows& traced) const;
   // API: policy
   struct Target {
     control::ExplainSide side;
@@ -139,6 +157,9 @@ class Agent {
   std::optional<asio::posix::stream_descriptor> netlink_descriptor_;
   std::map<std::uint64_t, Watcher> watchers_;
   std::uint64_t next_watcher_ = 1;
+  std::unique_ptr<ServiceDuties> duties_;
+  ReleaseGate backends_gate_;
+  ReleaseGate services_gate_;
   std::unique_ptr<FlowSweeper> sweeper_;
   std::unique_ptr<api::Server> server_;  // last: its handlers use everything above
 };

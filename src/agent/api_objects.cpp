@@ -132,6 +132,7 @@ api::Answer Agent::commit(const std::vector<model::Document>& documents, json re
   publisher_->set_records(attachment_->records());
   WEFT_TRY(const auto applied, publisher_->apply(documents));
   enrichment_stale_ = true;
+  duties_->refresh();
   if (applied.owed) note(applied.owed->message);
   WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());  // enforced first, on the disk before the user is told
@@ -186,6 +187,7 @@ api::Answer Agent::delete_objects(const json& params) {
   publisher_->set_records(attachment_->records());
   WEFT_TRY(const auto owed, publisher_->remove({doomed.begin(), doomed.end()}));
   enrichment_stale_ = true;
+  duties_->refresh();
   if (owed) note(owed->message);
   WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());

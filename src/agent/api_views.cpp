@@ -97,11 +97,17 @@ json Agent::list_endpoints() {
               {"ifindex", record.ifindex},
               {"mac", record.mac.to_string()},
               {"addresses", json::array()},
+              {"host_ports", json::array()},
               {"identity", 0},
               {"labels", json::array()},
               {"policy", {{"ingress", false}, {"egress", false}, {"class", 0}}},
               {"socket_lb", {{"covered", nullptr}, {"detail", ""}}}};
     for (const auto& address : record.addresses) item["addresses"].push_back(address.to_string());
+    for (const auto& mapping : record.port_mappings)
+      item["host_ports"].push_back({{"host_ip", mapping.host_ip ? mapping.host_ip->to_string() : ""},
+                                    {"host_port", mapping.host_port},
+                                    {"container_port", mapping.container_port},
+                                    {"protocol", weft::to_string(mapping.protocol)}});
     const auto* endpoint = live(model::ObjectKey{record.namespace_, record.pod});
     if (endpoint != nullptr) {
       item["workload"] = endpoint->workload;
@@ -137,40 +143,6 @@ json Agent::list_identities() const {
                      {"labels", {"cidr:" + cidr.to_string(), "reserved:world"}},
                      {"endpoints", 0},
                      {"cidr", cidr.to_string()}});
-  return {{"items", items}};
-}
-
-json Agent::list_services() const {
-  static const std::map<model::Service::Type, const char*> types{{model::Service::Type::cluster_ip, "ClusterIP"},
-                                                                 {model::Service::Type::node_port, "NodePort"},
-                                                                 {model::Service::Type::load_balancer, "LoadBalancer"},
-                                                                 {model::Service::Type::external_name, "ExternalName"}};
-  auto items = json::array();
-  services().for_each([&](const control::ServicePort& port) {
-    const auto* entry = objects_->find({model::Kind::service, port.service});
-    const auto* service = entry == nullptr ? nullptr : std::get_if<model::Service>(&entry->object);
-    for (const auto& frontend : port.frontends) {
-      json item{{"id", port.id},
-                {"namespace", port.service.namespace_},
-                {"name", port.service.name},
-                {"type", service == nullptr ? "HostPort" : types.at(service->type)},
-                {"kind", control::to_string(frontend.kind)},
-                {"port_name", port.port_name},
-                {"address", frontend.address.to_string()},
-                {"port", frontend.port},
-                {"protocol", weft::to_string(port.protocol)},
-                {"affinity_seconds", port.row.affinity_seconds},
-                {"backends", json::array()}};
-      for (const auto& backend : port.backends)
-        item["backends"].push_back({{"id", backend.id},
-                                    {"address", backend.address.to_string()},
-                                    {"port", backend.port},
-                                    {"namespace", backend.pod.namespace_},
-                                    {"pod", backend.pod.name},
-                                    {"ready", backend.ready}});
-      items.push_back(std::move(item));
-    }
-  });
   return {{"items", items}};
 }
 
@@ -227,6 +199,20 @@ json Agent::list_ipam() const {
   return result;
 }
 
+// Addresses of Services this node answers for by ARP and neighbour discovery.
+json Agent::announced_json() const {
+  auto items = json::array();
+  for (const auto& [key, row] : publisher_->announced()) {
+    const auto uplink = node_.uplinks.find(key.ifindex);
+    MacAddress mac;
+    std::ranges::copy(row.mac, mac.bytes.begin());
+    items.push_back({{"address", datapath::from_abi(key.addr).to_string()},
+                     {"device", uplink == node_.uplinks.end() ? "" : uplink->second.name},
+                     {"mac", mac.to_string()}});
+  }
+  return items;
+}
+
 json Agent::status() {
   const auto& features = datapath_->features();
   const auto reconcile = datapath_->tables().status();
@@ -241,6 +227,8 @@ json Agent::status() {
     if (record.state == store::EndpointState::ready && record.ifindex != 0) ++attached;
   const auto counts = flows_->counts();
   auto problems = problems_;
+  for (const auto& problem : duties_->problems())
+    if (std::ranges::find(problems, problem) == problems.end()) problems.push_back(problem);
   if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);
   const bool degraded = reconcile.failed > 0 || !features.socket_hook;
   return {{"version", WEFT_VERSION},
@@ -272,6 +260,7 @@ json Agent::status() {
           {"identities", compiler().identities().all().size()},
           {"policies", compiled().policy_input.policies.size()},
           {"services", services().usage().frontends},
+          {"announced", announced_json()},
           {"flows", {{"seen", counts.seen}, {"lost", counts.lost}, {"kept", counts.kept}}},
           {"ipam", list_ipam()["pools"]},
           {"reconcile",
@@ -282,7 +271,6 @@ void Agent::register_views() {
   server_->handle("status", [this](const json&) -> api::Answer { return status(); });
   server_->handle("endpoint.list", [this](const json&) -> api::Answer { return list_endpoints(); });
   server_->handle("identity.list", [this](const json&) -> api::Answer { return list_identities(); });
-  server_->handle("service.list", [this](const json&) -> api::Answer { return list_services(); });
   server_->handle("policy.list", [this](const json&) -> api::Answer { return list_policies(); });
   server_->handle("ipam.list", [this](const json&) -> api::Answer { return list_ipam(); });
   server_->handle("bpf.maps", [this](const json&) -> api::Answer {

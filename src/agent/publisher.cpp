@@ -7,6 +7,7 @@
 
 #include "agent/announce.h"
 #include "agent/assignments.h"
+#include "agent/host_ports.h"
 
 namespace weft::agent {
 namespace {
@@ -144,6 +145,7 @@ void Publisher::read_services_pods() {
     pod.weight = live.weight;
     for (const auto& port : live.ports)
       if (port.host_port != 0) pod.host_ports.push_back({port.host_ip, port.host_port, port.port, port.protocol});
+    add_port_mappings(live.record.port_mappings, pod.host_ports);
     tell(std::move(pod));
   }
   for (const auto& [key, object] : parts_.objects.pods()) {
@@ -155,6 +157,7 @@ void Publisher::read_services_pods() {
     pod.addresses.assign(node_->addresses.begin(), node_->addresses.end());
     pod.ready = object.ready;
     pod.terminating = object.terminating;
+    pod.weight = object.weight;
     tell(std::move(pod));
   }
   for (const auto& key : service_pods_)
