@@ -15,6 +15,8 @@ void IdSpace::mark(std::uint32_t id, bool taken) {
 }
 
 std::optional<std::uint32_t> IdSpace::allocate() {
+  // Some of the free ones may have been claimed since.
+  while (!free_.empty() && taken_[free_.front()]) free_.pop_front();
   std::uint32_t id = 0;
   if (free_.size() > rest || (next_ >= limit_ && !free_.empty())) {
     id = free_.front();
@@ -35,10 +37,9 @@ void IdSpace::take_back(std::uint32_t id) {
 
 bool IdSpace::claim(std::uint32_t id) {
   if (id == 0 || id >= limit_ || (id < taken_.size() && taken_[id])) return false;
-  if (id < next_) {
-    std::erase(free_, id);
-  } else {
-    while (next_ < id) free_.push_back(next_++);
+  if (id >= taken_.size()) taken_.resize(id + 1);
+  while (next_ <= id) {
+    if (next_ != id) free_.push_back(next_);
     ++next_;
   }
   mark(id, true);

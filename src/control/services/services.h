@@ -142,6 +142,7 @@ class ServiceCompiler {
   [[nodiscard]] const ServiceAssignments& assignments() const;
   // LoadBalancer Services without an address, why, and those who got one since: to be stored.
   [[nodiscard]] std::string pending_reason(const model::ObjectKey& service) const;  // empty: not pending
+  // Not before all pools are known: an address that is in none is taken away.
   std::vector<model::ObjectKey> assign_pending();
 
   // The tables. Nothing is compiled until compile(); equal values change nothing.
