@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ struct Options {
   std::uint32_t backend_entries = 131072;
   std::uint32_t slot_entries = 262144;
   std::uint32_t ring_bytes = 1U << 20;  // a power of two
+  bpfrt::XdpWanted xdp = bpfrt::XdpWanted::automatic;
 };
 
 // What was found on this kernel and chosen.
@@ -32,6 +34,8 @@ struct Features {
   bool socket_hook = false;
   std::string socket_hook_error;  // why not
   std::string cgroup;
+  std::map<std::uint32_t, bpfrt::XdpAttachment> xdp;  // by ifindex, of the uplinks attach_xdp was called for
+  std::string xdp_error;                              // why there is no XDP program; empty: there is
 };
 
 class Datapath {
@@ -44,6 +48,10 @@ class Datapath {
   // Programs on the host side of a pod's veth (they go with the device), on an uplink, on the cgroup.
   Result<void> attach_pod(std::uint32_t ifindex);
   Result<void> attach_uplink(std::uint32_t ifindex);
+  // Clients' flows before the stack; the uplink's programs do all of it where this is not possible. Tells what came
+  // of it in features().xdp too; only an unexpected failure is an error.
+  Result<bpfrt::XdpAttachment> attach_xdp(std::uint32_t ifindex);
+  void detach_xdp(std::uint32_t ifindex);
   Result<bool> pod_attached(std::uint32_t ifindex);
   Result<void> attach_sockets();
   // Removes the pins of devices not named.
