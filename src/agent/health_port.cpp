@@ -43,7 +43,7 @@ class HealthPorts::Listener : public std::enable_shared_from_this<Listener> {
     for (auto& ear : ears_) {
       const auto protocol = &ear == &ears_.front() ? tcp::v4() : tcp::v6();
       last = listen(ear, tcp::endpoint(protocol, port));
-      if (last == std::errc::address_in_use)
+      if (last == asio::error::address_in_use)
         return fail(ErrorCode::exists, "another program has the port", "stop it, or give the Service another one");
       any = any || !last;
     }

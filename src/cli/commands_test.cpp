@@ -69,6 +69,10 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
                                                                                      {"endpoint", "list"},
                                                                                      {"identity", "list"},
                                                                                      {"service", "list"},
+                                                                                     {"service", "get"},
+                                                                                     {"service", "trace"},
+                                                                                     {"bpf", "lb"},
+                                                                                     {"bpf", "lb", "slots", "list"},
                                                                                      {"policy", "list"},
                                                                                      {"policy", "explain"},
                                                                                      {"ipam", "list"},
@@ -152,12 +156,12 @@ TEST_F(CommandsTest, ListsAsTablesAndArrays) {
   EXPECT_EQ(items[0]["identity"], 256);
 
   answers("service.list", R"({"items":[{"id":1,"namespace":"shop","name":"web","type":"ClusterIP","port_name":"http",
-    "address":"10.96.0.1","port":80,"protocol":"TCP","affinity_seconds":0,
+    "address":"10.96.0.1","port":80,"protocol":"TCP","affinity_seconds":0,"active":7,
     "backends":[{"id":1,"address":"10.0.0.2","port":8080,"pod":"web-0","ready":true},
                 {"id":2,"address":"10.0.0.3","port":8080,"pod":"web-1","ready":false}]}]})");
   EXPECT_EQ(weft({"service", "list"}).out,
-            "ID  SERVICE   TYPE       PORT NAME  ADDRESS    PORT  PROTOCOL  READY\n"
-            "1   shop/web  ClusterIP  http       10.96.0.1  80    TCP       1/2\n");
+            "ID  SERVICE   TYPE       PORT NAME  ADDRESS    PORT  PROTOCOL  READY  OPEN\n"
+            "1   shop/web  ClusterIP  http       10.96.0.1  80    TCP       1/2    7\n");
   answers("policy.list", R"({"items":[{"namespace":"shop","name":"deny","location":{"file":"p.yaml","line":3},
     "ingress_rules":0,"egress_rules":0,"types":["Ingress"],"selects":["shop/a","shop/b"]}]})");
   EXPECT_THAT(weft({"policy", "list"}).out, HasSubstr("shop/deny  Ingress  0        0       2     p.yaml:3"));
