@@ -5,6 +5,7 @@
 //
 //   packet_bench [--json FILE] [--rounds N] [--flows N] [--case NAME]
 #include "packet_bench.h"
+#include "xdp_bench.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -458,6 +459,8 @@ int bench_main(int argc, char** argv) {
     run_set(options, true, 1024, 10000, rows);
     run_set(options, false, 1024, 0, rows);
   }
+  for (const auto& row : run_xdp_bench({options.only, options.only_flows, options.rounds}))
+    rows.push_back({row.name, row.flows, "few", row.median, row.lowest, row.highest, 0});
   if (!options.json.empty()) write_json(options.json, rows, options.rounds);
   return 0;
 }
