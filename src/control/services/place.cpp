@@ -12,6 +12,24 @@ namespace weft::control {
 using services::Backend;
 using services::Member;
 
+namespace {
+
+std::uint32_t weight_of(const Backend& backend) { return std::max<std::uint32_t>(backend.weight, 1); }
+
+// The members of that run were these, with these weights. Both are in the order of address and port.
+bool stand_there(const std::vector<Backend>& backends, std::uint16_t bit, const std::vector<Member>& members) {
+  std::size_t next = 0;
+  for (const auto& backend : backends) {
+    if (!backend.has(bit)) continue;
+    if (next == members.size() || members[next].id != backend.id || members[next].weight != weight_of(backend))
+      return false;
+    ++next;
+  }
+  return next == members.size();
+}
+
+}  // namespace
+
 std::string ServiceCompiler::Impl::where(const Owner& owner, const PortState& state) const {
   return fmt::format("{} {} {}{}/{}", owner.is_pod ? "pod" : "service", owner.key.to_string(),
                      owner.is_pod ? "host port " : "port ", state.port, to_string(state.protocol));
@@ -85,8 +103,7 @@ Result<services::Run> ServiceCompiler::Impl::place_run(Transaction& transaction,
                                                        std::uint32_t table_size) {
   std::vector<Member> members;
   for (const auto& backend : state.backends)
-    if (backend.has(bit))
-      members.push_back({backend.id, std::max<std::uint32_t>(backend.weight, 1), backend.address, backend.port});
+    if (backend.has(bit)) members.push_back({backend.id, weight_of(backend), backend.address, backend.port});
   if (members.empty()) return Run{};
   const bool table = state.algorithm == model::Algorithm::maglev || state.algorithm == model::Algorithm::source_hash;
   const auto old = previous == nullptr                   ? Run{}
@@ -96,18 +113,7 @@ Result<services::Run> ServiceCompiler::Impl::place_run(Transaction& transaction,
   // The same members make the same run: nothing to compute.
   if (old.count != 0 && previous->algorithm == state.algorithm &&
       (!table || members.size() == 1 || old.count == table_size)) {
-    auto member = members.begin();
-    const bool same = std::ranges::all_of(previous->backends,
-                                          [&](const Backend& backend) {
-                                            if (!backend.has(bit)) return true;
-                                            if (member == members.end() || member->id != backend.id ||
-                                                member->weight != std::max<std::uint32_t>(backend.weight, 1))
-                                              return false;
-                                            ++member;
-                                            return true;
-                                          }) &&
-                      member == members.end();
-    if (same) return old;
+    if (stand_there(previous->backends, bit, members)) return old;
   }
   auto content = services::slots_of(members, state.protocol, state.algorithm, table_size, options_.hash_seed);
   ++work_.runs;
