@@ -178,5 +178,7 @@ lossless() {
     say "         $1: $good asked and answered, the slowest in $longest ms"
   fi
 }
+# lab_apply: as apply, but waits for the pods.
+lab_apply() { "$weft" lab apply --name "$lab" -f - >"$work/apply" 2>&1 || stop_test "apply: $(cat "$work/apply")"; }
 # Which path outside clients take: weft status says where XDP runs.
 xdp_mode() { weft status -o json | jq -r '[.. | .xdp? // empty] | map(tostring) | first // "unknown"'; }

@@ -93,7 +93,7 @@ until_true 3 server_of healthy
 churn
 [[ ! -e $work/churn.error ]] || fail "churn: $(cat "$work/churn.error")"
 say "         $(cat "$work/churn.changes") changes in $churn_seconds s"
-[[ $(cat "$work/churn.changes") -ge $((churn_seconds * 10)) ]] || fail "only $(cat "$work/churn.changes") changes in $churn_seconds s"
+[[ $(cat "$work/churn.changes") -ge $((churn_seconds * 34)) ]] || fail "only $(cat "$work/churn.changes") changes in $churn_seconds s"
 for name in churn-pods churn-node churn-outside churn-datagrams bystander; do
   ended_load $name
 done

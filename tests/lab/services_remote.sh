@@ -15,7 +15,6 @@ manifest() {
   pod one 'app: client'
   remote far '' 'type: LoadBalancer, ports: [{name: http, port: 80, nodePort: 30180}, {name: dns, port: 53, nodePort: 30153, protocol: UDP}]'
   remote echo '' 'type: NodePort, ports: [{name: http, port: 81, nodePort: 30181}, {name: dns, port: 54, nodePort: 30154, protocol: UDP}]' 7999
-  pool_and_announcement
 }
 packets() { weft status -o json | jq --arg n "$1" '[.datapath.stats[] | select(.name | test($n)) | .value] | add // 0'; }
 
@@ -98,7 +97,8 @@ check_direct_return() { # the backend's host takes packets out of Geneve and ans
 }
 
 step "a lab whose clients outside meet XDP"
-manifest | lab_up "$lab"
+pool_and_announcement | lab_up "$lab"
+manifest | lab_apply
 check_remote xdp
 check_direct_return
 "$weft" lab down --name "$lab" >/dev/null
@@ -106,7 +106,8 @@ check_direct_return
 step "a lab without XDP"
 lab=$lab-tc
 with_config 'xdp: off'
-manifest | lab_up "$lab"
+pool_and_announcement | lab_up "$lab"
+manifest | lab_apply
 check_remote tc
 check_direct_return
 finish

@@ -27,7 +27,6 @@ kind: Service
 metadata: {name: named, namespace: default}
 spec: {type: ExternalName, externalName: db.example.com}
 YAML
-  pool_and_announcement
 }
 
 check_types() { # xdp|tc
@@ -60,8 +59,8 @@ check_types() { # xdp|tc
   done
   reached "$how: a local backend sees the client" world tcp $node4 30080 "default.$web" 192.0.2.1
   reached "$how: a local backend sees the client" world tcp $node6 30080 "default.$web" 2001:db8:0:1::1
-  not_reached "$how: a port nobody has" refused world tcp $node4 30081
-  not_reached "$how: UDP there" refused world udp $node4 30054
+  not_reached "$how: a port nobody has" refused world tcp $node4 29998
+  not_reached "$how: UDP there" refused world udp $node4 29998
 
   step "$how: LoadBalancer: addresses from the pool, found by ARP and neighbour discovery"
   for family in 4 6; do
@@ -135,6 +134,15 @@ itself() {
 }
 
 check_seeing() {
+  step "a pool and a Service that asks for an address of it, in one file"
+  exits 0 "in one file" weft apply -f - <<YAML
+$(service late 'annotations: {weft.io/load-balancer-ips: "203.0.113.200"}' 'type: LoadBalancer, ipFamilyPolicy: SingleStack, selector: {app: web}' | sed 's/ipFamilyPolicy: RequireDualStack, //')
+---
+apiVersion: weft.io/v1alpha1
+kind: LoadBalancerPool
+metadata: {name: late}
+spec: {addresses: [203.0.113.200/32]}
+YAML
   step "what list, get and trace say"
   local id answer
   is "list: NodePort" "$(weft service list -o json | jq -r '[.[] | select(.name == "np" and .kind == "NodePort") | .port] | unique | join(" ")')" "30053 30080"
@@ -163,7 +171,8 @@ check_seeing() {
 }
 
 step "a lab whose clients outside meet XDP"
-manifest | lab_up "$lab"
+pool_and_announcement | lab_up "$lab"
+manifest | lab_apply
 say "         XDP: $(xdp_mode)"
 check_types xdp
 check_seeing
@@ -172,6 +181,7 @@ check_seeing
 step "a lab without XDP"
 lab=$lab-tc
 with_config 'xdp: off'
-manifest | lab_up "$lab"
+pool_and_announcement | lab_up "$lab"
+manifest | lab_apply
 check_types tc
 finish
