@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <optional>
 
 #include "sys/netlink.h"
 #include "sys/netns.h"
@@ -32,7 +33,8 @@ class PacketSocketTest : public ::testing::Test {
   }
   void TearDown() override {
     scope_.reset();
-    if (!name_.empty()) EXPECT_TRUE(delete_named_netns(name_));
+    if (name_.empty()) return;
+    EXPECT_TRUE(delete_named_netns(name_));
   }
   std::string name_;
   std::optional<NetnsScope> scope_;
@@ -41,8 +43,19 @@ class PacketSocketTest : public ::testing::Test {
 TEST_F(PacketSocketTest, AFrameLeavesAsItWasMade) {
   auto netlink = open_netlink();
   ASSERT_TRUE(netlink);
-  const auto device = (*netlink)->create_dummy("wp0", MacAddress{{2, 0, 0, 0, 0, 1}});
-  ASSERT_TRUE(device);
+  const auto here = current_netns();
+  ASSERT_TRUE(here);
+  VethRequest request;
+  request.host_name = "wp0";
+  request.peer_name = "wp1";
+  request.host_mac = MacAddress{{2, 0, 0, 0, 0, 1}};
+  request.peer_mac = MacAddress{{2, 0, 0, 0, 0, 2}};
+  request.mtu = 1500;
+  request.peer_netns = here->get();
+  const auto device = (*netlink)->create_veth(request);
+  ASSERT_TRUE(device) << device.error().message;
+  const auto peer = (*netlink)->device("wp1");
+  ASSERT_TRUE(peer);
   auto socket = PacketSocket::open();
   ASSERT_TRUE(socket) << socket.error().message;
   std::array<std::uint8_t, 42> frame{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x08, 0x06, 7};
@@ -50,13 +63,14 @@ TEST_F(PacketSocketTest, AFrameLeavesAsItWasMade) {
   ASSERT_FALSE(down);
   EXPECT_EQ(down.error().code, ErrorCode::unavailable) << down.error().message;
   ASSERT_TRUE((*netlink)->set_up(device->index, true));
+  ASSERT_TRUE((*netlink)->set_up(peer->index, true));
 
   const Fd listener(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)));
   ASSERT_TRUE(listener.valid());
   sockaddr_ll at{};
   at.sll_family = AF_PACKET;
   at.sll_protocol = htons(ETH_P_ALL);
-  at.sll_ifindex = device->index;
+  at.sll_ifindex = peer->index;
   ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
   ASSERT_TRUE(socket->send(static_cast<std::uint32_t>(device->index), frame));
   // The kernel sends router solicitations of its own.
