@@ -61,6 +61,7 @@ sanitize: ## unit and script tests under the address and undefined-behaviour san
 test-kernel: ## boot Debian's stock kernel in an emulator and load every BPF object (long)
 	@tools/bootstrap kernel-test
 	@$(MAKE) build
+	@cmake --build $(BUILD) -j $(JOBS) --target bpf_test
 	@tools/test-kernel
 
 bench: ## measure against the reference parts; table and build/bench/results.json
@@ -72,6 +73,7 @@ bench: ## measure against the reference parts; table and build/bench/results.jso
 lint: ## clang-tidy, include graph, shellcheck, formatting (LINT_ARGS=--changed for what you touched)
 	@tools/bootstrap lint
 	@$(MAKE) configure
+	@cmake --build $(BUILD) -j $(JOBS) --target bpf_objects  # clang-tidy reads the headers made of them
 	@tools/lint --build $(BUILD) $(LINT_ARGS)
 
 check-format:

@@ -26,7 +26,7 @@ struct weft_config {
 	__u16 nat_port_min; /* host byte order, inclusive */
 	__u16 nat_port_max;
 	__u16 pad0;
-	__u32 pad1;
+	__u32 new_flow_rate; /* flows a pod may start in a second on one CPU, after a burst of four times that; 0: any */
 	__u64 deny_event_interval; /* nanoseconds between events of one denied tuple */
 	__u32 hash_seed; /* of Maglev and source hash; the same on every node */
 	__u16 lb_port_min; /* source ports for outside clients' flows to other nodes; apart from nat_port_* */
@@ -53,6 +53,8 @@ struct weft_counter {
 	X(SOCKET_TRANSLATED, "socket-translated", "sockets sent to a backend by the socket hook") \
 	X(SOCKET_NO_BACKEND, "socket-no-backend", "sockets refused because the service has no backend") \
 	X(PACKET_TRANSLATED, "packet-translated", "service flows translated packet by packet") \
+	X(NAT_YIELDED, "nat-yielded", "source ports taken from a pod or client that had most of them towards a destination") \
+	X(EVENT_LIMITED, "event-limited", "denied packets not told because their device had too many") \
 	X(EXTERNAL_FLOW, "external-flow", "flows of clients outside the node to a service") \
 	X(REJECTED, "rejected", "packets answered with a reset or an ICMP unreachable") \
 	X(ENCAPSULATED, "encapsulated", "packets sent to their backend inside another packet") \

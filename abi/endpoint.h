@@ -55,6 +55,7 @@ WEFT_ABI_ASSERT(sizeof(struct weft_lpm_key) == 20);
 enum weft_ip_flag {
 	WEFT_IP_NATIVE = 1 << 0, /* reached without source translation */
 	WEFT_IP_RESERVED = 1 << 1, /* pod or service range: only endpoints and frontends live there */
+	WEFT_IP_BROADCAST = 1 << 2, /* the broadcast address of a network the node is on */
 };
 
 struct weft_ip_identity {

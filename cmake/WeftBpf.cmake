@@ -5,6 +5,7 @@ find_program(WEFT_BPF_STRIP NAMES llvm-strip-19 REQUIRED)
 find_program(WEFT_BPFTOOL NAMES bpftool PATHS /usr/sbin REQUIRED)
 set(WEFT_BPF_DIR ${CMAKE_BINARY_DIR}/bpf)
 set(WEFT_GENERATED_DIR ${CMAKE_BINARY_DIR}/generated)
+add_custom_target(bpf_objects)  # every object and the header made of it
 file(MAKE_DIRECTORY ${WEFT_BPF_DIR} ${WEFT_GENERATED_DIR}/bpf)
 
 function(weft_bpf_program hook)
@@ -23,4 +24,5 @@ function(weft_bpf_program hook)
     DEPENDS ${object} VERBATIM)
   add_custom_target(bpf_${hook} ALL DEPENDS ${object} ${skeleton})
   add_dependencies(weft_bpf_objects bpf_${hook})
+  add_dependencies(bpf_objects bpf_${hook})
 endfunction()

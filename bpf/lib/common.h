@@ -31,6 +31,7 @@
 /* net/ipv4: not in the UAPI headers a BPF program can include without libc. */
 #define IP_MORE_FRAGMENTS 0x2000
 #define IP_FRAGMENT_OFFSET 0x1fff
+#define VLAN_ID_MASK 0x0fff
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -38,3 +39,5 @@
 
 /* Bounded retries for a free source port; each try is one hash insert. */
 #define NAT_PORT_TRIES 16
+/* In a smaller range the tries see too few different ports to tell whose most of them are. */
+#define NAT_SHARED_RANGE 256

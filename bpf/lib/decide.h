@@ -263,6 +263,16 @@ inline_always void want_source_translation(struct scratch *s, const struct weft_
 	s->nat_address = *address;
 }
 
+/* Looks at the destination of scratch->pair, after policy: a service may have put anything there. */
+inline_always enum weft_drop_reason check_destination(const struct scratch *s, bool v4)
+{
+	if ((s->forward.flags & WEFT_FLOW_DNAT) && address_reserved(&s->pair.daddr, v4))
+		return WEFT_DROP_RESERVED_ADDRESS;
+	if (address_is_group(&s->pair.daddr, v4) || (s->dst_ip_flags & WEFT_IP_BROADCAST))
+		return WEFT_DROP_MULTICAST;
+	return WEFT_DROP_NONE;
+}
+
 /* Exits of a flow that starts in a pod. */
 inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, struct scratch *s, bool v4,
 							 const struct weft_endpoint *src,
@@ -272,6 +282,10 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 	struct weft_flow *forward = &s->forward;
 	struct weft_flow *reply = &s->reply;
 
+	enum weft_drop_reason reason = check_destination(s, v4);
+
+	if (reason)
+		return reason;
 	forward->in_ifindex = skb->ifindex;
 	reply->exit = WEFT_EXIT_PEER;
 	reply->out_ifindex = skb->ifindex;
@@ -291,6 +305,7 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 	}
 	if (endpoint_is_host(dst)) {
 		forward->exit = WEFT_EXIT_STACK;
+		reply->flags |= WEFT_FLOW_HOST_SOURCE;
 		return WEFT_DROP_NONE;
 	}
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)

@@ -33,6 +33,8 @@ inline_always bool reply_yields(struct scratch *s)
 
 	if (original && original->last_seen > last_seen)
 		last_seen = original->last_seen;
+	/* A datagram flow can move on to another port, a connection that works cannot. */
+	s->taken_movable = s->peer.protocol != IPPROTO_TCP || entry->packets < 2;
 	return bpf_jiffies64() - last_seen >= (s->peer.protocol == IPPROTO_TCP ? IDLE_CONNECTION : IDLE_DATAGRAMS);
 }
 
@@ -91,33 +93,79 @@ verified_once enum reply_result reply_enter(void)
  * flow is about to use, towards the same destination or listening for any. */
 inline_always bool port_is_the_nodes(struct __sk_buff *skb, struct scratch *s)
 {
-	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock_tuple *tuple = &s->socket; /* the stack is short here */
 	struct bpf_sock *socket;
 	__u32 size;
 
 	if (packet_is_v4(&s->packet)) {
-		tuple.ipv4.saddr = s->pair.daddr.word[3];
-		tuple.ipv4.daddr = s->nat_address.word[3];
-		tuple.ipv4.sport = s->pair.dport;
-		tuple.ipv4.dport = s->forward.src_port;
-		size = sizeof(tuple.ipv4);
+		tuple->ipv4.saddr = s->pair.daddr.word[3];
+		tuple->ipv4.daddr = s->nat_address.word[3];
+		tuple->ipv4.sport = s->pair.dport;
+		tuple->ipv4.dport = s->forward.src_port;
+		size = sizeof(tuple->ipv4);
 	} else {
-		__builtin_memcpy(tuple.ipv6.saddr, &s->pair.daddr, 16);
-		__builtin_memcpy(tuple.ipv6.daddr, &s->nat_address, 16);
-		tuple.ipv6.sport = s->pair.dport;
-		tuple.ipv6.dport = s->forward.src_port;
-		size = sizeof(tuple.ipv6);
+		__builtin_memcpy(tuple->ipv6.saddr, &s->pair.daddr, 16);
+		__builtin_memcpy(tuple->ipv6.daddr, &s->nat_address, 16);
+		tuple->ipv6.sport = s->pair.dport;
+		tuple->ipv6.dport = s->forward.src_port;
+		size = sizeof(tuple->ipv6);
 	}
 	if (s->pair.protocol == IPPROTO_TCP)
-		socket = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+		socket = bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	else if (s->pair.protocol == IPPROTO_UDP)
-		socket = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+		socket = bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	else
 		return false;
 	if (!socket)
 		return false;
 	bpf_sk_release(socket);
 	return true;
+}
+
+/* Counts whose the tried ports are, by majority vote: one pod, or one client outside, must not keep all ports
+ * towards a destination for itself. Who has most of them loses one, the asking one's own first of all if
+ * that is the one. scratch->taken is the original direction of the flow that has scratch->peer. */
+inline_always void port_vote(struct scratch *s)
+{
+	if (!s->taken.protocol)
+		return; /* the node's own */
+	if (s->hog_votes && addr_equal(&s->hog.saddr, &s->taken.saddr)) {
+		s->hog_votes++;
+	} else if (s->hog_votes) {
+		s->hog_votes--;
+		return;
+	} else {
+		s->hog_votes = 1;
+		s->hog_port = 0;
+	}
+	if (s->taken_movable || !s->hog_port) {
+		s->hog = s->taken;
+		s->hog_port = s->taken_movable ? s->forward.src_port : 0;
+	}
+}
+
+/* Takes a port from who had far more of those tried than all others. */
+verified_once enum weft_drop_reason port_from_hog(void)
+{
+	struct scratch *s = scratch_get();
+	struct weft_flow *loser;
+
+	if (!s)
+		return WEFT_DROP_NAT_EXHAUSTED;
+	bool v4 = packet_is_v4(&s->packet);
+
+	if (s->hog_votes < NAT_PORT_TRIES / 4 || !s->hog_port)
+		return WEFT_DROP_NAT_EXHAUSTED;
+	s->forward.src_port = s->hog_port;
+	tuple_peer(&s->peer, &s->packet.tuple, &s->forward);
+	loser = flow_find(&s->hog, v4);
+	if (loser)
+		backend_count_close(loser, NULL);
+	flow_delete(&s->hog, v4);
+	if (flow_insert(&s->peer, &s->reply, v4, BPF_ANY))
+		return WEFT_DROP_FLOW_TABLE;
+	count(WEFT_STAT_NAT_YIELDED);
+	return WEFT_DROP_NONE;
 }
 
 /* Enters the reply under a source port nobody else uses towards this destination. */
@@ -143,18 +191,22 @@ inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb
 	s->reply.dst_port = s->pair.sport;
 	if (!keep_port && (port < minimum || port > maximum))
 		port = minimum + bpf_get_prandom_u32() % range;
+	s->hog_votes = 0;
 	for (int i = 0; i < NAT_PORT_TRIES; i++) {
 		s->forward.src_port = bpf_htons(port);
+		s->taken.protocol = 0;
+		s->taken_movable = false;
 
 		enum reply_result result = port_is_the_nodes(skb, s) ? REPLY_TAKEN : reply_enter();
 
 		if (result != REPLY_TAKEN)
 			return result == REPLY_ENTERED ? WEFT_DROP_NONE : WEFT_DROP_FLOW_TABLE;
 		if (keep_port)
-			break;
+			return WEFT_DROP_NAT_EXHAUSTED;
+		port_vote(s);
 		port = minimum + bpf_get_prandom_u32() % range;
 	}
-	return WEFT_DROP_NAT_EXHAUSTED;
+	return range < NAT_SHARED_RANGE ? WEFT_DROP_NAT_EXHAUSTED : port_from_hog();
 }
 
 /* A connection between pods as it is gets its reply's entry from the reply itself: a SYN+ACK takes

@@ -15,6 +15,25 @@ inline_always bool external_wanted(const struct weft_config *config, __u8 protoc
 	return (config->flags & WEFT_CONFIG_EXTERNAL) && port_is_in(WEFT_PORTS_DEVICE, protocol, port);
 }
 
+/* Whether a packet has addresses that a client outside and a frontend can have: the stack, which drops it
+ * otherwise, has not seen it yet. */
+inline_always bool client_is_plausible(const struct packet *packet)
+{
+	const struct weft_flow_key_v6 *tuple = &packet->tuple;
+	bool v4 = packet_is_v4(packet);
+
+	return !address_reserved(&tuple->saddr, v4) && !address_is_group(&tuple->saddr, v4) &&
+	       !address_reserved(&tuple->daddr, v4) && !address_is_group(&tuple->daddr, v4);
+}
+
+/* As check_destination. What goes inside another packet may be of another family than that. */
+inline_always enum weft_drop_reason check_backend(const struct scratch *s, const struct weft_endpoint *dst)
+{
+	bool inside = !dst && s->forwarding != WEFT_FORWARD_SNAT;
+
+	return check_destination(s, inside ? addr_is_v4(&s->pair.daddr) : packet_is_v4(&s->packet));
+}
+
 verified_once enum weft_drop_reason decide_external_service(struct scratch *s, const struct weft_endpoint *dst,
 							     const struct weft_config *config)
 {
@@ -85,10 +104,14 @@ verified_once enum weft_drop_reason decide_exit_external(struct __sk_buff *skb, 
 	if (!s || !config)
 		return DECIDE_NOT_OURS;
 	bool v4 = packet_is_v4(&s->packet);
+	enum weft_drop_reason reason = check_backend(s, dst);
 
+	if (reason)
+		return reason;
 	if (endpoint_is_host(dst)) {
 		s->forward.exit = WEFT_EXIT_STACK;
 		s->reply.exit = WEFT_EXIT_STACK;
+		s->reply.flags |= WEFT_FLOW_HOST_SOURCE;
 		return WEFT_DROP_NONE;
 	}
 	exit_to_client(skb, s, v4);

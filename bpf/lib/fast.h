@@ -8,11 +8,21 @@
 #define FAST_MISS (-100) /* not looked up, or not to be decided here */
 #define FAST_ABSENT (-101) /* looked up: no such flow */
 
+/* Whether a packet of a flow with the node comes from elsewhere; the slow path refuses it. */
+inline_always bool forges_host(struct __sk_buff *skb, const struct weft_flow *flow, enum weft_event_hook hook)
+{
+	if (hook != WEFT_HOOK_FROM_DEVICE && hook != WEFT_HOOK_TO_POD)
+		return false;
+	return unlikely(flow->flags & WEFT_FLOW_HOST_SOURCE) &&
+	       (hook == WEFT_HOOK_FROM_DEVICE || skb->ingress_ifindex);
+}
+
 /* An address can be forged, the device a packet came by cannot. */
 inline_always bool fast_usable(const struct weft_flow *flow, const struct weft_config *config, struct __sk_buff *skb,
 			       enum weft_event_hook hook)
 {
-	return flow->epoch == config->epoch && flow->in_ifindex == arrived_by(skb, hook);
+	return flow->epoch == config->epoch && flow->in_ifindex == arrived_by(skb, hook) &&
+	       !forges_host(skb, flow, hook);
 }
 
 /* Whether the transport header at l4 starts, ends or breaks a flow; `truncated` when it is not there. */
@@ -36,6 +46,15 @@ inline_always bool fast_is_special(struct __sk_buff *skb, const struct weft_flow
 	       (flow->encapsulation || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, l4_offset)));
 }
 
+/* Whether an IP length leaves out part of the header the fast path reads: a frame's padding would be read
+ * as ports and flags. 0 is that of a GSO packet over 64 KiB. */
+inline_always bool fast_too_short(__u16 length, __u16 before, __u8 protocol)
+{
+	__u16 needed = before + (protocol == IPPROTO_TCP ? 20 : 8);
+
+	return (__u16)(length - 1) < needed - 1;
+}
+
 inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *config, enum weft_event_hook hook)
 {
 	void *data = (void *)(long)skb->data;
@@ -53,6 +72,8 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 		return FAST_MISS;
 	protocol = ip->protocol;
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+		return FAST_MISS;
+	if (fast_too_short(bpf_ntohs(ip->tot_len), sizeof(*ip), protocol))
 		return FAST_MISS;
 	bool control = fast_is_control(l4, end, protocol, &truncated);
 
@@ -97,6 +118,8 @@ inline_always int fast_v6(struct __sk_buff *skb, const struct weft_config *confi
 		return FAST_MISS;
 	key.protocol = ip->nexthdr;
 	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
+		return FAST_MISS;
+	if (fast_too_short(bpf_ntohs(ip->payload_len), 0, key.protocol))
 		return FAST_MISS;
 	bool control = fast_is_control(l4, end, key.protocol, &truncated);
 

@@ -4,6 +4,7 @@
 
 #include "lib/event.h"
 #include "lib/flow.h"
+#include "lib/rate.h"
 #include "maps/mute.h"
 
 /* A denied tuple is reported once per interval and CPU. The slot is chosen by a cheap mix of the
@@ -22,11 +23,18 @@ inline_always bool event_muted(const struct weft_flow_key_v6 *tuple, const struc
 
 	if (!mute)
 		return false;
-	if (mute->tuple == mixed && now - mute->time < config->deny_event_interval)
+	if (mute->time && now - mute->time < config->deny_event_interval && tuple_equal(&mute->tuple, tuple))
 		return true;
-	mute->tuple = mixed;
+	mute->tuple = *tuple;
 	mute->time = now;
 	return false;
+}
+
+inline_always bool event_limited(__u32 ifindex)
+{
+	struct weft_rate *rate = rate_of(ifindex);
+
+	return rate && !rate_take_event(rate);
 }
 
 /* What a decision adds to the tuple; part of the scratch of the slow path. */
@@ -89,6 +97,10 @@ verified_once bool event_emit(const struct weft_flow_key_v6 *tuple, const struct
 		return false;
 	if (context->type == WEFT_EVENT_DENIED && event_muted(tuple, config)) {
 		count(WEFT_STAT_EVENT_MUTED);
+		return false;
+	}
+	if (context->type == WEFT_EVENT_DENIED && event_limited(context->ifindex)) {
+		count(WEFT_STAT_EVENT_LIMITED);
 		return false;
 	}
 	struct weft_event *event = event_reserve();

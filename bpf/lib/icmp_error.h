@@ -4,7 +4,7 @@
  * such a reply goes, with the same translation applied to its outer and, reversed, inner header. */
 #pragma once
 
-#include "lib/exit.h"
+#include "lib/known_flow.h"
 
 #define ICMP_HEADER 8
 
@@ -114,22 +114,97 @@ inline_always long icmp_error_rewrite(struct __sk_buff *skb, const struct packet
 	return 0;
 }
 
-/* TC_ACT_OK: to the stack. */
-verified_once int icmp_error(struct __sk_buff *skb, const struct packet *packet, enum weft_event_hook hook,
-			     bool from_host)
+/* Whether the outer header fits the quoted packet: the error goes to who sent that, and a pod speaks of
+ * what it received itself. From outside, any router on the way may tell. */
+inline_always bool icmp_error_addressed(const struct packet *packet, const struct weft_flow_key_v6 *tuple,
+					enum weft_event_hook hook)
 {
-	if (!packet)
-		return TC_ACT_SHOT;
-	struct weft_flow_key_v6 tuple;
-	__u32 inner_l4 = icmp_inner_tuple(skb, packet_is_v4(packet), packet->l4_offset + ICMP_HEADER, &tuple);
-	struct weft_flow *flow = inner_l4 ? flow_find(&tuple, packet_is_v4(packet)) : NULL;
+	return addr_equal(&packet->tuple.daddr, &tuple->daddr) &&
+	       (hook != WEFT_HOOK_FROM_POD || addr_equal(&packet->tuple.saddr, &tuple->saddr));
+}
 
-	if (!flow || (hook == WEFT_HOOK_FROM_POD && flow->in_ifindex != skb->ifindex)) {
-		if (from_host || hook == WEFT_HOOK_FROM_DEVICE || hook == WEFT_HOOK_TO_DEVICE)
+/* Whether the flow's packets come and go where this error does. */
+inline_always bool icmp_error_on_way(struct __sk_buff *skb, const struct weft_flow *flow, enum weft_event_hook hook)
+{
+	switch (hook) {
+	case WEFT_HOOK_FROM_POD:
+		return flow->in_ifindex == skb->ifindex;
+	case WEFT_HOOK_TO_POD:
+		return flow->exit != WEFT_EXIT_PEER || flow->out_ifindex == skb->ifindex;
+	default:
+		return true;
+	}
+}
+
+/* Fills scratch->quoted and scratch->quoted_l4, 0 when the error is about nothing that can be ours. */
+verified_once int icmp_error_quote(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return 0;
+	struct packet *packet = &s->packet;
+	__u32 l4 = icmp_inner_tuple(skb, packet_is_v4(packet), packet->l4_offset + ICMP_HEADER, &s->quoted);
+
+	/* Eight bytes of the quoted transport header are there (RFC 792), and not as a frame's padding. */
+	if (l4 + 8 > ETH_HLEN + packet->length || !icmp_error_addressed(packet, &s->quoted, s->context.hook))
+		l4 = 0;
+	s->quoted_l4 = l4;
+	return 0;
+}
+
+/* The epoch moved on: what the flow's next packet would be told, its errors are told too. A reason to drop
+ * the error. */
+verified_once int icmp_error_redecide(struct __sk_buff *skb, const struct weft_config *config)
+{
+	struct scratch *s = scratch_get();
+	struct weft_flow *flow;
+
+	if (!s || !config || !s->quoted_l4)
+		return WEFT_DROP_NONE;
+	flow = flow_find(&s->quoted, packet_is_v4(&s->packet));
+	if (!flow || flow->epoch == s->epoch)
+		return WEFT_DROP_NONE;
+	/* The flow's own next packet ends it, and both ends are told. */
+	if (backend_is_gone(flow))
+		return WEFT_DROP_ICMP_UNRELATED;
+	bool is_reply = flow->flags & WEFT_FLOW_REPLY;
+
+	s->taken = s->packet.tuple;
+	s->packet.tuple = s->quoted;
+	enum redecision redecision = flow_redecide(skb, flow, config);
+
+	s->packet.tuple = s->taken;
+	if (redecision == REDECIDED_ALLOWED)
+		return WEFT_DROP_NONE;
+	if (redecision != REDECIDED_REFUSED)
+		return WEFT_DROP_ICMP_UNRELATED;
+	s->context.type = WEFT_EVENT_DENIED;
+	s->context.drop_reason = s->drop_reason;
+	event_emit(is_reply ? &s->peer : &s->quoted, &s->context, config);
+	return s->drop_reason;
+}
+
+verified_once int icmp_error_forward(struct __sk_buff *skb, bool from_host)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return TC_ACT_SHOT;
+	struct packet *packet = &s->packet;
+	enum weft_event_hook hook = s->context.hook;
+	struct weft_flow_key_v6 *tuple = &s->quoted;
+	struct weft_flow *flow = s->quoted_l4 ? flow_find(tuple, packet_is_v4(packet)) : NULL;
+
+	if (!flow || (flow->flags & WEFT_FLOW_CLOSED) || !icmp_error_on_way(skb, flow, hook)) {
+		if (from_host || hook_is_device(hook))
 			return TC_ACT_OK;
 		return drop(skb, WEFT_DROP_ICMP_UNRELATED);
 	}
-	if (icmp_error_rewrite(skb, packet, &tuple, flow, inner_l4))
+	/* The node that answers is not told: it has the flow, this one only sends it there. */
+	if (flow->encapsulation)
+		return TC_ACT_OK;
+	if (icmp_error_rewrite(skb, packet, tuple, flow, s->quoted_l4))
 		return drop(skb, WEFT_DROP_REWRITE);
 	if (!hook_is_ingress(hook))
 		return TC_ACT_OK;
@@ -141,4 +216,13 @@ verified_once int icmp_error(struct __sk_buff *skb, const struct packet *packet,
 	default:
 		return TC_ACT_OK;
 	}
+}
+
+/* TC_ACT_OK: to the stack. In steps: chains of calls share one stack. */
+inline_always int icmp_error(struct __sk_buff *skb, const struct weft_config *config, bool from_host)
+{
+	icmp_error_quote(skb);
+	__u8 reason = icmp_error_redecide(skb, config);
+
+	return reason ? drop(skb, reason) : icmp_error_forward(skb, from_host);
 }

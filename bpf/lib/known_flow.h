@@ -223,6 +223,8 @@ inline_always struct weft_flow *flow_restore_reply(struct __sk_buff *skb, struct
 		return NULL;
 	s->reply = *original;
 	s->reply.flags = WEFT_FLOW_REPLY | (original->flags & (WEFT_FLOW_FROM_HOST | WEFT_FLOW_CLOSED | WEFT_FLOW_OPENING));
+	if (hook == WEFT_HOOK_TO_POD && !skb->ingress_ifindex)
+		s->reply.flags |= WEFT_FLOW_HOST_SOURCE;
 	s->reply.packets = 0;
 	s->reply.bytes = 0;
 	s->reply.mtu = 0;

@@ -16,6 +16,25 @@
 #define ND_ADVERT_ROUTER 0x80
 #define ND_ADVERT_FLAGS 0x60 /* solicited, override */
 
+/* Neighbour and group discovery of the node with its pod: what the node itself sends from an address of
+ * the link, or from none while it checks that one. */
+inline_always bool neighbour_talk(struct __sk_buff *skb, const struct packet *packet)
+{
+	const struct weft_addr *from = &packet->tuple.saddr;
+	bool link_local = (from->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+	bool unspecified = !from->word[0] && !from->word[1] && !from->word[2] && !from->word[3];
+
+	return !packet_is_v4(packet) && !skb->ingress_ifindex && (link_local || unspecified);
+}
+
+/* A solicitation as RFC 4861 7.1.1 wants it: of the link, because no router forwarded it, and whole. */
+inline_always bool solicit_is_valid(const struct packet *packet)
+{
+	return !packet_is_v4(packet) && (packet->flags & PACKET_ICMP_OTHER) && packet->icmp_type == ND_SOLICIT &&
+	       packet->hop_limit == 255 && packet->l4_offset == ETH_HLEN + sizeof(struct ipv6hdr) &&
+	       packet->length >= sizeof(struct ipv6hdr) + 24;
+}
+
 struct arp_packet {
 	__be16 hardware;
 	__be16 protocol;

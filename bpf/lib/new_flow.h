@@ -48,6 +48,17 @@ verified_once int forward(struct __sk_buff *skb, struct scratch *s, const struct
 			    s->packet.hop_limit, hook);
 }
 
+/* A flood of new flows would evict the other pods' from the table. */
+inline_always bool flow_rate_allows(struct __sk_buff *skb, const struct weft_config *config, enum weft_event_hook hook)
+{
+	struct weft_rate *rate;
+
+	if (hook != WEFT_HOOK_FROM_POD || !config->new_flow_rate)
+		return true;
+	rate = rate_of(skb->ifindex);
+	return !rate || rate_take(&rate->flows, 1000000000ULL / config->new_flow_rate, config->new_flow_rate * 4ULL);
+}
+
 /* Exits of a flow that enters a pod from the stack. */
 inline_always void decide_exit_to_pod(struct __sk_buff *skb, struct scratch *s, const struct weft_endpoint *src)
 {
@@ -58,7 +69,7 @@ inline_always void decide_exit_to_pod(struct __sk_buff *skb, struct scratch *s, 
 		s->reply.out_ifindex = src->ifindex;
 	}
 	if (endpoint_is_host(src)) {
-		s->forward.flags |= WEFT_FLOW_FROM_HOST;
+		s->forward.flags |= WEFT_FLOW_FROM_HOST | WEFT_FLOW_HOST_SOURCE;
 		s->reply.flags |= WEFT_FLOW_FROM_HOST;
 	}
 }
@@ -71,7 +82,8 @@ inline_always enum weft_drop_reason flow_decide_external(struct __sk_buff *skb, 
 	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
 	enum weft_drop_reason reason;
 
-	if (src) /* the node's own address from outside */
+	/* What the node itself sent and hears again; what the stack throws away. */
+	if (src || !client_is_plausible(&s->packet))
 		return DECIDE_NOT_OURS;
 	s->context.direction = WEFT_INGRESS;
 	reason = decide_external_service(s, dst, config);
@@ -149,6 +161,8 @@ verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *conf
 	reason = flow_decide(skb, s, config, src);
 	if (reason == DECIDE_NOT_OURS)
 		return TC_ACT_OK;
+	if (!reason && !flow_rate_allows(skb, config, hook))
+		reason = WEFT_DROP_FLOW_RATE;
 	if (reason)
 		return refuse_new(skb, s, config, reason);
 	flow_stamp(&s->forward, s);
@@ -162,18 +176,21 @@ verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *conf
 	reason = flow_enter(skb, config);
 	if (reason)
 		return refuse(skb, s, config, reason);
-	if (s->packet.tcp_flags & TCP_RST) {
-		/* Delivered, but it starts nothing. (Its mark as counted goes with its entry.) */
-		flow_delete(tuple, v4);
-		flow_delete(&s->peer, v4);
-		return forward(skb, s, &s->forward, hook);
-	}
-	backend_count_open(s->forward.backend_id);
+	/* (Its mark as counted goes with its entry.) */
+	if (!(s->packet.tcp_flags & TCP_RST))
+		backend_count_open(s->forward.backend_id);
 	count(WEFT_STAT_NEW_FLOW);
 	if (s->forward.flags & WEFT_FLOW_EXTERNAL)
 		count(WEFT_STAT_EXTERNAL_FLOW);
 	s->context.time = s->forward.created;
 	s->context.type = WEFT_EVENT_NEW;
 	event_emit(tuple, &s->context, config);
+	if (s->packet.tcp_flags & TCP_RST) {
+		/* It may carry data, so it is told, but nothing follows it. */
+		flow_delete(tuple, v4);
+		if (!s->forward.encapsulation)
+			flow_delete(&s->peer, v4);
+		event_closed(tuple, &s->forward, NULL, config, &s->context);
+	}
 	return forward(skb, s, &s->forward, hook);
 }

@@ -37,6 +37,8 @@ struct packet {
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u8 hop_limit;
+	__u8 fragment_protocol; /* as every fragment of the packet says it, extension headers included */
+	__u8 pad[3];
 };
 
 inline_always void addr_from_v4(struct weft_addr *addr, __be32 v4)
@@ -51,6 +53,24 @@ inline_always bool addr_equal(const struct weft_addr *a, const struct weft_addr 
 {
 	return a->word[3] == b->word[3] && a->word[2] == b->word[2] && a->word[1] == b->word[1] &&
 	       a->word[0] == b->word[0];
+}
+
+/* Loopback, "this network", unspecified, and IPv4 in IPv6 clothes, which tables here would take for IPv4. */
+inline_always bool address_reserved(const struct weft_addr *addr, bool v4)
+{
+	if (v4)
+		return (addr->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) ||
+		       !(addr->word[3] & bpf_htonl(0xff000000));
+	return !addr->word[0] && !addr->word[1] && (!addr->word[2] || addr->word[2] == bpf_htonl(0xffff));
+}
+
+/* Multicast and broadcast. */
+inline_always bool address_is_group(const struct weft_addr *addr, bool v4)
+{
+	if (v4)
+		return (addr->word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
+		       addr->word[3] == bpf_htonl(0xffffffff);
+	return (addr->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
 }
 
 inline_always bool packet_is_v4(const struct packet *packet)
@@ -68,6 +88,12 @@ inline_always bool icmp6_is_error(__u8 type)
 	return type < 128; /* RFC 4443 2.1 */
 }
 
+/* From within the packet: what a frame carries beyond its IP length is nobody's header. */
+inline_always bool load_within(struct __sk_buff *skb, const struct packet *packet, __u32 offset, void *to, __u32 length)
+{
+	return offset + length <= ETH_HLEN + packet->length && !bpf_skb_load_bytes(skb, offset, to, length);
+}
+
 /* Ports of `protocol` at `offset` into the tuple; for ICMP the echo identifier. */
 inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packet *packet)
 {
@@ -78,7 +104,7 @@ inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packe
 
 	switch (tuple->protocol) {
 	case IPPROTO_TCP:
-		if (bpf_skb_load_bytes(skb, packet->l4_offset, header, 20))
+		if (!load_within(skb, packet, packet->l4_offset, header, 20))
 			return WEFT_DROP_MALFORMED;
 		packet->tcp_flags = header[13];
 		tuple->sport = *(__be16 *)&header[0];
@@ -88,7 +114,7 @@ inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packe
 		length = 12;
 		__attribute__((fallthrough));
 	case IPPROTO_UDP:
-		if (bpf_skb_load_bytes(skb, packet->l4_offset, header, length))
+		if (!load_within(skb, packet, packet->l4_offset, header, length))
 			return WEFT_DROP_MALFORMED;
 		tuple->sport = *(__be16 *)&header[0];
 		tuple->dport = *(__be16 *)&header[2];
@@ -101,7 +127,7 @@ inline_always enum weft_drop_reason parse_l4(struct __sk_buff *skb, struct packe
 	}
 	if ((tuple->protocol == IPPROTO_ICMP) != packet_is_v4(packet))
 		return WEFT_DROP_UNKNOWN_L4;
-	if (bpf_skb_load_bytes(skb, packet->l4_offset, header, length))
+	if (!load_within(skb, packet, packet->l4_offset, header, length))
 		return WEFT_DROP_MALFORMED;
 	packet->icmp_type = icmp[0];
 	__be16 identifier = *(__be16 *)&icmp[4];
@@ -133,7 +159,7 @@ verified_once enum weft_drop_reason parse_v4(struct __sk_buff *skb, struct packe
 	__u32 total = bpf_ntohs(ip.tot_len);
 
 	/* A GSO packet over 64 KiB (BIG TCP) has tot_len 0: trust the buffer's length. */
-	if (!total)
+	if (!total && skb->gso_size)
 		total = skb->len - ETH_HLEN;
 	if (ip.version != 4 || ip.ihl < 5 || total < ip.ihl * 4 || total > skb->len - ETH_HLEN)
 		return WEFT_DROP_MALFORMED;
@@ -145,6 +171,7 @@ verified_once enum weft_drop_reason parse_v4(struct __sk_buff *skb, struct packe
 	packet->length = total;
 	packet->hop_limit = ip.ttl;
 	packet->fragment_id = ip.id;
+	packet->fragment_protocol = ip.protocol;
 	if (ip.frag_off & bpf_htons(IP_FRAGMENT_OFFSET)) {
 		packet->flags |= PACKET_LATER_FRAGMENT;
 		return WEFT_DROP_NONE;
@@ -186,9 +213,10 @@ verified_once enum weft_drop_reason parse_v6(struct __sk_buff *skb, struct packe
 		if (next == IPPROTO_FRAGMENT) {
 			struct ipv6_fragment_header fragment;
 
-			if (bpf_skb_load_bytes(skb, offset, &fragment, sizeof(fragment)))
+			if (!load_within(skb, packet, offset, &fragment, sizeof(fragment)))
 				return WEFT_DROP_MALFORMED;
 			packet->fragment_id = fragment.id;
+			packet->fragment_protocol = fragment.next;
 			next = fragment.next;
 			offset += sizeof(fragment);
 			if (fragment.offset_more & bpf_htons(0xfff8)) {
@@ -200,7 +228,7 @@ verified_once enum weft_drop_reason parse_v6(struct __sk_buff *skb, struct packe
 		} else if (next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS || next == IPPROTO_ROUTING) {
 			__u8 header[2];
 
-			if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
+			if (!load_within(skb, packet, offset, header, sizeof(header)))
 				return WEFT_DROP_MALFORMED;
 			next = header[0];
 			offset += (header[1] + 1) * 8;

@@ -41,6 +41,8 @@ struct scratch {
 	struct packet packet;
 	struct weft_flow_key_v6 peer; /* key of the reply direction */
 	struct weft_flow_key_v6 taken; /* original direction of the flow that has the peer's key */
+	struct weft_flow_key_v6 quoted; /* by an ICMP error: the reverse of the packet it is about */
+	__u32 quoted_l4; /* where that packet's transport header is; 0: no such packet */
 	struct weft_flow_key_v6 pair; /* source and destination as policy sees them: after DNAT, before SNAT */
 	struct weft_flow_key_v6 answer; /* addresses and ports of a reset */
 	struct weft_flow forward;
@@ -59,6 +61,12 @@ struct scratch {
 	__u32 answer_mtu;
 	struct reset reset;
 	struct answer_parts parts;
+	struct weft_flow_key_v6 hog; /* a flow of whoever has most of the source ports tried */
+	struct bpf_sock_tuple socket; /* of the node, that may have the source port tried */
+	__u32 hog_votes;
+	__be16 hog_port;
+	bool taken_movable; /* whether the flow of `taken` may lose its port */
+	__u8 pad;
 };
 
 struct {

@@ -11,16 +11,23 @@
 #include "lib/new_flow.h"
 #include "lib/source.h"
 
+/* Whether the packet opens a flow by its nature, whatever looks like its reply. An echo request whose
+ * identifier is 0 has the tuple of a reply to such a request of the other side. */
+inline_always bool packet_opens(const struct packet *packet)
+{
+	return (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ||
+	       packet->icmp_type == (packet_is_v4(packet) ? ICMP_ECHO : ICMPV6_ECHO_REQUEST);
+}
+
 /* Whether the entry speaks for this packet. Not if the packet came by another device than the flow's
- * (the address has another owner now), and a SYN speaks for itself when the flow is over or runs the
+ * (the address has another owner now), and what opens a flow speaks for itself when the flow is over or runs the
  * other way. */
 inline_always bool entry_applies(struct __sk_buff *skb, const struct scratch *s, const struct weft_flow *flow,
 				 enum weft_event_hook hook)
 {
 	if (flow->epoch == s->epoch && flow->in_ifindex != arrived_by(skb, hook))
 		return false;
-	return (s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN ||
-	       !(flow->flags & (WEFT_FLOW_CLOSED | WEFT_FLOW_REPLY));
+	return !packet_opens(&s->packet) || !(flow->flags & (WEFT_FLOW_CLOSED | WEFT_FLOW_REPLY));
 }
 
 /* Whether a packet of no flow may start one at an uplink. */
@@ -48,7 +55,7 @@ verified_once int slow_flow(struct __sk_buff *skb, const struct weft_config *con
 		flow = NULL;
 	if (!flow && hook_is_device(hook) && !starts_here(config, s, hook))
 		return TC_ACT_OK;
-	if (!flow && !hook_is_device(hook) && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+	if (!flow && !hook_is_device(hook) && !packet_opens(packet))
 		flow = flow_restore_reply(skb, s, hook);
 	if (flow && flow->epoch != s->epoch) {
 		bool is_reply = flow->flags & WEFT_FLOW_REPLY;
@@ -148,16 +155,13 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		from_host = endpoint_is_host(src);
 		if (forged_towards_pod(skb, src))
 			reason = WEFT_DROP_SPOOFED_SOURCE;
-		/* Neighbour discovery between the node and its pod. */
 		if (!reason && (s->packet.flags & PACKET_ICMP_OTHER))
-			return from_host || !packet_is_v4(&s->packet) ? TC_ACT_OK : drop(skb, WEFT_DROP_ICMP_UNSUPPORTED);
+			return from_host || neighbour_talk(skb, &s->packet) ? TC_ACT_OK : drop(skb, WEFT_DROP_ICMP_UNSUPPORTED);
 		break;
 	case WEFT_HOOK_FROM_DEVICE:
-		/* A pod's address cannot come in from outside. */
-		if (endpoint_is_pod(endpoint_find(&s->packet.tuple.saddr)))
+		if (source_is_inside(skb, &s->packet.tuple.saddr))
 			reason = WEFT_DROP_SPOOFED_SOURCE;
-		if (!reason && (config->flags & WEFT_CONFIG_L2) && !packet_is_v4(&s->packet) &&
-		    s->packet.icmp_type == ND_SOLICIT && (s->packet.flags & PACKET_ICMP_OTHER))
+		if (!reason && (config->flags & WEFT_CONFIG_L2) && solicit_is_valid(&s->packet))
 			return solicit_from_device(skb);
 		break;
 	default:
@@ -170,7 +174,7 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 	if (reason)
 		return silent ? drop(skb, reason) : refuse(skb, s, config, reason);
 	if (s->packet.flags & PACKET_ICMP_ERROR)
-		return icmp_error(skb, &s->packet, hook, from_host);
+		return icmp_error(skb, config, from_host);
 	if (s->packet.flags & PACKET_ICMP_OTHER)
 		return TC_ACT_OK;
 	verdict = slow_flow(skb, config, src, absent);

@@ -15,9 +15,7 @@ inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, 
 	struct weft_endpoint *src;
 
 	*silent = false;
-	if (v4 ? (tuple->daddr.word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
-			 tuple->daddr.word[3] == bpf_htonl(0xffffffff) :
-		 (tuple->daddr.word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000)) {
+	if (address_is_group(&tuple->daddr, v4)) {
 		*silent = packet->flags & PACKET_ICMP_OTHER;
 		return WEFT_DROP_MULTICAST;
 	}
@@ -26,6 +24,8 @@ inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, 
 		*silent = true;
 		return WEFT_DROP_LINK_LOCAL;
 	}
+	if (address_reserved(&tuple->saddr, v4) || address_reserved(&tuple->daddr, v4))
+		return WEFT_DROP_RESERVED_ADDRESS;
 	src = endpoint_find(&tuple->saddr);
 	if (!src || src->ifindex != skb->ifindex)
 		return WEFT_DROP_SPOOFED_SOURCE;
@@ -33,8 +33,17 @@ inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, 
 	return 0;
 }
 
-/* Whether the slow path has to look at a plain packet of no flow at an uplink: it claims a pod's address, or may
- * be a client's. Cheaper than the slow path. */
+/* What the node itself sent to a group comes back to its own programs (ip(7), IP_MULTICAST_LOOP). */
+#define PACKET_TYPE_LOOPBACK 5 /* linux/if_packet.h */
+
+/* Whether nobody outside can have this source: a pod's address, or the node's. */
+inline_always bool source_is_inside(struct __sk_buff *skb, const struct weft_addr *addr)
+{
+	return endpoint_find(addr) && skb->pkt_type != PACKET_TYPE_LOOPBACK;
+}
+
+/* Whether the slow path has to look at a plain packet of no flow at an uplink: it claims an address from inside,
+ * or may be a client's. Cheaper than the slow path. */
 inline_always bool device_concerned(struct __sk_buff *skb, const struct weft_config *config)
 {
 	void *data = (void *)(long)skb->data;
@@ -62,11 +71,12 @@ inline_always bool device_concerned(struct __sk_buff *skb, const struct weft_con
 	}
 	if ((void *)(l4 + 4) > end || external_wanted(config, protocol, *(__be16 *)(l4 + 2)))
 		return true;
-	return endpoint_is_pod(endpoint_find(&addr));
+	return source_is_inside(skb, &addr);
 }
 
-/* Whether a packet from the stack wears a pod's address without having come from that pod. */
+/* Whether a packet from the stack wears a pod's address without having come from that pod, or the
+ * node's without having been made there. */
 inline_always bool forged_towards_pod(struct __sk_buff *skb, const struct weft_endpoint *src)
 {
-	return endpoint_is_pod(src) && skb->ingress_ifindex && skb->ingress_ifindex != src->ifindex;
+	return src && skb->ingress_ifindex && skb->ingress_ifindex != src->ifindex;
 }

@@ -94,9 +94,14 @@ inline_always enum weft_drop_reason xdp_exit_to_remote(struct xdp_md *ctx, struc
 inline_always enum weft_drop_reason xdp_exit(struct xdp_md *ctx, struct scratch *s, const struct weft_config *config,
 					     const struct weft_endpoint *dst)
 {
+	enum weft_drop_reason reason = check_backend(s, dst);
+
+	if (reason)
+		return reason;
 	if (endpoint_is_host(dst)) {
 		s->forward.exit = WEFT_EXIT_STACK;
 		s->reply.exit = WEFT_EXIT_STACK;
+		s->reply.flags |= WEFT_FLOW_HOST_SOURCE;
 		return WEFT_DROP_NONE;
 	}
 	if (!endpoint_is_pod(dst))
@@ -153,7 +158,7 @@ verified_once enum weft_drop_reason xdp_decide(struct xdp_md *ctx, const struct 
 	enum weft_drop_reason reason;
 
 	/* the node's own address, or a pod's, from outside: tc knows what to do */
-	if (!s || !config || endpoint_find(&s->packet.tuple.saddr))
+	if (!s || !config || endpoint_find(&s->packet.tuple.saddr) || !client_is_plausible(&s->packet))
 		return XDP_NOT_OURS;
 	service = xdp_service(s, endpoint_find(&s->packet.tuple.daddr));
 	if (!service)

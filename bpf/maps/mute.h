@@ -6,7 +6,7 @@
 /* Denied tuples reported lately: direct-mapped, private to each program object. */
 struct weft_mute {
 	__u64 time;
-	__u64 tuple;
+	struct weft_flow_key_v6 tuple;
 };
 
 #define WEFT_MUTE_SLOTS 1024

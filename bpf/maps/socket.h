@@ -2,6 +2,15 @@
 #pragma once
 
 #include "lib/common.h"
+#include "maps/rate.h"
+
+/* As weft_rate_v1, by endpoint id: sockets have no device. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WEFT_RATE_SLOTS);
+	__type(key, __u32);
+	__type(value, struct weft_rate);
+} weft_skrate_v1 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

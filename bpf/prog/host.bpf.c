@@ -6,12 +6,18 @@
 #include "lib/fast.h"
 #include "lib/slow.h"
 
+/* A VLAN is another network: its own device, if there is one, sees the packet too. */
+inline_always bool of_a_vlan(struct __sk_buff *skb)
+{
+	return unlikely(skb->vlan_present && (skb->vlan_tci & VLAN_ID_MASK));
+}
+
 SEC("tc")
 int weft_from_device(struct __sk_buff *skb)
 {
 	const struct weft_config *config = config_get();
 
-	if (!config)
+	if (!config || of_a_vlan(skb))
 		return TC_ACT_OK;
 	int verdict = fast_path(skb, config, WEFT_HOOK_FROM_DEVICE);
 
@@ -26,7 +32,7 @@ int weft_to_device(struct __sk_buff *skb)
 	const struct weft_config *config = config_get();
 
 	/* 0: made by the node, not forwarded; ours only as a backend's reply to a client outside */
-	if (!config || (!skb->ingress_ifindex && !(config->flags & WEFT_CONFIG_HOST_BACKENDS)))
+	if (!config || (!skb->ingress_ifindex && !(config->flags & WEFT_CONFIG_HOST_BACKENDS)) || of_a_vlan(skb))
 		return TC_ACT_OK;
 	int verdict = fast_path(skb, config, WEFT_HOOK_TO_DEVICE);
 

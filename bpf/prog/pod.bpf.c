@@ -4,12 +4,26 @@
 #include "lib/fast.h"
 #include "lib/slow.h"
 
+/* The tag would go with the packet wherever it goes. One that only carries a priority is taken off. */
+verified_once int strip_vlan(struct __sk_buff *skb)
+{
+	if (skb->vlan_tci & VLAN_ID_MASK)
+		return drop(skb, WEFT_DROP_VLAN);
+	return bpf_skb_vlan_pop(skb) ? drop(skb, WEFT_DROP_MALFORMED) : TC_ACT_OK;
+}
+
 inline_always int handle(struct __sk_buff *skb, enum weft_event_hook hook)
 {
 	const struct weft_config *config = config_get();
 
 	if (!config)
 		return drop(skb, WEFT_DROP_UNKNOWN_ENDPOINT);
+	if (hook == WEFT_HOOK_FROM_POD && unlikely(skb->vlan_present)) {
+		int stripped = strip_vlan(skb);
+
+		if (stripped)
+			return stripped;
+	}
 	int verdict = fast_path(skb, config, hook);
 
 	return verdict >= 0 ? verdict : slow_path(skb, config, hook, verdict == FAST_ABSENT);

@@ -3,6 +3,7 @@
  * backend, recvmsg and getpeername show the frontend again. The hooks see every socket below the
  * cgroup they hang on; only sockets in a network namespace listed in weft_netns_v1 are ours. */
 #include "lib/event.h"
+#include "lib/rate.h"
 #include "lib/socket_peer.h"
 #include "maps/endpoint.h"
 
@@ -80,10 +81,16 @@ inline_always struct weft_service *find_node_port(const struct weft_netns *netns
 inline_always void emit_refused(struct bpf_sock_addr *context, const struct weft_config *config,
 				const struct weft_netns *netns, const struct socket_address *frontend, __u32 service_id)
 {
+	__u32 slot = netns->endpoint_id % WEFT_RATE_SLOTS;
+	struct weft_rate *rate = bpf_map_lookup_elem(&weft_skrate_v1, &slot);
 	struct weft_event *event;
 
 	if (!(config->flags & WEFT_CONFIG_EVENTS))
 		return;
+	if (rate && !rate_take_event(rate)) {
+		count(WEFT_STAT_EVENT_LIMITED);
+		return;
+	}
 	event = event_reserve();
 	if (!event)
 		return;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <asio/post.hpp>
 #include <nlohmann/json.hpp>
 
@@ -32,6 +33,9 @@ std::uint32_t flow_entries(const Config& config) {
   return static_cast<std::uint32_t>(entries);
 }
 
+// Far above what one pod needs, far below what would turn the flow table over in a moment.
+std::uint32_t new_flow_rate(const Config& config) { return std::max(20000U, flow_entries(config) / 16); }
+
 control::PoolOptions pool_options(const Config& config) {
   control::PoolOptions options;
   options.cidrs = config.pod_cidrs;
@@ -55,8 +59,8 @@ void Agent::note(const std::string& problem) {
 Result<std::unique_ptr<Agent>> Agent::start(asio::io_context& loop, Config config, Attachment::Checkpoint checkpoint) {
   std::unique_ptr<Agent> agent(new Agent(loop, std::move(config), std::move(checkpoint)));
   WEFT_CHECK(agent->open_state());
+  WEFT_CHECK(agent->open_datapath());  // first, as it is refused to a second agent
   WEFT_CHECK(agent->open_node());
-  WEFT_CHECK(agent->open_datapath());
   WEFT_CHECK(agent->open_attachment());
   WEFT_CHECK(agent->serve());
   return agent;
@@ -81,7 +85,10 @@ Result<void> Agent::open_state() {
   WEFT_TRY(const auto allocation_rows, store_->allocations());
   for (const auto& row : allocation_rows) allocations.push_back({row.address, row.owner});
   WEFT_TRY(const auto quarantine_rows, store_->quarantine());
-  for (const auto& row : quarantine_rows) quarantined.push_back({row.address, row.until});
+  // A clock that was set back would keep addresses out of use for as long as it was ahead.
+  const auto longest = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) +
+                       std::chrono::seconds(config_.quarantine_seconds);
+  for (const auto& row : quarantine_rows) quarantined.push_back({row.address, std::min(row.until, longest)});
   ipam_.emplace(pool_options(config_), std::move(allocations), std::move(quarantined));
   return {};
 }
@@ -134,6 +141,7 @@ Result<void> Agent::open_attachment() {
   pod_kernel_ = real_pod_kernel(*datapath_);
   attachment_.emplace(*store_, *netlink_, *pod_kernel_, *ipam_, [this] { return publish(); });
   attachment_->set_checkpoint(checkpoint_);
+  attachment_->set_node_netns(node_.netns_cookie);
   attachment_->set_pod_mtu(node_.pod_mtu);
   attachment_->set_admit([this](const AttachRequest& request) {
     return admit_port_mappings(request, attachment_->records(), services());
@@ -146,20 +154,23 @@ Result<void> Agent::open_attachment() {
   WEFT_CHECK(attachment_->recover(notes));
   WEFT_CHECK(publish());
   WEFT_CHECK(attachment_->adopt(notes));
-  WEFT_CHECK(attach_uplinks());
-  if (auto sockets = datapath_->attach_sockets(); !sockets) note("socket hook: " + sockets.error().message);
+  attach_uplinks();
+  if (auto sockets = datapath_->attach_sockets(); !sockets)
+    faults_.set("socket hook", "socket hook: " + sockets.error().message);
   std::vector<std::uint32_t> uplinks;
   for (const auto& [index, uplink] : node_.uplinks) uplinks.push_back(index);
   datapath_->prune(uplinks);
-  for (const auto& text : notes) spdlog::info("{}", text);
+  for (const auto& text : notes) spdlog::warn("{}", text);
+  healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *ipam_, config_, faults_});
+  healer_->check(node_);
   return {};
 }
 
-Result<void> Agent::attach_uplinks() {
+// What fails is tried again, and told, by the healer.
+void Agent::attach_uplinks() {
   for (const auto& [index, uplink] : node_.uplinks)
     if (auto attached = datapath_->attach_uplink(index); !attached)
-      note(fmt::format("uplink {}: {}", uplink.name, attached.error().message));
-  return {};
+      faults_.set("uplink " + uplink.name, fmt::format("uplink {}: {}", uplink.name, attached.error().message));
 }
 
 weft_config Agent::base_config() const {
@@ -174,6 +185,7 @@ weft_config Agent::base_config() const {
   config.nat_port_max = config_.nat_port_max;
   config.event_wakeup_bytes = 256 * 1024;
   config.deny_event_interval = 1'000'000'000;
+  config.new_flow_rate = new_flow_rate(config_);
   return config;
 }
 
@@ -187,13 +199,18 @@ Result<void> Agent::publish() {
 
 void Agent::refresh_node() {
   auto node = read_node(*netlink_, config_, node_.netns_cookie);
-  if (!node) return note("reading the node's devices: " + node.error().message);
+  if (!node) return faults_.set("devices", "reading the node's devices: " + node.error().message);
+  faults_.clear("devices");
+  healer_->changed();
   const bool lost = attachment_->notice_lost_devices();
-  if (*node == node_ && !lost) return;
+  if (*node == node_ && !lost && !faults_.has("publish")) return;
   node_ = std::move(*node);
   attachment_->set_pod_mtu(node_.pod_mtu);
-  if (auto published = publish(); !published) note(published.error().message);
-  (void)attach_uplinks();
+  if (auto published = publish(); !published)
+    faults_.set("publish", "the node changed: " + published.error().message);
+  else
+    faults_.clear("publish");
+  attach_uplinks();
 }
 
 void Agent::watch_netlink() {
@@ -213,7 +230,12 @@ void Agent::poll_slow() {
     duties_->refresh();
     attachment_->finish_removals();
     attachment_->expire_quarantine();
-    if (++slow_polls_ % 30 == 0) (void)store_->checkpoint();
+    if (faults_.has("publish") || faults_.has("devices")) refresh_node();
+    healer_->check(node_);
+    if (++slow_polls_ % 30 == 0) {
+      (void)store_->checkpoint();
+      (void)probe_store();
+    }
     if (slow_polls_ % 60 == 0 && compiler().forget_rules(std::chrono::steady_clock::now() - rule_rest) > 0)
       if (auto stored = publisher_->store_numbers(false); !stored) note(stored.error().message);
     poll_slow();

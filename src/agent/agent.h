@@ -16,6 +16,7 @@
 #include "agent/config.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
+#include "agent/heal.h"
 #include "agent/node.h"
 #include "agent/objects.h"
 #include "agent/publisher.h"
@@ -67,7 +68,7 @@ class Agent {
   [[nodiscard]] const Compiler& compiler() const { return publisher_->compiler(); }
   [[nodiscard]] const Compiled& compiled() const { return publisher_->compiled(); }
   [[nodiscard]] const control::ServiceCompiler& services() const { return publisher_->services(); }
-  Result<void> attach_uplinks();
+  void attach_uplinks();
   void note(const std::string& problem);
 
   // Timers and descriptors.
@@ -83,12 +84,16 @@ class Agent {
   api::Answer delete_objects(const nlohmann::json& params);
   api::Answer get_objects(const nlohmann::json& params);
   void watch_objects(const nlohmann::json& params, const api::Stream& stream);
-  api::Answer commit(const std::vector<model::Document>& documents, nlohmann::json result);
+  std::vector<model::Problem> admit(std::vector<model::Document>& documents);
+  api::Answer commit(const std::vector<model::Document>& documents, const Publisher::Assignments& before,
+                     nlohmann::json result);
   nlohmann::json object_json(const store::StoredKey& key) const;
   nlohmann::json pod_object(const model::Pod& pod) const;
   void tell_watchers(const ObjectChange& change);
   void tell_pod_modified(const model::ObjectKey& pod);
   // API: attachment
+  Result<void> can_attach();
+  Result<void> probe_store();
   api::Answer cni_add(const nlohmann::json& params);
   api::Answer cni_gc(const nlohmann::json& params);
   // API: views
@@ -120,8 +125,20 @@ class Agent {
     std::optional<control::ExplainService> service;
     std::optional<PortProtocol> port;  // the backend's, when reached through a service
     std::string missing;               // why there is nobody: a service without backends
+    std::string remedy;                // what would have to change then
+    bool unknown = false;              // nobody has the address: the datapath drops what a pod sends there
   };
+  std::string lost_interface(const std::string& text) const;
   Result<std::vector<Target>> resolve(const std::string& text, const PortProtocol& port) const;
+  // The pairs of `from` and `to`, both ends in one family.
+  struct Pair {
+    control::ExplainSide from;
+    Target to;
+  };
+  Result<std::vector<Pair>> resolve_pairs(const std::string& from, const std::string& to,
+                                          const PortProtocol& port) const;
+  std::optional<Target> nobody_at(const IpAddress& address, const PortProtocol& port) const;
+  std::optional<control::ExplainSide> in_family(const control::ExplainSide& side, Family family) const;
   control::ExplainSide side_of(const LiveEndpoint& endpoint, const IpAddress& address) const;
   control::ExplainSide side_of(const IpAddress& address) const;
   std::vector<Target> through_service(const control::ServicePort& port) const;
@@ -133,7 +150,8 @@ class Agent {
   Config config_;
   Attachment::Checkpoint checkpoint_;
   std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
-  std::vector<std::string> problems_;
+  std::vector<std::string> problems_;  // stay until the agent is started again
+  Faults faults_;                      // as they are now
 
   std::optional<store::Store> store_;
   std::optional<Objects> objects_;
@@ -145,6 +163,7 @@ class Agent {
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<PodKernel> pod_kernel_;
   std::optional<Attachment> attachment_;
+  std::optional<Healer> healer_;
 
   std::unique_ptr<flow::FlowStore> flows_;
   std::optional<bpfrt::RingBuffer> ring_;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
@@ -44,17 +45,43 @@ void Agent::register_attachment() {
   });
   server_->handle("cni.gc", [this](const json& params) { return cni_gc(params); });
   server_->handle("cni.status", [this](const json&) -> api::Answer {
-    const auto status = datapath_->tables().status();
-    if (status.failed > 0) return weft::fail(ErrorCode::unavailable, "the datapath is behind: " + status.last_error);
-    for (const auto& cidr : config_.pod_cidrs) {
-      std::size_t used = 0;
-      for (const auto& allocation : ipam_->allocations())
-        if (cidr.contains(allocation.address)) ++used;
-      if (used >= ipam_->capacity(cidr.family()))
-        return weft::fail(ErrorCode::unavailable, "no address is left in " + cidr.to_string());
-    }
+    WEFT_CHECK(can_attach());
     return json::object();
   });
+}
+
+// Whether the next ADD could succeed, as far as that can be known before it.
+Result<void> Agent::can_attach() {
+  const auto status = datapath_->tables().status();
+  if (status.failed > 0) return weft::fail(ErrorCode::unavailable, "the datapath is behind: " + status.last_error);
+  if (auto written = probe_store(); !written)
+    return weft::fail(ErrorCode::unavailable, "the store cannot be written: " + written.error().message);
+  attachment_->expire_quarantine();
+  const auto allocations = ipam_->allocations();
+  const auto quarantined = ipam_->quarantined();
+  for (const auto& cidr : config_.pod_cidrs) {
+    const auto inside = [&](const auto& entry) { return cidr.contains(entry.address); };
+    const auto gateway = ipam_->gateway(cidr.family());
+    const auto used = static_cast<std::uint64_t>(std::ranges::count_if(
+        allocations, [&](const auto& entry) { return inside(entry) && entry.address != gateway; }));
+    const auto waiting = static_cast<std::uint64_t>(std::ranges::count_if(quarantined, inside));
+    if (used + waiting >= ipam_->capacity(cidr.family()))
+      return weft::fail(ErrorCode::unavailable, fmt::format("no address is left in {}: {} are in use, {} in quarantine",
+                                                            cidr.to_string(), used, waiting));
+  }
+  return {};
+}
+
+// A write that changes nothing of value: a full or read-only disk is known before a pod needs it.
+Result<void> Agent::probe_store() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  auto written = store_->set("last-probe", std::to_string(now.count()));
+  if (!written)
+    faults_.set("store",
+                "the store cannot be written, so nothing can be attached or applied: " + written.error().message);
+  else
+    faults_.clear("store");
+  return written;
 }
 
 api::Answer Agent::cni_add(const json& params) {

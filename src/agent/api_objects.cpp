@@ -1,5 +1,8 @@
 // API: apply, delete, get, watch.
 #include <fmt/format.h>
+#include <malloc.h>
+
+#include <asio/post.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -58,6 +61,17 @@ store::StoredKey key_of(const model::Object& object) {
   return {model::kind_of(object), model::metadata_of(object).key()};
 }
 
+// Reading a large document takes many times its size, which the allocator would keep for the next one.
+void give_memory_back(asio::io_context& loop, const json& params) {
+  constexpr std::size_t large = 128 * 1024;
+  std::size_t size = 0;
+  if (params.contains("documents") && params["documents"].is_array())
+    for (const auto& document : params["documents"])
+      if (document.is_object() && document.contains("text") && document["text"].is_string())
+        size += document["text"].get_ref<const std::string&>().size();
+  if (size >= large) asio::post(loop, [] { ::malloc_trim(0); });  // when the request itself is gone too
+}
+
 // The same object twice in one request: the last one counts, as if applied one after the other.
 void keep_last(std::vector<model::Document>& documents) {
   std::map<store::StoredKey, std::size_t> last;
@@ -95,28 +109,54 @@ void show_assignment(json& object, const control::ServiceAssignment& held) {
 }  // namespace
 
 void Agent::register_objects() {
-  server_->handle("apply", [this](const json& params) { return apply_objects(params); });
+  server_->handle("apply", [this](const json& params) {
+    auto answer = apply_objects(params);
+    give_memory_back(loop_, params);
+    return answer;
+  });
   server_->handle("delete", [this](const json& params) { return delete_objects(params); });
   server_->handle("get", [this](const json& params) { return get_objects(params); });
   server_->handle_stream("watch",
                          [this](const json& params, const api::Stream& stream) { watch_objects(params, stream); });
 }
 
+// What only the whole node can refuse: addresses and ports. Refused documents leave `documents`.
+std::vector<model::Problem> Agent::admit(std::vector<model::Document>& documents) {
+  std::vector<model::Problem> problems;
+  std::set<std::size_t> refused;
+  for (const auto& [index, error] : publisher_->admit(documents)) {
+    auto& problem = problems.emplace_back(documents[index].place);
+    problem.message = error.message;
+    if (!error.hint.empty()) problem.message += "; " + error.hint;
+    refused.insert(index);
+  }
+  std::vector<model::Document> kept;
+  for (std::size_t i = 0; i < documents.size(); ++i)
+    if (!refused.contains(i)) kept.push_back(std::move(documents[i]));
+  documents = std::move(kept);
+  return problems;
+}
+
 api::Answer Agent::apply_objects(const json& params) {
   WEFT_TRY(auto outcome, parse_documents(params));
   WEFT_TRY(const auto all_or_nothing, api::optional_bool(params, "all_or_nothing", true));
   WEFT_TRY(const auto dry_run, api::optional_bool(params, "dry_run", false));
+  keep_last(outcome.documents);
+  const auto before = publisher_->held(outcome.documents);
+  std::ranges::move(admit(outcome.documents), std::back_inserter(outcome.problems));
   json result{{"applied", json::array()},
               {"problems", problems_json(outcome.problems)},
               {"warnings", problems_json(outcome.warnings)}};
-  if (!outcome.problems.empty() && all_or_nothing)
+  if (!outcome.problems.empty() && all_or_nothing) {
+    publisher_->give_back(before);
     return weft::fail(api::ApiError({ErrorCode::invalid,
                                      fmt::format("{} problem{} found, nothing was applied", outcome.problems.size(),
                                                  outcome.problems.size() == 1 ? "" : "s"),
                                      "correct the documents, or apply the good ones with --no-all-or-nothing"},
                                     {{"problems", result["problems"]}, {"warnings", result["warnings"]}}));
-  keep_last(outcome.documents);
+  }
   if (dry_run) {
+    publisher_->give_back(before);
     const auto actions = objects_->plan(outcome.documents);
     for (std::size_t i = 0; i < actions.size(); ++i) {
       auto entry = identity_json(key_of(outcome.documents[i].object));
@@ -125,12 +165,15 @@ api::Answer Agent::apply_objects(const json& params) {
     }
     return result;
   }
-  return commit(outcome.documents, std::move(result));
+  return commit(outcome.documents, before, std::move(result));
 }
 
-api::Answer Agent::commit(const std::vector<model::Document>& documents, json result) {
+// Stores and publishes what was admitted; when it is refused, everything is as it was, the Services'
+// addresses and ports as in `before`.
+api::Answer Agent::commit(const std::vector<model::Document>& documents, const Publisher::Assignments& before,
+                          json result) {
   publisher_->set_records(attachment_->records());
-  WEFT_TRY(const auto applied, publisher_->apply(documents));
+  WEFT_TRY(const auto applied, publisher_->apply(documents, before));
   enrichment_stale_ = true;
   duties_->refresh();
   if (applied.owed) note(applied.owed->message);
@@ -198,16 +241,20 @@ json Agent::pod_object(const model::Pod& pod) const {
   auto object = json::parse(model::public_json(objects_->pod_json(pod)), nullptr, false);
   if (!object.is_object()) object = json::object();
   json status{{"phase", "Pending"}, {"conditions", json::array()}};
+  const auto runs_at = [&](const std::vector<IpAddress>& addresses) {
+    status["phase"] = "Running";
+    if (!addresses.empty()) status["podIP"] = addresses.front().to_string();
+    for (const auto& address : addresses) status["podIPs"].push_back({{"ip", address.to_string()}});
+    status["conditions"].push_back({{"type", "Ready"}, {"status", pod.ready ? "True" : "False"}});
+  };
   // The record, not the compiled endpoint: that one was made before the attachment was complete.
   const auto* endpoint = live(pod.meta.key());
   const auto record =
       endpoint == nullptr ? attachment_->records().end() : attachment_->records().find(endpoint->record.key);
-  if (record != attachment_->records().end() && record->second.state == store::EndpointState::ready) {
-    status["phase"] = "Running";
-    status["podIP"] = record->second.addresses.front().to_string();
-    for (const auto& address : record->second.addresses) status["podIPs"].push_back({{"ip", address.to_string()}});
-    status["conditions"].push_back({{"type", "Ready"}, {"status", pod.ready ? "True" : "False"}});
-  }
+  if (record != attachment_->records().end() && record->second.state == store::EndpointState::ready)
+    runs_at(record->second.addresses);
+  else if (pod.spec.host_network)  // nobody attaches it
+    runs_at(node_.main_addresses());
   object["status"] = status;
   return object;
 }

@@ -26,6 +26,18 @@ json side_json(const control::ExplainSide& side) {
   return result;
 }
 
+std::string ports_at(const control::ServiceCompiler& services, const IpAddress& address, model::ObjectKey& service) {
+  std::string ports;
+  services.for_each([&](const control::ServicePort& port) {
+    for (const auto& frontend : port.frontends) {
+      if (frontend.address != address) continue;
+      service = port.service;
+      ports += (ports.empty() ? "" : ", ") + PortProtocol{frontend.port, port.protocol}.to_string();
+    }
+  });
+  return ports;
+}
+
 const char* verdict_word(bool allowed) { return allowed ? "allow" : "deny"; }
 
 }  // namespace
@@ -68,24 +80,110 @@ std::vector<Agent::Target> Agent::through_service(const control::ServicePort& po
     if (!port.frontends.empty()) target.side.address = port.frontends.front().address;
     target.service = service;
     target.missing = fmt::format("service {} has no usable backend for port {}", port.service.to_string(), port.port);
+    target.remedy = "let the service's selector match a ready pod that has the target port";
     targets.push_back(std::move(target));
   }
   return targets;
 }
 
+// In the pod and service ranges only endpoints and served ports are reached.
+std::optional<Agent::Target> Agent::nobody_at(const IpAddress& address, const PortProtocol& port) const {
+  if (live(address) != nullptr || node_.addresses.contains(address)) return std::nullopt;
+  const auto holds = [&](const Cidr& cidr) { return cidr.contains(address); };
+  const bool of_services = std::ranges::any_of(config_.service_cidrs, holds);
+  if (!of_services && std::ranges::none_of(config_.pod_cidrs, holds)) return std::nullopt;
+  Target target;
+  target.side = side_of(address);
+  target.unknown = true;
+  model::ObjectKey service;
+  const auto ports = ports_at(services(), address, service);
+  if (!ports.empty()) {
+    const bool echo = port.protocol == Protocol::icmp || port.protocol == Protocol::icmpv6;
+    const auto asked = echo ? std::string(weft::to_string(port.protocol)) : port.to_string();
+    target.missing =
+        fmt::format("service {} serves {} at {}, not {}", service.to_string(), ports, address.to_string(), asked);
+    target.remedy = echo ? "ask its pods: a service answers on its ports only"
+                         : fmt::format("ask for a port it serves, or add {} to its ports", asked);
+  } else {
+    target.missing = fmt::format("no {} has the address {}", of_services ? "service" : "pod", address.to_string());
+    target.remedy = of_services ? "weft service list shows the services and their addresses"
+                                : "weft endpoint list shows the pods and their addresses";
+  }
+  return target;
+}
+
+// The same pod, or the node, by an address of this family. World has every address.
+std::optional<control::ExplainSide> Agent::in_family(const control::ExplainSide& side, Family family) const {
+  if (!side.address || side.address->family() == family) return side;
+  if (side.is_host) {
+    for (const auto& address : node_.main_addresses())
+      if (address.family() == family) return side_of(address);
+  } else if (side.pod) {
+    if (const auto* endpoint = live(*side.pod))
+      for (const auto& address : endpoint->record.addresses)
+        if (address.family() == family) return side_of(*endpoint, address);
+  }
+  return std::nullopt;
+}
+
+Result<std::vector<Agent::Pair>> Agent::resolve_pairs(const std::string& from, const std::string& to,
+                                                      const PortProtocol& port) const {
+  if (from.starts_with("svc/"))
+    return weft::fail(ErrorCode::invalid, fmt::format("from {}: a Service only receives connections", from),
+                      "name what connects: NAMESPACE/POD, NAMESPACE/WORKLOAD, an address, host or world");
+  const bool ported =
+      port.protocol == Protocol::tcp || port.protocol == Protocol::udp || port.protocol == Protocol::sctp;
+  if (ported && port.port == 0) return weft::fail(ErrorCode::invalid, "port: expected 1 to 65535, found 0");
+  WEFT_TRY(const auto sources, resolve(from, {0, Protocol::any}));
+  WEFT_TRY(const auto targets, resolve(to, port));
+  const bool from_fixed = IpAddress::parse(from).has_value();
+  const bool to_fixed = IpAddress::parse(to).has_value();
+  std::vector<Pair> pairs;
+  for (const auto& source : sources)
+    for (const auto& target : targets) {
+      Pair pair{source.side, target};
+      if (!source.missing.empty()) {
+        pair.to.missing = fmt::format("no pod has the address {}: nothing connects from it", from);
+        pair.to.remedy = source.remedy;
+      } else if (target.unknown && source.side.pod) {
+        // The word by which `weft observe --drop-reason` finds the packets.
+        pair.to.missing += ": the datapath drops it as unknown-endpoint";
+      }
+      const auto& there = target.side.address;
+      const auto& here = source.side.address;
+      if (here && there && here->family() != there->family()) {
+        const auto moved = from_fixed ? std::nullopt : in_family(source.side, there->family());
+        const auto met = moved || target.service || to_fixed ? std::nullopt : in_family(target.side, here->family());
+        if (!moved && !met) continue;
+        if (moved) pair.from = *moved;
+        if (met) pair.to.side = *met;
+      }
+      pairs.push_back(std::move(pair));
+    }
+  if (pairs.empty())
+    return weft::fail(ErrorCode::invalid, fmt::format("{} and {} have no addresses of one family", from, to),
+                      "name two that both have IPv4 or both have IPv6");
+  return pairs;
+}
+
 // "shop/web-0", "shop/web", "svc/shop/web", an address, "host", "world".
 Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const PortProtocol& port) const {
   std::vector<Target> targets;
+  const auto only = [](control::ExplainSide side) {
+    Target target;
+    target.side = std::move(side);
+    return target;
+  };
   if (text == "host" && !node_.addresses.empty())
-    return std::vector<Target>{{side_of(*node_.addresses.begin()), {}, {}, {}}};
+    return std::vector<Target>{only(side_of(node_.main_addresses().front()))};
   if (text == "world") {
     control::ExplainSide world;
     world.identity = WEFT_IDENTITY_WORLD;
-    return std::vector<Target>{{world, {}, {}, {}}};
+    return std::vector<Target>{only(world)};
   }
   if (const auto address = IpAddress::parse(text)) {
     if (const auto* found = services().find(*address, port.port, port.protocol)) return through_service(*found);
-    return std::vector<Target>{{side_of(*address), {}, {}, {}}};
+    return std::vector<Target>{nobody_at(*address, port).value_or(only(side_of(*address)))};
   }
   if (text.starts_with("svc/")) {
     const auto rest = text.substr(4);
@@ -95,6 +193,9 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
     for (const auto* found : services().ports_of(key))
       if (found->port == port.port && found->protocol == port.protocol)
         std::ranges::move(through_service(*found), std::back_inserter(targets));
+    if (objects_->find({model::Kind::service, key}) == nullptr)
+      return weft::fail(ErrorCode::not_found, fmt::format("no service {}", key.to_string()),
+                        "weft service list shows the services and their ports");
     if (targets.empty())
       return weft::fail(ErrorCode::not_found,
                         fmt::format("service {} has no port {}", key.to_string(), port.to_string()),
@@ -106,8 +207,15 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
   const std::string name = slash == std::string::npos ? text : text.substr(slash + 1);
   for (const auto& endpoint : compiled().endpoints)
     if (endpoint.record.namespace_ == space && (endpoint.record.pod == name || endpoint.workload == name))
-      targets.push_back({side_of(endpoint, endpoint.record.addresses.front()), {}, {}, {}});
+      targets.push_back(only(side_of(endpoint, endpoint.record.addresses.front())));
+  if (const auto addresses = node_.main_addresses(); targets.empty() && !addresses.empty())
+    for (const auto& [key, pod] : objects_->pods())
+      if (pod.spec.host_network && key.namespace_ == space && (key.name == name || pod.workload == name)) {
+        targets.push_back(only(side_of(addresses.front())));
+        break;  // all of them are the node
+      }
   if (!targets.empty()) return targets;
+  if (const auto lost = lost_interface(text); !lost.empty()) return weft::fail(ErrorCode::not_found, lost);
   if (objects_->pod({space, name}) != nullptr)
     return weft::fail(ErrorCode::unavailable, fmt::format("pod {}/{} is not attached yet", space, name));
   return weft::fail(ErrorCode::not_found, fmt::format("no pod or workload {}/{}", space, name),
@@ -120,52 +228,72 @@ json Agent::rule_json(control::RuleId id) const {
   return rule_to_json(id, *rule, control::location_of(*rule, compiled().policy_input));
 }
 
+// Why the pod NAMESPACE/POD has no network though it was attached; empty for all others.
+std::string Agent::lost_interface(const std::string& text) const {
+  for (const auto& [key, record] : attachment_->records())
+    if (record.state == store::EndpointState::ready && record.ifindex == 0 &&
+        (text == record.namespace_ + "/" + record.pod || (record.namespace_ == "default" && text == record.pod)))
+      return fmt::format("pod {}/{} has lost its interface {}; create it again", record.namespace_, record.pod,
+                         key.ifname);
+  return {};
+}
+
+namespace {
+
+// "80/TCP", "80", and "ICMP" or "ICMPv6", which have no ports.
+Result<PortProtocol> parse_port(const std::string& text) {
+  if (const auto protocol = parse_protocol(text);
+      protocol && (*protocol == Protocol::icmp || *protocol == Protocol::icmpv6))
+    return PortProtocol{0, *protocol};
+  return PortProtocol::parse(text);
+}
+
+}  // namespace
+
 api::Answer Agent::explain_policy(const json& params) const {
   WEFT_TRY(const auto from, api::required_text(params, "from"));
   WEFT_TRY(const auto to, api::required_text(params, "to"));
   WEFT_TRY(const auto port_text, api::required_text(params, "port"));
-  WEFT_TRY(const auto port, PortProtocol::parse(port_text));
-  WEFT_TRY(const auto sources, resolve(from, {0, Protocol::any}));
-  WEFT_TRY(const auto targets, resolve(to, port));
+  WEFT_TRY(const auto port, parse_port(port_text));
+  WEFT_TRY(const auto pairs, resolve_pairs(from, to, port));
   json result{{"items", json::array()}};
-  for (const auto& source : sources)
-    for (const auto& target : targets) {
-      const auto actual = target.port.value_or(port);
-      json item{{"from", side_json(source.side)},
-                {"to", side_json(target.side)},
-                {"service", nullptr},
-                {"port", actual.port},
-                {"protocol", weft::to_string(actual.protocol)}};
-      if (target.service)
-        item["service"] = {{"namespace", target.service->key.namespace_},
-                           {"name", target.service->key.name},
-                           {"port", target.service->port}};
-      if (!target.missing.empty()) {
-        item.update({{"verdict", "deny"},
-                     {"egress", nullptr},
-                     {"ingress", nullptr},
-                     {"rule", nullptr},
-                     {"text", {target.missing}},
-                     {"change", {"let the service's selector match a ready pod that has the target port"}}});
-        result["items"].push_back(std::move(item));
-        continue;
-      }
-      const control::ExplainQuery query{source.side, target.side, actual.protocol, actual.port, target.service};
-      const auto answer = control::explain(query, compiled().policy, compiled().policy_input, compiler().rules());
-      const auto direction_json = [&](const control::ExplainAnswer& one) {
-        return json{{"verdict", verdict_word(one.allowed)},
-                    {"enforced", one.enforced},
-                    {"rule", rule_to_json(one.id, one.rule, control::location_of(one.rule, compiled().policy_input))}};
-      };
-      item["verdict"] = verdict_word(answer.allowed);
-      item["egress"] = direction_json(answer.egress);
-      item["ingress"] = direction_json(answer.ingress);
-      item["deciding"] = answer.deciding == WEFT_EGRESS ? "egress" : "ingress";
-      item["rule"] = direction_json(answer.decisive())["rule"];
-      item["text"] = answer.text;
-      item["change"] = answer.change;
+  for (const auto& [source, target] : pairs) {
+    const auto actual = target.port.value_or(port);
+    json item{{"from", side_json(source)},
+              {"to", side_json(target.side)},
+              {"service", nullptr},
+              {"port", actual.port},
+              {"protocol", weft::to_string(actual.protocol)}};
+    if (target.service)
+      item["service"] = {{"namespace", target.service->key.namespace_},
+                         {"name", target.service->key.name},
+                         {"port", target.service->port}};
+    if (!target.missing.empty()) {
+      item.update({{"verdict", "deny"},
+                   {"egress", nullptr},
+                   {"ingress", nullptr},
+                   {"rule", nullptr},
+                   {"text", {target.missing}},
+                   {"change", {target.remedy}}});
       result["items"].push_back(std::move(item));
+      continue;
     }
+    const control::ExplainQuery query{source, target.side, actual.protocol, actual.port, target.service};
+    const auto answer = control::explain(query, compiled().policy, compiled().policy_input, compiler().rules());
+    const auto direction_json = [&](const control::ExplainAnswer& one) {
+      return json{{"verdict", verdict_word(one.allowed)},
+                  {"enforced", one.enforced},
+                  {"rule", rule_to_json(one.id, one.rule, control::location_of(one.rule, compiled().policy_input))}};
+    };
+    item["verdict"] = verdict_word(answer.allowed);
+    item["egress"] = direction_json(answer.egress);
+    item["ingress"] = direction_json(answer.ingress);
+    item["deciding"] = answer.deciding == WEFT_EGRESS ? "egress" : "ingress";
+    item["rule"] = direction_json(answer.decisive())["rule"];
+    item["text"] = answer.text;
+    item["change"] = answer.change;
+    result["items"].push_back(std::move(item));
+  }
   return result;
 }
 
@@ -183,21 +311,24 @@ api::Answer Agent::policy_verdicts(const json& params) const {
     WEFT_TRY(const auto protocol, parse_protocol(word));
     if (number > 65535) return weft::fail(ErrorCode::invalid, fmt::format("port: {} is above 65535", number));
     const PortProtocol port{static_cast<std::uint16_t>(number), protocol};
-    WEFT_TRY(const auto sources, resolve(from, {0, Protocol::any}));
-    WEFT_TRY(const auto targets, resolve(to, port));
+    // One pod without an interface must not keep the other questions from their answers.
+    if (const auto lost = lost_interface(from) + lost_interface(to); !lost.empty()) {
+      result["items"].push_back({{"verdict", "deny"}, {"rule", {{"id", 0}, {"kind", "no_interface"}, {"text", lost}}}});
+      continue;
+    }
+    WEFT_TRY(const auto pairs, resolve_pairs(from, to, port));
     json item{{"verdict", "allow"}, {"rule", nullptr}};
-    for (const auto& source : sources)
-      for (const auto& target : targets) {
-        if (item["verdict"] == "deny") break;
-        if (!target.missing.empty()) {
-          item = {{"verdict", "deny"}, {"rule", {{"id", 0}, {"kind", "no_backend"}, {"text", target.missing}}}};
-          break;
-        }
-        const auto actual = target.port.value_or(port);
-        const auto answer = control::explain({source.side, target.side, actual.protocol, actual.port, target.service},
-                                             compiled().policy, compiled().policy_input, compiler().rules());
-        item = {{"verdict", verdict_word(answer.allowed)}, {"rule", rule_json(answer.decisive().id)}};
+    for (const auto& [source, target] : pairs) {
+      if (item["verdict"] == "deny") break;
+      if (!target.missing.empty()) {
+        item = {{"verdict", "deny"}, {"rule", {{"id", 0}, {"kind", "no_backend"}, {"text", target.missing}}}};
+        break;
       }
+      const auto actual = target.port.value_or(port);
+      const auto answer = control::explain({source, target.side, actual.protocol, actual.port, target.service},
+                                           compiled().policy, compiled().policy_input, compiler().rules());
+      item = {{"verdict", verdict_word(answer.allowed)}, {"rule", rule_json(answer.decisive().id)}};
+    }
     result["items"].push_back(std::move(item));
   }
   return result;

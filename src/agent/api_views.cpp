@@ -229,8 +229,20 @@ json Agent::status() {
   auto problems = problems_;
   for (const auto& problem : duties_->problems())
     if (std::ranges::find(problems, problem) == problems.end()) problems.push_back(problem);
+  if (config_.pod_cidrs.empty()) problems.push_back("pod_cidrs is empty: this node attaches no pods");
   if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);
-  const bool degraded = reconcile.failed > 0 || !features.socket_hook;
+  for (const auto& [about, text] : faults_.texts()) problems.push_back(text);
+  const bool degraded = reconcile.failed > 0 || !features.socket_hook || !problems.empty();
+  for (const auto& text : healer_->repairs()) problems.push_back(text);
+  auto uplinks = json::array();
+  for (const auto& [index, uplink] : node_.uplinks) {
+    const auto on = datapath_->uplink_attached(index);
+    json entry{{"name", uplink.name}, {"ifindex", index}, {"mtu", uplink.mtu}, {"addresses", json::array()}};
+    entry["attached"] = on && *on;
+    for (const auto& address : {uplink.v4, uplink.v6})
+      if (address) entry["addresses"].push_back(address->to_string());
+    uplinks.push_back(std::move(entry));
+  }
   return {{"version", WEFT_VERSION},
           {"instance", config_.instance},
           {"node", config_.node},
@@ -256,6 +268,7 @@ json Agent::status() {
             {"map_memory_bytes", memory},
             {"drops", drop_counters(datapath_->map("weft_drops_v1"))},
             {"stats", stat_counters(datapath_->map("weft_stats_v1"))}}},
+          {"uplinks", uplinks},
           {"pods", {{"total", objects_->pods().size()}, {"attached", attached}}},
           {"identities", compiler().identities().all().size()},
           {"policies", compiled().policy_input.policies.size()},

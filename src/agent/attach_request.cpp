@@ -4,6 +4,7 @@
 #include <set>
 
 #include "agent/attachment.h"
+#include "model/names.h"
 
 namespace weft::agent {
 namespace {
@@ -107,6 +108,31 @@ Result<void> requested_ports(AttachRequest& request, const json& config) {
   return {};
 }
 
+// A message that begins with the variable's name becomes the specification's error 4.
+Result<void> check_names(const AttachRequest& request, const json& args, const std::string& configured) {
+  if (request.pod_named)
+    if (const auto wrong = model::check_dns_subdomain(request.pod); !wrong.empty())
+      return fail(ErrorCode::invalid, fmt::format("CNI_ARGS: K8S_POD_NAME is not a pod's name: {}", wrong));
+  if (!text(args, "K8S_POD_NAMESPACE").empty())
+    if (const auto wrong = model::check_dns_label(text(args, "K8S_POD_NAMESPACE")); !wrong.empty())
+      return fail(ErrorCode::invalid, fmt::format("CNI_ARGS: K8S_POD_NAMESPACE is not a namespace's name: {}", wrong));
+  if (!configured.empty())
+    if (const auto wrong = model::check_dns_label(configured); !wrong.empty())
+      return fail(ErrorCode::invalid, fmt::format("namespace: {}", wrong));
+  return {};
+}
+
+Result<std::uint32_t> requested_mtu(const json& config) {
+  constexpr std::uint64_t least = 1280;  // less than that and the kernel takes IPv6 off the device
+  constexpr std::uint64_t most = 65535;
+  const auto& mtu = at(config, "mtu");
+  if (mtu.is_null() || mtu == 0) return 0U;
+  if (!mtu.is_number_unsigned() || mtu.get<std::uint64_t>() < least || mtu.get<std::uint64_t>() > most)
+    return fail(ErrorCode::invalid, fmt::format("mtu: expected a whole number from {} to {}", least, most),
+                "leave it out to get the node's");
+  return static_cast<std::uint32_t>(mtu.get<std::uint64_t>());
+}
+
 }  // namespace
 
 Result<AttachRequest> parse_attach(const json& params) {
@@ -130,8 +156,8 @@ Result<AttachRequest> parse_attach(const json& params) {
   if (labels.is_object())
     for (const auto& [key, value] : labels.items())
       if (value.is_string()) request.labels["container:" + key] = value.get<std::string>();
-  const auto& mtu = at(config, "mtu");
-  if (mtu.is_number_unsigned()) request.mtu = mtu.get<std::uint32_t>();
+  WEFT_CHECK(check_names(request, args, configured));
+  WEFT_TRY(request.mtu, requested_mtu(config));
   WEFT_CHECK(requested_addresses(request, args, config));
   WEFT_CHECK(requested_mac(request, args, config));
   WEFT_CHECK(requested_ports(request, config));

@@ -125,5 +125,37 @@ TEST(AttachRequest, WhatIsMissingOrBrokenIsNamed) {
     EXPECT_FALSE(parse_attach(odd)) << odd.dump();
 }
 
+TEST(AttachRequest, NamesOfPodsAndNamespacesAreKubernetesNames) {
+  for (const char* key : {"K8S_POD_NAME", "K8S_POD_NAMESPACE"})
+    for (const char* name : {"a/b", "../x", "\x1b[31mred", "Upper", "a b", "-a", "a\nb"}) {
+      auto params = request();
+      params["args"][key] = name;
+      const auto parsed = parse_attach(params);
+      ASSERT_FALSE(parsed) << key << "=" << name;
+      EXPECT_EQ(parsed.error().code, ErrorCode::invalid);
+      EXPECT_THAT(parsed.error().message, ::testing::StartsWith(std::string("CNI_ARGS: ") + key));
+      EXPECT_THAT(parsed.error().message, ::testing::Not(::testing::HasSubstr("\x1b")));
+    }
+  auto params = request();
+  params["args"]["K8S_POD_NAME"] = "web-0.part";
+  EXPECT_TRUE(parse_attach(params));
+  params["config"]["namespace"] = "a/b";
+  EXPECT_FALSE(parse_attach(params));
+}
+
+TEST(AttachRequest, AnMtuOutOfRangeIsRefused) {
+  const json wrong[] = {-5, 1, 1279, 65536, 1000000000000, 1e30, 1500.5, "1500", true, json::array()};
+  for (const auto& mtu : wrong) {
+    auto params = request();
+    params["config"]["mtu"] = mtu;
+    const auto parsed = parse_attach(params);
+    ASSERT_FALSE(parsed) << mtu;
+    EXPECT_THAT(parsed.error().message, ::testing::StartsWith("mtu:"));
+  }
+  auto params = request();
+  params["config"]["mtu"] = 0;
+  EXPECT_EQ(parse_attach(params)->mtu, 0U);
+}
+
 }  // namespace
 }  // namespace weft::agent

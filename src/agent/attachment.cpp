@@ -95,6 +95,9 @@ Result<json> Attachment::add(const AttachRequest& request) {
   if (reaper_) reaper_->give_way();
   WEFT_TRY(const auto netns, pods_.open_netns(request.netns));
   WEFT_TRY(const auto cookie, pods_.netns_cookie(netns.get()));
+  if (cookie == node_netns_)
+    return fail(ErrorCode::invalid, fmt::format("CNI_NETNS: {} is the node's own network namespace", request.netns),
+                "a container that shares the node's network is not attached");
   if (const auto known = records_.find(request.key); known != records_.end()) {
     const auto& record = known->second;
     if (record.state == EndpointState::ready && record.netns_cookie == cookie && device_alive(record))
@@ -105,6 +108,7 @@ Result<json> Attachment::add(const AttachRequest& request) {
     WEFT_CHECK(finish_removal(request.key));
   }
   if (admit_) WEFT_CHECK(admit_(request));
+  WEFT_CHECK(make_way(cookie, request.key.ifname));
   ipam_.expire(now());
   store::EndpointRecord record;
   record.netns_cookie = cookie;
@@ -134,6 +138,19 @@ Result<json> Attachment::add(const AttachRequest& request) {
   records_[record.key] = record;
   done("ready-stored");
   return result;
+}
+
+// A removal is answered before the device is gone; who attaches the same interface next waits for that.
+Result<void> Attachment::make_way(std::uint64_t netns_cookie, const std::string& ifname) {
+  std::vector<store::EndpointKey> leaving;
+  for (const auto& [key, record] : records_)
+    if (record.state == EndpointState::deleting && record.netns_cookie == netns_cookie && key.ifname == ifname)
+      leaving.push_back(key);
+  for (const auto& key : leaving) {
+    if (reaper_) reaper_->wait_for(key);
+    WEFT_CHECK(finish_removal(key));
+  }
+  return {};
 }
 
 Result<void> Attachment::make_record(const AttachRequest& request, int netns, store::EndpointRecord& record) {
@@ -331,6 +348,10 @@ Result<void> Attachment::check(const AttachRequest& request, const json& previou
       return fail(ErrorCode::invalid, fmt::format("interface {} has lost {}", record.key.ifname, address.to_string()));
   WEFT_TRY(const auto attached, pods_.programs_attached(record.ifindex));
   if (!attached) return fail(ErrorCode::invalid, fmt::format("device {} has lost its program", record.device));
+  WEFT_TRY(const auto host, read_host_side());
+  if (!host.devices.contains(static_cast<int>(record.ifindex)))
+    return fail(ErrorCode::invalid, fmt::format("device {} is gone", record.device));
+  if (const auto wrong = host_fault(host, record); !wrong.empty()) return fail(ErrorCode::invalid, wrong);
   if (previous.is_object() && previous.contains("ips") && previous["ips"].is_array())
     for (const auto& address : record.addresses) {
       const auto text = Cidr(address, host_length(address)).to_string();

@@ -87,11 +87,22 @@ class Attachment {
   void reaped(const store::EndpointKey& key);
   // Records whose device is gone behind our back leave the maps until DEL comes.
   bool notice_lost_devices();
+  // Attaches programs again that somebody took off, asking for those of `most` endpoints, the next
+  // ones the next time. Returns what was repaired.
+  std::vector<std::string> heal_programs(std::size_t most);
+  struct Healing {
+    std::vector<std::string> repaired;
+    std::map<std::string, std::string> failed;  // what is wrong, by the endpoint's owner
+  };
+  // Sets the host's devices, routes and neighbours again where they are not as ADD left them.
+  Healing heal_hosts();
   void expire_quarantine();
   // Goes on with removals that failed; the reaper's own are left to it.
   void finish_removals();
 
   [[nodiscard]] const std::map<store::EndpointKey, store::EndpointRecord>& records() const { return records_; }
+  // A namespace that is never given an interface: the node's own.
+  void set_node_netns(std::uint64_t cookie) { node_netns_ = cookie; }
   void set_pod_mtu(std::uint32_t mtu) { pod_mtu_ = mtu; }
   [[nodiscard]] Reaper& reaper() { return *reaper_; }
   void set_reaper(std::unique_ptr<Reaper> reaper) { reaper_ = std::move(reaper); }
@@ -103,6 +114,15 @@ class Attachment {
   Result<void> make_devices(store::EndpointRecord& record, int netns, std::uint32_t mtu);
   Result<void> configure_pod(const store::EndpointRecord& record, int netns);
   Result<void> configure_host(const store::EndpointRecord& record);
+  // The kernel's side of all endpoints, read at once.
+  struct HostSide {
+    std::map<int, sys::Device> devices;
+    std::map<std::pair<int, Cidr>, sys::Route> routes;
+    std::map<std::pair<int, IpAddress>, MacAddress> neighbours;
+  };
+  Result<HostSide> read_host_side();
+  std::string host_fault(const HostSide& host, const store::EndpointRecord& record) const;
+  Result<void> make_way(std::uint64_t netns_cookie, const std::string& ifname);
   void undo(const store::EndpointRecord& record);
   Result<void> release(const store::EndpointKey& key);
   Result<void> finish_removal(const store::EndpointKey& key);
@@ -123,6 +143,9 @@ class Attachment {
   Checkpoint checkpoint_;
   std::unique_ptr<Reaper> reaper_;
   std::map<store::EndpointKey, store::EndpointRecord> records_;
+  std::map<store::EndpointKey, std::string> program_faults_;
+  store::EndpointKey last_healed_;
+  std::uint64_t node_netns_ = 0;
   std::uint32_t pod_mtu_ = 1500;
 };
 

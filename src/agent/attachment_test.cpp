@@ -81,6 +81,7 @@ class SteppedNetlink final : public sys::Netlink {
     return inner_->replace_route(route);
   }
   Result<void> delete_route(const sys::Route& route) override { return inner_->delete_route(route); }
+  Result<std::vector<sys::Neighbour>> neighbours() override { return inner_->neighbours(); }
   Result<void> replace_neighbour(int device, const IpAddress& address, const MacAddress& mac) override {
     WEFT_CHECK(steps_.take("set neighbour"));
     return inner_->replace_neighbour(device, address, mac);
@@ -564,6 +565,59 @@ TEST(Attachment, ARestartKeepsWhatIsReady) {
   const auto again = run.attachment.add(request());
   ASSERT_TRUE(again);
   EXPECT_EQ(*again, result) << "not acknowledged: the same answer";
+}
+
+TEST(Attachment, HealingSetsWhatOthersUndidOnTheHostAgain) {
+  Machine machine("heal");
+  AgentRun run(machine);
+  ASSERT_TRUE(run.attachment.add(request()));
+  const auto& record = run.attachment.records().begin()->second;
+  const auto index = static_cast<int>(record.ifindex);
+  EXPECT_TRUE(run.attachment.heal_hosts().repaired.empty());
+  EXPECT_TRUE(run.attachment.heal_programs(8).empty());
+  const auto check = [&] { return run.attachment.check(request(), json()); };
+  const auto undo_and_heal = [&](const char* what, const auto& undo) {
+    SCOPED_TRACE(what);
+    undo();
+    EXPECT_FALSE(check());
+    EXPECT_EQ(run.attachment.heal_hosts().repaired.size() + run.attachment.heal_programs(8).size(), 1U);
+    EXPECT_TRUE(check());
+    EXPECT_TRUE(run.attachment.heal_hosts().repaired.empty());
+  };
+  auto& host = machine.kernel.at();
+  undo_and_heal("route", [&] { host.routes.erase(host.routes.begin()); });
+  undo_and_heal("route through another device", [&] { host.routes.front().device = 1; });
+  undo_and_heal("source", [&] { host.routes.front().source.reset(); });
+  undo_and_heal("neighbour", [&] { host.neighbours.clear(); });
+  undo_and_heal("device", [&] { ASSERT_TRUE(machine.kernel.open()->set_up(index, false)); });
+  undo_and_heal("programs", [&] { machine.pods.attached.clear(); });
+  ASSERT_TRUE(machine.kernel.open()->delete_device(index));
+  EXPECT_TRUE(run.attachment.notice_lost_devices());
+  EXPECT_TRUE(run.attachment.heal_programs(8).empty());
+  EXPECT_THAT(run.attachment.heal_hosts().failed.at("c1/eth0"), ::testing::HasSubstr("shop/web"));
+}
+
+TEST(Attachment, AnAddRightAfterTheRemovalOfAnotherWaitsForIt) {
+  Machine machine("back-to-back");
+  AgentRun run(machine);
+  for (int round = 0; round < 5; ++round) {
+    const auto container = fmt::format("c{}", round);
+    const auto added = run.attachment.add(request(7, container));
+    ASSERT_TRUE(added) << added.error().message;
+    ASSERT_TRUE(run.attachment.remove(request(7, container).key));  // answered before the device is gone
+  }
+}
+
+TEST(Attachment, TheNodesOwnNamespaceIsRefused) {
+  Machine machine("own-netns");
+  AgentRun run(machine);
+  run.attachment.set_node_netns(1007);
+  const auto refused = run.attachment.add(request(7));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::invalid);
+  EXPECT_THAT(refused.error().message, ::testing::StartsWith("CNI_NETNS: "));
+  expect_nothing_left(machine, run, "after the refusal");
+  EXPECT_TRUE(run.attachment.add(request(8)));
 }
 
 }  // namespace

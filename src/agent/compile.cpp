@@ -148,11 +148,12 @@ void Compiler::fill_endpoints(Compiled& compiled, const Node& node) const {
 }
 
 // Every prefix the datapath must tell apart: policy CIDRs, the pod and service ranges, native ones.
-void Compiler::fill_identities(Compiled& compiled) const {
+void Compiler::fill_identities(Compiled& compiled, const Node& node) const {
   std::map<Cidr, std::uint32_t> special;  // prefix -> weft_ip_flag
   for (const auto* ranges : {&config_.pod_cidrs, &config_.service_cidrs})
     for (const auto& cidr : *ranges) special[cidr] |= WEFT_IP_RESERVED | WEFT_IP_NATIVE;
   for (const auto& cidr : config_.native_cidrs) special[cidr] |= WEFT_IP_NATIVE;
+  for (const auto& address : node.broadcasts) special[Cidr(address, 32)] |= WEFT_IP_BROADCAST;
   std::set<Cidr> prefixes;
   for (const auto& [cidr, flags] : special) prefixes.insert(cidr);
   for (const auto& [cidr, id] : cidrs_.all()) prefixes.insert(cidr);
@@ -189,7 +190,7 @@ Result<Compiled> Compiler::compile(const Objects& objects,
   for (const auto& [key, entry] : compiled.policy.rows) compiled.rows.policy.emplace(key, entry);
   compiled.cidr_identities = cidrs_.all();
   fill_endpoints(compiled, node);
-  fill_identities(compiled);
+  fill_identities(compiled, node);
   return compiled;
 }
 

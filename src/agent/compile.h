@@ -74,7 +74,7 @@ class Compiler {
   Result<std::vector<LiveEndpoint>> live_endpoints(const Objects& objects,
                                                    const std::map<store::EndpointKey, store::EndpointRecord>& records);
   void fill_endpoints(Compiled& compiled, const Node& node) const;
-  void fill_identities(Compiled& compiled) const;
+  void fill_identities(Compiled& compiled, const Node& node) const;
 
   Config config_;
   control::IdentityAllocator identities_;

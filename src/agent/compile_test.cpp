@@ -1,6 +1,7 @@
 #include "agent/compile.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace weft::agent {
@@ -73,6 +74,13 @@ TEST_F(CompileTest, ACompileThatFailsHalfwayHoldsNoIdentity) {
   ASSERT_TRUE(full.compile(*objects, records, node));
   EXPECT_EQ(full.identities().references(WEFT_IDENTITY_LAST), 1);
   EXPECT_EQ(full.identities().all().size(), 1U) << "the others were collected";
+}
+
+TEST_F(CompileTest, TheNodesMainAddressesAreItsUplinks) {
+  node.addresses = {*IpAddress::parse("192.0.2.2"), *IpAddress::parse("10.0.0.1"), *IpAddress::parse("2001:db8::2")};
+  node.uplinks[7] = {"eth0", 1500, IpAddress::parse("192.0.2.2").value(), {}, {}};
+  EXPECT_THAT(node.main_addresses(),
+              ::testing::ElementsAre(*IpAddress::parse("192.0.2.2"), *IpAddress::parse("2001:db8::2")));
 }
 
 TEST_F(CompileTest, RefusedClassNumbersAreNotGivenAgain) {

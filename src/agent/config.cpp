@@ -152,7 +152,41 @@ bool is_prime(std::uint32_t number) {
   return number > 1;
 }
 
+// Ranges must leave addresses to give, and ones that hosts route.
+Result<void> check_range(const char* key, const Cidr& cidr, std::uint64_t fewest) {
+  const auto refuse = [&](std::string_view why, std::string hint) {
+    return fail(ErrorCode::invalid, fmt::format("{}: {} {}", key, cidr.to_string(), why), std::move(hint));
+  };
+  for (const auto* special : {"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10",
+                              "ff00::/8", "::ffff:0.0.0.0/96"}) {
+    const auto known = Cidr::parse(special);
+    if (known && known->family() == cidr.family() && (known->contains(cidr) || cidr.contains(*known)))
+      return refuse(fmt::format("holds addresses of {}, which no host routes", special),
+                    "choose a private range, for example 10.244.0.0/24 or fd00:10:244::/64");
+  }
+  if (cidr.size() < fewest)
+    return refuse(fmt::format("is too small: it has {} address{}, and some are never given", cidr.size(),
+                              cidr.size() == 1 ? "" : "es"),
+                  cidr.is_v4() ? "give it a length of 29 or less" : "give it a length of 125 or less");
+  return {};
+}
+
+Result<void> check_ranges(const Config& config) {
+  bool has_v6 = false;
+  for (const auto& cidr : config.pod_cidrs) {
+    has_v6 = has_v6 || !cidr.is_v4();
+    WEFT_CHECK(check_range("pod_cidrs", cidr, 4));
+  }
+  for (const auto& cidr : config.service_cidrs) WEFT_CHECK(check_range("service_cidrs", cidr, 4));
+  const auto least = has_v6 ? 1280U : 576U;
+  if (config.mtu != 0 && config.mtu < least)
+    return fail(ErrorCode::invalid, fmt::format("mtu: expected 0 or at least {}, found {}: {} needs that much", least,
+                                                config.mtu, has_v6 ? "IPv6, which pod_cidrs asks for," : "IPv4"));
+  return {};
+}
+
 Result<void> validate(const Config& config) {
+  WEFT_CHECK(check_ranges(config));
   if (config.nat_port_min > config.nat_port_max) return fail(ErrorCode::invalid, "nat_port_min is above nat_port_max");
   if (config.node_port_min > config.node_port_max)
     return fail(ErrorCode::invalid, "node_port_min is above node_port_max");
@@ -225,7 +259,8 @@ Result<Config> parse_config(const std::string& file, std::string_view text_of_fi
     if (!root.IsMap()) return fail(ErrorCode::invalid, fmt::format("{}: expected a mapping of keys", file));
     WEFT_CHECK(read_keys(config, file, root));
   } catch (const YAML::Exception& exception) {
-    return fail(ErrorCode::invalid, fmt::format("{}: {}", place(file, exception.mark), exception.msg));
+    return fail(ErrorCode::invalid, fmt::format("{}: this is not YAML: {}", place(file, exception.mark), exception.msg),
+                "a key and its value are written \"key: value\"; deploy/weftd.yaml shows every key");
   }
   if (auto valid = validate(config); !valid) return fail(valid.error().in(file));
   return config;

@@ -27,6 +27,27 @@ TEST(Config, AnEmptyFileGivesTheDefaults) {
   }
 }
 
+TEST(Config, RangesThatCannotBeUsedAreRefused) {
+  EXPECT_THAT(problem("mtu: 100"), HasSubstr("mtu: expected 0 or at least 1280, found 100"));
+  EXPECT_THAT(problem("mtu: 100\npod_cidrs: [10.1.0.0/24]"), HasSubstr("at least 576"));
+  EXPECT_EQ(problem("mtu: 1000\npod_cidrs: [10.1.0.0/24]"), "accepted");
+  EXPECT_THAT(problem("pod_cidrs: [10.1.0.0/32]"), HasSubstr("weftd.yaml: pod_cidrs: 10.1.0.0/32 is too small"));
+  EXPECT_THAT(problem("service_cidrs: [10.2.0.0/31]"), HasSubstr("too small"));
+  EXPECT_THAT(problem("pod_cidrs: [\"fd00::/128\"]"), HasSubstr("too small"));
+  EXPECT_THAT(problem("pod_cidrs: [127.0.0.0/8]"), HasSubstr("127.0.0.0/8, which no host routes"));
+  EXPECT_THAT(problem("pod_cidrs: [127.1.0.0/24]"), HasSubstr("no host routes"));
+  EXPECT_THAT(problem("service_cidrs: [0.0.0.0/0]"), HasSubstr("no host routes"));
+  EXPECT_THAT(problem("service_cidrs: [\"fe80::/64\"]"), HasSubstr("no host routes"));
+  EXPECT_THAT(problem("service_cidrs: [224.0.0.0/24]"), HasSubstr("no host routes"));
+  EXPECT_EQ(problem("pod_cidrs: []"), "accepted");  // a node without pods of its own
+  EXPECT_EQ(problem("pod_cidrs: [10.1.0.0/29]"), "accepted");
+}
+
+TEST(Config, WhatIsNoYamlIsSaidInWords) {
+  EXPECT_THAT(problem("a: [1"), HasSubstr("weftd.yaml:"));
+  EXPECT_THAT(problem("a: [1"), HasSubstr("not YAML"));
+}
+
 TEST(Config, EveryKeyIsRead) {
   const auto config = parse_config("weftd.yaml", R"(
 instance: blue-1

@@ -87,7 +87,7 @@ std::vector<weft_event> sweep(bpfrt::RawMap& flows, const Ticks& ticks, const Id
       note_use(flow, use);
     return true;
   });
-  // The original directions first, while the replies still tell their counters.
+  // An event tells what came back: replies go only when the flows they answer are told.
   std::ranges::stable_partition(silent, [](const auto& entry) { return (entry.second.flags & WEFT_FLOW_REPLY) == 0; });
   std::vector<weft_event> events;
   for (const auto& [key, flow] : silent) {

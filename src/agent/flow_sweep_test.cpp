@@ -88,6 +88,29 @@ TEST(Sweep, GivesAnUnansweredConnectionAMinuteAndAClosedOneSeconds) {
   EXPECT_EQ(sweep_after(7501), 1U);
 }
 
+TEST(Sweep, TellsWhatCameBackWhicheverEntryTheMapGivesFirst) {
+  for (const bool swapped : {false, true}) {
+    auto raw = flow_map();
+    bpfrt::Map<weft_flow_key_v4, weft_flow> map(raw);
+    const Ticks ticks{ticks_at(10000 * second, 250), 250};
+    weft_flow forward{};
+    forward.last_seen = ticks_at(9000 * second, 250);
+    weft_flow reply = forward;
+    reply.flags = WEFT_FLOW_REPLY;
+    reply.packets = 2;
+    reply.bytes = 128;
+    ASSERT_TRUE(map.update(swapped ? key(2, 1, 17) : key(1, 2, 17), forward));
+    ASSERT_TRUE(map.update(swapped ? key(1, 2, 17) : key(2, 1, 17), reply));
+    FlowUse use;
+    const auto events = sweep_v4(raw, ticks, {}, use);
+    ASSERT_EQ(events.size(), 1U);
+    EXPECT_EQ(events[0].reply_packets, 2U) << swapped;
+    EXPECT_EQ(events[0].reply_bytes, 128U) << swapped;
+    EXPECT_FALSE(map.lookup(key(2, 1, 17))->has_value());
+    EXPECT_FALSE(map.lookup(key(1, 2, 17))->has_value());
+  }
+}
+
 TEST(Sweep, KeepsAReplyEntryWhileTheFlowGoesOneWay) {
   auto raw = flow_map();
   bpfrt::Map<weft_flow_key_v4, weft_flow> map(raw);

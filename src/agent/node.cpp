@@ -27,6 +27,19 @@ std::set<int> uplink_indexes(const std::vector<sys::Device>& devices, const std:
 
 }  // namespace
 
+std::vector<IpAddress> Node::main_addresses() const {
+  std::vector<IpAddress> result;
+  for (const auto family : {Family::v4, Family::v6}) {
+    std::optional<IpAddress> chosen;
+    for (const auto& [index, uplink] : uplinks)
+      if (!chosen) chosen = family == Family::v4 ? uplink.v4 : uplink.v6;
+    const auto any = std::ranges::find(addresses, family, &IpAddress::family);
+    if (!chosen && any != addresses.end()) chosen = *any;
+    if (chosen) result.push_back(*chosen);
+  }
+  return result;
+}
+
 Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_t netns_cookie) {
   WEFT_TRY(const auto devices, netlink.devices());
   WEFT_TRY(const auto addresses, netlink.addresses());
@@ -40,6 +53,10 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
   for (const auto& entry : addresses) {
     if (entry.address.is_loopback() || is_link_local(entry.address)) continue;
     node.addresses.insert(entry.address);
+    if (entry.address.is_v4() && entry.length < 31) {
+      const auto address = entry.address.to_v4();
+      node.broadcasts.insert(IpAddress::v4(address | (0xffffffffU >> entry.length)));
+    }
     const auto uplink = node.uplinks.find(static_cast<std::uint32_t>(entry.index));
     if (uplink == node.uplinks.end()) continue;
     auto& slot = entry.address.is_v4() ? uplink->second.v4 : uplink->second.v6;

@@ -29,6 +29,10 @@ struct Node {
   std::map<std::uint32_t, Uplink> uplinks;  // by ifindex
   std::uint64_t netns_cookie = 0;
   std::uint32_t pod_mtu = 1500;
+  std::set<IpAddress> broadcasts;  // of the IPv4 networks the node is on
+  // The one others know it by, at most one of each family: an uplink's, else any. Pods in the node's
+  // own namespace (hostNetwork) have these.
+  [[nodiscard]] std::vector<IpAddress> main_addresses() const;
   auto operator<=>(const Node&) const = default;
 };
 

@@ -52,12 +52,6 @@ std::map<std::string, std::uint32_t> classes_of(const std::optional<std::string>
 
 }  // namespace
 
-// What apply() puts back.
-struct Publisher::Before {
-  std::map<store::StoredKey, std::optional<StoredEntry>> objects;
-  std::map<model::ObjectKey, control::ServiceAssignment> assignments;
-};
-
 Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t highest_class,
                                                    std::vector<std::string>& notes) {
   std::unique_ptr<Publisher> publisher(new Publisher(parts));
@@ -154,7 +148,7 @@ void Publisher::read_services_pods() {
     pod.key = key;
     pod.labels = object.meta.labels;
     pod.ports = ports_of(object);
-    pod.addresses.assign(node_->addresses.begin(), node_->addresses.end());
+    pod.addresses = node_->main_addresses();
     pod.ready = object.ready;
     pod.terminating = object.terminating;
     pod.weight = object.weight;
@@ -234,20 +228,24 @@ Result<void> Publisher::publish_services() {
 
 Result<void> Publisher::publish_kinds(bool services_only) { return services_only ? publish_services() : publish(); }
 
-// What only the whole node can refuse: addresses and ports.
-Result<void> Publisher::admit(const std::vector<model::Document>& documents) {
-  for (const auto& document : documents) {
-    const auto* service = std::get_if<model::Service>(&document.object);
-    if (service == nullptr) continue;
-    if (auto assigned = services_->assign(*service); !assigned)
-      return fail(assigned.error().in(fmt::format("{}:{}: Service {}", service->meta.location.file,
-                                                  service->meta.location.line, service->meta.key().to_string())));
-  }
-  return {};
+std::vector<Publisher::Refusal> Publisher::admit(const std::vector<model::Document>& documents) {
+  std::vector<Refusal> refusals;
+  for (std::size_t i = 0; i < documents.size(); ++i)
+    if (const auto* service = std::get_if<model::Service>(&documents[i].object))
+      if (auto assigned = services_->assign(*service); !assigned) refusals.push_back({i, assigned.error()});
+  return refusals;
 }
 
-void Publisher::give_back(const Before& before) {
-  for (const auto& [service, assignment] : before.assignments) services_->restore(service, assignment);
+Publisher::Assignments Publisher::held(const std::vector<model::Document>& documents) const {
+  Assignments assignments;
+  for (const auto& document : documents)
+    if (const auto key = key_of(document.object); key.kind == model::Kind::service)
+      assignments.emplace(key.key, services_->held(key.key));
+  return assignments;
+}
+
+void Publisher::give_back(const Assignments& before) {
+  for (const auto& [service, assignment] : before) services_->restore(service, assignment);
 }
 
 Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& services) {
@@ -259,22 +257,16 @@ Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& serv
   return parts_.store.write(rows, store::Sync::later);
 }
 
-Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& documents) {
-  Before before;
+Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& documents, const Assignments& before) {
+  std::map<store::StoredKey, std::optional<StoredEntry>> known;
   std::set<model::ObjectKey> services;
   bool services_only = true;
   for (const auto& document : documents) {
     const auto key = key_of(document.object);
-    const auto* known = parts_.objects.find(key);
-    before.objects.emplace(key, known == nullptr ? std::nullopt : std::optional(*known));
+    const auto* entry = parts_.objects.find(key);
+    known.emplace(key, entry == nullptr ? std::nullopt : std::optional(*entry));
     services_only = services_only && concerns_services_only(key.kind);
-    if (key.kind != model::Kind::service) continue;
-    before.assignments.emplace(key.key, services_->held(key.key));
-    services.insert(key.key);
-  }
-  if (auto admitted = admit(documents); !admitted) {
-    give_back(before);
-    return fail(admitted.error());
+    if (key.kind == model::Kind::service) services.insert(key.key);
   }
   auto stored = store_assignments(services);
   Result<std::vector<Objects::Action>> actions;
@@ -286,7 +278,7 @@ Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& 
   }
   auto published = publish_kinds(services_only);
   if (!published && published.error().code != ErrorCode::io) {
-    (void)parts_.objects.restore(before.objects);
+    (void)parts_.objects.restore(known);
     give_back(before);
     (void)store_assignments(services);
     (void)publish_kinds(services_only);

@@ -50,13 +50,24 @@ class Publisher {
   // Changes of Services, EndpointSlices, pools and announcements: costs what they change.
   Result<void> publish_services();
 
-  // Applies documents whole: addresses and ports are assigned, objects stored, the kernel brought to them;
-  // an error that is not `io` has changed nothing.
+  // What the Services among the documents hold, to be given back.
+  using Assignments = std::map<model::ObjectKey, control::ServiceAssignment>;
+  [[nodiscard]] Assignments held(const std::vector<model::Document>& documents) const;
+  void give_back(const Assignments& before);
+  // Assigns addresses and ports to them; the ones that only the whole node can refuse, by index.
+  struct Refusal {
+    std::size_t document = 0;
+    Error error;
+  };
+  std::vector<Refusal> admit(const std::vector<model::Document>& documents);
+
+  // Applies admitted documents whole: objects are stored, the kernel is brought to them. An error that is
+  // not `io` has changed nothing, and what the Services held `before` they were admitted they hold again.
   struct Applied {
     std::vector<Objects::Action> actions;
     std::optional<Error> owed;  // an io error: on its way
   };
-  Result<Applied> apply(const std::vector<model::Document>& documents);
+  Result<Applied> apply(const std::vector<model::Document>& documents, const Assignments& before);
   Result<std::optional<Error>> remove(const std::vector<store::StoredKey>& keys);
 
   // Backends the agent's own checks found out about.
@@ -76,9 +87,6 @@ class Publisher {
 
  private:
   explicit Publisher(Parts parts) : parts_(parts) {}
-  struct Before;
-  Result<void> admit(const std::vector<model::Document>& documents);
-  void give_back(const Before& before);
   Result<void> store_assignments(const std::set<model::ObjectKey>& services);
   Result<void> publish_kinds(bool services_only);
   void read_services_pods();

@@ -298,6 +298,23 @@ TEST_F(ApiTest, StreamDeliversEventsAndEnds) {
   EXPECT_TRUE(connection.call("echo", json::object()));
 }
 
+TEST_F(ApiTest, AStreamThatFallsSilentIsGivenUp) {
+  start();
+  std::optional<Stream> kept;
+  server_->handle_stream("hang", [&](const json&, const Stream& stream) {
+    kept = stream;
+    stream.send({{"i", 1}});
+  });
+  run();
+  auto connection = client();
+  int events = 0;
+  auto ended = connection.stream(
+      "hang", json::object(), [&](const json&) { return ++events > 0; }, std::chrono::milliseconds(100));
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().error.code, ErrorCode::unavailable);
+  EXPECT_EQ(events, 1);
+}
+
 TEST_F(ApiTest, StreamEndsWhenTheClientGoes) {
   start();
   std::promise<void> closed;

@@ -166,11 +166,11 @@ Result<void> Client::send(std::string_view method, const nlohmann::json& params)
 }
 
 Answer Client::stream(std::string_view method, const nlohmann::json& params,
-                      const std::function<bool(const nlohmann::json&)>& on_event) {
+                      const std::function<bool(const nlohmann::json&)>& on_event, std::chrono::milliseconds silence) {
   WEFT_TRY(auto line, request_line(++next_id_, method, params));
   WEFT_CHECK(write_line(std::move(line), Clock::now() + default_timeout));
   for (;;) {
-    WEFT_TRY(auto message, read_message(forever));
+    WEFT_TRY(auto message, read_message(silence.count() == 0 ? forever : Clock::now() + silence));
     if (auto error = message.find("error"); error != message.end()) return fail(error_from_json(*error));
     if (auto result = message.find("result"); result != message.end()) return Answer(std::move(*result));
     if (auto event = message.find("event"); event != message.end() && !on_event(*event)) {

@@ -31,10 +31,11 @@ class Client {
   // Sends a request and does not wait for its answer (cni.ack). No further calls on this client.
   Result<void> send(std::string_view method, const nlohmann::json& params);
   // Calls `on_event` for each event until the stream ends or on_event returns false, which closes the connection.
-  // Waits for events without limit. An error of the agent is returned with its details; the value is the
-  // stream's result (an empty object when on_event ended it).
+  // Waits `silence` at most for each of them, without limit when that is 0. An error of the agent is returned with its
+  // details; the value is the stream's result (an empty object when on_event ended it).
   Answer stream(std::string_view method, const nlohmann::json& params,
-                const std::function<bool(const nlohmann::json&)>& on_event);
+                const std::function<bool(const nlohmann::json&)>& on_event,
+                std::chrono::milliseconds silence = std::chrono::milliseconds(0));
 
   // Readable when the agent has something to say; for callers that wait on more than this.
   [[nodiscard]] int fd() const { return socket_.get(); }

@@ -7,17 +7,30 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "base/fd.h"
 
 namespace weft::bpfrt {
 
-constexpr std::uint32_t bpf_tcx_ingress = 46;      // BPF_TCX_INGRESS
-constexpr std::uint32_t bpf_tcx_egress = 47;       // BPF_TCX_EGRESS
-constexpr std::uint32_t bpf_link_type_tcx = 11;    // BPF_LINK_TYPE_TCX
-constexpr std::uint32_t bpf_link_type_cgroup = 3;  // BPF_LINK_TYPE_CGROUP
-constexpr std::uint32_t bpf_link_type_xdp = 6;     // BPF_LINK_TYPE_XDP
+inline constexpr std::uint32_t bpf_tcx_ingress = 46;      // BPF_TCX_INGRESS
+inline constexpr std::uint32_t bpf_tcx_egress = 47;       // BPF_TCX_EGRESS
+inline constexpr std::uint32_t bpf_link_type_tcx = 11;    // BPF_LINK_TYPE_TCX
+inline constexpr std::uint32_t bpf_link_type_cgroup = 3;  // BPF_LINK_TYPE_CGROUP
+inline constexpr std::uint32_t bpf_link_type_xdp = 6;     // BPF_LINK_TYPE_XDP
+
+struct TcxLinkInfo {
+  std::uint32_t ifindex;  // 0 once the device is gone
+  std::uint32_t attach_type;
+};
+struct CgroupLinkInfo {
+  std::uint64_t cgroup_id;  // 0 once the cgroup is gone
+  std::uint32_t attach_type;
+};
+struct XdpLinkInfo {
+  std::uint32_t ifindex;  // 0 once the device is gone
+};
 
 // struct bpf_link_info as far as tcx, cgroup and XDP links fill it; the union begins at offset 16.
 struct LinkInfo {
@@ -26,20 +39,13 @@ struct LinkInfo {
   std::uint32_t prog_id = 0;
   std::uint32_t padding = 0;
   union {
-    struct {
-      std::uint32_t ifindex;  // 0 once the device is gone
-      std::uint32_t attach_type;
-    } tcx;
-    struct {
-      std::uint64_t cgroup_id;  // 0 once the cgroup is gone
-      std::uint32_t attach_type;
-    } cgroup;
-    struct {
-      std::uint32_t ifindex;  // 0 once the device is gone
-    } xdp;
+    TcxLinkInfo tcx;
+    CgroupLinkInfo cgroup;
+    XdpLinkInfo xdp;
     std::uint64_t rest[8] = {};
   };
 };
+static_assert(offsetof(LinkInfo, tcx) == 16 && offsetof(LinkInfo, cgroup) == 16);
 
 // The descriptor of a new link, or an invalid one with errno set. `target` is an ifindex or a
 // descriptor of a cgroup. `flags`: XDP's mode; for tcx there is no anchor: the program goes last.

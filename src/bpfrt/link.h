@@ -3,6 +3,8 @@
 // with the device. All of it through bpf(2) and rtnetlink directly: libbpf 1.1 knows no tcx.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,6 +48,19 @@ void detach_xdp(const std::string& pin_path);  // absent is success
 
 // attach_type: enum bpf_attach_type such as BPF_CGROUP_INET4_CONNECT.
 Result<void> attach_cgroup(const std::string& cgroup, int attach_type, int program, const std::string& pin_path);
+
+// True when the program with this id runs on the cgroup through the link pinned there.
+Result<bool> is_cgroup_attached(const std::string& cgroup, int attach_type, const std::string& pin_path,
+                                std::uint32_t program_id);
+
+struct AttachedProgram {
+  std::uint32_t id = 0;
+  std::string name;  // the kernel keeps 15 characters
+};
+// The programs of all tcx links on the hook, in the order a packet meets them; empty where the kernel has no tcx.
+std::vector<AttachedProgram> tcx_programs(int ifindex, Hook hook);
+// The id of the program behind a pinned link; nothing when there is no such link.
+std::optional<std::uint32_t> pinned_link_program(const std::string& pin_path);
 
 Result<void> pin_object(int fd, const std::string& path);  // replaces what is there
 Result<Fd> open_pinned(const std::string& path);           // program, map or link

@@ -24,8 +24,11 @@ class CommandLine {
     app_.add_option("--socket", session_.socket, "Socket of the agent (default /run/weft/weft.sock)")
         ->envname("WEFT_SOCKET")
         ->type_name("PATH");
-    app_.add_option("--lab", session_.lab, "Talk to the agent of this lab instead")->type_name("NAME");
+    app_.add_option("--lab", session_.lab, "Talk to the agent of this lab instead")
+        ->check(lab_name_problem)
+        ->type_name("NAME");
     app_.add_option("--node", session_.node, "Node of the lab (default node1)")->type_name("NODE");
+    app_.set_version_flag("-V,--version", "weft " WEFT_VERSION, "Print the version of this program and exit");
     app_.footer(
         "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the agent is not available.\n"
         "\"weft COMMAND --help\" says more about a command.");
@@ -36,17 +39,21 @@ class CommandLine {
     add_policy();
     add_bpf();
     add_observe();
-    add_lab_command(app_, session_.exit_code);
+    add_lab_command(app_, session_.lab, session_.exit_code);
     add_tools();
   }
 
   int run(Values arguments) {
     if (!arguments.empty() && arguments.front() == "__complete") return complete(std::move(arguments));
+    given_ = arguments;
     try {
       std::ranges::reverse(arguments);
       app_.parse(std::move(arguments));
     } catch (const CLI::CallForHelp&) {
       session_.io.out << help_of(deepest());
+      return exit_ok;
+    } catch (const CLI::CallForVersion& version) {
+      session_.io.out << version.what() << '\n';
       return exit_ok;
     } catch (const CLI::ParseError& error) {
       return usage(error);
@@ -79,20 +86,39 @@ class CommandLine {
     return command->help(parent == nullptr ? "" : full_name(parent), CLI::AppFormatMode::Normal);
   }
 
+  // The command that has no subcommand of the name it was given: CLI11 goes on past such a word and
+  // may find a later one ("bpf nosuch list").
+  CLI::App* blamed(const Values& unread, std::string& word) {
+    CLI::App* at = &app_;
+    for (const auto& argument : given_) {
+      if (argument.starts_with('-')) continue;
+      if (auto* next = subcommand(at, argument)) {
+        at = next;
+      } else if (std::ranges::find(unread, argument) != unread.end()) {
+        word = argument;
+        break;
+      }
+    }
+    return word.empty() ? deepest() : at;
+  }
+
   int usage(const CLI::ParseError& error) {
-    auto* command = deepest();
+    const auto rest = app_.remaining(true);  // words fall through to the top
+    std::string unknown;
+    auto* command = blamed(rest, unknown);
     Values names;
     for (const auto* sub : command->get_subcommands([](const CLI::App*) { return true; }))
       if (!sub->get_group().empty()) names.push_back(sub->get_name());
-    const auto rest = app_.remaining(true);  // words fall through to the top
     if (!names.empty() && rest.empty()) {
       session_.io.err << help_of(command);
       return exit_usage;
     }
     if (!names.empty()) {
-      session_.io.err << fmt::format("weft: \"{}\" has no command \"{}\"\n", full_name(command), rest.front());
+      session_.io.err << fmt::format("weft: \"{}\" has no command \"{}\"\n", full_name(command),
+                                     unknown.empty() ? rest.front() : unknown);
       std::string near;
-      for (const auto& name : api::nearest(rest.front(), names)) near += (near.empty() ? "" : ", ") + name;
+      for (const auto& name : api::nearest(unknown.empty() ? rest.front() : unknown, names))
+        near += (near.empty() ? "" : ", ") + name;
       if (!near.empty()) session_.io.err << "  did you mean " << near << "?\n";
     } else {
       session_.io.err << fmt::format("weft: {}: {}\n",
@@ -298,7 +324,8 @@ class CommandLine {
         fmt::format("weft bpf {}{}{}{} -o json", map, map.empty() ? "" : " ", action, list ? " --limit 20" : ""));
     auto& output = list_outputs_["bpf " + map + " " + action];
     add_output(added, output, {"table", "json", "yaml"});
-    if (list) added->add_option("--limit", bpf_limit_, "At most so many entries")->type_name("N");
+    if (list)
+      added->add_option("--limit", bpf_limit_, "At most so many entries")->type_name("N")->check(CLI::PositiveNumber);
     runs(added, [this, &output, map, action](const Session& session) {
       return run_bpf(session, map, action, bpf_limit_, output);
     });
@@ -383,6 +410,7 @@ class CommandLine {
   }
 
   Session session_;
+  Values given_;  // the arguments as they came
   CLI::App app_{"Weft: container networking, security and observability on this node"};
   Completions completions_;
   ApplyOptions apply_;

@@ -22,12 +22,11 @@ TEST_F(CommandsTest, AbsentAgentIsCodeThree) {
   EXPECT_EQ(lab.code, 3);
   EXPECT_THAT(lab.err, HasSubstr("/run/weft/lab/no-such-lab/node1/weft.sock"));
   EXPECT_THAT(lab.err, HasSubstr("weft lab up"));
-  EXPECT_EQ(run_bare({"--lab", "../../etc", "status"}).code, 1);
 }
 
 TEST_F(CommandsTest, SocketComesFromTheEnvironmentToo) {
   answers("identity.list", R"({"items":[]})");
-  ::setenv("WEFT_SOCKET", (directory_ + "/s").c_str(), 1);
+  ::setenv("WEFT_SOCKET", (socket()).c_str(), 1);
   EXPECT_EQ(run_bare({"identity", "list"}).code, 0);
   EXPECT_EQ(run_bare({"--lab", "no-such-lab", "identity", "list"}).code, 3);
   ::unsetenv("WEFT_SOCKET");
@@ -50,7 +49,19 @@ TEST_F(CommandsTest, WrongUsageIsCodeTwoWithAHint) {
       {{"observe", "--last", "many"}, "--last many"},
       {{"policy", "explain", "--from", "a"}, "--to"},
       {{"completion", "tcsh"}, "tcsh"},
+      {{"--lab", "../../etc", "status"}, "is not a lab's name"},
+      {{"lab", "up", "--timeout", "soon"}, "500ms"},
+      {{"get", "gizmo"}, "use namespace, pod"},
+      {{"get", "gizmo/a"}, "\"gizmo\" is not a kind"},
+      {{"get", "pod", "shop/a", "-n", "other"}, "names another namespace"},
+      {{"delete", "gizmo", "a"}, "\"gizmo\" is not a kind"},
+      {{"delete", "all", "a"}, "\"all\" is not a kind"},
+      {{"delete", "pod", "a", "-f", "-"}, "not both"},
       {{"help", "nothing"}, "nothing"},
+      {{"--lab", "", "status"}, "lab's name"},
+      {{"bpf", "nosuch", "list"}, "\"weft bpf\" has no command \"nosuch\""},
+      {{"bpf", "flow", "list"}, "did you mean flows"},
+      {{"bpf", "flows", "list", "--limit", "-3"}, "--limit"},
   };
   for (const auto& entry : cases) {
     const auto ran = run_bare(entry.arguments);
@@ -81,6 +92,14 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
                                                                                      {"bpf", "flows", "list"},
                                                                                      {"observe"},
                                                                                      {"completion"},
+                                                                                     {"lab"},
+                                                                                     {"lab", "up"},
+                                                                                     {"lab", "apply"},
+                                                                                     {"lab", "delete"},
+                                                                                     {"lab", "exec"},
+                                                                                     {"lab", "list"},
+                                                                                     {"lab", "down"},
+                                                                                     {"lab", "probe"},
                                                                                      {"help"}}) {
     auto with_help = words;
     with_help.emplace_back("--help");
@@ -96,6 +115,8 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
 }
 
 TEST_F(CommandsTest, VersionWorksWithoutAnAgent) {
+  EXPECT_THAT(run_bare({"--version"}).out, StartsWith("weft 0."));
+  EXPECT_EQ(run_bare({"-V"}).code, 0);
   EXPECT_THAT(run_bare({"--socket", directory_ + "/none", "version"}).out, StartsWith("weft 0."));
   answers("status", R"({"version":"9.9"})");
   EXPECT_THAT(weft({"version"}).out, HasSubstr("weftd 9.9\n"));
@@ -108,6 +129,7 @@ constexpr auto status = R"({"version":"0.1.0","instance":"default","node":"n1","
   "datapath":{"epoch":5,"events":true,"maps":[{"name":"weft_policy_v1","type":"hash","entries":3,"max_entries":100,
   "memory_bytes":4096}],"drops":[{"reason":"policy-denied","meaning":"not allowed","packets":4,"bytes":2400},
   {"reason":"malformed","meaning":"bad","packets":0,"bytes":0}],"stats":[{"name":"forwarded","meaning":"f","value":9}]},
+  "uplinks":[{"name":"eth0","attached":true},{"name":"eth1","attached":false}],
   "pods":{"total":3,"attached":2},"identities":4,"policies":1,"services":2,"flows":{"seen":10,"lost":1,"kept":9},
   "ipam":[{"name":"default","cidr":"10.0.0.0/24","family":4,"capacity":253,"allocated":2,"quarantined":1}],
   "reconcile":{"pending":0,"failed":1,"last_error":"EBUSY"}})";
@@ -122,8 +144,9 @@ TEST_F(CommandsTest, StatusForPeople) {
             "            ! map weft_flow4_v2 is full\n"
             "Agent       pid 7, up 2m10s, 21.3 MB resident\n"
             "Kernel      6.18.5: attach tcx, redirect_peer yes\n"
+            "Uplinks     eth0 (attached), eth1 (NOT ATTACHED)\n"
             "Datapath    epoch 5, events yes\n"
-            "Pods        2 attached of 3\n"
+            "Pods        2 attached, 3 declared\n"
             "Objects     4 identities, 1 policies, 2 services\n"
             "Flows       10 seen, 9 kept, 1 lost\n"
             "Addresses   default 10.0.0.0/24: 2 of 253 allocated, 1 in quarantine\n"
@@ -222,6 +245,23 @@ TEST_F(CommandsTest, ExplainVerdictFirstWhateverItIsCodeZero) {
   EXPECT_EQ(refused.err, "weft: there is no pod \"x\"\n  a hint\n");
 }
 
+// The agent is the judge of these words.
+TEST_F(CommandsTest, WhatTheAgentFindsInvalidInTheWordsIsWrongUsage) {
+  refuses("policy.explain", ErrorCode::invalid, "port \"80/NOPE\": bad");
+  refuses("bpf.list", ErrorCode::invalid, "params.limit: bad");
+  const auto ran = weft({"policy", "explain", "--from", "x", "--to", "b", "--port", "80/NOPE"});
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_EQ(ran.err, "weft: port \"80/NOPE\": bad\n  a hint\n");
+  EXPECT_EQ(weft({"bpf", "flows", "list", "--limit", "9"}).code, 2);
+  refuses_stream("observe", ErrorCode::invalid, "filters.port: bad");
+  EXPECT_EQ(weft({"observe", "--port", "x"}).code, 2);
+  refuses_stream("observe", ErrorCode::internal, "broken");
+  EXPECT_EQ(weft({"observe"}).code, 1);
+  // No words of the command line: a document.
+  refuses("delete", ErrorCode::invalid, "a bad document");
+  EXPECT_EQ(weft({"delete", "-f", "-"}).code, 1);
+}
+
 json flow(const char* verdict) {
   return {{"time", "2026-01-02T12:00:01.123456789Z"},
           {"type", "denied"},
@@ -271,7 +311,7 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
   answers("get", R"({"items":[{"metadata":{"namespace":"shop","name":"web-0"}},
                               {"metadata":{"namespace":"shop","name":"db-0"}}]})");
   auto complete = [&](std::vector<std::string> words) {
-    words.insert(words.begin(), {"__complete", "--", "--socket", directory_ + "/s"});
+    words.insert(words.begin(), {"__complete", "--", "--socket", socket()});
     return words_of(run_bare(words).out);
   };
   EXPECT_THAT(complete({"sta"}), ElementsAre("status"));

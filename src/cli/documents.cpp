@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
 namespace weft::cli {
 namespace {
@@ -31,13 +30,38 @@ Result<std::vector<std::string>> manifests_in(const std::string& directory) {
   return paths;
 }
 
-Result<std::string> read_text(const std::string& path) {
+// More than the agent would take; a device or a pipe may never end.
+constexpr std::size_t most_bytes = std::size_t{16} << 20;
+
+Result<std::string> read_text(std::istream& in, const std::string& name) {
+  std::string text;
+  std::array<char, 65536> chunk;  // NOLINT: filled by read
+  while (in.read(chunk.data(), chunk.size()), in.gcount() > 0) {
+    text.append(chunk.data(), static_cast<std::size_t>(in.gcount()));
+    if (text.size() > most_bytes)
+      return fail(ErrorCode::invalid, fmt::format("{}: holds more than 16 MiB", name), "split it");
+  }
+  if (in.bad()) return fail(errno_error(fmt::format("read {}", name), EIO));
+  return text;
+}
+
+Result<std::string> read_file(const std::string& path) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) return fail(errno_error(fmt::format("read {}", path), errno == 0 ? EIO : errno));
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad()) return fail(errno_error(fmt::format("read {}", path), EIO));
-  return text;
+  return read_text(file, path);
+}
+
+// Whether there is anything but white space, comments and the lines between documents.
+bool is_blank(std::string_view text) {
+  while (!text.empty()) {
+    auto line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    line.remove_prefix(std::min(line.size(), line.find_first_not_of(" \t\r")));
+    while (!line.empty() && (line.back() == ' ' || line.back() == '\t' || line.back() == '\r')) line.remove_suffix(1);
+    if (!line.empty() && !line.starts_with('#') && line != "---" && line != "...") return false;
+  }
+  return true;
 }
 
 // Offset of the first byte that is no part of UTF-8 text, or npos.
@@ -80,7 +104,8 @@ Result<std::vector<DocumentText>> read_documents(const std::vector<std::string>&
   std::vector<DocumentText> documents;
   for (const auto& path : paths) {
     if (path == "-") {
-      WEFT_TRY(auto document, checked("(stdin)", std::string{std::istreambuf_iterator<char>(in), {}}));
+      WEFT_TRY(auto text, read_text(in, "(stdin)"));
+      WEFT_TRY(auto document, checked("(stdin)", std::move(text)));
       documents.push_back(std::move(document));
       continue;
     }
@@ -95,11 +120,15 @@ Result<std::vector<DocumentText>> read_documents(const std::vector<std::string>&
                     recursive ? "" : "-R looks into its directories too");
     }
     for (const auto& file : files) {
-      WEFT_TRY(auto text, read_text(file));
+      WEFT_TRY(auto text, read_file(file));
       WEFT_TRY(auto document, checked(file, std::move(text)));
       documents.push_back(std::move(document));
     }
   }
+  if (std::ranges::all_of(documents, [](const auto& document) { return is_blank(document.text); }))
+    return fail(ErrorCode::invalid, documents.size() == 1
+                                        ? fmt::format("{}: holds no document", documents.front().file)
+                                        : fmt::format("there is no document in the {} files", documents.size()));
   return documents;
 }
 

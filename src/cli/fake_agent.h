@@ -1,21 +1,16 @@
 // A server of the node API with canned answers, and the command line run against it in process.
 #pragma once
 
-#include <gtest/gtest.h>
-
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <future>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <sstream>
-#include <thread>
 
 #include "api/answer.h"
-#include "api/server.h"
+#include "api/testing.h"
 #include "cli/app.h"
 
 namespace weft::cli::testing {
@@ -28,37 +23,12 @@ struct Ran {
   std::string err;
 };
 
-class FakeAgent : public ::testing::Test {
+class FakeAgent : public api::testing::ServedTest {
  protected:
   void SetUp() override {
     ::unsetenv("WEFT_SOCKET");
     ::setenv("TZ", "UTC", 1);
-    std::string pattern = std::filesystem::temp_directory_path() / "weft-cli-XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-    auto server = api::Server::listen(loop_, {.path = directory_ + "/s"});
-    ASSERT_TRUE(server) << server.error().message;
-    server_ = std::move(*server);
-    thread_ = std::thread([this] {
-      const auto work = asio::make_work_guard(loop_);
-      loop_.run();
-    });
-  }
-  void TearDown() override {
-    on_loop([this] { server_.reset(); });
-    loop_.stop();
-    thread_.join();
-    std::filesystem::remove_all(directory_);
-  }
-
-  template <class Work>
-  void on_loop(Work work) {
-    std::promise<void> done;
-    asio::post(loop_, [&] {
-      work();
-      done.set_value();
-    });
-    done.get_future().wait();
+    ServedTest::SetUp();
   }
 
   // `text` is what the agent answers to `method`; the parameters of the last call are kept.
@@ -89,13 +59,20 @@ class FakeAgent : public ::testing::Test {
       });
     });
   }
+  void refuses_stream(const std::string& method, ErrorCode code, const std::string& message) {
+    on_loop([&] {
+      server_->handle_stream(method, [error = Error{code, message, "a hint"}](const json&, const api::Stream& stream) {
+        stream.fail(error);
+      });
+    });
+  }
   json params(const std::string& method) {
     const std::lock_guard lock(mutex_);
     return params_[method];
   }
 
   Ran weft(std::vector<std::string> arguments, const std::string& input = {}, bool colour = false) {
-    arguments.insert(arguments.begin(), {"--socket", directory_ + "/s"});
+    arguments.insert(arguments.begin(), {"--socket", socket()});
     return run_bare(arguments, input, colour);
   }
   static Ran run_bare(const std::vector<std::string>& arguments, const std::string& input = {}, bool colour = false) {
@@ -112,17 +89,12 @@ class FakeAgent : public ::testing::Test {
     return path;
   }
 
-  std::string directory_;
-
  private:
   void keep(const std::string& method, const json& params) {
     const std::lock_guard lock(mutex_);
     params_[method] = params;
   }
 
-  asio::io_context loop_;
-  std::unique_ptr<api::Server> server_;
-  std::thread thread_;
   std::mutex mutex_;
   std::map<std::string, json> params_;
 };

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/session.h"
 #include "lab/inspect.h"
 #include "lab/lifecycle.h"
 #include "lab/machine.h"
@@ -22,9 +23,6 @@
 
 namespace weft::cli {
 namespace {
-
-// As for every command of weft: 1 failed, 2 wrong usage, 3 not available.
-constexpr int usage_error = 2;
 
 struct LabOptions {
   std::string name{lab::default_lab};
@@ -40,10 +38,13 @@ struct LabOptions {
 
 using Options = std::shared_ptr<LabOptions>;
 
-int report(const Error& error) {
-  fmt::print(stderr, "error: {}\n", error.message);
-  if (!error.hint.empty()) fmt::print(stderr, "hint: {}\n", error.hint);
-  return error.code == ErrorCode::unavailable ? 3 : 1;
+// With the name of a lab that is there: an agent that does not answer is not started by hand in it.
+int report(const Error& error, const std::string& lab = {}) {
+  const bool away = error.code == ErrorCode::unavailable && error.message.find("does not answer") != std::string::npos;
+  const auto hint = away && !lab.empty() ? "bring it back with: weft lab up --name " + lab : error.hint;
+  fmt::print(stderr, "weft: {}\n", error.message);
+  if (!hint.empty()) fmt::print(stderr, "  {}\n", hint);
+  return error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
 }
 
 void progress(const std::string& line) {
@@ -65,12 +66,12 @@ int up(const LabOptions& options) {
 
 int apply(const LabOptions& options) {
   const auto done = lab::apply(lab::this_machine(), up_options(options), progress);
-  return done ? 0 : report(done.error());
+  return done ? 0 : report(done.error(), options.name);
 }
 
 int remove(const LabOptions& options) {
   const auto done = lab::remove(lab::this_machine(), up_options(options), progress);
-  return done ? 0 : report(done.error());
+  return done ? 0 : report(done.error(), options.name);
 }
 
 int down(const LabOptions& options) {
@@ -89,6 +90,8 @@ int down(const LabOptions& options) {
 }
 
 int list(const LabOptions& options) {
+  // Others can ask no supervisor: every lab would look broken.
+  if (const auto root = lab::check_root(); !root) return report(root.error());
   const auto labs = lab::list_labs(lab::this_machine());
   if (options.output == "json") {
     progress(lab::labs_to_json(labs));
@@ -111,10 +114,10 @@ int exec(const LabOptions& options) {
   if (!command.empty() && command.front() == "--") command.erase(command.begin());
   if (command.empty()) {
     report({ErrorCode::invalid, "exec needs a command", "weft lab exec NS/POD -- CMD"});
-    return usage_error;
+    return exit_usage;
   }
   const auto error = lab::execute(lab::this_machine().layout(options.name), options.target, command);
-  report(error);
+  report(error, options.name);
   if (!error.message.starts_with("run ")) return 1;
   return error.code == ErrorCode::not_found ? 127 : 126;
 }
@@ -129,8 +132,8 @@ int probe(const LabOptions& options) {
   wanted.timeout = options.timeout;
   const auto results = lab::run_probes(lab::this_machine().layout(options.name), wanted);
   if (!results) {
-    const int code = report(results.error());
-    return results.error().code == ErrorCode::invalid ? usage_error : code;
+    const int code = report(results.error(), options.name);
+    return results.error().code == ErrorCode::invalid ? exit_usage : code;
   }
   if (options.output == "json")
     progress(lab::probes_to_json(*results));
@@ -147,14 +150,23 @@ int supervise(const LabOptions& options) {
   return lab::supervise(machine.layout(options.name), machine.binary_directory, STDOUT_FILENO);
 }
 
-CLI::App* add(CLI::App& parent, const char* name, const char* description, int& exit_code, const Options& options,
-              int (*run)(const LabOptions&)) {
-  auto* command = parent.add_subcommand(name, description);
-  command->add_option("--name", options->name, "the lab")->capture_default_str()->check([](const std::string& text) {
-    const auto valid = lab::check_lab_name(text);
-    return valid ? std::string() : valid.error().message;
+// What the commands are added to and where they leave their exit code.
+struct Parent {
+  CLI::App& app;
+  const std::string& lab;  // of `weft --lab`
+  int& exit_code;
+};
+
+CLI::App* add(const Parent& parent, const char* name, const char* description, const char* example,
+              const Options& options, int (*run)(const LabOptions&)) {
+  auto* command = parent.app.add_subcommand(name, description);
+  auto* named = command->add_option("--name", options->name, "the lab; default: that of weft --lab, else \"default\"")
+                    ->check(lab_name_problem);
+  command->footer(std::string("Example:\n  ") + example);
+  command->callback([parent, named, options, run] {
+    if (named->count() == 0 && !parent.lab.empty()) options->name = parent.lab;
+    parent.exit_code = run(*options);
   });
-  command->callback([&exit_code, options, run] { exit_code = run(*options); });
   return command;
 }
 
@@ -198,44 +210,54 @@ Options fresh() { return std::make_shared<LabOptions>(); }
 
 }  // namespace
 
-void add_lab_command(CLI::App& app, int& exit_code) {
+std::string lab_name_problem(const std::string& text) {
+  const auto valid = lab::check_lab_name(text);
+  return valid ? std::string() : valid.error().message;
+}
+
+void add_lab_command(CLI::App& app, const std::string& of_weft, int& exit_code) {
   auto& lab = *app.add_subcommand("lab", "a node and its pods on this machine, from manifests (needs root)");
   lab.require_subcommand(1);
+  lab.footer("Example:\n  weft lab up -f examples/shop && weft lab probe && weft lab down");
+  const Parent parent{lab, of_weft, exit_code};
 
   auto options = fresh();
-  auto* command = add(lab, "up", "make a lab, apply manifests, wait until every pod answers", exit_code, options, up);
+  auto* command = add(parent, "up", "make a lab, apply manifests, wait until every pod answers",
+                      "weft lab up --name shop -f examples/shop\n  generate | weft lab up -f -", options, up);
   add_files(command, options, false);
   add_timeout(command, options, "how long to wait (default 60s)");
 
   options = fresh();
-  command = add(lab, "apply", "apply manifests to a lab and wait until every pod answers", exit_code, options, apply);
+  command = add(parent, "apply", "apply manifests to a lab and wait until every pod answers",
+                "weft lab apply --name shop -f policy.yaml", options, apply);
   add_files(command, options, true);
   add_timeout(command, options, "how long to wait (default 60s)");
 
   options = fresh();
-  command = add(lab, "delete", "delete the manifests' objects and wait until their pods are gone", exit_code, options,
-                remove);
+  command = add(parent, "delete", "delete the manifests' objects and wait until their pods are gone",
+                "weft lab delete --name shop -f policy.yaml", options, remove);
   add_files(command, options, true);
   add_timeout(command, options, "how long to wait (default 60s)");
 
   options = fresh();
-  command = add(lab, "exec", "run a command in the network namespace of a pod, of the host or of the world", exit_code,
-                options, exec);
+  command = add(parent, "exec", "run a command in the network namespace of a pod, of the host or of the world",
+                "weft lab exec shop/web -- curl -s http://10.96.0.10\n  weft lab exec host -- ip route", options, exec);
   command->add_option("target", options->target, "NS/POD, NS/WORKLOAD (its first pod), host or world")->required();
   command->add_option("command", options->command, "the command, best after --");
 
   options = fresh();
-  command = add(lab, "list", "the labs of this machine", exit_code, options, list);
+  command = add(parent, "list", "the labs of this machine", "weft lab list\n  weft lab list -o json", options, list);
   add_output(command, options);
 
   options = fresh();
-  command = add(lab, "down", "take a lab away, also what a crash left of it", exit_code, options, down);
+  command = add(parent, "down", "take a lab away, also what a crash left of it",
+                "weft lab down --name shop\n  weft lab down --all", options, down);
   command->add_flag("--all", options->all, "every lab of this machine");
 
   options = fresh();
   options->timeout = std::chrono::seconds(1);
-  command = add(lab, "probe", "connect from pods to pods and compare with what the policy engine says", exit_code,
-                options, probe);
+  command = add(parent, "probe", "connect from pods to pods and compare with what the policy engine says",
+                "weft lab probe\n  weft lab probe --from shop/web --to svc/shop/db --port 6379/TCP", options, probe);
   command->add_option("--from", options->probe.from, "NS/POD, NS/WORKLOAD, host or world; default: every pod");
   command->add_option("--to", options->probe.to, "NS/POD, NS/WORKLOAD, svc/NS/NAME, an address, host or world");
   command->add_option("--port", options->probe.ports, "80/TCP, 53/UDP, ICMP; default: the declared ports");
@@ -244,7 +266,8 @@ void add_lab_command(CLI::App& app, int& exit_code) {
   add_output(command, options);
 
   options = fresh();
-  command = add(lab, "supervise", "keep a lab running (started by up)", exit_code, options, supervise);
+  command = add(parent, "supervise", "keep a lab running (started by up)", "weft lab supervise --name shop", options,
+                supervise);
   command->group("");
 }
 

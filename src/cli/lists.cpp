@@ -215,7 +215,7 @@ int run_bpf(const Session& session, const std::string& map, const std::string& a
   if (!map.empty()) params["map"] = map;
   if (limit != 0) params["limit"] = limit;
   auto answer = session.call("bpf." + action, params);
-  if (!answer) return session.report(answer.error());
+  if (!answer) return session.report_words(answer.error());
   const auto& items = member(*answer, "items");
   if (limit != 0 && items.size() >= limit && map.starts_with("lb-"))
     session.io.err << fmt::format("there may be more than these {} entries: --limit N, or 0 for all\n", limit);

@@ -10,6 +10,7 @@
 #include "cli/json_access.h"
 #include "cli/object_columns.h"
 #include "cli/output.h"
+#include "model/objects.h"
 
 namespace weft::cli {
 namespace {
@@ -59,7 +60,8 @@ void print_object_tables(const Session& session, const json& items, const std::s
   }
 }
 
-// "pod/web-0" and "shop/web-0" are taken apart; what is left is what the API wants.
+// "pod/web-0" and "shop/web-0" are taken apart; what is left is what the API wants. An error is
+// wrong usage: it comes from the words alone.
 Result<void> split_names(ObjectOptions& options) {
   if (options.name.empty()) {
     const auto slash = options.kind.find('/');
@@ -101,6 +103,26 @@ int print_deleted(const Session& session, const json& result, const std::string&
   return exit_ok;
 }
 
+// Programs get an object also when nothing was done: what was (nothing), the problems, the error.
+int report_failed(const Session& session, const std::string& output, const char* done, const api::ApiError& error) {
+  if (output == "json") {
+    const auto list = [&](const char* name) {
+      const auto& given = member(error.details, name);
+      return given.is_array() ? given : json::array();
+    };
+    print_json(
+        session,
+        {{done, json::array()},
+         {"problems", list("problems")},
+         {"warnings", list("warnings")},
+         {"error",
+          {{"code", to_string(error.error.code)}, {"message", error.error.message}, {"hint", error.error.hint}}}});
+    session.io.out.flush();
+  }
+  session.print_problems(member(error.details, "warnings"), "warning: ");
+  return session.report(error);
+}
+
 // Without a namespace the name must be of one object only.
 Result<void> find_namespace(const Session& session, ObjectOptions& options) {
   auto items = get_items(session, options);
@@ -123,17 +145,12 @@ Result<void> find_namespace(const Session& session, ObjectOptions& options) {
 
 int run_apply(const Session& session, const ApplyOptions& options) {
   auto documents = read_documents(options.files, options.recursive, session.io.in);
-  if (!documents) return session.report(documents.error());
+  if (!documents) return report_failed(session, options.output, "applied", documents.error());
   auto params = to_params(*documents);
   params["all_or_nothing"] = options.all_or_nothing;
   params["dry_run"] = options.dry_run;
   auto answer = session.call("apply", params);
-  if (!answer) {
-    const auto code = session.report(answer.error());
-    if (code == exit_failed && answer.error().details.contains("problems"))
-      session.io.err << "  nothing was applied (--no-all-or-nothing applies the good documents)\n";
-    return code;
-  }
+  if (!answer) return report_failed(session, options.output, "applied", answer.error());
   if (options.output == "json") {
     print_json(session, *answer);
   } else {
@@ -151,7 +168,9 @@ int run_apply(const Session& session, const ApplyOptions& options) {
 }
 
 int run_get(const Session& session, ObjectOptions options) {
-  if (auto split = split_names(options); !split) return session.report(split.error());
+  if (auto split = split_names(options); !split) return session.usage_error(split.error());
+  if (options.kind != "all")
+    if (auto kind = model::parse_kind(options.kind); !kind) return session.usage_error(kind.error());
   auto items = get_items(session, options);
   if (!items) return session.report(items.error());
   if (items->empty() && !options.name.empty())
@@ -177,20 +196,23 @@ int run_get(const Session& session, ObjectOptions options) {
 int run_delete(const Session& session, ObjectOptions options) {
   json params;
   if (!options.files.empty()) {
+    if (!options.kind.empty()) return session.usage_error("delete: either -f FILE or KIND NAME, not both");
     auto documents = read_documents(options.files, options.recursive, session.io.in);
-    if (!documents) return session.report(documents.error());
+    if (!documents) return report_failed(session, options.output, "deleted", documents.error());
     params = to_params(*documents);
   } else {
-    if (auto split = split_names(options); !split) return session.report(split.error());
+    if (auto split = split_names(options); !split) return session.usage_error(split.error());
     if (options.kind.empty() || options.name.empty())
       return session.usage_error("delete: name what to delete: -f FILE, or KIND NAME");
+    if (auto kind = model::parse_kind(options.kind); !kind) return session.usage_error(kind.error());
     if (options.namespace_.empty())
-      if (auto found = find_namespace(session, options); !found) return session.report(found.error());
+      if (auto found = find_namespace(session, options); !found)
+        return report_failed(session, options.output, "deleted", found.error());
     params = {{"kind", options.kind}, {"name", options.name}};
     if (!options.namespace_.empty()) params["namespace"] = options.namespace_;
   }
   auto answer = session.call("delete", params);
-  if (!answer) return session.report(answer.error());
+  if (!answer) return report_failed(session, options.output, "deleted", answer.error());
   return print_deleted(session, *answer, options.output);
 }
 

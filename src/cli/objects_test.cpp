@@ -8,6 +8,7 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ObjectsTest = testing::FakeAgent;
 
 constexpr auto applied = R"({"applied":[
@@ -58,17 +59,22 @@ TEST_F(ObjectsTest, ApplyPrintsProblemsWithTheirPlaces) {
               {"column", 9},
               {"path", "spec.ports[0].port"},
               {"message", "expected a number"}}}}});
-  const auto ran = weft({"apply", "-f", "-"});
+  const auto ran = weft({"apply", "-f", "-"}, "x");
   EXPECT_EQ(ran.code, 1);
   EXPECT_EQ(ran.out, "");
   EXPECT_THAT(ran.err, HasSubstr("web.yaml:12:9: spec.ports[0].port: expected a number\n"));
   EXPECT_THAT(ran.err, HasSubstr("weft: 1 of 2 documents is bad\n"));
-  EXPECT_THAT(ran.err, HasSubstr("nothing was applied"));
+  EXPECT_THAT(ran.err, Not(HasSubstr("no-all-or-nothing")));  // the agent's hint says it
+  const auto told = json::parse(weft({"apply", "-f", "-", "-o", "json"}, "x").out);
+  EXPECT_EQ(told["applied"], json::array());
+  EXPECT_EQ(told["problems"][0]["line"], 12);
+  EXPECT_EQ(told["error"]["code"], "invalid");
+  EXPECT_EQ(told["error"]["message"], "1 of 2 documents is bad");
 
   // Without all-or-nothing the good ones are applied, and the code still says that some were not.
   answers("apply", R"({"applied":[{"kind":"Pod","namespace":"a","name":"b","action":"created"}],"warnings":[],
                        "problems":[{"file":"f","line":1,"column":0,"path":"","message":"bad"}]})");
-  const auto part = weft({"apply", "--no-all-or-nothing", "-f", "-"});
+  const auto part = weft({"apply", "--no-all-or-nothing", "-f", "-"}, "x");
   EXPECT_EQ(part.code, 1);
   EXPECT_EQ(part.out, "pod/a/b created\n");
   EXPECT_EQ(part.err, "f:1: bad\n");
@@ -80,6 +86,22 @@ TEST_F(ObjectsTest, ApplySaysWhichFileCannotBeRead) {
   EXPECT_THAT(missing.err, HasSubstr("nothing.yaml: No such file"));
   std::filesystem::create_directory(directory_ + "/empty");
   EXPECT_THAT(weft({"apply", "-f", directory_ + "/empty"}).err, HasSubstr("holds no *.yaml"));
+}
+
+TEST_F(ObjectsTest, ApplyOfNothingAndOfWhatNeverEndsIsRefused) {
+  answers("apply", applied);
+  for (const char* text : {"", "\n", "---\n", "# only words\r\n---\n  # more\n...\n"}) {
+    const auto ran = weft({"apply", "-f", "-"}, text);
+    EXPECT_EQ(ran.code, 1);
+    EXPECT_EQ(ran.err, "weft: (stdin): holds no document\n");
+  }
+  EXPECT_EQ(weft({"delete", "-f", "-"}, "").code, 1);
+  const auto empty = write("empty.yaml", "");
+  const auto full = write("full.yaml", "x");
+  EXPECT_EQ(weft({"apply", "-f", empty, "-f", full}).code, 0) << "one of the files has something";
+  const auto endless = weft({"apply", "-f", "/dev/zero"});
+  EXPECT_EQ(endless.code, 1);
+  EXPECT_THAT(endless.err, HasSubstr("/dev/zero: holds more than 16 MiB"));
 }
 
 TEST_F(ObjectsTest, ApplyRefusesWhatIsNotUtf8) {
@@ -183,6 +205,12 @@ TEST_F(ObjectsTest, DeleteOfAKindWithoutNamespacesNamesNone) {
   EXPECT_EQ(params("delete"), (json{{"kind", "lbpool"}, {"name", "public"}}));
 }
 
+TEST_F(ObjectsTest, ADeploymentWithoutReplicasHasOne) {
+  answers("get", R"({"items":[{"kind":"Deployment","metadata":{"namespace":"a","name":"web"},"spec":{}},
+                              {"kind":"Deployment","metadata":{"namespace":"a","name":"none"},"spec":{"replicas":0}}]})");
+  EXPECT_EQ(weft({"get", "deploy"}).out, "NAMESPACE  NAME  REPLICAS\na          web   1\na          none  0\n");
+}
+
 TEST_F(ObjectsTest, GetJsonIsAListOrTheObject) {
   answers("get", objects);
   const auto list = json::parse(weft({"get", "pods", "-A", "-n", "x", "-o", "json"}).out);
@@ -197,7 +225,6 @@ TEST_F(ObjectsTest, GetJsonIsAListOrTheObject) {
   EXPECT_EQ(weft({"get", "pod/web-0", "-n", "shop", "-o", "name"}).out, "pod/shop/web-0\n");
   EXPECT_EQ(params("get"), (json{{"kind", "pod"}, {"namespace", "shop"}, {"name", "web-0"}}));
   EXPECT_THAT(weft({"get", "pod", "shop/web-0", "-o", "yaml"}).out, HasSubstr("kind: "));
-  EXPECT_EQ(weft({"get", "pod", "shop/web-0", "-n", "other"}).code, 1);
 }
 
 TEST_F(ObjectsTest, GetSaysWhatIsMissing) {
@@ -230,6 +257,13 @@ TEST_F(ObjectsTest, DeleteByFileAndByName) {
   EXPECT_THAT(several.err, HasSubstr("pod/a/x, pod/b/x"));
   EXPECT_EQ(weft({"delete"}).code, 2);
   EXPECT_EQ(weft({"delete", "pod"}).code, 2);
+
+  refuses("delete", ErrorCode::not_found, "no pod a/x");
+  const auto failed = weft({"delete", "pod", "a/x", "-o", "json"});
+  EXPECT_EQ(failed.code, 1);
+  EXPECT_EQ(json::parse(failed.out)["error"]["code"], "not_found");
+  EXPECT_EQ(json::parse(failed.out)["deleted"], json::array());
+  EXPECT_EQ(failed.err, "weft: no pod a/x\n  a hint\n");
 }
 
 }  // namespace

@@ -7,6 +7,13 @@
 #include "lab/layout.h"
 
 namespace weft::cli {
+namespace {
+
+std::chrono::milliseconds longest_answer(std::string_view method) {
+  return std::chrono::seconds(method == "status" ? 5 : 15);
+}
+
+}  // namespace
 
 std::string Session::socket_path() const {
   if (!lab.empty()) return fmt::format("{}/{}/{}/weft.sock", lab::Roots{}.run, lab, node);
@@ -24,7 +31,9 @@ Result<api::Client> Session::connect() const {
 
 api::Answer Session::call(std::string_view method, const nlohmann::json& params) const {
   WEFT_TRY(auto client, connect());
-  return client.call(method, params);
+  // Changes may take their time; a question that is not answered soon will not be.
+  const bool change = method == "apply" || method == "delete";
+  return client.call(method, params, change ? api::Client::default_timeout : longest_answer(method));
 }
 
 int Session::report(const api::ApiError& error) const {
@@ -32,6 +41,11 @@ int Session::report(const api::ApiError& error) const {
   io.err << "weft: " << error.error.message << '\n';
   if (!error.error.hint.empty()) io.err << "  " << error.error.hint << '\n';
   return error.error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
+}
+
+int Session::report_words(const api::ApiError& error) const {
+  const int code = report(error);
+  return error.error.code == ErrorCode::invalid ? exit_usage : code;
 }
 
 void Session::print_problems(const nlohmann::json& problems, std::string_view prefix) const {
@@ -47,7 +61,11 @@ void Session::print_problems(const nlohmann::json& problems, std::string_view pr
 }
 
 int Session::usage_error(std::string_view message) const {
-  io.err << "weft: " << message << '\n';
+  return usage_error({ErrorCode::invalid, std::string(message), {}});
+}
+
+int Session::usage_error(const Error& error) const {
+  (void)report(error);
   return exit_usage;
 }
 

@@ -50,7 +50,11 @@ class Session {
   [[nodiscard]] int report(const api::ApiError& error) const;
   // Prints `file:line:col: path: message` for each problem.
   void print_problems(const nlohmann::json& problems, std::string_view prefix = {}) const;
-  int usage_error(std::string_view message) const;
+  // The same for a call whose parameters are the command line's words: what the agent finds invalid
+  // in them is wrong usage.
+  [[nodiscard]] int report_words(const api::ApiError& error) const;
+  [[nodiscard]] int usage_error(std::string_view message) const;
+  [[nodiscard]] int usage_error(const Error& error) const;  // with its hint
 };
 
 }  // namespace weft::cli

@@ -29,9 +29,11 @@ class StatusPrinter {
          fmt::format("pid {}, up {}, {} resident", number(status_, "pid"),
                      duration_text(number(status_, "uptime_seconds")), bytes_text(number(status_, "rss_bytes"))));
     kernel();
+    uplinks();
     line("Datapath",
          fmt::format("epoch {}, events {}", cell(status_, "datapath/epoch"), cell(status_, "datapath/events")));
-    line("Pods", fmt::format("{} attached of {}", number(status_, "pods/attached"), number(status_, "pods/total")));
+    line("Pods",
+         fmt::format("{} attached, {} declared", number(status_, "pods/attached"), number(status_, "pods/total")));
     line("Objects", fmt::format("{} identities, {} policies, {} services", number(status_, "identities"),
                                 number(status_, "policies"), number(status_, "services")));
     line("Flows", fmt::format("{} seen, {} kept, {} lost", number(status_, "flows/seen"), number(status_, "flows/kept"),
@@ -66,6 +68,16 @@ class StatusPrinter {
         if (name != "release" && cell(value) != "-")
           rest += fmt::format("{}{} {}", rest.empty() ? "" : ", ", name, cell(value));
     line("Kernel", text(kernel, "release") + (rest.empty() ? "" : ": " + rest));
+  }
+
+  void uplinks() {
+    std::string words;
+    for (const auto& uplink : member(status_, "uplinks")) {
+      const bool attached = uplink.value("attached", false);
+      words += fmt::format("{}{} ({})", words.empty() ? "" : ", ", text(uplink, "name"),
+                           attached ? "attached" : "NOT ATTACHED");
+    }
+    if (status_.contains("uplinks")) line("Uplinks", words.empty() ? "none" : words);
   }
 
   void reconcile() {

@@ -48,12 +48,13 @@ bool is_identifier(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return is_alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
 }
 
-// What the kernel takes as a device name, and what the specification forbids on top of it.
+// What the kernel takes as a device name, where '%' would make it number devices itself, and what the specification
+// forbids on top of it.
 bool is_interface_name(std::string_view text) {
   if (text.empty() || text.size() > 15 || text == "." || text == "..") return false;
   return std::ranges::none_of(text, [](char c) {
     const auto byte = static_cast<unsigned char>(c);
-    return byte <= ' ' || byte >= 0x7f || c == '/' || c == ':';
+    return byte <= ' ' || byte >= 0x7f || c == '/' || c == ':' || c == '%';
   });
 }
 
@@ -124,8 +125,8 @@ CniResult<Invocation> read_environment(const CommandRule& rule, const Environmen
                                                     "digits, '_', '.' or '-'");
   if (rule.needs_container && !is_interface_name(invocation.ifname))
     return refuse(ErrorNumber::bad_environment, "CNI_IFNAME: " + in_quotes(invocation.ifname) +
-                                                    " is not a device name: 1 to 15 characters without '/', ':' or "
-                                                    "space, not \".\" or \"..\"");
+                                                    " is not a device name: 1 to 15 characters without '/', ':', '%' "
+                                                    "or space, not \".\" or \"..\"");
   if (rule.needs_netns && !invocation.netns.starts_with('/'))
     return refuse(ErrorNumber::bad_environment,
                   "CNI_NETNS: " + in_quotes(invocation.netns) + " is not an absolute path to a network namespace");

@@ -13,6 +13,7 @@
 #include "bpf/socket.skel.h"
 #include "bpf/xdp.skel.h"
 #include "bpfrt/object.h"
+#include "datapath/instance.h"
 #include "sys/system.h"
 
 namespace weft::datapath {
@@ -104,6 +105,7 @@ Result<void> share_maps(bpfrt::Object& object, const Pins& pins) {
 
 class Datapath::Impl {
  public:
+  Fd lock;
   Options options;
   Pins pins;
   Features features;
@@ -149,6 +151,20 @@ class Datapath::Impl {
     WEFT_CHECK(bpfrt::attach_device(mode, device, Hook::ingress, in, pins.link(role, ifindex, Hook::ingress)));
     return bpfrt::attach_device(mode, device, Hook::egress, out, pins.link(role, ifindex, Hook::egress));
   }
+
+  [[nodiscard]] Result<bool> is_attached(bpfrt::AttachMode mode, const char* role, std::uint32_t ifindex,
+                                         const std::string& hook, const std::string& ingress,
+                                         const std::string& egress) const {
+    const std::pair<Hook, const std::string&> sides[] = {{Hook::ingress, ingress}, {Hook::egress, egress}};
+    for (const auto& [side, name] : sides) {
+      WEFT_TRY(const auto descriptor, program(hook, name));
+      WEFT_TRY(const auto id, bpfrt::program_id(descriptor));
+      WEFT_TRY(const auto attached,
+               bpfrt::is_attached(mode, static_cast<int>(ifindex), side, pins.link(role, ifindex, side), id));
+      if (!attached) return false;
+    }
+    return true;
+  }
 };
 
 Datapath::Datapath(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -159,6 +175,7 @@ Result<std::unique_ptr<Datapath>> Datapath::open(const Options& options) {
   impl->options = options;
   impl->pins.root = options.pin_directory;
   WEFT_CHECK(prepare_directories(impl->pins));
+  WEFT_TRY(impl->lock, lock_instance(impl->pins.root));
   impl->features.attach = bpfrt::probe_attach_mode();
   impl->features.cgroup = options.cgroup;
   std::size_t size = 0;
@@ -212,30 +229,43 @@ void Datapath::detach_xdp(std::uint32_t ifindex) {
 }
 
 Result<bool> Datapath::pod_attached(std::uint32_t ifindex) {
-  const std::pair<Hook, const char*> sides[] = {{Hook::ingress, "weft_from_pod"}, {Hook::egress, "weft_to_pod"}};
-  for (const auto& [hook, name] : sides) {
-    WEFT_TRY(const auto program, impl_->program("pod", name));
-    WEFT_TRY(const auto id, bpfrt::program_id(program));
-    WEFT_TRY(const auto attached, bpfrt::is_attached(pod_attach_mode, static_cast<int>(ifindex), hook,
-                                                     impl_->pins.link("pod", ifindex, hook), id));
-    if (!attached) return false;
-  }
-  return true;
+  return impl_->is_attached(pod_attach_mode, "pod", ifindex, "pod", "weft_from_pod", "weft_to_pod");
+}
+
+Result<bool> Datapath::uplink_attached(std::uint32_t ifindex) {
+  return impl_->is_attached(impl_->features.attach, "uplink", ifindex, "host", "weft_from_device", "weft_to_device");
+}
+
+std::vector<std::string> Datapath::strangers(std::uint32_t ifindex) const {
+  return find_strangers(ifindex, impl_->pins.root);
 }
 
 Result<void> Datapath::attach_sockets() {
   auto& features = impl_->features;
   if (features.cgroup.empty()) return fail(ErrorCode::unsupported, "no cgroup v2 hierarchy is mounted");
-  if (!features.socket_hook_error.empty()) return fail(ErrorCode::unsupported, features.socket_hook_error);
+  if (!impl_->objects.contains("socket")) return fail(ErrorCode::unsupported, features.socket_hook_error);
   for (const auto& [name, type] : socket_programs) {
     WEFT_TRY(const auto program, impl_->program("socket", name));
     if (auto attached = bpfrt::attach_cgroup(features.cgroup, type, program, impl_->pins.socket(name)); !attached) {
+      features.socket_hook = false;
       features.socket_hook_error = attached.error().message;
       return attached;
     }
   }
   features.socket_hook = true;
+  features.socket_hook_error.clear();
   return {};
+}
+
+Result<bool> Datapath::sockets_attached() {
+  for (const auto& [name, type] : socket_programs) {
+    WEFT_TRY(const auto program, impl_->program("socket", name));
+    WEFT_TRY(const auto id, bpfrt::program_id(program));
+    WEFT_TRY(const auto attached,
+             bpfrt::is_cgroup_attached(impl_->features.cgroup, type, impl_->pins.socket(name), id));
+    if (!attached) return false;
+  }
+  return true;
 }
 
 void Datapath::prune(const std::vector<std::uint32_t>& uplinks) {

@@ -40,6 +40,7 @@ struct Features {
 
 class Datapath {
  public:
+  // Refused while another agent holds the pin directory: its maps would be taken for stale ones.
   static Result<std::unique_ptr<Datapath>> open(const Options& options);
   ~Datapath();
 
@@ -53,6 +54,11 @@ class Datapath {
   Result<bpfrt::XdpAttachment> attach_xdp(std::uint32_t ifindex);
   void detach_xdp(std::uint32_t ifindex);
   Result<bool> pod_attached(std::uint32_t ifindex);
+  Result<bool> uplink_attached(std::uint32_t ifindex);
+  Result<bool> sockets_attached();
+  // Programs of other instances on the uplink, each as a sentence that says where it is pinned and
+  // what to do: two instances on one device undo each other's translation.
+  [[nodiscard]] std::vector<std::string> strangers(std::uint32_t ifindex) const;
   Result<void> attach_sockets();
   // Removes the pins of devices not named.
   void prune(const std::vector<std::uint32_t>& uplinks);

@@ -3,15 +3,12 @@
 
 #include <gmock/gmock.h>
 
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <filesystem>
 #include <future>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "api/answer.h"
 #include "api/client.h"
+#include "api/testing.h"
 #include "flow/testing.h"
 
 namespace weft::flow {
@@ -21,40 +18,25 @@ using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-class ObserveTest : public ::testing::Test {
+class ObserveTest : public api::testing::ServedTest {
  protected:
   void SetUp() override {
-    std::string pattern = std::filesystem::temp_directory_path() / "weft-observe-XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-    auto server = api::Server::listen(loop_, {.path = directory_ + "/s"});
-    ASSERT_TRUE(server);
-    server_ = std::move(*server);
-    server_->handle_stream("observe", [this](const json& params, api::Stream stream) {
-      serve_observe(*store_, "node1", params, std::move(stream));
-      started_.set_value();
-      started_ = {};
+    ServedTest::SetUp();
+    on_loop([this] {
+      server_->handle_stream("observe", [this](const json& params, api::Stream stream) {
+        serve_observe(*store_, "node1", params, std::move(stream));
+        started_.set_value();
+        started_ = {};
+      });
     });
-    thread_ = std::thread([this] { loop_.run(); });
   }
   void TearDown() override {
-    on_loop([this] { server_.reset(); });
+    close();
     // Every observation went with its connection.
     EXPECT_EQ(store_->subscribers(), 0U);
-    loop_.stop();
-    thread_.join();
-    std::filesystem::remove_all(directory_);
+    ServedTest::TearDown();
   }
 
-  template <class Work>
-  void on_loop(Work work) {
-    std::promise<void> done;
-    asio::post(loop_, [&] {
-      work();
-      done.set_value();
-    });
-    done.get_future().wait();
-  }
   void add(std::uint16_t first, std::uint16_t last) {
     on_loop([&] {
       for (auto i = first; i <= last; ++i) {
@@ -69,7 +51,7 @@ class ObserveTest : public ::testing::Test {
   std::vector<int> observe(const json& params, std::size_t stop = 1'000'000,
                            const std::function<void(int)>& seen = {}) {
     std::vector<int> ports;
-    auto client = api::Client::connect(directory_ + "/s");
+    auto client = api::Client::connect(socket());
     EXPECT_TRUE(client);
     auto ended = client->stream("observe", params, [&](const json& flow) {
       ports.push_back(flow.contains("lost") ? -flow["lost"].get<int>() : flow["source"]["port"].get<int>());
@@ -80,11 +62,7 @@ class ObserveTest : public ::testing::Test {
     return ports;
   }
 
-  std::string directory_;
   std::unique_ptr<FlowStore> store_ = std::make_unique<FlowStore>(FlowStoreOptions{.capacity = 100});
-  asio::io_context loop_;
-  std::unique_ptr<api::Server> server_;
-  std::thread thread_;
   std::promise<void> started_;
 };
 
@@ -162,7 +140,7 @@ TEST_F(ObserveTest, LongHistoryIsPulledAsItIsRead) {
 TEST_F(ObserveTest, WrongParametersAreRefused) {
   for (const auto* params :
        {R"({"folow":true})", R"({"since":"yesterday"})", R"({"filters":{"pods":"x"}})", R"({"last":-1})"}) {
-    auto client = api::Client::connect(directory_ + "/s");
+    auto client = api::Client::connect(socket());
     auto ended = client->stream("observe", json::parse(params), [](const json&) { return true; });
     ASSERT_FALSE(ended) << params;
     EXPECT_EQ(ended.error().error.code, ErrorCode::invalid);

@@ -36,11 +36,11 @@ std::string seconds_since(Clock::time_point start) {
 
 Result<void> check_binaries(const Machine& machine) {
   for (const auto* name : {"weftd", "weft-cni"}) {
-    const auto path = machine.binary_directory + "/" + name;
+    const auto path = find_program(machine.binary_directory, name);
     if (::access(path.c_str(), X_OK) != 0)
       return fail(errno_error(path, errno).in("a lab needs weftd and weft-cni beside weft").code,
                   fmt::format("{} is not there or cannot be run", path),
-                  "build it, or name the directory of weftd and weft-cni in WEFT_BIN_DIR");
+                  "build or install it, or name the directory of weftd and weft-cni in WEFT_BIN_DIR");
   }
   return {};
 }
@@ -60,7 +60,6 @@ std::string read_line(const Fd& fd) {
 }
 
 Result<void> start_supervisor(const Machine& machine, const Layout& layout) {
-  if (read_pid_file(layout.supervisor_pid_file())) return {};
   const Fd log(::open(layout.supervisor_log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!log.valid()) return fail(errno_error("open " + layout.supervisor_log(), errno));
   std::array<int, 2> ends{};
@@ -84,6 +83,14 @@ Result<void> start_supervisor(const Machine& machine, const Layout& layout) {
               "its log is " + layout.supervisor_log());
 }
 
+// A supervisor that was killed or asked to end is there until its last thread is, but answers no more.
+// True when this one is such and has ended by the deadline: another can take its place.
+bool await_ending(const ProcessId& supervisor, const Layout& layout, Deadline deadline) {
+  if (supervisor_answers(layout)) return false;
+  const auto ended = open_pidfd(supervisor);
+  return ended ? wait_readable(*ended, deadline) : !is_alive(supervisor);
+}
+
 Result<void> build(const Machine& machine, const Layout& layout, Deadline deadline, const Progress& progress) {
   const auto start = Clock::now();
   WEFT_CHECK(sys::ensure_bpffs("/sys/fs/bpf"));
@@ -92,19 +99,21 @@ Result<void> build(const Machine& machine, const Layout& layout, Deadline deadli
     WEFT_CHECK(sys::make_directories(node.run_dir, 0755));
     WEFT_CHECK(sys::make_directories(node.state_dir, 0700));
   }
-  WEFT_CHECK(start_supervisor(machine, layout));
+  if (!read_pid_file(layout.supervisor_pid_file())) WEFT_CHECK(start_supervisor(machine, layout));
   WEFT_CHECK(wait_for_agent(layout, deadline));
   progress(fmt::format("lab {}: weftd serves in namespace {} after {}", layout.name(), layout.node().netns,
                        seconds_since(start)));
   return {};
 }
 
-// An agent that was just killed may be away for a moment; applying twice does no harm.
+// An agent that was just killed may be away for a moment, not without a supervisor to start it again;
+// applying twice does no harm.
 Result<void> apply_files(const Layout& layout, const std::vector<ManifestFile>& files, Deadline deadline,
                          const Progress& progress) {
   if (files.empty()) return {};
   auto applied = apply_manifests(layout.node().socket(), files);
-  while (!applied && applied.error().code == ErrorCode::unavailable && Clock::now() < deadline) {
+  while (!applied && applied.error().code == ErrorCode::unavailable && Clock::now() < deadline &&
+         read_pid_file(layout.supervisor_pid_file())) {
     std::this_thread::sleep_for(retry_pause);
     applied = apply_manifests(layout.node().socket(), files);
   }
@@ -112,6 +121,15 @@ Result<void> apply_files(const Layout& layout, const std::vector<ManifestFile>& 
   for (const auto& warning : summary.warnings) progress("warning: " + warning);
   progress(summary.to_string());
   return {};
+}
+
+// All of `up`, once; `applied` says whether the manifests were taken.
+Result<void> raise(const Machine& machine, const Layout& layout, const std::vector<ManifestFile>& files,
+                   Deadline deadline, bool& applied, const Progress& progress) {
+  WEFT_CHECK(build(machine, layout, deadline, progress));
+  WEFT_CHECK(apply_files(layout, files, deadline, progress));
+  applied = true;
+  return wait_for_pods(layout, deadline, progress);
 }
 
 Result<Layout> layout_for(const Machine& machine, const std::string& name) {
@@ -182,14 +200,20 @@ Result<void> up(const Machine& machine, const UpOptions& options, const Progress
   WEFT_CHECK(check_binaries(machine));
   const bool existed = exists(layout);
   WEFT_TRY(const auto lock, LabLock::take(layout, progress));
-  auto built = build(machine, layout, deadline, progress);
-  if (built) built = apply_files(layout, files, deadline, progress);
-  if (!built) {
-    if (!existed)
+  while (true) {
+    const auto taken_over = read_pid_file(layout.supervisor_pid_file());
+    bool applied = false;
+    const auto done = raise(machine, layout, files, deadline, applied, progress);
+    if (done) return {};
+    // `io`: it was killed in the middle of an answer.
+    const auto code = done.error().code;
+    if ((code == ErrorCode::unavailable || code == ErrorCode::io) && taken_over &&
+        await_ending(*taken_over, layout, deadline))
+      continue;
+    if (!applied && !existed)
       if (const auto gone = take_down(layout); !gone) progress(gone.error().message);
-    return built;
+    return done;
   }
-  return wait_for_pods(layout, deadline, progress);
 }
 
 Result<void> apply(const Machine& machine, const UpOptions& options, const Progress& progress) {

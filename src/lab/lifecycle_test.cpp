@@ -13,8 +13,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "api/answer.h"
 #include "api/client.h"
@@ -201,6 +203,36 @@ TEST_F(LifecycleTest, AKilledSupervisorIsReplacedAndAdoptsWhatRuns) {
   EXPECT_THAT(ask_pod("a"), HasSubstr("a\n"));
   EXPECT_FALSE(std::filesystem::exists(sys::named_netns_path(layout().pod_netns("shop", "b"))));
   EXPECT_EQ(*client->call("test.attached", json::object()), 1);
+}
+
+TEST_F(LifecycleTest, UpWaitsForASupervisorThatIsEnding) {
+  expect_up(pod_manifest("a"));
+  const auto supervisor = read_pid_file(layout().supervisor_pid_file());
+  ASSERT_TRUE(supervisor);
+  // As it is between its last answer and its end: nobody listens, and the process is there.
+  std::filesystem::remove(layout().supervisor_socket());
+  std::promise<Result<void>> ended;
+  std::thread upper([&] { ended.set_value(start(pod_manifest("b"))); });
+  auto waiting = ended.get_future();
+  EXPECT_EQ(waiting.wait_for(300ms), std::future_status::timeout) << "the old one is still there";
+  kill_process(layout().supervisor_pid_file());
+  upper.join();
+  const auto started = waiting.get();
+  ASSERT_TRUE(started) << started.error().message;
+  EXPECT_NE(read_pid_file(layout().supervisor_pid_file())->pid, supervisor->pid);
+  EXPECT_EQ(info().pods_ready, 2U);
+}
+
+TEST_F(LifecycleTest, UpRightAfterAKillOrAnEndIsNoError) {
+  expect_up(pod_manifest("a"));
+  for (const int signal : {SIGKILL, SIGTERM, SIGKILL, SIGTERM}) {
+    const auto supervisor = read_pid_file(layout().supervisor_pid_file());
+    ASSERT_TRUE(supervisor);
+    ASSERT_EQ(::kill(supervisor->pid, signal), 0);  // and nobody waits for it
+    const auto started = start(pod_manifest("a"));
+    ASSERT_TRUE(started) << "after signal " << signal << ": " << started.error().message;
+    EXPECT_EQ(info().pods_ready, 1U);
+  }
 }
 
 TEST_F(LifecycleTest, DownClearsWhatACrashLeft) {

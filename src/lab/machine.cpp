@@ -19,6 +19,14 @@ Machine this_machine() {
   return machine;
 }
 
+std::string find_program(const std::string& directory, const std::string& name) {
+  for (const auto* place : {"", "../sbin/", "../lib/cni/", "../../opt/cni/bin/"}) {
+    const auto path = (std::filesystem::path(directory) / place / name).lexically_normal().string();
+    if (::access(path.c_str(), X_OK) == 0) return path;
+  }
+  return directory + "/" + name;
+}
+
 Result<void> check_root() {
   if (::geteuid() == 0) return {};
   return fail(ErrorCode::denied, "weft lab needs root: it makes network namespaces and loads BPF programs",

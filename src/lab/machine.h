@@ -14,7 +14,7 @@ using Progress = std::function<void(const std::string& line)>;
 
 struct Machine {
   Roots roots;
-  std::string binary_directory;  // of weftd and weft-cni
+  std::string binary_directory;  // where find_program looks for weftd and weft-cni
   // How to start a supervisor; the lab's name is appended. It finds `ready` on standard output.
   std::vector<std::string> supervisor_command;
 
@@ -23,6 +23,10 @@ struct Machine {
 
 // The running program's own directory (or $WEFT_BIN_DIR) and `<itself> lab supervise --name`.
 Machine this_machine();
+
+// The program in the directory, as the build leaves it, or where installing puts it beside one of
+// `bin`: ../sbin, ../lib/cni, ../../opt/cni/bin. In the directory when it is nowhere.
+std::string find_program(const std::string& directory, const std::string& name);
 
 // Everything of a lab needs root: namespaces, BPF, mounts.
 Result<void> check_root();

@@ -67,7 +67,7 @@ struct ProbeResult {
   std::optional<bool> agrees;
 };
 
-// Pure. not_found for names nobody has, invalid for malformed ports and when there is nothing to probe.
+// Pure. not_found for names nobody has and when there is nothing to probe, invalid for malformed ports.
 Result<std::vector<Probe>> plan_probes(const Layout& layout, const Inventory& inventory, const ProbeOptions& options);
 
 // Makes all connections at once from their namespaces, in one thread. Same order as `probes`.

@@ -66,8 +66,9 @@ class Planner {
     for (const auto& source : sources_)
       for (const auto& target : targets_) add(probes, source, target);
     if (!probes.empty()) return probes;
-    if (sources_.empty()) return fail(ErrorCode::invalid, "there is no pod to probe from", "apply some, or use --from");
-    return fail(ErrorCode::invalid, "there is nothing to probe: no target declares a port",
+    if (sources_.empty())
+      return fail(ErrorCode::not_found, "there is no pod to probe from", "apply some, or use --from");
+    return fail(ErrorCode::not_found, "there is nothing to probe: no target declares a port",
                 "name one, for example --port 80/TCP");
   }
 
@@ -146,17 +147,23 @@ class Planner {
     for (const auto* service : all)
       if (std::ranges::count(every, service->address) == 0) every.push_back(service->address);
     const auto chosen = options_.families == Families::prefer_v4 ? every : choose(every, options_.families);
+    std::set<std::string> declared;
+    bool any = false;
     for (const auto* service : all) {
+      declared.insert(PortProtocol{service->port, service->protocol}.to_string());
       const bool wanted = ports_.empty() || std::ranges::any_of(ports_, [service](const Port& port) {
                             return port.port == service->port && port.protocol == service->protocol;
                           });
+      any = any || wanted;
       if (!wanted || std::ranges::count(chosen, service->address) == 0) continue;
       targets_.push_back({.name = fmt::format("svc/{}", key),
                           .addresses = {service->address},
                           .ports = {{service->port, service->protocol, all_greet(*service)}},
                           .service = service});
     }
-    return {};
+    if (any) return {};
+    return fail(ErrorCode::not_found, fmt::format("--to svc/{}: the service has no port that --port names; it has {}",
+                                                  key, fmt::join(declared, ", ")));
   }
 
   [[nodiscard]] bool all_greet(const ServicePort& service) const {

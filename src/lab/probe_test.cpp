@@ -123,8 +123,8 @@ TEST(ProbePlan, MistakesAreNamed) {
   EXPECT_EQ(error({.from = {"nope"}}).code, ErrorCode::not_found);
   EXPECT_EQ(error({.ports = {"http"}}).code, ErrorCode::invalid);
   EXPECT_EQ(error({.ports = {"0/TCP"}}).code, ErrorCode::invalid);
-  EXPECT_EQ(error({.to = {"svc/shop/web"}, .ports = {"1/TCP"}}).code, ErrorCode::invalid);
-  EXPECT_EQ(plan_probes(layout, {}, {}).error().code, ErrorCode::invalid);
+  EXPECT_EQ(error({.to = {"svc/shop/web"}, .ports = {"1/TCP"}}).code, ErrorCode::not_found);
+  EXPECT_EQ(plan_probes(layout, {}, {}).error().code, ErrorCode::not_found);
 }
 
 Verdict verdict(const char* word, const char* rule = R"({"text":"some rule"})") { return {word, rule}; }

@@ -1,18 +1,8 @@
 // The prober's sockets in a namespace of the test's own, whose dummy device swallows packets.
 #include <gmock/gmock.h>
-#include <unistd.h>
-
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <future>
-#include <thread>
 
 #include "lab/probe.h"
-#include "lab/responder.h"
-#include "lab/world.h"
-#include "sys/netlink.h"
-#include "sys/netns.h"
+#include "lab/responder_fixture.h"
 
 namespace weft::lab {
 namespace {
@@ -20,36 +10,20 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-class ProbeWireTest : public testing::Test {
+class ProbeWireTest : public RespondersFixture {
  protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root for network namespaces";
-    ASSERT_TRUE(ensure_netns(name_));
-    auto netns = sys::open_netns(sys::named_netns_path(name_));
-    ASSERT_TRUE(netns);
-    auto netlink = sys::open_netlink_in(netns->get());
-    ASSERT_TRUE(netlink);
-    const auto hole = (*netlink)->create_dummy("hole", *MacAddress::parse("02:00:00:00:00:01"));
+  ProbeWireTest() : RespondersFixture("wire") {}
+
+  void prepare(sys::Netlink& netlink) override {
+    const auto hole = netlink.create_dummy("hole", *MacAddress::parse("02:00:00:00:00:01"));
     ASSERT_TRUE(hole);
-    ASSERT_TRUE((*netlink)->set_up(hole->index, true));
-    ASSERT_TRUE((*netlink)->add_address({hole->index, *IpAddress::parse("198.51.100.1"), 24}));
-    ASSERT_TRUE((*netlink)->add_address({hole->index, *IpAddress::parse("2001:db8::1"), 64}));
-    thread_ = std::thread([this] { loop_.run(); });
-    std::promise<void> opened;
-    asio::post(loop_, [&] {
-      responders_->open("web-0", netns->get(), "web-0",
-                        {{80, Protocol::tcp, true}, {5432, Protocol::tcp, false}, {53, Protocol::udp, false}});
-      opened.set_value();
-    });
-    opened.get_future().get();
+    ASSERT_TRUE(netlink.set_up(hole->index, true));
+    ASSERT_TRUE(netlink.add_address({hole->index, *IpAddress::parse("198.51.100.1"), 24}));
+    ASSERT_TRUE(netlink.add_address({hole->index, *IpAddress::parse("2001:db8::1"), 64}));
   }
-  void TearDown() override {
-    if (thread_.joinable()) {
-      asio::post(loop_, [this] { responders_.reset(); });
-      guard_.reset();
-      thread_.join();
-    }
-    if (const auto deleted = sys::delete_named_netns(name_); !deleted) ADD_FAILURE() << deleted.error().message;
+  void SetUp() override {
+    RespondersFixture::SetUp();
+    if (thread_.joinable()) open({{80, Protocol::tcp, true}, {5432, Protocol::tcp, false}, {53, Protocol::udp, false}});
   }
   [[nodiscard]] Probe probe(const char* address, std::uint16_t port, Protocol protocol, bool greets = true) const {
     Probe one;
@@ -63,12 +37,6 @@ class ProbeWireTest : public testing::Test {
   [[nodiscard]] WireOutcome attempt(const Probe& one, std::chrono::milliseconds timeout = 20s) const {
     return try_probes({one}, timeout).front();
   }
-
-  const std::string name_ = "weft-test-" + std::to_string(::getpid()) + "-wire";
-  asio::io_context loop_;
-  asio::executor_work_guard<asio::io_context::executor_type> guard_{loop_.get_executor()};
-  std::unique_ptr<Responders> responders_ = std::make_unique<Responders>(loop_);
-  std::thread thread_;
 };
 
 TEST_F(ProbeWireTest, AnswersAreReadAndNamed) {

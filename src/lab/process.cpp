@@ -207,6 +207,15 @@ Result<Fd> open_pidfd(const ProcessId& process) {
   return fd;
 }
 
+bool wait_readable(const Fd& fd, Clock::time_point deadline) {
+  while (true) {
+    pollfd watched{fd.get(), POLLIN, 0};
+    const int ready = ::poll(&watched, 1, left_until(deadline));
+    if (ready > 0) return true;
+    if ((ready == 0 && Clock::now() >= deadline) || (ready < 0 && errno != EINTR)) return false;
+  }
+}
+
 std::optional<ProcessId> read_pid_file(const std::string& path) {
   const auto text = sys::read_file(path);
   if (!text) return std::nullopt;

@@ -48,6 +48,8 @@ Result<ProcessId> identify(pid_t pid);  // not_found when there is none, or only
 bool is_alive(const ProcessId& process);
 // Readable when the process has ended, child or not. not_found when it is gone already.
 Result<Fd> open_pidfd(const ProcessId& process);
+// False when the deadline came first.
+bool wait_readable(const Fd& fd, std::chrono::steady_clock::time_point deadline);
 
 // The pid file's process if it is that process still; nothing otherwise.
 std::optional<ProcessId> read_pid_file(const std::string& path);

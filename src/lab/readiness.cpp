@@ -14,6 +14,7 @@
 #include "api/answer.h"
 #include "api/client.h"
 #include "lab/inventory.h"
+#include "lab/process.h"
 #include "sys/system.h"
 
 namespace weft::lab {
@@ -98,6 +99,11 @@ Progressed compare(const json& status, const std::vector<PodPlan>& wanted) {
 
 }  // namespace
 
+bool supervisor_answers(const Layout& layout) {
+  auto client = api::Client::connect(layout.supervisor_socket());
+  return client && client->call("lab.status", json::object());
+}
+
 Result<void> wait_for_agent(const Layout& layout, Deadline deadline) {
   std::string problem;
   bool serving = false;
@@ -114,7 +120,9 @@ Result<void> wait_for_agent(const Layout& layout, Deadline deadline) {
 
 Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progress& progress) {
   auto loaded = load_pods(layout.node().socket());
-  while (!loaded && loaded.error().code == ErrorCode::unavailable && std::chrono::steady_clock::now() < deadline) {
+  // Without a supervisor nobody starts the agent again.
+  while (!loaded && loaded.error().code == ErrorCode::unavailable && std::chrono::steady_clock::now() < deadline &&
+         read_pid_file(layout.supervisor_pid_file())) {
     std::this_thread::sleep_for(std::chrono::milliseconds(25));
     loaded = load_pods(layout.node().socket());
   }

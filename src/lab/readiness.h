@@ -14,6 +14,9 @@ namespace weft::lab {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
+// Whether the supervisor answers now.
+bool supervisor_answers(const Layout& layout);
+
 // Until weftd answers; `unavailable` with its last words otherwise.
 Result<void> wait_for_agent(const Layout& layout, Deadline deadline);
 

@@ -6,18 +6,9 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <future>
-#include <thread>
 
 #include "lab/http.h"
-#include "lab/world.h"
-#include "sys/netlink.h"
-#include "sys/netns.h"
+#include "lab/responder_fixture.h"
 
 namespace weft::lab {
 namespace {
@@ -26,44 +17,15 @@ using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-std::string unique_name(const char* what) { return "weft-test-" + std::to_string(::getpid()) + "-" + what; }
-
-class ResponderTest : public testing::Test {
+class ResponderTest : public RespondersFixture {
  protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root for network namespaces";
-    ASSERT_TRUE(ensure_netns(name_));
-    auto netns = sys::open_netns(sys::named_netns_path(name_));
-    ASSERT_TRUE(netns);
-    netns_ = std::move(*netns);
-    auto netlink = sys::open_netlink_in(netns_.get());
-    ASSERT_TRUE(netlink);
-    const auto loopback = (*netlink)->device("lo");
+  ResponderTest() : RespondersFixture("responder") {}
+
+  void prepare(sys::Netlink& netlink) override {
+    const auto loopback = netlink.device("lo");
     ASSERT_TRUE(loopback);
     for (const auto* extra : {"198.51.100.1", "2001:db8:0:2::1"})
-      ASSERT_TRUE((*netlink)->add_address({loopback->index, *IpAddress::parse(extra), extra[4] == ':' ? 128U : 32U}));
-    thread_ = std::thread([this] { loop_.run(); });
-  }
-  void TearDown() override {
-    if (thread_.joinable()) {
-      asio::post(loop_, [this] { responders_.reset(); });
-      guard_.reset();
-      thread_.join();
-    }
-    if (const auto deleted = sys::delete_named_netns(name_); !deleted) ADD_FAILURE() << deleted.error().message;
-  }
-  std::vector<ListeningPort> open(const std::vector<ResponderPort>& ports, const std::string& pod = "web-0") {
-    std::promise<std::vector<ListeningPort>> opened;
-    asio::post(loop_, [&] { opened.set_value(responders_->open(pod, netns_.get(), pod, ports)); });
-    return opened.get_future().get();
-  }
-  void close(const std::string& pod) {
-    std::promise<void> closed;
-    asio::post(loop_, [&] {
-      responders_->close(pod);
-      closed.set_value();
-    });
-    closed.get_future().get();
+      ASSERT_TRUE(netlink.add_address({loopback->index, *IpAddress::parse(extra), extra[4] == ':' ? 128U : 32U}));
   }
   // A connected socket inside the namespace.
   Fd connect(const std::string& address, std::uint16_t port, int type = SOCK_STREAM) {
@@ -112,13 +74,6 @@ class ResponderTest : public testing::Test {
     }
     return text;
   }
-
-  const std::string name_ = unique_name("responder");
-  Fd netns_;
-  asio::io_context loop_;
-  asio::executor_work_guard<asio::io_context::executor_type> guard_{loop_.get_executor()};
-  std::unique_ptr<Responders> responders_ = std::make_unique<Responders>(loop_);
-  std::thread thread_;
 };
 
 TEST_F(ResponderTest, TcpTellsTheNameAndEchoes) {

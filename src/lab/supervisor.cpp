@@ -19,6 +19,7 @@
 #include "api/server.h"
 #include "lab/agent_process.h"
 #include "lab/log.h"
+#include "lab/machine.h"
 #include "lab/pod_keeper.h"
 #include "lab/pod_watcher.h"
 #include "lab/process.h"
@@ -37,8 +38,8 @@ class Supervisor {
         signals_(loop_, SIGTERM, SIGINT),
         tick_(loop_),
         world_(loop_),
-        agent_(loop_, layout, binaries + "/weftd", [this] { changed(); }),
-        keeper_(loop_, layout, binaries + "/weft-cni", [this] { changed(); }) {}
+        agent_(loop_, layout, find_program(binaries, "weftd"), [this] { changed(); }),
+        keeper_(loop_, layout, find_program(binaries, "weft-cni"), [this] { changed(); }) {}
 
   Result<void> start() {
     WEFT_TRY(server_, api::Server::listen(loop_, {.path = layout_.supervisor_socket()}));

@@ -1,5 +1,6 @@
 // Hostile input: what would cost too much is refused, quickly.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include "model/parse.h"
 #include "model/tree.h"
@@ -94,6 +95,15 @@ TEST(Limits, ProblemsOfOneDocument) {
   const auto outcome = parse_manifests("t", text);
   EXPECT_EQ(outcome.problems.size(), 51U);
   EXPECT_EQ(outcome.problems.back().message, "and more of the same document, not shown");
+}
+
+TEST(Limits, AMillionOpenBracketsCostNoMemory) {
+  const auto before = ::mallinfo2().arena + ::mallinfo2().hblkhd;
+  const std::string text = "apiVersion: v1\nkind: " + std::string(1'000'000, '[');
+  const auto outcome = parse_manifests("deep.yaml", text);
+  ASSERT_EQ(outcome.problems.size(), 1U);
+  EXPECT_EQ(outcome.problems.front().line, 2);
+  EXPECT_LT(::mallinfo2().arena + ::mallinfo2().hblkhd, before + 20'000'000);
 }
 
 }  // namespace

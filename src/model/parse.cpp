@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "model/documents.h"
@@ -43,7 +44,9 @@ class ManifestReader {
     const auto line = document.first_line + static_cast<int>(std::ranges::count(before, '\n'));
     const auto column = static_cast<int>(last == std::string_view::npos ? at : at - last - 1) + 1;
     refuse(line, column,
-           fmt::format("expected UTF-8 text, found the byte 0x{:02x}", static_cast<unsigned char>(document.text[at])));
+           fmt::format("expected UTF-8 text, found the {} 0x{:02x}",
+                       static_cast<unsigned char>(document.text[at]) < 0x80 ? "control character" : "byte",
+                       static_cast<unsigned char>(document.text[at])));
   }
 
   void keep(const Report& report) {
@@ -97,7 +100,23 @@ class ManifestReader {
     if (!report.clean()) return;
     note_repeated(root, object, report);
     std::string json = stored_json(*verdict.entry, root, object);
-    outcome_.documents.push_back({std::move(object), std::move(json)});
+    outcome_.documents.push_back({std::move(object), std::move(json), place_of(root)});
+  }
+
+  [[nodiscard]] Problem place_of(const Value& root) const {
+    const Value* found = &root;
+    std::optional<Value> spec = field_of(root, "spec");
+    std::optional<Value> named;
+    for (const auto* name : {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"})
+      if (spec && !named) named = field_of(*spec, name);
+    if (named) found = &*named;
+    return {file_, found->node().line, found->node().column, found->path(), {}};
+  }
+
+  static std::optional<Value> field_of(const Value& value, std::string_view name) {
+    for (const auto& field : value.node().fields)
+      if (field.name == name) return value.field(field);
+    return std::nullopt;
   }
 
   void read_list(const Value& root, Fields& fields, int depth) {

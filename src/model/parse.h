@@ -26,6 +26,9 @@ struct Problem {
 struct Document {
   Object object;
   std::string json;
+  // Where to point when the node refuses the object: what a Service says about its cluster IPs, else
+  // the object itself. The message is empty.
+  Problem place;
 };
 
 struct ParseOutcome {

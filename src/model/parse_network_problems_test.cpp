@@ -1,45 +1,13 @@
 // Bad NetworkPolicies, Services and EndpointSlices: every problem with its place and path.
-#include <gtest/gtest.h>
+#include "model/problem_cases.h"
 
-#include "model/parse.h"
-
-namespace weft::model {
+namespace weft::model::testing {
 namespace {
 
-struct Expected {
-  int line;
-  int column;
-  const char* path;
-  const char* message;  // a part of it
-};
-
-struct Case {
-  const char* name;
-  const char* spec;  // the text after three lines of head
-  std::vector<Expected> problems;
-};
-
-void check(const std::string& text, const std::vector<Expected>& expected) {
-  const auto outcome = parse_manifests("t.yaml", text);
-  std::string all;
-  for (const auto& problem : outcome.problems) all += problem.to_string() + "\n";
-  ASSERT_EQ(outcome.problems.size(), expected.size()) << all;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const Problem& problem = outcome.problems[i];
-    EXPECT_EQ(problem.line, expected[i].line) << problem.to_string();
-    EXPECT_EQ(problem.column, expected[i].column) << problem.to_string();
-    EXPECT_EQ(problem.path, expected[i].path) << problem.to_string();
-    EXPECT_NE(problem.message.find(expected[i].message), std::string::npos) << problem.to_string();
-  }
-  EXPECT_EQ(outcome.documents.empty(), !expected.empty());
-}
-
-const auto name_of = [](const auto& parameter) { return std::string(parameter.param.name); };
-
-class Policy : public testing::TestWithParam<Case> {};
+// Each text follows a head of three lines.
+class Policy : public ::testing::TestWithParam<Case> {};
 TEST_P(Policy, Problems) {
-  check(std::string("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\n") + GetParam().spec,
-        GetParam().problems);
+  check(GetParam(), "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\n");
 }
 
 const Case policy_cases[] = {
@@ -167,12 +135,10 @@ const Case policy_cases[] = {
       {4, 31, "spec.policyTypes[1]", "did you mean \"Egress\"?"}}},
     {"policy_types_is_text", "spec: {policyTypes: Ingress}\n", {{4, 21, "spec.policyTypes", "expected a list"}}},
 };
-INSTANTIATE_TEST_SUITE_P(Parse, Policy, testing::ValuesIn(policy_cases), name_of);
+INSTANTIATE_TEST_SUITE_P(Parse, Policy, ::testing::ValuesIn(policy_cases), name_of);
 
-class ServiceSpec : public testing::TestWithParam<Case> {};
-TEST_P(ServiceSpec, Problems) {
-  check(std::string("apiVersion: v1\nkind: Service\nmetadata: {name: s}\n") + GetParam().spec, GetParam().problems);
-}
+class ServiceSpec : public ::testing::TestWithParam<Case> {};
+TEST_P(ServiceSpec, Problems) { check(GetParam(), "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n"); }
 
 const Case service_cases[] = {
     {"no_ports", "spec: {selector: {a: b}}\n", {{4, 7, "spec", "ports is missing"}}},
@@ -250,12 +216,11 @@ const Case service_cases[] = {
      "spec: {type: NodePort, clusterIP: None, ports: [{port: 1}]}\n",
      {{4, 7, "spec", "must be of type ClusterIP"}}},
 };
-INSTANTIATE_TEST_SUITE_P(Parse, ServiceSpec, testing::ValuesIn(service_cases), name_of);
+INSTANTIATE_TEST_SUITE_P(Parse, ServiceSpec, ::testing::ValuesIn(service_cases), name_of);
 
-class Slice : public testing::TestWithParam<Case> {};
+class Slice : public ::testing::TestWithParam<Case> {};
 TEST_P(Slice, Problems) {
-  check(std::string("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s}\n") + GetParam().spec,
-        GetParam().problems);
+  check(GetParam(), "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s}\n");
 }
 
 const Case slice_cases[] = {
@@ -291,7 +256,7 @@ ports:
       {15, 3, "ports[2]", "the port name \"a\" is given twice"}}},
     {"slice_in_spec", "addressType: IPv4\nspec: {}\n", {{5, 1, "spec", "unknown field \"spec\""}}},
 };
-INSTANTIATE_TEST_SUITE_P(Parse, Slice, testing::ValuesIn(slice_cases), name_of);
+INSTANTIATE_TEST_SUITE_P(Parse, Slice, ::testing::ValuesIn(slice_cases), name_of);
 
 }  // namespace
-}  // namespace weft::model
+}  // namespace weft::model::testing

@@ -1,48 +1,12 @@
 // Bad documents: every problem, with its exact place, path and a part of its message.
-#include <gtest/gtest.h>
+#include "model/problem_cases.h"
 
-#include <algorithm>
-
-#include "model/parse.h"
-
-namespace weft::model {
+namespace weft::model::testing {
 namespace {
 
-struct Expected {
-  int line;
-  int column;
-  const char* path;
-  const char* message;  // a part of it
-};
-
-struct Case {
-  const char* name;
-  const char* text;  // begins with a newline, so its first line is line 2
-  std::vector<Expected> problems;
-};
-
-std::string show(const ParseOutcome& outcome) {
-  std::string text;
-  for (const auto& problem : outcome.problems) text += problem.to_string() + "\n";
-  return text;
-}
-
-void check(const ParseOutcome& outcome, const std::vector<Expected>& expected) {
-  ASSERT_EQ(outcome.problems.size(), expected.size()) << show(outcome);
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const Problem& problem = outcome.problems[i];
-    EXPECT_EQ(problem.line, expected[i].line) << problem.to_string();
-    EXPECT_EQ(problem.column, expected[i].column) << problem.to_string();
-    EXPECT_EQ(problem.path, expected[i].path) << problem.to_string();
-    EXPECT_NE(problem.message.find(expected[i].message), std::string::npos) << problem.to_string();
-  }
-  EXPECT_TRUE(outcome.documents.empty());
-}
-
-class Problems : public testing::TestWithParam<Case> {};
-TEST_P(Problems, HavePlaceAndPath) { check(parse_manifests("t.yaml", GetParam().text), GetParam().problems); }
-
-const auto name_of = [](const auto& parameter) { return std::string(parameter.param.name); };
+// Each text begins with a newline, so its first line is line 2.
+class Problems : public ::testing::TestWithParam<Case> {};
+TEST_P(Problems, HavePlaceAndPath) { check(GetParam()); }
 
 const Case document_cases[] = {
     {"no_mapping", "\n- a\n", {{2, 1, "", "expected an object with apiVersion, kind and metadata, found a list"}}},
@@ -98,13 +62,13 @@ const Case document_cases[] = {
     {"mapping_as_key", "\n? {a: b}\n: c\n", {{2, 3, "", "a mapping's key must be text"}}},
     {"unknown_tag", "\na: !Ref b\n", {{2, 4, "", "the tag !Ref is not understood"}}},
     {"not_utf8", "\na: b\nc: \xff\n", {{3, 4, "", "expected UTF-8 text, found the byte 0xff"}}},
-    {"control_character", "\na: \x04\nb: c\n", {{2, 4, "", "found the byte 0x04"}}},
+    {"control_character", "\na: \x04\nb: c\n", {{2, 4, "", "found the control character 0x04"}}},
     {"merge_of_text", "\na:\n  <<: b\n", {{3, 7, "", "\"<<\" takes a mapping"}}},
     {"unknown_top_field",
      "\napiVersion: v1\nkind: Namespace\nmetdata: {name: a}\n",
      {{2, 1, "metadata", "metadata is missing"}, {4, 1, "metdata", "did you mean \"metadata\"?"}}},
 };
-INSTANTIATE_TEST_SUITE_P(Document, Problems, testing::ValuesIn(document_cases), name_of);
+INSTANTIATE_TEST_SUITE_P(Document, Problems, ::testing::ValuesIn(document_cases), name_of);
 
 const Case metadata_cases[] = {
     {"no_name",
@@ -152,7 +116,7 @@ metadata:
      "\napiVersion: v1\nkind: Service\nmetadata: {name: 1web}\nspec: {ports: [{port: 1}]}\n",
      {{4, 18, "metadata.name", "beginning with a letter"}}},
 };
-INSTANTIATE_TEST_SUITE_P(Metadata, Problems, testing::ValuesIn(metadata_cases), name_of);
+INSTANTIATE_TEST_SUITE_P(Metadata, Problems, ::testing::ValuesIn(metadata_cases), name_of);
 
 const Case pod_cases[] = {
     {"no_spec", "\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n", {{2, 1, "spec", "spec is missing"}}},
@@ -277,7 +241,7 @@ spec:
 )",
      {{6, 14, "spec.selector.app", "expected one of matchExpressions, matchLabels"}}},
 };
-INSTANTIATE_TEST_SUITE_P(Workload, Problems, testing::ValuesIn(pod_cases), name_of);
+INSTANTIATE_TEST_SUITE_P(Workload, Problems, ::testing::ValuesIn(pod_cases), name_of);
 
 }  // namespace
-}  // namespace weft::model
+}  // namespace weft::model::testing

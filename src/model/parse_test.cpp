@@ -4,19 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "model/problem_cases.h"
+
 namespace weft::model {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
-using testing::SizeIs;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using testing::text_of;
 using Operator = LabelRequirement::Operator;
-
-std::string text_of(const std::vector<Problem>& problems) {
-  std::string text;
-  for (const auto& problem : problems) text += problem.to_string() + "\n";
-  return text;
-}
 
 template <class T>
 T only(std::string_view text) {
@@ -292,7 +289,7 @@ struct TypesCase {
   bool egress;
   std::size_t warnings;
 };
-class PolicyTypes : public testing::TestWithParam<TypesCase> {};
+class PolicyTypes : public ::testing::TestWithParam<TypesCase> {};
 
 TEST_P(PolicyTypes, Defaulting) {
   const auto outcome = parse_manifests("t", std::string(policy_head) + "spec: " + GetParam().spec + "\n");
@@ -315,8 +312,7 @@ const TypesCase types_cases[] = {
     {"egress_rules_not_named", "{podSelector: {}, policyTypes: [Ingress], egress: [{}]}", true, false, 1},
     {"ingress_rules_not_named", "{podSelector: {}, policyTypes: [Egress], ingress: [{}]}", false, true, 1},
 };
-INSTANTIATE_TEST_SUITE_P(Parse, PolicyTypes, testing::ValuesIn(types_cases),
-                         [](const auto& parameter) { return std::string(parameter.param.name); });
+INSTANTIATE_TEST_SUITE_P(Parse, PolicyTypes, ::testing::ValuesIn(types_cases), testing::name_of);
 
 TEST(Parse, SeveralDocumentsKeepTheirLinesAndErrorsStayApart) {
   const auto outcome = parse_manifests("t.yaml", R"(%YAML 1.2

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <optional>
 #include <sstream>
 
 #include "model/tree.h"
@@ -317,7 +318,29 @@ void name_tab(SyntaxError& error, std::string_view text, int first_line) {
 
 }  // namespace
 
+namespace {
+
+// yaml-cpp takes in all brackets of a line before it hands over the first, a hundred bytes and more
+// for each: what could never be accepted is refused before. Brackets within strings count too, which
+// is why this is far above Limits::depth.
+std::optional<SyntaxError> refuse_brackets(std::string_view text, int first_line) {
+  constexpr std::size_t most_open = 10000;
+  std::size_t open = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '[' || text[i] == '{') ++open;
+    if ((text[i] == ']' || text[i] == '}') && open > 0) --open;
+    if (open <= most_open) continue;
+    const auto line = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i), '\n');
+    return SyntaxError{first_line + static_cast<int>(line), 1,
+                       fmt::format("more than {} brackets are open", most_open)};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::expected<Tree, SyntaxError> tree_from_yaml(std::string_view text, int first_line) {
+  if (auto refused = refuse_brackets(text, first_line)) return std::unexpected(std::move(*refused));
   // The end marker makes yaml-cpp see an unclosed quote, which it lets pass at the end of the text.
   std::istringstream stream{std::string(text) + (text.ends_with('\n') ? "...\n" : "\n...\n")};
   try {

@@ -181,6 +181,7 @@ class FakeNetlink final : public Netlink {
     return {};
   }
 
+  Result<std::vector<Neighbour>> neighbours() override { return here().neighbours; }
   Result<void> replace_neighbour(int device, const IpAddress& address, const MacAddress& mac) override {
     WEFT_TRY([[maybe_unused]] Device * found, find(device, "set a neighbour on"));
     auto& all = here().neighbours;
@@ -236,6 +237,7 @@ Result<Device> FaultyNetlink::device(const std::string& name) { return inner_->d
 Result<Device> FaultyNetlink::device(int index) { return inner_->device(index); }
 Result<std::vector<DeviceAddress>> FaultyNetlink::addresses() { return inner_->addresses(); }
 Result<std::vector<Route>> FaultyNetlink::routes() { return inner_->routes(); }
+Result<std::vector<Neighbour>> FaultyNetlink::neighbours() { return inner_->neighbours(); }
 
 Result<Device> FaultyNetlink::create_veth(const VethRequest& request) {
   WEFT_CHECK(maybe_fail("create veth pair"));

@@ -14,11 +14,7 @@
 
 namespace weft::sys {
 
-struct FakeNeighbour {
-  int device = 0;
-  IpAddress address;
-  MacAddress mac;
-};
+using FakeNeighbour = Neighbour;
 
 struct FakeNamespace {
   std::map<int, Device> devices;  // by index; "lo" is 1
@@ -81,6 +77,7 @@ class FaultyNetlink final : public Netlink {
   Result<std::vector<Route>> routes() override;
   Result<void> replace_route(const Route& route) override;
   Result<void> delete_route(const Route& route) override;
+  Result<std::vector<Neighbour>> neighbours() override;
   Result<void> replace_neighbour(int device, const IpAddress& address, const MacAddress& mac) override;
 
  private:

@@ -41,6 +41,13 @@ struct Route {
   std::optional<IpAddress> source;  // preferred source
 };
 
+struct Neighbour {
+  int device = 0;
+  IpAddress address;
+  MacAddress mac;
+  bool operator==(const Neighbour&) const = default;
+};
+
 struct VethRequest {
   std::string host_name;
   MacAddress host_mac;
@@ -77,6 +84,7 @@ class Netlink {
   virtual Result<void> replace_route(const Route& route) = 0;
   virtual Result<void> delete_route(const Route& route) = 0;  // absent is success
 
+  virtual Result<std::vector<Neighbour>> neighbours() = 0;  // the permanent ones
   // NUD_PERMANENT.
   virtual Result<void> replace_neighbour(int device, const IpAddress& address, const MacAddress& mac) = 0;
 };

@@ -1,5 +1,5 @@
-// Netlink over rtnetlink. Requests name the one thing they are about; only devices(), addresses()
-// and routes() dump.
+// Netlink over rtnetlink. Requests name the one thing they are about; only devices(), addresses(),
+// routes() and neighbours() dump.
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -92,6 +92,18 @@ std::optional<Route> parse_route(const nlmsghdr* message) {
   route.mtu = Attributes<RTAX_MTU + 1>(attributes[RTA_METRICS]).u32(RTAX_MTU);
   route.source = address_of(attributes[RTA_PREFSRC]);
   return route;
+}
+
+std::optional<Neighbour> parse_neighbour(const nlmsghdr* message) {
+  const auto* header = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(message));
+  const Attributes<NDA_LLADDR + 1> attributes(message, sizeof *header);
+  const auto address = address_of(attributes[NDA_DST]);
+  const nlattr* mac = attributes[NDA_LLADDR];
+  if (!address || (header->ndm_state & NUD_PERMANENT) == 0 || mac == nullptr || mnl_attr_get_payload_len(mac) != 6)
+    return {};
+  Neighbour neighbour{header->ndm_ifindex, *address, {}};
+  std::memcpy(neighbour.mac.bytes.data(), mnl_attr_get_payload(mac), 6);
+  return neighbour;
 }
 
 Result<void> check_name(const std::string& name) {
@@ -264,6 +276,22 @@ class LinuxNetlink final : public Netlink {
     Request request(RTM_DELADDR, NLM_F_ACK);
     put_address(request, address);
     return mutate(request, [&] { return "delete " + describe(address); }, {EADDRNOTAVAIL, ENODEV});
+  }
+
+  Result<std::vector<Neighbour>> neighbours() override {
+    std::vector<Neighbour> all;
+    for (const std::uint8_t family : {AF_INET, AF_INET6}) {
+      WEFT_TRY(auto neighbours, dump<Neighbour>(
+                                    "list neighbours",
+                                    [family] {
+                                      Request request(RTM_GETNEIGH, NLM_F_DUMP);
+                                      request.header<ndmsg>().ndm_family = family;
+                                      return request;
+                                    },
+                                    RTM_NEWNEIGH, parse_neighbour));
+      all.insert(all.end(), neighbours.begin(), neighbours.end());
+    }
+    return all;
   }
 
   Result<std::vector<Route>> routes() override {

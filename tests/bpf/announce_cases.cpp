@@ -49,6 +49,8 @@ Cases announce_cases(const Net& net) {
         // a probe without its link-layer address
         send(Hook::from_device, kUplink, bare).redirected().becomes(advert), send(Hook::from_device, kOther, solicit),
         send(Hook::from_device, kUplink, neighbour_message(135, net.client, group, net.host, 1, kAsking)),
+        // a router forwarded it: not of the link
+        send(Hook::from_device, kUplink, solicit.with_hop_limit(254)),
         send(Hook::from_device, kUplink, neighbour_message(135, ip("::"), group, net.service, 0, kAsking))}},
       {"announcements off", {standard(net), row}, {send(Hook::from_device, kUplink, solicit)}},
   };

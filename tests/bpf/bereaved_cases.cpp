@@ -216,8 +216,17 @@ Cases counting(const Net& net) {
         expect("below zero", [](Datapath& d) { return backend_stats(d, 3).active == 0; })}},
       {"a reset that starts nothing counts nothing",
        {setup},
-       {send(Hook::from_pod, kPodA, syn.with_flags(kRst)).redirected().becomes(inside.with_flags(kRst)),
-        expect("counted", [](Datapath& d) { return backend_stats(d, 3).connections == 0; })}},
+       {send(Hook::from_pod, kPodA, syn.with_flags(kRst))
+            .redirected()
+            .becomes(inside.with_flags(kRst))
+            .event({.type = WEFT_EVENT_NEW, .service_id = kService})
+            .event({.type = WEFT_EVENT_CLOSED, .service_id = kService}),
+        no_flow(syn),
+        expect("counted",
+               [](Datapath& d) {
+                 const auto stats = backend_stats(d, 3);
+                 return stats.connections == 0 && stats.active == 0;
+               })}},
       {"a denied flow counts nothing",
        {setup, pod(net, 'b', {.policy_class = 5, .ingress_enforced = true, .prefix_mask = 1u << 16})},
        {send(Hook::from_pod, kPodA, syn).dropped(WEFT_DROP_POLICY_DENIED),

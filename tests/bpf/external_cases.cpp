@@ -155,7 +155,9 @@ Cases to_a_pod(const Net& net) {
        {base(net), to_b, tcp_service},
        {send(Hook::from_device, kUplink, syn.from(net.a, 1))
             .dropped(WEFT_DROP_SPOOFED_SOURCE, {.type = WEFT_EVENT_DENIED, .source = net.a}),
-        send(Hook::from_device, kUplink, syn.from(net.host, 1)), no_flow(syn.from(net.host, 1))}},
+        send(Hook::from_device, kUplink, syn.from(net.host, 1))
+            .dropped(WEFT_DROP_SPOOFED_SOURCE, {.type = WEFT_EVENT_DENIED, .source = net.host}),
+        no_flow(syn.from(net.host, 1))}},
       {"decided again, whoever asks first",
        {base(net), to_b, tcp_service},
        {send(Hook::from_device, kUplink, syn).redirected().becomes(syn.to(net.b, 8080)).event(kCreated), change(bump()),

@@ -140,7 +140,11 @@ Cases egress(const Net& net) {
         send(Hook::from_pod, kPodA, syn).dropped(WEFT_DROP_POLICY_DENIED, denied)}},
       {"a reset is delivered but starts nothing",
        {standard(net)},
-       {send(Hook::from_pod, kPodA, syn.with_flags(kRst | kAck)).redirected(), no_flow(syn), no_flow(syn.reversed())}},
+       {send(Hook::from_pod, kPodA, syn.with_flags(kRst | kAck))
+            .redirected()
+            .event({.type = WEFT_EVENT_NEW})
+            .event({.type = WEFT_EVENT_CLOSED}),
+        no_flow(syn), no_flow(syn.reversed())}},
   };
 }
 

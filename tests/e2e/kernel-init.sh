@@ -10,6 +10,10 @@ mkdir -p /run/netns /sys/fs/bpf /dev/shm
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
+# The tests look for the objects where they were built; here, after /tmp has been mounted over.
+built=$(cat /weft/built-in)
+mkdir -p "$built"
+[ -e "$built/bpf" ] || ln -s /weft/bpf "$built/bpf"
 echo "WEFT kernel $(uname -r) $(uname -v)"
 
 # report NAME COMMAND...: the last lines of what a failure said.

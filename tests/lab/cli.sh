@@ -54,7 +54,23 @@ shows "." '.[0][0].verdict == "allow"' policy explain --from host --to default/w
 exits 1 "explain of nobody" weft policy explain --from default/nobody --to default/web-0 --port 80
 like "it names whom" "$output" "nobody"
 exits 2 "explain without a port" weft policy explain --from default/client --to default/web-0
-exits 1 "explain with a bad port" weft policy explain --from default/client --to default/web-0 --port 80/NOPE
+exits 1 "explain of no service" weft policy explain --from default/client --to svc/default/nosuch --port 80
+like "it is not there" "$output" "no service default/nosuch"
+exits 2 "explain from a service" weft policy explain --from svc/default/web --to default/web-0 --port 80
+like "why not" "$output" "only receives"
+exits 2 "explain with port 0" weft policy explain --from default/client --to default/web-0 --port 0
+exits 2 "explain of two families" weft policy explain --from 192.0.2.1 --to 2001:db8:0:1::1 --port 80
+shows "no pod has the address 10\.244\.0\.200" '.[0][0].verdict == "deny"' policy explain --from default/client --to 10.244.0.200 --port 80
+shows "no service has the address 10\.96\.200\.1" '.[0][0].verdict == "deny"' policy explain --from default/client --to 10.96.200.1 --port 80
+shows "service default/web serves 80/TCP" '.[0][0].verdict == "deny"' policy explain --from default/client --to 10.96.0.10 --port 81
+client_v6=$(address_v6 default/client-0)
+shows "." '.[0][0] | .from.address == "'"$client_v6"'" and (.to.address | contains(":"))' policy explain --from "$client_v6" --to default/web-0 --port 80
+before=$(drops unknown-endpoint)
+inside default/client-0 timeout 0.5 "$traffic" ask tcp 10.96.0.10 81 --timeout 200 >/dev/null 2>&1
+inside default/client-0 timeout 0.5 "$traffic" ask tcp 10.244.0.200 80 --timeout 200 >/dev/null 2>&1
+dropped_both() { [[ $(drops unknown-endpoint) -ge $((before + 2)) ]]; }
+eventually 3 "the wire says what explain says" dropped_both
+exits 2 "explain with a bad port" weft policy explain --from default/client --to default/web-0 --port 80/NOPE
 
 step "observe and its filters"
 "$weft" lab probe --name "$lab" >/dev/null
@@ -88,7 +104,7 @@ shows "kind: Service" '' get service default/web -o yaml
 shows "^pod/" '' get pods -n default -o name
 shows "deployment" '.[0].items | map(.kind) | unique | contains(["Deployment", "NetworkPolicy", "Pod", "Service"])' get all
 exits 1 "get of nothing" weft get pod nobody
-exits 1 "get of no kind" weft get gizmo
+exits 2 "get of no kind" weft get gizmo
 is "what get -o yaml says can be applied" "$(weft get all -o yaml >"$work/all.yaml"; weft apply -f "$work/all.yaml" >"$work/out" 2>&1; echo $?)" 0
 
 step "a bad document is refused with file and line, and nothing of its file is applied"
@@ -110,7 +126,6 @@ YAML
 exits 1 "apply of a bad document" weft apply -f "$work/bad.yaml"
 like "file, line and path" "$output" "bad\.yaml:13:[0-9]+: .*ingress\[0\]\.from\[0\]"
 exits 1 "and nothing was applied" weft get pod good-one
-output=$(weft apply -f "$work/bad.yaml" -o json 2>"$work/err")
 exits 1 "a dry run says so too" weft apply --dry-run -f "$work/bad.yaml"
 exits 1 "the good ones alone" weft apply --no-all-or-nothing -f "$work/bad.yaml"
 like "what was applied" "$output" "pod/default/good-one created"
@@ -126,6 +141,33 @@ exits 0 "a kind of somebody else" weft apply -f - <<<'{apiVersion: example.org/v
 like "a warning" "$output" "warning.*Gizmo"
 exits 1 "apply of no file" weft apply -f "$work/none.yaml"
 exits 2 "apply of nothing" weft apply
+
+is "a refused apply in JSON" "$(weft apply -f "$work/bad.yaml" -o json 2>/dev/null | jq -r '[(.applied | length), .problems[0].line, .error.code] | join(" ")')" "0 13 invalid"
+
+step "a cluster IP that is taken is a problem of its document"
+cat >"$work/clash.yaml" <<'YAML'
+apiVersion: v1
+kind: Namespace
+metadata: {name: clash}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: thief, namespace: clash}
+spec:
+  clusterIP: 10.96.0.10
+  ports: [{port: 80}]
+YAML
+exits 1 "apply" weft apply -f "$work/clash.yaml"
+like "its place" "$output" "clash\.yaml:9:14: spec\.clusterIP: .*10\.96\.0\.10 belongs to service default/web"
+exits 1 "a dry run finds it" weft apply --dry-run -f "$work/clash.yaml"
+like "and its place" "$output" "clash\.yaml:9:14: spec\.clusterIP"
+exits 1 "nothing of the file is there" weft get namespace clash
+exits 1 "the good ones, dry" weft apply --dry-run --no-all-or-nothing -f "$work/clash.yaml"
+like "what would be" "$output" "namespace/clash created \(dry run\)"
+exits 1 "the good ones" weft apply --no-all-or-nothing -f "$work/clash.yaml"
+like "what was applied" "$output" "namespace/clash created"
+like "and what not" "$output" "clash\.yaml:9:14: spec\.clusterIP"
+exits 0 "the namespace is there" weft delete namespace clash
 
 step "apply says what it did"
 cat >"$work/shop.yaml" <<'YAML'
@@ -153,14 +195,55 @@ like "by name" "$(weft delete networkpolicy deny-too -n shop)" "networkpolicy/sh
 like "by kind/name" "$(weft delete networkpolicy/shop/deny 2>&1 || weft delete networkpolicy shop/deny)" "networkpolicy/shop/deny deleted"
 exits 1 "what is not there" weft delete networkpolicy deny -n shop
 exits 2 "nothing" weft delete
+exits 2 "of no kind" weft delete gizmo deny -n shop
 weft apply -f "$work/shop.yaml" >/dev/null
 is "by file" "$(weft delete -f "$work/shop.yaml" -o json | jq '.deleted | length')" 2
 
+step "a pod of the node's own namespace has the node's addresses"
+apply <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: {name: proxy, namespace: default, labels: {app: proxy}}
+spec: {hostNetwork: true, containers: [{name: c, image: none, ports: [{containerPort: 8099}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: proxy, namespace: default}
+spec: {clusterIP: 10.96.0.77, selector: {app: proxy}, ports: [{port: 80, targetPort: 8099}]}
+YAML
+shows "proxy +Running +192\.0\.2\.2" '.[0] | .status.podIP == "192.0.2.2" and (.status.podIPs | length == 2)' get pod proxy
+is "its service has it" "$(weft service list -o json | jq -r '[.[] | select(.name == "proxy") | .backends[].address] | sort | first')" "192.0.2.2"
+shows "ALLOWED" '' policy explain --from default/client --to default/proxy --port 8099
+eventually 5 "a pod reaches it" eval '[[ $(inside default/client-0 "$traffic" ask tcp 192.0.2.2 8099 --timeout 300 2>&1) == *proxy* ]]'
+eventually 5 "and through its service" eval '[[ $(inside default/client-0 "$traffic" ask tcp 10.96.0.77 80 --timeout 300 2>&1) == *proxy* ]]'
+weft delete service proxy >/dev/null
+weft delete pod proxy >/dev/null
+
 step "wrong usage and an agent that is away"
+exits 1 "apply of nothing" weft apply -f - </dev/null
+exits 1 "apply of what never ends" weft apply -f /dev/zero
+exits 1 "a full disk" bash -c "'$weft' --lab $lab get pods >/dev/full"
+exits 1 "a full disk, of the lab's commands" bash -c "'$weft' lab list >/dev/full"
+exits 0 "weft --version" "$weft" --version
+exits 0 "weftd --version" "$bin/weftd" --version
+exits 2 "weftd with a wrong option" "$bin/weftd" --nope
+like "it says who refuses" "$output" "^weftd: "
+exits 2 "an empty name of a lab" "$weft" --lab "" status
+if setpriv --reuid 65534 --clear-groups true 2>/dev/null; then
+  exits 1 "lab list without root" setpriv --reuid 65534 --clear-groups "$weft" lab list
+  like "it says why" "$output" "needs root"
+fi
 exits 2 "no such command" weft gizmo
 exits 2 "no command" "$weft"
 exits 2 "no such option" weft status --gizmo
 exits 2 "no such format" weft status -o gizmo
+exits 2 "observe with a bad filter" weft observe --port 80/NOPE
+exits 2 "observe since never" weft observe --since never
+exits 2 "a bad name of a lab" "$weft" --lab Not_A_Name status
+exits 0 "--lab is the lab of lab commands" "$weft" --lab "$lab" lab exec default/client -- true
+exits 1 "probe of a port the service has not" "$weft" lab probe --lab "$lab" --to svc/default/web --port 81
+like "which it has" "$output" "it has 80/TCP"
+exits 2 "probe with a bad port" "$weft" lab probe --name "$lab" --port 80/NOPE
 exits 3 "no such socket" "$weft" --socket "$work/none.sock" status
 exits 3 "WEFT_SOCKET" env WEFT_SOCKET="$work/none.sock" "$weft" status
 for command in version status apply get delete "endpoint list" "identity list" "service list" "policy list" "policy explain" \

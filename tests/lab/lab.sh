@@ -100,6 +100,9 @@ for victims in "supervisor agent" "agent supervisor" "supervisor"; do
     *agent*) like "list: $victims killed" "$(state_of "$second")" "stopped|degraded|starting" ;;
   esac
   if [[ $victims == supervisor ]]; then
+    kill -9 "$(agent_of "$second")"
+    exits 3 "apply without a supervisor" "$weft" lab apply --name "$second" --timeout 200ms -f - <<<"$(manifest)"
+    like "how to bring it back" "$output" "weft lab up --name $second"
     exits 0 "up brings it back" "$weft" lab up --name "$second" -f - <<<"$(manifest)"
     is "all works again" "$(state_of "$second") $(all_probes "$second")" "running 4/4 true 24"
     kill -9 "$(supervisor_of "$second")" "$(agent_of "$second")"

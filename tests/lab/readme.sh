@@ -10,13 +10,31 @@ labs+=("$lab")
 mapfile -t tour < <(sed -n 's/^    \$ build\/bin\/weft //p' README.md)
 is "the tour has its commands" "$([[ ${#tour[@]} -ge 8 ]] && echo yes)" yes
 
+# What varies between runs, made equal: times, ports, counts, addresses, which replica answered.
+plain() {
+  sed -E "s/$lab/tour/g; s/[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}/TIME/; s/[0-9.]+ s\$/N s/; s/:[0-9]{4,5} ->/:PORT ->/
+    s/[0-9]+ B in [0-9]+( packets)?/N B/g; s/10\.244\.0\.[0-9]+/ADDRESS/g; s/^web-[01]\$/web-N/; s/> default\/web-[01]/> default\/web-N/"
+}
+# The lines README.md shows below its command number N, as a pattern where "..." stands for any lines.
+shown() {
+  awk -v n="$1" '/^    \$ build\/bin\/weft /{at++; next} /^[^ ]/{if (at == n) exit} at == n {sub(/^    /, ""); print}' README.md |
+    plain | sed -e 's/[][*?\\]/\\&/g' -e 's/^ *\.\.\.$/*/'
+}
+
+count=0
 for line in "${tour[@]}"; do
+  count=$((count + 1))
+  pattern=$(shown $count)
   step "weft $line"
   line=${line//tour/$lab}
   wanted=0
   [[ $line == *default/stranger*curl* ]] && wanted=28 # curl: timed out, which is the point
   read -r -a words <<<"$line"
   exits "$wanted" "weft $line" "$weft" "${words[@]}"
+  printed=$(plain <<<"$output")
+  # shellcheck disable=SC2053  # a pattern
+  [[ $printed == $pattern ]] && printed=yes
+  is "README.md shows what it prints" "$printed" yes
   case $line in
     *default/client*curl*) like "the client's answer" "$output" '^web-[01]$' ;;
     *"lab probe"*) like "the matrix" "$output" 'denied and stopped \(4\)' ;;

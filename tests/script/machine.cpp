@@ -71,7 +71,12 @@ Result<void> Machine::publish() {
 Result<std::vector<std::string>> Machine::apply(const std::string& file, const std::string& yaml) {
   auto outcome = model::parse_manifests(file, yaml);
   if (!outcome.problems.empty()) return fail(ErrorCode::invalid, outcome.problems.front().to_string());
-  WEFT_TRY(const auto applied, publisher_->apply(outcome.documents));
+  const auto before = publisher_->held(outcome.documents);
+  if (const auto refused = publisher_->admit(outcome.documents); !refused.empty()) {
+    publisher_->give_back(before);
+    return fail(refused.front().error);
+  }
+  WEFT_TRY(const auto applied, publisher_->apply(outcome.documents, before));
   WEFT_CHECK(publisher_->store_numbers(true));
   if (applied.owed) return fail(*applied.owed);
   const auto& actions = applied.actions;

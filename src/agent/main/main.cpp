@@ -10,8 +10,10 @@
 #include <asio/signal_set.hpp>
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 
 #include "agent/agent.h"
+#include "agent/cleanup.h"
 #include "agent/config.h"
 
 namespace {
@@ -48,6 +50,15 @@ int run(const agent::Config& config) {
   if (!agent) return refuse(agent.error());
   asio::signal_set signals(loop, SIGINT, SIGTERM);
   signals.async_wait([&](const std::error_code&, int) { loop.stop(); });
+  asio::signal_set hangups(loop, SIGHUP);
+  const std::function<void()> ignore_hangups = [&] {
+    hangups.async_wait([&](const std::error_code& error, int) {
+      if (error) return;
+      spdlog::warn("SIGHUP is ignored: restart weftd to read its configuration again; pods do not notice");
+      ignore_hangups();
+    });
+  };
+  ignore_hangups();
   spdlog::info("weftd serves on {} (instance {}, node {}, pid {})", config.socket_path(), config.instance, config.node,
                ::getpid());
   loop.run();
@@ -64,11 +75,21 @@ int main(int argc, char** argv) {
       "Example: weftd --config /etc/weft/weftd.yaml"};
   std::string path;
   bool check = false;
+  bool cleanup = false;
   bool version = false;
   app.add_option("-c,--config", path, "Configuration file (YAML); every key is described in weftd.yaml");
   app.add_flag("--check", check, "Check the configuration file and exit");
+  app.add_flag("--cleanup", cleanup,
+               "Take away what a stopped agent left: programs, pinned maps, pods' devices; the objects stay");
   app.add_flag("-V,--version", version, "Print the version and exit");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& wrong) {
+    fmt::print(stderr, "weftd: {}\n  see \"weftd --help\"\n", wrong.what());
+    return 2;
+  }
   if (version) {
     fmt::print("weftd {}\n", WEFT_VERSION);
     return 0;
@@ -77,6 +98,10 @@ int main(int argc, char** argv) {
   if (!config) return refuse(config.error());
   if (check) return 0;
   if (::geteuid() != 0) return refuse({ErrorCode::denied, "must run as root", "it manages devices and BPF programs"});
+  if (cleanup) {
+    const auto done = agent::clean_up(*config, [](const std::string& line) { fmt::print("{}\n", line); });
+    return done ? 0 : refuse(done.error());
+  }
   try {
     set_up_log(*config);
     return run(*config);

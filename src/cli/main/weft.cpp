@@ -1,6 +1,7 @@
 // The `weft` program.
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
@@ -18,8 +19,11 @@ int main(int argc, char** argv) {
   try {
     const int code = weft::cli::run({argv + 1, argv + argc},
                                     {.in = std::cin, .out = std::cout, .err = std::cerr, .tty = tty, .colour = colour});
-    std::cout.flush();
-    return code;
+    // Commands of the lab write through stdio. A disk that is full shows only now.
+    const bool written = std::cout.flush().good() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+    if (written || code != weft::cli::exit_ok) return code;
+    std::cerr << "weft: the output cannot be written: the disk is full or the file is closed\n";
+    return weft::cli::exit_failed;
   } catch (const std::exception& error) {
     std::cerr << "weft: " << error.what() << '\n';
     return weft::cli::exit_failed;

@@ -16,6 +16,7 @@
 //   line SOCKET                         a unix socket as standard input and output
 //   icmp ADDRESS [--ttl N] [--size N] [--df] [--timeout MS]
 //   packet DEVICE --mac MAC --source A --destination A [--source-port N] [--port N] [--count N]
+//       [--vlan TAG]
 //                                       a UDP packet with any source, past the socket layer
 #include <fmt/format.h>
 

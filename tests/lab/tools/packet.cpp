@@ -117,7 +117,16 @@ int send_packet(const Arguments& arguments) {
   std::memcpy(ethernet.ether_shost, request.ifr_hwaddr.sa_data, ETH_ALEN);
   ethernet.ether_type = htons(v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IP);
   std::string frame;
-  append(frame, ethernet);
+  const long vlan = arguments.number("vlan", -1);  // the tag's 16 bits: priority, identifier
+  if (vlan >= 0) {
+    const std::uint16_t tag[] = {ethernet.ether_type, htons(static_cast<std::uint16_t>(vlan))};
+    ethernet.ether_type = htons(ETHERTYPE_VLAN);
+    append(frame, ethernet);
+    append(frame, tag[1]);
+    append(frame, tag[0]);
+  } else {
+    append(frame, ethernet);
+  }
   frame += v6 ? network_v6(arguments, from, to) : network_v4(arguments, from, to);
   sockaddr_ll link{};
   link.sll_family = AF_PACKET;

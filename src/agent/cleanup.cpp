@@ -1,0 +1,85 @@
+#include "agent/cleanup.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "agent/node.h"
+#include "bpfrt/link.h"
+#include "sources/store/store.h"
+#include "sys/netlink.h"
+#include "sys/system.h"
+
+namespace weft::agent {
+namespace {
+
+using Tell = std::function<void(const std::string&)>;
+
+// A link ends with its pin. Filters of kernels without tcx have none.
+Result<void> detach_programs(sys::Netlink& netlink, const Config& config, const Tell& tell) {
+  const auto links = config.pin_path() + "/links";
+  const auto names = bpfrt::list_pins(links);
+  for (const auto& name : names) bpfrt::remove_pin(links + "/" + name);
+  if (!names.empty()) tell(fmt::format("detached {} programs of devices and sockets", names.size()));
+  if (bpfrt::probe_attach_mode() != bpfrt::AttachMode::clsact) return {};
+  WEFT_TRY(const auto node, read_node(netlink, config, 0));
+  for (const auto& [index, uplink] : node.uplinks)
+    for (const auto hook : {bpfrt::Hook::ingress, bpfrt::Hook::egress})
+      WEFT_CHECK(bpfrt::detach_device(bpfrt::AttachMode::clsact, static_cast<int>(index), hook, {}));
+  return {};
+}
+
+// Routes and filters go with the device; the peer goes from the pod.
+Result<void> remove_pods(sys::Netlink& netlink, store::Store& store, const Tell& tell) {
+  WEFT_TRY(const auto records, store.endpoints());
+  for (const auto& record : records) {
+    if (!record.device.empty())
+      if (const auto device = netlink.device(record.device)) WEFT_CHECK(netlink.delete_device(device->index));
+    WEFT_CHECK(store.delete_endpoint(record.key));
+    tell(fmt::format("removed device {} of {}/{}", record.device, record.namespace_, record.pod));
+  }
+  return store.flush();
+}
+
+Result<void> remove_pins(const Config& config, const Tell& tell) {
+  std::error_code error;
+  if (!std::filesystem::exists(config.pin_path(), error)) return {};
+  for (const auto* part : {"/links", "/maps"}) {
+    std::filesystem::remove_all(config.pin_path() + part, error);
+    if (error) return fail(errno_error("remove " + config.pin_path() + part, error.value()));
+  }
+  ::rmdir(config.pin_path().c_str());  // stays where it is a mount of its own
+  tell("removed the pinned maps in " + config.pin_path());
+  return {};
+}
+
+}  // namespace
+
+Result<void> clean_up(const Config& config, const Tell& tell) {
+  std::optional<store::Store> store;
+  std::error_code error;
+  // First: an agent that runs holds it.
+  if (std::filesystem::exists(config.store_path(), error)) {
+    auto opened = store::Store::open(config.store_path());
+    if (!opened) return fail(opened.error());
+    store.emplace(std::move(*opened));
+  }
+  WEFT_TRY(auto netlink, sys::open_netlink());
+  WEFT_CHECK(detach_programs(*netlink, config, tell));
+  if (store) WEFT_CHECK(remove_pods(*netlink, *store, tell));
+  if (const auto device = netlink->device(host_device)) {
+    WEFT_CHECK(netlink->delete_device(device->index));
+    tell(fmt::format("removed device {}", host_device));
+  }
+  WEFT_CHECK(remove_pins(config, tell));
+  ::unlink(config.socket_path().c_str());
+  const auto* reserved = "net/ipv4/ip_local_reserved_ports";
+  const auto ours = fmt::format("{}-{}", config.nat_port_min, config.nat_port_max);
+  if (const auto value = sys::read_sysctl(reserved);
+      value && value->starts_with(ours) && value->size() <= ours.size() + 1)
+    WEFT_CHECK(sys::write_sysctl(reserved, "\n"));  // an empty write would change nothing
+  return {};
+}
+
+}  // namespace weft::agent

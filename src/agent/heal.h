@@ -1,0 +1,76 @@
+// Comes back to the kernel every second and puts right what somebody else undid there: programs
+// taken off, routes, addresses and sysctls changed. What cannot be put right is a fault: it degrades
+// the node's health until it is gone.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "agent/attachment.h"
+#include "agent/config.h"
+#include "agent/node.h"
+#include "control/ipam/ipam.h"
+#include "datapath/datapath.h"
+#include "sys/netlink.h"
+
+namespace weft::agent {
+
+// What is wrong now, by what it is about. Logs each fault when it begins and when it ends.
+class Faults {
+ public:
+  void set(const std::string& about, const std::string& text);
+  void clear(const std::string& about);
+  [[nodiscard]] bool has(const std::string& about) const { return texts_.contains(about); }
+  // Replaces all faults whose subject begins with `group`.
+  void replace(const std::string& group, const std::map<std::string, std::string>& texts);
+  [[nodiscard]] const std::map<std::string, std::string>& texts() const { return texts_; }
+
+ private:
+  std::map<std::string, std::string> texts_;
+};
+
+class Healer {
+ public:
+  struct Parts {
+    sys::Netlink& netlink;
+    datapath::Datapath& datapath;
+    Attachment& attachment;
+    const control::Ipam& ipam;
+    const Config& config;
+    Faults& faults;
+  };
+  explicit Healer(const Parts& parts);
+
+  // Devices, addresses or routes have changed: the next check looks at all of them.
+  void changed() { changed_ = true; }
+  void check(const Node& node);
+  // The last repairs, each with its time.
+  [[nodiscard]] const std::deque<std::string>& repairs() const { return repairs_; }
+
+ private:
+  void check_node();
+  void check_pods();
+  void check_uplinks(const Node& node);
+  void check_sockets();
+  void check_orphans();
+  void check_store_file();
+  void repaired(const std::string& what);
+
+  Parts parts_;
+  std::deque<std::string> repairs_;
+  std::uint64_t round_ = 0;
+  bool changed_ = true;
+  ino_t store_inode_ = 0;
+};
+
+// What is wrong with the host device, its addresses or forwarding; empty when nothing is.
+std::string node_fault(sys::Netlink& netlink, const std::vector<IpAddress>& gateways);
+// Devices that look like pods' and belong to no record, with the addresses routed to them.
+Result<std::vector<std::string>> orphan_devices(sys::Netlink& netlink, const Attachment& attachment);
+
+}  // namespace weft::agent
