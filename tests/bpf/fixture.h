@@ -180,6 +180,7 @@ Cases host_cases(const Net& net);
 Cases malformed_cases(const Net& net);
 Cases xdp_cases(const Net& net);
 Cases xdp_dsr_cases(const Net& net);
+Cases xdp_decapsulate_cases(const Net& net);
 Cases all_cases(const Net& net);
 
 inline constexpr std::uint8_t kTcp = 6;
