@@ -93,7 +93,7 @@ bench_control control_for(const Kind& kind, std::uint32_t flows) {
 class Set {
  public:
   Set(bool v4, std::uint32_t flows)
-      : v4_(v4), flows_(flows), datapath_({.flows = std::max(65536u, 4 * flows), .ring_bytes = 1u << 20}) {
+      : v4_(v4), flows_(flows), datapath_({.flows = std::max(262144u, 4 * flows), .ring_bytes = 1u << 20}) {
     auto& config = datapath_.config();
     config.flags |= WEFT_CONFIG_EXTERNAL;
     config.lb_port_min = kFirstPort;
