@@ -120,7 +120,7 @@ build_kubeproxy() {
 }
 
 # load_rules VARIANT MODE COUNT TARGET: in the node's namespace; fails when it takes too long.
-longest_load=120
+longest_load=${WEFT_BENCH_LONGEST_LOAD:-120}
 load_rules() {
   local loader=(nft -f -)
   [[ $2 == nftables ]] || loader=("$iptables_restore")
