@@ -102,7 +102,7 @@ done
 # After three silent seconds the choice is free again: not the same one every time.
 first=$(seen_by 1 world tcp $node4 30480)
 changed=0
-for round in 1 2 3 4 5 6; do
+for _ in 1 2 3 4 5 6; do
   sleep 3.3
   [[ $(seen_by 1 world tcp $node4 30480) == "$first" ]] || { changed=1; break; }
 done
@@ -130,7 +130,8 @@ awk -v t="$took" 'BEGIN { exit t > 18 * 0.9 }' || fail "24 refusals took $took s
 step "readiness, and endpoints that end"
 ending() { # READY SERVING TERMINATING: web-0 is so, web-1 is ready
   service ends '' 'type: NodePort, ports: [{name: http, port: 80, nodePort: 30680}, {name: dns, port: 53, nodePort: 30653, protocol: UDP}]'
-  local rest=", {addresses: [$(address_v4 default/web-1)], conditions: {ready: true}, nodeName: node1}"
+  local rest
+  rest=", {addresses: [$(address_v4 default/web-1)], conditions: {ready: true}, nodeName: node1}"
   [[ ${4:-} == alone ]] && rest=''
   slice ends-4 ends IPv4 "{addresses: [$local4], conditions: {ready: $1, serving: $2, terminating: $3}, nodeName: node1}$rest"
 }
