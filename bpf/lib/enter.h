@@ -51,6 +51,9 @@ inline_always bool reply_awaited(struct scratch *s)
 
 	if (!(s->forward.flags & WEFT_FLOW_DNAT) || s->packet.tuple.protocol != IPPROTO_TCP)
 		return false;
+	/* nobody else sends untranslated from an address of the node's */
+	if ((s->forward.flags & WEFT_FLOW_SNAT) && !addr_equal(&s->nat_address, &s->pair.saddr))
+		return false;
 	tuple_reverse(&s->taken, &s->peer);
 	original = flow_find(&s->taken, packet_is_v4(&s->packet));
 	return original && !(original->flags & (WEFT_FLOW_REPLY | WEFT_FLOW_DNAT | WEFT_FLOW_SNAT | WEFT_FLOW_CLOSED)) &&

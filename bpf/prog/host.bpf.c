@@ -3,6 +3,7 @@
  * to their service's backend; what the stack forwarded for a pod (too large, or fragmented), and what the
  * node answers as a backend, is translated on the way out. The rest of the node's traffic is none of our
  * business and must cost next to nothing. */
+#include "lib/encapsulate_take.h"
 #include "lib/fast.h"
 #include "lib/slow.h"
 
@@ -21,6 +22,16 @@ int weft_from_device(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	int verdict = fast_path(skb, config, WEFT_HOOK_FROM_DEVICE);
 
+	if (verdict < 0 && unlikely(config->flags & WEFT_CONFIG_DECAPSULATE)) {
+		int taken = take_out(skb);
+
+		if (taken == TAKE_TAKEN) {
+			taken = take_admit(skb, config);
+			verdict = FAST_MISS;
+		}
+		if (taken >= 0)
+			return taken;
+	}
 	if (verdict == FAST_ABSENT && !device_concerned(skb, config))
 		return TC_ACT_OK;
 	return verdict >= 0 ? verdict : slow_path(skb, config, WEFT_HOOK_FROM_DEVICE, verdict == FAST_ABSENT);

@@ -154,14 +154,13 @@ Result<void> Agent::trace_named(TraceQuestion& question, const std::string& text
   if (!wanted && ports.size() > 1)
     return weft::fail(ErrorCode::invalid, fmt::format("Service {} has several ports", key.to_string()),
                       "name one with --port, as 80/TCP");
-  // From outside the first of its frontends that is served there.
-  const auto served = std::ranges::find_if(question.port->frontends, [&](const control::ServiceFrontend& frontend) {
-    return question.scope == ClientScope::internal || frontend.kind != control::FrontendKind::cluster_ip;
-  });
-  if (served != question.port->frontends.end())
-    question.frontend = *served;
-  else if (!question.port->frontends.empty())
-    question.frontend = question.port->frontends.front();
+  // Inside it is called by its cluster IP, from outside by the address that is meant for it.
+  using enum control::FrontendKind;
+  auto order = std::vector{cluster_ip, node_port, external_ip, load_balancer, host_port};
+  if (question.scope == ClientScope::external) order = {load_balancer, external_ip, node_port, host_port, cluster_ip};
+  for (const auto kind : order)
+    for (const auto& frontend : question.port->frontends)
+      if (frontend.kind == kind && !question.frontend) question.frontend = frontend;
   return {};
 }
 

@@ -73,7 +73,10 @@ Result<void> admit_port_mappings(const AttachRequest& request,
     }
     const auto* port = other_frontend({request.namespace_, request.pod}, mapping, services);
     if (port == nullptr) continue;
-    const auto kind = port->frontends.front().kind;
+    auto kind = port->frontends.front().kind;
+    for (const auto& frontend : port->frontends)
+      if (frontend.port == mapping.host_port && frontend.kind != control::FrontendKind::cluster_ip)
+        kind = frontend.kind;
     return taken(mapping, kind == control::FrontendKind::host_port
                               ? "pod " + port->service.to_string()
                               : fmt::format("Service {} ({})", port->service.to_string(), control::to_string(kind)));

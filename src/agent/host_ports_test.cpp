@@ -74,7 +74,7 @@ TEST_F(HostPortsTest, ANodePortIsRefusedByItsServicesName) {
   ASSERT_TRUE(services_.compile());
   const auto refused = admit({{std::nullopt, 30080, 80, Protocol::tcp}});
   ASSERT_FALSE(refused);
-  EXPECT_THAT(refused.error().message, HasSubstr("Service shop/front"));
+  EXPECT_THAT(refused.error().message, HasSubstr("taken by Service shop/front (NodePort)"));
 }
 
 TEST_F(HostPortsTest, ThePortsOfThePodItselfAreNoClash) {

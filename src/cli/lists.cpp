@@ -159,7 +159,8 @@ ListView view_of(const json& items) {
         if (std::ranges::find(keys, key) == keys.end()) keys.push_back(key);
   // What an entry is about comes first.
   auto rank = [](const std::string& key) {
-    static const std::vector<std::string> first{"map", "name", "reason", "id", "source", "destination", "address"};
+    static const std::vector<std::string> first{"map",  "name",    "reason", "id",          "frontend",
+                                                "slot", "backend", "source", "destination", "address"};
     return std::ranges::find(first, key) - first.begin();
   };
   std::ranges::stable_sort(keys, {}, rank);

@@ -52,6 +52,7 @@ std::string check(const json& backend) {
   const auto& state = member(backend, "check");
   if (!state.is_object()) return "-";
   const auto error = text(state, "last_error");
+  if (number(state, "probes") == 0) return "not yet";
   return error.empty() ? fmt::format("ok ({} probes)", number(state, "probes")) : error;
 }
 
@@ -70,7 +71,7 @@ class ServicePrinter {
     line("Policy", fmt::format("internal {}, external {}", cell(service_, "traffic_policy/internal"),
                                cell(service_, "traffic_policy/external")));
     if (number(service_, "health_check_node_port") != 0)
-      line("Health port", fmt::format("{}: {} local endpoints", number(service_, "health_check_node_port"),
+      line("Health port", fmt::format("{}, local endpoints {}", number(service_, "health_check_node_port"),
                                       cell(service_, "local_endpoints")));
     for (const auto& warning : member(service_, "warnings")) line("", "! " + cell(warning));
     for (const auto& port : member(service_, "ports")) print_port(port);

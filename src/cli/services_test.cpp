@@ -39,7 +39,7 @@ TEST_F(ServicesTest, GetShowsOneServiceWhole) {
       "  Load balancer 198.51.100.10\n"
       "  Source ranges 192.0.2.0/24\n"
       "  Policy        internal Cluster, external Local\n"
-      "  Health port   32000: 1 local endpoints\n"
+      "  Health port   32000, local endpoints 1\n"
       "                ! NodePort 0.0.0.0 port 80/TCP leads to a/b\n"
       "\n"
       "http 80/TCP IPv4  id 4, maglev, snat, affinity 3h00m; refused 3, source denied 2\n"
@@ -49,7 +49,7 @@ TEST_F(ServicesTest, GetShowsOneServiceWhole) {
       "ID  BACKEND                     NODE  WEIGHT  CONDITION                                NEW FLOWS  STATE     "
       "OPEN  CONNECTIONS  BYTES    CHECK\n"
       "1   shop/web-0 (10.0.0.2:8080)  n1    1       ready                                    all        active    "
-      "2     12           45.0 kB  -\n"
+      "2     12           45.0 KB  -\n"
       "2   10.0.0.3:8080               n2    3       not-ready,serving,terminating,unhealthy  none       draining  "
       "1     5            450 B    it answered 503\n");
   EXPECT_THAT(weft({"service", "get", "web", "-n", "shop", "-o", "wide"}).out, HasSubstr("ZONE"));
@@ -99,10 +99,10 @@ TEST_F(ServicesTest, TraceSaysWhichBackendAndWhy) {
       "   affinity of 1m00s: nothing is remembered of this client\n"
       "   source ranges: the client is in them\n"
       "\n"
-      "CLIENT          TO             PROTOCOL  STATE  BACKEND                     LEAVES BY                       "
+      "CLIENT          TO             PROTOCOL  STATE  BACKEND                     LEAVES BY                        "
       "AGE    PACKETS  BYTES\n"
       "10.0.0.9:40000  10.96.0.10:80  TCP       open   shop/web-0 (10.0.0.2:8080)  pod weft1002 as 192.0.2.1:45056  "
-      "1m10s  5/4      500 B/4.0 kB\n");
+      "1m10s  5/4      500 B/4.0 KB\n");
 }
 
 TEST_F(ServicesTest, TraceGivesSharesOrTheReasonOfARefusal) {

@@ -92,7 +92,8 @@ bench_control control_for(const Kind& kind, std::uint32_t flows) {
 
 class Set {
  public:
-  Set(bool v4, std::uint32_t flows) : v4_(v4), flows_(flows), datapath_({.flows = std::max(65536u, 4 * flows)}) {
+  Set(bool v4, std::uint32_t flows)
+      : v4_(v4), flows_(flows), datapath_({.flows = std::max(262144u, 4 * flows), .ring_bytes = 1u << 20}) {
     auto& config = datapath_.config();
     config.flags |= WEFT_CONFIG_EXTERNAL;
     config.lb_port_min = kFirstPort;
@@ -111,8 +112,10 @@ class Set {
     datapath_.put("weft_ipid_v1", weft_lpm_key{v4 ? 112u : 64u, to_abi(address(v4 ? "10.1.0.0" : "fd00:1::"))},
                   weft_ip_identity{WEFT_IDENTITY_WORLD, WEFT_IP_RESERVED});
     std::uint32_t id = 1;
-    for (const auto& [port, forwarding] : {std::pair{80, WEFT_FORWARD_SNAT}, {81, WEFT_FORWARD_DSR_IPIP},
-                                           {82, WEFT_FORWARD_DSR_GENEVE}, {83, WEFT_FORWARD_DSR_OPTION}})
+    for (const auto& [port, forwarding] : {std::pair{80, WEFT_FORWARD_SNAT},
+                                           {81, WEFT_FORWARD_DSR_IPIP},
+                                           {82, WEFT_FORWARD_DSR_GENEVE},
+                                           {83, WEFT_FORWARD_DSR_OPTION}})
       add_service(static_cast<std::uint16_t>(port), forwarding, id++);
   }
 
@@ -186,8 +189,8 @@ class Set {
 
 std::vector<Kind> kinds(bool v4) {
   const std::string suffix = v4 ? "" : "_v6";
-  const auto packet = tcp(address(v4 ? "203.0.114.50" : "2001:db8:c::50"), 50000,
-                          address(v4 ? "10.2.0.10" : "fd00:2::10"), 80);
+  const auto packet =
+      tcp(address(v4 ? "203.0.114.50" : "2001:db8:c::50"), 50000, address(v4 ? "10.2.0.10" : "fd00:2::10"), 80);
   const auto at = [&](std::uint16_t port) { return packet.to(packet.destination, port); };
   return {{"xdp_established" + suffix, packet},
           {.name = "xdp_new" + suffix, .packet = packet.with_flags(kSyn), .fresh = true},

@@ -102,7 +102,7 @@ done
 # After three silent seconds the choice is free again: not the same one every time.
 first=$(seen_by 1 world tcp $node4 30480)
 changed=0
-for round in 1 2 3 4 5 6; do
+for _ in 1 2 3 4 5 6; do
   sleep 3.3
   [[ $(seen_by 1 world tcp $node4 30480) == "$first" ]] || { changed=1; break; }
 done
@@ -130,7 +130,8 @@ awk -v t="$took" 'BEGIN { exit t > 18 * 0.9 }' || fail "24 refusals took $took s
 step "readiness, and endpoints that end"
 ending() { # READY SERVING TERMINATING: web-0 is so, web-1 is ready
   service ends '' 'type: NodePort, ports: [{name: http, port: 80, nodePort: 30680}, {name: dns, port: 53, nodePort: 30653, protocol: UDP}]'
-  local rest=", {addresses: [$(address_v4 default/web-1)], conditions: {ready: true}, nodeName: node1}"
+  local rest
+  rest=", {addresses: [$(address_v4 default/web-1)], conditions: {ready: true}, nodeName: node1}"
   [[ ${4:-} == alone ]] && rest=''
   slice ends-4 ends IPv4 "{addresses: [$local4], conditions: {ready: $1, serving: $2, terminating: $3}, nodeName: node1}$rest"
 }
@@ -176,7 +177,8 @@ for client in world default/one; do
     ask $client tcp "$address" $port --count 200 --interval 50 --timeout 3000 >"$work/gone.tcp" &
     tcp=$!
     # A port of its own each time: a flow of the round before is another matter.
-    ask $client udp "$address" $datagrams --count 60 --interval 50 --timeout 1000 --unconnected --source-port $((ports++)) >"$work/gone.udp" &
+    ports=$((ports + 1))
+    ask $client udp "$address" $datagrams --count 60 --interval 50 --timeout 1000 --unconnected --source-port $ports >"$work/gone.udp" &
     udp=$!
     sleep 0.6
     slice gone-4 gone IPv4 "{addresses: [$(address_v4 default/web-1)], nodeName: node1}" | apply
@@ -188,6 +190,24 @@ for client in world default/one; do
     like "$client to $address: UDP goes on with the other" "$(cat "$work/gone.udp")" "^ok default.web-1 "
   done
 done
+step "local redirect: the node's own DNS takes the cluster's address, and asks what is behind it"
+{
+  server cache 'app: cache'
+  service dns 'annotations: {weft.io/local-redirect: "app=cache"}' 'selector: {app: web}'
+} | lab_apply
+eventually 10 "the cache serves" answers default/one tcp "$(address_v4 default/cache)" 7000
+for family in 4 6; do
+  address=$(cluster_ip dns $family)
+  for client in default/one host; do
+    is "$client asks the cache" "$(seen_by 10 $client udp "$address" 53)" cache
+    is "$client asks the cache, TCP" "$(seen_by 10 $client tcp "$address" 80)" cache
+  done
+  like "the cache asks what is behind" "$(seen_by 10 default/cache udp "$address" 53)" "^($web ?)+$"
+done
+weft delete pod cache >/dev/null
+behind() { [[ $(ask default/one udp "$(cluster_ip dns 4)" 53 | backend_of) =~ ^$web$ ]]; }
+eventually 5 "without the cache all ask what was behind it" behind
+
 # A server that is killed with its pod, as a Deployment does when it shrinks.
 begin shrink world $node4 30480 --rate 500000
 until_true 3 server_of shrink

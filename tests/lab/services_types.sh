@@ -30,7 +30,7 @@ YAML
 }
 
 check_types() { # xdp|tc
-  local how=$1 client address protocol port family type
+  local how=$1 client address port family type
   for client in web-0 web-1 web-2 mapped bound; do
     eventually 10 "$client serves" answers default/one tcp "$(address_v4 "default/$client")" 7000
   done
@@ -144,7 +144,7 @@ metadata: {name: late}
 spec: {addresses: [203.0.113.200/32]}
 YAML
   step "what list, get and trace say"
-  local id answer
+  local name address client
   is "list: NodePort" "$(weft service list -o json | jq -r '[.[] | select(.name == "np" and .kind == "NodePort") | .port] | unique | join(" ")')" "30053 30080"
   is "list: the backends" "$(weft service list -o json | jq '[.[] | select(.name == "np" and .kind == "NodePort" and .port == 30080)][0].backends | length')" 3
   exits 0 "list as a table" weft service list
