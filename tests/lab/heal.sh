@@ -3,18 +3,8 @@
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
-pod() { # NAME: a pod that runs lab_traffic's server
-  cat <<YAML
----
-apiVersion: v1
-kind: Pod
-metadata: {name: $1, namespace: default, labels: {app: $1}, annotations: {weft.dev/run: "true"}}
-spec:
-  containers: [{name: c, image: none, command: [$traffic, serve, "7000"], ports: [{containerPort: 7000}]}]
-YAML
-}
 {
-  for name in client other server; do pod $name; done
+  for name in client other server; do serving_pod $name; done
   cat <<'YAML'
 ---
 apiVersion: networking.k8s.io/v1

@@ -178,3 +178,14 @@ moving() {
 address_v4() { weft get pod "$1" -o json | jq -r '.status.podIPs[].ip | select(contains(":") | not)'; }
 address_v6() { weft get pod "$1" -o json | jq -r '.status.podIPs[].ip | select(contains(":"))'; }
 drops() { weft status -o json | jq --arg r "$1" '[.datapath.drops[] | select(.reason == $r) | .packets] | add // 0'; }
+
+serving_pod() { # NAME: the manifest of a pod that runs lab_traffic's server
+  cat <<YAML
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: $1, namespace: default, labels: {app: $1}, annotations: {weft.dev/run: "true"}}
+spec:
+  containers: [{name: c, image: none, command: [$traffic, serve, "7000"], ports: [{containerPort: 7000}]}]
+YAML
+}

@@ -4,16 +4,6 @@
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 
-pod() { # NAME: a pod that runs lab_traffic's server
-  cat <<YAML
----
-apiVersion: v1
-kind: Pod
-metadata: {name: $1, namespace: default, labels: {app: $1}, annotations: {weft.dev/run: "true"}}
-spec:
-  containers: [{name: c, image: none, command: [$traffic, serve, "7000"], ports: [{containerPort: 7000}]}]
-YAML
-}
 allow() { # POLICY POD CLIENT
   cat <<YAML
 ---
@@ -24,7 +14,7 @@ spec: {podSelector: {matchLabels: {app: $2}}, ingress: [{from: [{podSelector: {m
 YAML
 }
 {
-  for name in client other server late; do pod $name; done
+  for name in client other server late; do serving_pod $name; done
   allow server server client
   cat <<'YAML'
 ---
