@@ -10,6 +10,10 @@ enum weft_config_flag {
 	WEFT_CONFIG_MASQUERADE_V4 = 1 << 1,
 	WEFT_CONFIG_MASQUERADE_V6 = 1 << 2,
 	WEFT_CONFIG_SERVICES = 1 << 3, /* any service is programmed */
+	WEFT_CONFIG_EXTERNAL = 1 << 4, /* some frontend serves clients outside: devices look for them */
+	WEFT_CONFIG_HOST_BACKENDS = 1 << 5, /* some backend of those is the node itself: its replies pass to_device */
+	WEFT_CONFIG_L2 = 1 << 6, /* weft_l2_v1 has entries */
+	WEFT_CONFIG_DECAPSULATE = 1 << 7, /* IP-in-IP and Geneve to the node's addresses may carry clients' packets */
 };
 
 struct weft_config {
@@ -24,8 +28,11 @@ struct weft_config {
 	__u16 pad0;
 	__u32 new_flow_rate; /* flows a pod may start in a second on one CPU, after a burst of four times that; 0: any */
 	__u64 deny_event_interval; /* nanoseconds between events of one denied tuple */
+	__u32 hash_seed; /* of Maglev and source hash; the same on every node */
+	__u16 lb_port_min; /* source ports for outside clients' flows to other nodes; apart from nat_port_* */
+	__u16 lb_port_max;
 };
-WEFT_ABI_ASSERT(sizeof(struct weft_config) == 56);
+WEFT_ABI_ASSERT(sizeof(struct weft_config) == 64);
 
 /* Map weft_drops_v1, per CPU, index weft_drop_reason. */
 struct weft_counter {
@@ -46,8 +53,15 @@ struct weft_counter {
 	X(SOCKET_TRANSLATED, "socket-translated", "sockets sent to a backend by the socket hook") \
 	X(SOCKET_NO_BACKEND, "socket-no-backend", "sockets refused because the service has no backend") \
 	X(PACKET_TRANSLATED, "packet-translated", "service flows translated packet by packet") \
-	X(NAT_YIELDED, "nat-yielded", "source ports taken from a pod that had most of them towards a destination") \
-	X(EVENT_LIMITED, "event-limited", "denied packets not told because their device had too many")
+	X(NAT_YIELDED, "nat-yielded", "source ports taken from a pod or client that had most of them towards a destination") \
+	X(EVENT_LIMITED, "event-limited", "denied packets not told because their device had too many") \
+	X(EXTERNAL_FLOW, "external-flow", "flows of clients outside the node to a service") \
+	X(REJECTED, "rejected", "packets answered with a reset or an ICMP unreachable") \
+	X(ENCAPSULATED, "encapsulated", "packets sent to their backend inside another packet") \
+	X(DECAPSULATED, "decapsulated", "clients' packets taken out of another node's") \
+	X(L2_REPLY, "l2-reply", "ARP and neighbour requests for announced addresses answered") \
+	X(XDP_FORWARDED, "xdp-forwarded", "packets forwarded before the stack saw them") \
+	X(TOO_BIG_SENT, "too-big-sent", "clients told by ICMP that their packets are too large for the tunnel")
 
 enum weft_stat {
 #define WEFT_STAT_ENUM(name, text, meaning) WEFT_STAT_##name,

@@ -22,6 +22,7 @@ enum weft_endpoint_flag {
 	WEFT_ENDPOINT_HOST = 1 << 0, /* an address of the node itself */
 	WEFT_ENDPOINT_INGRESS_ENFORCED = 1 << 1,
 	WEFT_ENDPOINT_EGRESS_ENFORCED = 1 << 2,
+	WEFT_ENDPOINT_REDIRECT_TARGET = 1 << 3, /* a pod some WEFT_SERVICE_LOCAL_REDIRECT leads to; also in weft_netns */
 };
 
 enum weft_direction {

@@ -19,6 +19,7 @@ enum weft_event_hook {
 	WEFT_HOOK_FROM_DEVICE = 3,
 	WEFT_HOOK_TO_DEVICE = 4,
 	WEFT_HOOK_SOCKET = 5,
+	WEFT_HOOK_XDP = 6,
 };
 
 /* Addresses and ports are those of the original direction as first sent: for a service flow the

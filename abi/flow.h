@@ -40,8 +40,19 @@ enum weft_flow_flag {
 	WEFT_FLOW_FIN = 1 << 3, /* this direction sent FIN */
 	WEFT_FLOW_CLOSED = 1 << 4, /* RST, or FIN in both directions; a SYN starts it anew */
 	WEFT_FLOW_FROM_HOST = 1 << 5, /* the original direction began on the node itself */
-	WEFT_FLOW_OPENING = 1 << 6, /* TCP, begun by a SYN that no SYN+ACK has answered yet */
-	WEFT_FLOW_HOST_SOURCE = 1 << 8, /* only the node itself sends this direction's packets */
+	WEFT_FLOW_EXTERNAL = 1 << 6, /* the original direction came from outside to a service */
+	WEFT_FLOW_COUNTED = 1 << 7, /* stands in its backend's `active` */
+	WEFT_FLOW_OPENING = 1 << 8, /* TCP, begun by a SYN that no SYN+ACK has answered yet */
+	WEFT_FLOW_HOST_SOURCE = 1 << 9, /* only the node itself sends this direction's packets */
+};
+
+/* Towards a backend elsewhere without source translation: the packet as it is, inside another from
+ * src_addr to dst_addr (IP-in-IP, Geneve), or with its destination rewritten and the frontend in an option. */
+enum weft_encapsulation {
+	WEFT_ENCAPSULATION_NONE = 0,
+	WEFT_ENCAPSULATION_IPIP = 1,
+	WEFT_ENCAPSULATION_GENEVE = 2,
+	WEFT_ENCAPSULATION_OPTION = 3,
 };
 
 /* Both directions carry the same decision; the counters are each direction's own. Identities,
@@ -58,22 +69,25 @@ struct weft_flow {
 	__u32 out_ifindex;
 	__u16 flags; /* weft_flow_flag */
 	__u8 exit; /* weft_exit */
-	__u8 pad0;
+	__u8 encapsulation; /* weft_encapsulation */
+	__u8 next_hop_mac[6]; /* XDP only: the neighbour, valid for a second after mac_checked */
+	__u8 device_mac[6]; /* of out_ifindex */
+	__u32 mac_checked; /* jiffies, low 32 bits; 0: never */
+	__u32 mtu; /* largest L3 packet the exit takes; 0: no limit */
+	__be16 dst_port;
+	__be16 src_port;
 	/* second */
 	struct weft_addr dst_addr;
 	struct weft_addr src_addr;
-	__be16 dst_port;
-	__be16 src_port;
 	__u32 src_identity;
 	__u32 dst_identity;
 	__u32 egress_rule; /* weft rule id, 0: no policy applied in this direction */
 	__u32 ingress_rule;
 	__u32 service_id; /* 0: none */
 	__u32 backend_id; /* 0: none */
-	__u32 mtu; /* largest L3 packet the exit takes; 0: no limit */
 	__u64 created; /* nanoseconds, CLOCK_MONOTONIC */
 };
-WEFT_ABI_ASSERT(sizeof(struct weft_flow) == 112);
+WEFT_ABI_ASSERT(sizeof(struct weft_flow) == 128);
 
 /* Later IPv4 and IPv6 fragments find their ports here. */
 struct weft_fragment_key {

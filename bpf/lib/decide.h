@@ -4,6 +4,7 @@
  * for both directions. */
 #pragma once
 
+#include "lib/backend.h"
 #include "lib/exit.h"
 #include "lib/policy.h"
 #include "lib/scratch.h"
@@ -91,40 +92,52 @@ verified_once bool decide_policy(struct scratch *s, const struct weft_endpoint *
 	return true;
 }
 
-/* The device towards an address outside; 0 when there is no route. Fills the exit of scratch->forward. */
-verified_once bool route_outside(struct __sk_buff *skb, struct scratch *s, bool v4)
+enum route {
+	ROUTE_NONE = -1,
+	ROUTE_STACK = 0, /* local to the node, or something only the full stack can route */
+	/* above: the device's index */
+};
+
+/* The device by which a packet from `source` leaves for `destination`. */
+verified_once int route_find(struct __sk_buff *skb, const struct weft_addr *source, const struct weft_addr *destination,
+			     __u8 protocol, bool v4)
 {
 	struct bpf_fib_lookup fib = {};
-
-	if (!s)
-		return false;
-	struct weft_flow *flow = &s->forward;
 	long result;
 
+	if (!source || !destination)
+		return ROUTE_NONE;
 	fib.ifindex = skb->ifindex;
-	fib.l4_protocol = s->pair.protocol;
+	fib.l4_protocol = protocol;
 	if (v4) {
 		fib.family = ADDRESS_FAMILY_V4;
-		fib.ipv4_src = s->pair.saddr.word[3];
-		fib.ipv4_dst = s->pair.daddr.word[3];
+		fib.ipv4_src = source->word[3];
+		fib.ipv4_dst = destination->word[3];
 	} else {
 		fib.family = ADDRESS_FAMILY_V6;
-		__builtin_memcpy(fib.ipv6_src, &s->pair.saddr, 16);
-		__builtin_memcpy(fib.ipv6_dst, &s->pair.daddr, 16);
+		__builtin_memcpy(fib.ipv6_src, source, 16);
+		__builtin_memcpy(fib.ipv6_dst, destination, 16);
 	}
 	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (result == BPF_FIB_LKUP_RET_BLACKHOLE || result == BPF_FIB_LKUP_RET_UNREACHABLE ||
 	    result == BPF_FIB_LKUP_RET_PROHIBIT)
-		return false;
+		return ROUTE_NONE;
 	/* FRAG_NEEDED: this packet is too large for the device, the flow is not. */
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
-	    result != BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-		/* Local to the node, or something only the full stack can route. */
-		flow->exit = WEFT_EXIT_STACK;
-		return true;
-	}
-	flow->exit = WEFT_EXIT_NEIGH;
-	flow->out_ifindex = fib.ifindex;
+	    result != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return ROUTE_STACK;
+	return fib.ifindex;
+}
+
+/* Fills the exit of scratch->forward towards an address outside; false when there is no route. */
+inline_always bool route_outside(struct __sk_buff *skb, struct scratch *s, bool v4)
+{
+	int device = route_find(skb, &s->pair.saddr, &s->pair.daddr, s->pair.protocol, v4);
+
+	if (device < 0)
+		return false;
+	s->forward.exit = device > 0 ? WEFT_EXIT_NEIGH : WEFT_EXIT_STACK;
+	s->forward.out_ifindex = device;
 	return true;
 }
 
@@ -139,35 +152,56 @@ inline_always void flow_stamp(struct weft_flow *flow, const struct scratch *s)
 	flow->service_id = s->context.service_id;
 }
 
-/* Resolves a service in the packet path (a pod whose sockets the socket hook does not see). A pod's
- * address is no frontend; that it was reached through one only the socket hook's hint can tell. */
-verified_once enum weft_drop_reason decide_service(struct scratch *s, const struct weft_endpoint *src,
-						   const struct weft_config *config, bool to_pod)
+/* A connection begins at once after connect(); this many jiffies are a second at least. */
+#define HINT_JIFFIES 1000
+
+/* The service through which the socket hook sent this flow to a backend. A datagram socket may have been
+ * connected long ago. */
+inline_always void decide_hint(struct scratch *s, __u32 endpoint_id)
 {
-	struct weft_service *service;
+	struct weft_hint_key key = {
+		.endpoint_id = endpoint_id,
+		.addr = s->pair.daddr,
+		.port = s->pair.dport,
+		.protocol = s->pair.protocol,
+	};
+	struct weft_hint *hint = bpf_map_lookup_elem(&weft_hint_v2, &key);
+	struct weft_backend *backend;
+
+	if (!hint || (s->pair.protocol == IPPROTO_TCP && bpf_jiffies64() - hint->written > HINT_JIFFIES))
+		return;
+	__u32 backend_id = hint->backend_id;
+
+	backend = backend_find(backend_id);
+	if (backend_id && (!backend || backend->service_id != hint->service_id))
+		return;
+	s->context.service_id = hint->service_id;
+	s->forward.backend_id = backend_id;
+	s->reply.backend_id = backend_id;
+}
+
+/* Sends the flow of scratch->pair to a backend of the service. */
+inline_always enum weft_drop_reason service_apply(struct scratch *s, const struct weft_config *config,
+						  const struct weft_service *service,
+						  const struct service_client *client)
+{
+	struct weft_service_state *state;
 	struct weft_backend *backend;
 	__u32 backend_id = 0;
 
-	if (!s || !src || !config || !(config->flags & WEFT_CONFIG_SERVICES))
-		return WEFT_DROP_NONE;
-	service = to_pod ? NULL : service_find(&s->pair.daddr, s->pair.dport, s->pair.protocol);
-	if (!service) {
-		struct weft_hint_key hint_key = {
-			.endpoint_id = src->endpoint_id,
-			.addr = s->pair.daddr,
-			.port = s->pair.dport,
-			.protocol = s->pair.protocol,
-		};
-		__u32 *hint = bpf_map_lookup_elem(&weft_hint_v1, &hint_key);
-
-		if (hint)
-			s->context.service_id = *hint;
-		return WEFT_DROP_NONE;
-	}
 	s->context.service_id = service->service_id;
-	backend = service_select(service, src->endpoint_id, &backend_id);
-	if (!backend)
+	state = service_state(service->service_id);
+	if (!service_takes_source(service, &s->pair.saddr)) {
+		if (state)
+			__sync_fetch_and_add(&state->source_denied, 1);
+		return WEFT_DROP_SOURCE_RANGE;
+	}
+	backend = service_select(config, service, client, &backend_id);
+	if (!backend) {
+		if (state)
+			__sync_fetch_and_add(&state->refused, 1);
 		return WEFT_DROP_NO_BACKEND;
+	}
 	/* The CRC of SCTP covers the ports and all the data: only the address can change. */
 	if (s->pair.protocol == IPPROTO_SCTP && backend->port != s->pair.dport)
 		return WEFT_DROP_SCTP_PORT;
@@ -183,14 +217,60 @@ verified_once enum weft_drop_reason decide_service(struct scratch *s, const stru
 	s->reply.backend_id = backend_id;
 	s->context.backend_addr = backend->addr;
 	s->context.backend_port = backend->port;
-	count(WEFT_STAT_PACKET_TRANSLATED);
 	return WEFT_DROP_NONE;
+}
+
+/* The frontend scratch->pair goes to; `dst` has its destination address. */
+inline_always struct weft_service *service_of_packet(const struct scratch *s, const struct weft_endpoint *dst)
+{
+	struct weft_service *service = service_find(&s->pair.daddr, s->pair.dport, s->pair.protocol);
+
+	if (service || !endpoint_is_host(dst))
+		return service;
+	return service_find_node(packet_is_v4(&s->packet), s->pair.dport, s->pair.protocol);
+}
+
+/* Resolves a service in the packet path: for pods whose sockets the socket hook does not see, and where it
+ * needs the packet to decide. A pod's address is no frontend; that it was reached through one only the
+ * socket hook's hint can tell. */
+verified_once enum weft_drop_reason decide_service(struct scratch *s, const struct weft_endpoint *src,
+						   const struct weft_endpoint *dst, const struct weft_config *config)
+{
+	struct service_client client = {};
+	struct weft_service *service;
+	enum weft_drop_reason reason;
+
+	if (!s || !src || !config || !(config->flags & WEFT_CONFIG_SERVICES))
+		return WEFT_DROP_NONE;
+	service = endpoint_is_pod(dst) ? NULL : service_of_packet(s, dst);
+	if (!service) {
+		decide_hint(s, src->endpoint_id);
+		return WEFT_DROP_NONE;
+	}
+	client_is_endpoint(&client, src->endpoint_id);
+	client.port = s->pair.sport;
+	client.protocol = s->pair.protocol;
+	client.external = (service->flags & WEFT_SERVICE_LOCAL_REDIRECT) && (src->flags & WEFT_ENDPOINT_REDIRECT_TARGET);
+	reason = service_apply(s, config, service, &client);
+	if (!reason)
+		count(WEFT_STAT_PACKET_TRANSLATED);
+	return reason;
 }
 
 inline_always void want_source_translation(struct scratch *s, const struct weft_addr *address)
 {
 	s->translate_source = true;
 	s->nat_address = *address;
+}
+
+/* Looks at the destination of scratch->pair, after policy: a service may have put anything there. */
+inline_always enum weft_drop_reason check_destination(const struct scratch *s, bool v4)
+{
+	if ((s->forward.flags & WEFT_FLOW_DNAT) && address_reserved(&s->pair.daddr, v4))
+		return WEFT_DROP_RESERVED_ADDRESS;
+	if (address_is_group(&s->pair.daddr, v4) || (s->dst_ip_flags & WEFT_IP_BROADCAST))
+		return WEFT_DROP_MULTICAST;
+	return WEFT_DROP_NONE;
 }
 
 /* Exits of a flow that starts in a pod. */
@@ -202,11 +282,10 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 	struct weft_flow *forward = &s->forward;
 	struct weft_flow *reply = &s->reply;
 
-	/* A service may have put anything there. */
-	if ((forward->flags & WEFT_FLOW_DNAT) && address_reserved(&s->pair.daddr, v4))
-		return WEFT_DROP_RESERVED_ADDRESS;
-	if (address_is_group(&s->pair.daddr, v4) || (s->dst_ip_flags & WEFT_IP_BROADCAST))
-		return WEFT_DROP_MULTICAST;
+	enum weft_drop_reason reason = check_destination(s, v4);
+
+	if (reason)
+		return reason;
 	forward->in_ifindex = skb->ifindex;
 	reply->exit = WEFT_EXIT_PEER;
 	reply->out_ifindex = skb->ifindex;

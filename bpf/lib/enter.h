@@ -3,6 +3,7 @@
  * else's, then the original one. */
 #pragma once
 
+#include "lib/backend.h"
 #include "lib/scratch.h"
 
 #define ERROR_EXISTS 17 /* EEXIST */
@@ -50,6 +51,9 @@ inline_always bool reply_awaited(struct scratch *s)
 
 	if (!(s->forward.flags & WEFT_FLOW_DNAT) || s->packet.tuple.protocol != IPPROTO_TCP)
 		return false;
+	/* nobody else sends untranslated from an address of the node's */
+	if ((s->forward.flags & WEFT_FLOW_SNAT) && !addr_equal(&s->nat_address, &s->pair.saddr))
+		return false;
 	tuple_reverse(&s->taken, &s->peer);
 	original = flow_find(&s->taken, packet_is_v4(&s->packet));
 	return original && !(original->flags & (WEFT_FLOW_REPLY | WEFT_FLOW_DNAT | WEFT_FLOW_SNAT | WEFT_FLOW_CLOSED)) &&
@@ -78,39 +82,41 @@ verified_once enum reply_result reply_enter(void)
 	if (!reply_yields(s))
 		return REPLY_TAKEN;
 	/* The other direction must not go on sending under a port that is no longer its own. */
-	if (s->taken.protocol && !tuple_equal(&s->taken, &s->packet.tuple))
+	if (s->taken.protocol && !tuple_equal(&s->taken, &s->packet.tuple)) {
+		struct weft_flow *loser = flow_find(&s->taken, v4);
+
+		if (loser)
+			backend_count_close(loser, NULL);
 		flow_delete(&s->taken, v4);
+	}
 	return flow_insert(&s->peer, &s->reply, v4, BPF_ANY) ? REPLY_REFUSED : REPLY_ENTERED;
 }
 
 /* Whether a socket of the node itself would be taken for the flow's: it has the address and port the
  * flow is about to use, towards the same destination or listening for any. */
-verified_once bool port_is_the_nodes(struct __sk_buff *skb)
+inline_always bool port_is_the_nodes(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_get();
-	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock_tuple *tuple = &s->socket; /* the stack is short here */
 	struct bpf_sock *socket;
 	__u32 size;
 
-	if (!s)
-		return false;
 	if (packet_is_v4(&s->packet)) {
-		tuple.ipv4.saddr = s->pair.daddr.word[3];
-		tuple.ipv4.daddr = s->nat_address.word[3];
-		tuple.ipv4.sport = s->pair.dport;
-		tuple.ipv4.dport = s->forward.src_port;
-		size = sizeof(tuple.ipv4);
+		tuple->ipv4.saddr = s->pair.daddr.word[3];
+		tuple->ipv4.daddr = s->nat_address.word[3];
+		tuple->ipv4.sport = s->pair.dport;
+		tuple->ipv4.dport = s->forward.src_port;
+		size = sizeof(tuple->ipv4);
 	} else {
-		__builtin_memcpy(tuple.ipv6.saddr, &s->pair.daddr, 16);
-		__builtin_memcpy(tuple.ipv6.daddr, &s->nat_address, 16);
-		tuple.ipv6.sport = s->pair.dport;
-		tuple.ipv6.dport = s->forward.src_port;
-		size = sizeof(tuple.ipv6);
+		__builtin_memcpy(tuple->ipv6.saddr, &s->pair.daddr, 16);
+		__builtin_memcpy(tuple->ipv6.daddr, &s->nat_address, 16);
+		tuple->ipv6.sport = s->pair.dport;
+		tuple->ipv6.dport = s->forward.src_port;
+		size = sizeof(tuple->ipv6);
 	}
 	if (s->pair.protocol == IPPROTO_TCP)
-		socket = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+		socket = bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	else if (s->pair.protocol == IPPROTO_UDP)
-		socket = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+		socket = bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	else
 		return false;
 	if (!socket)
@@ -119,8 +125,8 @@ verified_once bool port_is_the_nodes(struct __sk_buff *skb)
 	return true;
 }
 
-/* Counts whose the tried ports are, by majority vote: one pod must not keep all ports towards a
- * destination for itself. The pod that has most of them loses one, the asking pod's own first of all if
+/* Counts whose the tried ports are, by majority vote: one pod, or one client outside, must not keep all ports
+ * towards a destination for itself. Who has most of them loses one, the asking one's own first of all if
  * that is the one. scratch->taken is the original direction of the flow that has scratch->peer. */
 inline_always void port_vote(struct scratch *s)
 {
@@ -141,10 +147,11 @@ inline_always void port_vote(struct scratch *s)
 	}
 }
 
-/* Takes a port from the pod that had far more of those tried than all others. */
+/* Takes a port from who had far more of those tried than all others. */
 verified_once enum weft_drop_reason port_from_hog(void)
 {
 	struct scratch *s = scratch_get();
+	struct weft_flow *loser;
 
 	if (!s)
 		return WEFT_DROP_NAT_EXHAUSTED;
@@ -154,6 +161,9 @@ verified_once enum weft_drop_reason port_from_hog(void)
 		return WEFT_DROP_NAT_EXHAUSTED;
 	s->forward.src_port = s->hog_port;
 	tuple_peer(&s->peer, &s->packet.tuple, &s->forward);
+	loser = flow_find(&s->hog, v4);
+	if (loser)
+		backend_count_close(loser, NULL);
 	flow_delete(&s->hog, v4);
 	if (flow_insert(&s->peer, &s->reply, v4, BPF_ANY))
 		return WEFT_DROP_FLOW_TABLE;
@@ -165,22 +175,24 @@ verified_once enum weft_drop_reason port_from_hog(void)
 inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb, struct scratch *s,
 							   const struct weft_config *config)
 {
-	__u32 minimum = config->nat_port_min;
-	__u32 range = config->nat_port_max - minimum + 1;
+	bool outside = s->forward.flags & WEFT_FLOW_EXTERNAL;
+	__u32 minimum = outside ? config->lb_port_min : config->nat_port_min;
+	__u32 maximum = outside ? config->lb_port_max : config->nat_port_max;
+	__u32 range = maximum - minimum + 1;
 	__u32 port = bpf_ntohs(s->pair.sport);
 	__u8 protocol = s->pair.protocol;
 	bool starts_nothing = (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) && !port;
 	/* SCTP: see decide_service. */
 	bool keep_port = protocol == IPPROTO_SCTP;
 
-	if (!range || starts_nothing)
+	if (!range || !minimum || starts_nothing)
 		return WEFT_DROP_NAT_EXHAUSTED;
 	s->forward.flags |= WEFT_FLOW_SNAT;
 	s->forward.src_addr = s->nat_address;
 	s->reply.flags |= WEFT_FLOW_DNAT;
 	s->reply.dst_addr = s->pair.saddr;
 	s->reply.dst_port = s->pair.sport;
-	if (!keep_port && (port < minimum || port > config->nat_port_max))
+	if (!keep_port && (port < minimum || port > maximum))
 		port = minimum + bpf_get_prandom_u32() % range;
 	s->hog_votes = 0;
 	for (int i = 0; i < NAT_PORT_TRIES; i++) {
@@ -188,7 +200,7 @@ inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb
 		s->taken.protocol = 0;
 		s->taken_movable = false;
 
-		enum reply_result result = port_is_the_nodes(skb) ? REPLY_TAKEN : reply_enter();
+		enum reply_result result = port_is_the_nodes(skb, s) ? REPLY_TAKEN : reply_enter();
 
 		if (result != REPLY_TAKEN)
 			return result == REPLY_ENTERED ? WEFT_DROP_NONE : WEFT_DROP_FLOW_TABLE;
@@ -211,17 +223,14 @@ inline_always bool reply_enters_itself(struct scratch *s)
 	return !flow_find(&s->peer, packet_is_v4(&s->packet));
 }
 
-/* Both directions of scratch's decision. */
-verified_once enum weft_drop_reason flow_enter(struct __sk_buff *skb, const struct weft_config *config)
+/* Both directions of scratch's decision. `ctx`: any program's that the socket lookup helpers take. */
+inline_always enum weft_drop_reason enter_flow(struct __sk_buff *ctx, struct scratch *s, const struct weft_config *config)
 {
-	struct scratch *s = scratch_get();
-
-	if (!s || !config)
-		return WEFT_DROP_FLOW_TABLE;
 	bool v4 = packet_is_v4(&s->packet);
 	enum weft_drop_reason reason;
 
-	if (!s->translate_source && !reply_enters_itself(s)) {
+	/* What is encapsulated does not come back by here. */
+	if (!s->translate_source && !s->forward.encapsulation && !reply_enters_itself(s)) {
 		enum reply_result result = reply_enter();
 
 		/* Another flow's replies look the same (one backend, once direct and once through a
@@ -234,13 +243,22 @@ verified_once enum weft_drop_reason flow_enter(struct __sk_buff *skb, const stru
 		}
 	}
 	if (s->translate_source) {
-		reason = reply_enter_translated(skb, s, config);
+		reason = reply_enter_translated(ctx, s, config);
 		if (reason)
 			return reason;
 	}
+	backend_count_mark(&s->forward);
 	if (flow_insert(&s->packet.tuple, &s->forward, v4, BPF_ANY)) {
-		flow_delete(&s->peer, v4);
+		if (!s->forward.encapsulation)
+			flow_delete(&s->peer, v4);
 		return WEFT_DROP_FLOW_TABLE;
 	}
 	return WEFT_DROP_NONE;
+}
+
+verified_once enum weft_drop_reason flow_enter(struct __sk_buff *skb, const struct weft_config *config)
+{
+	struct scratch *s = scratch_get();
+
+	return s && config ? enter_flow(skb, s, config) : WEFT_DROP_FLOW_TABLE;
 }

@@ -51,13 +51,27 @@ inline_always bool exceeds_mtu(struct __sk_buff *skb, __u32 mtu, __u8 protocol, 
 	return length > mtu;
 }
 
-/* A packet has been counted where its pod's device saw it. What leaves an uplink was; what enters by
- * one is counted here only if it does not go through the stack to the pod's device. */
+/* A packet has been counted where its pod's device saw it. What leaves an uplink was, unless the node itself
+ * made it; what enters by one is counted here only if it does not go through the stack to the pod's device. */
 inline_always bool counts_here(const struct weft_flow *flow, enum weft_event_hook hook)
 {
 	if (hook == WEFT_HOOK_TO_DEVICE)
-		return false;
-	return hook != WEFT_HOOK_FROM_DEVICE || flow->exit != WEFT_EXIT_STACK;
+		return !flow->in_ifindex;
+	return hook != WEFT_HOOK_FROM_DEVICE || flow->exit != WEFT_EXIT_STACK || (flow->flags & WEFT_FLOW_EXTERNAL);
+}
+
+/* Whether the stack has to fragment the packet, or to answer it with the right ICMP error. */
+inline_always bool needs_stack(struct __sk_buff *skb, const struct weft_flow *flow, __u8 protocol, __u32 l4_offset,
+			       __u8 hop_limit)
+{
+	return flow->exit == WEFT_EXIT_NEIGH &&
+	       (hop_limit <= 1 || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, l4_offset)));
+}
+
+/* Packets of an outside client between two other hosts: the stack would take them for the node's own. */
+inline_always bool passes_through(const struct weft_flow *flow, enum weft_event_hook hook)
+{
+	return hook == WEFT_HOOK_FROM_DEVICE && (flow->flags & WEFT_FLOW_EXTERNAL) && flow->exit == WEFT_EXIT_NEIGH;
 }
 
 /* The packet has the flow's verdict: rewrite, send. */
@@ -65,9 +79,9 @@ inline_always int flow_forward(struct __sk_buff *skb, bool v4, const struct weft
 			       const struct weft_flow_key_v6 *tuple, __u32 l4_offset, __u8 hop_limit,
 			       enum weft_event_hook hook)
 {
-	if (hook_is_ingress(hook) && flow->exit == WEFT_EXIT_NEIGH &&
-	    (hop_limit <= 1 || (flow->mtu && exceeds_mtu(skb, flow->mtu, tuple->protocol, l4_offset)))) {
-		/* The stack answers with the right ICMP error, or fragments; to_device translates then. */
+	if (hook_is_ingress(hook) && !passes_through(flow, hook) &&
+	    needs_stack(skb, flow, tuple->protocol, l4_offset, hop_limit)) {
+		/* to_device translates then */
 		count(WEFT_STAT_TO_STACK_MTU);
 		return TC_ACT_OK;
 	}
@@ -79,7 +93,8 @@ inline_always int flow_forward(struct __sk_buff *skb, bool v4, const struct weft
 	case WEFT_EXIT_PEER:
 		return bpf_redirect_peer(flow->out_ifindex, 0);
 	case WEFT_EXIT_NEIGH:
-		if (decrement_hop_limit(skb, v4, hop_limit))
+		/* At 1 only where passes_through(): the next router says that it has ended. */
+		if (hop_limit > 1 && decrement_hop_limit(skb, v4, hop_limit))
 			return drop(skb, WEFT_DROP_REWRITE);
 		return bpf_redirect_neigh(flow->out_ifindex, NULL, 0, 0);
 	default:

@@ -38,6 +38,14 @@ inline_always bool fast_is_control(const __u8 *l4, const void *end, __u8 protoco
 	return l4[13] & (TCP_FIN | TCP_SYN | TCP_RST);
 }
 
+/* The slow path answers, or encapsulates. */
+inline_always bool fast_is_special(struct __sk_buff *skb, const struct weft_flow *flow, __u8 protocol, __u32 l4_offset,
+				   enum weft_event_hook hook)
+{
+	return passes_through(flow, hook) &&
+	       (flow->encapsulation || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, l4_offset)));
+}
+
 /* Whether an IP length leaves out part of the header the fast path reads: a frame's padding would be read
  * as ports and flags. 0 is that of a GSO packet over 64 KiB. */
 inline_always bool fast_too_short(__u16 length, __u16 before, __u8 protocol)
@@ -53,44 +61,46 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 	void *end = (void *)(long)skb->data_end;
 	struct iphdr *ip = data + ETH_HLEN;
 	__u8 *l4 = data + ETH_HLEN + sizeof(*ip);
-	struct weft_flow_key_v4 key = {};
+	struct flow_words_v4 key;
 	struct weft_flow *flow;
+	__u8 protocol;
 	bool truncated;
 
 	if ((void *)(l4 + 8) > end)
 		return FAST_MISS;
 	if (*(__u8 *)ip != 0x45 || (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET)))
 		return FAST_MISS;
-	key.protocol = ip->protocol;
-	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
+	protocol = ip->protocol;
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return FAST_MISS;
-	if (fast_too_short(bpf_ntohs(ip->tot_len), sizeof(*ip), key.protocol))
+	if (fast_too_short(bpf_ntohs(ip->tot_len), sizeof(*ip), protocol))
 		return FAST_MISS;
-	bool control = fast_is_control(l4, end, key.protocol, &truncated);
+	bool control = fast_is_control(l4, end, protocol, &truncated);
 
 	/* A device asks first whether the packet is of a pod's flow at all. */
 	if (control && (truncated || !hook_is_device(hook)))
 		return FAST_MISS;
-	key.saddr = ip->saddr;
-	key.daddr = ip->daddr;
-	key.sport = *(__be16 *)l4;
-	key.dport = *(__be16 *)(l4 + 2);
+	__u32 ports = *(__u32 *)l4;
 	__u8 hop_limit = ip->ttl;
 
-	flow = bpf_map_lookup_elem(&weft_flow4_v1, &key);
+	key.addresses = *(__u64 *)&ip->saddr;
+	key.rest = flow_word_rest(ports, protocol);
+
+	flow = bpf_map_lookup_elem(&weft_flow4_v2, &key);
 	if (!flow)
 		return FAST_ABSENT;
-	if (control || !fast_usable(flow, config, skb, hook))
+	if (control || !fast_usable(flow, config, skb, hook) ||
+	    fast_is_special(skb, flow, protocol, ETH_HLEN + sizeof(struct iphdr), hook))
 		return FAST_MISS;
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
 	if (likely(flow->exit == WEFT_EXIT_PEER && !(flow->flags & (WEFT_FLOW_DNAT | WEFT_FLOW_SNAT)) &&
 		   hook_is_ingress(hook)))
 		return bpf_redirect_peer(flow->out_ifindex, 0);
-	struct weft_flow_key_v6 tuple = { .sport = key.sport, .dport = key.dport, .protocol = key.protocol };
+	struct weft_flow_key_v6 tuple = { .sport = ports, .dport = ports >> 16, .protocol = protocol };
 
-	addr_from_v4(&tuple.saddr, key.saddr);
-	addr_from_v4(&tuple.daddr, key.daddr);
+	addr_from_v4(&tuple.saddr, key.addresses);
+	addr_from_v4(&tuple.daddr, key.addresses >> 32);
 	return flow_forward(skb, true, flow, &tuple, ETH_HLEN + sizeof(struct iphdr), hop_limit, hook);
 }
 
@@ -121,10 +131,11 @@ inline_always int fast_v6(struct __sk_buff *skb, const struct weft_config *confi
 	key.dport = *(__be16 *)(l4 + 2);
 	__u8 hop_limit = ip->hop_limit;
 
-	flow = bpf_map_lookup_elem(&weft_flow6_v1, &key);
+	flow = bpf_map_lookup_elem(&weft_flow6_v2, &key);
 	if (!flow)
 		return FAST_ABSENT;
-	if (control || !fast_usable(flow, config, skb, hook))
+	if (control || !fast_usable(flow, config, skb, hook) ||
+	    fast_is_special(skb, flow, key.protocol, ETH_HLEN + sizeof(struct ipv6hdr), hook))
 		return FAST_MISS;
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);

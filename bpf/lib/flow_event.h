@@ -30,15 +30,11 @@ inline_always bool event_muted(const struct weft_flow_key_v6 *tuple, const struc
 	return false;
 }
 
-/* A device is heard so often on one CPU, whatever it makes up: it must not drown the others. */
-#define DENIED_EVENT_INTERVAL 5000000 /* nanoseconds */
-#define DENIED_EVENT_BURST 1000
-
 inline_always bool event_limited(__u32 ifindex)
 {
 	struct weft_rate *rate = rate_of(ifindex);
 
-	return rate && !rate_take(&rate->events, DENIED_EVENT_INTERVAL, DENIED_EVENT_BURST);
+	return rate && !rate_take_event(rate);
 }
 
 /* What a decision adds to the tuple; part of the scratch of the slow path. */
@@ -153,10 +149,11 @@ verified_once bool event_closed(const struct weft_flow_key_v6 *tuple, const stru
 		.tcp_flags = seen->tcp_flags,
 		.type = WEFT_EVENT_CLOSED,
 	};
-	if (flow->backend_id && !reply) {
+	/* What the socket hook translated left for its backend by itself. */
+	if (flow->backend_id && !reply && ((flow->flags & WEFT_FLOW_DNAT) || flow->encapsulation)) {
 		context.backend_addr = flow->dst_addr;
 		context.backend_port = flow->dst_port;
-	} else if (flow->backend_id) {
+	} else if (flow->backend_id && reply && (flow->flags & WEFT_FLOW_SNAT)) {
 		context.backend_addr = tuple->saddr;
 		context.backend_port = tuple->sport;
 	}

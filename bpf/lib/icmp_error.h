@@ -89,19 +89,8 @@ inline_always long rewrite_outer(struct __sk_buff *skb, bool v4, bool source, __
 	return bpf_l4_csum_replace(skb, icmp + 2, 0, difference, BPF_F_PSEUDO_HDR);
 }
 
-/* Of the packet in scratch: what it quotes into scratch->quoted. Not inlined, like the rewrite below, to
- * leave flow_redecide's callees their part of the stack. */
-verified_once __u32 icmp_quote(struct __sk_buff *skb)
-{
-	struct scratch *s = scratch_get();
-
-	if (!s)
-		return 0;
-	return icmp_inner_tuple(skb, packet_is_v4(&s->packet), s->packet.l4_offset + ICMP_HEADER, &s->quoted);
-}
-
 /* `tuple` keys `flow`, the reply direction of the quoted packet. */
-inline_always long icmp_error_translate(struct __sk_buff *skb, const struct packet *packet,
+inline_always long icmp_error_rewrite(struct __sk_buff *skb, const struct packet *packet,
 				      const struct weft_flow_key_v6 *tuple, const struct weft_flow *flow, __u32 inner_l4)
 {
 	bool v4 = packet_is_v4(packet);
@@ -123,15 +112,6 @@ inline_always long icmp_error_translate(struct __sk_buff *skb, const struct pack
 			return -1;
 	}
 	return 0;
-}
-
-verified_once long icmp_error_rewrite(struct __sk_buff *skb, const struct weft_flow *flow, __u32 inner_l4)
-{
-	struct scratch *s = scratch_get();
-
-	if (!s || !flow)
-		return -1;
-	return icmp_error_translate(skb, &s->packet, &s->quoted, flow, inner_l4);
 }
 
 /* Whether the outer header fits the quoted packet: the error goes to who sent that, and a pod speaks of
@@ -156,16 +136,43 @@ inline_always bool icmp_error_on_way(struct __sk_buff *skb, const struct weft_fl
 	}
 }
 
-/* The epoch moved on: what the flow's next packet would be told, its errors are told too. */
-inline_always enum weft_drop_reason icmp_error_redecide(struct __sk_buff *skb, struct scratch *s,
-							struct weft_flow *flow,
-							const struct weft_config *config)
+/* Fills scratch->quoted and scratch->quoted_l4, 0 when the error is about nothing that can be ours. */
+verified_once int icmp_error_quote(struct __sk_buff *skb)
 {
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return 0;
+	struct packet *packet = &s->packet;
+	__u32 l4 = icmp_inner_tuple(skb, packet_is_v4(packet), packet->l4_offset + ICMP_HEADER, &s->quoted);
+
+	/* Eight bytes of the quoted transport header are there (RFC 792), and not as a frame's padding. */
+	if (l4 + 8 > ETH_HLEN + packet->length || !icmp_error_addressed(packet, &s->quoted, s->context.hook))
+		l4 = 0;
+	s->quoted_l4 = l4;
+	return 0;
+}
+
+/* The epoch moved on: what the flow's next packet would be told, its errors are told too. A reason to drop
+ * the error. */
+verified_once int icmp_error_redecide(struct __sk_buff *skb, const struct weft_config *config)
+{
+	struct scratch *s = scratch_get();
+	struct weft_flow *flow;
+
+	if (!s || !config || !s->quoted_l4)
+		return WEFT_DROP_NONE;
+	flow = flow_find(&s->quoted, packet_is_v4(&s->packet));
+	if (!flow || flow->epoch == s->epoch)
+		return WEFT_DROP_NONE;
+	/* The flow's own next packet ends it, and both ends are told. */
+	if (backend_is_gone(flow))
+		return WEFT_DROP_ICMP_UNRELATED;
 	bool is_reply = flow->flags & WEFT_FLOW_REPLY;
 
 	s->taken = s->packet.tuple;
 	s->packet.tuple = s->quoted;
-	enum redecision redecision = flow_redecide(skb, flow);
+	enum redecision redecision = flow_redecide(skb, flow, config);
 
 	s->packet.tuple = s->taken;
 	if (redecision == REDECIDED_ALLOWED)
@@ -178,34 +185,26 @@ inline_always enum weft_drop_reason icmp_error_redecide(struct __sk_buff *skb, s
 	return s->drop_reason;
 }
 
-/* TC_ACT_OK: to the stack. */
-verified_once int icmp_error(struct __sk_buff *skb, const struct weft_config *config, bool from_host)
+verified_once int icmp_error_forward(struct __sk_buff *skb, bool from_host)
 {
 	struct scratch *s = scratch_get();
 
-	if (!s || !config)
+	if (!s)
 		return TC_ACT_SHOT;
 	struct packet *packet = &s->packet;
 	enum weft_event_hook hook = s->context.hook;
 	struct weft_flow_key_v6 *tuple = &s->quoted;
-	__u32 inner_l4 = icmp_quote(skb);
-	struct weft_flow *flow = NULL;
+	struct weft_flow *flow = s->quoted_l4 ? flow_find(tuple, packet_is_v4(packet)) : NULL;
 
-	/* Eight bytes of the quoted transport header are there (RFC 792), and not as a frame's padding. */
-	if (inner_l4 && inner_l4 + 8 <= ETH_HLEN + packet->length && icmp_error_addressed(packet, tuple, hook))
-		flow = flow_find(tuple, packet_is_v4(packet));
-	if (flow && flow->epoch != s->epoch) {
-		__u8 reason = icmp_error_redecide(skb, s, flow, config);
-
-		if (reason)
-			return drop(skb, reason);
-	}
 	if (!flow || (flow->flags & WEFT_FLOW_CLOSED) || !icmp_error_on_way(skb, flow, hook)) {
 		if (from_host || hook_is_device(hook))
 			return TC_ACT_OK;
 		return drop(skb, WEFT_DROP_ICMP_UNRELATED);
 	}
-	if (icmp_error_rewrite(skb, flow, inner_l4))
+	/* The node that answers is not told: it has the flow, this one only sends it there. */
+	if (flow->encapsulation)
+		return TC_ACT_OK;
+	if (icmp_error_rewrite(skb, packet, tuple, flow, s->quoted_l4))
 		return drop(skb, WEFT_DROP_REWRITE);
 	if (!hook_is_ingress(hook))
 		return TC_ACT_OK;
@@ -217,4 +216,13 @@ verified_once int icmp_error(struct __sk_buff *skb, const struct weft_config *co
 	default:
 		return TC_ACT_OK;
 	}
+}
+
+/* TC_ACT_OK: to the stack. In steps: chains of calls share one stack. */
+inline_always int icmp_error(struct __sk_buff *skb, const struct weft_config *config, bool from_host)
+{
+	icmp_error_quote(skb);
+	__u8 reason = icmp_error_redecide(skb, config);
+
+	return reason ? drop(skb, reason) : icmp_error_forward(skb, from_host);
 }

@@ -18,7 +18,7 @@ inline_always void pair_of_flow(struct scratch *s, const struct weft_flow *flow)
 		}
 	} else {
 		s->pair = *tuple;
-		if (flow->flags & WEFT_FLOW_DNAT) {
+		if ((flow->flags & WEFT_FLOW_DNAT) || flow->encapsulation) {
 			s->pair.daddr = flow->dst_addr;
 			s->pair.dport = flow->dst_port;
 		}
@@ -34,8 +34,18 @@ inline_always void flow_redirect(struct weft_flow *flow, const struct weft_endpo
 		flow->out_ifindex = to->ifindex;
 }
 
-inline_always void flow_forget(struct scratch *s, bool v4)
+/* The two entries of a flow that ends, in either order. */
+inline_always void flow_count_close(struct weft_flow *flow, struct weft_flow *other)
 {
+	if (!(flow->flags & WEFT_FLOW_REPLY))
+		backend_count_close(flow, other);
+	else if (other)
+		backend_count_close(other, flow);
+}
+
+inline_always void flow_forget(struct scratch *s, struct weft_flow *flow, bool v4)
+{
+	flow_count_close(flow, flow_find(&s->peer, v4));
 	flow_delete(&s->packet.tuple, v4);
 	flow_delete(&s->peer, v4);
 }
@@ -48,39 +58,79 @@ inline_always bool route_holds(struct __sk_buff *skb, struct scratch *s, const s
 	       s->forward.out_ifindex == flow->out_ifindex;
 }
 
+/* A client's flow, or its replies, may leave by another device since. */
+inline_always void flow_reroute(struct __sk_buff *skb, struct scratch *s, struct weft_flow *flow, bool v4)
+{
+	struct weft_flow_key_v6 out;
+	int device;
+
+	tuple_rewrite(&out, &s->packet.tuple, flow);
+	if (flow->encapsulation) {
+		out.saddr = flow->src_addr;
+		out.daddr = flow->dst_addr;
+	}
+	s->answer = out;
+	device = route_find(skb, &s->answer.saddr, &s->answer.daddr, out.protocol, v4);
+	if (device > 0)
+		flow->out_ifindex = device;
+	flow->mac_checked = 0; /* XDP asks anew */
+}
+
 enum redecision {
 	REDECIDED_ALLOWED,
 	REDECIDED_REFUSED, /* for scratch->drop_reason */
 	REDECIDED_AS_NEW, /* the flow is over, its packet starts another */
+	REDECIDED_RESET, /* the backend is gone: both ends are told, scratch->forward was the packet's entry */
+	REDECIDED_UNREACHABLE, /* the same for a datagram that cannot move to another backend */
 };
+
+/* The backend is gone for good. A connection cannot go on elsewhere; a datagram can, if it is we who translate. */
+inline_always enum redecision flow_bereaved(struct scratch *s, struct weft_flow *flow, const struct weft_config *config,
+					    bool v4, bool is_syn)
+{
+	bool tcp = s->pair.protocol == IPPROTO_TCP;
+	bool translated = (flow->flags & WEFT_FLOW_DNAT) || flow->encapsulation;
+
+	if (is_syn || !tcp) {
+		flow_forget(s, flow, v4);
+		return is_syn || translated ? REDECIDED_AS_NEW : REDECIDED_UNREACHABLE;
+	}
+	struct weft_flow *other = flow_find(&s->peer, v4);
+
+	s->forward = *flow;
+	s->context.src_identity = flow->src_identity;
+	s->context.dst_identity = flow->dst_identity;
+	if (!(flow->flags & WEFT_FLOW_CLOSED))
+		event_closed(&s->packet.tuple, flow, other, config, &s->context);
+	flow_forget(s, flow, v4);
+	return REDECIDED_RESET;
+}
 
 /* The epoch moved on: the flow is decided again, by either direction's packet, on its original
  * direction's terms. scratch->peer is the other direction's key afterwards. */
-verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_flow *flow)
+verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_flow *flow,
+					     const struct weft_config *config)
 {
 	struct scratch *s = scratch_get();
 
-	if (!s || !flow)
+	if (!s || !flow || !config)
 		return REDECIDED_AS_NEW;
 	bool v4 = packet_is_v4(&s->packet);
 	bool is_reply = flow->flags & WEFT_FLOW_REPLY;
 	bool is_syn = (s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 	struct weft_flow *other;
-	__u32 backend_id = flow->backend_id;
 
 	pair_of_flow(s, flow);
 	tuple_peer(&s->peer, &s->packet.tuple, flow);
 	s->context.service_id = flow->service_id;
-	if (backend_id) {
+	if (flow->backend_id) {
 		s->context.backend_addr = s->pair.daddr;
 		s->context.backend_port = s->pair.dport;
 	}
-	/* Datagrams move on to another backend; a connection stays with one that is only leaving. */
-	if (backend_id && !is_reply && s->pair.protocol != IPPROTO_TCP &&
-	    !bpf_map_lookup_elem(&weft_backend_v1, &backend_id)) {
-		flow_forget(s, v4);
-		return REDECIDED_AS_NEW;
-	}
+	/* What a backend that is gone still answers to datagrams may pass; a reset ends the flow by itself. */
+	if (backend_is_gone(flow) && !(s->packet.tcp_flags & TCP_RST) &&
+	    (!is_reply || s->pair.protocol == IPPROTO_TCP))
+		return flow_bereaved(s, flow, config, v4, is_syn && !is_reply);
 	struct weft_endpoint *src = endpoint_find(&s->pair.saddr);
 	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
 
@@ -90,16 +140,19 @@ verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_f
 		s->drop_reason = WEFT_DROP_POLICY_REVOKED;
 		return is_syn && !is_reply ? REDECIDED_AS_NEW : REDECIDED_REFUSED;
 	}
-	if ((!dst && (s->dst_ip_flags & WEFT_IP_RESERVED)) || (!src && (s->src_ip_flags & WEFT_IP_RESERVED))) {
+	if ((!dst && (s->dst_ip_flags & WEFT_IP_RESERVED)) ||
+	    (!src && (s->src_ip_flags & WEFT_IP_RESERVED) && !(flow->flags & WEFT_FLOW_EXTERNAL))) {
 		s->drop_reason = WEFT_DROP_UNKNOWN_ENDPOINT;
-		flow_forget(s, v4);
+		flow_forget(s, flow, v4);
 		return REDECIDED_REFUSED;
 	}
 	if (!is_reply && flow->exit == WEFT_EXIT_NEIGH && s->context.hook == WEFT_HOOK_FROM_POD &&
 	    !route_holds(skb, s, flow, v4)) {
-		flow_forget(s, v4);
+		flow_forget(s, flow, v4);
 		return REDECIDED_AS_NEW;
 	}
+	if ((flow->flags & WEFT_FLOW_EXTERNAL) && flow->exit == WEFT_EXIT_NEIGH)
+		flow_reroute(skb, s, flow, v4);
 	count(WEFT_STAT_REDECIDED);
 	other = flow_find(&s->peer, v4);
 	flow_redirect(flow, is_reply ? dst : src, is_reply ? src : dst);
@@ -125,6 +178,9 @@ verified_once bool flow_tcp(struct weft_flow *flow, const struct weft_config *co
 	if (!(flags & (TCP_FIN | TCP_RST)) || (flow->flags & WEFT_FLOW_CLOSED))
 		return false;
 	flow->flags |= WEFT_FLOW_FIN;
+	/* The other direction does not come by here. */
+	if (flow->encapsulation)
+		flow_count_close(flow, NULL);
 	tuple_peer(&s->peer, &s->packet.tuple, flow);
 	other = flow_find(&s->peer, packet_is_v4(&s->packet));
 	if (!(flags & TCP_RST) && (!other || !(other->flags & WEFT_FLOW_FIN)))
@@ -132,6 +188,7 @@ verified_once bool flow_tcp(struct weft_flow *flow, const struct weft_config *co
 	flow->flags |= WEFT_FLOW_CLOSED;
 	if (other)
 		other->flags |= WEFT_FLOW_CLOSED;
+	flow_count_close(flow, other);
 	event_closed(&s->packet.tuple, flow, other, config, &s->context);
 	return true;
 }

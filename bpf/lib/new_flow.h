@@ -4,6 +4,8 @@
 
 #include "lib/decide.h"
 #include "lib/enter.h"
+#include "lib/external.h"
+#include "lib/reject.h"
 
 /* Refuses the packet with an event that tells why, in terms of the flow's original direction. */
 inline_always int refuse_flow(struct __sk_buff *skb, struct scratch *s, const struct weft_config *config,
@@ -20,11 +22,28 @@ inline_always int refuse(struct __sk_buff *skb, struct scratch *s, const struct 
 	return refuse_flow(skb, s, config, &s->packet.tuple, reason);
 }
 
+/* The same, and the sender learns it where nobody would answer it. */
+inline_always int refuse_new(struct __sk_buff *skb, struct scratch *s, const struct weft_config *config, __u8 reason)
+{
+	int verdict = refuse(skb, s, config, reason);
+
+	return reason == WEFT_DROP_NO_BACKEND && !s->silent ? ANSWER_REJECT : verdict;
+}
+
 verified_once int forward(struct __sk_buff *skb, struct scratch *s, const struct weft_flow *flow,
 			  enum weft_event_hook hook)
 {
 	if (!s || !flow)
 		return TC_ACT_SHOT;
+	if (passes_through(flow, hook) && flow->mtu &&
+	    exceeds_mtu(skb, flow->mtu, s->packet.tuple.protocol, s->packet.l4_offset)) {
+		s->answer_mtu = flow->mtu;
+		return ANSWER_TOO_BIG;
+	}
+	if (flow->encapsulation) {
+		s->forward = *flow;
+		return ANSWER_ENCAPSULATE;
+	}
 	return flow_forward(skb, packet_is_v4(&s->packet), flow, &s->packet.tuple, s->packet.l4_offset,
 			    s->packet.hop_limit, hook);
 }
@@ -55,39 +74,69 @@ inline_always void decide_exit_to_pod(struct __sk_buff *skb, struct scratch *s, 
 	}
 }
 
-/* The decision as scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
-inline_always enum weft_drop_reason flow_decide(struct __sk_buff *skb, struct scratch *s,
-						const struct weft_config *config, const struct weft_endpoint *src)
+/* From a client outside, at an uplink. */
+inline_always enum weft_drop_reason flow_decide_external(struct __sk_buff *skb, struct scratch *s,
+							 const struct weft_config *config)
 {
-	bool from_pod = s->context.hook == WEFT_HOOK_FROM_POD;
+	struct weft_endpoint *src = endpoint_find(&s->pair.saddr);
 	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
 	enum weft_drop_reason reason;
 
-	if (from_pod) {
-		if (!src)
-			return WEFT_DROP_SPOOFED_SOURCE;
-		s->context.src_endpoint = src->endpoint_id;
-		s->context.src_identity = src->identity;
-		s->context.direction = WEFT_EGRESS;
-		reason = decide_service(s, src, config, endpoint_is_pod(dst));
-		if (reason)
-			return reason;
-		if (s->forward.flags & WEFT_FLOW_DNAT)
-			dst = endpoint_find(&s->pair.daddr);
-	}
+	/* What the node itself sent and hears again; what the stack throws away. */
+	if (src || !client_is_plausible(&s->packet))
+		return DECIDE_NOT_OURS;
+	s->context.direction = WEFT_INGRESS;
+	reason = decide_external_service(s, dst, config);
+	if (reason)
+		return reason;
+	dst = endpoint_find(&s->pair.daddr);
+	if (!decide_policy(s, NULL, dst))
+		return WEFT_DROP_POLICY_DENIED;
+	return decide_exit_external(skb, dst, config);
+}
+
+inline_always enum weft_drop_reason flow_decide_from_pod(struct __sk_buff *skb, struct scratch *s,
+							 const struct weft_config *config,
+							 const struct weft_endpoint *src)
+{
+	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
+	enum weft_drop_reason reason;
+
+	if (!src)
+		return WEFT_DROP_SPOOFED_SOURCE;
+	s->context.src_endpoint = src->endpoint_id;
+	s->context.src_identity = src->identity;
+	s->context.direction = WEFT_EGRESS;
+	reason = decide_service(s, src, dst, config);
+	if (reason)
+		return reason;
+	if (s->forward.flags & WEFT_FLOW_DNAT)
+		dst = endpoint_find(&s->pair.daddr);
 	if (!decide_policy(s, src, dst))
 		return WEFT_DROP_POLICY_DENIED;
-	if (!from_pod) {
-		decide_exit_to_pod(skb, s, src);
-		return WEFT_DROP_NONE;
-	}
-	if (!src) /* for the verifier: checked above */
-		return WEFT_DROP_SPOOFED_SOURCE;
 	s->context.direction = WEFT_EGRESS;
 	return decide_exit_from_pod(skb, s, packet_is_v4(&s->packet), src, dst, config);
 }
 
-/* A flow nobody has decided yet, seen at a pod's device; `src` as in slow_flow. */
+/* The decision as scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
+inline_always enum weft_drop_reason flow_decide(struct __sk_buff *skb, struct scratch *s,
+						const struct weft_config *config, const struct weft_endpoint *src)
+{
+	if (s->context.hook == WEFT_HOOK_FROM_POD)
+		return flow_decide_from_pod(skb, s, config, src);
+	if (s->context.hook == WEFT_HOOK_FROM_DEVICE)
+		return flow_decide_external(skb, s, config);
+	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
+
+	if (endpoint_is_host(src) && (config->flags & WEFT_CONFIG_SERVICES))
+		decide_hint(s, src->endpoint_id);
+	if (!decide_policy(s, src, dst))
+		return WEFT_DROP_POLICY_DENIED;
+	decide_exit_to_pod(skb, s, src);
+	return WEFT_DROP_NONE;
+}
+
+/* A flow nobody has decided yet; `src` as in slow_flow. */
 verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *config, const struct weft_endpoint *src)
 {
 	struct scratch *s = scratch_get();
@@ -103,16 +152,19 @@ verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *conf
 	SCRATCH_ZERO(&s->reply);
 	s->pair = *tuple;
 	s->translate_source = false;
+	s->silent = false;
 	s->reply.flags = WEFT_FLOW_REPLY;
 	if ((s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
 		s->forward.flags |= WEFT_FLOW_OPENING;
 		s->reply.flags |= WEFT_FLOW_OPENING;
 	}
 	reason = flow_decide(skb, s, config, src);
+	if (reason == DECIDE_NOT_OURS)
+		return TC_ACT_OK;
 	if (!reason && !flow_rate_allows(skb, config, hook))
 		reason = WEFT_DROP_FLOW_RATE;
 	if (reason)
-		return refuse(skb, s, config, reason);
+		return refuse_new(skb, s, config, reason);
 	flow_stamp(&s->forward, s);
 	s->forward.created = bpf_ktime_get_ns();
 	s->forward.last_seen = bpf_jiffies64();
@@ -124,14 +176,20 @@ verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *conf
 	reason = flow_enter(skb, config);
 	if (reason)
 		return refuse(skb, s, config, reason);
+	/* (Its mark as counted goes with its entry.) */
+	if (!(s->packet.tcp_flags & TCP_RST))
+		backend_count_open(s->forward.backend_id);
 	count(WEFT_STAT_NEW_FLOW);
+	if (s->forward.flags & WEFT_FLOW_EXTERNAL)
+		count(WEFT_STAT_EXTERNAL_FLOW);
 	s->context.time = s->forward.created;
 	s->context.type = WEFT_EVENT_NEW;
 	event_emit(tuple, &s->context, config);
 	if (s->packet.tcp_flags & TCP_RST) {
 		/* It may carry data, so it is told, but nothing follows it. */
 		flow_delete(tuple, v4);
-		flow_delete(&s->peer, v4);
+		if (!s->forward.encapsulation)
+			flow_delete(&s->peer, v4);
 		event_closed(tuple, &s->forward, NULL, config, &s->context);
 	}
 	return forward(skb, s, &s->forward, hook);

@@ -24,3 +24,12 @@ inline_always bool rate_take(__u64 *paid, __u64 interval, __u64 burst)
 	*paid += interval;
 	return true;
 }
+
+/* A device is heard so often on one CPU, whatever it makes up: it must not drown the others. */
+#define DENIED_EVENT_INTERVAL 5000000 /* nanoseconds */
+#define DENIED_EVENT_BURST 1000
+
+inline_always bool rate_take_event(struct weft_rate *rate)
+{
+	return rate_take(&rate->events, DENIED_EVENT_INTERVAL, DENIED_EVENT_BURST);
+}

@@ -5,12 +5,46 @@
 
 #include "lib/flow_event.h"
 
+/* lib/reject.h */
+struct reset {
+	__be32 seq;
+	__be32 ack;
+	__be32 own_seq; /* of the packet that is answered */
+	bool has_ack;
+	bool partial; /* a device completes the checksum */
+	__u8 pad[2];
+};
+
+/* RFC 8200 8.1; of a pair of IPv4-mapped addresses it sums to IPv4's own (with 2 * 0xffff, which is nothing). */
+struct pseudo_header {
+	struct weft_addr saddr;
+	struct weft_addr daddr;
+	__be32 length;
+	__be32 protocol;
+};
+
+/* Headers being read, summed or made. */
+struct answer_parts {
+	struct pseudo_header pseudo;
+	union {
+		struct iphdr v4;
+		struct ipv6hdr v6;
+		__u8 bytes[sizeof(struct ipv6hdr)];
+	} network;
+	union {
+		struct tcphdr tcp;
+		__u8 bytes[sizeof(struct tcphdr)];
+	} transport;
+};
+
 struct scratch {
 	struct packet packet;
 	struct weft_flow_key_v6 peer; /* key of the reply direction */
 	struct weft_flow_key_v6 taken; /* original direction of the flow that has the peer's key */
 	struct weft_flow_key_v6 quoted; /* by an ICMP error: the reverse of the packet it is about */
+	__u32 quoted_l4; /* where that packet's transport header is; 0: no such packet */
 	struct weft_flow_key_v6 pair; /* source and destination as policy sees them: after DNAT, before SNAT */
+	struct weft_flow_key_v6 answer; /* addresses and ports of a reset */
 	struct weft_flow forward;
 	struct weft_flow reply;
 	struct event_context context;
@@ -21,13 +55,21 @@ struct scratch {
 	__u32 dst_ip_flags;
 	struct weft_addr nat_address; /* to translate the source to, if translate_source */
 	bool translate_source;
+	bool silent; /* a client that is refused gets no answer */
 	__u8 drop_reason;
-	bool taken_movable; /* whether the flow of `taken` may lose its port */
-	__u8 pad;
-	struct weft_flow_key_v6 hog; /* a flow of the pod that has most of the source ports tried */
+	__u8 forwarding; /* weft_forwarding of the client's service */
+	__u32 answer_mtu;
+	struct weft_addr named_addr; /* of the backend another node chose for the packet it sent inside its own */
+	__be16 named_port; /* 0: it did not say */
+	__u16 named_pad;
+	struct reset reset;
+	struct answer_parts parts;
+	struct weft_flow_key_v6 hog; /* a flow of whoever has most of the source ports tried */
+	struct bpf_sock_tuple socket; /* of the node, that may have the source port tried */
 	__u32 hog_votes;
 	__be16 hog_port;
-	__u16 pad2;
+	bool taken_movable; /* whether the flow of `taken` may lose its port */
+	__u8 pad;
 };
 
 struct {

@@ -3,6 +3,7 @@
  * flow, otherwise decide and enter the flow. */
 #pragma once
 
+#include "lib/encapsulate_tc.h"
 #include "lib/fragment.h"
 #include "lib/icmp_error.h"
 #include "lib/known_flow.h"
@@ -29,7 +30,15 @@ inline_always bool entry_applies(struct __sk_buff *skb, const struct scratch *s,
 	return !packet_opens(&s->packet) || !(flow->flags & (WEFT_FLOW_CLOSED | WEFT_FLOW_REPLY));
 }
 
-/* `src`: the endpoint that has the source address, or NULL; looked up at pods' devices only.
+/* Whether a packet of no flow may start one at an uplink. */
+inline_always bool starts_here(const struct weft_config *config, const struct scratch *s, enum weft_event_hook hook)
+{
+	return hook == WEFT_HOOK_FROM_DEVICE &&
+	       external_wanted(config, s->packet.tuple.protocol, s->packet.tuple.dport);
+}
+
+/* A verdict, or an answer_verdict.
+ * `src`: the endpoint that has the source address, or NULL; looked up at pods' devices only.
  * `absent`: the fast path has looked and found no entry. */
 verified_once int slow_flow(struct __sk_buff *skb, const struct weft_config *config, const struct weft_endpoint *src,
 			    bool absent)
@@ -44,24 +53,33 @@ verified_once int slow_flow(struct __sk_buff *skb, const struct weft_config *con
 
 	if (flow && !entry_applies(skb, s, flow, hook))
 		flow = NULL;
-	if (!flow && hook_is_device(hook))
+	if (!flow && hook_is_device(hook) && !starts_here(config, s, hook))
 		return TC_ACT_OK;
-	if (!flow && !packet_opens(packet))
+	if (!flow && !hook_is_device(hook) && !packet_opens(packet))
 		flow = flow_restore_reply(skb, s, hook);
 	if (flow && flow->epoch != s->epoch) {
 		bool is_reply = flow->flags & WEFT_FLOW_REPLY;
-		enum redecision redecision = flow_redecide(skb, flow);
+		enum redecision redecision = flow_redecide(skb, flow, config);
 
-		if (redecision == REDECIDED_REFUSED)
+		switch (redecision) {
+		case REDECIDED_ALLOWED:
+			break;
+		case REDECIDED_REFUSED:
 			return refuse_flow(skb, s, config, is_reply ? &s->peer : &packet->tuple, s->drop_reason);
-		if (redecision == REDECIDED_AS_NEW) {
+		case REDECIDED_RESET:
+			refuse_flow(skb, s, config, is_reply ? &s->peer : &packet->tuple, WEFT_DROP_BACKEND_GONE);
+			return ANSWER_RESET;
+		case REDECIDED_UNREACHABLE:
+			refuse_flow(skb, s, config, &packet->tuple, WEFT_DROP_BACKEND_GONE);
+			return ANSWER_REJECT;
+		default:
 			flow = NULL;
 			s->context.service_id = 0;
 			s->context.backend_port = 0;
 			SCRATCH_ZERO(&s->context.backend_addr);
 		}
 	}
-	if (!flow && hook_is_device(hook))
+	if (!flow && hook_is_device(hook) && !starts_here(config, s, hook))
 		return TC_ACT_OK;
 	if (!flow)
 		return flow_new(skb, config, src);
@@ -87,6 +105,9 @@ inline_always bool slow_parse(struct __sk_buff *skb, struct scratch *s, const st
 		if (hook == WEFT_HOOK_FROM_POD)
 			*verdict = skb->protocol == bpf_htons(ETH_P_ARP) ? arp_from_pod(skb, config) :
 									   drop(skb, WEFT_DROP_UNKNOWN_L3);
+		else if (hook == WEFT_HOOK_FROM_DEVICE && skb->protocol == bpf_htons(ETH_P_ARP) &&
+			 (config->flags & WEFT_CONFIG_L2))
+			*verdict = arp_from_device(skb);
 		return true;
 	}
 	s->context.tcp_flags = s->packet.tcp_flags;
@@ -105,6 +126,10 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 
 	if (!s)
 		return drop(skb, WEFT_DROP_UNKNOWN_ENDPOINT);
+	if (!hook_is_device(hook) && skb->mark == MARK_ANSWER) {
+		skb->mark = 0;
+		return TC_ACT_OK;
+	}
 	s->epoch = config->epoch;
 	SCRATCH_ZERO(&s->packet);
 	SCRATCH_ZERO(&s->context);
@@ -136,6 +161,8 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 	case WEFT_HOOK_FROM_DEVICE:
 		if (source_is_inside(skb, &s->packet.tuple.saddr))
 			reason = WEFT_DROP_SPOOFED_SOURCE;
+		if (!reason && (config->flags & WEFT_CONFIG_L2) && solicit_is_valid(&s->packet))
+			return solicit_from_device(skb);
 		break;
 	default:
 		break;
@@ -150,5 +177,8 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		return icmp_error(skb, config, from_host);
 	if (s->packet.flags & PACKET_ICMP_OTHER)
 		return TC_ACT_OK;
-	return slow_flow(skb, config, src, absent);
+	verdict = slow_flow(skb, config, src, absent);
+	if (unlikely(verdict == ANSWER_ENCAPSULATE))
+		return encapsulate(skb);
+	return unlikely(verdict < 0) ? answer(skb, verdict) : verdict;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "lib/decide.h"
+#include "lib/external.h"
 
 /* Checks only a pod's own device makes. Non-zero: the drop reason; `silent` when it is no news.
  * Zero: *source is the pod. */
@@ -41,12 +42,15 @@ inline_always bool source_is_inside(struct __sk_buff *skb, const struct weft_add
 	return endpoint_find(addr) && skb->pkt_type != PACKET_TYPE_LOOPBACK;
 }
 
-/* For a packet of no flow at an uplink; cheaper than the slow path. */
-inline_always bool claims_inside_source(struct __sk_buff *skb)
+/* Whether the slow path has to look at a plain packet of no flow at an uplink: it claims an address from inside,
+ * or may be a client's. Cheaper than the slow path. */
+inline_always bool device_concerned(struct __sk_buff *skb, const struct weft_config *config)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
 	struct weft_addr addr;
+	__u8 *l4;
+	__u8 protocol;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		struct iphdr *ip = data + ETH_HLEN;
@@ -54,13 +58,19 @@ inline_always bool claims_inside_source(struct __sk_buff *skb)
 		if ((void *)(ip + 1) > end)
 			return true;
 		addr_from_v4(&addr, ip->saddr);
+		protocol = ip->protocol;
+		l4 = (void *)(ip + 1);
 	} else {
 		struct ipv6hdr *ip = data + ETH_HLEN;
 
 		if ((void *)(ip + 1) > end)
 			return true;
 		__builtin_memcpy(&addr, &ip->saddr, 16);
+		protocol = ip->nexthdr;
+		l4 = (void *)(ip + 1);
 	}
+	if ((void *)(l4 + 4) > end || external_wanted(config, protocol, *(__be16 *)(l4 + 2)))
+		return true;
 	return source_is_inside(skb, &addr);
 }
 

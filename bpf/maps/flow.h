@@ -9,14 +9,14 @@ struct {
 	__uint(max_entries, 65536);
 	__type(key, struct weft_flow_key_v4);
 	__type(value, struct weft_flow);
-} weft_flow4_v1 SEC(".maps");
+} weft_flow4_v2 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
 	__type(key, struct weft_flow_key_v6);
 	__type(value, struct weft_flow);
-} weft_flow6_v1 SEC(".maps");
+} weft_flow6_v2 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -1,21 +1,38 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* The node's uplinks: replies to translated flows come in and go straight to their pod; what the
- * stack forwarded for a pod (too large, or fragmented) is translated on the way out. The node's own
- * traffic is none of our business and must cost next to nothing. */
+/* The node's uplinks: replies to translated flows come in and go straight to their pod, clients' packets
+ * to their service's backend; what the stack forwarded for a pod (too large, or fragmented), and what the
+ * node answers as a backend, is translated on the way out. The rest of the node's traffic is none of our
+ * business and must cost next to nothing. */
+#include "lib/encapsulate_take.h"
 #include "lib/fast.h"
 #include "lib/slow.h"
+
+/* A VLAN is another network: its own device, if there is one, sees the packet too. */
+inline_always bool of_a_vlan(struct __sk_buff *skb)
+{
+	return unlikely(skb->vlan_present && (skb->vlan_tci & VLAN_ID_MASK));
+}
 
 SEC("tc")
 int weft_from_device(struct __sk_buff *skb)
 {
 	const struct weft_config *config = config_get();
 
-	/* A VLAN is another network: its own device, if there is one, sees the packet next. */
-	if (!config || unlikely(skb->vlan_present && (skb->vlan_tci & VLAN_ID_MASK)))
+	if (!config || of_a_vlan(skb))
 		return TC_ACT_OK;
 	int verdict = fast_path(skb, config, WEFT_HOOK_FROM_DEVICE);
 
-	if (verdict == FAST_ABSENT && !claims_inside_source(skb))
+	if (verdict < 0 && unlikely(config->flags & WEFT_CONFIG_DECAPSULATE)) {
+		int taken = take_out(skb);
+
+		if (taken == TAKE_TAKEN) {
+			taken = take_admit(skb, config);
+			verdict = FAST_MISS;
+		}
+		if (taken >= 0)
+			return taken;
+	}
+	if (verdict == FAST_ABSENT && !device_concerned(skb, config))
 		return TC_ACT_OK;
 	return verdict >= 0 ? verdict : slow_path(skb, config, WEFT_HOOK_FROM_DEVICE, verdict == FAST_ABSENT);
 }
@@ -25,8 +42,8 @@ int weft_to_device(struct __sk_buff *skb)
 {
 	const struct weft_config *config = config_get();
 
-	/* 0: made by the node, not forwarded */
-	if (!config || !skb->ingress_ifindex)
+	/* 0: made by the node, not forwarded; ours only as a backend's reply to a client outside */
+	if (!config || (!skb->ingress_ifindex && !(config->flags & WEFT_CONFIG_HOST_BACKENDS)) || of_a_vlan(skb))
 		return TC_ACT_OK;
 	int verdict = fast_path(skb, config, WEFT_HOOK_TO_DEVICE);
 

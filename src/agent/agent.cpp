@@ -9,7 +9,7 @@
 #include <asio/post.hpp>
 #include <nlohmann/json.hpp>
 
-#include "agent/affinity.h"
+#include "agent/host_ports.h"
 #include "sys/netns.h"
 #include "sys/system.h"
 
@@ -74,7 +74,11 @@ Result<void> Agent::open_state() {
   WEFT_TRY(auto objects, Objects::load(*store_, problems));
   objects_.emplace(std::move(objects));
   for (const auto& problem : problems) note(problem);
-  objects_->on_change([this](const ObjectChange& change) { tell_watchers(change); });
+  objects_->on_change([this](const ObjectChange& change) {
+    publisher_->object_changed(change);
+    if (duties_ && change.key.kind == model::Kind::service) duties_->service_changed(change.key.key);
+    tell_watchers(change);
+  });
 
   std::vector<control::Allocation> allocations;
   std::vector<control::Quarantined> quarantined;
@@ -86,7 +90,6 @@ Result<void> Agent::open_state() {
                        std::chrono::seconds(config_.quarantine_seconds);
   for (const auto& row : quarantine_rows) quarantined.push_back({row.address, std::min(row.until, longest)});
   ipam_.emplace(pool_options(config_), std::move(allocations), std::move(quarantined));
-  WEFT_TRY(stored_numbers_, store_->numbers());
   return {};
 }
 
@@ -121,18 +124,16 @@ Result<void> Agent::open_datapath() {
       note("no socket hook: " + mount.error().message);
   }
   options.flow_entries = flow_entries(config_);
+  options.service_entries = config_.service_table_entries;
+  options.backend_entries = config_.backend_table_entries;
+  options.slot_entries = config_.slot_table_entries;
   WEFT_TRY(datapath_, datapath::Datapath::open(options));
-  std::map<std::string, std::uint32_t> classes;
-  WEFT_TRY(const auto text, store_->get("policy-classes"));
-  if (text) {
-    const auto json = nlohmann::json::parse(*text, nullptr, false);
-    if (json.is_object())
-      for (const auto& [key, value] : json.items())
-        if (value.is_number_unsigned()) classes[key] = value.get<std::uint32_t>();
-  }
-  compiler_.emplace(config_, stored_numbers_, std::move(classes), datapath_->highest_policy_class());
-  WEFT_TRY(const auto present, datapath_->tables().present_services());
-  compiler_->adopt(present);
+  std::vector<std::string> notes;
+  WEFT_TRY(publisher_, Publisher::open({config_, *store_, *objects_, datapath_->tables()},
+                                       datapath_->highest_policy_class(), notes));
+  for (const auto& text : notes) note(text);
+  publisher_->set_base(base_config());
+  publisher_->set_node(node_);
   return {};
 }
 
@@ -142,6 +143,9 @@ Result<void> Agent::open_attachment() {
   attachment_->set_checkpoint(checkpoint_);
   attachment_->set_node_netns(node_.netns_cookie);
   attachment_->set_pod_mtu(node_.pod_mtu);
+  attachment_->set_admit([this](const AttachRequest& request) {
+    return admit_port_mappings(request, attachment_->records(), services());
+  });
   WEFT_TRY(auto reaper_netlink, sys::open_netlink());
   attachment_->set_reaper(std::make_unique<Reaper>(std::move(reaper_netlink), [this](store::EndpointKey key) {
     asio::post(loop_, [this, key = std::move(key)] { attachment_->reaped(key); });
@@ -169,16 +173,9 @@ void Agent::attach_uplinks() {
       faults_.set("uplink " + uplink.name, fmt::format("uplink {}: {}", uplink.name, attached.error().message));
 }
 
-Result<void> Agent::publish() {
-  auto outcome = compiler_->compile(*objects_, attachment_->records(), node_);
-  if (!outcome) {
-    compiler_->refused();
-    return fail(outcome.error());
-  }
-  auto compiled = std::move(*outcome);
-  auto& config = compiled.rows.config;
-  config.flags =
-      (config_.events ? WEFT_CONFIG_EVENTS : 0) | (compiled.rows.services.empty() ? 0 : WEFT_CONFIG_SERVICES);
+weft_config Agent::base_config() const {
+  weft_config config{};
+  config.flags = config_.events ? WEFT_CONFIG_EVENTS : 0;
   if (config_.masquerade) config.flags |= WEFT_CONFIG_MASQUERADE_V4 | WEFT_CONFIG_MASQUERADE_V6;
   if (const auto gateway = ipam_->gateway(Family::v4)) config.gateway_v4 = datapath::to_abi(*gateway).word[3];
   if (const auto gateway = ipam_->gateway(Family::v6)) config.gateway_v6 = datapath::to_abi(*gateway);
@@ -189,42 +186,15 @@ Result<void> Agent::publish() {
   config.event_wakeup_bytes = 256 * 1024;
   config.deny_event_interval = 1'000'000'000;
   config.new_flow_rate = new_flow_rate(config_);
-  // Numbers first: a row in the kernel must never carry one that a restart would give to another.
-  if (auto stored = store_numbers(false); !stored) {
-    compiler_->refused();
-    return stored;
-  }
-  auto applied = datapath_->tables().apply(compiled.rows);
-  if (!applied && applied.error().code != ErrorCode::io) {
-    compiler_->refused();
-    return applied;
-  }
-  // Rows still owed are on their way: what is compiled holds.
-  applied ? compiler_->written() : compiler_->owed();
-  compiled_ = std::move(compiled);
-  if (auto* affinity = datapath_->map("weft_affin_v1")) forget_stale_affinity(*affinity, compiled_.services);
-  enrichment_stale_ = true;
-  return applied;
+  return config;
 }
 
-Result<void> Agent::store_numbers(bool force) {
-  std::uint64_t mark = compiler_->rules().revision();
-  for (const auto& [id, identity] : compiler_->identities().all()) mark = mark * 31 + id;
-  for (const auto& [cidr, id] : compiler_->cidrs().all()) mark = mark * 31 + id;
-  for (const auto& [key, id] : compiler_->service_state().service_ids) mark = mark * 31 + id;
-  for (const auto& [key, id] : compiler_->service_state().backend_ids) mark = mark * 31 + id;
-  if (force || mark != numbers_mark_) {
-    auto numbers = compiler_->numbers();
-    const auto change = store::difference(stored_numbers_, numbers);
-    if (!change.empty()) WEFT_CHECK(store_->write(change));
-    stored_numbers_ = std::move(numbers);
-    numbers_mark_ = mark;
-  }
-  if (const auto revision = compiler_->class_revision(); revision != stored_class_revision_) {
-    WEFT_CHECK(store_->set("policy-classes", nlohmann::json(compiler_->classes()).dump()));
-    stored_class_revision_ = revision;
-  }
-  return {};
+Result<void> Agent::publish() {
+  publisher_->set_records(attachment_->records());
+  auto published = publisher_->publish();
+  enrichment_stale_ = true;
+  if (duties_) duties_->refresh();
+  return published;
 }
 
 void Agent::refresh_node() {
@@ -257,6 +227,7 @@ void Agent::poll_slow() {
   slow_timer_.async_wait([this](const std::error_code& error) {
     if (error) return;
     datapath_->tables().retry();
+    duties_->refresh();
     attachment_->finish_removals();
     attachment_->expire_quarantine();
     if (faults_.has("publish") || faults_.has("devices")) refresh_node();
@@ -265,10 +236,22 @@ void Agent::poll_slow() {
       (void)store_->checkpoint();
       (void)probe_store();
     }
-    if (slow_polls_ % 60 == 0 && compiler_->forget_rules(std::chrono::steady_clock::now() - rule_rest) > 0)
-      if (auto stored = store_numbers(false); !stored) note(stored.error().message);
+    if (slow_polls_ % 60 == 0 && compiler().forget_rules(std::chrono::steady_clock::now() - rule_rest) > 0)
+      if (auto stored = publisher_->store_numbers(false); !stored) note(stored.error().message);
     poll_slow();
   });
+}
+
+void Agent::swept(const FlowSweeper::Report& report) {
+  if (!report.events.empty()) {
+    refresh_enrichment();
+    for (const auto& event : report.events) flows_->add(event);
+    flows_->notify();
+  }
+  backends_gate_.begin(report.use.backends);
+  services_gate_.begin(report.use.services);
+  publisher_->services().release_ids([this](std::uint32_t id) { return backends_gate_.in_use(id); },
+                                     [this](std::uint32_t id) { return services_gate_.in_use(id); });
 }
 
 Result<void> Agent::serve() {
@@ -281,16 +264,17 @@ Result<void> Agent::serve() {
                           events->fd(), [this](std::span<const std::byte> record) { (void)flows_->add(record); }));
   ring_.emplace(std::move(ring));
   netlink_descriptor_.emplace(loop_, ::dup(monitor_->fd()));
-  auto* v4 = datapath_->map("weft_flow4_v1");
-  auto* v6 = datapath_->map("weft_flow6_v1");
+  auto* v4 = datapath_->map("weft_flow4_v2");
+  auto* v6 = datapath_->map("weft_flow6_v2");
   if (v4 != nullptr && v6 != nullptr)
-    sweeper_ = std::make_unique<FlowSweeper>(*v4, *v6, [this](std::vector<weft_event> ended) {
-      asio::post(loop_, [this, ended = std::move(ended)] {
-        refresh_enrichment();
-        for (const auto& event : ended) flows_->add(event);
-        flows_->notify();
-      });
-    });
+    sweeper_ =
+        std::make_unique<FlowSweeper>(*v4, *v6, datapath_->map("weft_bstat_v1"), [this](FlowSweeper::Report report) {
+          asio::post(loop_, [this, report = std::move(report)] { swept(report); });
+        });
+  duties_ = std::make_unique<ServiceDuties>(
+      loop_, *publisher_, *objects_, [this] { return datapath_->tables().status().failed == 0; },
+      [this](const std::string& problem) { note(problem); });
+  duties_->refresh();
   api::ServerOptions server;
   server.path = config_.socket_path();
   WEFT_TRY(server_, api::Server::listen(loop_, server));
@@ -298,6 +282,7 @@ Result<void> Agent::serve() {
   register_attachment();
   register_views();
   register_policy();
+  register_services();
   register_bpf();
   register_observe();
   watch_netlink();

@@ -13,13 +13,15 @@
 #include <vector>
 
 #include "agent/attachment.h"
-#include "agent/compile.h"
 #include "agent/config.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
 #include "agent/heal.h"
 #include "agent/node.h"
 #include "agent/objects.h"
+#include "agent/publisher.h"
+#include "agent/service_duties.h"
+#include "agent/service_trace.h"
 #include "api/answer.h"
 #include "api/server.h"
 #include "bpfrt/ring_buffer.h"
@@ -55,12 +57,17 @@ class Agent {
   void register_attachment();
   void register_views();
   void register_policy();
+  void register_services();
   void register_bpf();
   void register_observe();
 
   // Compiles the tables and brings the kernel to it. An error leaves the last good state.
   Result<void> publish();
-  Result<void> store_numbers(bool force);
+  [[nodiscard]] weft_config base_config() const;
+  [[nodiscard]] Compiler& compiler() { return publisher_->compiler(); }
+  [[nodiscard]] const Compiler& compiler() const { return publisher_->compiler(); }
+  [[nodiscard]] const Compiled& compiled() const { return publisher_->compiled(); }
+  [[nodiscard]] const control::ServiceCompiler& services() const { return publisher_->services(); }
   void attach_uplinks();
   void note(const std::string& problem);
 
@@ -69,6 +76,7 @@ class Agent {
   void watch_netlink();
   void refresh_node();
   void consume_events();
+  void swept(const FlowSweeper::Report& report);
   void refresh_enrichment();
 
   // API: objects
@@ -76,10 +84,8 @@ class Agent {
   api::Answer delete_objects(const nlohmann::json& params);
   api::Answer get_objects(const nlohmann::json& params);
   void watch_objects(const nlohmann::json& params, const api::Stream& stream);
-  using ClusterAddresses = std::map<model::ObjectKey, std::vector<IpAddress>>;
   std::vector<model::Problem> admit(std::vector<model::Document>& documents);
-  void give_back(const std::vector<model::Document>& documents, const ClusterAddresses& before);
-  api::Answer commit(const std::vector<model::Document>& documents, const ClusterAddresses& cluster_ips,
+  api::Answer commit(const std::vector<model::Document>& documents, const Publisher::Assignments& before,
                      nlohmann::json result);
   nlohmann::json object_json(const store::StoredKey& key) const;
   nlohmann::json pod_object(const model::Pod& pod) const;
@@ -92,13 +98,27 @@ class Agent {
   api::Answer cni_gc(const nlohmann::json& params);
   // API: views
   nlohmann::json status();
+  nlohmann::json announced_json() const;
   nlohmann::json list_endpoints();
   nlohmann::json list_identities() const;
-  nlohmann::json list_services() const;
   nlohmann::json list_policies() const;
   nlohmann::json list_ipam() const;
   const LiveEndpoint* live(const model::ObjectKey& pod) const;
   const LiveEndpoint* live(const IpAddress& address) const;
+  // API: services
+  api::Answer list_services(const nlohmann::json& params) const;
+  api::Answer get_service(const nlohmann::json& params) const;
+  nlohmann::json service_port_json(const control::ServicePort& port,
+                                   const std::map<IpAddress, std::string>& zones) const;
+  std::vector<std::string> service_warnings(const model::ObjectKey& key, const model::Service& service) const;
+  struct TraceQuestion;
+  api::Answer trace_service(const nlohmann::json& params) const;
+  Result<TraceQuestion> trace_question(const nlohmann::json& params) const;
+  Result<void> trace_address(TraceQuestion& question, const IpAddress& address, const PortProtocol& wanted) const;
+  Result<void> trace_named(TraceQuestion& question, const std::string& text,
+                           const std::optional<PortProtocol>& wanted) const;
+  nlohmann::json trace_choice(const TraceQuestion& question) const;
+  nlohmann::json trace_flows(const TracedFlows& traced) const;
   // API: policy
   struct Target {
     control::ExplainSide side;
@@ -121,7 +141,7 @@ class Agent {
   std::optional<control::ExplainSide> in_family(const control::ExplainSide& side, Family family) const;
   control::ExplainSide side_of(const LiveEndpoint& endpoint, const IpAddress& address) const;
   control::ExplainSide side_of(const IpAddress& address) const;
-  std::vector<Target> through_service(const control::ServiceFrontend& frontend) const;
+  std::vector<Target> through_service(const control::ServicePort& port) const;
   api::Answer explain_policy(const nlohmann::json& params) const;
   api::Answer policy_verdicts(const nlohmann::json& params) const;
   nlohmann::json rule_json(control::RuleId id) const;
@@ -140,14 +160,10 @@ class Agent {
   Node node_;
   std::unique_ptr<datapath::Datapath> datapath_;
   std::optional<control::Ipam> ipam_;
-  std::optional<Compiler> compiler_;
+  std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<PodKernel> pod_kernel_;
   std::optional<Attachment> attachment_;
   std::optional<Healer> healer_;
-  Compiled compiled_;
-  store::NumberSet stored_numbers_;
-  std::uint64_t numbers_mark_ = 0;
-  std::uint64_t stored_class_revision_ = 0;  // of PolicyCompiler, whose first is 1
 
   std::unique_ptr<flow::FlowStore> flows_;
   std::optional<bpfrt::RingBuffer> ring_;
@@ -160,6 +176,9 @@ class Agent {
   std::optional<asio::posix::stream_descriptor> netlink_descriptor_;
   std::map<std::uint64_t, Watcher> watchers_;
   std::uint64_t next_watcher_ = 1;
+  std::unique_ptr<ServiceDuties> duties_;
+  ReleaseGate backends_gate_;
+  ReleaseGate services_gate_;
   std::unique_ptr<FlowSweeper> sweeper_;
   std::unique_ptr<api::Server> server_;  // last: its handlers use everything above
 };

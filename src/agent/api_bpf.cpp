@@ -14,7 +14,7 @@ void Agent::register_bpf() {
   server_->handle("bpf.list", [this](const json& params) -> api::Answer {
     WEFT_TRY(const auto name, api::required_text(params, "map"));
     WEFT_TRY(const auto limit, api::optional_number(params, "limit", 0));
-    WEFT_TRY(auto items, dump_map(*datapath_, name, limit, compiler_->rules()));
+    WEFT_TRY(auto items, dump_map(*datapath_, name, limit, compiler().rules(), services()));
     return json{{"items", std::move(items)}};
   });
   server_->handle("bpf.stats", [this](const json& params) -> api::Answer {
@@ -25,7 +25,7 @@ void Agent::register_bpf() {
     if (name.empty() || name == "stats")
       for (auto& item : stat_counters(datapath_->map("weft_stats_v1"))) result["items"].push_back(item);
     if (!name.empty() && name != "drops" && name != "stats") {
-      WEFT_TRY(const auto items, dump_map(*datapath_, name, 0, compiler_->rules()));
+      WEFT_TRY(const auto items, dump_map(*datapath_, name, 0, compiler().rules(), services()));
       result["items"].push_back({{"map", name}, {"entries", items.size()}});
     }
     return result;

@@ -82,6 +82,30 @@ void keep_last(std::vector<model::Document>& documents) {
   documents = std::move(kept);
 }
 
+// What the node gave the Service, where Kubernetes shows it.
+void show_assignment(json& object, const control::ServiceAssignment& held) {
+  auto& spec = object["spec"];
+  if (!held.cluster_ips.empty()) {
+    spec["clusterIP"] = held.cluster_ips.front().to_string();
+    spec["clusterIPs"] = json::array();
+    for (const auto& address : held.cluster_ips) spec["clusterIPs"].push_back(address.to_string());
+  }
+  if (held.health_check_port != 0) spec["healthCheckNodePort"] = held.health_check_port;
+  if (spec.contains("ports") && spec["ports"].is_array())
+    for (auto& port : spec["ports"]) {
+      const auto parsed = PortProtocol::parse(
+          fmt::format("{}/{}", port.value("port", 0), port.is_object() ? port.value("protocol", "TCP") : "TCP"));
+      if (!parsed) continue;
+      const auto node_port = held.node_ports.find({parsed->port, parsed->protocol});
+      if (node_port != held.node_ports.end()) port["nodePort"] = node_port->second;
+    }
+  if (held.load_balancer_ips.empty()) return;
+  auto& ingress = object["status"]["loadBalancer"]["ingress"];
+  ingress = json::array();
+  for (const auto& address : held.load_balancer_ips)
+    ingress.push_back({{"ip", address.to_string()}, {"ipMode", "VIP"}});
+}
+
 }  // namespace
 
 void Agent::register_objects() {
@@ -96,26 +120,21 @@ void Agent::register_objects() {
                          [this](const json& params, const api::Stream& stream) { watch_objects(params, stream); });
 }
 
-// What only the whole node can refuse: cluster addresses. Refused documents leave `documents`.
+// What only the whole node can refuse: addresses and ports. Refused documents leave `documents`.
 std::vector<model::Problem> Agent::admit(std::vector<model::Document>& documents) {
   std::vector<model::Problem> problems;
-  std::erase_if(documents, [&](const model::Document& document) {
-    const auto* service = std::get_if<model::Service>(&document.object);
-    if (service == nullptr) return false;
-    const auto assigned = compiler_->assign_service(*service);
-    if (assigned) return false;
-    auto& problem = problems.emplace_back(document.place);
-    problem.message = assigned.error().message;
-    if (!assigned.error().hint.empty()) problem.message += "; " + assigned.error().hint;
-    return true;
-  });
+  std::set<std::size_t> refused;
+  for (const auto& [index, error] : publisher_->admit(documents)) {
+    auto& problem = problems.emplace_back(documents[index].place);
+    problem.message = error.message;
+    if (!error.hint.empty()) problem.message += "; " + error.hint;
+    refused.insert(index);
+  }
+  std::vector<model::Document> kept;
+  for (std::size_t i = 0; i < documents.size(); ++i)
+    if (!refused.contains(i)) kept.push_back(std::move(documents[i]));
+  documents = std::move(kept);
   return problems;
-}
-
-void Agent::give_back(const std::vector<model::Document>& documents, const ClusterAddresses& before) {
-  for (const auto& document : documents)
-    if (std::holds_alternative<model::Service>(document.object))
-      compiler_->restore_service(key_of(document.object).key, before);
 }
 
 api::Answer Agent::apply_objects(const json& params) {
@@ -123,13 +142,13 @@ api::Answer Agent::apply_objects(const json& params) {
   WEFT_TRY(const auto all_or_nothing, api::optional_bool(params, "all_or_nothing", true));
   WEFT_TRY(const auto dry_run, api::optional_bool(params, "dry_run", false));
   keep_last(outcome.documents);
-  const auto cluster_ips = compiler_->service_state().cluster_ips;
+  const auto before = publisher_->held(outcome.documents);
   std::ranges::move(admit(outcome.documents), std::back_inserter(outcome.problems));
   json result{{"applied", json::array()},
               {"problems", problems_json(outcome.problems)},
               {"warnings", problems_json(outcome.warnings)}};
   if (!outcome.problems.empty() && all_or_nothing) {
-    give_back(outcome.documents, cluster_ips);
+    publisher_->give_back(before);
     return weft::fail(api::ApiError({ErrorCode::invalid,
                                      fmt::format("{} problem{} found, nothing was applied", outcome.problems.size(),
                                                  outcome.problems.size() == 1 ? "" : "s"),
@@ -137,7 +156,7 @@ api::Answer Agent::apply_objects(const json& params) {
                                     {{"problems", result["problems"]}, {"warnings", result["warnings"]}}));
   }
   if (dry_run) {
-    give_back(outcome.documents, cluster_ips);
+    publisher_->give_back(before);
     const auto actions = objects_->plan(outcome.documents);
     for (std::size_t i = 0; i < actions.size(); ++i) {
       auto entry = identity_json(key_of(outcome.documents[i].object));
@@ -146,35 +165,21 @@ api::Answer Agent::apply_objects(const json& params) {
     }
     return result;
   }
-  return commit(outcome.documents, cluster_ips, std::move(result));
+  return commit(outcome.documents, before, std::move(result));
 }
 
-// Stores and publishes what was admitted; when the datapath refuses, the objects are put back as they
-// were, and the Services' addresses as `cluster_ips` has them.
-api::Answer Agent::commit(const std::vector<model::Document>& documents, const ClusterAddresses& cluster_ips,
+// Stores and publishes what was admitted; when it is refused, everything is as it was, the Services'
+// addresses and ports as in `before`.
+api::Answer Agent::commit(const std::vector<model::Document>& documents, const Publisher::Assignments& before,
                           json result) {
-  std::map<store::StoredKey, std::optional<StoredEntry>> before;
-  for (const auto& document : documents) {
-    const auto key = key_of(document.object);
-    const auto* known = objects_->find(key);
-    before.emplace(key, known == nullptr ? std::nullopt : std::optional(*known));
-  }
-  auto stored = objects_->apply(documents);
-  if (!stored) {
-    give_back(documents, cluster_ips);
-    return weft::fail(stored.error());
-  }
-  const auto& actions = *stored;
-  auto published = publish();
-  if (!published && (published.error().code == ErrorCode::exhausted || published.error().code == ErrorCode::invalid)) {
-    (void)objects_->restore(before);
-    give_back(documents, cluster_ips);
-    (void)publish();
-    return weft::fail(published.error().in("nothing was applied"));
-  }
-  if (!published) note(published.error().message);
-  WEFT_CHECK(store_numbers(true));
+  publisher_->set_records(attachment_->records());
+  WEFT_TRY(const auto applied, publisher_->apply(documents, before));
+  enrichment_stale_ = true;
+  duties_->refresh();
+  if (applied.owed) note(applied.owed->message);
+  WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());  // enforced first, on the disk before the user is told
+  const auto& actions = applied.actions;
   for (std::size_t i = 0; i < actions.size(); ++i) {
     auto entry = identity_json(key_of(documents[i].object));
     entry["action"] = action_word(actions[i]);
@@ -196,7 +201,7 @@ api::Answer Agent::delete_objects(const json& params) {
     WEFT_TRY(const auto kind, model::parse_kind(word));
     WEFT_TRY(const auto name, api::required_text(params, "name"));
     WEFT_TRY(const auto space, api::optional_text(params, "namespace", "default"));
-    keys.push_back({kind, {kind == model::Kind::namespace_ ? "" : space.empty() ? "default" : space, name}});
+    keys.push_back({kind, {!model::has_namespace(kind) ? "" : space.empty() ? "default" : space, name}});
   }
   std::vector<store::StoredKey> present;
   json result{{"deleted", json::array()}};
@@ -222,11 +227,12 @@ api::Answer Agent::delete_objects(const json& params) {
       for (const auto& [other, entry] : objects_->all())
         if (other.key.namespace_ == key.key.name && doomed.insert(other).second)
           result["deleted"].push_back(identity_json(other));
-  for (const auto& key : doomed)
-    if (key.kind == model::Kind::service) compiler_->forget_service(key.key);
-  WEFT_CHECK(objects_->remove({doomed.begin(), doomed.end()}));
-  if (auto published = publish(); !published) note(published.error().message);
-  WEFT_CHECK(store_numbers(true));
+  publisher_->set_records(attachment_->records());
+  WEFT_TRY(const auto owed, publisher_->remove({doomed.begin(), doomed.end()}));
+  enrichment_stale_ = true;
+  duties_->refresh();
+  if (owed) note(owed->message);
+  WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());
   return result;
 }
@@ -261,14 +267,7 @@ json Agent::object_json(const store::StoredKey& key) const {
   const auto* entry = objects_->find(key);
   if (entry == nullptr) return identity_json(key);
   auto object = json::parse(model::public_json(entry->json), nullptr, false);
-  if (key.kind == model::Kind::service && object.is_object()) {
-    const auto& assigned = compiler_->service_state().cluster_ips;
-    if (const auto found = assigned.find(key.key); found != assigned.end() && !found->second.empty()) {
-      object["spec"]["clusterIP"] = found->second.front().to_string();
-      object["spec"]["clusterIPs"] = json::array();
-      for (const auto& address : found->second) object["spec"]["clusterIPs"].push_back(address.to_string());
-    }
-  }
+  if (key.kind == model::Kind::service && object.is_object()) show_assignment(object, services().held(key.key));
   return object;
 }
 
@@ -287,7 +286,7 @@ api::Answer Agent::get_objects(const json& params) {
     for (const auto& [key, pod] : objects_->pods()) keys.insert({model::Kind::pod, key});
   json result{{"items", json::array()}};
   for (const auto& key : keys) {
-    if (!space.empty() && key.kind != model::Kind::namespace_ && key.key.namespace_ != space) continue;
+    if (!space.empty() && model::has_namespace(key.kind) && key.key.namespace_ != space) continue;
     if (!name.empty() && key.key.name != name) continue;
     result["items"].push_back(object_json(key));
   }

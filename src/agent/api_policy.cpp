@@ -26,13 +26,15 @@ json side_json(const control::ExplainSide& side) {
   return result;
 }
 
-std::string ports_at(const control::CompiledServices& services, const IpAddress& address, model::ObjectKey& service) {
+std::string ports_at(const control::ServiceCompiler& services, const IpAddress& address, model::ObjectKey& service) {
   std::string ports;
-  for (const auto& frontend : services.frontends)
-    if (frontend.address == address) {
-      service = frontend.service;
-      ports += (ports.empty() ? "" : ", ") + PortProtocol{frontend.port, frontend.protocol}.to_string();
+  services.for_each([&](const control::ServicePort& port) {
+    for (const auto& frontend : port.frontends) {
+      if (frontend.address != address) continue;
+      service = port.service;
+      ports += (ports.empty() ? "" : ", ") + PortProtocol{frontend.port, port.protocol}.to_string();
     }
+  });
   return ports;
 }
 
@@ -45,7 +47,7 @@ control::ExplainSide Agent::side_of(const LiveEndpoint& endpoint, const IpAddres
   side.pod = endpoint.pod();
   side.address = address;
   side.identity = endpoint.identity;
-  side.cidr_identity = compiler_->cidrs().narrowest(address);
+  side.cidr_identity = compiler().cidrs().narrowest(address);
   side.labels = endpoint.pod_labels;
   return side;
 }
@@ -55,28 +57,29 @@ control::ExplainSide Agent::side_of(const IpAddress& address) const {
   control::ExplainSide side;
   side.address = address;
   side.is_host = node_.addresses.contains(address);
-  side.cidr_identity = compiler_->cidrs().narrowest(address);
+  side.cidr_identity = compiler().cidrs().narrowest(address);
   side.identity = side.cidr_identity != 0 ? side.cidr_identity : control::IdentityId{WEFT_IDENTITY_WORLD};
   if (side.is_host) side.identity = WEFT_IDENTITY_HOST;
   return side;
 }
 
-std::vector<Agent::Target> Agent::through_service(const control::ServiceFrontend& frontend) const {
+// The backends a client on this node may get.
+std::vector<Agent::Target> Agent::through_service(const control::ServicePort& port) const {
   std::vector<Target> targets;
-  const control::ExplainService service{frontend.service, frontend.port};
-  for (const auto& backend : frontend.backends) {
+  const control::ExplainService service{port.service, port.port};
+  for (const auto& backend : port.backends) {
+    if (!backend.internal) continue;
     Target target;
     target.side = side_of(backend.address);
     target.service = service;
-    target.port = PortProtocol{backend.port, backend.protocol};
+    target.port = PortProtocol{backend.port, port.protocol};
     targets.push_back(std::move(target));
   }
   if (targets.empty()) {
     Target target;
-    target.side.address = frontend.address;
+    if (!port.frontends.empty()) target.side.address = port.frontends.front().address;
     target.service = service;
-    target.missing =
-        fmt::format("service {} has no usable backend for port {}", frontend.service.to_string(), frontend.port);
+    target.missing = fmt::format("service {} has no usable backend for port {}", port.service.to_string(), port.port);
     target.remedy = "let the service's selector match a ready pod that has the target port";
     targets.push_back(std::move(target));
   }
@@ -93,7 +96,7 @@ std::optional<Agent::Target> Agent::nobody_at(const IpAddress& address, const Po
   target.side = side_of(address);
   target.unknown = true;
   model::ObjectKey service;
-  const auto ports = ports_at(compiled_.services, address, service);
+  const auto ports = ports_at(services(), address, service);
   if (!ports.empty()) {
     const bool echo = port.protocol == Protocol::icmp || port.protocol == Protocol::icmpv6;
     const auto asked = echo ? std::string(weft::to_string(port.protocol)) : port.to_string();
@@ -171,11 +174,6 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
     target.side = std::move(side);
     return target;
   };
-  const auto frontends = [&](const auto& matches) {
-    for (const auto& frontend : compiled_.services.frontends)
-      if (frontend.protocol == port.protocol && frontend.port == port.port && matches(frontend))
-        std::ranges::move(through_service(frontend), std::back_inserter(targets));
-  };
   if (text == "host" && !node_.addresses.empty())
     return std::vector<Target>{only(side_of(node_.main_addresses().front()))};
   if (text == "world") {
@@ -184,16 +182,17 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
     return std::vector<Target>{only(world)};
   }
   if (const auto address = IpAddress::parse(text)) {
-    frontends([&](const control::ServiceFrontend& frontend) { return frontend.address == *address; });
-    if (targets.empty()) targets.push_back(nobody_at(*address, port).value_or(only(side_of(*address))));
-    return targets;
+    if (const auto* found = services().find(*address, port.port, port.protocol)) return through_service(*found);
+    return std::vector<Target>{nobody_at(*address, port).value_or(only(side_of(*address)))};
   }
   if (text.starts_with("svc/")) {
     const auto rest = text.substr(4);
     const auto slash = rest.find('/');
     const model::ObjectKey key{slash == std::string::npos ? "default" : rest.substr(0, slash),
                                slash == std::string::npos ? rest : rest.substr(slash + 1)};
-    frontends([&](const control::ServiceFrontend& frontend) { return frontend.service == key; });
+    for (const auto* found : services().ports_of(key))
+      if (found->port == port.port && found->protocol == port.protocol)
+        std::ranges::move(through_service(*found), std::back_inserter(targets));
     if (objects_->find({model::Kind::service, key}) == nullptr)
       return weft::fail(ErrorCode::not_found, fmt::format("no service {}", key.to_string()),
                         "weft service list shows the services and their ports");
@@ -206,7 +205,7 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
   const auto slash = text.find('/');
   const std::string space = slash == std::string::npos ? "default" : text.substr(0, slash);
   const std::string name = slash == std::string::npos ? text : text.substr(slash + 1);
-  for (const auto& endpoint : compiled_.endpoints)
+  for (const auto& endpoint : compiled().endpoints)
     if (endpoint.record.namespace_ == space && (endpoint.record.pod == name || endpoint.workload == name))
       targets.push_back(only(side_of(endpoint, endpoint.record.addresses.front())));
   if (const auto addresses = node_.main_addresses(); targets.empty() && !addresses.empty())
@@ -224,9 +223,9 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
 }
 
 json Agent::rule_json(control::RuleId id) const {
-  const auto* rule = compiler_->rules().find(id);
+  const auto* rule = compiler().rules().find(id);
   if (rule == nullptr) return nullptr;
-  return rule_to_json(id, *rule, control::location_of(*rule, compiled_.policy_input));
+  return rule_to_json(id, *rule, control::location_of(*rule, compiled().policy_input));
 }
 
 // Why the pod NAMESPACE/POD has no network though it was attached; empty for all others.
@@ -280,11 +279,11 @@ api::Answer Agent::explain_policy(const json& params) const {
       continue;
     }
     const control::ExplainQuery query{source, target.side, actual.protocol, actual.port, target.service};
-    const auto answer = control::explain(query, compiled_.policy, compiled_.policy_input, compiler_->rules());
+    const auto answer = control::explain(query, compiled().policy, compiled().policy_input, compiler().rules());
     const auto direction_json = [&](const control::ExplainAnswer& one) {
       return json{{"verdict", verdict_word(one.allowed)},
                   {"enforced", one.enforced},
-                  {"rule", rule_to_json(one.id, one.rule, control::location_of(one.rule, compiled_.policy_input))}};
+                  {"rule", rule_to_json(one.id, one.rule, control::location_of(one.rule, compiled().policy_input))}};
     };
     item["verdict"] = verdict_word(answer.allowed);
     item["egress"] = direction_json(answer.egress);
@@ -327,7 +326,7 @@ api::Answer Agent::policy_verdicts(const json& params) const {
       }
       const auto actual = target.port.value_or(port);
       const auto answer = control::explain({source, target.side, actual.protocol, actual.port, target.service},
-                                           compiled_.policy, compiled_.policy_input, compiler_->rules());
+                                           compiled().policy, compiled().policy_input, compiler().rules());
       item = {{"verdict", verdict_word(answer.allowed)}, {"rule", rule_json(answer.decisive().id)}};
     }
     result["items"].push_back(std::move(item));

@@ -69,13 +69,13 @@ json map_json(const bpfrt::RawMap& map) {
 }  // namespace
 
 const LiveEndpoint* Agent::live(const model::ObjectKey& pod) const {
-  for (const auto& endpoint : compiled_.endpoints)
+  for (const auto& endpoint : compiled().endpoints)
     if (endpoint.pod() == pod) return &endpoint;
   return nullptr;
 }
 
 const LiveEndpoint* Agent::live(const IpAddress& address) const {
-  for (const auto& endpoint : compiled_.endpoints)
+  for (const auto& endpoint : compiled().endpoints)
     for (const auto& own : endpoint.record.addresses)
       if (own == address) return &endpoint;
   return nullptr;
@@ -97,19 +97,25 @@ json Agent::list_endpoints() {
               {"ifindex", record.ifindex},
               {"mac", record.mac.to_string()},
               {"addresses", json::array()},
+              {"host_ports", json::array()},
               {"identity", 0},
               {"labels", json::array()},
               {"policy", {{"ingress", false}, {"egress", false}, {"class", 0}}},
               {"socket_lb", {{"covered", nullptr}, {"detail", ""}}}};
     for (const auto& address : record.addresses) item["addresses"].push_back(address.to_string());
+    for (const auto& mapping : record.port_mappings)
+      item["host_ports"].push_back({{"host_ip", mapping.host_ip ? mapping.host_ip->to_string() : ""},
+                                    {"host_port", mapping.host_port},
+                                    {"container_port", mapping.container_port},
+                                    {"protocol", weft::to_string(mapping.protocol)}});
     const auto* endpoint = live(model::ObjectKey{record.namespace_, record.pod});
     if (endpoint != nullptr) {
       item["workload"] = endpoint->workload;
       item["identity"] = endpoint->identity;
-      if (const auto* identity = compiler_->identities().find(endpoint->identity))
+      if (const auto* identity = compiler().identities().find(endpoint->identity))
         item["labels"] = to_texts(identity->labels);
-      const auto policy = compiled_.policy.endpoints.find(endpoint->pod());
-      if (policy != compiled_.policy.endpoints.end())
+      const auto policy = compiled().policy.endpoints.find(endpoint->pod());
+      if (policy != compiled().policy.endpoints.end())
         item["policy"] = {{"ingress", policy->second.enforced[WEFT_INGRESS]},
                           {"egress", policy->second.enforced[WEFT_EGRESS]},
                           {"class", policy->second.policy_class}};
@@ -122,7 +128,7 @@ json Agent::list_endpoints() {
 
 json Agent::list_identities() const {
   std::map<control::IdentityId, int> users;
-  for (const auto& endpoint : compiled_.endpoints) ++users[endpoint.identity];
+  for (const auto& endpoint : compiled().endpoints) ++users[endpoint.identity];
   auto items = json::array();
   const auto add = [&](const control::Identity& identity) {
     items.push_back({{"id", identity.id},
@@ -131,8 +137,8 @@ json Agent::list_identities() const {
                      {"cidr", nullptr}});
   };
   for (const auto& identity : control::reserved_identities()) add(identity);
-  for (const auto& [id, identity] : compiler_->identities().all()) add(identity);
-  for (const auto& [cidr, id] : compiled_.cidr_identities)
+  for (const auto& [id, identity] : compiler().identities().all()) add(identity);
+  for (const auto& [cidr, id] : compiled().cidr_identities)
     items.push_back({{"id", id},
                      {"labels", {"cidr:" + cidr.to_string(), "reserved:world"}},
                      {"endpoints", 0},
@@ -140,40 +146,9 @@ json Agent::list_identities() const {
   return {{"items", items}};
 }
 
-json Agent::list_services() const {
-  static const std::map<model::Service::Type, const char*> types{{model::Service::Type::cluster_ip, "ClusterIP"},
-                                                                 {model::Service::Type::node_port, "NodePort"},
-                                                                 {model::Service::Type::load_balancer, "LoadBalancer"},
-                                                                 {model::Service::Type::external_name, "ExternalName"}};
-  auto items = json::array();
-  for (const auto& frontend : compiled_.services.frontends) {
-    json item{{"id", frontend.id},
-              {"namespace", frontend.service.namespace_},
-              {"name", frontend.service.name},
-              {"type", "ClusterIP"},
-              {"port_name", frontend.port_name},
-              {"address", frontend.address.to_string()},
-              {"port", frontend.port},
-              {"protocol", weft::to_string(frontend.protocol)},
-              {"affinity_seconds", frontend.affinity_seconds},
-              {"backends", json::array()}};
-    if (const auto* entry = objects_->find({model::Kind::service, frontend.service}))
-      if (const auto* service = std::get_if<model::Service>(&entry->object)) item["type"] = types.at(service->type);
-    for (const auto& backend : frontend.backends)
-      item["backends"].push_back({{"id", backend.id},
-                                  {"address", backend.address.to_string()},
-                                  {"port", backend.port},
-                                  {"namespace", backend.pod.namespace_},
-                                  {"pod", backend.pod.name},
-                                  {"ready", backend.ready}});
-    items.push_back(std::move(item));
-  }
-  return {{"items", items}};
-}
-
 json Agent::list_policies() const {
   auto items = json::array();
-  for (const auto& [key, policy] : compiled_.policy_input.policies) {
+  for (const auto& [key, policy] : compiled().policy_input.policies) {
     json item{{"namespace", key.namespace_},
               {"name", key.name},
               {"location", {{"file", policy.meta.location.file}, {"line", policy.meta.location.line}}},
@@ -184,7 +159,7 @@ json Agent::list_policies() const {
               {"selects", json::array()}};
     if (policy.applies_ingress) item["types"].push_back("Ingress");
     if (policy.applies_egress) item["types"].push_back("Egress");
-    for (const auto& endpoint : compiled_.endpoints)
+    for (const auto& endpoint : compiled().endpoints)
       if (endpoint.record.namespace_ == key.namespace_ && policy.pod_selector.matches(endpoint.pod_labels))
         item["selects"].push_back(endpoint.pod().to_string());
     items.push_back(std::move(item));
@@ -224,6 +199,20 @@ json Agent::list_ipam() const {
   return result;
 }
 
+// Addresses of Services this node answers for by ARP and neighbour discovery.
+json Agent::announced_json() const {
+  auto items = json::array();
+  for (const auto& [key, row] : publisher_->announced()) {
+    const auto uplink = node_.uplinks.find(key.ifindex);
+    MacAddress mac;
+    std::ranges::copy(row.mac, mac.bytes.begin());
+    items.push_back({{"address", datapath::from_abi(key.addr).to_string()},
+                     {"device", uplink == node_.uplinks.end() ? "" : uplink->second.name},
+                     {"mac", mac.to_string()}});
+  }
+  return items;
+}
+
 json Agent::status() {
   const auto& features = datapath_->features();
   const auto reconcile = datapath_->tables().status();
@@ -238,6 +227,8 @@ json Agent::status() {
     if (record.state == store::EndpointState::ready && record.ifindex != 0) ++attached;
   const auto counts = flows_->counts();
   auto problems = problems_;
+  for (const auto& problem : duties_->problems())
+    if (std::ranges::find(problems, problem) == problems.end()) problems.push_back(problem);
   if (config_.pod_cidrs.empty()) problems.push_back("pod_cidrs is empty: this node attaches no pods");
   if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);
   for (const auto& [about, text] : faults_.texts()) problems.push_back(text);
@@ -279,9 +270,10 @@ json Agent::status() {
             {"stats", stat_counters(datapath_->map("weft_stats_v1"))}}},
           {"uplinks", uplinks},
           {"pods", {{"total", objects_->pods().size()}, {"attached", attached}}},
-          {"identities", compiler_->identities().all().size()},
-          {"policies", compiled_.policy_input.policies.size()},
-          {"services", compiled_.services.frontends.size()},
+          {"identities", compiler().identities().all().size()},
+          {"policies", compiled().policy_input.policies.size()},
+          {"services", services().usage().frontends},
+          {"announced", announced_json()},
           {"flows", {{"seen", counts.seen}, {"lost", counts.lost}, {"kept", counts.kept}}},
           {"ipam", list_ipam()["pools"]},
           {"reconcile",
@@ -292,7 +284,6 @@ void Agent::register_views() {
   server_->handle("status", [this](const json&) -> api::Answer { return status(); });
   server_->handle("endpoint.list", [this](const json&) -> api::Answer { return list_endpoints(); });
   server_->handle("identity.list", [this](const json&) -> api::Answer { return list_identities(); });
-  server_->handle("service.list", [this](const json&) -> api::Answer { return list_services(); });
   server_->handle("policy.list", [this](const json&) -> api::Answer { return list_policies(); });
   server_->handle("ipam.list", [this](const json&) -> api::Answer { return list_ipam(); });
   server_->handle("bpf.maps", [this](const json&) -> api::Answer {

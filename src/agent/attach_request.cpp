@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "agent/attachment.h"
 #include "model/names.h"
@@ -62,6 +63,51 @@ Result<void> requested_mac(AttachRequest& request, const json& args, const json&
   return {};
 }
 
+// A port number, or nothing when the member is no such thing.
+std::optional<std::uint16_t> port(const json& object, const char* key) {
+  const auto& value = at(object, key);
+  if (!value.is_number_integer()) return std::nullopt;
+  const auto number = value.is_number_unsigned() ? value.get<std::uint64_t>() : 0;
+  return number == 0 || number > 65535 ? std::nullopt : std::optional(static_cast<std::uint16_t>(number));
+}
+
+Result<store::PortMapping> port_mapping(const json& entry, const std::string& where) {
+  store::PortMapping mapping;
+  const auto host = port(entry, "hostPort");
+  if (!host) return fail(ErrorCode::invalid, where + ".hostPort: expected a port from 1 to 65535");
+  const auto inside = port(entry, "containerPort");
+  if (!inside) return fail(ErrorCode::invalid, where + ".containerPort: expected a port from 1 to 65535");
+  mapping.host_port = *host;
+  mapping.container_port = *inside;
+  if (const auto word = text(entry, "protocol"); !word.empty()) {
+    const auto protocol = parse_protocol(word);
+    if (!protocol || (*protocol != Protocol::tcp && *protocol != Protocol::udp && *protocol != Protocol::sctp))
+      return fail(ErrorCode::invalid, fmt::format("{}.protocol: \"{}\" is not tcp, udp or sctp", where, word));
+    mapping.protocol = *protocol;
+  }
+  if (const auto word = text(entry, "hostIP"); !word.empty()) {
+    const auto address = IpAddress::parse(word);
+    if (!address) return fail(address.error().in(where + ".hostIP"));
+    mapping.host_ip = *address;
+  }
+  return mapping;
+}
+
+Result<void> requested_ports(AttachRequest& request, const json& config) {
+  const auto& list = at(at(config, "runtimeConfig"), "portMappings");
+  if (list.is_null()) return {};
+  if (!list.is_array()) return fail(ErrorCode::invalid, "runtimeConfig.portMappings: expected a list");
+  std::set<store::PortMapping> seen;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    // Kubernetes hands over every port of the containers; those without a host port ask for nothing.
+    const auto& host = at(list[i], "hostPort");
+    if (list[i].is_object() && (host.is_null() || host == 0)) continue;
+    WEFT_TRY(const auto mapping, port_mapping(list[i], fmt::format("runtimeConfig.portMappings[{}]", i)));
+    if (seen.insert(mapping).second) request.port_mappings.push_back(mapping);
+  }
+  return {};
+}
+
 // A message that begins with the variable's name becomes the specification's error 4.
 Result<void> check_names(const AttachRequest& request, const json& args, const std::string& configured) {
   if (request.pod_named)
@@ -114,6 +160,7 @@ Result<AttachRequest> parse_attach(const json& params) {
   WEFT_TRY(request.mtu, requested_mtu(config));
   WEFT_CHECK(requested_addresses(request, args, config));
   WEFT_CHECK(requested_mac(request, args, config));
+  WEFT_CHECK(requested_ports(request, config));
   return request;
 }
 

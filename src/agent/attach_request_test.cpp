@@ -73,6 +73,42 @@ TEST(AttachRequest, TheMacIsCheckedForUse) {
   EXPECT_FALSE(parse_attach(params));
 }
 
+TEST(AttachRequest, PortMappingsAreReadAsRuntimesSendThem) {
+  auto params = request();
+  params["config"]["runtimeConfig"]["portMappings"] = json::parse(R"([
+    {"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": ""},
+    {"hostPort": 8080, "containerPort": 80, "protocol": "TCP"},
+    {"hostPort": 5353, "containerPort": 53, "protocol": "udp", "hostIP": "192.0.2.1"},
+    {"containerPort": 9090, "protocol": "TCP"},
+    {"hostPort": 0, "containerPort": 9091}])");
+  const auto parsed = parse_attach(params);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  const std::vector<store::PortMapping> expected{{std::nullopt, 8080, 80, Protocol::tcp},
+                                                 {*IpAddress::parse("192.0.2.1"), 5353, 53, Protocol::udp}};
+  EXPECT_EQ(parsed->port_mappings, expected);
+}
+
+TEST(AttachRequest, AWrongPortMappingIsNamed) {
+  const std::vector<std::pair<const char*, const char*>> cases{
+      {R"({"hostPort": 8080})", "portMappings: expected a list"},
+      {R"([7])", "portMappings[0].hostPort"},
+      {R"([{"hostPort": 70000, "containerPort": 80}])", "portMappings[0].hostPort"},
+      {R"([{"hostPort": -1, "containerPort": 80}])", "portMappings[0].hostPort"},
+      {R"([{"hostPort": "8080", "containerPort": 80}])", "portMappings[0].hostPort"},
+      {R"([{"hostPort": 80}])", "portMappings[0].containerPort"},
+      {R"([{"hostPort": 80, "containerPort": 80, "protocol": "icmp"}])", "portMappings[0].protocol"},
+      {R"([{"hostPort": 80, "containerPort": 80, "hostIP": "here"}])", "portMappings[0].hostIP"},
+  };
+  for (const auto& [mappings, message] : cases) {
+    auto params = request();
+    params["config"]["runtimeConfig"]["portMappings"] = json::parse(mappings);
+    const auto parsed = parse_attach(params);
+    ASSERT_FALSE(parsed) << mappings;
+    EXPECT_EQ(parsed.error().code, ErrorCode::invalid);
+    EXPECT_THAT(parsed.error().message, ::testing::HasSubstr(message));
+  }
+}
+
 TEST(AttachRequest, WhatIsMissingOrBrokenIsNamed) {
   for (const auto* key : {"container_id", "ifname"}) {
     auto params = request();

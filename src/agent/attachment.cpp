@@ -107,6 +107,7 @@ Result<json> Attachment::add(const AttachRequest& request) {
     reaper_->wait_for(request.key);
     WEFT_CHECK(finish_removal(request.key));
   }
+  if (admit_) WEFT_CHECK(admit_(request));
   WEFT_CHECK(make_way(cookie, request.key.ifname));
   ipam_.expire(now());
   store::EndpointRecord record;
@@ -160,6 +161,7 @@ Result<void> Attachment::make_record(const AttachRequest& request, int netns, st
   record.pod = request.pod;
   record.network = request.network;
   record.labels = request.labels;
+  record.port_mappings = request.port_mappings;
   record.endpoint_id = free_endpoint_id();
   record.device = device_name(record.endpoint_id);
   record.created = std::chrono::system_clock::now();

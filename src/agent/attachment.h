@@ -38,6 +38,7 @@ struct AttachRequest {
   std::optional<MacAddress> mac;     // requested
   std::uint32_t mtu = 0;             // requested, 0: the node's
   LabelMap labels;                   // container:...
+  std::vector<store::PortMapping> port_mappings;
 };
 
 // What attaching needs of the kernel beside the node's own netlink.
@@ -61,6 +62,8 @@ class Attachment {
  public:
   // Called with the records changed and before an ADD is answered: compiles and writes the maps.
   using Publish = std::function<Result<void>()>;
+  // Asked before anything is made for a new attachment; an error refuses it.
+  using Admit = std::function<Result<void>(const AttachRequest& request)>;
   // Called between any two steps with the name of what has just been done; tests end the process there.
   using Checkpoint = std::function<void(const char* done)>;
 
@@ -103,6 +106,7 @@ class Attachment {
   void set_pod_mtu(std::uint32_t mtu) { pod_mtu_ = mtu; }
   [[nodiscard]] Reaper& reaper() { return *reaper_; }
   void set_reaper(std::unique_ptr<Reaper> reaper) { reaper_ = std::move(reaper); }
+  void set_admit(Admit admit) { admit_ = std::move(admit); }
   void set_checkpoint(Checkpoint checkpoint) { checkpoint_ = std::move(checkpoint); }
 
  private:
@@ -135,6 +139,7 @@ class Attachment {
   PodKernel& pods_;
   control::Ipam& ipam_;
   Publish publish_;
+  Admit admit_;
   Checkpoint checkpoint_;
   std::unique_ptr<Reaper> reaper_;
   std::map<store::EndpointKey, store::EndpointRecord> records_;

@@ -217,7 +217,7 @@ class AgentRun {
       for (const auto& address : record.addresses) rows.endpoints[to_abi(address)] = row;
       rows.netns[record.netns_cookie] = {record.endpoint_id, 0};
     }
-    return tables_->apply(rows);
+    return tables_->apply(rows, {});
   }
 
   Machine& machine_;

@@ -20,7 +20,7 @@ using Tell = std::function<void(const std::string&)>;
 Result<void> detach_programs(sys::Netlink& netlink, const Config& config, const Tell& tell) {
   const auto links = config.pin_path() + "/links";
   const auto names = bpfrt::list_pins(links);
-  for (const auto& name : names) bpfrt::remove_pin(fmt::format("{}/{}", links, name));
+  for (const auto& name : names) bpfrt::remove_pin(links + "/" + name);
   if (!names.empty()) tell(fmt::format("detached {} programs of devices and sockets", names.size()));
   if (bpfrt::probe_attach_mode() != bpfrt::AttachMode::clsact) return {};
   WEFT_TRY(const auto node, read_node(netlink, config, 0));

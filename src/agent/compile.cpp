@@ -24,27 +24,6 @@ std::map<control::RuleId, control::RuleDescription> restored_rules(const store::
   return result;
 }
 
-control::ServiceState restored_services(const store::NumberSet& numbers) {
-  control::ServiceState state;
-  state.cluster_ips = numbers.cluster_ips;
-  state.service_ids = numbers.service_ids;
-  state.backend_ids = numbers.backend_ids;
-  return state;
-}
-
-control::ServiceOptions service_options(const Config& config) {
-  control::ServiceOptions options;
-  options.cluster_cidrs = config.service_cidrs;
-  return options;
-}
-
-std::vector<model::ContainerPort> ports_of(const model::Pod& pod) {
-  std::vector<model::ContainerPort> result;
-  for (const auto& container : pod.spec.containers)
-    result.insert(result.end(), container.ports.begin(), container.ports.end());
-  return result;
-}
-
 constexpr std::size_t spare_identities = 1024;
 
 // All zero asks the datapath for nothing; the enforcement bits come from policy.
@@ -67,6 +46,13 @@ weft_endpoint endpoint_row(const LiveEndpoint& endpoint, const control::Endpoint
 
 }  // namespace
 
+std::vector<model::ContainerPort> ports_of(const model::Pod& pod) {
+  std::vector<model::ContainerPort> result;
+  for (const auto& container : pod.spec.containers)
+    result.insert(result.end(), container.ports.begin(), container.ports.end());
+  return result;
+}
+
 Compiler::Compiler(const Config& config, const store::NumberSet& restored, std::map<std::string, std::uint32_t> classes,
                    std::uint32_t highest_class)
     : config_(config),
@@ -74,7 +60,6 @@ Compiler::Compiler(const Config& config, const store::NumberSet& restored, std::
       cidrs_(restored.cidr_identities),
       rules_(restored_rules(restored)),
       policy_(rules_, cidrs_),
-      services_(service_options(config), restored_services(restored)),
       kept_classes_(std::move(classes)),
       highest_class_(highest_class) {
   for (const auto& [key, number] : kept_classes_) highest_class_ = std::max(highest_class_, number);
@@ -91,20 +76,7 @@ void Compiler::owed() {
   refused();
 }
 
-void Compiler::refused() {
-  policy_.restore(kept_classes_, highest_class_);
-  services_.hold_replaced();
-}
-
-void Compiler::adopt(const datapath::DesiredRows& present) {
-  services_.adopt({present.services.begin(), present.services.end()}, {present.slots.begin(), present.slots.end()});
-}
-
-void Compiler::restore_service(const model::ObjectKey& service,
-                               const std::map<model::ObjectKey, std::vector<IpAddress>>& before) {
-  const auto found = before.find(service);
-  services_.restore(service, found == before.end() ? std::vector<IpAddress>{} : found->second);
-}
+void Compiler::refused() { policy_.restore(kept_classes_, highest_class_); }
 
 Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
     const Objects& objects, const std::map<store::EndpointKey, store::EndpointRecord>& records) {
@@ -120,6 +92,8 @@ Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
       live.ports = ports_of(*pod);
       live.workload = pod->workload;
       live.ready = pod->ready;
+      live.terminating = pod->terminating;
+      live.weight = pod->weight;
       labels = control::identity_labels(record.namespace_, live.pod_labels, live.ports);
     } else {
       labels = control::identity_labels(record.namespace_, {});
@@ -141,22 +115,6 @@ Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
   if (identities_.all().size() > 2 * held_.size() + spare_identities) (void)identities_.collect();
   std::ranges::sort(result, {}, [](const LiveEndpoint& endpoint) { return endpoint.pod(); });
   return result;
-}
-
-Result<void> Compiler::compile_services(const Objects& objects, const Node& node, Compiled& compiled) {
-  control::ServiceInput input;
-  input.services = objects.typed<model::Service>();
-  input.slices = objects.typed<model::EndpointSlice>();
-  for (const auto& live : compiled.endpoints)
-    input.pods.push_back({live.pod(), live.pod_labels, live.ports, live.record.addresses, live.ready});
-  for (const auto& [key, pod] : objects.pods())
-    if (pod.spec.host_network)
-      input.pods.push_back({key, pod.meta.labels, ports_of(pod), node.main_addresses(), pod.ready});
-  WEFT_TRY(compiled.services, services_.compile(input));
-  for (const auto& [key, row] : compiled.services.frontend_rows) compiled.rows.services.emplace(key, row);
-  for (const auto& [slot, backend] : compiled.services.slot_rows) compiled.rows.slots.emplace(slot, backend);
-  for (const auto& [id, row] : compiled.services.backend_rows) compiled.rows.backends.emplace(id, row);
-  return {};
 }
 
 void Compiler::fill_endpoints(Compiled& compiled, const Node& node) const {
@@ -231,7 +189,6 @@ Result<Compiled> Compiler::compile(const Objects& objects,
   for (const auto& [key, number] : policy_.classes()) highest_class_ = std::max(highest_class_, number);
   for (const auto& [key, entry] : compiled.policy.rows) compiled.rows.policy.emplace(key, entry);
   compiled.cidr_identities = cidrs_.all();
-  WEFT_CHECK(compile_services(objects, node, compiled));
   fill_endpoints(compiled, node);
   fill_identities(compiled, node);
   return compiled;
@@ -242,10 +199,6 @@ store::NumberSet Compiler::numbers() const {
   for (const auto& [id, identity] : identities_.all()) numbers.identities.emplace(id, identity.labels);
   numbers.cidr_identities = cidrs_.all();
   for (const auto& [id, rule] : rules_.all()) numbers.rules.emplace(id, rule_to_store(rule));
-  const auto& services = services_.state();
-  numbers.cluster_ips = services.cluster_ips;
-  numbers.service_ids = services.service_ids;
-  numbers.backend_ids = services.backend_ids;
   return numbers;
 }
 

@@ -76,32 +76,11 @@ TEST_F(CompileTest, ACompileThatFailsHalfwayHoldsNoIdentity) {
   EXPECT_EQ(full.identities().all().size(), 1U) << "the others were collected";
 }
 
-TEST_F(CompileTest, PodsOfTheNodesNamespaceServeAtItsAddresses) {
+TEST_F(CompileTest, TheNodesMainAddressesAreItsUplinks) {
   node.addresses = {*IpAddress::parse("192.0.2.2"), *IpAddress::parse("10.0.0.1"), *IpAddress::parse("2001:db8::2")};
-  node.uplinks[7] = {"eth0", 1500, IpAddress::parse("192.0.2.2").value(), {}};
+  node.uplinks[7] = {"eth0", 1500, IpAddress::parse("192.0.2.2").value(), {}, {}};
   EXPECT_THAT(node.main_addresses(),
               ::testing::ElementsAre(*IpAddress::parse("192.0.2.2"), *IpAddress::parse("2001:db8::2")));
-  const auto parsed = model::parse_manifests("t", R"(
-apiVersion: v1
-kind: Pod
-metadata: {name: proxy, labels: {app: proxy}}
-spec: {hostNetwork: true, containers: [{name: c, ports: [{name: web, containerPort: 8080}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: proxy}
-spec: {selector: {app: proxy}, ports: [{port: 80, targetPort: web}]}
-)");
-  ASSERT_TRUE(parsed.problems.empty()) << parsed.problems.front().to_string();
-  const auto* service = std::get_if<model::Service>(&parsed.documents.back().object);
-  ASSERT_TRUE(service != nullptr && compiler.assign_service(*service));
-  ASSERT_TRUE(objects->apply(parsed.documents));
-  const auto compiled = compile();
-  ASSERT_TRUE(compiled);
-  ASSERT_FALSE(compiled->services.frontends.empty());
-  ASSERT_EQ(compiled->services.frontends.front().backends.size(), 1U);
-  EXPECT_EQ(compiled->services.frontends.front().backends.front().address.to_string(), "192.0.2.2");
-  EXPECT_EQ(compiled->services.frontends.front().backends.front().port, 8080);
 }
 
 TEST_F(CompileTest, RefusedClassNumbersAreNotGivenAgain) {
@@ -160,45 +139,6 @@ TEST_F(CompileTest, PoliciesThatComeAndGoDoNotAddUpRules) {
     ASSERT_LE(compiler.rules().all().size(), 8U);
     ASSERT_LE(compiler.numbers().rules.size(), 8U);
   }
-}
-
-TEST_F(CompileTest, SlotsThatMayStillBeReadAreNotGivenAgain) {
-  auto outcome = model::parse_manifests("s.yaml", R"(
-apiVersion: v1
-kind: Service
-metadata: {name: s}
-spec: {selector: {app: s}, ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: a, labels: {app: s}}
-spec: {containers: [{name: c, image: x}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: b, labels: {app: s}}
-spec: {containers: [{name: c, image: x}]}
-)");
-  ASSERT_TRUE(objects->apply(outcome.documents));
-  attach("a", 1);
-  const auto first = compile()->rows.slots;
-  ASSERT_EQ(first.size(), 1U);
-  compiler.written();
-  attach("b", 2);
-  ASSERT_TRUE(compile());
-  compiler.owed();  // the maps still lead to the first run
-  for (int round = 0; round < 3; ++round) {
-    records.erase({round % 2 == 0 ? "a" : "b", "eth0"});
-    if (round > 0) attach(round % 2 == 0 ? "b" : "a", 5 + static_cast<std::uint32_t>(round));
-    const auto rows = compile()->rows;
-    ASSERT_TRUE(rows.slots.contains(first.begin()->first));
-    EXPECT_EQ(rows.slots.at(first.begin()->first), first.begin()->second) << "round " << round;
-    compiler.owed();
-  }
-  compiler.written();
-  ASSERT_TRUE(compile());
-  compiler.written();
-  EXPECT_EQ(compile()->rows.slots.size(), 1U) << "free once everything is in the maps";
 }
 
 }  // namespace

@@ -83,6 +83,22 @@ Result<void> set_log_level(Config& config, const YAML::Node& node) {
   return fail(ErrorCode::invalid, fmt::format("expected error, warn, info or debug, found \"{}\"", config.log_level));
 }
 
+template <class T>
+Setter word(T Config::*field, Result<T> (*parse)(std::string_view)) {
+  return [field, parse](Config& config, const YAML::Node& node) -> Result<void> {
+    WEFT_TRY(const auto value, scalar<std::string>(node, "text"));
+    WEFT_TRY(config.*field, parse(value));
+    return {};
+  };
+}
+
+Result<Config::Xdp> parse_xdp(std::string_view text) {
+  if (text == "auto") return Config::Xdp::automatic;
+  if (text == "off") return Config::Xdp::off;
+  if (text == "generic") return Config::Xdp::generic;
+  return fail(ErrorCode::invalid, fmt::format("expected auto, off or generic, found \"{}\"", text));
+}
+
 const std::map<std::string, Setter>& setters() {
   static const std::map<std::string, Setter> table{
       {"instance", text(&Config::instance)},
@@ -105,6 +121,19 @@ const std::map<std::string, Setter>& setters() {
       {"flow_table_entries", number(&Config::flow_table_entries, 0, 16777216)},
       {"nat_port_min", number(&Config::nat_port_min, 1024, 65535)},
       {"nat_port_max", number(&Config::nat_port_max, 1024, 65535)},
+      {"zone", text(&Config::zone)},
+      {"node_port_min", number(&Config::node_port_min, 1, 65535)},
+      {"node_port_max", number(&Config::node_port_max, 1, 65535)},
+      {"lb_port_min", number(&Config::lb_port_min, 1024, 65535)},
+      {"lb_port_max", number(&Config::lb_port_max, 1024, 65535)},
+      {"service_algorithm", word(&Config::service_algorithm, &model::parse_algorithm)},
+      {"service_forwarding", word(&Config::service_forwarding, &model::parse_forwarding)},
+      {"maglev_table_size", number(&Config::maglev_table_size, 251, 131071)},
+      {"service_hash_seed", number(&Config::service_hash_seed, 0, 4294967295U)},
+      {"service_table_entries", number(&Config::service_table_entries, 64, 16777216)},
+      {"backend_table_entries", number(&Config::backend_table_entries, 64, 16777216)},
+      {"slot_table_entries", number(&Config::slot_table_entries, 64, 67108864)},
+      {"xdp", word(&Config::xdp, &parse_xdp)},
       {"events", flag(&Config::events)},
       {"flow_history", number(&Config::flow_history, 16, 1048576)},
       {"log_level", set_log_level},
@@ -115,6 +144,12 @@ const std::map<std::string, Setter>& setters() {
 
 std::string place(const std::string& file, const YAML::Mark& mark) {
   return fmt::format("{}:{}:{}", file, mark.line + 1, mark.column + 1);
+}
+
+bool is_prime(std::uint32_t number) {
+  for (std::uint32_t divisor = 2; divisor * divisor <= number; ++divisor)
+    if (number % divisor == 0) return false;
+  return number > 1;
 }
 
 // Ranges must leave addresses to give, and ones that hosts route.
@@ -153,6 +188,21 @@ Result<void> check_ranges(const Config& config) {
 Result<void> validate(const Config& config) {
   WEFT_CHECK(check_ranges(config));
   if (config.nat_port_min > config.nat_port_max) return fail(ErrorCode::invalid, "nat_port_min is above nat_port_max");
+  if (config.node_port_min > config.node_port_max)
+    return fail(ErrorCode::invalid, "node_port_min is above node_port_max");
+  if (config.lb_port_min > config.lb_port_max) return fail(ErrorCode::invalid, "lb_port_min is above lb_port_max");
+  const auto apart = [](std::uint16_t a_min, std::uint16_t a_max, std::uint16_t b_min, std::uint16_t b_max) {
+    return a_max < b_min || b_max < a_min;
+  };
+  if (!apart(config.lb_port_min, config.lb_port_max, config.nat_port_min, config.nat_port_max))
+    return fail(ErrorCode::invalid, "lb_port_min to lb_port_max and nat_port_min to nat_port_max overlap",
+                "replies to pods and replies to balanced clients are told apart by these ports");
+  if (!apart(config.lb_port_min, config.lb_port_max, config.node_port_min, config.node_port_max) ||
+      !apart(config.nat_port_min, config.nat_port_max, config.node_port_min, config.node_port_max))
+    return fail(ErrorCode::invalid, "node_port_min to node_port_max overlaps with the ports of translation");
+  if (!is_prime(config.maglev_table_size))
+    return fail(ErrorCode::invalid, fmt::format("maglev_table_size: {} is not a prime", config.maglev_table_size),
+                "251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521 and 131071 are usual");
   if (config.instance.empty() || config.instance.size() > 100 ||
       config.instance.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") != std::string::npos ||
       config.instance.front() == '.')

@@ -8,6 +8,7 @@
 
 #include "base/ip.h"
 #include "base/result.h"
+#include "model/objects.h"
 
 namespace weft::agent {
 
@@ -28,6 +29,21 @@ struct Config {
   std::uint32_t flow_table_entries = 0;   // per family; by the node's memory when 0
   std::uint16_t nat_port_min = 49152;
   std::uint16_t nat_port_max = 65535;
+  // Services for clients outside the node; docs/services.md.
+  std::string zone;  // of this node, for topology hints
+  std::uint16_t node_port_min = 30000;
+  std::uint16_t node_port_max = 32767;
+  std::uint16_t lb_port_min = 45056;  // source ports towards backends on other nodes
+  std::uint16_t lb_port_max = 49151;
+  model::Algorithm service_algorithm = model::Algorithm::random;   // of Services without an annotation
+  model::Forwarding service_forwarding = model::Forwarding::snat;  // likewise
+  std::uint32_t maglev_table_size = 16381;
+  std::uint32_t service_hash_seed = 0;  // the same on every node that serves the same addresses
+  std::uint32_t service_table_entries = 65536;
+  std::uint32_t backend_table_entries = 131072;
+  std::uint32_t slot_table_entries = 262144;
+  enum class Xdp { automatic, off, generic };
+  Xdp xdp = Xdp::automatic;
   bool events = true;
   std::uint32_t flow_history = 4096;  // flows kept for `weft observe`
   std::string log_level = "info";     // error, warn, info, debug

@@ -1,9 +1,11 @@
 #include "agent/flow_sweep.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <ctime>
 
+#include "agent/flow_tuple.h"
 #include "sys/system.h"
 
 namespace weft::agent {
@@ -16,33 +18,6 @@ std::uint64_t monotonic_now() {
   timespec time{};
   ::clock_gettime(CLOCK_MONOTONIC, &time);
   return static_cast<std::uint64_t>(time.tv_sec) * nanosecond + static_cast<std::uint64_t>(time.tv_nsec);
-}
-
-weft_addr mapped(__be32 v4) { return {{0, 0, __builtin_bswap32(0xffff), v4}}; }
-
-weft_addr address_of(__be32 v4) { return mapped(v4); }
-weft_addr address_of(const weft_addr& addr) { return addr; }
-void set_address(__be32& to, const weft_addr& addr) { to = addr.word[3]; }
-void set_address(weft_addr& to, const weft_addr& addr) { to = addr; }
-
-// The other direction's key: the reverse of what leaves (bpf/lib/flow.h, tuple_peer).
-template <class Key>
-Key peer_of(const Key& key, const weft_flow& flow) {
-  Key peer{};
-  peer.protocol = key.protocol;
-  peer.saddr = key.daddr;
-  peer.sport = key.dport;
-  peer.daddr = key.saddr;
-  peer.dport = key.sport;
-  if ((flow.flags & WEFT_FLOW_DNAT) != 0) {
-    set_address(peer.saddr, flow.dst_addr);
-    peer.sport = flow.dst_port;
-  }
-  if ((flow.flags & WEFT_FLOW_SNAT) != 0) {
-    set_address(peer.daddr, flow.src_addr);
-    peer.dport = flow.src_port;
-  }
-  return peer;
 }
 
 unsigned idle_limit(std::uint8_t protocol, const weft_flow& flow, const IdleTimes& idle) {
@@ -86,12 +61,30 @@ weft_event event_of(const Key& key, const weft_flow& flow, const std::optional<w
   return event;
 }
 
+void note_use(const weft_flow& flow, FlowUse& use) {
+  if (flow.service_id != 0) use.services.insert(flow.service_id);
+  if (flow.backend_id == 0) return;
+  use.backends.insert(flow.backend_id);
+  if ((flow.flags & WEFT_FLOW_COUNTED) != 0) ++use.open[flow.backend_id];
+}
+
+void note_end(const weft_flow& flow, const std::optional<weft_flow>& reply, FlowUse& use) {
+  if ((flow.flags & WEFT_FLOW_COUNTED) == 0) return;
+  auto& ended = use.ended[flow.backend_id];
+  ++ended.flows;
+  ended.packets += flow.packets + (reply ? reply->packets : 0);
+  ended.bytes += flow.bytes + (reply ? reply->bytes : 0);
+}
+
 template <class Key>
-std::vector<weft_event> sweep(bpfrt::RawMap& flows, const Ticks& ticks, const IdleTimes& idle) {
+std::vector<weft_event> sweep(bpfrt::RawMap& flows, const Ticks& ticks, const IdleTimes& idle, FlowUse& use) {
   bpfrt::Map<Key, weft_flow> map(flows);
   std::vector<std::pair<Key, weft_flow>> silent;
   (void)map.for_each([&](const Key& key, const weft_flow& flow) {
-    if (over(key.protocol, flow, ticks, idle)) silent.emplace_back(key, flow);
+    if (over(key.protocol, flow, ticks, idle))
+      silent.emplace_back(key, flow);
+    else
+      note_use(flow, use);
     return true;
   });
   // An event tells what came back: replies go only when the flows they answer are told.
@@ -100,10 +93,15 @@ std::vector<weft_event> sweep(bpfrt::RawMap& flows, const Ticks& ticks, const Id
   for (const auto& [key, flow] : silent) {
     const auto peer_key = peer_of(key, flow);
     const auto peer = map.lookup(peer_key).value_or(std::nullopt);
-    if (peer && !over(peer_key.protocol, *peer, ticks, idle)) continue;  // one-way traffic goes on
     const auto current = map.lookup(key).value_or(std::nullopt);
-    if (!current || current->last_seen != flow.last_seen) continue;
+    if (!current) continue;
+    // One-way traffic goes on.
+    if ((peer && !over(peer_key.protocol, *peer, ticks, idle)) || current->last_seen != flow.last_seen) {
+      note_use(*current, use);
+      continue;
+    }
     (void)map.erase(key);
+    note_end(*current, peer, use);
     if ((flow.flags & (WEFT_FLOW_REPLY | WEFT_FLOW_CLOSED)) == 0) events.push_back(event_of(key, flow, peer));
   }
   return events;
@@ -132,16 +130,92 @@ std::uint64_t tick_rate(const std::string& timer_list, std::uint64_t monotonic) 
   return smallest < best * 30 ? best : 0;
 }
 
-std::vector<weft_event> sweep_v4(bpfrt::RawMap& flows, const Ticks& ticks, const IdleTimes& idle) {
-  return sweep<weft_flow_key_v4>(flows, ticks, idle);
+std::vector<weft_event> sweep_v4(bpfrt::RawMap& flows, const Ticks& ticks, const IdleTimes& idle, FlowUse& use) {
+  return sweep<weft_flow_key_v4>(flows, ticks, idle, use);
 }
 
-std::vector<weft_event> sweep_v6(bpfrt::RawMap& flows, const Ticks& ticks, const IdleTimes& idle) {
-  return sweep<weft_flow_key_v6>(flows, ticks, idle);
+std::vector<weft_event> sweep_v6(bpfrt::RawMap& flows, const Ticks& ticks, const IdleTimes& idle, FlowUse& use) {
+  return sweep<weft_flow_key_v6>(flows, ticks, idle, use);
 }
 
-FlowSweeper::FlowSweeper(bpfrt::RawMap& v4, bpfrt::RawMap& v6, Ended ended)
-    : v4_(v4), v6_(v6), ended_(std::move(ended)), thread_([this] { run(); }) {}
+Result<BackendAccounts> BackendAccounts::open(bpfrt::RawMap& stats) {
+  WEFT_TRY(const auto rows, bpfrt::ArrayRows<weft_backend_stats>::open(stats));
+  return BackendAccounts(stats, rows);
+}
+
+// A copy of the rows: reading them in place would make every page of theirs part of the agent's memory.
+BackendAccounts::Active BackendAccounts::active() const {
+  Active result;
+  (void)bpfrt::Map<std::uint32_t, weft_backend_stats>(*stats_).for_each(
+      [&](const std::uint32_t& id, const weft_backend_stats& stats) {
+        if (stats.active != 0) result[id] = stats.active;
+        return true;
+      });
+  return result;
+}
+
+void BackendAccounts::change_active(std::uint32_t backend, std::int64_t by) const {
+  if (backend == 0 || backend >= rows_.size()) return;
+  std::atomic_ref<std::uint32_t> active(rows_[backend].active);
+  auto value = active.load();
+  while (!active.compare_exchange_weak(
+      value, static_cast<std::uint32_t>(std::max<std::int64_t>(0, std::int64_t{value} + by)))) {
+  }
+}
+
+void BackendAccounts::end(const std::unordered_map<std::uint32_t, FlowUse::Ended>& ended) {
+  for (const auto& [backend, flows] : ended) {
+    if (backend == 0 || backend >= rows_.size()) continue;
+    auto& row = rows_[backend];
+    std::atomic_ref<__u64>(row.packets).fetch_add(flows.packets);
+    std::atomic_ref<__u64>(row.bytes).fetch_add(flows.bytes);
+    change_active(backend, -std::int64_t{flows.flows});
+  }
+}
+
+void BackendAccounts::correct(const Active& before, const Active& open, const Active& after) {
+  const auto of = [](const Active& from, std::uint32_t id) -> std::int64_t {
+    const auto found = from.find(id);
+    return found == from.end() ? 0 : std::int64_t{found->second};
+  };
+  std::unordered_map<std::uint32_t, std::int64_t> drift;
+  for (const auto* counts : {&before, &open, &after})
+    for (const auto& [id, count] : *counts) {
+      const auto [low, high] = std::minmax({of(before, id), of(after, id)});
+      const auto truth = of(open, id);
+      if (truth < low) drift[id] = low - truth;
+      if (truth > high) drift[id] = high - truth;
+    }
+  for (auto& [id, now] : drift) {
+    const auto found = drift_.find(id);
+    if (found == drift_.end() || (found->second > 0) != (now > 0)) continue;
+    const auto certain = now > 0 ? std::min(now, found->second) : std::max(now, found->second);
+    change_active(id, -certain);
+    now -= certain;
+  }
+  std::erase_if(drift, [](const auto& entry) { return entry.second == 0; });
+  drift_ = std::move(drift);
+}
+
+void ReleaseGate::begin(const std::unordered_set<std::uint32_t>& seen) {
+  seen_ = seen;
+  unseen_before_ = std::move(unseen_);
+  unseen_.clear();
+}
+
+bool ReleaseGate::in_use(std::uint32_t id) {
+  if (seen_.contains(id)) return true;
+  if (unseen_before_.contains(id)) return false;
+  unseen_.insert(id);
+  return true;
+}
+
+FlowSweeper::FlowSweeper(bpfrt::RawMap& v4, bpfrt::RawMap& v6, bpfrt::RawMap* stats, Swept swept)
+    : v4_(v4), v6_(v6), swept_(std::move(swept)) {
+  if (stats != nullptr)
+    if (auto accounts = BackendAccounts::open(*stats)) accounts_ = std::move(*accounts);
+  thread_ = std::thread([this] { run(); });
+}
 
 FlowSweeper::~FlowSweeper() {
   {
@@ -150,6 +224,22 @@ FlowSweeper::~FlowSweeper() {
   }
   stop_.notify_all();
   thread_.join();
+}
+
+FlowSweeper::Report FlowSweeper::sweep(const Ticks& ticks) {
+  Report report;
+  const auto before = accounts_ ? accounts_->active() : BackendAccounts::Active();
+  report.events = sweep_v4(v4_, ticks, {}, report.use);
+  const auto more = sweep_v6(v6_, ticks, {}, report.use);
+  report.events.insert(report.events.end(), more.begin(), more.end());
+  if (accounts_) {
+    const auto after = accounts_->active();
+    auto open = report.use.open;
+    for (const auto& [backend, ended] : report.use.ended) open[backend] += ended.flows;  // still counted
+    accounts_->correct(before, open, after);
+    accounts_->end(report.use.ended);
+  }
+  return report;
 }
 
 void FlowSweeper::run() {
@@ -161,10 +251,7 @@ void FlowSweeper::run() {
     if (ticks.per_second == 0) continue;  // entries then end by eviction only
     lock.unlock();
     ticks.now = ticks_at(monotonic_now(), ticks.per_second);
-    auto events = sweep_v4(v4_, ticks, {});
-    auto more = sweep_v6(v6_, ticks, {});
-    events.insert(events.end(), more.begin(), more.end());
-    if (!events.empty()) ended_(std::move(events));
+    swept_(sweep(ticks));
     lock.lock();
   }
 }

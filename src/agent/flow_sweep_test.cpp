@@ -9,7 +9,7 @@ constexpr std::uint64_t second = 1'000'000'000;
 
 bpfrt::FakeMap flow_map() {
   bpfrt::MapInfo info;
-  info.name = "weft_flow4_v1";
+  info.name = "weft_flow4_v2";
   info.type = "hash";
   info.key_size = sizeof(weft_flow_key_v4);
   info.value_size = sizeof(weft_flow);
@@ -44,7 +44,8 @@ TEST(Sweep, EndsSilentFlowsOfBothDirectionsAndReportsThemOnce) {
   ASSERT_TRUE(map.update(key(1, 2, 17), forward));
   ASSERT_TRUE(map.update(key(2, 1, 17), reply));
   ASSERT_TRUE(map.update(key(1, 3, 6), forward));  // TCP may be silent for two hours
-  const auto events = sweep_v4(raw, ticks, {});
+  FlowUse use;
+  const auto events = sweep_v4(raw, ticks, {}, use);
   ASSERT_EQ(events.size(), 1U);
   EXPECT_EQ(events[0].packets, 3U);
   EXPECT_EQ(events[0].type, WEFT_EVENT_CLOSED);
@@ -70,7 +71,10 @@ TEST(Sweep, GivesAnUnansweredConnectionAMinuteAndAClosedOneSeconds) {
   ASSERT_TRUE(map.update(key(1, 4, 6), opening));
   ASSERT_TRUE(map.update(key(4, 1, 6), opening_reply));
   ASSERT_TRUE(map.update(key(1, 5, 6), reset));
-  const auto sweep_after = [&](unsigned seconds) { return sweep_v4(raw, {seen + seconds * 250ULL, 250}, {}).size(); };
+  const auto sweep_after = [&](unsigned seconds) {
+    FlowUse use;
+    return sweep_v4(raw, {seen + seconds * 250ULL, 250}, {}, use).size();
+  };
   EXPECT_EQ(sweep_after(10), 0U);
   EXPECT_EQ(sweep_after(11), 0U) << "a closed one was reported when it closed";
   EXPECT_FALSE(map.lookup(key(1, 5, 6))->has_value());
@@ -97,7 +101,8 @@ TEST(Sweep, TellsWhatCameBackWhicheverEntryTheMapGivesFirst) {
     reply.bytes = 128;
     ASSERT_TRUE(map.update(swapped ? key(2, 1, 17) : key(1, 2, 17), forward));
     ASSERT_TRUE(map.update(swapped ? key(1, 2, 17) : key(2, 1, 17), reply));
-    const auto events = sweep_v4(raw, ticks, {});
+    FlowUse use;
+    const auto events = sweep_v4(raw, ticks, {}, use);
     ASSERT_EQ(events.size(), 1U);
     EXPECT_EQ(events[0].reply_packets, 2U) << swapped;
     EXPECT_EQ(events[0].reply_bytes, 128U) << swapped;
@@ -117,8 +122,113 @@ TEST(Sweep, KeepsAReplyEntryWhileTheFlowGoesOneWay) {
   reply.last_seen = ticks_at(9000 * second, 250);
   ASSERT_TRUE(map.update(key(1, 2, 17), forward));
   ASSERT_TRUE(map.update(key(2, 1, 17), reply));
-  EXPECT_TRUE(sweep_v4(raw, ticks, {}).empty());
+  FlowUse use;
+  EXPECT_TRUE(sweep_v4(raw, ticks, {}, use).empty());
   EXPECT_TRUE(map.lookup(key(2, 1, 17))->has_value());
+}
+
+bpfrt::FakeMap stats_map() {
+  bpfrt::MapInfo info;
+  info.name = "weft_bstat_v1";
+  info.type = "array";
+  info.key_size = sizeof(std::uint32_t);
+  info.value_size = sizeof(weft_backend_stats);
+  info.max_entries = 16;
+  return bpfrt::FakeMap(info);
+}
+
+weft_flow flow_of(std::uint32_t service, std::uint32_t backend, std::uint64_t seen, std::uint16_t flags) {
+  weft_flow flow{};
+  flow.service_id = service;
+  flow.backend_id = backend;
+  flow.last_seen = seen;
+  flow.flags = flags;
+  flow.packets = 10;
+  flow.bytes = 1000;
+  return flow;
+}
+
+TEST(Sweep, CountsOpenFlowsAndAccountsTheEndedOnesForTheirBackends) {
+  auto raw = flow_map();
+  bpfrt::Map<weft_flow_key_v4, weft_flow> map(raw);
+  const Ticks ticks{ticks_at(10000 * second, 250), 250};
+  const auto fresh = ticks.now;
+  const auto old = ticks_at(9000 * second, 250);
+  ASSERT_TRUE(map.update(key(1, 2, 17), flow_of(7, 3, fresh, WEFT_FLOW_COUNTED)));
+  ASSERT_TRUE(map.update(key(2, 1, 17), flow_of(7, 3, fresh, WEFT_FLOW_REPLY)));
+  ASSERT_TRUE(map.update(key(1, 3, 6), flow_of(7, 3, fresh, WEFT_FLOW_CLOSED)));  // not counted any more
+  ASSERT_TRUE(map.update(key(1, 4, 17), flow_of(8, 4, old, WEFT_FLOW_COUNTED)));
+  ASSERT_TRUE(map.update(key(4, 1, 17), flow_of(8, 4, old, WEFT_FLOW_REPLY)));
+  ASSERT_TRUE(map.update(key(1, 5, 17), flow_of(0, 0, fresh, 0)));
+  FlowUse use;
+  EXPECT_EQ(sweep_v4(raw, ticks, {}, use).size(), 1U);
+  EXPECT_EQ(use.open, (std::unordered_map<std::uint32_t, std::uint32_t>{{3, 1}}));
+  ASSERT_EQ(use.ended.size(), 1U);
+  EXPECT_EQ(use.ended.at(4).packets, 20U) << "both directions, whichever is met first";
+  EXPECT_EQ(use.ended.at(4).bytes, 2000U);
+  EXPECT_EQ(use.ended.at(4).flows, 1U);
+  EXPECT_EQ(use.backends, (std::unordered_set<std::uint32_t>{3}));
+  EXPECT_EQ(use.services, (std::unordered_set<std::uint32_t>{7}));
+}
+
+class AccountsTest : public ::testing::Test {
+ protected:
+  weft_backend_stats& row(std::uint32_t id) { return bpfrt::ArrayRows<weft_backend_stats>::open(raw_).value()[id]; }
+  bpfrt::FakeMap raw_ = stats_map();
+  BackendAccounts accounts_ = BackendAccounts::open(raw_).value();
+};
+
+TEST_F(AccountsTest, EndedFlowsAreAddedAndTakenFromTheActive) {
+  row(4).active = 3;
+  row(4).packets = 100;
+  accounts_.end({{4, {20, 2000, 2}}, {5, {1, 1, 1}}, {0, {1, 1, 1}}, {999, {1, 1, 1}}});
+  EXPECT_EQ(row(4).active, 1U);
+  EXPECT_EQ(row(4).packets, 120U);
+  EXPECT_EQ(row(4).bytes, 2000U);
+  EXPECT_EQ(row(5).active, 0U) << "never below zero";
+  EXPECT_EQ(row(0).packets, 0U);
+}
+
+TEST_F(AccountsTest, OnlyADriftThatTwoSweepsSawIsCorrected) {
+  row(1).active = 10;  // three of them were evicted
+  row(2).active = 1;
+  const BackendAccounts::Active open{{1, 7}, {2, 4}};
+  accounts_.correct(accounts_.active(), open, accounts_.active());
+  EXPECT_EQ(row(1).active, 10U);
+  EXPECT_EQ(row(2).active, 1U);
+  row(1).active = 12;  // two more, which the table has as well
+  accounts_.correct(accounts_.active(), {{1, 9}, {2, 3}}, accounts_.active());
+  EXPECT_EQ(row(1).active, 9U);
+  EXPECT_EQ(row(2).active, 3U) << "as much as both have seen";
+  accounts_.correct(accounts_.active(), {{1, 9}, {2, 3}}, accounts_.active());
+  EXPECT_EQ(row(1).active, 9U) << "what was corrected is not corrected again";
+}
+
+TEST_F(AccountsTest, FlowsThatComeAndGoMeanwhileAreNoDrift) {
+  row(1).active = 30;
+  for (int sweep = 0; sweep < 3; ++sweep) accounts_.correct({{1, 10}}, {{1, 17}}, {{1, 30}});
+  EXPECT_EQ(row(1).active, 30U) << "it grows while the table is read";
+  accounts_.correct({{1, 30}}, {{1, 20}}, {{1, 30}});
+  accounts_.correct({{1, 30}}, {{1, 40}}, {{1, 30}});
+  EXPECT_EQ(row(1).active, 30U) << "once above, once below";
+  accounts_.correct(accounts_.active(), {}, accounts_.active());
+  accounts_.correct(accounts_.active(), {}, accounts_.active());
+  EXPECT_EQ(row(1).active, 0U) << "all of its entries are gone";
+}
+
+TEST(ReleaseGate, AnIdIsFreeAfterTwoSweepsThatKnewItWaited) {
+  ReleaseGate gate;
+  gate.begin({});
+  EXPECT_TRUE(gate.in_use(5)) << "it may have been freed behind the sweep";
+  gate.begin({});
+  EXPECT_FALSE(gate.in_use(5));
+  EXPECT_TRUE(gate.in_use(6));
+  gate.begin({6});
+  EXPECT_TRUE(gate.in_use(6));
+  gate.begin({});
+  EXPECT_TRUE(gate.in_use(6)) << "seen by the sweep before";
+  gate.begin({});
+  EXPECT_FALSE(gate.in_use(6));
 }
 
 }  // namespace

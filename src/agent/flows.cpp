@@ -45,7 +45,7 @@ void Agent::refresh_enrichment() {
   const auto& old = flows_->enrichment();
   auto addresses = std::make_shared<flow::AddressTable>();
   auto endpoints = std::make_shared<flow::EndpointTable>();
-  for (const auto& live : compiled_.endpoints) {
+  for (const auto& live : compiled().endpoints) {
     const auto party = party_of(live);
     flow::put(*endpoints, old.endpoints.get(), live.record.endpoint_id, party);
     for (const auto& address : live.record.addresses) flow::put(*addresses, old.addresses.get(), address, party);
@@ -64,23 +64,24 @@ void Agent::refresh_enrichment() {
     flow::put(*identities, old.identities.get(), identity.id, info);
   };
   for (const auto& identity : control::reserved_identities()) add_identity(identity);
-  for (const auto& [id, identity] : compiler_->identities().all()) add_identity(identity);
-  for (const auto& [cidr, id] : compiled_.cidr_identities)
+  for (const auto& [id, identity] : compiler().identities().all()) add_identity(identity);
+  for (const auto& [cidr, id] : compiled().cidr_identities)
     add_identity({id, {{"cidr:" + cidr.to_string(), ""}, {"reserved:world", ""}}});
 
   auto rules = std::make_shared<flow::RuleTable>();
-  for (const auto& [id, rule] : compiler_->rules().all())
-    flow::put(*rules, old.rules.get(), id, rule_info(rule, compiled_.policy_input));
+  for (const auto& [id, rule] : compiler().rules().all())
+    flow::put(*rules, old.rules.get(), id, rule_info(rule, compiled().policy_input));
   for (const auto id : {0U, control::RuleTable::host_allowed, control::RuleTable::reply})
-    if (const auto* rule = compiler_->rules().find(id))
-      flow::put(*rules, old.rules.get(), id, rule_info(*rule, compiled_.policy_input));
+    if (const auto* rule = compiler().rules().find(id))
+      flow::put(*rules, old.rules.get(), id, rule_info(*rule, compiled().policy_input));
 
-  auto services = std::make_shared<flow::ServiceTable>();
-  for (const auto& frontend : compiled_.services.frontends)
-    flow::put(*services, old.services.get(), frontend.id,
-              flow::ServiceInfo{frontend.service.namespace_, frontend.service.name, frontend.port_name,
-                                frontend.address, frontend.port});
-  flows_->set_enrichment({addresses, endpoints, identities, rules, services});
+  auto names = std::make_shared<flow::ServiceTable>();
+  services().for_each([&](const control::ServicePort& port) {
+    flow::ServiceInfo info{port.service.namespace_, port.service.name, port.port_name, {}, port.port};
+    if (!port.frontends.empty()) info.address = port.frontends.front().address;
+    flow::put(*names, old.services.get(), port.id, info);
+  });
+  flows_->set_enrichment({addresses, endpoints, identities, rules, names});
 }
 
 void Agent::consume_events() {

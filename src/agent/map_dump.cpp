@@ -3,11 +3,14 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <ctime>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "abi/flow.h"
+#include "agent/service_text.h"
 
 namespace weft::agent {
 namespace {
@@ -18,6 +21,7 @@ using nlohmann::json;
 struct Context {
   const datapath::Datapath& datapath;
   const control::RuleTable& rules;
+  const control::ServiceCompiler& services;
   std::size_t limit;
   json items = json::array();
   [[nodiscard]] bool full() const { return limit != 0 && items.size() >= limit; }
@@ -26,6 +30,13 @@ struct Context {
 std::string rule_text(const Context& context, std::uint32_t id) {
   const auto* rule = context.rules.find(id);
   return rule == nullptr ? fmt::format("rule {}", id) : rule->to_string();
+}
+
+std::string owner_text(const Context& context, std::uint32_t service_id) {
+  const auto* port = context.services.by_id(service_id);
+  if (port == nullptr) return "";
+  return port->port_name.empty() ? port->service.to_string()
+                                 : fmt::format("{}:{}", port->service.to_string(), port->port_name);
 }
 
 // Visits a typed map until the limit is reached.
@@ -62,6 +73,7 @@ json flow_json(const Context& context, const weft_addr& saddr, std::uint16_t spo
             {"exit", flow.exit < 3 ? exits[flow.exit] : "unknown"},
             {"opening", (flow.flags & WEFT_FLOW_OPENING) != 0},
             {"closed", (flow.flags & WEFT_FLOW_CLOSED) != 0},
+            {"external", (flow.flags & WEFT_FLOW_EXTERNAL) != 0},
             {"source_identity", flow.src_identity},
             {"destination_identity", flow.dst_identity},
             {"egress_rule", rule_text(context, flow.egress_rule)},
@@ -76,10 +88,10 @@ json flow_json(const Context& context, const weft_addr& saddr, std::uint16_t spo
 weft_addr mapped(std::uint32_t network_order) { return datapath::to_abi(IpAddress::v4(ntohl(network_order))); }
 
 Result<void> dump_flows(Context& context) {
-  WEFT_CHECK((visit<weft_flow_key_v4, weft_flow>(context, "weft_flow4_v1", [&](const auto& key, const auto& flow) {
+  WEFT_CHECK((visit<weft_flow_key_v4, weft_flow>(context, "weft_flow4_v2", [&](const auto& key, const auto& flow) {
     return flow_json(context, mapped(key.saddr), key.sport, mapped(key.daddr), key.dport, key.protocol, flow);
   })));
-  return visit<weft_flow_key_v6, weft_flow>(context, "weft_flow6_v1", [&](const auto& key, const auto& flow) {
+  return visit<weft_flow_key_v6, weft_flow>(context, "weft_flow6_v2", [&](const auto& key, const auto& flow) {
     return flow_json(context, key.saddr, key.sport, key.daddr, key.dport, key.protocol, flow);
   });
 }
@@ -131,10 +143,10 @@ Result<void> dump_identities(Context& context) {
 }
 
 Result<void> dump_services(Context& context) {
-  auto* slots_raw = context.datapath.map("weft_slot_v1");
-  return visit<weft_service_key, weft_service>(context, "weft_svc_v1", [&](const auto& key, const auto& value) -> json {
+  auto* slots_raw = context.datapath.map("weft_slot_v2");
+  return visit<weft_service_key, weft_service>(context, "weft_svc_v2", [&](const auto& key, const auto& value) -> json {
     auto backends = json::array();
-    for (std::uint32_t slot = 0; slots_raw != nullptr && slot < value.backend_count && slot < 4096; ++slot)
+    for (std::uint32_t slot = 0; slots_raw != nullptr && slot < value.slot_count && slot < 4096; ++slot)
       if (const auto id = bpfrt::Map<std::uint32_t, std::uint32_t>(*slots_raw).lookup(value.first_slot + slot);
           id && *id)
         backends.push_back(**id);
@@ -149,7 +161,8 @@ Result<void> dump_services(Context& context) {
 
 Result<void> dump_backends(Context& context) {
   return visit<std::uint32_t, weft_backend>(
-      context, "weft_backend_v1", [&](const auto& key, const auto& value) -> json {
+      context, "weft_backend_v2", [&](const auto& key, const auto& value) -> json {
+        if (value.service_id == 0 && value.state == WEFT_BACKEND_GONE) return nullptr;
         return {{"backend", key},
                 {"address", endpoint_text(value.addr, value.port)},
                 {"protocol", weft::to_string(static_cast<Protocol>(value.protocol))}};
@@ -162,14 +175,133 @@ Result<void> dump_netns(Context& context) {
   });
 }
 
+// A pod or the node is known to affinity by its endpoint: ::id.
+std::string client_text(const weft_addr& client) {
+  if (client.word[0] == 0 && client.word[1] == 0 && client.word[2] == 0 && client.word[3] != 0)
+    return fmt::format("endpoint {}", ntohl(client.word[3]));
+  return from_abi(client).to_string();
+}
+
 Result<void> dump_affinity(Context& context) {
-  return visit<weft_affinity_key, weft_affinity>(context, "weft_affin_v1",
-                                                 [&](const auto& key, const auto& value) -> json {
-                                                   return {{"endpoint", key.endpoint_id},
-                                                           {"service", key.service_id},
-                                                           {"backend", value.backend_id},
-                                                           {"last_used_ns", value.last_used}};
-                                                 });
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  const auto now = static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
+  return visit<weft_affinity_key, weft_affinity>(
+      context, "weft_affin_v2", [&](const auto& key, const auto& value) -> json {
+        return {{"client", client_text(key.client)},
+                {"service", key.service_id},
+                {"owner", owner_text(context, key.service_id)},
+                {"backend", value.backend_id},
+                {"age_ms", now > value.last_used ? (now - value.last_used) / 1'000'000 : 0}};
+      });
+}
+
+std::string run_text(std::uint32_t first, std::uint32_t count) {
+  return count == 0 ? "none" : fmt::format("{}+{}", first, count);
+}
+
+Result<void> dump_lb_frontends(Context& context) {
+  return visit<weft_service_key, weft_service>(context, "weft_svc_v2", [&](const auto& key, const auto& value) -> json {
+    auto flags = json::array();
+    for (const auto& [flag, name] :
+         {std::pair{WEFT_SERVICE_EXTERNAL, "external"}, std::pair{WEFT_SERVICE_SOURCE_RANGES, "source-ranges"},
+          std::pair{WEFT_SERVICE_EXTERNAL_LOCAL, "external-local"},
+          std::pair{WEFT_SERVICE_LOCAL_REDIRECT, "local-redirect"}})
+      if ((value.flags & flag) != 0) flags.push_back(name);
+    return {{"frontend", endpoint_text(key.addr, key.port)},
+            {"protocol", weft::to_string(static_cast<Protocol>(key.protocol))},
+            {"service", value.service_id},
+            {"owner", owner_text(context, value.service_id)},
+            {"algorithm", algorithm_text(value.algorithm)},
+            {"forwarding", forwarding_text(value.forwarding)},
+            {"affinity_seconds", value.affinity_seconds},
+            {"internal_run", run_text(value.first_slot, value.slot_count)},
+            {"external_run", run_text(value.external_first_slot, value.external_slot_count)},
+            {"flags", flags}};
+  });
+}
+
+Result<void> dump_lb_slots(Context& context) {
+  auto* backends = context.datapath.map("weft_backend_v2");
+  return visit<std::uint32_t, std::uint32_t>(context, "weft_slot_v2", [&](const auto& slot, const auto& id) -> json {
+    if (id == 0) return nullptr;
+    json item{{"slot", slot}, {"backend", id}, {"address", ""}, {"service", 0}, {"owner", ""}};
+    if (backends == nullptr) return item;
+    const auto row = bpfrt::Map<std::uint32_t, weft_backend>(*backends).lookup(id);
+    if (!row || !*row) return item;
+    item["address"] = endpoint_text((*row)->addr, (*row)->port);
+    item["service"] = (*row)->service_id;
+    item["owner"] = owner_text(context, (*row)->service_id);
+    return item;
+  });
+}
+
+Result<void> dump_lb_backends(Context& context) {
+  auto* counters = context.datapath.map("weft_bstat_v1");
+  return visit<std::uint32_t, weft_backend>(context, "weft_backend_v2", [&](const auto& id, const auto& row) -> json {
+    if (id == 0 || (row.state == WEFT_BACKEND_GONE && row.service_id == 0)) return nullptr;
+    json item{{"backend", id},
+              {"address", endpoint_text(row.addr, row.port)},
+              {"protocol", weft::to_string(static_cast<Protocol>(row.protocol))},
+              {"state", backend_state_text(row.state)},
+              {"local", (row.flags & WEFT_BACKEND_LOCAL) != 0},
+              {"service", row.service_id},
+              {"owner", owner_text(context, row.service_id)}};
+    if (counters == nullptr) return item;
+    const auto stats = bpfrt::Map<std::uint32_t, weft_backend_stats>(*counters).lookup(id);
+    if (!stats || !*stats) return item;
+    item["active"] = (*stats)->active;
+    item["connections"] = (*stats)->connections;
+    item["packets"] = (*stats)->packets;
+    item["bytes"] = (*stats)->bytes;
+    return item;
+  });
+}
+
+Result<void> dump_lb_ranges(Context& context) {
+  return visit<weft_source_range_key, std::uint32_t>(
+      context, "weft_srange_v1", [&](const auto& key, const auto&) -> json {
+        const auto address = from_abi(key.addr);
+        const auto length = key.prefix_length < 32 ? 0 : key.prefix_length - 32;
+        return {{"service", key.service_id},
+                {"owner", owner_text(context, key.service_id)},
+                {"source",
+                 fmt::format("{}/{}", address.to_string(), address.is_v4() && length >= 96 ? length - 96 : length)}};
+      });
+}
+
+// Ports that stand beside each other are one entry.
+Result<void> dump_lb_ports(Context& context) {
+  static constexpr const char* sets[] = {"node", "device"};
+  static constexpr const char* protocols[] = {"TCP", "UDP", "SCTP"};
+  auto* raw = context.datapath.map("weft_ports_v1");
+  if (raw == nullptr) return fail(ErrorCode::not_found, "map weft_ports_v1 is not loaded");
+  std::vector<std::uint64_t> words(WEFT_PORTS_WORDS);
+  WEFT_CHECK((bpfrt::Map<std::uint32_t, std::uint64_t>(*raw).for_each([&](const auto& index, const auto& word) {
+    if (index < words.size()) words[index] = word;
+    return true;
+  })));
+  const auto has = [&](std::uint32_t base, std::uint32_t port) {
+    return (words[base + (port >> 6)] >> (port & 63) & 1) != 0;
+  };
+  for (std::uint32_t group = 0; group < WEFT_PORT_SET_COUNT * 3; ++group)
+    for (std::uint32_t port = 0; port < 65536 && !context.full(); ++port) {
+      if (!has(group * 1024, port)) continue;
+      const auto first = port;
+      while (port < 65535 && has(group * 1024, port + 1)) ++port;
+      context.items.push_back({{"set", sets[group / 3]},
+                               {"protocol", protocols[group % 3]},
+                               {"ports", first == port ? std::to_string(first) : fmt::format("{}-{}", first, port)}});
+    }
+  return {};
+}
+
+Result<void> dump_lb_l2(Context& context) {
+  return visit<weft_l2_key, weft_l2>(context, "weft_l2_v1", [&](const auto& key, const auto& value) -> json {
+    MacAddress mac;
+    std::copy(std::begin(value.mac), std::end(value.mac), mac.bytes.begin());
+    return {{"address", from_abi(key.addr).to_string()}, {"ifindex", key.ifindex}, {"mac", mac.to_string()}};
+  });
 }
 
 Result<void> dump_devices(Context& context) {
@@ -182,7 +314,7 @@ Result<void> dump_devices(Context& context) {
 }
 
 Result<void> dump_config(Context& context) {
-  return visit<std::uint32_t, weft_config>(context, "weft_config_v1", [&](const auto&, const auto& value) -> json {
+  return visit<std::uint32_t, weft_config>(context, "weft_config_v2", [&](const auto&, const auto& value) -> json {
     return {{"epoch", value.epoch},
             {"events", (value.flags & WEFT_CONFIG_EVENTS) != 0},
             {"masquerade_v4", (value.flags & WEFT_CONFIG_MASQUERADE_V4) != 0},
@@ -196,9 +328,23 @@ Result<void> dump_config(Context& context) {
 
 const std::map<std::string, Result<void> (*)(Context&)>& dumpers() {
   static const std::map<std::string, Result<void> (*)(Context&)> table{
-      {"policy", dump_policy},     {"endpoints", dump_endpoints},   {"flows", dump_flows}, {"services", dump_services},
-      {"backends", dump_backends}, {"identities", dump_identities}, {"netns", dump_netns}, {"affinity", dump_affinity},
-      {"devices", dump_devices},   {"config", dump_config},
+      {"policy", dump_policy},
+      {"endpoints", dump_endpoints},
+      {"flows", dump_flows},
+      {"services", dump_services},
+      {"backends", dump_backends},
+      {"identities", dump_identities},
+      {"netns", dump_netns},
+      {"affinity", dump_affinity},
+      {"devices", dump_devices},
+      {"config", dump_config},
+      {"lb-frontends", dump_lb_frontends},
+      {"lb-slots", dump_lb_slots},
+      {"lb-backends", dump_lb_backends},
+      {"lb-affinity", dump_affinity},
+      {"lb-ranges", dump_lb_ranges},
+      {"lb-ports", dump_lb_ports},
+      {"lb-l2", dump_lb_l2},
   };
   return table;
 }
@@ -212,14 +358,14 @@ std::vector<std::string> dumpable_maps() {
 }
 
 Result<json> dump_map(const datapath::Datapath& datapath, const std::string& name, std::size_t limit,
-                      const control::RuleTable& rules) {
+                      const control::RuleTable& rules, const control::ServiceCompiler& services) {
   const auto found = dumpers().find(name);
   if (found == dumpers().end()) {
     std::string known;
     for (const auto& word : dumpable_maps()) known += (known.empty() ? "" : ", ") + word;
     return fail(ErrorCode::not_found, fmt::format("no map \"{}\"", name), "the maps are " + known);
   }
-  Context context{datapath, rules, limit};
+  Context context{datapath, rules, services, limit};
   WEFT_CHECK(found->second(context));
   return std::move(context.items);
 }

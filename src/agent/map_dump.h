@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "control/policy/policy.h"
+#include "control/services/services.h"
 #include "datapath/datapath.h"
 
 namespace weft::agent {
@@ -17,6 +18,6 @@ std::vector<std::string> dumpable_maps();
 
 // At most `limit` entries (0: all) of one of them.
 Result<nlohmann::json> dump_map(const datapath::Datapath& datapath, const std::string& name, std::size_t limit,
-                                const control::RuleTable& rules);
+                                const control::RuleTable& rules, const control::ServiceCompiler& services);
 
 }  // namespace weft::agent

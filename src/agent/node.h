@@ -20,6 +20,7 @@ struct Uplink {
   std::uint32_t mtu = 1500;
   std::optional<IpAddress> v4;  // source for translation: the device's first global address
   std::optional<IpAddress> v6;
+  MacAddress mac;
   auto operator<=>(const Uplink&) const = default;
 };
 

@@ -18,6 +18,7 @@ inline constexpr std::uint32_t bpf_tcx_ingress = 46;      // BPF_TCX_INGRESS
 inline constexpr std::uint32_t bpf_tcx_egress = 47;       // BPF_TCX_EGRESS
 inline constexpr std::uint32_t bpf_link_type_tcx = 11;    // BPF_LINK_TYPE_TCX
 inline constexpr std::uint32_t bpf_link_type_cgroup = 3;  // BPF_LINK_TYPE_CGROUP
+inline constexpr std::uint32_t bpf_link_type_xdp = 6;     // BPF_LINK_TYPE_XDP
 
 struct TcxLinkInfo {
   std::uint32_t ifindex;  // 0 once the device is gone
@@ -27,8 +28,11 @@ struct CgroupLinkInfo {
   std::uint64_t cgroup_id;  // 0 once the cgroup is gone
   std::uint32_t attach_type;
 };
+struct XdpLinkInfo {
+  std::uint32_t ifindex;  // 0 once the device is gone
+};
 
-// struct bpf_link_info as far as tcx and cgroup links fill it; the union begins at offset 16.
+// struct bpf_link_info as far as tcx, cgroup and XDP links fill it; the union begins at offset 16.
 struct LinkInfo {
   std::uint32_t type = 0;
   std::uint32_t id = 0;
@@ -37,18 +41,20 @@ struct LinkInfo {
   union {
     TcxLinkInfo tcx;
     CgroupLinkInfo cgroup;
+    XdpLinkInfo xdp;
     std::uint64_t rest[8] = {};
   };
 };
 static_assert(offsetof(LinkInfo, tcx) == 16 && offsetof(LinkInfo, cgroup) == 16);
 
 // The descriptor of a new link, or an invalid one with errno set. `target` is an ifindex or a
-// descriptor of a cgroup. No flags, and for tcx no anchor: the program goes last.
-inline Fd create_link(int program, std::uint32_t target, std::uint32_t attach_type) {
+// descriptor of a cgroup. `flags`: XDP's mode; for tcx there is no anchor: the program goes last.
+inline Fd create_link(int program, std::uint32_t target, std::uint32_t attach_type, std::uint32_t flags = 0) {
   bpf_attr attr{};
   attr.link_create.prog_fd = static_cast<std::uint32_t>(program);
   attr.link_create.target_fd = target;  // a union with target_ifindex
   attr.link_create.attach_type = attach_type;
+  attr.link_create.flags = flags;
   return Fd(static_cast<int>(::syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof attr.link_create)));
 }
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "bpfrt/map.h"
 
@@ -19,6 +20,8 @@ bool same(const std::vector<std::byte>& stored, Bytes key) {
 
 std::vector<std::byte> copy(Bytes bytes) { return {bytes.begin(), bytes.end()}; }
 
+std::size_t stride(const MapInfo& info) { return (std::size_t{info.value_size} + 7) / 8 * 8; }
+
 bool is_array(const MapInfo& info) { return info.type == "array" || info.type == "percpu_array"; }
 
 Result<void> check_size(const MapInfo& info, std::string_view what, Bytes bytes, std::uint32_t size) {
@@ -29,30 +32,49 @@ Result<void> check_size(const MapInfo& info, std::string_view what, Bytes bytes,
 
 }  // namespace
 
+Result<std::span<std::byte>> RawMap::memory() {
+  return fail(ErrorCode::unsupported, "the map is not a memory-mapped array");
+}
+
+// An array is full of zeros from the start, and its keys cannot be erased.
 FakeMap::FakeMap(MapInfo info) : info_(std::move(info)) {
-  if (!is_array(info_)) return;
-  // An array is full of zeros from the start, and its keys cannot be erased.
-  for (std::uint32_t index = 0; index < info_.max_entries; ++index) {
-    const auto key = std::as_bytes(std::span<const std::uint32_t, 1>(&index, 1));
-    entries_.emplace_back(copy(key), std::vector<std::byte>(info_.value_size));
-  }
-  std::sort(entries_.begin(), entries_.end());
+  if (is_array(info_)) rows_.resize(std::size_t{info_.max_entries} * stride(info_));
 }
 
 Result<MapInfo> FakeMap::info() const { return info_; }
 
+Result<std::span<std::byte>> FakeMap::memory() {
+  if (info_.type != "array") return RawMap::memory();
+  return std::span<std::byte>(rows_);
+}
+
+std::span<std::byte> FakeMap::row(Bytes key) const {
+  std::uint32_t index = 0;
+  std::memcpy(&index, key.data(), sizeof index);
+  if (index >= info_.max_entries) return {};
+  return std::span(rows_).subspan(index * stride(info_), info_.value_size);
+}
+
 Result<void> FakeMap::update(Bytes key, Bytes value) {
   WEFT_CHECK(check_size(info_, "key", key, info_.key_size));
   WEFT_CHECK(check_size(info_, "value", value, info_.value_size));
+  const auto no_room = [&] {
+    return fail(ErrorCode::exhausted,
+                fmt::format("update map {}: no room (it holds {} entries)", info_.name, info_.max_entries));
+  };
+  if (is_array(info_)) {
+    const auto target = row(key);
+    if (target.empty()) return no_room();
+    std::ranges::copy(value, target.begin());
+    return {};
+  }
   auto at = std::lower_bound(entries_.begin(), entries_.end(), key, before);
   if (at != entries_.end() && same(at->first, key)) {
     at->second = copy(value);
     return {};
   }
-  if (is_array(info_) || entries_.size() >= info_.max_entries) {
-    if (!info_.type.starts_with("lru_") || entries_.empty())
-      return fail(ErrorCode::exhausted,
-                  fmt::format("update map {}: no room (it holds {} entries)", info_.name, info_.max_entries));
+  if (entries_.size() >= info_.max_entries) {
+    if (!info_.type.starts_with("lru_") || entries_.empty()) return no_room();
     entries_.erase(entries_.begin());  // an LRU makes room instead; which entry goes is its affair
     at = std::lower_bound(entries_.begin(), entries_.end(), key, before);
   }
@@ -71,12 +93,23 @@ Result<void> FakeMap::erase(Bytes key) {
 
 Result<std::optional<std::vector<std::byte>>> FakeMap::lookup(Bytes key) const {
   WEFT_CHECK(check_size(info_, "key", key, info_.key_size));
+  if (is_array(info_)) {
+    const auto found = row(key);
+    return found.empty() ? std::optional<std::vector<std::byte>>{} : std::optional(copy(found));
+  }
   const auto at = std::lower_bound(entries_.begin(), entries_.end(), key, before);
   if (at == entries_.end() || !same(at->first, key)) return std::optional<std::vector<std::byte>>{};
   return std::optional(at->second);
 }
 
 Result<void> FakeMap::for_each(const std::function<bool(Bytes, Bytes)>& visit) const {
+  if (is_array(info_)) {
+    for (std::uint32_t index = 0; index < info_.max_entries; ++index) {
+      const auto key = std::as_bytes(std::span<const std::uint32_t, 1>(&index, 1));
+      if (!visit(key, copy(row(key)))) break;
+    }
+    return {};
+  }
   const auto entries = entries_;  // the visitor may change the map
   for (const auto& [key, value] : entries)
     if (!visit(key, value)) break;

@@ -1,6 +1,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <linux/bpf.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -56,6 +58,22 @@ class KernelMap final : public RawMap {
   }
 
   [[nodiscard]] int fd() const override { return fd_.get(); }
+
+  ~KernelMap() override {
+    if (memory_ != nullptr) ::munmap(memory_, memory_size());
+  }
+  KernelMap(const KernelMap&) = delete;
+  KernelMap& operator=(const KernelMap&) = delete;
+
+  Result<std::span<std::byte>> memory() override {
+    if (info_.type != BPF_MAP_TYPE_ARRAY || (info_.map_flags & BPF_F_MMAPABLE) == 0) return RawMap::memory();
+    if (memory_ == nullptr) {
+      void* memory = ::mmap(nullptr, memory_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
+      if (memory == MAP_FAILED) return failed("map into memory", errno);
+      memory_ = static_cast<std::byte*>(memory);
+    }
+    return std::span(memory_, memory_size());
+  }
 
   Result<MapInfo> info() const override {
     if (info_.id == 0) return fail(ErrorCode::invalid, "the descriptor is not a BPF map");
@@ -166,7 +184,12 @@ class KernelMap final : public RawMap {
     return {};
   }
 
+  [[nodiscard]] std::size_t memory_size() const {
+    return round_up_8(info_.value_size) * std::size_t{info_.max_entries};
+  }
+
   Fd fd_;
+  std::byte* memory_ = nullptr;
   bpf_map_info info_{};
   std::size_t stored_value_size_ = 0;
 };

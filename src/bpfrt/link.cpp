@@ -2,6 +2,7 @@
 
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <sys/stat.h>
 
@@ -78,6 +79,16 @@ Result<void> attach_clsact(int ifindex, Hook hook, int program) {
   return {};
 }
 
+// Of whatever program the device has.
+XdpMode xdp_mode(int ifindex) {
+  const LibbpfLog log;
+  LIBBPF_OPTS(bpf_xdp_query_opts, query);
+  if (bpf_xdp_query(ifindex, 0, &query) != 0) return XdpMode::off;
+  return query.attach_mode == XDP_ATTACHED_DRV || query.attach_mode == XDP_ATTACHED_HW ? XdpMode::native
+         : query.attach_mode == XDP_ATTACHED_SKB                                       ? XdpMode::generic
+                                                                                       : XdpMode::off;
+}
+
 // EINVAL is the kernel's answer where there is no clsact qdisc.
 bool is_absent(int status) { return status == -ENOENT || status == -EINVAL || status == -ENODEV; }
 
@@ -137,6 +148,45 @@ Result<bool> is_attached(AttachMode mode, int ifindex, Hook hook, const std::str
   if (is_absent(status)) return false;
   if (status != 0) return fail(log.error("read the filter of " + describe(ifindex, hook), -status));
   return filter.prog_id == program_id;
+}
+
+Result<XdpAttachment> attach_xdp(XdpWanted wanted, int ifindex, int program, const std::string& pin_path) {
+  if (wanted == XdpWanted::off) {
+    detach_xdp(pin_path);
+    return XdpAttachment{XdpMode::off, "switched off"};
+  }
+  const auto device = static_cast<std::uint32_t>(ifindex);
+  const bool native_wanted = wanted == XdpWanted::automatic;
+  const std::string where = fmt::format("XDP of device {}", ifindex);
+  const auto mode = xdp_mode(ifindex);
+  Fd link = adopt_pinned_link(
+      pin_path, [&](const LinkInfo& info) { return info.type == bpf_link_type_xdp && info.xdp.ifindex == device; });
+  if (link.valid()) {
+    if ((mode == XdpMode::native) == native_wanted && bpf_link_update(link.get(), program, nullptr) == 0)
+      return XdpAttachment{mode, native_wanted ? "" : "generic mode is configured"};
+    // Of another mode, or dead: without it packets take the way by tc.
+    (void)bpf_link_detach(link.get());
+    remove_pin(pin_path);
+  }
+  XdpAttachment result{XdpMode::native, ""};
+  if (native_wanted) {
+    link = create_link(program, device, BPF_XDP, XDP_FLAGS_DRV_MODE);
+    if (!link.valid()) result.why_not_native = errno_error("the driver refuses XDP", errno).message;
+  } else {
+    result.why_not_native = "generic mode is configured";
+  }
+  if (!result.why_not_native.empty()) {
+    result.mode = XdpMode::generic;
+    link = create_link(program, device, BPF_XDP, XDP_FLAGS_SKB_MODE);
+  }
+  if (!link.valid()) return fail(errno_error("attach to " + where, errno));
+  WEFT_CHECK(pin_object(link.get(), pin_path));
+  return result;
+}
+
+void detach_xdp(const std::string& pin_path) {
+  if (const Fd link(bpf_obj_get(pin_path.c_str())); link.valid()) (void)bpf_link_detach(link.get());
+  remove_pin(pin_path);
 }
 
 Result<void> attach_cgroup(const std::string& cgroup, int attach_type, int program, const std::string& pin_path) {

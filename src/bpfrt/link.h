@@ -1,5 +1,5 @@
-// Attaching programs: tcx links where the kernel has them (6.6), clsact filters otherwise, and
-// cgroup links. tcx and cgroup links are pinned, so they outlive the agent; clsact filters live
+// Attaching programs: tcx links where the kernel has them (6.6), clsact filters otherwise, XDP and
+// cgroup links. Links are pinned, so they outlive the agent; clsact filters live
 // with the device. All of it through bpf(2) and rtnetlink directly: libbpf 1.1 knows no tcx.
 #pragma once
 
@@ -33,6 +33,18 @@ Result<void> detach_device(AttachMode mode, int ifindex, Hook hook, const std::s
 // True when the program with this id runs on the hook through our pin (tcx) or filter (clsact).
 Result<bool> is_attached(AttachMode mode, int ifindex, Hook hook, const std::string& pin_path,
                          std::uint32_t program_id);
+
+// XDP: in the driver where it can (native), in the kernel's generic receive path otherwise.
+enum class XdpMode { off, native, generic };
+enum class XdpWanted { automatic, off, generic };
+struct XdpAttachment {
+  XdpMode mode = XdpMode::off;
+  std::string why_not_native;  // empty for native
+};
+// Attaches `program` and pins the link at `pin_path`. A pinned link of the wanted mode gets the program instead
+// (BPF_LINK_UPDATE, no packet is missed); one of another mode is replaced. `off` detaches what is pinned there.
+Result<XdpAttachment> attach_xdp(XdpWanted wanted, int ifindex, int program, const std::string& pin_path);
+void detach_xdp(const std::string& pin_path);  // absent is success
 
 // attach_type: enum bpf_attach_type such as BPF_CGROUP_INET4_CONNECT.
 Result<void> attach_cgroup(const std::string& cgroup, int attach_type, int program, const std::string& pin_path);

@@ -38,6 +38,10 @@ class RawMap {
   // Every entry once (an LRU that changes meanwhile may miss or repeat some); stops when the
   // callback returns false. Batched where the kernel can. Per-CPU values: n_cpu values rounded to 8.
   virtual Result<void> for_each(const std::function<bool(Bytes key, Bytes value)>& visit) const = 0;
+  // The rows of an array made with BPF_F_MMAPABLE, in place: row i at i * (value_size rounded up to 8).
+  // Shared with the programs, so a write is seen at once and may be seen half done where it is more than
+  // one aligned word. Valid as long as the map; `unsupported` for other maps.
+  virtual Result<std::span<std::byte>> memory();
   [[nodiscard]] virtual int fd() const { return -1; }
 };
 
@@ -54,10 +58,14 @@ class FakeMap final : public RawMap {
   Result<void> erase(Bytes key) override;
   Result<std::optional<std::vector<std::byte>>> lookup(Bytes key) const override;
   Result<void> for_each(const std::function<bool(Bytes, Bytes)>& visit) const override;
+  Result<std::span<std::byte>> memory() override;  // every array has it
 
  private:
+  [[nodiscard]] std::span<std::byte> row(Bytes key) const;  // of an array; empty beyond its end
+
   MapInfo info_;
-  std::vector<std::pair<std::vector<std::byte>, std::vector<std::byte>>> entries_;  // sorted by key
+  std::vector<std::pair<std::vector<std::byte>, std::vector<std::byte>>> entries_;  // sorted by key; not of arrays
+  mutable std::vector<std::byte> rows_;                                             // of an array
 };
 
 // Fails every nth update or erase of the map it wraps with `io`.
@@ -69,6 +77,7 @@ class FaultyMap final : public RawMap {
   Result<void> erase(Bytes key) override;
   Result<std::optional<std::vector<std::byte>>> lookup(Bytes key) const override;
   Result<void> for_each(const std::function<bool(Bytes, Bytes)>& visit) const override;
+  Result<std::span<std::byte>> memory() override { return inner_->memory(); }
   void heal() { every_nth_ = 0; }
 
  private:
@@ -76,6 +85,31 @@ class FaultyMap final : public RawMap {
   std::unique_ptr<RawMap> inner_;
   unsigned every_nth_;
   unsigned count_ = 0;
+};
+
+// Typed view of a memory-mapped array it does not own.
+template <class V>
+class ArrayRows {
+ public:
+  static Result<ArrayRows> open(RawMap& raw) {
+    static_assert(sizeof(V) % 8 == 0 || sizeof(V) == 4);
+    auto info = raw.info();
+    if (!info) return fail(info.error());
+    if (info->value_size != sizeof(V))
+      return fail(ErrorCode::internal, info->name + ": the value size differs from the program's");
+    auto memory = raw.memory();
+    if (!memory) return fail(memory.error());
+    return ArrayRows(memory->data(), info->max_entries);
+  }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] V& operator[](std::size_t index) const { return *reinterpret_cast<V*>(data_ + index * stride); }
+
+  static constexpr std::size_t stride = (sizeof(V) + 7) / 8 * 8;
+
+ private:
+  ArrayRows(std::byte* data, std::size_t size) : data_(data), size_(size) {}
+  std::byte* data_;
+  std::size_t size_;
 };
 
 // Typed view of a map it does not own. K and V are ABI structs; sizes are checked by the owner.

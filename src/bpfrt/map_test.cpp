@@ -17,6 +17,7 @@ struct Kind {
 constexpr Kind hash{"hash", BPF_MAP_TYPE_HASH, 0};
 constexpr Kind hash_on_demand{"hash", BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC};
 constexpr Kind array{"array", BPF_MAP_TYPE_ARRAY, 0};
+constexpr Kind mapped_array{"array", BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE};
 
 Fd create(const Kind& kind, std::uint32_t key_size, std::uint32_t value_size, std::uint32_t max_entries) {
   bpf_map_create_opts options{};
@@ -85,6 +86,24 @@ TEST_P(MapTest, AnArrayIsFullFromTheStart) {
   EXPECT_EQ(map.update(4, 1).error().code, ErrorCode::exhausted);
   EXPECT_FALSE(map.erase(2));
   EXPECT_EQ(content(map), (std::map<std::uint32_t, std::uint64_t>{{0, 0}, {1, 0}, {2, 7}, {3, 0}}));
+}
+
+TEST_P(MapTest, AMappedArrayIsWrittenInPlace) {
+  auto raw = make(mapped_array, 5000);
+  auto rows = ArrayRows<std::uint64_t>::open(*raw);
+  ASSERT_TRUE(rows) << rows.error().message;
+  EXPECT_EQ(rows->size(), 5000U);
+  (*rows)[4999] = 7;
+  Map<std::uint32_t, std::uint64_t> map(*raw);
+  EXPECT_EQ(map.lookup(4999).value(), 7U);
+  EXPECT_TRUE(map.update(3, 9));
+  EXPECT_EQ((*rows)[3], 9U);
+  EXPECT_EQ(ArrayRows<std::uint32_t>::open(*raw).error().code, ErrorCode::internal) << "another value";
+}
+
+TEST_P(MapTest, OtherMapsAreNotMapped) {
+  auto raw = make(hash, 3);
+  EXPECT_EQ(raw->memory().error().code, ErrorCode::unsupported);
 }
 
 TEST_P(MapTest, VisitsManyEntriesOnceAndStopsWhenTold) {

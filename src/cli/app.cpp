@@ -35,6 +35,7 @@ class CommandLine {
     add_general();
     add_objects();
     add_lists();
+    add_services();
     add_policy();
     add_bpf();
     add_observe();
@@ -178,7 +179,8 @@ class CommandLine {
     auto* get = command(&app_, "get", "Show objects as the agent holds them",
                         "weft get pods -n shop\n  weft get networkpolicy shop/db -o yaml\n  weft get all");
     get->add_option("KIND", get_.kind,
-                    "pods, services, deployments, networkpolicies, namespaces, endpointslices or all; also KIND/NAME")
+                    "pods, services, deployments, networkpolicies, namespaces, endpointslices, loadbalancerpools, "
+                    "l2announcements or all; also KIND/NAME")
         ->required();
     get->add_option("NAME", get_.name, "NAME or NAMESPACE/NAME");
     add_namespace(get, get_.namespace_, "Only objects of this namespace (default: of all)");
@@ -216,7 +218,8 @@ class CommandLine {
   void add_lists() {
     add_list("endpoint", "Attached pods: addresses, identity, policy and socket coverage", "endpoint.list");
     add_list("identity", "Identities: the numbers that stand for sets of labels", "identity.list");
-    add_list("service", "Services as the datapath balances them, with their backends", "service.list");
+    service_ =
+        add_list("service", "Services as the datapath balances them, and where clients are sent", "service.list");
     policy_ = add_list("policy", "NetworkPolicies in force, and why a connection is allowed or denied", "policy.list");
 
     auto* group = command(&app_, "ipam", "Address pools, allocations and quarantine", "weft ipam list");
@@ -224,6 +227,31 @@ class CommandLine {
     auto* list = command(group, "list", "Address pools, allocations and quarantine", "weft ipam list -o json");
     add_output(list, list_outputs_["ipam"], {"table", "json", "yaml"});
     runs(list, [this](const Session& session) { return run_ipam(session, list_outputs_["ipam"]); });
+  }
+
+  void add_services() {
+    auto* get = command(service_, "get", "One Service: frontends, backends, their state and counters, what is wrong",
+                        "weft service get shop/web\n  weft service get web -n shop -o json");
+    get->add_option("NAME", service_get_.name, "NAME or NAMESPACE/NAME")->required();
+    add_namespace(get, service_get_.namespace_, "Namespace of the Service");
+    add_output(get, service_get_.output, {"table", "wide", "json", "yaml"});
+    runs(get, [this](const Session& session) { return run_service_get(session, service_get_); });
+
+    auto* trace = command(service_, "trace",
+                          "Say which backend a client would get and why, and where the Service's flows are now",
+                          "weft service trace --from shop/web-0 --to svc/shop/db\n"
+                          "  weft service trace --from 192.0.2.7 --source-port 40000 --to 198.51.100.10 --port 80/TCP\n"
+                          "  weft service trace --to svc/shop/web --port 80 --limit 20");
+    trace->add_option("--to", trace_.to, "svc/NAMESPACE/NAME, or the address of a frontend")
+        ->required()
+        ->type_name("SERVICE");
+    trace->add_option("--port", trace_.port, "Its port and protocol: 80/TCP, 53/UDP, 80")->type_name("PORT");
+    trace->add_option("--from", trace_.from, "The client: NAMESPACE/POD, an address, or host")->type_name("WHO");
+    trace->add_option("--source-port", trace_.source_port, "The client's port, for Maglev")->type_name("PORT");
+    trace->add_flag("--all-flows", trace_.all_flows, "Flows of every client, not only of this one");
+    trace->add_option("--limit", trace_.limit, "At most so many flows (default 100)")->type_name("N");
+    add_output(trace, trace_.output, {"table", "json", "yaml"});
+    runs(trace, [this](const Session& session) { return run_service_trace(session, trace_); });
   }
 
   void add_policy() {
@@ -258,6 +286,31 @@ class CommandLine {
       group->require_subcommand(1);
       add_bpf_action(group, map, "list");
       add_bpf_action(group, map, "stats");
+    }
+    add_bpf_lb(bpf);
+  }
+
+  // `weft bpf lb MAP list`: the maps of services, which may be large.
+  void add_bpf_lb(CLI::App* bpf) {
+    auto* group = command(bpf, "lb", "The maps of services",
+                          "weft bpf lb frontends list\n  weft bpf lb backends list --limit 50 -o json");
+    group->require_subcommand(1);
+    for (const auto& [map, description] : {std::pair{"frontends", "Addresses and ports that are balanced"},
+                                           std::pair{"slots", "Runs of backends that new flows choose from"},
+                                           std::pair{"backends", "Backends with their state and counters"},
+                                           std::pair{"affinity", "Backends that clients are to get again"},
+                                           std::pair{"ranges", "Sources that may use restricted Services"},
+                                           std::pair{"ports", "Ports at which a lookup is worth while"},
+                                           std::pair{"l2", "Addresses answered for by ARP and neighbour discovery"}}) {
+      auto* of = command(group, map, description);
+      of->require_subcommand(1);
+      auto* list = command(of, "list", "Its entries, decoded", fmt::format("weft bpf lb {} list --limit 20", map));
+      auto& output = list_outputs_[std::string("bpf lb ") + map];
+      add_output(list, output, {"table", "json", "yaml"});
+      list->add_option("--limit", bpf_lb_limit_, "At most so many entries, 0 for all (default 1000)")->type_name("N");
+      runs(list, [this, &output, name = std::string("lb-") + map](const Session& session) {
+        return run_bpf(session, name, "list", bpf_lb_limit_, output);
+      });
     }
   }
 
@@ -363,15 +416,19 @@ class CommandLine {
   ApplyOptions apply_;
   ObjectOptions get_;
   ObjectOptions delete_;
+  ServiceOptions service_get_;
+  TraceOptions trace_;
   ExplainOptions explain_;
   ObserveOptions observe_;
   std::map<std::string, std::string> list_outputs_;  // by the command's words
   std::string version_output_;
   std::string status_output_;
   std::uint64_t bpf_limit_ = 0;
+  std::uint64_t bpf_lb_limit_ = 1000;
   std::string shell_;
   Values words_;
   CLI::App* policy_ = nullptr;
+  CLI::App* service_ = nullptr;
 };
 
 }  // namespace

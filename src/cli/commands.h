@@ -43,6 +43,24 @@ int run_ipam(const Session& session, const std::string& output);
 int run_bpf(const Session& session, const std::string& map, const std::string& action, std::uint64_t limit,
             const std::string& output);
 
+struct ServiceOptions {
+  std::string name;  // "NAME" or "NAMESPACE/NAME"
+  std::string namespace_;
+  std::string output = "table";
+};
+int run_service_get(const Session& session, const ServiceOptions& options);
+
+struct TraceOptions {
+  std::string from;
+  std::string to;
+  std::string port;
+  std::uint64_t source_port = 0;
+  std::uint64_t limit = 0;
+  bool all_flows = false;
+  std::string output = "table";
+};
+int run_service_trace(const Session& session, const TraceOptions& options);
+
 struct ExplainOptions {
   std::string from;
   std::string to;

@@ -80,6 +80,10 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
                                                                                      {"endpoint", "list"},
                                                                                      {"identity", "list"},
                                                                                      {"service", "list"},
+                                                                                     {"service", "get"},
+                                                                                     {"service", "trace"},
+                                                                                     {"bpf", "lb"},
+                                                                                     {"bpf", "lb", "slots", "list"},
                                                                                      {"policy", "list"},
                                                                                      {"policy", "explain"},
                                                                                      {"ipam", "list"},
@@ -120,7 +124,7 @@ TEST_F(CommandsTest, VersionWorksWithoutAnAgent) {
 }
 
 constexpr auto status = R"({"version":"0.1.0","instance":"default","node":"n1","uptime_seconds":130,"pid":7,
-  "rss_bytes":21300000,"health":"degraded","problems":["map weft_flow4_v1 is full"],
+  "rss_bytes":21300000,"health":"degraded","problems":["map weft_flow4_v2 is full"],
   "kernel":{"release":"6.18.5","attach":"tcx","redirect_peer":true},
   "datapath":{"epoch":5,"events":true,"maps":[{"name":"weft_policy_v1","type":"hash","entries":3,"max_entries":100,
   "memory_bytes":4096}],"drops":[{"reason":"policy-denied","meaning":"not allowed","packets":4,"bytes":2400},
@@ -137,7 +141,7 @@ TEST_F(CommandsTest, StatusForPeople) {
   EXPECT_EQ(ran.out,
             "Weft 0.1.0 on node n1, instance default\n"
             "Health      degraded\n"
-            "            ! map weft_flow4_v1 is full\n"
+            "            ! map weft_flow4_v2 is full\n"
             "Agent       pid 7, up 2m10s, 21.3 MB resident\n"
             "Kernel      6.18.5: attach tcx, redirect_peer yes\n"
             "Uplinks     eth0 (attached), eth1 (NOT ATTACHED)\n"
@@ -175,12 +179,12 @@ TEST_F(CommandsTest, ListsAsTablesAndArrays) {
   EXPECT_EQ(items[0]["identity"], 256);
 
   answers("service.list", R"({"items":[{"id":1,"namespace":"shop","name":"web","type":"ClusterIP","port_name":"http",
-    "address":"10.96.0.1","port":80,"protocol":"TCP","affinity_seconds":0,
+    "address":"10.96.0.1","port":80,"protocol":"TCP","affinity_seconds":0,"active":7,
     "backends":[{"id":1,"address":"10.0.0.2","port":8080,"pod":"web-0","ready":true},
                 {"id":2,"address":"10.0.0.3","port":8080,"pod":"web-1","ready":false}]}]})");
   EXPECT_EQ(weft({"service", "list"}).out,
-            "ID  SERVICE   TYPE       PORT NAME  ADDRESS    PORT  PROTOCOL  READY\n"
-            "1   shop/web  ClusterIP  http       10.96.0.1  80    TCP       1/2\n");
+            "ID  SERVICE   TYPE       PORT NAME  ADDRESS    PORT  PROTOCOL  READY  OPEN\n"
+            "1   shop/web  ClusterIP  http       10.96.0.1  80    TCP       1/2    7\n");
   answers("policy.list", R"({"items":[{"namespace":"shop","name":"deny","location":{"file":"p.yaml","line":3},
     "ingress_rules":0,"egress_rules":0,"types":["Ingress"],"selects":["shop/a","shop/b"]}]})");
   EXPECT_THAT(weft({"policy", "list"}).out, HasSubstr("shop/deny  Ingress  0        0       2     p.yaml:3"));
@@ -324,6 +328,7 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
   EXPECT_THAT(complete({"observe", "--pod", "shop/w"}), ElementsAre("shop/web-0"));
   EXPECT_THAT(complete({"observe", "--verdict", "d"}), ElementsAre("dropped"));
   EXPECT_THAT(complete({"get", "po"}), ElementsAre("pods"));
+  EXPECT_THAT(complete({"get", "l"}), ElementsAre("l2announcements", "loadbalancerpools"));
   EXPECT_THAT(complete({"get", "pods", ""}), ElementsAre("shop/web-0", "shop/db-0"));
   EXPECT_THAT(complete({"policy", "explain", "--to", "svc/shop/w"}), ElementsAre("svc/shop/web-0"));
   EXPECT_THAT(complete({"apply", "-f", ""}), ElementsAre(":files"));

@@ -161,6 +161,11 @@ class Completer {
       names_of("namespaces", false);
     } else if (named({"pod", "from-pod", "to-pod"})) {
       names_of("pods", true);
+    } else if (named({"to"}) && at_->get_name() == "trace") {
+      names_of("services", true, "svc/");
+    } else if (named({"from"}) && at_->get_name() == "trace") {
+      names_of("pods", true);
+      add("host");
     } else if (named({"from", "to"})) {
       names_of("pods", true);
       if (option.check_lname("to")) names_of("services", true, "svc/");
@@ -182,11 +187,13 @@ class Completer {
         if (auto known = values_.find(option); known != values_.end() && positionals_.empty())
           for (const auto& value : known->second) add(value);
     const auto command = at_->get_name();
-    if (command == "get" || command == "delete") {
+    if (command == "get" && at_->get_parent() != nullptr && at_->get_parent()->get_name() == "service") {
+      if (positionals_.empty()) names_of("services", true);
+    } else if (command == "get" || command == "delete") {
       if (positionals_.size() == 1) names_of(positionals_.front(), true);
       if (positionals_.empty())
-        for (const auto* kind :
-             {"all", "deployments", "endpointslices", "namespaces", "networkpolicies", "pods", "services"})
+        for (const auto* kind : {"all", "deployments", "endpointslices", "l2announcements", "loadbalancerpools",
+                                 "namespaces", "networkpolicies", "pods", "services"})
           if (command == "get" || std::string_view(kind) != "all") add(kind);
     } else if (command == "exec" && in_lab() && positionals_.empty()) {
       names_of("pods", true);

@@ -104,6 +104,16 @@ const std::map<std::string, ListView>& views() {
          column("PORT", "port"),
          column("PROTOCOL", "protocol"),
          {"READY", backends, false},
+         column("OPEN", "active"),
+         column("KIND", "kind", true),
+         column("ALGORITHM", "algorithm", true),
+         column("FORWARDING", "forwarding", true),
+         {"POLICY",
+          [](const json& item) {
+            return fmt::format("{}/{}", cell(item, "traffic_policy/internal"), cell(item, "traffic_policy/external"));
+          },
+          true},
+         column("CONNECTIONS", "connections", true),
          {"AFFINITY",
           [](const json& item) {
             const auto seconds = number(item, "affinity_seconds");
@@ -149,7 +159,8 @@ ListView view_of(const json& items) {
         if (std::ranges::find(keys, key) == keys.end()) keys.push_back(key);
   // What an entry is about comes first.
   auto rank = [](const std::string& key) {
-    static const std::vector<std::string> first{"map", "name", "reason", "id", "source", "destination", "address"};
+    static const std::vector<std::string> first{"map",  "name",    "reason", "id",          "frontend",
+                                                "slot", "backend", "source", "destination", "address"};
     return std::ranges::find(first, key) - first.begin();
   };
   std::ranges::stable_sort(keys, {}, rank);
@@ -207,6 +218,8 @@ int run_bpf(const Session& session, const std::string& map, const std::string& a
   auto answer = session.call("bpf." + action, params);
   if (!answer) return session.report_words(answer.error());
   const auto& items = member(*answer, "items");
+  if (limit != 0 && items.size() >= limit && map.starts_with("lb-"))
+    session.io.err << fmt::format("there may be more than these {} entries: --limit N, or 0 for all\n", limit);
   return print_items(session, items, output, view_of(items));
 }
 

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/documents.h"
 #include "cli/json_access.h"
+#include "cli/object_columns.h"
 #include "cli/output.h"
 #include "model/objects.h"
 
@@ -41,112 +42,6 @@ json to_params(const std::vector<DocumentText>& documents) {
   return {{"documents", std::move(list)}};
 }
 
-std::string labels_text(const json& labels) {
-  std::string joined;
-  if (labels.is_object())
-    for (const auto& [key, value] : labels.items()) {
-      joined += (joined.empty() ? "" : ",") + key;
-      if (const auto shown = cell(value); shown != "-") joined += "=" + shown;
-    }
-  return joined.empty() ? "-" : joined;
-}
-
-Column labels_column(std::string header, std::string path) {
-  return {std::move(header), [path = std::move(path)](const json& item) { return labels_text(member(item, path)); },
-          true};
-}
-
-std::string pod_addresses(const json& pod) {
-  std::string joined;
-  for (const auto& entry : member(pod, "status/podIPs")) joined += (joined.empty() ? "" : ",") + text(entry, "ip");
-  return joined.empty() ? cell(pod, "status/podIP") : joined;
-}
-
-std::string owner(const json& object) {
-  for (const auto& entry : member(object, "metadata/ownerReferences"))
-    return lower(text(entry, "kind")) + "/" + text(entry, "name");
-  return "-";
-}
-
-std::string service_ports(const json& ports) {
-  std::string joined;
-  for (const auto& port : ports) {
-    const auto protocol = text(port, "protocol");
-    joined +=
-        fmt::format("{}{}/{}", joined.empty() ? "" : ",", number(port, "port"), protocol.empty() ? "TCP" : protocol);
-  }
-  return joined.empty() ? "-" : joined;
-}
-
-std::string slice_addresses(const json& slice) {
-  std::string joined;
-  for (const auto& endpoint : member(slice, "endpoints"))
-    for (const auto& address : member(endpoint, "addresses")) joined += (joined.empty() ? "" : ",") + cell(address);
-  return joined.empty() ? "-" : joined;
-}
-
-std::string policy_types(const json& policy) {
-  const auto& given = member(policy, "spec/policyTypes");
-  if (!given.empty()) return cell(given);
-  return member(policy, "spec/egress").empty() ? "Ingress" : "Ingress,Egress";
-}
-
-std::string policy_pods(const json& policy) {
-  const auto& selector = member(policy, "spec/podSelector");
-  std::string shown = labels_text(member(selector, "matchLabels"));
-  if (!member(selector, "matchExpressions").empty())
-    shown = (shown == "-" ? "" : shown + ",") + member(selector, "matchExpressions").dump();
-  return shown == "-" ? "(all)" : shown;
-}
-
-std::vector<Column> columns_of(const std::string& kind) {
-  std::vector<Column> columns;
-  if (kind != "Namespace") columns.push_back(column("NAMESPACE", "metadata/namespace"));
-  columns.push_back(column("NAME", "metadata/name"));
-  if (kind == "Pod") {
-    columns.push_back(column("PHASE", "status/phase"));
-    columns.push_back({"ADDRESSES", pod_addresses, false});
-    columns.push_back({"OWNER", owner, false});
-  } else if (kind == "Deployment") {
-    columns.push_back({"REPLICAS",
-                       [](const json& item) {
-                         const auto& replicas = member(item, "spec/replicas");
-                         return replicas.is_null() ? std::string("1") : cell(replicas);
-                       },
-                       false});
-    columns.push_back(labels_column("SELECTOR", "spec/selector/matchLabels"));
-  } else if (kind == "Service") {
-    columns.push_back({"TYPE",
-                       [](const json& item) {
-                         const auto type = text(item, "spec/type");
-                         return type.empty() ? std::string("ClusterIP") : type;
-                       },
-                       false});
-    columns.push_back({"CLUSTER-IP",
-                       [](const json& item) {
-                         const auto& all = member(item, "spec/clusterIPs");
-                         return all.empty() ? cell(item, "spec/clusterIP") : cell(all);
-                       },
-                       false});
-    columns.push_back({"PORTS", [](const json& item) { return service_ports(member(item, "spec/ports")); }, false});
-    columns.push_back(labels_column("SELECTOR", "spec/selector"));
-  } else if (kind == "EndpointSlice") {
-    columns.push_back({"SERVICE",
-                       [](const json& item) {
-                         const auto& labels = member(item, "metadata/labels");
-                         return labels.is_object() ? cell(labels.value("kubernetes.io/service-name", json())) : "-";
-                       },
-                       false});
-    columns.push_back({"PORTS", [](const json& item) { return service_ports(member(item, "ports")); }, false});
-    columns.push_back({"ADDRESSES", slice_addresses, false});
-  } else if (kind == "NetworkPolicy") {
-    columns.push_back({"PODS", policy_pods, false});
-    columns.push_back({"TYPES", policy_types, false});
-  }
-  columns.push_back(labels_column("LABELS", "metadata/labels"));
-  return columns;
-}
-
 // Several kinds make several tables, each under its own header.
 void print_object_tables(const Session& session, const json& items, const std::string& output) {
   std::vector<std::pair<std::string, json>> groups;
@@ -161,7 +56,7 @@ void print_object_tables(const Session& session, const json& items, const std::s
     if (!first) session.io.out << '\n';
     first = false;
     if (groups.size() > 1) session.io.out << kind << '\n';
-    print_items(session, members, output, {columns_of(kind), {}, {}});
+    print_items(session, members, output, {object_columns(kind, members), {}, {}});
   }
 }
 

@@ -135,14 +135,74 @@ TEST_F(ObjectsTest, GetPrintsATablePerKind) {
             "shop       web-0  Running  10.0.0.2,fd00::2  deployment/web\n"
             "shop       db     -        -                 -\n"
             "\nService\n"
-            "NAMESPACE  NAME  TYPE       CLUSTER-IP  PORTS\n"
-            "shop       web   ClusterIP  10.96.0.1   80/TCP,53/UDP\n"
+            "NAMESPACE  NAME  TYPE       CLUSTER-IP  EXTERNAL-IP  PORT(S)\n"
+            "shop       web   ClusterIP  10.96.0.1   -            80/TCP,53/UDP\n"
             "\nNetworkPolicy\n"
             "NAMESPACE  NAME  PODS   TYPES\n"
             "shop       deny  (all)  Ingress\n");
   EXPECT_THAT(weft({"get", "all", "-o", "wide"}).out, HasSubstr("app=web"));
   EXPECT_EQ(weft({"get", "all", "-o", "name"}).out,
             "pod/shop/web-0\npod/shop/db\nservice/shop/web\nnetworkpolicy/shop/deny\n");
+}
+
+TEST_F(ObjectsTest, GetShowsServicesAsClientsOfEachSideSeeThem) {
+  answers("get", R"({"items":[
+    {"kind":"Service","metadata":{"namespace":"s","name":"node"},"spec":{"type":"NodePort","clusterIP":"10.96.0.2",
+     "externalIPs":["192.0.2.7","192.0.2.8"],"ports":[{"port":80,"nodePort":30080},{"port":53,"protocol":"UDP"}]}},
+    {"kind":"Service","metadata":{"namespace":"s","name":"lb"},"spec":{"type":"LoadBalancer","clusterIPs":
+     ["10.96.0.3","fd00::3"],"externalIPs":["192.0.2.9"],"ports":[{"port":443,"nodePort":30443}]},
+     "status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"},{"hostname":"lb.example"}]}}},
+    {"kind":"Service","metadata":{"namespace":"s","name":"waiting"},"spec":{"type":"LoadBalancer","ports":[{"port":1}]},
+     "status":{"loadBalancer":{}}},
+    {"kind":"Service","metadata":{"namespace":"s","name":"headless"},"spec":{"clusterIP":"None"}},
+    {"kind":"Service","metadata":{"namespace":"s","name":"name"},
+     "spec":{"type":"ExternalName","externalName":"db.example"}}]})");
+  EXPECT_EQ(
+      weft({"get", "svc"}).out,
+      "NAMESPACE  NAME      TYPE          CLUSTER-IP         EXTERNAL-IP                     PORT(S)\n"
+      "s          node      NodePort      10.96.0.2          192.0.2.7,192.0.2.8             80:30080/TCP,53/UDP\n"
+      "s          lb        LoadBalancer  10.96.0.3,fd00::3  192.0.2.1,lb.example,192.0.2.9  443:30443/TCP\n"
+      "s          waiting   LoadBalancer  -                  <pending>                       1/TCP\n"
+      "s          headless  ClusterIP     None               -                               -\n"
+      "s          name      ExternalName  -                  db.example                      -\n");
+}
+
+TEST_F(ObjectsTest, GetShowsAnAgeWhereOneIsKnown) {
+  answers("get", R"({"items":[
+    {"kind":"Pod","metadata":{"namespace":"s","name":"old","creationTimestamp":"1970-01-02T00:00:00Z",
+     "deletionTimestamp":"2026-01-01T00:00:00Z"},"status":{"phase":"Running"}},
+    {"kind":"Pod","metadata":{"namespace":"s","name":"new"},"status":{"phase":"Running"}},
+    {"kind":"Pod","metadata":{"namespace":"s","name":"odd","creationTimestamp":"soon"}}]})");
+  const auto shown = weft({"get", "pods"}).out;
+  EXPECT_THAT(shown, HasSubstr("PHASE        ADDRESSES  OWNER  AGE\n"));
+  EXPECT_THAT(shown, ::testing::ContainsRegex("old   Terminating  -          -      [0-9]+d[0-9]+h\n"));
+  EXPECT_THAT(shown, HasSubstr("new   Running      -          -      -\n"));
+  EXPECT_THAT(shown, HasSubstr("odd   -            -          -      -\n"));
+}
+
+TEST_F(ObjectsTest, GetShowsPoolsAndAnnouncementsWithoutANamespace) {
+  answers("get", R"({"items":[
+    {"kind":"LoadBalancerPool","metadata":{"name":"public"},"spec":{"addresses":["192.0.2.0/28","192.0.2.32-192.0.2.40"],
+     "autoAssign":false,"namespaces":["shop"],"serviceSelector":{"matchLabels":{"tier":"front"}}}},
+    {"kind":"LoadBalancerPool","metadata":{"name":"rest"},"spec":{"addresses":["10.0.0.0/24"]}},
+    {"kind":"L2Announcement","metadata":{"name":"lan"},"spec":{"externalIPs":false}}]})");
+  EXPECT_EQ(weft({"get", "all"}).out,
+            "LoadBalancerPool\n"
+            "NAME    ADDRESSES                           AUTO-ASSIGN  NAMESPACES  SERVICES\n"
+            "public  192.0.2.0/28,192.0.2.32-192.0.2.40  no           shop        tier=front\n"
+            "rest    10.0.0.0/24                         yes          (all)       (all)\n"
+            "\nL2Announcement\n"
+            "NAME  INTERFACES  EXTERNAL-IPS  LOAD-BALANCER-IPS  SERVICES\n"
+            "lan   (uplinks)   no            yes                (all)\n");
+  EXPECT_EQ(weft({"get", "lbpool", "-o", "name"}).out,
+            "loadbalancerpool/public\nloadbalancerpool/rest\nl2announcement/lan\n");
+}
+
+TEST_F(ObjectsTest, DeleteOfAKindWithoutNamespacesNamesNone) {
+  answers("get", R"({"items":[{"kind":"LoadBalancerPool","metadata":{"name":"public"}}]})");
+  answers("delete", R"({"deleted":[{"kind":"LoadBalancerPool","namespace":"","name":"public"}]})");
+  EXPECT_EQ(weft({"delete", "lbpool", "public"}).out, "loadbalancerpool/public deleted\n");
+  EXPECT_EQ(params("delete"), (json{{"kind", "lbpool"}, {"name", "public"}}));
 }
 
 TEST_F(ObjectsTest, ADeploymentWithoutReplicasHasOne) {

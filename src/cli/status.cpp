@@ -42,6 +42,9 @@ class StatusPrinter {
       line("Addresses",
            fmt::format("{} {}: {} of {} allocated, {} in quarantine", cell(pool, "name"), text(pool, "cidr"),
                        number(pool, "allocated"), capacity_text(pool), number(pool, "quarantined")));
+    for (const auto& announced : member(status_, "announced"))
+      line("Announced", fmt::format("{} on {} at {}", text(announced, "address"), text(announced, "device"),
+                                    text(announced, "mac")));
     reconcile();
     drops();
     if (wide_) details();

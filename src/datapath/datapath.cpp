@@ -11,6 +11,7 @@
 #include "bpf/host.skel.h"
 #include "bpf/pod.skel.h"
 #include "bpf/socket.skel.h"
+#include "bpf/xdp.skel.h"
 #include "bpfrt/object.h"
 #include "datapath/instance.h"
 #include "sys/system.h"
@@ -32,6 +33,7 @@ struct Pins {
   [[nodiscard]] std::string link(const char* role, std::uint32_t ifindex, Hook hook) const {
     return fmt::format("{}/{}_{}_{}", links(), role, ifindex, hook == Hook::ingress ? "ingress" : "egress");
   }
+  [[nodiscard]] std::string xdp(std::uint32_t ifindex) const { return fmt::format("{}/xdp_{}", links(), ifindex); }
   [[nodiscard]] std::string socket(const std::string& program) const { return links() + "/" + program; }
 };
 
@@ -69,10 +71,14 @@ bool is_private(const std::string& map) {
 
 Result<void> size_maps(bpfrt::Object& object, const Options& options) {
   const auto maps = object.maps();
-  for (const auto* table : {"weft_flow4_v1", "weft_flow6_v1"})
-    if (std::ranges::find(maps, table) != maps.end()) WEFT_CHECK(object.set_max_entries(table, options.flow_entries));
-  if (std::ranges::find(maps, "weft_events_v1") != maps.end())
-    WEFT_CHECK(object.set_max_entries("weft_events_v1", options.ring_bytes));
+  const std::pair<const char*, std::uint32_t> sizes[] = {
+      {"weft_flow4_v2", options.flow_entries},      {"weft_flow6_v2", options.flow_entries},
+      {"weft_svc_v2", options.service_entries},     {"weft_svcstate_v1", options.service_entries},
+      {"weft_backend_v2", options.backend_entries}, {"weft_bstat_v1", options.backend_entries},
+      {"weft_slot_v2", options.slot_entries},       {"weft_events_v1", options.ring_bytes},
+  };
+  for (const auto& [table, entries] : sizes)
+    if (std::ranges::find(maps, table) != maps.end()) WEFT_CHECK(object.set_max_entries(table, entries));
   return {};
 }
 
@@ -118,6 +124,17 @@ class Datapath::Impl {
     }
     objects.emplace(hook, std::move(object));
     return {};
+  }
+
+  // Other devices may hand their packets to this one.
+  void let_xdp_send_by(std::uint32_t ifindex, bool may) const {
+    const auto found = maps.find("weft_xdpdev_v1");
+    if (found == maps.end()) return;
+    bpfrt::Map<std::uint32_t, std::uint32_t> devices(*found->second);
+    if (may)
+      (void)devices.update(ifindex, 1);  // without the row such packets go by the stack
+    else
+      (void)devices.erase(ifindex);
   }
 
   [[nodiscard]] Result<int> program(const std::string& hook, const std::string& name) const {
@@ -169,6 +186,8 @@ Result<std::unique_ptr<Datapath>> Datapath::open(const Options& options) {
   elf = socket_bpf__elf_bytes(&size);
   if (auto loaded = impl->load("socket", as_bytes(elf, size)); !loaded)
     impl->features.socket_hook_error = loaded.error().message;
+  elf = xdp_bpf__elf_bytes(&size);
+  if (auto loaded = impl->load("xdp", as_bytes(elf, size)); !loaded) impl->features.xdp_error = loaded.error().message;
   WEFT_TRY(impl->tables, Tables::open([&](const std::string& name) {
              const auto found = impl->maps.find(name);
              return found == impl->maps.end() ? nullptr : found->second.get();
@@ -184,6 +203,29 @@ Result<void> Datapath::attach_pod(std::uint32_t ifindex) {
 
 Result<void> Datapath::attach_uplink(std::uint32_t ifindex) {
   return impl_->attach(impl_->features.attach, "uplink", ifindex, "host", "weft_from_device", "weft_to_device");
+}
+
+Result<bpfrt::XdpAttachment> Datapath::attach_xdp(std::uint32_t ifindex) {
+  auto& features = impl_->features;
+  bpfrt::XdpAttachment attachment{bpfrt::XdpMode::off, features.xdp_error};
+  if (features.xdp_error.empty()) {
+    WEFT_TRY(const auto program, impl_->program("xdp", "weft_xdp"));
+    auto attached = bpfrt::attach_xdp(impl_->options.xdp, static_cast<int>(ifindex), program, impl_->pins.xdp(ifindex));
+    if (!attached) {
+      features.xdp[ifindex] = {bpfrt::XdpMode::off, attached.error().message};
+      return attached;
+    }
+    attachment = *attached;
+  }
+  impl_->let_xdp_send_by(ifindex, attachment.mode == bpfrt::XdpMode::native);
+  features.xdp[ifindex] = attachment;
+  return attachment;
+}
+
+void Datapath::detach_xdp(std::uint32_t ifindex) {
+  impl_->let_xdp_send_by(ifindex, false);
+  bpfrt::detach_xdp(impl_->pins.xdp(ifindex));
+  impl_->features.xdp.erase(ifindex);
 }
 
 Result<bool> Datapath::pod_attached(std::uint32_t ifindex) {
@@ -231,6 +273,8 @@ void Datapath::prune(const std::vector<std::uint32_t>& uplinks) {
   for (const auto hook : {Hook::ingress, Hook::egress})
     for (const auto ifindex : uplinks) wanted.insert(impl_->pins.link("uplink", ifindex, hook));
   for (const auto& program : socket_programs) wanted.insert(impl_->pins.socket(program.name));
+  for (const auto ifindex : uplinks)
+    if (impl_->features.xdp.contains(ifindex)) wanted.insert(impl_->pins.xdp(ifindex));
   for (const auto& name : bpfrt::list_pins(impl_->pins.links())) {
     const auto path = impl_->pins.links() + "/" + name;
     if (!wanted.contains(path)) bpfrt::remove_pin(path);

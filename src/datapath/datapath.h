@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,10 +18,14 @@
 namespace weft::datapath {
 
 struct Options {
-  std::string pin_directory;            // created; bpffs is mounted above it if missing
-  std::string cgroup;                   // cgroup v2 directory for the socket hook; empty: no socket hook
-  std::uint32_t flow_entries = 65536;   // of each family
+  std::string pin_directory;              // created; bpffs is mounted above it if missing
+  std::string cgroup;                     // cgroup v2 directory for the socket hook; empty: no socket hook
+  std::uint32_t flow_entries = 65536;     // of each family
+  std::uint32_t service_entries = 65536;  // frontends, and ports of Services
+  std::uint32_t backend_entries = 131072;
+  std::uint32_t slot_entries = 262144;
   std::uint32_t ring_bytes = 1U << 20;  // a power of two
+  bpfrt::XdpWanted xdp = bpfrt::XdpWanted::automatic;
 };
 
 // What was found on this kernel and chosen.
@@ -29,6 +34,8 @@ struct Features {
   bool socket_hook = false;
   std::string socket_hook_error;  // why not
   std::string cgroup;
+  std::map<std::uint32_t, bpfrt::XdpAttachment> xdp;  // by ifindex, of the uplinks attach_xdp was called for
+  std::string xdp_error;                              // why there is no XDP program; empty: there is
 };
 
 class Datapath {
@@ -42,6 +49,10 @@ class Datapath {
   // Programs on the host side of a pod's veth (they go with the device), on an uplink, on the cgroup.
   Result<void> attach_pod(std::uint32_t ifindex);
   Result<void> attach_uplink(std::uint32_t ifindex);
+  // Clients' flows before the stack; the uplink's programs do all of it where this is not possible. Tells what came
+  // of it in features().xdp too; only an unexpected failure is an error.
+  Result<bpfrt::XdpAttachment> attach_xdp(std::uint32_t ifindex);
+  void detach_xdp(std::uint32_t ifindex);
   Result<bool> pod_attached(std::uint32_t ifindex);
   Result<bool> uplink_attached(std::uint32_t ifindex);
   Result<bool> sockets_attached();
@@ -56,7 +67,7 @@ class Datapath {
   // Highest policy class among the pinned rows, 0 when none.
   [[nodiscard]] std::uint32_t highest_policy_class() const;
 
-  // Maps by name ("weft_flow4_v1"); null when unknown.
+  // Maps by name ("weft_flow4_v2"); null when unknown.
   [[nodiscard]] bpfrt::RawMap* map(const std::string& name) const;
   [[nodiscard]] std::vector<std::string> map_names() const;
 

@@ -47,7 +47,10 @@ class MapTable {
                 "make the change in smaller steps");
   }
   Result<void> want(const Rows<K, V>& rows) { return rows_.set_desired(rows); }
+  // Row by row; rows found at the start stay until want_no_others().
+  Result<void> want(const K& key, const V& value) { return rows_.upsert_desired(key, value); }
   void want_no_more(const K& key) { rows_.erase_desired(key); }
+  void want_no_others() { rows_.allow_prune(); }
 
   // True when all of it is in the kernel.
   bool add() { return count(rows_.apply_upserts(Clock::now())); }
@@ -76,6 +79,7 @@ class MapTable {
     return rows;
   }
   [[nodiscard]] reconcile::Status status() const { return rows_.status(); }
+  [[nodiscard]] std::uint32_t capacity() const { return static_cast<std::uint32_t>(rows_.options().max_entries); }
 
  private:
   class MapOps final : public reconcile::Ops<K, V> {

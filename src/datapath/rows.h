@@ -18,15 +18,14 @@ namespace weft::datapath {
 template <class K, class V>
 using Rows = std::map<K, V, reconcile::BytesLess>;
 
+// All but the services, which come as differences (control/services/delta.h).
 struct DesiredRows {
   Rows<weft_policy_key, weft_policy_entry> policy;
   Rows<weft_addr, weft_endpoint> endpoints;
   Rows<weft_lpm_key, weft_ip_identity> identities;
   Rows<std::uint64_t, weft_netns> netns;
   Rows<std::uint32_t, weft_device> devices;
-  Rows<weft_service_key, weft_service> services;
-  Rows<std::uint32_t, std::uint32_t> slots;
-  Rows<std::uint32_t, weft_backend> backends;
+  Rows<weft_l2_key, weft_l2> announced;
   weft_config config{};  // epoch is the datapath's own
 };
 

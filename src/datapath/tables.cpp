@@ -28,11 +28,10 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   WEFT_CHECK(open_table(tables->identities_, find, "weft_ipid_v1"));
   WEFT_CHECK(open_table(tables->netns_, find, "weft_netns_v1"));
   WEFT_CHECK(open_table(tables->devices_, find, "weft_dev_v1"));
-  WEFT_CHECK(open_table(tables->services_, find, "weft_svc_v1"));
-  WEFT_CHECK(open_table(tables->slots_, find, "weft_slot_v1", Storage::array));
-  WEFT_CHECK(open_table(tables->backends_, find, "weft_backend_v1"));
-  tables->config_map_ = find("weft_config_v1");
-  if (tables->config_map_ == nullptr) return fail(ErrorCode::internal, "no map weft_config_v1");
+  WEFT_CHECK(open_table(tables->announced_, find, "weft_l2_v1"));
+  WEFT_TRY(tables->services_, ServiceTables::open(find));
+  tables->config_map_ = find("weft_config_v2");
+  if (tables->config_map_ == nullptr) return fail(ErrorCode::internal, "no map weft_config_v2");
   WEFT_TRY(const auto config, (bpfrt::Map<std::uint32_t, weft_config>(*tables->config_map_).lookup(0)));
   if (config) tables->config_ = tables->wanted_config_ = *config;
   // The last run may have ended between a row and its epoch.
@@ -40,40 +39,42 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   return tables;
 }
 
-Result<void> Tables::want(const DesiredRows& rows) {
+Tables::Wanted Tables::wanted(const DesiredRows& rows) const {
+  Wanted wanted{rows.policy, {}};
   DesiredRows before;
   before.identities = identities_->actual_rows();
   const auto change = identity_change(before.identities, rows.identities);
-  Bridge bridged;
-  const auto* policy = &rows.policy;
-  Rows<weft_policy_key, weft_policy_entry> together;
-  if (!change.empty()) {
-    before.policy = policy_->actual_rows();
-    before.endpoints = endpoints_->actual_rows();
-    bridged = bridge(change, before, rows);
-    together = rows.policy;
-    together.insert(bridged.policy.begin(), bridged.policy.end());
-    policy = &together;
-  }
-  WEFT_CHECK(policy_->admit(*policy));
+  if (change.empty()) return wanted;
+  before.policy = policy_->actual_rows();
+  before.endpoints = endpoints_->actual_rows();
+  wanted.bridge = bridge(change, before, rows);
+  wanted.policy.insert(wanted.bridge.policy.begin(), wanted.bridge.policy.end());
+  return wanted;
+}
+
+Result<void> Tables::admit(const DesiredRows& rows) const { return admit(rows, wanted(rows)); }
+
+Result<void> Tables::admit(const DesiredRows& rows, const Wanted& wanted) const {
+  WEFT_CHECK(policy_->admit(wanted.policy));
   WEFT_CHECK(endpoints_->admit(rows.endpoints));
   WEFT_CHECK(identities_->admit(rows.identities));
   WEFT_CHECK(netns_->admit(rows.netns));
   WEFT_CHECK(devices_->admit(rows.devices));
-  WEFT_CHECK(services_->admit(rows.services));
-  WEFT_CHECK(slots_->admit(rows.slots));
-  WEFT_CHECK(backends_->admit(rows.backends));
-  WEFT_CHECK(policy_->want(*policy));
+  return announced_->admit(rows.announced);
+}
+
+Result<void> Tables::want(const DesiredRows& rows) {
+  auto wanted = this->wanted(rows);
+  WEFT_CHECK(admit(rows, wanted));
+  WEFT_CHECK(policy_->want(wanted.policy));
   WEFT_CHECK(identities_->want(rows.identities));
   WEFT_CHECK(netns_->want(rows.netns));
   WEFT_CHECK(devices_->want(rows.devices));
-  WEFT_CHECK(services_->want(rows.services));
-  WEFT_CHECK(slots_->want(rows.slots));
-  WEFT_CHECK(backends_->want(rows.backends));
+  WEFT_CHECK(announced_->want(rows.announced));
   bridging_.clear();
-  for (const auto& [key, entry] : bridged.policy)
+  for (const auto& [key, entry] : wanted.bridge.policy)
     if (!rows.policy.contains(key)) bridging_.push_back(key);
-  endpoint_steps_ = std::move(bridged.endpoints);
+  endpoint_steps_ = std::move(wanted.bridge.endpoints);
   std::ranges::reverse(endpoint_steps_);
   if (endpoint_steps_.empty()) return endpoints_->want(rows.endpoints);
   WEFT_CHECK(endpoints_->want(endpoint_steps_.back()));
@@ -81,17 +82,33 @@ Result<void> Tables::want(const DesiredRows& rows) {
   return {};
 }
 
-Result<void> Tables::apply(const DesiredRows& rows) {
+Result<void> Tables::apply(const DesiredRows& rows, const control::ServiceDelta& services) {
   WEFT_CHECK(want(rows));
+  services_->want(services);
   wanted_config_ = rows.config;
   if (config_changes_decisions()) switch_owed_ = forced_ = true;
   if (switch_changes_decisions()) switch_owed_ = true;
+  if (services.changes_decisions()) switch_owed_ = forced_ = true;
   if (policy_->removes()) {
     // Rows of a class that nobody has any more decide nothing.
     std::set<std::uint32_t> live;
     for (const auto& [address, endpoint] : rows.endpoints) live.insert(endpoint.policy_class);
     if (policy_->removes_any([&](const auto& key) { return live.contains(key.policy_class); })) removal_owed_ = true;
   }
+  return outcome();
+}
+
+Result<void> Tables::apply(const control::ServiceDelta& services, const Rows<weft_l2_key, weft_l2>& announced,
+                           const weft_config& config) {
+  WEFT_CHECK(announced_->admit(announced));
+  WEFT_CHECK(announced_->want(announced));
+  services_->want(services);
+  wanted_config_ = config;
+  if (config_changes_decisions() || services.changes_decisions()) switch_owed_ = forced_ = true;
+  return outcome();
+}
+
+Result<void> Tables::outcome() {
   if (proceed()) return {};
   const auto now = status();
   return fail(ErrorCode::io, fmt::format("{} map writes failed, they are repeated: {}", now.failed, now.last_error));
@@ -105,17 +122,19 @@ bool Tables::switch_changes_decisions() const {
   if (policy_->replaces()) return true;
   if (endpoints_->replaces() || endpoints_->removes()) return true;
   if (identities_->adds() || identities_->removes()) return true;
-  if (devices_->adds() || devices_->removes()) return true;
-  return services_->replaces() || services_->removes() || backends_->replaces() || backends_->removes();
+  return devices_->adds() || devices_->removes();
 }
 
 bool Tables::config_changes_decisions() const {
   auto current = config_;
   auto wanted = wanted_config_;
   current.epoch = wanted.epoch = 0;
-  // Turning services or events on or off changes no decision.
-  current.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_EVENTS | WEFT_CONFIG_SERVICES);
-  wanted.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_EVENTS | WEFT_CONFIG_SERVICES);
+  // Turning services, their hooks or events on or off changes no decision.
+  constexpr auto harmless =
+      static_cast<std::uint32_t>(WEFT_CONFIG_EVENTS | WEFT_CONFIG_SERVICES | WEFT_CONFIG_EXTERNAL |
+                                 WEFT_CONFIG_HOST_BACKENDS | WEFT_CONFIG_L2 | WEFT_CONFIG_DECAPSULATE);
+  current.flags &= ~harmless;
+  wanted.flags &= ~harmless;
   return std::memcmp(&current, &wanted, sizeof current) != 0;
 }
 
@@ -136,26 +155,23 @@ bool Tables::proceed() {
 }
 
 bool Tables::add_rows() {
-  // Backends before the slots that name them before the frontends that name those; policy rows
-  // before the addresses and endpoints that lead to them.
-  bool complete = backends_->add();
-  complete = slots_->add() && complete;
-  complete = policy_->add() && complete;
+  // Policy rows before the addresses and endpoints that lead to them.
+  bool complete = policy_->add();
   complete = devices_->add() && complete;
   return complete;
 }
 
 bool Tables::switch_over() {
-  bool complete = services_->add();
-  complete = services_->remove() && complete;
-  complete = switch_endpoints() && complete;
+  bool complete = switch_endpoints();
+  complete = announced_->add() && complete;
+  complete = announced_->remove() && complete;
   complete = netns_->add() && complete;
   complete = netns_->remove() && complete;
   return complete;
 }
 
-// New identities of addresses before the classes that tell them apart, old ones for as long as a
-// class may: bridge.h.
+// New identities of addresses before the classes that tell them apart, old ones for as long as a class
+// may (bridge.h). A new endpoint is there before a service leads to it, an old one until none does.
 bool Tables::switch_endpoints() {
   if (!identities_->add()) return false;
   bool complete = endpoints_->add();
@@ -164,8 +180,9 @@ bool Tables::switch_endpoints() {
     endpoint_steps_.pop_back();
     complete = endpoints_->add() && complete;
   }
+  const bool served = services_->add() && services_->remove();
   complete = endpoints_->remove() && complete;
-  return complete && identities_->remove();
+  return complete && served && identities_->remove();
 }
 
 bool Tables::remove_rows() {
@@ -173,14 +190,11 @@ bool Tables::remove_rows() {
   bridging_.clear();
   bool complete = policy_->remove();
   complete = devices_->remove() && complete;
-  complete = slots_->remove() && complete;
-  complete = backends_->remove() && complete;
   return complete;
 }
 
 std::uint64_t Tables::writes() const {
-  return policy_->writes() + endpoints_->writes() + identities_->writes() + devices_->writes() + services_->writes() +
-         slots_->writes() + backends_->writes();
+  return policy_->writes() + endpoints_->writes() + identities_->writes() + devices_->writes() + services_->writes();
 }
 
 // Writes the config if it differs, with the next epoch if that is owed and something happened since the last.
@@ -202,13 +216,6 @@ bool Tables::write_config(bool owed) {
   return true;
 }
 
-Result<DesiredRows> Tables::present_services() {
-  DesiredRows rows;
-  WEFT_TRY(rows.services, services_->present());
-  WEFT_TRY(rows.slots, slots_->present());
-  return rows;
-}
-
 ReconcileStatus Tables::status() const {
   ReconcileStatus total;
   const auto include = [&](const reconcile::Status& status) {
@@ -221,9 +228,8 @@ ReconcileStatus Tables::status() const {
   include(identities_->status());
   include(netns_->status());
   include(devices_->status());
-  include(services_->status());
-  include(slots_->status());
-  include(backends_->status());
+  include(announced_->status());
+  services_->include(include);
   if (!config_error_.empty()) {
     ++total.pending;
     ++total.failed;

@@ -9,8 +9,10 @@
 
 #include "base/result.h"
 #include "bpfrt/map.h"
+#include "datapath/bridge.h"
 #include "datapath/map_table.h"
 #include "datapath/rows.h"
+#include "datapath/service_tables.h"
 
 namespace weft::datapath {
 
@@ -31,18 +33,30 @@ class Tables {
   // would overflow (`exhausted`, naming it). An `io` error after that means writes are owed: `rows`
   // are what is wanted now, retry() goes on, and until the additions are complete the switch waits,
   // so the last good policy stays.
-  Result<void> apply(const DesiredRows& rows);
+  Result<void> apply(const DesiredRows& rows, const control::ServiceDelta& services);
+  // A change of services alone: costs what the difference is. `config` as in the rows.
+  Result<void> apply(const control::ServiceDelta& services, const Rows<weft_l2_key, weft_l2>& announced,
+                     const weft_config& config);
+  // Whether apply() would take them; services are admitted by their compiler.
+  [[nodiscard]] Result<void> admit(const DesiredRows& rows) const;
   // Goes on with what is owed and due. True when nothing is.
   bool retry();
   [[nodiscard]] ReconcileStatus status() const;
-  // The services and slots in the maps now; the other rows are left out.
-  Result<DesiredRows> present_services();
+  [[nodiscard]] const ServiceTables& services() const { return *services_; }
   [[nodiscard]] std::uint32_t epoch() const { return config_.epoch; }
 
  private:
   Tables() = default;
   bool proceed();
+  Result<void> outcome();
   bool add_rows();
+  // The rows with what bridges them and those that are there (bridge.h).
+  struct Wanted {
+    Rows<weft_policy_key, weft_policy_entry> policy;
+    Bridge bridge;
+  };
+  [[nodiscard]] Wanted wanted(const DesiredRows& rows) const;
+  [[nodiscard]] Result<void> admit(const DesiredRows& rows, const Wanted& wanted) const;
   Result<void> want(const DesiredRows& rows);
   bool switch_over();
   bool switch_endpoints();
@@ -57,9 +71,8 @@ class Tables {
   std::unique_ptr<MapTable<weft_lpm_key, weft_ip_identity>> identities_;
   std::unique_ptr<MapTable<std::uint64_t, weft_netns>> netns_;
   std::unique_ptr<MapTable<std::uint32_t, weft_device>> devices_;
-  std::unique_ptr<MapTable<weft_service_key, weft_service>> services_;
-  std::unique_ptr<MapTable<std::uint32_t, std::uint32_t>> slots_;
-  std::unique_ptr<MapTable<std::uint32_t, weft_backend>> backends_;
+  std::unique_ptr<MapTable<weft_l2_key, weft_l2>> announced_;
+  std::unique_ptr<ServiceTables> services_;
   bpfrt::RawMap* config_map_ = nullptr;
   weft_config config_{};                                        // as written last
   weft_config wanted_config_{};                                 // epoch ignored

@@ -33,27 +33,11 @@ weft_endpoint endpoint(unsigned n, std::uint32_t policy_class) {
   return row;
 }
 
-void add_service(DesiredRows& rows, unsigned n, std::uint32_t first_slot, const std::vector<std::uint32_t>& backends) {
-  weft_service_key key{};
-  key.addr = to_abi(*IpAddress::parse("10.96.0." + std::to_string(n)));
-  key.port = 0x5000;
-  key.protocol = 6;
-  rows.services[key] = {n, first_slot, static_cast<std::uint32_t>(backends.size()), 0};
-  for (std::size_t i = 0; i < backends.size(); ++i) {
-    rows.slots[first_slot + static_cast<std::uint32_t>(i)] = backends[i];
-    weft_backend backend{};
-    backend.addr = address(backends[i]);
-    backend.port = 0x5000;
-    backend.protocol = 6;
-    rows.backends[backends[i]] = backend;
-  }
-}
-
 void add_identity(DesiredRows& rows, const std::string& cidr, std::uint32_t identity) {
   rows.identities[to_abi(*Cidr::parse(cidr))] = {identity, 0};
 }
 
-// Two pods of class 1, which lets two identities in; one service.
+// Two pods of class 1, which lets two identities in.
 DesiredRows small_world() {
   DesiredRows rows;
   rows.config.nat_port_min = 50000;
@@ -65,7 +49,6 @@ DesiredRows small_world() {
   rows.devices[4] = {};
   rows.devices[4].mtu = 1500;
   add_identity(rows, "0.0.0.0/0", WEFT_IDENTITY_WORLD);
-  add_service(rows, 1, 0, {1, 2});
   return rows;
 }
 
@@ -87,7 +70,7 @@ class TablesTest : public ::testing::Test {
   // The epoch after `rows` minus the one before, both as the kernel's programs see them.
   std::uint32_t epochs_for(Tables& tables, const DesiredRows& rows) {
     const auto before = maps.all().config.epoch;
-    const auto applied = tables.apply(rows);
+    const auto applied = tables.apply(rows, {});
     EXPECT_TRUE(applied) << applied.error().message;
     EXPECT_TRUE(testing::same(maps.all(), rows));
     EXPECT_EQ(maps.all().config.epoch, tables.epoch());
@@ -99,7 +82,7 @@ class TablesTest : public ::testing::Test {
 TEST_F(TablesTest, BringsTheMapsToTheRows) {
   auto tables = open();
   const auto rows = small_world();
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   EXPECT_TRUE(testing::same(maps.all(), rows));
   EXPECT_EQ(maps.all().config.nat_port_min, 50000);
   EXPECT_EQ(tables->status().pending, 0U);
@@ -107,7 +90,7 @@ TEST_F(TablesTest, BringsTheMapsToTheRows) {
 
 TEST_F(TablesTest, UnchangedRowsAreNotWrittenAgain) {
   auto tables = open();
-  ASSERT_TRUE(tables->apply(small_world()));
+  ASSERT_TRUE(tables->apply(small_world(), {}));
   const auto writes = maps.writes();
   EXPECT_EQ(epochs_for(*tables, small_world()), 0U);
   EXPECT_EQ(maps.writes(), writes);
@@ -116,14 +99,12 @@ TEST_F(TablesTest, UnchangedRowsAreNotWrittenAgain) {
 TEST_F(TablesTest, PureAdditionsKeepTheEpoch) {
   auto tables = open();
   auto rows = small_world();
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   rows.endpoints[address(4)] = endpoint(4, 1);
   rows.netns[78] = {4, 0};
   EXPECT_EQ(epochs_for(*tables, rows), 0U) << "a new pod";
   rows.policy[policy_key(1, 260)] = {16, WEFT_POLICY_ALLOW, {}};
   EXPECT_EQ(epochs_for(*tables, rows), 0U) << "a new peer";
-  add_service(rows, 2, 10, {3});
-  EXPECT_EQ(epochs_for(*tables, rows), 0U) << "a new service";
   rows.config.flags |= WEFT_CONFIG_EVENTS | WEFT_CONFIG_SERVICES;
   EXPECT_EQ(epochs_for(*tables, rows), 0U) << "events switched on";
 }
@@ -131,7 +112,7 @@ TEST_F(TablesTest, PureAdditionsKeepTheEpoch) {
 TEST_F(TablesTest, EachChangeOfADecisionIsOneEpoch) {
   auto tables = open();
   auto rows = small_world();
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   rows.policy[policy_key(2, 257)] = {17, WEFT_POLICY_ALLOW, {}};
   rows.endpoints[address(2)] = endpoint(2, 2);
   EXPECT_EQ(epochs_for(*tables, rows), 1U) << "another class";
@@ -144,10 +125,6 @@ TEST_F(TablesTest, EachChangeOfADecisionIsOneEpoch) {
   EXPECT_EQ(epochs_for(*tables, rows), 1U) << "a row replaced";
   add_identity(rows, "10.9.0.0/16", 1 << 24);
   EXPECT_EQ(epochs_for(*tables, rows), 1U) << "an address becomes somebody else's";
-  add_service(rows, 1, 20, {2});
-  rows.slots.erase(0);
-  rows.slots.erase(1);
-  EXPECT_EQ(epochs_for(*tables, rows), 1U) << "a service's backends changed";
   rows.devices[4].mtu = 1400;
   EXPECT_EQ(epochs_for(*tables, rows), 1U) << "an uplink changed";
   rows.config.flags |= WEFT_CONFIG_MASQUERADE_V4;
@@ -160,7 +137,7 @@ TEST_F(TablesTest, RowsOfADeadClassGoWithoutAnEpoch) {
   auto tables = open();
   auto rows = small_world();
   rows.policy[policy_key(9, 256)] = {16, WEFT_POLICY_ALLOW, {}};
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   rows.policy.erase(policy_key(9, 256));
   EXPECT_EQ(epochs_for(*tables, rows), 0U);
 }
@@ -171,8 +148,7 @@ class OrderTest : public TablesTest {
   void watch(const DesiredRows& before, const DesiredRows& after) {
     maps.written = [this, before, after](const std::string& map) {
       check_classes(before, after);
-      check_services();
-      if (map == "weft_config_v1")
+      if (map == "weft_config_v2")
         since_epoch.clear();
       else if (map != "weft_netns_v1")
         since_epoch.push_back(map);
@@ -194,23 +170,14 @@ class OrderTest : public TablesTest {
       }
     }
   }
-  void check_services() {
-    const auto slots = maps.slots();
-    const auto backends = maps.rows<std::uint32_t, weft_backend>("weft_backend_v1");
-    for (const auto& [key, service] : maps.rows<weft_service_key, weft_service>("weft_svc_v1"))
-      for (auto slot = service.first_slot; slot < service.first_slot + service.backend_count; ++slot) {
-        ASSERT_TRUE(slots.contains(slot)) << "service " << service.service_id << " slot " << slot;
-        ASSERT_TRUE(backends.contains(slots.at(slot))) << "backend " << slots.at(slot);
-      }
-  }
   std::vector<std::string> since_epoch;  // maps written after the last epoch
 };
 
-TEST_F(OrderTest, NoWriteShowsHalfAPolicyOrHalfAService) {
+TEST_F(OrderTest, NoWriteShowsHalfAPolicy) {
   auto tables = open();
   const auto first = small_world();
   watch({}, first);
-  ASSERT_TRUE(tables->apply(first));
+  ASSERT_TRUE(tables->apply(first, {}));
   auto second = first;
   second.policy.clear();
   second.policy[policy_key(2, 256)] = {17, WEFT_POLICY_ALLOW, {}};
@@ -218,23 +185,19 @@ TEST_F(OrderTest, NoWriteShowsHalfAPolicyOrHalfAService) {
   add_identity(second, "192.0.2.0/24", 1 << 24);
   second.endpoints[address(2)] = endpoint(2, 2);
   second.endpoints[address(3)] = endpoint(3, 2);
-  second.services.clear();
-  second.slots.clear();
-  second.backends.clear();
-  add_service(second, 1, 5, {2, 3});
   watch(first, second);
-  ASSERT_TRUE(tables->apply(second));
-  EXPECT_THAT(since_epoch, ::testing::Each(::testing::AnyOf("weft_policy_v1", "weft_slot_v1", "weft_backend_v1")));
+  ASSERT_TRUE(tables->apply(second, {}));
+  EXPECT_THAT(since_epoch, ::testing::Each("weft_policy_v1"));
 }
 
 TEST_F(OrderTest, ARevocationInALiveClassIsFollowedByItsEpoch) {
   auto tables = open();
   auto rows = small_world();
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   const auto before = rows;
   rows.policy.erase(policy_key(1, 256));
   watch(before, rows);
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   // A flow decided again between the removal and an earlier epoch would be allowed for ever.
   EXPECT_TRUE(since_epoch.empty()) << since_epoch.front();
 }
@@ -242,13 +205,13 @@ TEST_F(OrderTest, ARevocationInALiveClassIsFollowedByItsEpoch) {
 TEST_F(TablesTest, AddressesChangeHandsOnlyWhenEveryPolicyRowIsThere) {
   auto tables = open();
   auto rows = small_world();
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   const auto good = maps.all();
   add_identity(rows, "192.0.2.0/24", 1 << 24);
   rows.policy[policy_key(2, 1 << 24)] = {17, WEFT_POLICY_ALLOW, {}};
   rows.endpoints[address(2)] = endpoint(2, 2);
   maps.fails = [](std::uint64_t, const std::string& map) { return map == "weft_policy_v1"; };
-  const auto applied = tables->apply(rows);
+  const auto applied = tables->apply(rows, {});
   ASSERT_FALSE(applied);
   EXPECT_EQ(applied.error().code, ErrorCode::io);
   EXPECT_THAT(applied.error().message, ::testing::HasSubstr("weft_policy_v1"));
@@ -261,18 +224,18 @@ TEST_F(TablesTest, AddressesChangeHandsOnlyWhenEveryPolicyRowIsThere) {
 }
 
 TEST_F(TablesTest, OverflowIsRefusedWholeAndNamesTheMap) {
-  FakeMaps small({{"weft_backend_v1", 2}});
+  FakeMaps small({{"weft_ep_v1", 2}});
   auto tables = *small.open();
   auto rows = small_world();
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   const auto writes = small.writes();
   auto more = rows;
   more.policy[policy_key(5, 256)] = {16, WEFT_POLICY_ALLOW, {}};
-  add_service(more, 2, 10, {7});
-  const auto refused = tables->apply(more);
+  more.endpoints[address(4)] = endpoint(4, 5);
+  const auto refused = tables->apply(more, {});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::exhausted);
-  EXPECT_THAT(refused.error().message, ::testing::HasSubstr("weft_backend_v1"));
+  EXPECT_THAT(refused.error().message, ::testing::HasSubstr("weft_ep_v1"));
   EXPECT_EQ(small.writes(), writes);
   EXPECT_TRUE(tables->retry());
   EXPECT_TRUE(testing::same(small.all(), rows)) << "nothing of it is remembered";
@@ -283,14 +246,14 @@ TEST_F(TablesTest, ARefusedChangeOverCannotGetStuckHalfWay) {
   FakeMaps small({{"weft_policy_v1", 3}});
   auto tables = *small.open();
   auto rows = small_world();
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   auto other = rows;
   other.policy.clear();
   other.policy[policy_key(2, 256)] = {16, WEFT_POLICY_ALLOW, {}};
   other.policy[policy_key(2, 257)] = {16, WEFT_POLICY_ALLOW, {}};
   other.endpoints[address(2)] = endpoint(2, 2);
   other.endpoints[address(3)] = endpoint(3, 2);
-  const auto refused = tables->apply(other);
+  const auto refused = tables->apply(other, {});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::exhausted);
   EXPECT_THAT(refused.error().message, ::testing::HasSubstr("weft_policy_v1 holds 3 entries, 4 are needed"));
@@ -302,9 +265,9 @@ TEST_F(TablesTest, ARestartAdoptsWhatIsThereAndDecidesFlowsAgain) {
   std::uint32_t epoch = 0;
   {
     auto tables = open();
-    ASSERT_TRUE(tables->apply(rows));
+    ASSERT_TRUE(tables->apply(rows, {}));
     rows.endpoints[address(2)].mtu = 1400;
-    ASSERT_TRUE(tables->apply(rows));
+    ASSERT_TRUE(tables->apply(rows, {}));
     epoch = tables->epoch();
   }
   const auto writes = maps.writes();
@@ -318,7 +281,7 @@ TEST_F(TablesTest, ARestartAdoptsWhatIsThereAndDecidesFlowsAgain) {
 
 TEST_F(TablesTest, ARetryBeforeTheFirstApplyKeepsWhatIsThere) {
   const auto rows = small_world();
-  ASSERT_TRUE(open()->apply(rows));
+  ASSERT_TRUE(open()->apply(rows, {}));
   auto tables = open();
   tables->retry();
   EXPECT_TRUE(testing::same(maps.all(), rows));
@@ -327,12 +290,9 @@ TEST_F(TablesTest, ARetryBeforeTheFirstApplyKeepsWhatIsThere) {
 
 TEST_F(TablesTest, ARestartPrunesWhatIsNoLongerWanted) {
   auto rows = small_world();
-  ASSERT_TRUE(open()->apply(rows));
+  ASSERT_TRUE(open()->apply(rows, {}));
   rows.endpoints.erase(address(3));
-  rows.services.clear();
-  rows.slots.clear();
-  rows.backends.clear();
-  ASSERT_TRUE(open()->apply(rows));
+  ASSERT_TRUE(open()->apply(rows, {}));
   EXPECT_TRUE(testing::same(maps.all(), rows));
 }
 
@@ -349,15 +309,15 @@ TEST_F(TablesTest, ACrashAfterAnyWriteIsFinishedByTheNextRun) {
     FakeMaps broken;
     {
       auto tables = *broken.open();
-      ASSERT_TRUE(tables->apply(first));
+      ASSERT_TRUE(tables->apply(first, {}));
       const auto last = broken.writes() + crash;
       broken.fails = [last](std::uint64_t number, const std::string&) { return number >= last; };
-      (void)tables->apply(second);
+      (void)tables->apply(second, {});
     }
     broken.heal();
     const auto epoch = broken.all().config.epoch;
     auto tables = *broken.open();
-    ASSERT_TRUE(tables->apply(second));
+    ASSERT_TRUE(tables->apply(second, {}));
     EXPECT_TRUE(testing::same(broken.all(), second));
     EXPECT_GT(broken.all().config.epoch, epoch) << "crash after " << crash;
   }
@@ -366,12 +326,12 @@ TEST_F(TablesTest, ACrashAfterAnyWriteIsFinishedByTheNextRun) {
 TEST_F(TablesTest, AnEndpointThatSwitchesLateGetsAnEpochOfItsOwn) {
   auto tables = open();
   auto rows = small_world();
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   rows.endpoints[address(2)].flags = 0;
   rows.endpoints[address(3)].flags = 0;
   const auto last = maps.writes() + 2;
   maps.fails = [last](std::uint64_t number, const std::string&) { return number == last; };
-  ASSERT_FALSE(tables->apply(rows));
+  ASSERT_FALSE(tables->apply(rows, {}));
   const auto epoch = maps.all().config.epoch;
   maps.heal();
   until_done(*tables);
@@ -382,13 +342,13 @@ TEST_F(TablesTest, AnEndpointThatSwitchesLateGetsAnEpochOfItsOwn) {
 TEST_F(TablesTest, AFailingConfigIsOwedToo) {
   auto tables = open();
   auto rows = small_world();
-  ASSERT_TRUE(tables->apply(rows));
+  ASSERT_TRUE(tables->apply(rows, {}));
   rows.endpoints[address(2)].flags = 0;
-  maps.fails = [](std::uint64_t, const std::string& map) { return map == "weft_config_v1"; };
+  maps.fails = [](std::uint64_t, const std::string& map) { return map == "weft_config_v2"; };
   const auto epoch = maps.all().config.epoch;
-  ASSERT_FALSE(tables->apply(rows));
+  ASSERT_FALSE(tables->apply(rows, {}));
   EXPECT_GT(tables->status().failed, 0U);
-  EXPECT_THAT(tables->status().last_error, ::testing::HasSubstr("weft_config_v1"));
+  EXPECT_THAT(tables->status().last_error, ::testing::HasSubstr("weft_config_v2"));
   maps.heal();
   EXPECT_TRUE(tables->retry());
   EXPECT_EQ(maps.all().config.epoch, epoch + 1);
@@ -407,8 +367,6 @@ DesiredRows random_world(std::mt19937& random) {
       rows.policy[policy_key(policy_class, 256 + pick(12))] = {16 + pick(3), WEFT_POLICY_ALLOW, {}};
   for (unsigned n = 0; n < pick(4); ++n)
     add_identity(rows, "10." + std::to_string(pick(5)) + ".0.0/16", (1U << 24) + pick(3));
-  for (unsigned n = 1; n < 6; ++n)
-    if (pick(2) != 0) add_service(rows, n, n * 16 + 8 * pick(2), {1 + pick(9), 1 + pick(9)});
   for (unsigned n = 0; n < pick(3); ++n) rows.devices[n + 2].mtu = 1400 + pick(3);
   return rows;
 }
@@ -423,22 +381,22 @@ TEST_F(TablesTest, RandomWorldsConvergeWhateverFails) {
   std::uint64_t last_epoch = 0;
   maps.written = [&](const std::string& map) {
     ++number;
-    if (map == "weft_ep_v1" || map == "weft_ipid_v1" || map == "weft_svc_v1") last_switch = number;
-    if (map == "weft_config_v1") last_epoch = number;
+    if (map == "weft_ep_v1" || map == "weft_ipid_v1" || map == "weft_svc_v2") last_switch = number;
+    if (map == "weft_config_v2") last_epoch = number;
   };
   for (int round = 0; round < 300; ++round) {
     const auto rows = random_world(random);
     const auto before = maps.all();
     const unsigned every = random() % 3 == 0 ? 0 : 10;
     maps.fails = [&random, every](std::uint64_t, const std::string&) { return every != 0 && random() % every == 0; };
-    const auto applied = tables->apply(rows);
+    const auto applied = tables->apply(rows, {});
     if (!applied) {
       ASSERT_EQ(applied.error().code, ErrorCode::io);
       if (random() % 4 == 0) continue;  // the next world comes before this one is complete
       if (random() % 4 == 0) {
         maps.heal();
         tables = open();
-        ASSERT_TRUE(tables->apply(rows));
+        ASSERT_TRUE(tables->apply(rows, {}));
       }
       until_done(*tables);
     }

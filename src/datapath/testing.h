@@ -23,11 +23,17 @@ class FakeMaps {
     add<weft_lpm_key, weft_ip_identity>(sizes, "weft_ipid_v1", "lpm_trie");
     add<std::uint64_t, weft_netns>(sizes, "weft_netns_v1", "hash");
     add<std::uint32_t, weft_device>(sizes, "weft_dev_v1", "hash");
-    add<weft_service_key, weft_service>(sizes, "weft_svc_v1", "hash");
-    add<std::uint32_t, std::uint32_t>(sizes, "weft_slot_v1", "array");
-    add<std::uint32_t, weft_backend>(sizes, "weft_backend_v1", "hash");
-    sizes["weft_config_v1"] = 1;
-    add<std::uint32_t, weft_config>(sizes, "weft_config_v1", "array");
+    add<weft_l2_key, weft_l2>(sizes, "weft_l2_v1", "hash");
+    add<weft_service_key, weft_service>(sizes, "weft_svc_v2", "hash");
+    add<weft_source_range_key, std::uint32_t>(sizes, "weft_srange_v1", "lpm_trie");
+    add<std::uint32_t, std::uint32_t>(sizes, "weft_slot_v2", "array");
+    add<std::uint32_t, weft_backend>(sizes, "weft_backend_v2", "array");
+    add<std::uint32_t, weft_backend_stats>(sizes, "weft_bstat_v1", "array");
+    add<std::uint32_t, weft_service_state>(sizes, "weft_svcstate_v1", "array");
+    sizes["weft_ports_v1"] = WEFT_PORTS_WORDS;
+    add<std::uint32_t, std::uint64_t>(sizes, "weft_ports_v1", "array");
+    sizes["weft_config_v2"] = 1;
+    add<std::uint32_t, weft_config>(sizes, "weft_config_v2", "array");
   }
   FakeMaps(const FakeMaps&) = delete;
   FakeMaps& operator=(const FakeMaps&) = delete;
@@ -55,12 +61,17 @@ class FakeMaps {
   [[nodiscard]] Rows<weft_addr, weft_endpoint> endpoints() const {
     return rows<weft_addr, weft_endpoint>("weft_ep_v1");
   }
-  [[nodiscard]] Rows<std::uint32_t, std::uint32_t> slots() const {
-    auto all = rows<std::uint32_t, std::uint32_t>("weft_slot_v1");
-    std::erase_if(all, [](const auto& slot) { return slot.second == 0; });
-    return all;
+  // The arrays of services as they are.
+  [[nodiscard]] bpfrt::ArrayRows<std::uint32_t> slots() const { return array<std::uint32_t>("weft_slot_v2"); }
+  [[nodiscard]] bpfrt::ArrayRows<weft_backend> backends() const { return array<weft_backend>("weft_backend_v2"); }
+  [[nodiscard]] bpfrt::ArrayRows<std::uint64_t> port_words() const { return array<std::uint64_t>("weft_ports_v1"); }
+  [[nodiscard]] Rows<weft_service_key, weft_service> frontends() const {
+    return rows<weft_service_key, weft_service>("weft_svc_v2");
   }
-  // All of them as rows; slots of zero left out.
+  [[nodiscard]] Rows<weft_source_range_key, std::uint32_t> source_ranges() const {
+    return rows<weft_source_range_key, std::uint32_t>("weft_srange_v1");
+  }
+  // All but the services' as rows.
   [[nodiscard]] DesiredRows all() const {
     DesiredRows result;
     result.policy = policy();
@@ -68,10 +79,8 @@ class FakeMaps {
     result.identities = rows<weft_lpm_key, weft_ip_identity>("weft_ipid_v1");
     result.netns = rows<std::uint64_t, weft_netns>("weft_netns_v1");
     result.devices = rows<std::uint32_t, weft_device>("weft_dev_v1");
-    result.services = rows<weft_service_key, weft_service>("weft_svc_v1");
-    result.slots = slots();
-    result.backends = rows<std::uint32_t, weft_backend>("weft_backend_v1");
-    result.config = rows<std::uint32_t, weft_config>("weft_config_v1").at(0);
+    result.announced = rows<weft_l2_key, weft_l2>("weft_l2_v1");
+    result.config = rows<std::uint32_t, weft_config>("weft_config_v2").at(0);
     return result;
   }
 
@@ -86,6 +95,11 @@ class FakeMaps {
   [[nodiscard]] std::uint64_t writes() const { return count_; }
 
  private:
+  template <class V>
+  [[nodiscard]] bpfrt::ArrayRows<V> array(const std::string& name) const {
+    return bpfrt::ArrayRows<V>::open(*find(name)).value();
+  }
+
   class Watched final : public bpfrt::RawMap {
    public:
     Watched(FakeMaps& owner, bpfrt::MapInfo info) : owner_(owner), name_(info.name), inner_(std::move(info)) {}
@@ -103,6 +117,7 @@ class FakeMaps {
       return {};
     }
     Result<std::optional<std::vector<std::byte>>> lookup(bpfrt::Bytes key) const override { return inner_.lookup(key); }
+    Result<std::span<std::byte>> memory() override { return inner_.memory(); }
     Result<void> for_each(const std::function<bool(bpfrt::Bytes, bpfrt::Bytes)>& visit) const override {
       return inner_.for_each(visit);
     }
@@ -148,8 +163,7 @@ bool same(const Rows<K, V>& left, const Rows<K, V>& right) {
 inline bool same(const DesiredRows& left, const DesiredRows& right) {
   return same(left.policy, right.policy) && same(left.endpoints, right.endpoints) &&
          same(left.identities, right.identities) && same(left.netns, right.netns) &&
-         same(left.devices, right.devices) && same(left.services, right.services) && same(left.slots, right.slots) &&
-         same(left.backends, right.backends);
+         same(left.devices, right.devices) && same(left.announced, right.announced);
 }
 
 }  // namespace weft::datapath::testing

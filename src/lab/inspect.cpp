@@ -83,6 +83,7 @@ std::string labs_to_json(const std::vector<LabInfo>& labs) {
 Result<std::string> find_netns(const Layout& layout, const std::string& target) {
   WEFT_CHECK(check_lab_exists(layout));
   if (target == "world") return layout.world_netns();
+  if (target == neighbour_name) return layout.neighbour_netns();
   if (target == "host" || target == layout.node().name) return layout.node().netns;
   const auto slash = target.find('/');
   const auto namespace_ = slash == std::string::npos ? std::string("default") : target.substr(0, slash);

@@ -31,7 +31,7 @@ std::vector<LabInfo> list_labs(const Machine& machine);
 std::string labs_to_json(const std::vector<LabInfo>& labs);
 
 // The named network namespace behind "ns/pod", "ns/workload" (its first pod), "pod" (of namespace
-// default), "host" or the node's name, "world".
+// default), "host" or the node's name, "world", "host1".
 Result<std::string> find_netns(const Layout& layout, const std::string& target);
 
 // Enters the target's network namespace, nothing else, and becomes the command; returns only on

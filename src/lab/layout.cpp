@@ -75,9 +75,9 @@ std::optional<std::string> lab_of_netns(std::string_view netns_name) {
     rest = rest.substr(0, dot);
   } else if (const auto dash = rest.rfind('-'); dash != std::string_view::npos) {
     const auto role = rest.substr(dash + 1);
-    const bool node = role.starts_with("node") && role.size() > 4 &&
-                      std::ranges::all_of(role.substr(4), [](char c) { return c >= '0' && c <= '9'; });
-    if (!node && role != "world") return std::nullopt;
+    const bool numbered = (role.starts_with("node") || role.starts_with("host")) && role.size() > 4 &&
+                          std::ranges::all_of(role.substr(4), [](char c) { return c >= '0' && c <= '9'; });
+    if (!numbered && role != "world") return std::nullopt;
     rest = rest.substr(0, dash);
   } else {
     return std::nullopt;

@@ -21,6 +21,7 @@ struct Roots {
 
 inline constexpr std::size_t longest_lab_name = 32;
 inline constexpr std::string_view default_lab = "default";
+inline constexpr std::string_view neighbour_name = "host1";
 
 // Lower-case letters, digits and '-', as in Kubernetes names; at most 32.
 Result<void> check_lab_name(std::string_view name);
@@ -56,6 +57,8 @@ class Layout {
   [[nodiscard]] std::string supervisor_log() const { return run_dir() + "/supervisor.log"; }
   [[nodiscard]] std::string supervisor_socket() const { return run_dir() + "/supervisor.sock"; }
   [[nodiscard]] std::string world_netns() const { return "weft-" + name_ + "-world"; }
+  // Another host on the node's network, without Weft: clients outside, backends elsewhere.
+  [[nodiscard]] std::string neighbour_netns() const { return "weft-" + name_ + "-" + std::string(neighbour_name); }
   [[nodiscard]] std::string pod_netns(std::string_view namespace_, std::string_view pod) const;
   // Stable, so that an ADD interrupted by a crash is repeated, not doubled.
   [[nodiscard]] std::string container_id(std::string_view namespace_, std::string_view pod) const;
@@ -81,6 +84,8 @@ inline constexpr std::string_view node_v4 = "192.0.2.2";
 inline constexpr std::string_view node_v6 = "2001:db8:0:1::2";
 inline constexpr std::string_view world_v4 = "192.0.2.1";
 inline constexpr std::string_view world_v6 = "2001:db8:0:1::1";
+inline constexpr std::string_view neighbour_v4 = "192.0.2.3";
+inline constexpr std::string_view neighbour_v6 = "2001:db8:0:1::3";
 inline constexpr unsigned uplink_length_v4 = 24;
 inline constexpr unsigned uplink_length_v6 = 64;
 // Further places outside, for ipBlock rules.

@@ -16,6 +16,7 @@ TEST(Layout, EverythingIsNamedAfterTheLab) {
   const Layout layout("shop", {});
   EXPECT_EQ(layout.node().netns, "weft-shop-node1");
   EXPECT_EQ(layout.world_netns(), "weft-shop-world");
+  EXPECT_EQ(layout.neighbour_netns(), "weft-shop-host1");
   EXPECT_EQ(layout.node().socket(), "/run/weft/lab/shop/node1/weft.sock");
   EXPECT_EQ(layout.node().state_dir, "/var/lib/weft/lab/shop/node1");
   EXPECT_EQ(layout.node().bpffs, "/sys/fs/bpf/weft/lab-shop-node1");
@@ -30,13 +31,14 @@ TEST(Layout, NamesOfDifferentLabsNeverMeet) {
   EXPECT_EQ(lab_of_netns(a.pod_netns("b", "node1")), "a");
   EXPECT_EQ(lab_of_netns(ab.node().netns), "a-b");
   EXPECT_EQ(lab_of_netns(ab.world_netns()), "a-b");
+  EXPECT_EQ(lab_of_netns(ab.neighbour_netns()), "a-b");
   EXPECT_NE(a.container_id("b", "c"), ab.container_id("b", "c"));
   EXPECT_NE(a.container_id("b", "c"), a.container_id("b", "d"));
 }
 
 TEST(Layout, ForeignNamespacesBelongToNoLab) {
   for (const auto* name : {"", "cni-1234", "weft-", "weft-a", "weft-test-responder", "weft-a-nodeX", "weft-a-node",
-                           "weft-.a.b", "weft-A.b.c", "node1"})
+                           "weft-a-host", "weft-.a.b", "weft-A.b.c", "node1"})
     EXPECT_EQ(lab_of_netns(name), std::nullopt) << name;
 }
 

@@ -271,7 +271,7 @@ void PodKeeper::close(Pod& pod) {
 // Pods that were deleted while nobody was supervising: their namespaces, and their attachments by GC.
 void PodKeeper::collect_leftovers() {
   std::vector<std::string> valid;
-  std::set<std::string> expected = {layout_.node().netns, layout_.world_netns()};
+  std::set<std::string> expected = {layout_.node().netns, layout_.world_netns(), layout_.neighbour_netns()};
   for (const auto& [key, pod] : pods_) {
     valid.push_back(layout_.container_id(pod->plan.namespace_, pod->plan.name));
     expected.insert(netns_of(pod->plan));

@@ -17,7 +17,7 @@ namespace weft::lab {
 
 struct ProbeOptions {
   enum class Families { prefer_v4, v6, all };
-  std::vector<std::string> from;   // "ns/pod", "ns/workload", "host", "world"; none: all pods
+  std::vector<std::string> from;   // "ns/pod", "ns/workload", "host", "world", "host1"; none: all pods
   std::vector<std::string> to;     // also "svc/ns/name" and addresses; none: all pods
   std::vector<std::string> ports;  // "80/TCP", "53/UDP", "ICMP"; none: the declared ones
   std::chrono::milliseconds timeout{1000};

@@ -106,6 +106,9 @@ class Planner {
       } else if (text == "world") {
         sources_.push_back(
             {"world", layout_.world_netns(), std::string(addresses::world_v4), std::string(addresses::world_v6)});
+      } else if (text == neighbour_name) {
+        sources_.push_back({text, layout_.neighbour_netns(), std::string(addresses::neighbour_v4),
+                            std::string(addresses::neighbour_v6)});
       } else {
         auto pods = inventory_.find_pods(text);
         if (!pods) return fail(pods.error().in("--from"));
@@ -172,6 +175,12 @@ class Planner {
     });
   }
 
+  void add_place(const std::string& name, std::string_view v4, std::string_view v6) {
+    Target target{.name = name, .addresses = choose(parse_all({v4, v6}), options_.families), .ports = ports_};
+    if (ports_.empty()) target.ports = {{80, Protocol::tcp, false}};
+    targets_.push_back(std::move(target));
+  }
+
   void add_address(const IpAddress& address) {
     Target target{.name = address.to_string(), .addresses = {address}, .ports = ports_};
     for (const auto& service : inventory_.services)
@@ -202,13 +211,12 @@ class Planner {
     for (const auto& text : options_.to) {
       if (text.starts_with("svc/")) {
         WEFT_CHECK(add_service(text.substr(4)));
-      } else if (is_host(text, layout_) || text == "world") {
-        const bool host = text != "world";
-        const auto both = host ? parse_all({addresses::node_v4, addresses::node_v6})
-                               : parse_all({addresses::world_v4, addresses::world_v6});
-        Target target{.name = host ? "host" : "world", .addresses = choose(both, options_.families), .ports = ports_};
-        if (ports_.empty()) target.ports = {{80, Protocol::tcp, false}};
-        targets_.push_back(std::move(target));
+      } else if (is_host(text, layout_)) {
+        add_place("host", addresses::node_v4, addresses::node_v6);
+      } else if (text == "world") {
+        add_place(text, addresses::world_v4, addresses::world_v6);
+      } else if (text == neighbour_name) {
+        add_place(text, addresses::neighbour_v4, addresses::neighbour_v6);
       } else if (const auto address = IpAddress::parse(text)) {
         add_address(*address);
       } else {

@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "base/ip.h"
+#include "lab/switch.h"
 #include "sys/netlink.h"
 #include "sys/netns.h"
 #include "sys/system.h"
@@ -48,33 +49,45 @@ Result<void> enable_forwarding(int netns) {
   return sys::write_sysctl("net/ipv6/conf/all/forwarding", "1");
 }
 
-// One veth pair; a pair half there (a crash between the two names cannot happen, a manual delete
-// can) is made anew.
-Result<void> join(Side& node, Side& world) {
+// Joins a host to the switch by a veth pair, whose end there is named after the host. A pair half
+// there (a crash between the two names cannot happen, a manual delete can) is made anew.
+Result<void> join(Side& host, Side& world, const std::string& port, std::uint8_t number) {
   const std::string name(addresses::uplink);
-  if (node.netlink->device(name)) {
-    if (world.netlink->device(name)) return {};
-    WEFT_TRY(const auto device, node.netlink->device(name));
-    WEFT_CHECK(node.netlink->delete_device(device.index));
+  if (auto device = host.netlink->device(name); device && !world.netlink->device(port))
+    WEFT_CHECK(host.netlink->delete_device(device->index));
+  if (!host.netlink->device(name)) {
+    sys::VethRequest request;
+    request.host_name = name;
+    request.host_mac = {{0x02, 0, 0, 0, 0, number}};
+    request.peer_name = port;
+    request.peer_mac = {{0x02, 0, 0, 0, 1, number}};
+    request.mtu = uplink_mtu;
+    request.peer_netns = world.netns.get();
+    if (auto made = host.netlink->create_veth(request); !made) return fail(made.error().in("make the uplink"));
   }
-  sys::VethRequest request;
-  request.host_name = name;
-  request.host_mac = {{0x02, 0, 0, 0, 0, 0x02}};
-  request.peer_name = name;
-  request.peer_mac = {{0x02, 0, 0, 0, 0, 0x01}};
-  request.mtu = uplink_mtu;
-  request.peer_netns = world.netns.get();
-  if (auto made = node.netlink->create_veth(request); !made) return fail(made.error().in("make the uplink"));
-  return {};
+  WEFT_CHECK(add_port(world.netns.get(), name, port));
+  WEFT_CHECK(act_like_a_wire(world.netns.get(), port));
+  WEFT_TRY(const auto device, world.netlink->device(port));
+  return world.netlink->set_up(device.index, true);
 }
 
-Result<void> set_up_node(Side& node) {
-  WEFT_TRY(const auto uplink, node.netlink->device(std::string(addresses::uplink)));
-  WEFT_CHECK(node.netlink->set_up(uplink.index, true));
-  WEFT_CHECK(add_address(*node.netlink, uplink.index, addresses::node_v4, addresses::uplink_length_v4));
-  WEFT_CHECK(add_address(*node.netlink, uplink.index, addresses::node_v6, addresses::uplink_length_v6));
-  WEFT_CHECK(add_route(*node.netlink, uplink.index, "0.0.0.0/0", addresses::world_v4));
-  return add_route(*node.netlink, uplink.index, "::/0", addresses::world_v6);
+// A host on the network with the world as its way out.
+Result<void> set_up_host(Side& host, std::string_view v4, std::string_view v6) {
+  WEFT_TRY(const auto uplink, host.netlink->device(std::string(addresses::uplink)));
+  WEFT_CHECK(host.netlink->set_up(uplink.index, true));
+  WEFT_CHECK(add_address(*host.netlink, uplink.index, v4, addresses::uplink_length_v4));
+  WEFT_CHECK(add_address(*host.netlink, uplink.index, v6, addresses::uplink_length_v6));
+  WEFT_CHECK(add_route(*host.netlink, uplink.index, "0.0.0.0/0", addresses::world_v4));
+  return add_route(*host.netlink, uplink.index, "::/0", addresses::world_v6);
+}
+
+// The way back to pods, for `--from world`; pods that go out wear the node's address.
+Result<void> add_routes_to_pods(Side& host) {
+  WEFT_TRY(const auto uplink, host.netlink->device(std::string(addresses::uplink)));
+  for (const auto cidr : addresses::pod_cidrs)
+    WEFT_CHECK(
+        add_route(*host.netlink, uplink.index, cidr, cidr.contains(':') ? addresses::node_v6 : addresses::node_v4));
+  return {};
 }
 
 Result<void> set_up_world(Side& world) {
@@ -85,10 +98,6 @@ Result<void> set_up_world(Side& world) {
   WEFT_CHECK(add_address(*world.netlink, uplink.index, addresses::world_v6, addresses::uplink_length_v6));
   for (const auto place : addresses::world_places)
     WEFT_CHECK(add_address(*world.netlink, loopback.index, place, place.contains(':') ? 128 : 32));
-  // The way back, for `--from world`; pods that go out wear the node's address.
-  for (const auto cidr : addresses::pod_cidrs)
-    WEFT_CHECK(
-        add_route(*world.netlink, uplink.index, cidr, cidr.contains(':') ? addresses::node_v6 : addresses::node_v4));
   return {};
 }
 
@@ -112,16 +121,21 @@ Result<bool> ensure_netns(const std::string& name) {
 }
 
 Result<void> build_world(const Layout& layout) {
-  WEFT_CHECK(ensure_netns(layout.world_netns()));
-  WEFT_CHECK(ensure_netns(layout.node().netns));
+  for (const auto& name : {layout.world_netns(), layout.node().netns, layout.neighbour_netns()})
+    WEFT_CHECK(ensure_netns(name));
   WEFT_TRY(auto node, open_side(layout.node().netns));
   WEFT_TRY(auto world, open_side(layout.world_netns()));
+  WEFT_TRY(auto neighbour, open_side(layout.neighbour_netns()));
   WEFT_CHECK(enable_forwarding(node.netns.get()));
-  WEFT_CHECK(join(node, world));
-  // Both sides up before routes: a route by way of a device without carrier is refused for IPv6.
+  WEFT_CHECK(ensure_bridge(world.netns.get(), std::string(addresses::uplink), {{0x02, 0, 0, 0, 0, 0x01}}));
+  WEFT_CHECK(join(node, world, layout.node().name, 0x02));
+  WEFT_CHECK(join(neighbour, world, std::string(neighbour_name), 0x03));
+  // All sides up before routes: a route by way of a device without carrier is refused for IPv6.
   WEFT_CHECK(set_up_world(world));
-  WEFT_CHECK(set_up_node(node));
-  return {};
+  WEFT_CHECK(set_up_host(node, addresses::node_v4, addresses::node_v6));
+  WEFT_CHECK(set_up_host(neighbour, addresses::neighbour_v4, addresses::neighbour_v6));
+  WEFT_CHECK(add_routes_to_pods(world));
+  return add_routes_to_pods(neighbour);
 }
 
 }  // namespace weft::lab

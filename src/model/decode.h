@@ -9,6 +9,9 @@
 
 namespace weft::model {
 
+// "a Pod", "an EndpointSlice".
+std::string with_article(std::string_view kind);
+
 // The parts of an object every kind has. `fields` is the object's own mapping; apiVersion, kind and
 // metadata are taken from it.
 Metadata decode_metadata(Fields& fields, Kind kind);
@@ -24,6 +27,12 @@ std::optional<std::uint16_t> decode_port_number(const Value& value);
 // A number, or the name of a container's port.
 std::optional<PortReference> decode_port_reference(const Value& value);
 std::optional<IpAddress> decode_address(const Value& value);
+bool is_link_local(const IpAddress& address);
+// Neither all zero nor loopback nor multicast: those would capture what belongs to no Service.
+bool is_service_address(const IpAddress& address);
+std::optional<IpAddress> decode_service_address(const Value& value);
+// Bits beyond the prefix are a warning. With `padded`, spaces around it do not matter.
+std::optional<Cidr> decode_cidr(const Value& value, bool padded = false);
 // Text that must be one of `words`; anything else is a problem that lists them.
 std::optional<std::string> decode_word(const Value& value, const std::vector<std::string_view>& words);
 
@@ -35,5 +44,7 @@ Deployment decode_deployment(const Value& root, Workload workload);
 Service decode_service(const Value& root);
 EndpointSlice decode_endpoint_slice(const Value& root);
 NetworkPolicy decode_network_policy(const Value& root);
+LoadBalancerPool decode_load_balancer_pool(const Value& root);
+L2Announcement decode_l2_announcement(const Value& root);
 
 }  // namespace weft::model

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/annotations.h"
 #include "model/decode.h"
 #include "model/names.h"
 
@@ -158,12 +159,49 @@ std::optional<IpAddress> decode_address(const Value& value) {
   return std::nullopt;
 }
 
+bool is_link_local(const IpAddress& address) {
+  if (address.is_v4()) return address.to_v4() >> 16 == 0xa9fe;
+  return address.bytes()[0] == 0xfe && (address.bytes()[1] & 0xc0) == 0x80;
+}
+
+bool is_service_address(const IpAddress& address) {
+  return !address.is_unspecified() && !address.is_loopback() && !address.is_multicast();
+}
+
+std::optional<IpAddress> decode_service_address(const Value& value) {
+  const auto address = decode_address(value);
+  if (!address || is_service_address(*address)) return address;
+  value.problem(fmt::format("expected an address a Service can have, found {}", address->to_string()));
+  return std::nullopt;
+}
+
+std::optional<Cidr> decode_cidr(const Value& value, bool padded) {
+  auto text = value.string();
+  if (!text) return std::nullopt;
+  if (padded) {
+    text->erase(text->find_last_not_of(' ') + 1);
+    text->erase(0, text->find_first_not_of(' '));
+  }
+  auto cidr = Cidr::parse(*text);
+  if (!cidr) {
+    value.problem(fmt::format("expected a CIDR such as 10.0.0.0/8 or fd00::/8, found {}", in_quotes(*text)));
+    return std::nullopt;
+  }
+  if (const auto address = IpAddress::parse(text->substr(0, text->find('/'))); address && *address != cidr->address())
+    value.warning(fmt::format("{} has bits set beyond its prefix; it is read as {}", *text, cidr->to_string()));
+  return *cidr;
+}
+
+std::string with_article(std::string_view kind) {
+  return fmt::format("{} {}", kind.starts_with('E') || kind.starts_with("L2") ? "an" : "a", kind);
+}
+
 Metadata decode_metadata(Fields& object, Kind kind) {
   object.accept({"apiVersion", "kind"});
   Metadata meta;
   meta.location.file = object.value().report().file();
   meta.location.line = object.value().node().line;
-  meta.namespace_ = kind == Kind::namespace_ ? "" : "default";
+  meta.namespace_ = has_namespace(kind) ? "default" : "";
   const auto value = object.require("metadata", "a mapping with the object's name");
   if (!value) return meta;
   Fields fields(*value);
@@ -175,8 +213,8 @@ Metadata decode_metadata(Fields& object, Kind kind) {
     }
   if (const auto space = fields.take("namespace"))
     if (auto text = space->string(); text && !text->empty()) {
-      if (kind == Kind::namespace_)
-        space->problem("a Namespace lies in no namespace; remove the field");
+      if (!has_namespace(kind))
+        space->problem(with_article(to_string(kind)) + " lies in no namespace; remove the field");
       else if (const auto wrong = check_dns_label(*text); !wrong.empty())
         space->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
       else
@@ -203,6 +241,7 @@ Namespace decode_namespace(const Value& root) {
   Namespace result;
   Fields fields(root);
   result.meta = decode_metadata(fields, Kind::namespace_);
+  refuse_annotations(root, "a Namespace");
   fields.accept({"spec", "status"});
   fields.finish();
   constexpr auto name_label = "kubernetes.io/metadata.name";

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
+#include "model/annotations.h"
 #include "model/decode.h"
 #include "model/names.h"
 
@@ -12,11 +14,9 @@ std::optional<IpAddress> decode_endpoint_address(const Value& value, Family fami
   const auto address = decode_address(value);
   if (!address) return std::nullopt;
   const std::string_view type = family == Family::v4 ? "IPv4" : "IPv6";
-  const bool link_local = address->is_v4() ? address->to_v4() >> 16 == 0xa9fe
-                                           : address->bytes()[0] == 0xfe && (address->bytes()[1] & 0xc0) == 0x80;
   if (address->family() != family)
     value.problem(fmt::format("expected an {} address as addressType says, found {}", type, address->to_string()));
-  else if (address->is_unspecified() || address->is_loopback() || address->is_multicast() || link_local)
+  else if (!is_service_address(*address) || is_link_local(*address))
     value.problem(fmt::format("expected an address an endpoint can have, found {}", address->to_string()));
   return address;
 }
@@ -42,6 +42,43 @@ void decode_target(const Value& value, SliceEndpoint& endpoint) {
   if (kind == "Pod") endpoint.target_pod = std::move(name);
 }
 
+// [{name}] of hints; Kubernetes takes at most 8.
+std::vector<std::string> decode_hint_list(const Value& value, std::string_view what) {
+  constexpr std::size_t most = 8;
+  std::vector<std::string> names;
+  const auto items = value.list();
+  if (items.size() > most) value.problem(fmt::format("expected at most {} entries, found {}", most, items.size()));
+  for (const auto& item : items) {
+    Fields fields(item);
+    if (const auto name = fields.require("name", what))
+      if (auto text = name->string()) {
+        if (const auto wrong = check_label_value(*text); !wrong.empty())
+          name->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
+        else if (std::ranges::find(names, *text) != names.end())
+          name->problem(fmt::format("{} is given twice", in_quotes(*text)));
+        names.push_back(std::move(*text));
+      }
+    fields.finish();
+  }
+  return names;
+}
+
+void decode_place(Fields& fields, SliceEndpoint& endpoint) {
+  if (const auto node = fields.take("nodeName"))
+    if (auto text = node->string()) {
+      if (const auto wrong = check_dns_subdomain(*text); !wrong.empty())
+        node->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
+      endpoint.node = std::move(*text);
+    }
+  if (const auto zone = fields.take("zone")) endpoint.zone = zone->string().value_or("");
+  const auto hints = fields.take("hints");
+  if (!hints) return;
+  Fields inner(*hints);
+  if (const auto zones = inner.take("forZones")) endpoint.hint_zones = decode_hint_list(*zones, "a zone's name");
+  if (const auto nodes = inner.take("forNodes")) endpoint.hint_nodes = decode_hint_list(*nodes, "a node's name");
+  inner.finish();
+}
+
 SliceEndpoint decode_endpoint(const Value& value, std::optional<Family> family) {
   SliceEndpoint endpoint;
   Fields fields(value);
@@ -61,7 +98,8 @@ SliceEndpoint decode_endpoint(const Value& value, std::optional<Family> family) 
         hostname->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
       endpoint.hostname = std::move(*text);
     }
-  fields.accept({"hints", "nodeName", "zone", "deprecatedTopology"});
+  decode_place(fields, endpoint);
+  fields.accept({"deprecatedTopology"});
   fields.finish();
   return endpoint;
 }
@@ -81,7 +119,7 @@ std::optional<SlicePort> decode_slice_port(const Value& value) {
   if (const auto protocol = fields.take("appProtocol")) (void)protocol->string();
   fields.finish();
   if (!fields.valid() || number) return port;
-  value.warning("Weft does not act on a port without a number yet: it is left out");
+  value.warning("a port without a number leads nowhere; it is left out");
   return std::nullopt;
 }
 
@@ -117,6 +155,8 @@ EndpointSlice decode_endpoint_slice(const Value& root) {
     for (const auto& item : endpoints->list()) slice.endpoints.push_back(decode_endpoint(item, family));
   if (const auto ports = fields.take("ports")) slice.ports = decode_slice_ports(*ports);
   fields.finish();
+  const auto weight = decode_weight(root, "an EndpointSlice");
+  for (auto& endpoint : slice.endpoints) endpoint.weight = weight;
   if (!slice.meta.labels.contains("kubernetes.io/service-name"))
     root.warning("without the label kubernetes.io/service-name the slice belongs to no Service");
   return slice;

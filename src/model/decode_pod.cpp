@@ -4,6 +4,7 @@
 #include <set>
 #include <tuple>
 
+#include "model/annotations.h"
 #include "model/decode.h"
 #include "model/names.h"
 
@@ -24,11 +25,13 @@ ContainerPort decode_container_port(const Value& value) {
       port.name = std::move(*text);
     }
   if (const auto protocol = fields.take("protocol")) port.protocol = decode_protocol(*protocol).value_or(Protocol::tcp);
-  if (const auto host = fields.take("hostPort")) {
+  if (const auto host = fields.take("hostPort"))
     port.host_port = static_cast<std::uint16_t>(host->integer(0, 65535).value_or(0));
-    if (port.host_port != 0) host->warning("Weft does not act on hostPort yet: the port is open on the pod only");
+  if (const auto host = fields.take("hostIP"); host && !host->node().text.empty()) {
+    port.host_ip = decode_address(*host);
+    if (port.host_ip && port.host_ip->is_multicast())
+      host->problem(fmt::format("expected an address of the node, found {}", port.host_ip->to_string()));
   }
-  if (const auto host = fields.take("hostIP")) (void)decode_address(*host);
   fields.finish();
   return port;
 }
@@ -160,10 +163,32 @@ void accept_pod_fields(Fields& fields) {
                  "workloadRef"});
 }
 
+// Of one pod: a port of the node leads to one container, and host networking has no other port.
+void check_host_ports(const Value& containers, const PodSpec& spec) {
+  std::set<std::tuple<std::uint16_t, Protocol, std::optional<IpAddress>>> taken;
+  const auto items = containers.list();
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const auto ports = items[i].member("ports");
+    const auto places = ports && ports->node().type == NodeType::list ? ports->list() : std::vector<Value>();
+    for (std::size_t j = 0; j < places.size(); ++j) {
+      const ContainerPort& port = spec.containers[i].ports[j];
+      if (port.host_port == 0) continue;
+      const Value at = places[j].member("hostPort").value_or(places[j]);
+      if (spec.host_network && port.host_port != port.port)
+        at.problem(
+            fmt::format("expected containerPort {} because of hostNetwork, found {}", port.port, port.host_port));
+      if (!taken.emplace(port.host_port, port.protocol, port.host_ip).second)
+        at.problem(
+            fmt::format("the hostPort {}/{} is given twice in one pod", port.host_port, to_string(port.protocol)));
+    }
+  }
+}
+
 PodSpec decode_pod_spec(const Value& value) {
   PodSpec spec;
   Fields fields(value);
-  if (const auto containers = fields.require("containers", "a list of at least one container")) {
+  const auto containers = fields.require("containers", "a list of at least one container");
+  if (containers) {
     std::set<std::string> names;
     for (const auto& item : containers->list()) {
       Container container = decode_container(item);
@@ -175,6 +200,7 @@ PodSpec decode_pod_spec(const Value& value) {
       containers->problem("expected at least one container, found none");
   }
   if (const auto host = fields.take("hostNetwork")) spec.host_network = host->boolean().value_or(false);
+  if (containers && containers->node().type == NodeType::list) check_host_ports(*containers, spec);
   accept_pod_fields(fields);
   fields.finish(Unknown::warning);
   return spec;
@@ -196,6 +222,12 @@ bool ready_by_status(const Value& status) {
     if (type != nullptr && type->text == "Ready") return state != nullptr && state->text == "True";
   }
   return true;
+}
+
+bool being_deleted(const Value& root) {
+  const auto meta = root.member("metadata");
+  const auto time = meta ? meta->member("deletionTimestamp") : std::nullopt;
+  return time && !time->string().value_or("").empty();
 }
 
 // The Deployment named as the owner, as expanded pods carry it.
@@ -223,6 +255,7 @@ void decode_template(const Value& value, Deployment& deployment) {
   Fields fields(value);
   if (const auto meta = fields.take("metadata"))
     decode_template_metadata(*meta, deployment.template_labels, deployment.template_annotations);
+  deployment.template_weight = decode_weight(value, "a pod template");
   if (const auto spec = fields.require("spec", "the pods' spec")) deployment.template_spec = decode_pod_spec(*spec);
   fields.finish();
 }
@@ -256,6 +289,8 @@ Pod decode_pod(const Value& root) {
   if (const auto spec = fields.require("spec", "the pod's spec")) pod.spec = decode_pod_spec(*spec);
   if (const auto status = fields.take("status")) pod.ready = ready_by_status(*status);
   fields.finish();
+  pod.terminating = being_deleted(root);
+  pod.weight = decode_weight(root, "a Pod");
   pod.workload = owning_deployment(root);
   return pod;
 }
@@ -264,6 +299,7 @@ Deployment decode_deployment(const Value& root, Workload workload) {
   Deployment deployment;
   Fields object(root);
   deployment.meta = decode_metadata(object, Kind::deployment);
+  refuse_annotations(root, "a Deployment");
   object.accept({"status"});
   const auto spec = object.require("spec", "replicas, selector and template");
   object.finish();

@@ -1,22 +1,10 @@
 #include <fmt/format.h>
 
+#include "model/annotations.h"
 #include "model/decode.h"
 
 namespace weft::model {
 namespace {
-
-std::optional<Cidr> decode_cidr(const Value& value) {
-  const auto text = value.string();
-  if (!text) return std::nullopt;
-  auto cidr = Cidr::parse(*text);
-  if (!cidr) {
-    value.problem(fmt::format("expected a CIDR such as 10.0.0.0/8 or fd00::/8, found {}", in_quotes(*text)));
-    return std::nullopt;
-  }
-  if (const auto address = IpAddress::parse(text->substr(0, text->find('/'))); address && *address != cidr->address())
-    value.warning(fmt::format("{} has bits set beyond its prefix; it is read as {}", *text, cidr->to_string()));
-  return *cidr;
-}
 
 IpBlock decode_ip_block(const Value& value) {
   IpBlock block;
@@ -130,6 +118,7 @@ NetworkPolicy decode_network_policy(const Value& root) {
   NetworkPolicy policy;
   Fields object(root);
   policy.meta = decode_metadata(object, Kind::network_policy);
+  refuse_annotations(root, "a NetworkPolicy");
   object.accept({"status"});
   const auto spec = object.require("spec", "podSelector and rules");
   object.finish();

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "model/decode.h"
+#include "model/decode_service.h"
 #include "model/names.h"
 
 namespace weft::model {
@@ -32,7 +32,12 @@ ServicePort decode_service_port(const Value& value, Service::Type type) {
     if (port.node_port != 0 && (type == Service::Type::cluster_ip || type == Service::Type::external_name))
       node->problem("nodePort needs type NodePort or LoadBalancer");
   }
-  if (const auto protocol = fields.take("appProtocol")) (void)protocol->string();
+  if (const auto protocol = fields.take("appProtocol"))
+    if (auto text = protocol->string()) {
+      if (const auto wrong = check_label_key(*text); !wrong.empty())
+        protocol->problem(fmt::format("{}, found {}", wrong, in_quotes(*text)));
+      port.app_protocol = std::move(*text);
+    }
   fields.finish();
   return port;
 }
@@ -41,6 +46,7 @@ std::vector<ServicePort> decode_service_ports(const Value& value, Service::Type 
   std::vector<ServicePort> ports;
   std::set<std::string> names;
   std::set<std::pair<std::uint16_t, Protocol>> numbers;
+  std::set<std::pair<std::uint16_t, Protocol>> node_ports;
   const auto items = value.list();
   for (const auto& item : items) {
     ServicePort port = decode_service_port(item, type);
@@ -50,18 +56,11 @@ std::vector<ServicePort> decode_service_ports(const Value& value, Service::Type 
       item.problem(fmt::format("the port name {} is given twice", in_quotes(port.name)));
     if (port.port != 0 && !numbers.emplace(port.port, port.protocol).second)
       item.problem(fmt::format("the port {}/{} is given twice", port.port, to_string(port.protocol)));
+    if (port.node_port != 0 && !node_ports.emplace(port.node_port, port.protocol).second)
+      item.problem(fmt::format("the nodePort {}/{} is given twice", port.node_port, to_string(port.protocol)));
     ports.push_back(std::move(port));
   }
   return ports;
-}
-
-std::optional<IpAddress> decode_cluster_ip(const Value& value) {
-  const auto address = decode_address(value);
-  if (address && (address->is_unspecified() || address->is_loopback() || address->is_multicast())) {
-    value.problem(fmt::format("expected an address a Service can have, found {}", address->to_string()));
-    return std::nullopt;
-  }
-  return address;
 }
 
 // clusterIP and clusterIPs: "None" alone, or up to one address of each family, the first of the list
@@ -78,7 +77,7 @@ void decode_cluster_ips(Fields& fields, Service& service) {
   if (single && is_none(*single))
     service.headless = true;
   else if (single && !is_blank(*single))
-    if (const auto address = decode_cluster_ip(*single)) service.cluster_ips.push_back(*address);
+    if (const auto address = decode_service_address(*single)) service.cluster_ips.push_back(*address);
   if (!several) return;
   const auto items = several->list();
   if (items.empty()) return;
@@ -91,7 +90,7 @@ void decode_cluster_ips(Fields& fields, Service& service) {
     if (is_none(item)) {
       if (items.size() > 1) item.problem("\"None\" must stand alone in clusterIPs");
       service.headless = true;
-    } else if (const auto address = decode_cluster_ip(item)) {
+    } else if (const auto address = decode_service_address(item)) {
       if (!addresses.empty() && addresses.front().family() == address->family())
         item.problem("expected two addresses of different families, found two of the same");
       addresses.push_back(*address);
@@ -160,7 +159,6 @@ Service::Type decode_type(Fields& fields) {
     type->warning("Weft does not act on type ExternalName yet: the name is not answered");
     return Service::Type::external_name;
   }
-  type->warning(fmt::format("Weft does not act on type {} yet: the Service works by its ClusterIP only", *word));
   return *word == "NodePort" ? Service::Type::node_port : Service::Type::load_balancer;
 }
 
@@ -176,20 +174,6 @@ void decode_external_name(Fields& fields, Service& service) {
   }
 }
 
-void decode_traffic_policies(Fields& fields) {
-  for (const auto name : {"externalTrafficPolicy", "internalTrafficPolicy"})
-    if (const auto policy = fields.take(name))
-      if (const auto word = decode_word(*policy, {"Cluster", "Local"}); word && *word == "Local")
-        policy->warning(fmt::format("Weft does not act on {}: Local yet: all endpoints are used", name));
-  fields.unsupported("externalIPs", "the addresses are not served");
-  fields.unsupported("loadBalancerIP", "the address is not served");
-  fields.unsupported("loadBalancerClass", "no load balancer is set up");
-  fields.unsupported("loadBalancerSourceRanges", "no load balancer is set up");
-  fields.unsupported("healthCheckNodePort", "the port is not served");
-  fields.unsupported("trafficDistribution", "all endpoints are used alike");
-  fields.accept({"allocateLoadBalancerNodePorts"});
-}
-
 void check_service(const Value& spec, const std::optional<Value>& ports, const Service& service) {
   const bool external = service.type == Service::Type::external_name;
   const auto& at = ports ? *ports : spec;
@@ -197,6 +181,8 @@ void check_service(const Value& spec, const std::optional<Value>& ports, const S
     at.problem("ports is missing; expected at least one port (only a headless Service may have none)");
   if (external && (service.headless || !service.cluster_ips.empty()))
     spec.problem("a Service of type ExternalName has no clusterIP");
+  if (external && (spec.member("ipFamilies") || spec.member("ipFamilyPolicy")))
+    spec.problem("a Service of type ExternalName has neither ipFamilies nor ipFamilyPolicy");
   if (service.headless && (service.type == Service::Type::node_port || service.type == Service::Type::load_balancer))
     spec.problem("a headless Service (clusterIP: None) must be of type ClusterIP");
 }
@@ -207,9 +193,12 @@ Service decode_service(const Value& root) {
   Service service;
   Fields object(root);
   service.meta = decode_metadata(object, Kind::service);
-  object.accept({"status"});
+  const auto status = object.take("status");
   const auto spec = object.require("spec", "ports and a selector");
   object.finish();
+  if (const auto name = service.meta.labels.find("service.kubernetes.io/service-proxy-name");
+      name != service.meta.labels.end())
+    service.proxy_name = name->second;
   if (!spec) return service;
   Fields fields(*spec);
   service.type = decode_type(fields);
@@ -222,9 +211,11 @@ Service decode_service(const Value& root) {
   decode_external_name(fields, service);
   if (const auto publish = fields.take("publishNotReadyAddresses"))
     service.publish_not_ready = publish->boolean().value_or(false);
-  decode_traffic_policies(fields);
+  decode_external_side(fields, service);
   fields.finish();
   if (fields.valid()) check_service(*spec, ports, service);
+  if (status) decode_load_balancer_status(*status, service);
+  decode_service_annotations(root, service);
   return service;
 }
 

@@ -22,6 +22,7 @@ std::vector<Pod> expand(const Deployment& deployment) {
     pod.meta.location = deployment.meta.location;
     pod.spec = deployment.template_spec;
     pod.workload = deployment.meta.name;
+    pod.weight = deployment.template_weight;
     pods.push_back(std::move(pod));
   }
   return pods;

@@ -17,6 +17,8 @@ constexpr std::array entries{
     KindEntry{"StatefulSet", "apps/v1", Kind::deployment, Workload::stateful_set},
     KindEntry{"EndpointSlice", "discovery.k8s.io/v1", Kind::endpoint_slice},
     KindEntry{"NetworkPolicy", "networking.k8s.io/v1", Kind::network_policy},
+    KindEntry{"LoadBalancerPool", "weft.io/v1alpha1", Kind::load_balancer_pool},
+    KindEntry{"L2Announcement", "weft.io/v1alpha1", Kind::l2_announcement},
 };
 
 // Kinds of Kubernetes itself that Weft passes over; only to tell a misspelt kind from a real one.
@@ -79,6 +81,17 @@ bool is_builtin(std::string_view api_version) {
   return group == "networking.k8s.io" || group == "discovery.k8s.io";
 }
 
+bool is_ours(std::string_view api_version) { return api_version.starts_with("weft.io/"); }
+
+std::string unknown_message(std::string_view kind, const std::vector<std::string_view>& known, bool list) {
+  std::string message = fmt::format("unknown kind {}", in_quotes(kind));
+  if (const auto near = nearest(kind, known); !near.empty())
+    message += fmt::format("; did you mean \"{}\"?", near);
+  else if (list)
+    message += fmt::format("; expected {}", fmt::join(known, " or "));
+  return message;
+}
+
 std::string skip_message(std::string_view api_version, std::string_view kind) {
   return fmt::format("Weft does not act on {} of {}; the document is passed over", in_quotes(kind),
                      in_quotes(api_version));
@@ -93,25 +106,25 @@ KindVerdict judge_kind(std::string_view api_version, std::string_view kind) {
     return {Action::refuse, nullptr, fmt::format("expected apiVersion v1 for a List, found {}", in_quotes(api_version)),
             true};
   }
-  if (!is_builtin(api_version)) return {Action::skip, nullptr, skip_message(api_version, kind), false};
+  const bool ours = is_ours(api_version);
+  if (!ours && !is_builtin(api_version)) return {Action::skip, nullptr, skip_message(api_version, kind), false};
   const auto* const found = std::ranges::find(entries, kind, &KindEntry::written);
   if (found != entries.end()) {
     if (found->api_version != api_version)
-      return {
-          Action::refuse, nullptr,
-          fmt::format("expected apiVersion {} for a {}, found {}", found->api_version, kind, in_quotes(api_version)),
-          true};
+      return {Action::refuse, nullptr,
+              fmt::format("expected apiVersion {} for {}, found {}", found->api_version, with_article(kind),
+                          in_quotes(api_version)),
+              true};
     if (found->workload != Workload::deployment)
       return {Action::decode, found, fmt::format("a {} is treated as a Deployment of as many replicas", kind), false};
     return {Action::decode, found, {}, false};
   }
-  if (std::ranges::find(other_kinds, kind) == other_kinds.end()) {
-    std::vector<std::string_view> ours;
+  if (ours || std::ranges::find(other_kinds, kind) == other_kinds.end()) {
+    std::vector<std::string_view> known;
     for (const auto& entry : entries)
-      if (entry.api_version == api_version) ours.push_back(entry.written);
-    if (const auto near = nearest(kind, ours); !near.empty())
-      return {Action::refuse, nullptr, fmt::format("unknown kind {}; did you mean \"{}\"?", in_quotes(kind), near),
-              false};
+      if (ours ? is_ours(entry.api_version) : entry.api_version == api_version) known.push_back(entry.written);
+    if (ours || !nearest(kind, known).empty())
+      return {Action::refuse, nullptr, unknown_message(kind, known, ours), false};
   }
   return {Action::skip, nullptr, skip_message(api_version, kind), false};
 }

@@ -32,7 +32,44 @@ constexpr std::array kind_words{
     KindName{"networkpolicies", Kind::network_policy},
     KindName{"netpol", Kind::network_policy},
     KindName{"netpols", Kind::network_policy},
+    KindName{"loadbalancerpool", Kind::load_balancer_pool},
+    KindName{"loadbalancerpools", Kind::load_balancer_pool},
+    KindName{"lbpool", Kind::load_balancer_pool},
+    KindName{"lbpools", Kind::load_balancer_pool},
+    KindName{"l2announcement", Kind::l2_announcement},
+    KindName{"l2announcements", Kind::l2_announcement},
+    KindName{"l2ann", Kind::l2_announcement},
 };
+
+template <class T, std::size_t count>
+using Words = std::array<std::pair<std::string_view, T>, count>;
+
+constexpr Words<Algorithm, 5> algorithm_words{{{"random", Algorithm::random},
+                                               {"round-robin", Algorithm::round_robin},
+                                               {"least-connections", Algorithm::least_connections},
+                                               {"maglev", Algorithm::maglev},
+                                               {"source-hash", Algorithm::source_hash}}};
+constexpr Words<Forwarding, 4> forwarding_words{{{"snat", Forwarding::snat},
+                                                 {"dsr-ipip", Forwarding::dsr_ipip},
+                                                 {"dsr-geneve", Forwarding::dsr_geneve},
+                                                 {"dsr-option", Forwarding::dsr_option}}};
+
+template <class T, std::size_t count>
+std::string_view word_of(const Words<T, count>& words, T value) {
+  for (const auto& [word, known] : words)
+    if (known == value) return word;
+  return "?";
+}
+
+template <class T, std::size_t count>
+Result<T> find_word(const Words<T, count>& words, std::string_view text, std::string_view what) {
+  std::string known;
+  for (const auto& [word, value] : words) {
+    if (word == text) return value;
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", word);
+  }
+  return fail(ErrorCode::invalid, fmt::format("\"{}\" is no {} Weft knows", text, what), "use one of " + known);
+}
 
 }  // namespace
 
@@ -50,6 +87,10 @@ std::string_view to_string(Kind kind) {
       return "EndpointSlice";
     case Kind::network_policy:
       return "NetworkPolicy";
+    case Kind::load_balancer_pool:
+      return "LoadBalancerPool";
+    case Kind::l2_announcement:
+      return "L2Announcement";
   }
   return "?";
 }
@@ -61,8 +102,18 @@ Result<Kind> parse_kind(std::string_view text) {
   for (const auto& [word, kind] : kind_words)
     if (word == lower) return kind;
   return fail(ErrorCode::invalid, fmt::format("\"{}\" is not a kind Weft knows", text),
-              "use namespace, pod, deployment, service, endpointslice or networkpolicy");
+              "use namespace, pod, deployment, service, endpointslice, networkpolicy, loadbalancerpool or "
+              "l2announcement");
 }
+
+bool has_namespace(Kind kind) {
+  return kind != Kind::namespace_ && kind != Kind::load_balancer_pool && kind != Kind::l2_announcement;
+}
+
+std::string_view to_string(Algorithm algorithm) { return word_of(algorithm_words, algorithm); }
+Result<Algorithm> parse_algorithm(std::string_view text) { return find_word(algorithm_words, text, "algorithm"); }
+std::string_view to_string(Forwarding forwarding) { return word_of(forwarding_words, forwarding); }
+Result<Forwarding> parse_forwarding(std::string_view text) { return find_word(forwarding_words, text, "forwarding"); }
 
 Kind kind_of(const Object& object) {
   struct Visitor {
@@ -72,6 +123,8 @@ Kind kind_of(const Object& object) {
     Kind operator()(const Service&) const { return Kind::service; }
     Kind operator()(const EndpointSlice&) const { return Kind::endpoint_slice; }
     Kind operator()(const NetworkPolicy&) const { return Kind::network_policy; }
+    Kind operator()(const LoadBalancerPool&) const { return Kind::load_balancer_pool; }
+    Kind operator()(const L2Announcement&) const { return Kind::l2_announcement; }
   };
   return std::visit(Visitor{}, object);
 }

@@ -1,6 +1,7 @@
 // The Kubernetes objects Weft understands, as plain values. Parsing is in model/parse.h.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -14,12 +15,23 @@
 
 namespace weft::model {
 
-enum class Kind { namespace_, pod, deployment, service, endpoint_slice, network_policy };
-// "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy".
+enum class Kind {
+  namespace_,
+  pod,
+  deployment,
+  service,
+  endpoint_slice,
+  network_policy,
+  load_balancer_pool,  // weft.io/v1alpha1, no namespace
+  l2_announcement      // weft.io/v1alpha1, no namespace
+};
+// "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy", "LoadBalancerPool", "L2Announcement".
 std::string_view to_string(Kind kind);
 // Accepts kind names, plurals and kubectl's short names in any case: po, pods, svc, deploy, ns, netpol, endpointslices
 // ...
 Result<Kind> parse_kind(std::string_view text);
+// False for Namespace, LoadBalancerPool and L2Announcement: their keys have no namespace.
+bool has_namespace(Kind kind);
 
 // Where an object was written; line is 1-based, 0 when unknown.
 struct SourceLocation {
@@ -29,14 +41,14 @@ struct SourceLocation {
 };
 
 struct ObjectKey {
-  std::string namespace_;  // empty for Namespace objects
+  std::string namespace_;  // empty for kinds without one
   std::string name;
   [[nodiscard]] std::string to_string() const { return namespace_.empty() ? name : namespace_ + "/" + name; }
   auto operator<=>(const ObjectKey&) const = default;
 };
 
 struct Metadata {
-  std::string namespace_;  // "default" when absent; empty for Namespace
+  std::string namespace_;  // "default" when absent; empty for kinds without one
   std::string name;
   LabelMap labels;
   LabelMap annotations;
@@ -56,6 +68,7 @@ struct ContainerPort {
   std::uint16_t port = 0;
   Protocol protocol = Protocol::tcp;
   std::uint16_t host_port = 0;
+  std::optional<IpAddress> host_ip;  // absent: every address of the node; all zero: every one of its family
   auto operator<=>(const ContainerPort&) const = default;
 };
 
@@ -79,7 +92,9 @@ struct Pod {
   PodSpec spec;
   // The Deployment it was expanded from ("web"), empty for a bare Pod.
   std::string workload;
-  bool ready = true;  // status.conditions[Ready] when given, else true
+  bool ready = true;         // status.conditions[Ready] when given, else true
+  bool terminating = false;  // metadata.deletionTimestamp is set
+  std::uint32_t weight = 1;  // annotation weft.io/weight, 0 to 1000, as of a SliceEndpoint
   bool operator==(const Pod&) const = default;
 };
 
@@ -90,6 +105,7 @@ struct Deployment {
   LabelMap template_labels;
   LabelMap template_annotations;
   PodSpec template_spec;
+  std::uint32_t template_weight = 1;  // annotation weft.io/weight of the template
   bool operator==(const Deployment&) const = default;
 };
 
@@ -101,9 +117,45 @@ struct ServicePort {
   Protocol protocol = Protocol::tcp;
   std::uint16_t port = 0;
   PortReference target_port = std::uint16_t{0};  // equals port when absent
-  std::uint16_t node_port = 0;
+  std::uint16_t node_port = 0;                   // as requested; 0: one is allocated where the type has them
+  std::string app_protocol;                      // told, never acted on
   bool operator==(const ServicePort&) const = default;
 };
+
+// How a new flow finds its backend; annotation weft.io/algorithm: random, round-robin, least-connections,
+// maglev, source-hash. Weighted round robin is round-robin with weights.
+enum class Algorithm { random, round_robin, least_connections, maglev, source_hash };
+std::string_view to_string(Algorithm algorithm);
+Result<Algorithm> parse_algorithm(std::string_view text);
+
+// Annotation weft.io/forwarding: snat, dsr-ipip, dsr-geneve, dsr-option.
+enum class Forwarding { snat, dsr_ipip, dsr_geneve, dsr_option };
+std::string_view to_string(Forwarding forwarding);
+Result<Forwarding> parse_forwarding(std::string_view text);
+
+// Annotations weft.io/health-check: none, tcp or http, and weft.io/health-check-{port,path,host,interval,timeout,
+// rise,fall}: the agent itself probes the backends of the Service's EndpointSlices.
+struct HealthCheck {
+  enum class Kind { none, tcp, http };
+  Kind kind = Kind::none;
+  std::uint16_t port = 0;  // 0: the backend's own
+  std::string path = "/";
+  std::string host;  // Host header; empty: the backend's address
+  std::chrono::milliseconds interval{2000};
+  std::chrono::milliseconds timeout{1000};
+  unsigned rise = 2;  // successes that make it healthy
+  unsigned fall = 3;  // failures that make it unhealthy
+  bool operator==(const HealthCheck&) const = default;
+};
+
+// status.loadBalancer.ingress as given.
+struct LoadBalancerIngress {
+  IpAddress address;
+  bool proxy = false;  // ipMode: Proxy: not served on the node, a load balancer is in front
+  bool operator==(const LoadBalancerIngress&) const = default;
+};
+
+enum class TrafficDistribution { anywhere, prefer_same_zone, prefer_same_node };
 
 struct Service {
   enum class Type { cluster_ip, node_port, load_balancer, external_name };
@@ -119,6 +171,24 @@ struct Service {
   std::uint32_t affinity_seconds = 0;  // sessionAffinity ClientIP: timeout, default 10800; 0: None
   bool publish_not_ready = false;
   std::string external_name;
+  std::vector<IpAddress> external_ips;
+  std::vector<IpAddress> load_balancer_ips;  // requested: spec.loadBalancerIP, annotation weft.io/load-balancer-ips
+  std::string sharing_key;  // annotation weft.io/sharing-key: Services with one key may share addresses
+  std::vector<LoadBalancerIngress> ingress;  // status given by somebody else; empty: Weft's own pools
+  std::vector<Cidr> source_ranges;
+  std::string load_balancer_class;  // empty or "weft.io/load-balancer": ours; others: status is honoured, no pool
+  bool allocate_node_ports = true;
+  bool external_local = false;  // externalTrafficPolicy: Local
+  bool internal_local = false;  // internalTrafficPolicy: Local
+  std::uint16_t health_check_node_port = 0;
+  TrafficDistribution distribution = TrafficDistribution::anywhere;
+  std::string proxy_name;  // label service.kubernetes.io/service-proxy-name: another proxy's Service, left alone
+  // Annotations, weft.io/<name>.
+  std::optional<Algorithm> algorithm;      // absent: the node's default
+  std::optional<Forwarding> forwarding;    // absent: the node's default
+  std::uint32_t maglev_table_size = 0;     // 0: the node's; a prime
+  std::optional<LabelMap> local_redirect;  // pods of this node that take the ClusterIP's traffic while one is ready
+  HealthCheck health_check;
   bool operator==(const Service&) const = default;
 };
 
@@ -129,6 +199,11 @@ struct SliceEndpoint {
   bool terminating = false;
   std::string target_pod;  // targetRef kind Pod: its name, same namespace
   std::string hostname;
+  std::string node;  // nodeName
+  std::string zone;
+  std::vector<std::string> hint_zones;  // hints.forZones
+  std::vector<std::string> hint_nodes;  // hints.forNodes
+  std::uint32_t weight = 1;             // of the slice: annotation weft.io/weight, 0 to 1000; 0: no new flows
   bool operator==(const SliceEndpoint&) const = default;
 };
 
@@ -185,7 +260,34 @@ struct NetworkPolicy {
   bool operator==(const NetworkPolicy&) const = default;
 };
 
-using Object = std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy>;
+struct AddressRange {
+  IpAddress first;
+  IpAddress last;  // inclusive, same family
+  auto operator<=>(const AddressRange&) const = default;
+};
+
+// Addresses for Services of type LoadBalancer.
+struct LoadBalancerPool {
+  Metadata meta;
+  std::vector<AddressRange> ranges;               // spec.addresses: "10.0.0.0/28" or "10.0.0.5-10.0.0.9"
+  std::optional<LabelSelector> service_selector;  // absent: every Service
+  std::vector<std::string> namespaces;            // spec.namespaces; empty: every one
+  bool auto_assign = true;                        // false: only for Services that ask for an address of it
+  bool operator==(const LoadBalancerPool&) const = default;
+};
+
+// Load balancer and external addresses answered for by ARP and neighbour discovery.
+struct L2Announcement {
+  Metadata meta;
+  std::optional<LabelSelector> service_selector;  // absent: every Service
+  std::vector<std::string> interfaces;            // device names or patterns with *; empty: the uplinks
+  bool external_ips = true;
+  bool load_balancer_ips = true;
+  bool operator==(const L2Announcement&) const = default;
+};
+
+using Object =
+    std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool, L2Announcement>;
 
 Kind kind_of(const Object& object);
 const Metadata& metadata_of(const Object& object);

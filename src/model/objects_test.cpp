@@ -20,14 +20,37 @@ TEST(Kind, WordsInAnyCase) {
     EXPECT_EQ(parse_kind(word).value(), Kind::endpoint_slice) << word;
   for (const char* word : {"netpol", "networkpolicies", "NetworkPolicy"})
     EXPECT_EQ(parse_kind(word).value(), Kind::network_policy) << word;
+  for (const char* word : {"lbpool", "LoadBalancerPools", "loadbalancerpool"})
+    EXPECT_EQ(parse_kind(word).value(), Kind::load_balancer_pool) << word;
+  for (const char* word : {"l2ann", "L2Announcement", "l2announcements"})
+    EXPECT_EQ(parse_kind(word).value(), Kind::l2_announcement) << word;
   EXPECT_FALSE(parse_kind("configmap"));
   EXPECT_FALSE(parse_kind(""));
 }
 
 TEST(Kind, NameIsReadBack) {
-  for (const Kind kind :
-       {Kind::namespace_, Kind::pod, Kind::deployment, Kind::service, Kind::endpoint_slice, Kind::network_policy})
+  for (const Kind kind : {Kind::namespace_, Kind::pod, Kind::deployment, Kind::service, Kind::endpoint_slice,
+                          Kind::network_policy, Kind::load_balancer_pool, Kind::l2_announcement})
     EXPECT_EQ(parse_kind(to_string(kind)).value(), kind);
+}
+
+TEST(Kind, SomeLieInNoNamespace) {
+  for (const Kind kind : {Kind::namespace_, Kind::load_balancer_pool, Kind::l2_announcement})
+    EXPECT_FALSE(has_namespace(kind));
+  for (const Kind kind : {Kind::pod, Kind::deployment, Kind::service, Kind::endpoint_slice, Kind::network_policy})
+    EXPECT_TRUE(has_namespace(kind));
+}
+
+TEST(Balancing, WordsAreReadBack) {
+  for (const char* word : {"random", "round-robin", "least-connections", "maglev", "source-hash"})
+    EXPECT_EQ(to_string(parse_algorithm(word).value()), word);
+  for (const char* word : {"snat", "dsr-ipip", "dsr-geneve", "dsr-option"})
+    EXPECT_EQ(to_string(parse_forwarding(word).value()), word);
+  const auto algorithm = parse_algorithm("Random");
+  ASSERT_FALSE(algorithm);
+  EXPECT_EQ(algorithm.error().message, "\"Random\" is no algorithm Weft knows");
+  EXPECT_EQ(algorithm.error().hint, "use one of random, round-robin, least-connections, maglev, source-hash");
+  EXPECT_FALSE(parse_forwarding("dsr"));
 }
 
 TEST(Names, DnsLabels) {

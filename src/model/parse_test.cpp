@@ -159,9 +159,9 @@ spec:
   EXPECT_EQ(service.selector, (LabelMap{{"app", "web"}}));
   EXPECT_TRUE(service.publish_not_ready);
   EXPECT_EQ(service.affinity_seconds, 10800U);
-  EXPECT_THAT(service.ports, ElementsAre(ServicePort{"http", Protocol::tcp, 80, std::string("web"), 0},
-                                         ServicePort{"dns", Protocol::udp, 53, std::uint16_t{5353}, 0},
-                                         ServicePort{"same", Protocol::tcp, 53, std::uint16_t{53}, 0}));
+  EXPECT_THAT(service.ports, ElementsAre(ServicePort{"http", Protocol::tcp, 80, std::string("web"), 0, "http"},
+                                         ServicePort{"dns", Protocol::udp, 53, std::uint16_t{5353}, 0, ""},
+                                         ServicePort{"same", Protocol::tcp, 53, std::uint16_t{53}, 0, ""}));
 }
 
 TEST(Parse, ServiceVariants) {
@@ -186,25 +186,20 @@ spec: {ports: [{port: 1}], ipFamilies: [IPv6, IPv4]}
   EXPECT_EQ(dual.family_policy, Service::FamilyPolicy::require_dual_stack);
 }
 
-TEST(Parse, ServiceTypesThatAreNotActedOnWarn) {
+TEST(Parse, ExternalNameIsNotAnsweredYet) {
   const auto outcome = parse_manifests("t.yaml", R"(
 apiVersion: v1
 kind: Service
 metadata: {name: a}
-spec:
-  type: NodePort
-  externalTrafficPolicy: Local
-  internalTrafficPolicy: Cluster
-  externalIPs: [1.2.3.4]
-  ports: [{port: 1, nodePort: 30000}]
+spec: {type: ExternalName, externalName: db.example.}
 )");
   EXPECT_EQ(text_of(outcome.problems), "");
   ASSERT_THAT(outcome.documents, SizeIs(1));
-  EXPECT_EQ(std::get<Service>(outcome.documents[0].object).ports[0].node_port, 30000);
-  ASSERT_THAT(outcome.warnings, SizeIs(3));
+  const auto& service = std::get<Service>(outcome.documents[0].object);
+  EXPECT_EQ(service.type, Service::Type::external_name);
+  EXPECT_EQ(service.external_name, "db.example");
+  ASSERT_THAT(outcome.warnings, SizeIs(1));
   EXPECT_EQ(outcome.warnings[0].path, "spec.type");
-  EXPECT_EQ(outcome.warnings[1].path, "spec.externalTrafficPolicy");
-  EXPECT_EQ(outcome.warnings[2].path, "spec.externalIPs");
 }
 
 TEST(Parse, EndpointSlice) {

@@ -34,6 +34,10 @@ constexpr std::array homes{
     Home{"clusterIP", "spec of a Service"},
     Home{"targetPort", "an entry of spec.ports of a Service"},
     Home{"timeoutSeconds", "spec.sessionAffinityConfig.clientIP"},
+    Home{"nodePort", "an entry of spec.ports of a Service"},
+    Home{"externalTrafficPolicy", "spec of a Service"},
+    Home{"internalTrafficPolicy", "spec of a Service"},
+    Home{"loadBalancerSourceRanges", "spec of a Service"},
 };
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
@@ -152,6 +156,16 @@ void Report::warning(int line, int column, std::string_view path, std::string me
 }
 
 Value Value::field(const Field& field) const { return {*tree_, field.value, *report_, step(path_, field.name)}; }
+
+std::optional<Value> Value::member(std::string_view name) const {
+  for (const Field& entry : node().fields)
+    if (entry.name == name) {
+      Value found = field(entry);
+      if (found.is_null()) return std::nullopt;
+      return found;
+    }
+  return std::nullopt;
+}
 
 void Value::expected(std::string_view what) const {
   problem(fmt::format("expected {}, found {}", what, describe(node())));

@@ -46,6 +46,8 @@ class Value {
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] bool is_null() const { return node().type == NodeType::null; }
   [[nodiscard]] Value field(const Field& field) const;
+  // The field of a mapping, unchecked; nothing when absent, null, or when this is no mapping.
+  [[nodiscard]] std::optional<Value> member(std::string_view name) const;
 
   void problem(std::string message) const { report_->problem(node().line, node().column, path_, std::move(message)); }
   void warning(std::string message) const { report_->warning(node().line, node().column, path_, std::move(message)); }

@@ -53,11 +53,14 @@ std::string text_in(const json& object, const char* part, const char* key) {
 }
 
 // Only what decoding reads of a status is kept.
-void trim_status(json& stored, Kind kind) {
+void trim_status(json& stored, const Object& object) {
   const auto status = stored.find("status");
   if (status == stored.end()) return;
-  if (kind == Kind::pod && status->is_object() && status->contains("conditions"))
+  const auto* service = std::get_if<Service>(&object);
+  if (std::holds_alternative<Pod>(object) && status->is_object() && status->contains("conditions"))
     *status = json{{"conditions", status->at("conditions")}};
+  else if (service != nullptr && !service->ingress.empty())
+    *status = json{{"loadBalancer", status->at("loadBalancer")}};
   else
     stored.erase(status);
 }
@@ -78,6 +81,10 @@ Object decode_object(const KindEntry& entry, const Value& root) {
       return decode_endpoint_slice(root);
     case Kind::network_policy:
       return decode_network_policy(root);
+    case Kind::load_balancer_pool:
+      return decode_load_balancer_pool(root);
+    case Kind::l2_announcement:
+      return decode_l2_announcement(root);
   }
   return Namespace{};
 }
@@ -94,12 +101,13 @@ std::string stored_json(const KindEntry& entry, const Value& root, const Object&
       stored["spec"].erase(field);
   }
   json& metadata = stored["metadata"];
-  for (const char* field : server_fields) metadata.erase(field);
-  if (entry.kind == Kind::namespace_)
-    metadata["labels"] = meta.labels;
-  else
-    metadata["namespace"] = meta.namespace_;
-  trim_status(stored, entry.kind);
+  // That a pod is going decides who gets new flows.
+  for (const std::string_view field : server_fields)
+    if (entry.kind != Kind::pod || field != "deletionTimestamp") metadata.erase(std::string(field));
+  metadata.erase("namespace");
+  if (entry.kind == Kind::namespace_) metadata["labels"] = meta.labels;
+  if (has_namespace(entry.kind)) metadata["namespace"] = meta.namespace_;
+  trim_status(stored, object);
   json location{{"file", meta.location.file}, {"line", meta.location.line}};
   if (const auto* policy = std::get_if<NetworkPolicy>(&object)) {
     location["ingress"] = lines_of(policy->ingress);

@@ -77,12 +77,34 @@ spec:
   egress:
 
   - to: [{podSelector: {matchLabels: {a: b}}}]
+---
+apiVersion: weft.io/v1alpha1
+kind: LoadBalancerPool
+metadata: {name: public}
+spec: {addresses: [192.0.2.0/28, "2001:db8::1-2001:db8::9"], serviceSelector: {matchLabels: {a: b}}, namespaces: [shop], autoAssign: false}
+status: {free: 3}
+---
+apiVersion: weft.io/v1alpha1
+kind: L2Announcement
+metadata: {name: lan}
+spec: {interfaces: ["eth*"], loadBalancerIPs: false}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: lb, annotations: {weft.io/algorithm: maglev, weft.io/local-redirect: "a=b"}}
+spec: {type: LoadBalancer, ports: [{port: 80, nodePort: 30000}], loadBalancerSourceRanges: [10.0.0.0/8]}
+status: {conditions: [], loadBalancer: {ingress: [{ip: 192.0.2.1, ipMode: Proxy}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: going, deletionTimestamp: "2026-01-01T00:00:00Z", creationTimestamp: "2026-01-01T00:00:00Z"}
+spec: {containers: [{name: c, ports: [{containerPort: 80, hostPort: 80, hostIP: 192.0.2.1}]}]}
 )";
 
 ParseOutcome parsed() {
   auto outcome = parse_manifests("all.yaml", all_kinds);
   for (const auto& problem : outcome.problems) ADD_FAILURE() << problem.to_string();
-  EXPECT_THAT(outcome.documents, SizeIs(7));
+  EXPECT_THAT(outcome.documents, SizeIs(11));
   return outcome;
 }
 
@@ -98,7 +120,7 @@ TEST(Stored, RoundTripsEveryKindWithItsLocationAndRuleLines) {
 
 TEST(Stored, RuleLinesComeBack) {
   const auto outcome = parsed();
-  const auto policy = std::get<NetworkPolicy>(object_from_json(outcome.documents.back().json).value());
+  const auto policy = std::get<NetworkPolicy>(object_from_json(outcome.documents[6].json).value());
   ASSERT_THAT(policy.ingress, SizeIs(2));
   EXPECT_EQ(policy.ingress[1].line - policy.ingress[0].line, 4);
   EXPECT_EQ(policy.egress[0].line - policy.ingress[0].line, 7);
@@ -135,6 +157,14 @@ TEST(Stored, IsNormalisedKubernetesJson) {
   const json stateful = json::parse(outcome.documents[3].json);
   EXPECT_EQ(stateful["kind"], "Deployment");
   EXPECT_FALSE(stateful["spec"].contains("serviceName"));
+  const json pool = json::parse(outcome.documents[7].json);
+  EXPECT_FALSE(pool["metadata"].contains("namespace"));
+  EXPECT_FALSE(pool.contains("status"));
+  const json balancer = json::parse(outcome.documents[9].json);
+  EXPECT_EQ(balancer["status"], json::parse(R"({"loadBalancer":{"ingress":[{"ip":"192.0.2.1","ipMode":"Proxy"}]}})"));
+  const json going = json::parse(outcome.documents[10].json);
+  EXPECT_EQ(going["metadata"]["deletionTimestamp"], "2026-01-01T00:00:00Z");
+  EXPECT_FALSE(going["metadata"].contains("creationTimestamp"));
 }
 
 TEST(Stored, YamlLooksLikeKubectls) {

@@ -95,7 +95,8 @@ build_bridge() {
   ADDRESS[$1]=$(call_cni ADD "$plugins/bridge" "$scratch/$1.json" "$1-h" "$1-s" | jq -r '.ips[0].address' | cut -d/ -f1)
 }
 
-# Routed pods with conntrack, and `count` services in front: what kube-proxy's two modes build.
+# Routed pods with conntrack, and `count` services in front: what kube-proxy's two modes build. With
+# `outside` the client is no pod but a host on the node's network, and asks a node port.
 build_kubeproxy() {
   local variant=$1 mode=$2 count=$3 target=$((($3 + 1) / 2)) side
   make_node "$variant"
@@ -107,51 +108,87 @@ build_kubeproxy() {
   done
   ip -n "$variant-h" route add 10.62.0.1 dev host-c
   ip -n "$variant-h" route add 10.62.0.2 dev host-s
-  "rules_$mode" "$count" "$target" >"$scratch/$variant.rules"
-  if [[ $mode == iptables ]]; then
-    ip netns exec "$variant-h" "$iptables_restore" <"$scratch/$variant.rules"
-  else
-    ip netns exec "$variant-h" nft -f "$scratch/$variant.rules"
-  fi
+  load_rules "$variant" "$mode" "$count" "$target" || return 1
   # Closed connections leave the table quickly, so that it is the rules that are measured.
   ip netns exec "$variant-h" sysctl -q -w net.netfilter.nf_conntrack_tcp_timeout_time_wait=1 || true
   ADDRESS[$variant]=$(service_address "$target")
   PORT[$variant]=$service_port
+  if [[ ${4:-} == outside ]]; then
+    ADDRESS[$variant]=10.62.0.254
+    PORT[$variant]=$(node_port "$target")
+  fi
+}
+
+# load_rules VARIANT MODE COUNT TARGET: in the node's namespace; fails when it takes too long.
+longest_load=${WEFT_BENCH_LONGEST_LOAD:-120}
+load_rules() {
+  local loader=(nft -f -)
+  [[ $2 == nftables ]] || loader=("$iptables_restore")
+  "rules_$2" "$3" "$4" >"$scratch/$1.rules"
+  ip netns exec "$1-h" timeout $longest_load "${loader[@]}" <"$scratch/$1.rules"
 }
 
 service_address() { echo "10.96.$(($1 / 250)).$(($1 % 250 + 1))"; }
+# kube-proxy's default range has 2,768 ports; the first services have one each.
+node_ports=2700
+node_port() { echo $((30000 + ($1 - 1) % node_ports)); }
 
+# Two endpoints for each service but the one that is asked, as a cluster has them.
 rules_iptables() {
-  awk -v n="$1" -v target="$2" -v port="$service_port" -v backend="$server_port" 'BEGIN {
+  awk -v n="$1" -v target="$2" -v port="$service_port" -v backend="$server_port" -v ports="$node_ports" 'BEGIN {
     print "*filter"; print ":KUBE-FORWARD - [0:0]"
     print "-A FORWARD -j KUBE-FORWARD"
     print "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP"
+    print "-A KUBE-FORWARD -m mark --mark 0x4000/0x4000 -j ACCEPT"
     print "-A KUBE-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-    print "COMMIT"; print "*nat"; print ":KUBE-SERVICES - [0:0]"
-    for (i = 1; i <= n; i++) print ":KUBE-SVC-" i " - [0:0]\n:KUBE-SEP-" i " - [0:0]"
+    print "COMMIT"; print "*nat"; print ":KUBE-SERVICES - [0:0]"; print ":KUBE-NODEPORTS - [0:0]"
+    print ":KUBE-MARK-MASQ - [0:0]"; print ":KUBE-POSTROUTING - [0:0]"
+    for (i = 1; i <= n; i++) print ":KUBE-SVC-" i " - [0:0]\n:KUBE-SEP-" i " - [0:0]" (i == target ? "" : "\n:KUBE-SEP-" i "b - [0:0]")
+    for (i = 1; i <= n && i <= ports; i++) print ":KUBE-EXT-" i " - [0:0]"
     print "-A PREROUTING -j KUBE-SERVICES"
+    print "-A POSTROUTING -j KUBE-POSTROUTING"
+    print "-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN"
+    print "-A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0"
+    print "-A KUBE-POSTROUTING -j MASQUERADE --random-fully"
+    print "-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000"
     for (i = 1; i <= n; i++) {
       address = "10.96." int(i / 250) "." i % 250 + 1
-      to = i == target ? "10.62.0.2:" backend : "10.63." int(i / 250) "." i % 250 + 1 ":" backend
       print "-A KUBE-SERVICES -d " address "/32 -p tcp -m tcp --dport " port " -j KUBE-SVC-" i
+      if (i != target) print "-A KUBE-SVC-" i " -m statistic --mode random --probability 0.5 -j KUBE-SEP-" i "b"
       print "-A KUBE-SVC-" i " -j KUBE-SEP-" i
+      to = i == target ? "10.62.0.2:" backend : "10.63." int(i / 250) "." i % 250 + 1 ":" backend
       print "-A KUBE-SEP-" i " -p tcp -m tcp -j DNAT --to-destination " to
+      if (i != target) print "-A KUBE-SEP-" i "b -p tcp -m tcp -j DNAT --to-destination 10.64." int(i / 250) "." i % 250 + 1 ":" backend
+      # Of two Services with the same port (there are more Services than ports) the asked one has it.
+      if (i <= ports) { number = (i == (target - 1) % ports + 1) ? target : i
+        print "-A KUBE-NODEPORTS -p tcp -m tcp --dport " 30000 + i - 1 " -j KUBE-EXT-" i
+        print "-A KUBE-EXT-" i " -j KUBE-MARK-MASQ\n-A KUBE-EXT-" i " -j KUBE-SVC-" number }
     }
+    print "-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
     print "COMMIT" }'
 }
 
 rules_nftables() {
-  awk -v n="$1" -v target="$2" -v port="$service_port" -v backend="$server_port" 'BEGIN {
+  awk -v n="$1" -v target="$2" -v port="$service_port" -v backend="$server_port" -v ports="$node_ports" 'BEGIN {
     print "table ip kube-proxy {"
     for (i = 1; i <= n; i++) {
       to = i == target ? "10.62.0.2:" backend : "10.63." int(i / 250) "." i % 250 + 1 ":" backend
-      print " chain service-" i " { meta l4proto tcp dnat to " to "; }"
+      print " chain endpoint-" i " { meta l4proto tcp dnat to " to "; }"
+      if (i == target) { print " chain service-" i " { goto endpoint-" i "; }"; continue }
+      print " chain endpoint-" i "b { meta l4proto tcp dnat to 10.64." int(i / 250) "." i % 250 + 1 ":" backend "; }"
+      print " chain service-" i " { numgen random mod 2 vmap { 0 : goto endpoint-" i ", 1 : goto endpoint-" i "b }; }"
     }
+    for (i = 1; i <= n && i <= ports; i++)
+      print " chain external-" i " { meta mark set meta mark or 0x4000; goto service-" ((i == (target - 1) % ports + 1) ? target : i) "; }"
     print " map service-ips { type ipv4_addr . inet_proto . inet_service : verdict; elements = {"
     for (i = 1; i <= n; i++)
       print "  10.96." int(i / 250) "." i % 250 + 1 " . tcp . " port " : goto service-" i ","
     print " } }"
-    print " chain services { type nat hook prerouting priority dstnat; ip daddr . meta l4proto . th dport vmap @service-ips; }"
+    print " map service-nodeports { type inet_proto . inet_service : verdict; elements = {"
+    for (i = 1; i <= n && i <= ports; i++) print "  tcp . " 30000 + i - 1 " : goto external-" i ","
+    print " } }"
+    print " chain services { type nat hook prerouting priority dstnat; ip daddr . meta l4proto . th dport vmap @service-ips; fib daddr type local meta l4proto . th dport vmap @service-nodeports; }"
+    print " chain postrouting { type nat hook postrouting priority srcnat; meta mark & 0x4000 == 0 return; meta mark set meta mark xor 0x4000; masquerade fully-random; }"
     print " chain forward { type filter hook forward priority filter; ct state invalid drop; }"
     print "}" }'
 }
@@ -206,7 +243,7 @@ stop_agent() {
 weft() {
   local variant=$1
   shift
-  timeout 120 "$bin/weft" --socket "$scratch/$variant/run/weft.sock" "$@"
+  timeout 600 "$bin/weft" --socket "$scratch/$variant/run/weft.sock" "$@"
 }
 
 # Two pods on Weft with a policy that allows what is measured, and `count` services.
@@ -216,9 +253,46 @@ build_weft() {
   make_pair "$variant"
   start_weft "$variant" "$@"
   weft_manifest "$count" >"$scratch/$variant/manifest.yaml"
-  weft "$variant" apply -f "$scratch/$variant/manifest.yaml" >/dev/null
+  # A request has at most 16 MiB.
+  awk -v base="$scratch/$variant/part" 'BEGIN { file = base "0.yaml" }
+    /^---/ && ++documents % 20000 == 0 { parts += 1; file = base parts ".yaml" } { print > file }' \
+    "$scratch/$variant/manifest.yaml"
+  local part
+  for part in "$scratch/$variant"/part*.yaml; do weft "$variant" apply -f "$part" >/dev/null; done
+  rm "$scratch/$variant"/part*.yaml "$scratch/$variant/manifest.yaml"
   weft_add "$variant" "$variant-c" client >/dev/null
   ADDRESS[$variant]=$(weft_add "$variant" "$variant-s" server | jq -r '[.ips[].address | select(contains("."))][0]' | cut -d/ -f1)
+}
+
+# As build_weft, but the client is a host on the node's network that asks a node port. CONFIG_LINEs follow.
+build_weft_outside() {
+  local variant=$1
+  build_weft "$@"
+  # The other end of the uplink, until now in the node's namespace, is the client.
+  ip netns add "$variant-o"
+  ip -n "$variant-o" link set lo up
+  ip -n "$variant-h" link set world0 netns "$variant-o"
+  ip -n "$variant-o" address add 192.0.2.1/24 dev world0
+  ip -n "$variant-o" link set world0 up
+  ip netns exec "$variant-o" sysctl -q -w net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range="1024 65535"
+  netbench wire --netns "/run/netns/$variant-o" --device world0
+  weft "$variant" apply -f - >/dev/null <<Y
+apiVersion: v1
+kind: Service
+metadata: {name: asked}
+spec: {type: NodePort, selector: {app: server}, ports: [{port: $service_port, targetPort: $server_port, nodePort: 32767}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: from-outside}
+spec:
+  podSelector: {matchLabels: {app: server}}
+  ingress: [{from: [{ipBlock: {cidr: 192.0.2.0/24}}]}]
+Y
+  CLIENT[$variant]=$variant-o
+  CGROUP[$variant]=
+  ADDRESS[$variant]=192.0.2.2
+  PORT[$variant]=32767
 }
 
 # weft_add VARIANT NETNS POD
@@ -255,8 +329,13 @@ spec:
   policyTypes: [Egress]
   egress: [{to: [{podSelector: {matchLabels: {app: server}}}]}]
 Y
-  awk -v n="$1" -v port="$service_port" -v backend="$server_port" 'BEGIN {
-    for (i = 1; i <= n; i++)
-      printf "---\napiVersion: v1\nkind: Service\nmetadata: {name: service-%d}\nspec: {clusterIP: 10.96.%d.%d, selector: {app: server}, ports: [{port: %d, targetPort: %d}]}\n",
-        i, int(i / 250), i % 250 + 1, port, backend }'
+  # One service leads to the server, the others to two endpoints elsewhere each, as in a cluster. JSON: quicker read.
+  awk -v n="$1" -v target=$((($1 + 1) / 2)) -v port="$service_port" -v backend="$server_port" 'BEGIN {
+    for (i = 1; i <= n; i++) {
+      printf "---\n{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"service-%d\"}, \"spec\": {\"clusterIP\": \"10.96.%d.%d\", %s\"ports\": [{\"port\": %d, \"targetPort\": %d}]}}\n",
+        i, int(i / 250), i % 250 + 1, i == target ? "\"selector\": {\"app\": \"server\"}, " : "", port, backend
+      if (i != target)
+        printf "---\n{\"apiVersion\": \"discovery.k8s.io/v1\", \"kind\": \"EndpointSlice\", \"metadata\": {\"name\": \"service-%d-x\", \"labels\": {\"kubernetes.io/service-name\": \"service-%d\"}}, \"addressType\": \"IPv4\", \"ports\": [{\"port\": %d}], \"endpoints\": [{\"addresses\": [\"10.128.%d.%d\"]}, {\"addresses\": [\"10.129.%d.%d\"]}]}\n",
+          i, i, backend, int(i / 250), i % 250 + 1, int(i / 250), i % 250 + 1
+    } }'
 }

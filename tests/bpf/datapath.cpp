@@ -4,8 +4,11 @@
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <linux/bpf.h>
+#include <linux/if_link.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -32,7 +35,15 @@ int collect(libbpf_print_level level, const char* format, va_list arguments) {
 
 // Each object has its own: what one program leaves there must not steer another.
 bool is_private(const std::string& map) {
-  return !map.starts_with("weft_") || !map.ends_with("_v1") || map == "weft_mute_v1";
+  return !map.starts_with("weft_") || map == "weft_scratch" || map == "weft_mute_v1" || map.contains('.');
+}
+
+void clear_array(int fd, std::size_t value_size, std::size_t entries) {
+  const std::size_t size = (value_size + 7) / 8 * 8 * entries;
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED) die("cannot map an array");
+  std::memset(memory, 0, size);
+  munmap(memory, size);
 }
 
 void run_ip_batch(const std::string& commands) {
@@ -49,6 +60,19 @@ void write_file(const std::string& path, const std::string& text) {
   if (std::fclose(file) != 0) die("cannot write " + path);
 }
 
+// A veth has the receive queue that a test run of XDP names only while a program is attached to it natively.
+void attach_empty_xdp(std::uint32_t ifindex) {
+  std::array<bpf_insn, 2> pass{};
+  pass[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
+  pass[0].imm = XDP_PASS;
+  pass[1].code = BPF_JMP | BPF_EXIT;
+  const int program = bpf_prog_load(BPF_PROG_TYPE_XDP, "empty", "Dual BSD/GPL", pass.data(), pass.size(), nullptr);
+  if (program < 0) die("cannot load an empty XDP program");
+  if (bpf_xdp_attach(static_cast<int>(ifindex), program, XDP_FLAGS_DRV_MODE, nullptr) != 0)
+    die("cannot attach an XDP program to a veth natively");
+  close(program);
+}
+
 }  // namespace
 
 void enter_private_network() {
@@ -61,6 +85,8 @@ void enter_private_network() {
     batch += fmt::format("link set {0} up\nlink set {0}-peer up\n", name);
   }
   batch +=
+      "link set uplink address 02:00:00:00:01:10\n"
+      "link set other address 02:00:00:00:01:11\n"
       "address add 192.0.2.1/24 dev uplink\n"
       "address add 2001:db8::1/64 dev uplink nodad\n"
       "address add 198.51.100.1/24 dev other\n"
@@ -70,10 +96,15 @@ void enter_private_network() {
       "route add unreachable 203.0.113.0/24\n"
       "route add unreachable 2001:db8:bad::/48\n"
       "neigh add 192.0.2.254 lladdr 02:00:00:00:00:fe dev uplink\n"
-      "neigh add 2001:db8::fe lladdr 02:00:00:00:00:fe dev uplink\n";
+      "neigh add 2001:db8::fe lladdr 02:00:00:00:00:fe dev uplink\n"
+      "neigh add 192.0.2.77 lladdr 02:00:00:00:00:77 dev uplink\n"
+      "neigh add 2001:db8::77 lladdr 02:00:00:00:00:77 dev uplink\n"
+      "neigh add 198.51.100.9 lladdr 02:00:00:00:00:09 dev other\n"
+      "neigh add 2001:db8:5::9 lladdr 02:00:00:00:00:09 dev other\n";
   run_ip_batch(batch);
   write_file("/proc/sys/net/ipv4/ip_forward", "1");
   write_file("/proc/sys/net/ipv6/conf/all/forwarding", "1");
+  attach_empty_xdp(kUplink);
 }
 
 void Datapath::ObjectCloser::operator()(bpf_object* object) const { bpf_object__close(object); }
@@ -90,8 +121,9 @@ Datapath::ObjectPointer Datapath::load(const std::string& hook, const Sizes& siz
       bpf_map__set_max_entries(each, sizes.flows);
       if (sizes.plain_flow_hash) bpf_map__set_type(each, BPF_MAP_TYPE_HASH);
     }
-    if (sizes.others != 0 && (name == "weft_ep_v1" || name == "weft_policy_v1" || name == "weft_svc_v1" ||
-                              name == "weft_slot_v1" || name == "weft_backend_v1"))
+    if (sizes.others != 0 &&
+        (name == "weft_ep_v1" || name == "weft_policy_v1" || name == "weft_svc_v2" || name == "weft_slot_v2" ||
+         name == "weft_backend_v2" || name == "weft_bstat_v1" || name == "weft_svcstate_v1"))
       bpf_map__set_max_entries(each, sizes.others);
     if (name == "weft_events_v1") bpf_map__set_max_entries(each, sizes.ring_bytes);
     if (!pod_ || is_private(name)) continue;
@@ -108,6 +140,7 @@ Datapath::Datapath(const Sizes& sizes) {
   libbpf_set_print(collect);
   pod_ = load("pod", sizes);
   host_ = load("host", sizes);
+  xdp_ = load("xdp", sizes);
   const auto on_event = [](void* context, void* data, std::size_t size) {
     weft_event event{};
     std::memcpy(&event, data, std::min(size, sizeof event));
@@ -137,18 +170,23 @@ weft_config default_config() {
   std::memcpy(config.gateway_mac, mac, sizeof mac);
   config.nat_port_min = 32768;
   config.nat_port_max = 60999;
+  config.lb_port_min = 61000;
+  config.lb_port_max = 61999;
+  config.hash_seed = 0x5eed;
   config.deny_event_interval = 1'000'000'000;
   return config;
 }
 
 void Datapath::clear() {
   bpf_map* each = nullptr;
-  for (auto* object : {pod_.get(), host_.get()}) bpf_object__for_each_map(each, object) {
+  for (auto* object : objects()) bpf_object__for_each_map(each, object) {
       const int fd = bpf_map__fd(each);
       const auto type = bpf_map__type(each);
       std::vector<std::uint8_t> key(bpf_map__key_size(each));
       if (type == BPF_MAP_TYPE_HASH || type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_LPM_TRIE) {
         while (bpf_map_get_next_key(fd, nullptr, key.data()) == 0) bpf_map_delete_elem(fd, key.data());
+      } else if (type == BPF_MAP_TYPE_ARRAY && (bpf_map__map_flags(each) & BPF_F_MMAPABLE) != 0) {
+        clear_array(fd, bpf_map__value_size(each), bpf_map__max_entries(each));
       } else if (type == BPF_MAP_TYPE_PERCPU_ARRAY) {
         const auto cpus = static_cast<std::size_t>(libbpf_num_possible_cpus());
         const std::vector<std::uint8_t> zero((bpf_map__value_size(each) + 7) / 8 * 8 * cpus);
@@ -160,14 +198,41 @@ void Datapath::clear() {
   events();
 }
 
-void Datapath::write_config() { put("weft_config_v1", std::uint32_t{0}, config_); }
+void Datapath::write_config() { put("weft_config_v2", std::uint32_t{0}, config_); }
 
 void Datapath::bump_epoch() {
   ++config_.epoch;
   write_config();
 }
 
+RunResult Datapath::run_xdp(const Packet& packet, const RunOptions& options) {
+  const auto input = packet.bytes();
+  RunResult result;
+  result.packet.resize(input.size() + 256);
+  xdp_md context{};
+  context.data_end = static_cast<std::uint32_t>(input.size());
+  context.ingress_ifindex = options.ifindex;
+  LIBBPF_OPTS(bpf_test_run_opts, run);
+  run.data_in = input.data();
+  run.data_size_in = context.data_end;
+  run.data_out = result.packet.data();
+  run.data_size_out = static_cast<std::uint32_t>(result.packet.size());
+  run.ctx_in = &context;
+  run.ctx_size_in = sizeof context;
+  run.repeat = 1;
+  if (const int error = bpf_prog_test_run_opts(program("weft_xdp"), &run); error != 0)
+    die(fmt::format("test run of weft_xdp failed: {}", std::strerror(-error)));
+  result.verdict = run.retval == XDP_PASS       ? kActOk
+                   : run.retval == XDP_DROP     ? kActShot
+                   : run.retval == XDP_REDIRECT ? kActRedirect
+                   : run.retval == XDP_TX       ? kXdpTx
+                                                : -1;
+  result.packet.resize(run.data_size_out);
+  return result;
+}
+
 RunResult Datapath::run(Hook hook, const Packet& packet, const RunOptions& options) {
+  if (hook == Hook::xdp) return run_xdp(packet, options);
   static constexpr const char* names[] = {"weft_from_pod", "weft_to_pod", "weft_from_device", "weft_to_device"};
   const auto input = packet.bytes();
   RunResult result;
@@ -198,13 +263,13 @@ std::vector<weft_event> Datapath::events() {
 }
 
 int Datapath::map(const std::string& name) const {
-  for (auto* object : {pod_.get(), host_.get()})
+  for (auto* object : objects())
     if (const bpf_map* found = bpf_object__find_map_by_name(object, name.c_str())) return bpf_map__fd(found);
   die("no map " + name);
 }
 
 int Datapath::program(const std::string& name) const {
-  for (auto* object : {pod_.get(), host_.get()})
+  for (auto* object : objects())
     if (const bpf_program* found = bpf_object__find_program_by_name(object, name.c_str()))
       return bpf_program__fd(found);
   die("no program " + name);

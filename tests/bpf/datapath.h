@@ -1,4 +1,4 @@
-// The pod and host objects, loaded with shared maps and nothing pinned, and a way to run their
+// The pod, host and xdp objects, loaded with shared maps and nothing pinned, and a way to run their
 // programs on a packet. Failures of the machinery are exceptions: a test cannot go on.
 #pragma once
 
@@ -24,11 +24,13 @@ struct ring_buffer;
 
 namespace weft::test {
 
-enum class Hook { from_pod, to_pod, from_device, to_device };
+enum class Hook { from_pod, to_pod, from_device, to_device, xdp };
 
 inline constexpr int kActOk = 0;
 inline constexpr int kActShot = 2;
 inline constexpr int kActRedirect = 7;
+// XDP's verdicts are told in the same terms: pass is kActOk, drop kActShot. It has one more: back out of the device.
+inline constexpr int kXdpTx = 100;
 
 // Devices of the private namespace, by index.
 enum Device : std::uint32_t { kPodA = 101, kPodB = 102, kPodC = 103, kUplink = 110, kOther = 111 };
@@ -110,9 +112,12 @@ class Datapath {
   void erase_bytes(const std::string& name, const void* key);
   bool get_bytes(const std::string& name, const void* key, void* value) const;
   ObjectPointer load(const std::string& hook, const Sizes& sizes);
+  RunResult run_xdp(const Packet& packet, const RunOptions& options);
+  [[nodiscard]] std::array<bpf_object*, 3> objects() const { return {pod_.get(), host_.get(), xdp_.get()}; }
 
   ObjectPointer pod_;
   ObjectPointer host_;
+  ObjectPointer xdp_;
   std::unique_ptr<ring_buffer, RingCloser> ring_;
   std::vector<weft_event> events_;
   weft_config config_{};

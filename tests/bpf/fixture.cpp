@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 namespace weft::test {
 namespace {
 
@@ -24,6 +26,8 @@ Net make_net(bool v4) {
   net.nobody = address(v4 ? "10.1.0.77" : "fd00:1::77");
   net.unreachable = address(v4 ? "203.0.113.9" : "2001:db8:bad::9");
   net.other_subnet = address(v4 ? "198.51.100.9" : "2001:db8:5::9");
+  net.client = address(v4 ? "203.0.114.50" : "2001:db8:c::50");
+  net.remote = address(v4 ? "192.0.2.77" : "2001:db8::77");
   net.link_local = address(v4 ? "169.254.7.7" : "fe80::7");
   return net;
 }
@@ -43,6 +47,17 @@ weft_policy_key policy_key(std::uint32_t policy_class, weft_direction direction,
 
 weft_flow_key_v4 key_v4(const weft_flow_key_v6& tuple) {
   return {tuple.saddr.word[3], tuple.daddr.word[3], tuple.sport, tuple.dport, tuple.protocol, {}};
+}
+
+std::uint64_t jiffies() {
+  std::ifstream timers("/proc/timer_list");
+  for (std::string word; timers >> word;)
+    if (word == "jiffies:") {
+      std::uint64_t value = 0;
+      timers >> value;
+      return value;
+    }
+  throw std::runtime_error("no jiffies in /proc/timer_list");
 }
 
 template <class T, class U>
@@ -224,20 +239,94 @@ Row prefix(const std::string& cidr, std::uint32_t identity, std::uint32_t flags)
 Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, std::uint32_t id,
             const std::vector<std::uint32_t>& backends, std::uint32_t affinity_seconds, std::uint32_t first_slot) {
   const weft_service_key key{to_abi(address), htons(port), protocol, 0};
-  const weft_service value{id, first_slot, static_cast<std::uint32_t>(backends.size()), affinity_seconds};
+  weft_service value{};
+  value.service_id = id;
+  value.first_slot = first_slot;
+  value.slot_count = static_cast<std::uint32_t>(backends.size());
+  value.affinity_seconds = affinity_seconds;
   return [key, value, backends](Datapath& d) {
-    for (std::uint32_t i = 0; i < backends.size(); ++i) d.put("weft_slot_v1", value.first_slot + i, backends[i]);
-    d.put("weft_svc_v1", key, value);
+    for (std::uint32_t i = 0; i < backends.size(); ++i) d.put("weft_slot_v2", value.first_slot + i, backends[i]);
+    d.put("weft_svc_v2", key, value);
   };
 }
 
-Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol) {
-  const weft_backend value{to_abi(address), htons(port), protocol, 0};
-  return [id, value](Datapath& d) { d.put("weft_backend_v1", id, value); };
+Row frontend(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, const ServiceOptions& options) {
+  const weft_service_key key{to_abi(address), htons(port), protocol, 0};
+  weft_service value{};
+  value.service_id = options.id;
+  value.first_slot = value.external_first_slot = options.first_slot;
+  value.slot_count = value.external_slot_count = static_cast<std::uint32_t>(options.backends.size());
+  value.affinity_seconds = options.affinity_seconds;
+  if (options.outside) {
+    value.external_first_slot = options.first_slot + 100;
+    value.external_slot_count = static_cast<std::uint32_t>(options.outside->size());
+  }
+  value.flags = options.flags;
+  value.algorithm = static_cast<std::uint8_t>(options.algorithm);
+  value.forwarding = static_cast<std::uint8_t>(options.forwarding);
+  return [=](Datapath& d) {
+    for (std::uint32_t i = 0; i < options.backends.size(); ++i)
+      d.put("weft_slot_v2", value.first_slot + i, options.backends[i]);
+    if (options.outside)
+      for (std::uint32_t i = 0; i < options.outside->size(); ++i)
+        d.put("weft_slot_v2", value.external_first_slot + i, (*options.outside)[i]);
+    d.put("weft_svc_v2", key, value);
+    if ((options.flags & WEFT_SERVICE_EXTERNAL) != 0) port_in(WEFT_PORTS_DEVICE, protocol, port)(d);
+  };
+}
+
+Row node_port(const Net& net, std::uint16_t port, std::uint8_t protocol, const ServiceOptions& options) {
+  const auto row = frontend(IpAddress::parse(net.v4 ? "0.0.0.0" : "::").value(), port, protocol, options);
+  return [=](Datapath& d) {
+    row(d);
+    port_in(WEFT_PORTS_NODE, protocol, port)(d);
+  };
+}
+
+Row port_in(weft_port_set set, std::uint8_t protocol, std::uint16_t port) {
+  const auto word = weft_port_word(set, weft_port_protocol(protocol), port);
+  return [=](Datapath& d) {
+    d.put("weft_ports_v1", word, d.get<std::uint64_t>("weft_ports_v1", word).value() | std::uint64_t{1} << (port & 63));
+  };
+}
+
+Row source_range(std::uint32_t service_id, const std::string& cidr) {
+  const auto parsed = Cidr::parse(cidr).value();
+  const weft_source_range_key key{32 + parsed.mapped_length(), service_id, to_abi(parsed.address())};
+  return [key](Datapath& d) { d.put("weft_srange_v1", key, std::uint32_t{1}); };
+}
+
+Row announced(const IpAddress& address, std::uint32_t ifindex, const std::array<std::uint8_t, 6>& mac) {
+  weft_l2 value{};
+  std::memcpy(value.mac, mac.data(), mac.size());
+  return [key = weft_l2_key{to_abi(address), ifindex}, value](Datapath& d) { d.put("weft_l2_v1", key, value); };
+}
+
+Row serving_outside(std::uint32_t more) {
+  return configure([more](weft_config& config) { config.flags |= WEFT_CONFIG_EXTERNAL | more; });
+}
+
+weft_backend_stats backend_stats(const Datapath& datapath, std::uint32_t id) {
+  return datapath.get<weft_backend_stats>("weft_bstat_v1", id).value();
+}
+
+weft_service_state service_state(const Datapath& datapath, std::uint32_t id) {
+  return datapath.get<weft_service_state>("weft_svcstate_v1", id).value();
+}
+
+Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
+            weft_backend_state state, std::uint32_t service_id) {
+  weft_backend value{};
+  value.addr = to_abi(address);
+  value.port = htons(port);
+  value.protocol = protocol;
+  value.state = static_cast<std::uint8_t>(state);
+  value.service_id = service_id;
+  return [id, value](Datapath& d) { d.put("weft_backend_v2", id, value); };
 }
 
 Row no_backend(std::uint32_t id) {
-  return [id](Datapath& d) { d.erase("weft_backend_v1", id); };
+  return [id](Datapath& d) { d.put("weft_backend_v2", id, weft_backend{}); };
 }
 
 Row uplink(const Net& net, std::uint32_t mtu, bool with_address) {
@@ -252,9 +341,9 @@ Row uplink(const Net& net, std::uint32_t mtu, bool with_address) {
 }
 
 Row hint(std::uint32_t endpoint, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
-         std::uint32_t service_id) {
+         std::uint32_t service_id, std::uint32_t backend_id) {
   const weft_hint_key key{endpoint, to_abi(address), htons(port), protocol, 0};
-  return [key, service_id](Datapath& d) { d.put("weft_hint_v1", key, service_id); };
+  return [=](Datapath& d) { d.put("weft_hint_v2", key, weft_hint{service_id, backend_id, jiffies()}); };
 }
 
 Row configure(std::function<void(weft_config&)> change) {
@@ -296,16 +385,16 @@ weft_flow_key_v6 tuple_of(const Packet& packet) {
 
 std::optional<weft_flow> find_flow(const Datapath& datapath, const Packet& packet) {
   const auto tuple = tuple_of(packet);
-  return packet.is_v4() ? datapath.get<weft_flow>("weft_flow4_v1", key_v4(tuple))
-                        : datapath.get<weft_flow>("weft_flow6_v1", tuple);
+  return packet.is_v4() ? datapath.get<weft_flow>("weft_flow4_v2", key_v4(tuple))
+                        : datapath.get<weft_flow>("weft_flow6_v2", tuple);
 }
 
 void erase_flow(Datapath& datapath, const Packet& packet) {
   const auto tuple = tuple_of(packet);
   if (packet.is_v4())
-    datapath.erase("weft_flow4_v1", key_v4(tuple));
+    datapath.erase("weft_flow4_v2", key_v4(tuple));
   else
-    datapath.erase("weft_flow6_v1", tuple);
+    datapath.erase("weft_flow6_v2", tuple);
 }
 
 void change_flow(Datapath& datapath, const Packet& packet, const std::function<void(weft_flow&)>& change) {
@@ -313,9 +402,9 @@ void change_flow(Datapath& datapath, const Packet& packet, const std::function<v
   change(entry);
   const auto tuple = tuple_of(packet);
   if (packet.is_v4())
-    datapath.put("weft_flow4_v1", key_v4(tuple), entry);
+    datapath.put("weft_flow4_v2", key_v4(tuple), entry);
   else
-    datapath.put("weft_flow6_v1", tuple, entry);
+    datapath.put("weft_flow6_v2", tuple, entry);
 }
 
 Step& Step::redirected() {
@@ -338,6 +427,12 @@ Step& Step::dropped(weft_drop_reason reason, const EventWant& details) {
   want_reason = reason;
   want_events.push_back(details);
   return *this;
+}
+
+Step& Step::answered(weft_drop_reason reason, Packet answer, const EventWant& details) {
+  dropped(reason, details);
+  want_verdict = kActRedirect;
+  return becomes(std::move(answer));
 }
 
 Step& Step::silently() {
@@ -393,8 +488,9 @@ void run(Datapath& datapath, const Case& fixture) {
 Cases all_cases(const Net& net) {
   Cases all;
   for (const CaseTable table :
-       {forward_cases, policy_cases, epoch_cases, service_cases, nat_cases, icmp_error_cases, fragment_cases, tcp_cases,
-        from_pod_cases, neighbour_cases, host_cases, malformed_cases, hostile_cases}) {
+       {forward_cases, policy_cases, epoch_cases, service_cases, external_cases, algorithm_cases, bereaved_cases,
+        announce_cases, nat_cases, icmp_error_cases, fragment_cases, tcp_cases, from_pod_cases, neighbour_cases,
+        host_cases, malformed_cases, xdp_cases, xdp_dsr_cases, xdp_decapsulate_cases, hostile_cases}) {
     for (auto& each : table(net)) all.push_back(std::move(each));
   }
   return all;

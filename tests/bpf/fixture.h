@@ -17,6 +17,7 @@ namespace weft::test {
 struct Net {
   bool v4 = true;
   IpAddress a, b, c, host, gateway, nat, world, world2, service, nobody, unreachable, other_subnet, link_local;
+  IpAddress client, remote;  // outside: a client, and a backend on another node
   [[nodiscard]] const char* name() const { return v4 ? "v4" : "v6"; }
   [[nodiscard]] std::uint8_t icmp() const { return v4 ? 1 : 58; }
 };
@@ -50,11 +51,34 @@ Row prefix(const std::string& cidr, std::uint32_t identity, std::uint32_t flags)
 Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, std::uint32_t id,
             const std::vector<std::uint32_t>& backends, std::uint32_t affinity_seconds = 0,
             std::uint32_t first_slot = 10);
-Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol);
+// Of service kService unless told otherwise.
+inline constexpr std::uint32_t kService = 7;
+// More than the above. `backends` stand in the run at first_slot, `outside` in that at first_slot + 100 unless it is
+// empty: then clients outside take the same run.
+struct ServiceOptions {
+  std::vector<std::uint32_t> backends{};
+  std::optional<std::vector<std::uint32_t>> outside{};
+  std::uint16_t flags = WEFT_SERVICE_EXTERNAL;
+  weft_algorithm algorithm = WEFT_ALGORITHM_RANDOM;
+  weft_forwarding forwarding = WEFT_FORWARD_SNAT;
+  std::uint32_t affinity_seconds = 0;
+  std::uint32_t id = 7;
+  std::uint32_t first_slot = 10;
+};
+Row frontend(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, const ServiceOptions& options);
+// At every address of the node, and known to the port set.
+Row node_port(const Net& net, std::uint16_t port, std::uint8_t protocol, const ServiceOptions& options);
+Row port_in(weft_port_set set, std::uint8_t protocol, std::uint16_t port);
+Row source_range(std::uint32_t service_id, const std::string& cidr);
+Row announced(const IpAddress& address, std::uint32_t ifindex, const std::array<std::uint8_t, 6>& mac);
+// Services for clients outside are on: with the flags of `more` too.
+Row serving_outside(std::uint32_t more = 0);
+Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
+            weft_backend_state state = WEFT_BACKEND_ACTIVE, std::uint32_t service_id = kService);
 Row no_backend(std::uint32_t id);
 Row uplink(const Net& net, std::uint32_t mtu = 1500, bool with_address = true);
 Row hint(std::uint32_t endpoint, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
-         std::uint32_t service_id);
+         std::uint32_t service_id, std::uint32_t backend_id = 0);
 Row configure(std::function<void(weft_config&)> change);
 Row bump();
 // Pods a and b and the node, the pod and service ranges reserved, the uplink with addresses.
@@ -64,6 +88,8 @@ weft_flow_key_v6 tuple_of(const Packet& packet);
 // `packet` keys the entry: as it arrives at the hook.
 std::optional<weft_flow> find_flow(const Datapath& datapath, const Packet& packet);
 void erase_flow(Datapath& datapath, const Packet& packet);
+weft_backend_stats backend_stats(const Datapath& datapath, std::uint32_t id);
+weft_service_state service_state(const Datapath& datapath, std::uint32_t id);
 void change_flow(Datapath& datapath, const Packet& packet, const std::function<void(weft_flow&)>& change);
 
 struct EventWant {
@@ -111,6 +137,8 @@ struct Step {
   // With its event unless silently() follows.
   Step& dropped(weft_drop_reason reason, const EventWant& details = {.type = WEFT_EVENT_DENIED});
   Step& silently();
+  // Dropped, but told so by this packet.
+  Step& answered(weft_drop_reason reason, Packet answer, const EventWant& details = {.type = WEFT_EVENT_DENIED});
   Step& counts(weft_stat stat);
   Step& entering(std::uint32_t ifindex);  // options.ingress_ifindex
 };
@@ -139,6 +167,10 @@ Cases policy_cases(const Net& net);
 Cases epoch_cases(const Net& net);
 Cases service_cases(const Net& net);
 Cases nat_cases(const Net& net);
+Cases external_cases(const Net& net);
+Cases algorithm_cases(const Net& net);
+Cases bereaved_cases(const Net& net);
+Cases announce_cases(const Net& net);
 Cases icmp_error_cases(const Net& net);
 Cases fragment_cases(const Net& net);
 Cases tcp_cases(const Net& net);
@@ -146,7 +178,10 @@ Cases from_pod_cases(const Net& net);
 Cases neighbour_cases(const Net& net);
 Cases host_cases(const Net& net);
 Cases malformed_cases(const Net& net);
+Cases xdp_cases(const Net& net);
+Cases xdp_dsr_cases(const Net& net);
 Cases hostile_cases(const Net& net);
+Cases xdp_decapsulate_cases(const Net& net);
 Cases all_cases(const Net& net);
 
 inline constexpr std::uint8_t kTcp = 6;

@@ -86,7 +86,7 @@ Cases between_pods(const Net& net) {
        {standard(net), configure([](weft_config& config) { config.flags &= ~WEFT_CONFIG_SERVICES; })},
        {send(Hook::from_pod, kPodA, syn).redirected().event({.type = WEFT_EVENT_NEW})}},
       {"a hint names the service of a flow translated in the socket",
-       {standard(net), hint(11, net.b, 80, kTcp, 5)},
+       {standard(net), hint(11, net.b, 80, kTcp, 5), hint(12, net.a, 80, kTcp, 5)},
        {send(Hook::from_pod, kPodA, syn).redirected().event({.type = WEFT_EVENT_NEW, .service_id = 5}),
         send(Hook::from_pod, kPodB, synack).redirected(), flow(syn, {.service_id = 5}),
         flow(synack, {.service_id = 5})}},

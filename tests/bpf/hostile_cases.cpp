@@ -337,6 +337,115 @@ Cases echo_without_identifier(const Net& net) {
             send(Hook::from_pod, kPodB, echo_reply(net.b, net.a, 0)).redirected()}}};
 }
 
+// The same from clients outside, whose packets start flows at an uplink.
+Cases outside(const Net& net) {
+  constexpr std::uint16_t kNodePort = 30080;
+  const auto syn = tcp(net.client, 50000, net.service, 80, kSyn);
+  const auto datagram = udp(net.client, 50000, net.service, 53);
+  const auto to_node = tcp(net.client, 50000, net.host, kNodePort, kSyn);
+  const auto answer = tcp(net.host, 6443, net.client, 50000, kSyn | kAck);
+  const auto group = ip(net.v4 ? "224.0.0.5" : "ff02::5");
+  const auto loopback = ip(net.v4 ? "127.0.0.1" : "::1");
+  const auto to_remote = syn.to(net.remote, 8080).from(net.nat, 61000).with_hop_limit(63);
+  const Row one_port = configure([](weft_config& config) { config.lb_port_min = config.lb_port_max = 61000; });
+  const auto backend_at = [&](const IpAddress& address) {
+    return Rows{standard(net), serving_outside(), backend(3, address, 8080, kTcp),
+                frontend(net.service, 80, kTcp, {.backends = {3}}), one_port};
+  };
+  const auto refused = [&](Hook hook, weft_drop_reason reason) { return send(hook, kUplink, syn).dropped(reason); };
+  Cases all{
+      {"outside: a backend that is a group",
+       backend_at(group),
+       {refused(Hook::from_device, WEFT_DROP_MULTICAST), refused(Hook::xdp, WEFT_DROP_MULTICAST), no_flow(syn)}},
+      {"outside: a backend that is the loopback",
+       backend_at(loopback),
+       {refused(Hook::xdp, WEFT_DROP_RESERVED_ADDRESS), refused(Hook::from_device, WEFT_DROP_RESERVED_ADDRESS),
+        no_flow(syn)}},
+      {"outside: a client whose address is nobody's",
+       backend_at(net.b),
+       {send(Hook::from_device, kUplink, syn.from(loopback, 1)), no_flow(syn.from(loopback, 1)),
+        send(Hook::xdp, kUplink, syn.from(loopback, 1)), no_flow(syn.from(loopback, 1)),
+        send(Hook::from_device, kUplink, syn.from(group, 1)), no_flow(syn.from(group, 1)),
+        send(Hook::xdp, kUplink, syn.from(group, 1)), no_flow(syn.from(group, 1))}},
+      {"outside: the node's answer to a client, forged",
+       {standard(net), serving_outside(WEFT_CONFIG_HOST_BACKENDS), backend(3, net.host, 6443, kTcp),
+        node_port(net, kNodePort, kTcp, {.backends = {3}})},
+       {send(Hook::from_device, kUplink, to_node).becomes(to_node.to(net.host, 6443)).event(kCreated),
+        send(Hook::from_device, kUplink, answer.with_flags(kAck)).dropped(WEFT_DROP_SPOOFED_SOURCE),
+        send(Hook::to_device, kUplink, answer.with_flags(kAck)).entering(kOther),
+        send(Hook::to_device, kUplink, answer).becomes(answer.from(net.host, kNodePort))}},
+      {"outside: the node's answer to a client, forged, where XDP met it first",
+       {standard(net), serving_outside(WEFT_CONFIG_HOST_BACKENDS), backend(3, net.host, 6443, kTcp),
+        node_port(net, kNodePort, kTcp, {.backends = {3}})},
+       {send(Hook::xdp, kUplink, to_node).event(kCreated),
+        send(Hook::from_device, kUplink, answer.with_flags(kAck)).dropped(WEFT_DROP_SPOOFED_SOURCE)}},
+      {"outside: an icmp error to another than the quoted packet's sender",
+       backend_at(net.remote),
+       {send(Hook::from_device, kUplink, syn).redirected().becomes(to_remote).event(kCreated),
+        send(Hook::from_device, kUplink, unreachable(net.remote, net.host, to_remote))
+            .becomes(unreachable(net.remote, net.host, to_remote)),
+        send(Hook::from_device, kUplink, unreachable(net.remote, net.b, to_remote)),
+        send(Hook::from_device, kUplink, unreachable(net.remote, net.nat, to_remote))
+            .redirected()
+            .becomes(unreachable(net.service, net.client, syn.with_hop_limit(63)))}},
+      {"outside: an icmp error about a revoked flow",
+       {standard(net), serving_outside(), backend(3, net.b, 8080, kTcp),
+        frontend(net.service, 80, kTcp, {.backends = {3}})},
+       {send(Hook::from_device, kUplink, syn).redirected().becomes(syn.to(net.b, 8080)).event(kCreated),
+        change(pod(net, 'b', {.policy_class = 5, .ingress_enforced = true})), change(bump()),
+        send(Hook::from_pod, kPodB, unreachable(net.b, net.client, syn.to(net.b, 8080)))
+            .dropped(WEFT_DROP_POLICY_REVOKED, {.type = WEFT_EVENT_DENIED, .source = net.client}),
+        send(Hook::from_device, kUplink, unreachable(net.world, net.service, syn.reversed()))
+            .dropped(WEFT_DROP_POLICY_REVOKED)}},
+      {"outside: an icmp error does not end a flow whose backend is gone",
+       {standard(net), serving_outside(), backend(3, net.b, 8080, kTcp),
+        frontend(net.service, 80, kTcp, {.backends = {3}})},
+       {send(Hook::from_device, kUplink, syn).redirected().becomes(syn.to(net.b, 8080)).event(kCreated),
+        change(no_backend(3)), change(bump()),
+        send(Hook::from_pod, kPodB, unreachable(net.b, net.client, syn.to(net.b, 8080)))
+            .dropped(WEFT_DROP_ICMP_UNRELATED)
+            .silently(),
+        flow(syn, {.packets = 1})}},
+      {"outside: an icmp error about a flow that another node answers",
+       {standard(net), serving_outside(), backend(3, net.remote, 8080, kTcp),
+        frontend(net.service, 80, kTcp, {.backends = {3}, .forwarding = WEFT_FORWARD_DSR_IPIP})},
+       {change([=](Datapath& d) {
+          d.run(Hook::xdp, syn, {.ifindex = kUplink});
+          d.events();
+        }),
+        flow(syn, {.exit = WEFT_EXIT_NEIGH}),
+        send(Hook::from_device, kUplink, unreachable(net.world, net.service, syn.reversed()))}},
+      {"outside: a header in the frame's padding",
+       backend_at(net.b),
+       {send(Hook::from_device, kUplink, with_length(net, syn.l3_bytes(), (net.v4 ? 20 : 40) + 8)),
+        send(Hook::xdp, kUplink, with_length(net, syn.l3_bytes(), (net.v4 ? 20 : 40) + 8)), no_flow(syn)}},
+      {"outside: a reset of no flow is told",
+       backend_at(net.b),
+       {send(Hook::from_device, kUplink, syn.with_flags(kRst))
+            .redirected()
+            .becomes(syn.with_flags(kRst).to(net.b, 8080))
+            .event({.type = WEFT_EVENT_NEW, .source = net.client})
+            .event({.type = WEFT_EVENT_CLOSED, .source = net.client, .packets = 1}),
+        no_flow(syn), no_flow(syn.to(net.b, 8080).reversed())}},
+  };
+  if (net.v4)
+    all.push_back({"outside: a backend that is a broadcast address",
+                   {standard(net), serving_outside(), backend(3, ip("192.0.2.255"), 8080, kTcp),
+                    frontend(net.service, 80, kTcp, {.backends = {3}}), one_port,
+                    prefix("192.0.2.255/32", WEFT_IDENTITY_WORLD, WEFT_IP_BROADCAST)},
+                   {refused(Hook::from_device, WEFT_DROP_MULTICAST), refused(Hook::xdp, WEFT_DROP_MULTICAST)}});
+  if (!net.v4) {
+    auto mapped = syn.l3_bytes();
+    const auto source = ip("203.0.114.50").bytes();
+    std::copy(source.begin(), source.end(), mapped.begin() + 8);
+    all.push_back({"outside: an IPv4-mapped client",
+                   backend_at(net.b),
+                   {send(Hook::from_device, kUplink, raw_frame(0x86dd, mapped)),
+                    send(Hook::xdp, kUplink, raw_frame(0x86dd, mapped))}});
+  }
+  return all;
+}
+
 // The fragment header of the builder comes last: these put options behind it, as RFC 8200 lets them be.
 Packet options_in_fragment(const Packet& packet, bool first) {
   const Octets options{packet.protocol, 0, 1, 4, 0, 0, 0, 0};
@@ -367,7 +476,7 @@ Cases hostile_cases(const Net& net) {
   Cases all;
   for (const CaseTable table :
        {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses, port_hog, flow_flood, events,
-        groups, echo_without_identifier, options_behind_fragment_header})
+        groups, echo_without_identifier, options_behind_fragment_header, outside})
     for (auto& each : table(net)) all.push_back(std::move(each));
   return all;
 }

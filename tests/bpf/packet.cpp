@@ -69,7 +69,7 @@ std::size_t checksum_offset(std::uint8_t protocol) {
 Octets Packet::icmp() const {
   Octets out{icmp_type, icmp_code, 0, 0};
   put16(out, icmp_id);
-  put16(out, 0);
+  put16(out, icmp_mtu);
   if (!quoted) {
     append(out, payload);
     return out;
@@ -88,11 +88,11 @@ Octets Packet::transport() const {
     case 6:
       put16(out, source_port);
       put16(out, destination_port);
-      put32(out, 1000);
-      put32(out, 2000);
+      put32(out, tcp_sequence);
+      put32(out, tcp_acknowledged);
       out.push_back(0x50);
       out.push_back(tcp_flags);
-      put16(out, 65535);
+      put16(out, tcp_window);
       put32(out, 0);
       append(out, payload);
       break;
@@ -141,7 +141,7 @@ Octets Packet::l3_bytes() const {
     out.push_back(0);
     put16(out, header + body.size());
     put16(out, fragment ? fragment_id : id);
-    put16(out, (fragment.value_or(0) / 8u) | (more_fragments ? 0x2000u : 0u));
+    put16(out, (fragment.value_or(0) / 8u) | (more_fragments ? 0x2000u : 0u) | (dont_fragment ? 0x4000u : 0u));
     out.push_back(hop_limit);
     out.push_back(protocol);
     put16(out, 0);
@@ -255,6 +255,53 @@ Packet Packet::cut(std::size_t l3_length) const {
   auto copy = *this;
   copy.truncate = l3_length;
   return copy;
+}
+
+Packet Packet::as_reset() const {
+  auto copy = *this;
+  copy.payload.clear();
+  copy.checksum.reset();
+  copy.tcp_flags = kRst;
+  copy.tcp_acknowledged = 0;
+  copy.tcp_window = 0;
+  copy.id = 0;
+  copy.dont_fragment = true;
+  copy.hop_limit = 64;
+  return copy;
+}
+
+Packet Packet::refused() const {
+  auto copy = reversed().as_reset();
+  copy.tcp_sequence = 0;
+  if ((tcp_flags & kAck) != 0) {
+    copy.tcp_sequence = tcp_acknowledged;
+  } else {
+    copy.tcp_flags |= kAck;
+    copy.tcp_acknowledged =
+        tcp_sequence + static_cast<std::uint32_t>(payload.size()) + ((tcp_flags & (kSyn | kFin)) != 0 ? 1 : 0);
+  }
+  return copy;
+}
+
+Packet Packet::broken_off() const { return as_reset(); }
+
+Packet Packet::unreachable_port() const {
+  auto error = unreachable(destination, source, *this);
+  error.to_mac = to_mac;
+  error.from_mac = from_mac;
+  error.icmp_code = is_v4() ? 3 : 4;
+  error.id = 0;
+  error.dont_fragment = true;
+  error.quoted_bytes = protocol == 6 ? 20 : protocol == 132 ? 12 : 8;
+  return error;
+}
+
+Packet Packet::too_big(std::uint16_t mtu) const {
+  auto error = unreachable_port();
+  error.icmp_type = is_v4() ? 3 : 2;
+  error.icmp_code = is_v4() ? 4 : 0;
+  error.icmp_mtu = mtu;
+  return error;
 }
 
 Packet Packet::with_gso(std::uint32_t segment) const {

@@ -27,6 +27,7 @@ struct Packet {
   std::uint8_t protocol = 0;
   std::uint8_t hop_limit = 64;
   std::uint16_t id = 0x1234;
+  bool dont_fragment = false;      // IPv4
   Octets ip_options;               // IPv4, a multiple of 4
   std::vector<Octets> extensions;  // IPv6: whole headers, the next-header byte filled in here
   std::vector<std::uint8_t> extension_types;
@@ -36,9 +37,13 @@ struct Packet {
   std::uint16_t source_port = 0;
   std::uint16_t destination_port = 0;
   std::uint8_t tcp_flags = 0;
+  std::uint32_t tcp_sequence = 1000;
+  std::uint32_t tcp_acknowledged = 2000;
+  std::uint16_t tcp_window = 65535;
   std::uint8_t icmp_type = 0;
   std::uint8_t icmp_code = 0;
   std::uint16_t icmp_id = 0;
+  std::uint16_t icmp_mtu = 0;
   std::uint32_t sctp_crc = 0xfeedbeef;    // carried through, never recomputed
   std::optional<std::uint16_t> checksum;  // of the transport header; unset: the right one
   std::shared_ptr<Packet> quoted;         // ICMP errors: the packet they are about
@@ -69,12 +74,19 @@ struct Packet {
   [[nodiscard]] Packet with_gso(std::uint32_t segment) const;
   [[nodiscard]] Packet first_fragment(std::uint32_t fragment_number) const;
   [[nodiscard]] Packet later_fragment(std::uint32_t fragment_number, std::uint16_t offset) const;
+  // What Weft answers instead of dropping: a TCP reset to the sender, and one in the packet's own direction; an
+  // ICMP port unreachable; an ICMP error that says how large a packet may be.
+  [[nodiscard]] Packet refused() const;
+  [[nodiscard]] Packet broken_off() const;
+  [[nodiscard]] Packet unreachable_port() const;
+  [[nodiscard]] Packet too_big(std::uint16_t mtu) const;
   // Source and destination exchanged.
   [[nodiscard]] Packet reversed() const;
 
  private:
   [[nodiscard]] Octets transport() const;
   [[nodiscard]] Octets icmp() const;
+  [[nodiscard]] Packet as_reset() const;
 };
 
 Packet tcp(const IpAddress& from, std::uint16_t from_port, const IpAddress& to, std::uint16_t to_port,

@@ -57,6 +57,13 @@ int bench_wrap(struct __sk_buff* skb) {
   return TC_ACT_UNSPEC;
 }
 
+/* What socket_bench subtracts. */
+SEC("cgroup/connect4")
+int bench_connect_noop(struct bpf_sock_addr* context) {
+  (void)context;
+  return 1;
+}
+
 SEC("tc")
 int bench_noop(struct __sk_buff* skb) {
   (void)skb;

@@ -5,6 +5,7 @@
 //
 //   packet_bench [--json FILE] [--rounds N] [--flows N] [--case NAME]
 #include "packet_bench.h"
+#include "xdp_bench.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -153,10 +154,16 @@ void add_rule(Datapath& datapath, std::uint32_t policy_class, std::uint32_t iden
 }
 
 void add_service(Datapath& datapath, const Addressing& net, std::uint32_t number, const IpAddress& backend) {
-  datapath.put("weft_backend_v1", number + 1, weft_backend{to_abi(backend), htons(kPort), 6, 0});
-  datapath.put("weft_slot_v1", number, number + 1);
-  datapath.put("weft_svc_v1", weft_service_key{to_abi(net.service(number)), htons(80), 6, 0},
-               weft_service{number + 1, number, 1, 0});
+  weft_backend row{};
+  row.addr = to_abi(backend);
+  row.port = htons(kPort);
+  row.protocol = 6;
+  row.state = WEFT_BACKEND_ACTIVE;
+  row.service_id = number + 1;
+  datapath.put("weft_backend_v2", number + 1, row);
+  datapath.put("weft_slot_v2", number, number + 1);
+  datapath.put("weft_svc_v2", weft_service_key{to_abi(net.service(number)), htons(80), 6, 0},
+               weft_service{.service_id = number + 1, .first_slot = number, .slot_count = 1});
 }
 
 // Every server is isolated with a rule for the client: a new flow costs a policy that is there.
@@ -247,7 +254,7 @@ class Set {
  private:
   // As the agent's sweep does with flows that have ended: the next round finds room in the table.
   void forget(const Kind& kind) {
-    const auto name = net_.v4 ? "weft_flow4_v1" : "weft_flow6_v1";
+    const auto name = net_.v4 ? "weft_flow4_v2" : "weft_flow6_v2";
     const auto fresh = to_abi(kind.packet.destination);
     if (net_.v4)
       delete_matching<weft_flow_key_v4>(name, fresh);
@@ -452,6 +459,8 @@ int bench_main(int argc, char** argv) {
     run_set(options, true, 1024, 10000, rows);
     run_set(options, false, 1024, 0, rows);
   }
+  for (const auto& row : run_xdp_bench({options.only, options.only_flows, options.rounds}))
+    rows.push_back({row.name, row.flows, "few", row.median, row.lowest, row.highest, 0});
   if (!options.json.empty()) write_json(options.json, rows, options.rounds);
   return 0;
 }

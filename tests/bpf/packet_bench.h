@@ -18,4 +18,5 @@ struct bench_control {
   __u32 cursor;
   __u32 epoch;       /* for the peer program */
   __u32 out_ifindex; /* likewise */
+  __u32 packet_length; /* XDP: of the whole packet, as it begins */
 };

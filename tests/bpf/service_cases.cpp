@@ -8,7 +8,8 @@
 namespace weft::test {
 namespace {
 
-constexpr std::uint32_t kService = 7;
+// Who a pod is to affinity and hashes.
+weft_addr client_address(std::uint32_t endpoint) { return {{0, 0, 0, htonl(endpoint)}}; }
 
 Row one_backend(const Net& net, std::uint8_t protocol, const IpAddress& at, std::uint16_t port) {
   const Rows rows{backend(3, at, port, protocol), service(net.service, 80, protocol, kService, {3})};
@@ -114,6 +115,7 @@ Cases far_ends(const Net& net) {
   const auto ack = syn.with_flags(kAck);
   const auto inside = ack.to(net.a, 8080).from(net.gateway, 40000);
   const auto outside = ack.to(net.world, 443).from(net.nat, 40000);
+  const auto datagram = udp(net.a, 40000, net.service, 80);
   return {
       {"hairpin: a pod's own service",
        {standard(net), one_backend(net, kTcp, net.a, 8080)},
@@ -141,14 +143,44 @@ Cases far_ends(const Net& net) {
       {"a service without backends",
        {standard(net), service(net.service, 80, kTcp, kService, {})},
        {send(Hook::from_pod, kPodA, syn)
-            .dropped(WEFT_DROP_NO_BACKEND, {.type = WEFT_EVENT_DENIED,
-                                            .destination = net.service,
-                                            .source_identity = 1001,
-                                            .service_id = kService,
-                                            .source_endpoint = 11})}},
+            .answered(WEFT_DROP_NO_BACKEND, syn.refused(),
+                      {.type = WEFT_EVENT_DENIED,
+                       .destination = net.service,
+                       .source_identity = 1001,
+                       .service_id = kService,
+                       .source_endpoint = 11})
+            .counts(WEFT_STAT_REJECTED),
+        then([](Datapath& d) {
+          if (service_state(d, kService).refused != 1) throw std::runtime_error("refusal not counted");
+          return Steps{};
+        })}},
+      {"a service without backends, asked by datagrams",
+       {standard(net), service(net.service, 80, kUdp, kService, {})},
+       {send(Hook::from_pod, kPodA, datagram).answered(WEFT_DROP_NO_BACKEND, datagram.unreachable_port()),
+        send(Hook::from_pod, kPodA, datagram.with_payload(1000).with_checksum(0))
+            .answered(WEFT_DROP_NO_BACKEND, datagram.with_payload(1000).with_checksum(0).unreachable_port())
+            .silently()}},
+      {"a service without backends, asked by others",
+       {standard(net), service(net.service, 80, kSctp, kService, {})},
+       {send(Hook::from_pod, kPodA, sctp(net.a, 40000, net.service, 80))
+            .answered(WEFT_DROP_NO_BACKEND, sctp(net.a, 40000, net.service, 80).unreachable_port())}},
+      {"a service without backends, met half way",
+       {standard(net), service(net.service, 80, kTcp, kService, {})},
+       {send(Hook::from_pod, kPodA, ack).answered(WEFT_DROP_NO_BACKEND, ack.refused()),
+        send(Hook::from_pod, kPodA, ack.with_flags(kAck | kFin))
+            .answered(WEFT_DROP_NO_BACKEND, ack.with_flags(kAck | kFin).refused())
+            .silently(),
+        // a reset is not answered
+        send(Hook::from_pod, kPodA, ack.with_flags(kRst)).dropped(WEFT_DROP_NO_BACKEND).silently()}},
       {"a slot whose backend is gone",
        {standard(net), service(net.service, 80, kTcp, kService, {9})},
-       {send(Hook::from_pod, kPodA, syn).dropped(WEFT_DROP_NO_BACKEND)}},
+       {send(Hook::from_pod, kPodA, syn).answered(WEFT_DROP_NO_BACKEND, syn.refused())}},
+      {"a slot whose backend is gone has neighbours",
+       {standard(net), backend(3, net.b, 8080, kTcp), service(net.service, 80, kTcp, kService, {9, 9, 9, 3})},
+       {send(Hook::from_pod, kPodA, syn)
+            .redirected()
+            .becomes(syn.to(net.b, 8080))
+            .event({.type = WEFT_EVENT_NEW, .backend = net.b})}},
       {"what the service does not offer",
        {standard(net), one_backend(net, kTcp, net.b, 8080)},
        {send(Hook::from_pod, kPodA, syn.to(net.service, 81)).dropped(WEFT_DROP_UNKNOWN_ENDPOINT),
@@ -178,14 +210,15 @@ Cases backends_change(const Net& net) {
       {"a connection stays with a backend that is leaving",
        {standard(net), one_backend(net, kTcp, net.b, 8080)},
        {send(Hook::from_pod, kPodA, ack).redirected().becomes(ack.to(net.b, 8080)).event(created),
-        change(no_backend(3)), change(service(net.service, 80, kTcp, kService, {})), change(bump()),
+        change(backend(3, net.b, 8080, kTcp, WEFT_BACKEND_DRAINING)),
+        change(service(net.service, 80, kTcp, kService, {})), change(bump()),
         send(Hook::from_pod, kPodA, ack).redirected().becomes(ack.to(net.b, 8080)),
         send(Hook::from_pod, kPodB, ack.to(net.b, 8080).reversed()).redirected().becomes(ack.reversed())}},
       {"a connection ends with the pod behind it",
        {standard(net), one_backend(net, kTcp, net.b, 8080)},
        {send(Hook::from_pod, kPodA, ack).redirected().becomes(ack.to(net.b, 8080)).event(created),
-        change(no_backend(3)), change(service(net.service, 80, kTcp, kService, {})), change(no_pod(net, 'b')),
-        change(bump()), send(Hook::from_pod, kPodA, ack).dropped(WEFT_DROP_UNKNOWN_ENDPOINT), no_flow(ack),
+        change(service(net.service, 80, kTcp, kService, {})), change(no_pod(net, 'b')), change(bump()),
+        send(Hook::from_pod, kPodA, ack).dropped(WEFT_DROP_UNKNOWN_ENDPOINT), no_flow(ack),
         no_flow(ack.to(net.b, 8080).reversed())}},
       {"a change of epoch keeps the translation in both directions",
        {standard(net), one_backend(net, kTcp, net.b, 8080)},
@@ -243,16 +276,16 @@ Cases balancing(const Net& net) {
        {standard(net), pod(net, 'c'), two, service(net.service, 80, kTcp, kService, {3, 4}, 600)},
        {then([=](Datapath& d) {
          choices(d, net, 1000);
-         const weft_affinity_key key{11, kService};
-         auto affinity = d.get<weft_affinity>("weft_affin_v1", key).value();
+         const weft_affinity_key key{client_address(11), kService, 0};
+         auto affinity = d.get<weft_affinity>("weft_affin_v2", key).value();
          const auto last = affinity.backend_id;
          bool moved = false;
          for (std::uint16_t port = 2000; port < 2064 && !moved; ++port) {
            affinity.last_used = 0;  // at boot: more than ten minutes ago only on a machine that is up so long
-           d.put("weft_affin_v1", key, affinity);
+           d.put("weft_affin_v2", key, affinity);
            service(net.service, 80, kTcp, kService, {3, 4}, 1)(d);
            d.run(Hook::from_pod, tcp(net.a, port, net.service, 80, kSyn), {.ifindex = kPodA});
-           moved = d.get<weft_affinity>("weft_affin_v1", key).value().backend_id != last;
+           moved = d.get<weft_affinity>("weft_affin_v2", key).value().backend_id != last;
          }
          d.events();
          return expect(moved, "affinity never ended");

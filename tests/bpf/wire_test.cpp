@@ -137,5 +137,67 @@ TEST(Wire, LargeDatagramsAreFragmentedByTheStackAndTranslatedAtTheUplink) {
   EXPECT_EQ(2008u, payload);
 }
 
+// A connection whose backend is gone: one packet of it becomes two resets, of which a test run shows one.
+class Bereaved : public testing::Test {
+ protected:
+  void SetUp() override {
+    datapath_.clear();
+    standard(net_)(datapath_);
+    serving_outside()(datapath_);
+    backend(3, net_.b, 8080, kTcp)(datapath_);
+    frontend(net_.service, 80, kTcp, {.backends = {3}})(datapath_);
+  }
+  // Enters the packet's flow, takes the backend away, sends the packet again: what its sender is told.
+  Octets told(Hook hook, std::uint32_t device, const Packet& packet, const Wire& wire) {
+    datapath_.run(hook, packet, {.ifindex = device});
+    no_backend(3)(datapath_);
+    datapath_.bump_epoch();
+    datapath_.run(hook, packet, {.ifindex = device});
+    datapath_.events();
+    return wire.next_to(packet.source);
+  }
+  static void expect_same_packet(const Packet& want, const Octets& got) {
+    const auto bytes = want.bytes();
+    ASSERT_LE(bytes.size(), got.size());
+    EXPECT_EQ(dump({bytes.begin(), bytes.end()}), dump({got.begin(), got.begin() + static_cast<long>(bytes.size())}));
+  }
+
+  Datapath& datapath_ = Datapath::shared();
+  const Net& net_ = net_v4();
+};
+
+TEST_F(Bereaved, TheClientPodIsToldPastItsOwnHook) {
+  const Attached to_pod(kPodA, BPF_TC_EGRESS, datapath_.program("weft_to_pod"));
+  const Wire wire("poda-peer");
+  const auto packet = tcp(net_.a, 40000, net_.service, 80);
+  const auto drops = datapath_.drops();
+  expect_same_packet(packet.refused().with_macs(packet.from_mac, packet.to_mac),
+                     told(Hook::from_pod, kPodA, packet, wire));
+  EXPECT_EQ(drops[WEFT_DROP_POLICY_DENIED], datapath_.drops()[WEFT_DROP_POLICY_DENIED]);
+}
+
+TEST_F(Bereaved, TheClientOutsideIsTold) {
+  const Attached to_device(kUplink, BPF_TC_EGRESS, datapath_.program("weft_to_device"));
+  const Wire wire("uplink-peer");
+  const auto packet = tcp(net_.client, 50000, net_.service, 80);
+  expect_same_packet(packet.refused().with_macs(packet.from_mac, packet.to_mac),
+                     told(Hook::from_device, kUplink, packet, wire));
+}
+
+TEST_F(Bereaved, TheNodeIsToldPastThePodsHook) {
+  hint(1, net_.b, 8080, kTcp, kService, 3)(datapath_);
+  const Attached from_pod(kPodB, BPF_TC_INGRESS, datapath_.program("weft_from_pod"));
+  const Wire wire("podb");
+  const auto packet = tcp(net_.host, 40000, net_.b, 8080);
+  expect_same_packet(packet.refused().with_macs(packet.from_mac, packet.to_mac),
+                     told(Hook::to_pod, kPodB, packet, wire));
+  // nothing but the end of the connection was counted as dropped
+  const auto drops = datapath_.drops();
+  std::uint64_t others = 0;
+  for (int reason = 1; reason < WEFT_DROP_REASON_COUNT; ++reason)
+    if (reason != WEFT_DROP_BACKEND_GONE) others += drops[static_cast<std::size_t>(reason)];
+  EXPECT_EQ(0u, others);
+}
+
 }  // namespace
 }  // namespace weft::test

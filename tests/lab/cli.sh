@@ -34,7 +34,7 @@ shows "app=web" '.[0] | any(.labels | index("k8s:app=web"))' identity list
 shows "10\.96\.0\.10" '.[0] | any(.name == "web" and .port == 80 and (.backends | length == 2))' service list
 shows "web-from-client" '.[0] | any(.name == "web-from-client" and .ingress_rules == 1 and (.selects | length == 2))' policy list
 shows "10\.244\.0\.0/24" '.[0] | (.pools | length == 2) and (.allocations | length >= 8)' ipam list
-shows "weft_policy_v1" '.[0] | any(.name == "weft_flow4_v1" and .max_entries > 0)' bpf list
+shows "weft_policy_v1" '.[0] | any(.name == "weft_flow4_v2" and .max_entries > 0)' bpf list
 shows "." '.[0] | length > 0' bpf stats
 for map in policy endpoints services backends identities netns devices config flows affinity; do
   shows "" '.[0] | type == "array"' bpf $map list

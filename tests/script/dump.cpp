@@ -79,25 +79,43 @@ Lines prefixes(Machine& machine) {
   return lines;
 }
 
-std::string backend_text(const datapath::DesiredRows& rows, std::uint32_t id) {
-  const auto found = rows.backends.find(id);
-  if (found == rows.backends.end()) return fmt::format("{}=missing", id);
-  return fmt::format("{}={}:{}", id, from_abi(found->second.addr).to_string(), ntohs(found->second.port));
+std::string backend_text(Machine& machine, std::uint32_t id) {
+  const auto& row = machine.maps().backends()[id];
+  return fmt::format("{}={}:{}{}", id, from_abi(row.addr).to_string(), ntohs(row.port),
+                     row.state == WEFT_BACKEND_ACTIVE     ? ""
+                     : row.state == WEFT_BACKEND_DRAINING ? " draining"
+                                                          : " gone");
+}
+
+std::string run_text(Machine& machine, std::uint32_t first, std::uint32_t count) {
+  std::string text;
+  for (std::uint32_t i = 0; i < count; ++i) text += " " + backend_text(machine, machine.maps().slots()[first + i]);
+  return text.empty() ? " none" : text;
 }
 
 // Frontends with the backends their slots lead to.
 Lines services(Machine& machine) {
-  const auto rows = machine.maps().all();
+  static constexpr const char* algorithms[] = {"random", "round-robin", "least-connections", "maglev", "source-hash"};
+  static constexpr const char* forwardings[] = {"snat", "dsr-ipip", "dsr-geneve", "dsr-option"};
   Lines lines;
-  for (const auto& [key, row] : rows.services) {
+  for (const auto& [key, row] : machine.maps().frontends()) {
     auto line =
         fmt::format("{} {}/{} service {} slots {}+{}", from_abi(key.addr).to_string(), ntohs(key.port),
-                    to_string(static_cast<Protocol>(key.protocol)), row.service_id, row.first_slot, row.backend_count);
+                    to_string(static_cast<Protocol>(key.protocol)), row.service_id, row.first_slot, row.slot_count);
     if (row.affinity_seconds != 0) line += fmt::format(" affinity {} s", row.affinity_seconds);
-    for (std::uint32_t i = 0; i < row.backend_count; ++i) {
-      const auto slot = rows.slots.find(row.first_slot + i);
-      line += " " + (slot == rows.slots.end() ? "empty" : backend_text(rows, slot->second));
-    }
+    if (row.algorithm != WEFT_ALGORITHM_RANDOM) line += fmt::format(" {}", algorithms[row.algorithm]);
+    if (row.forwarding != WEFT_FORWARD_SNAT) line += fmt::format(" {}", forwardings[row.forwarding]);
+    if ((row.flags & WEFT_SERVICE_SOURCE_RANGES) != 0) line += " ranges";
+    if ((row.flags & WEFT_SERVICE_LOCAL_REDIRECT) != 0) line += " redirect";
+    if (row.slot_count > 64)
+      line += " table";
+    else
+      line += run_text(machine, row.first_slot, row.slot_count);
+    const bool same = row.external_first_slot == row.first_slot && row.external_slot_count == row.slot_count;
+    if ((row.flags & WEFT_SERVICE_EXTERNAL) != 0)
+      line += (row.flags & WEFT_SERVICE_EXTERNAL_LOCAL) != 0 ? " external local" : " external";
+    if (!same && row.external_slot_count <= 64)
+      line += ":" + run_text(machine, row.external_first_slot, row.external_slot_count);
     lines.push_back(line);
   }
   return lines;
@@ -105,16 +123,54 @@ Lines services(Machine& machine) {
 
 Lines slots(Machine& machine) {
   Lines lines;
-  for (const auto& [slot, backend] : machine.maps().slots())
-    lines.push_back(fmt::format("{} backend {}", slot, backend));
+  const auto rows = machine.maps().slots();
+  for (const auto& [key, row] : machine.maps().frontends())
+    for (auto slot = row.first_slot; slot < row.first_slot + row.slot_count; ++slot)
+      lines.push_back(fmt::format("{} backend {}", slot, rows[slot]));
+  std::ranges::sort(lines);
+  lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
   return lines;
 }
 
 Lines backends(Machine& machine) {
   Lines lines;
-  for (const auto& [id, row] : machine.maps().all().backends)
-    lines.push_back(fmt::format("{} {} {}/{}", id, from_abi(row.addr).to_string(), ntohs(row.port),
-                                to_string(static_cast<Protocol>(row.protocol))));
+  const auto rows = machine.maps().backends();
+  for (std::uint32_t id = 1; id < rows.size(); ++id) {
+    const auto& row = rows[id];
+    if (row.state == WEFT_BACKEND_GONE) continue;
+    lines.push_back(fmt::format("{} {} {}/{} service {}{}{}", id, from_abi(row.addr).to_string(), ntohs(row.port),
+                                to_string(static_cast<Protocol>(row.protocol)), row.service_id,
+                                row.state == WEFT_BACKEND_DRAINING ? " draining" : "",
+                                (row.flags & WEFT_BACKEND_LOCAL) != 0 ? " local" : ""));
+  }
+  return lines;
+}
+
+Lines ranges(Machine& machine) {
+  Lines lines;
+  for (const auto& [key, one] : machine.maps().source_ranges())
+    lines.push_back(fmt::format("service {} {}/{}", key.service_id, from_abi(key.addr).to_string(),
+                                key.prefix_length - 32 - (from_abi(key.addr).is_v4() ? 96 : 0)));
+  return lines;
+}
+
+Lines ports(Machine& machine) {
+  static constexpr const char* sets[] = {"node", "device"};
+  static constexpr const char* protocols[] = {"TCP", "UDP", "SCTP"};
+  Lines lines;
+  const auto words = machine.maps().port_words();
+  for (std::uint32_t set = 0; set < WEFT_PORT_SET_COUNT; ++set)
+    for (std::uint32_t protocol = 0; protocol < 3; ++protocol)
+      for (std::uint32_t port = 0; port < 65536; ++port)
+        if ((words[weft_port_word(set, protocol, static_cast<std::uint16_t>(port))] >> (port & 63) & 1) != 0)
+          lines.push_back(fmt::format("{} {}/{}", sets[set], port, protocols[protocol]));
+  return lines;
+}
+
+Lines announced(Machine& machine) {
+  Lines lines;
+  for (const auto& [key, row] : machine.maps().all().announced)
+    lines.push_back(fmt::format("{} device {}", from_abi(key.addr).to_string(), key.ifindex));
   return lines;
 }
 
@@ -214,7 +270,8 @@ Result<std::vector<std::string>> dump(Machine& machine, const std::string& what)
   static const std::map<std::string, std::function<Lines(Machine&)>> dumps{
       {"policy", policy},     {"endpoints", endpoints}, {"identities", identities}, {"prefixes", prefixes},
       {"services", services}, {"slots", slots},         {"backends", backends},     {"netns", netns},
-      {"devices", devices},   {"config", config},       {"addresses", addresses}};
+      {"devices", devices},   {"config", config},       {"addresses", addresses},   {"ranges", ranges},
+      {"ports", ports},       {"announced", announced}};
   const auto found = dumps.find(what);
   if (found == dumps.end()) return fail(ErrorCode::not_found, "nothing is called " + what);
   return found->second(machine);
@@ -227,11 +284,12 @@ Result<std::vector<std::string>> verdicts(Machine& machine, const IpAddress& fro
   key.addr = to_abi(to);
   key.port = htons(port.port);
   key.protocol = static_cast<std::uint8_t>(port.protocol);
-  const auto service = rows.services.find(key);
-  if (service == rows.services.end()) return Lines{decide(machine, rows, from, to, port)};
+  const auto frontends = machine.maps().frontends();
+  const auto service = frontends.find(key);
+  if (service == frontends.end()) return Lines{decide(machine, rows, from, to, port)};
   Lines lines;
-  for (std::uint32_t i = 0; i < service->second.backend_count; ++i) {
-    const auto& backend = rows.backends.at(rows.slots.at(service->second.first_slot + i));
+  for (std::uint32_t i = 0; i < service->second.slot_count; ++i) {
+    const auto& backend = machine.maps().backends()[machine.maps().slots()[service->second.first_slot + i]];
     const PortProtocol reached{ntohs(backend.port), port.protocol};
     lines.push_back(fmt::format("{}:{} {}", from_abi(backend.addr).to_string(), reached.port,
                                 decide(machine, rows, from, from_abi(backend.addr), reached)));

@@ -49,88 +49,37 @@ Result<void> Machine::start() {
   control::PoolOptions pool;
   pool.cidrs = config_.pod_cidrs;
   ipam_.emplace(pool, std::move(allocations), std::vector<control::Quarantined>{});
-  WEFT_TRY(stored_numbers_, store_->numbers());
   WEFT_TRY(const auto records, store_->endpoints());
   records_.clear();
   for (const auto& record : records) records_.emplace(record.key, record);
   WEFT_TRY(tables_, maps_.open());
-  std::map<std::string, std::uint32_t> classes;
-  WEFT_TRY(const auto text, store_->get("policy-classes"));
-  if (text) classes = nlohmann::json::parse(*text).get<std::map<std::string, std::uint32_t>>();
   std::uint32_t highest = 0;
   for (const auto& [key, entry] : maps_.policy()) highest = std::max(highest, key.policy_class);
-  compiler_.emplace(config_, stored_numbers_, std::move(classes), highest);
-  stored_class_revision_ = 0;
-  WEFT_TRY(const auto present, tables_->present_services());
-  compiler_->adopt(present);
+  WEFT_TRY(publisher_, agent::Publisher::open({config_, *store_, *objects_, *tables_}, highest, problems));
+  if (!problems.empty()) return fail(ErrorCode::internal, problems.front());
+  objects_->on_change([this](const agent::ObjectChange& change) { publisher_->object_changed(change); });
+  publisher_->set_node(node_);
+  publisher_->set_records(records_);
   return publish();
 }
 
 Result<void> Machine::publish() {
-  auto outcome = compiler_->compile(*objects_, records_, node_);
-  if (!outcome) {
-    compiler_->refused();
-    return fail(outcome.error());
-  }
-  auto compiled = std::move(*outcome);
-  compiled.rows.config.flags = compiled.rows.services.empty() ? 0 : WEFT_CONFIG_SERVICES;
-  WEFT_CHECK(store_numbers());
-  auto applied = tables_->apply(compiled.rows);
-  if (applied)
-    compiler_->written();
-  else if (applied.error().code == ErrorCode::io)
-    compiler_->owed();
-  else
-    compiler_->refused();
-  return applied;
-}
-
-Result<void> Machine::store_numbers() {
-  auto numbers = compiler_->numbers();
-  const auto change = store::difference(stored_numbers_, numbers);
-  if (!change.empty()) WEFT_CHECK(store_->write(change));
-  stored_numbers_ = std::move(numbers);
-  if (const auto revision = compiler_->class_revision(); revision != stored_class_revision_) {
-    WEFT_CHECK(store_->set("policy-classes", nlohmann::json(compiler_->classes()).dump()));
-    stored_class_revision_ = revision;
-  }
-  return {};
-}
-
-Result<void> Machine::admit(const std::vector<model::Document>& documents) {
-  for (const auto& document : documents)
-    if (const auto* service = std::get_if<model::Service>(&document.object))
-      if (auto assigned = compiler_->assign_service(*service); !assigned) return fail(assigned.error());
-  return {};
+  WEFT_CHECK(publisher_->publish());
+  return publisher_->store_numbers(true);
 }
 
 Result<std::vector<std::string>> Machine::apply(const std::string& file, const std::string& yaml) {
   auto outcome = model::parse_manifests(file, yaml);
   if (!outcome.problems.empty()) return fail(ErrorCode::invalid, outcome.problems.front().to_string());
-  const auto cluster_ips = compiler_->service_state().cluster_ips;
-  const auto give_back = [&] {
-    for (const auto& document : outcome.documents)
-      if (const auto key = key_of(document.object); key.kind == model::Kind::service)
-        compiler_->restore_service(key.key, cluster_ips);
-  };
-  if (auto admitted = admit(outcome.documents); !admitted) {
-    give_back();
-    return fail(admitted.error());
+  const auto before = publisher_->held(outcome.documents);
+  if (const auto refused = publisher_->admit(outcome.documents); !refused.empty()) {
+    publisher_->give_back(before);
+    return fail(refused.front().error);
   }
-  std::map<store::StoredKey, std::optional<agent::StoredEntry>> before;
-  for (const auto& document : outcome.documents) {
-    const auto key = key_of(document.object);
-    const auto* known = objects_->find(key);
-    before.emplace(key, known == nullptr ? std::nullopt : std::optional(*known));
-  }
-  WEFT_TRY(const auto actions, objects_->apply(outcome.documents));
-  auto published = publish();
-  if (!published && published.error().code == ErrorCode::exhausted) {
-    WEFT_CHECK(objects_->restore(before));
-    give_back();
-    WEFT_CHECK(publish());
-  }
-  if (!published) return fail(published.error());
+  WEFT_TRY(const auto applied, publisher_->apply(outcome.documents, before));
+  WEFT_CHECK(publisher_->store_numbers(true));
+  if (applied.owed) return fail(*applied.owed);
+  const auto& actions = applied.actions;
   std::vector<std::string> done;
   for (std::size_t i = 0; i < actions.size(); ++i) {
     const auto key = key_of(outcome.documents[i].object);
@@ -144,9 +93,9 @@ Result<std::vector<std::string>> Machine::apply(const std::string& file, const s
 
 Result<void> Machine::remove(const store::StoredKey& key) {
   if (objects_->find(key) == nullptr) return fail(ErrorCode::not_found, "no such object");
-  if (key.kind == model::Kind::service) compiler_->forget_service(key.key);
-  WEFT_CHECK(objects_->remove({key}));
-  return publish();
+  WEFT_TRY(const auto owed, publisher_->remove({key}));
+  if (owed) return fail(*owed);
+  return publisher_->store_numbers(true);
 }
 
 Result<std::vector<IpAddress>> Machine::attach(const model::ObjectKey& pod) {
@@ -179,8 +128,8 @@ Result<void> Machine::detach(const model::ObjectKey& pod) {
 }
 
 Result<void> Machine::restart() {
+  publisher_.reset();
   tables_.reset();
-  compiler_.reset();
   ipam_.reset();
   objects_.reset();
   store_.reset();

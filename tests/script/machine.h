@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "agent/compile.h"
 #include "agent/config.h"
 #include "agent/node.h"
 #include "agent/objects.h"
+#include "agent/publisher.h"
 #include "control/ipam/ipam.h"
 #include "datapath/testing.h"
 #include "sources/store/store.h"
@@ -34,7 +34,8 @@ class Machine {
   Result<void> converge();
 
   [[nodiscard]] datapath::testing::FakeMaps& maps() { return maps_; }
-  [[nodiscard]] const agent::Compiler& compiler() const { return *compiler_; }
+  [[nodiscard]] const agent::Compiler& compiler() const { return publisher_->compiler(); }
+  [[nodiscard]] const control::ServiceCompiler& services() const { return publisher_->services(); }
   [[nodiscard]] const control::Ipam& ipam() const { return *ipam_; }
   [[nodiscard]] const agent::Node& node() const { return node_; }
   // Addresses of an attached pod, empty when it is none.
@@ -43,8 +44,6 @@ class Machine {
  private:
   Result<void> start();
   Result<void> publish();
-  Result<void> store_numbers();
-  Result<void> admit(const std::vector<model::Document>& documents);
 
   agent::Config config_;
   std::filesystem::path directory_;
@@ -53,10 +52,8 @@ class Machine {
   std::optional<store::Store> store_;
   std::optional<agent::Objects> objects_;
   std::optional<control::Ipam> ipam_;
-  std::optional<agent::Compiler> compiler_;
   std::unique_ptr<datapath::Tables> tables_;
-  store::NumberSet stored_numbers_;
-  std::uint64_t stored_class_revision_ = 0;
+  std::unique_ptr<agent::Publisher> publisher_;
   std::map<store::EndpointKey, store::EndpointRecord> records_;
 };
 

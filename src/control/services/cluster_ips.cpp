@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace weft::control {
+namespace weft::control::services {
 namespace {
 
 std::string name_of(Family family) { return family == Family::v4 ? "IPv4" : "IPv6"; }
@@ -19,21 +19,16 @@ bool usable(const Cidr& range, const IpAddress& address) {
          (!range.is_v4() || range.size() <= 2 || address != range.address().plus(range.size() - 1));
 }
 
+bool reached_otherwise(const model::Service& service) {
+  using Type = model::Service::Type;
+  return service.type == Type::node_port || service.type == Type::load_balancer || !service.external_ips.empty();
+}
+
 bool holds(const std::vector<Family>& families, Family family) {
   return std::ranges::find(families, family) != families.end();
 }
 
 }  // namespace
-
-ClusterIps::ClusterIps(std::vector<Cidr> ranges, const std::map<model::ObjectKey, std::vector<IpAddress>>& restored)
-    : ranges_(std::move(ranges)) {
-  for (const auto& [service, addresses] : restored)
-    for (const auto& address : addresses) {
-      owner_of_.emplace(address, service);
-      if (const auto* known = range(address.family()); known != nullptr && known->contains(address))
-        cursor_[address.family()] = std::max(cursor_[address.family()], address);
-    }
-}
 
 const Cidr* ClusterIps::range(Family family) const {
   const auto found = std::ranges::find(ranges_, family, &Cidr::family);
@@ -80,22 +75,21 @@ Result<std::vector<Family>> ClusterIps::families_of(const model::Service& servic
   return families;
 }
 
-Result<void> ClusterIps::check_requested(const model::Service& service, const IpAddress& address) const {
-  const auto key = service.meta.key();
+Result<void> ClusterIps::check_requested(const Key& service, const IpAddress& address) const {
   const auto owner = owner_of_.find(address);
-  if (owner != owner_of_.end() && owner->second != key)
-    return fail(ErrorCode::exists, fmt::format("service {}: cluster IP {} belongs to service {}", key.to_string(),
+  if (owner != owner_of_.end() && !(owner->second == service))
+    return fail(ErrorCode::exists, fmt::format("service {}: cluster IP {} belongs to service {}", service.to_string(),
                                                address.to_string(), owner->second.to_string()));
   const auto& known = *range(address.family());
   if (owner == owner_of_.end() && !usable(known, address))
     return fail(
         ErrorCode::invalid,
-        fmt::format("service {}: cluster IP {} is {} {}", key.to_string(), address.to_string(),
+        fmt::format("service {}: cluster IP {} is {} {}", service.to_string(), address.to_string(),
                     known.contains(address) ? "reserved in the range" : "outside the range", known.to_string()));
   return {};
 }
 
-Result<IpAddress> ClusterIps::next_free(const Cidr& known, const model::ObjectKey& service) const {
+Result<IpAddress> ClusterIps::next_free(const Cidr& known, const Key& service) const {
   const auto first = known.address().plus(2);
   const auto end = usable_end(known);
   const auto count = end > 2 ? end - 2 : 0;
@@ -113,40 +107,40 @@ Result<IpAddress> ClusterIps::next_free(const Cidr& known, const model::ObjectKe
               "delete Services, or configure a larger range");
 }
 
-Result<std::vector<IpAddress>> ClusterIps::assign(const model::Service& service, const std::vector<IpAddress>& held) {
-  const auto key = service.meta.key();
+Result<std::vector<IpAddress>> ClusterIps::choose(const model::Service& service, const Key& key,
+                                                  const std::vector<IpAddress>& held) const {
+  if (ranges_.empty() && reached_otherwise(service)) return std::vector<IpAddress>();
   WEFT_TRY(const auto families, families_of(service));
   std::vector<IpAddress> chosen;
-  std::vector<IpAddress> fresh;
   for (const auto family : families) {
     const auto requested = std::ranges::find(service.cluster_ips, family, &IpAddress::family);
     const auto present = std::ranges::find(held, family, &IpAddress::family);
     if (requested != service.cluster_ips.end()) {
-      WEFT_CHECK(check_requested(service, *requested));
+      WEFT_CHECK(check_requested(key, *requested));
       chosen.push_back(*requested);
     } else if (present != held.end()) {
       chosen.push_back(*present);
     } else {
       WEFT_TRY(const auto address, next_free(*range(family), key));
       chosen.push_back(address);
-      fresh.push_back(address);
     }
   }
-  release(key, held);
-  claim(key, chosen);
-  for (const auto& address : fresh) cursor_[address.family()] = address;
   return chosen;
 }
 
-void ClusterIps::claim(const model::ObjectKey& service, const std::vector<IpAddress>& addresses) {
-  for (const auto& address : addresses) owner_of_[address] = service;
+void ClusterIps::claim(const Key& service, const std::vector<IpAddress>& addresses) {
+  for (const auto& address : addresses) {
+    owner_of_.insert_or_assign(address, service);
+    const auto* known = range(address.family());
+    if (known != nullptr && usable(*known, address)) cursor_[address.family()] = address;
+  }
 }
 
-void ClusterIps::release(const model::ObjectKey& service, const std::vector<IpAddress>& addresses) {
+void ClusterIps::release(const Key& service, const std::vector<IpAddress>& addresses) {
   for (const auto& address : addresses) {
     const auto owner = owner_of_.find(address);
     if (owner != owner_of_.end() && owner->second == service) owner_of_.erase(owner);
   }
 }
 
-}  // namespace weft::control
+}  // namespace weft::control::services

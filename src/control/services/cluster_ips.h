@@ -3,35 +3,38 @@
 #pragma once
 
 #include <map>
-#include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "base/ip.h"
 #include "base/result.h"
+#include "control/services/names.h"
 #include "model/objects.h"
 
-namespace weft::control {
+namespace weft::control::services {
 
 class ClusterIps {
  public:
-  // Restored addresses outside the ranges are kept as long as their Service is.
-  ClusterIps(std::vector<Cidr> ranges, const std::map<model::ObjectKey, std::vector<IpAddress>>& restored);
+  explicit ClusterIps(std::vector<Cidr> ranges) : ranges_(std::move(ranges)) {}
 
-  // The addresses the Service shall have, given those it has; nothing changes on an error.
-  Result<std::vector<IpAddress>> assign(const model::Service& service, const std::vector<IpAddress>& held);
-  // Without a check: what the Service held a moment ago.
-  void claim(const model::ObjectKey& service, const std::vector<IpAddress>& addresses);
-  void release(const model::ObjectKey& service, const std::vector<IpAddress>& addresses);
+  // The addresses the Service shall have, given those it has. Nothing changes until `claim`. None when there is
+  // no range at all and the Service is reached by other addresses (a balancer for plain hosts).
+  [[nodiscard]] Result<std::vector<IpAddress>> choose(const model::Service& service, const Key& key,
+                                                      const std::vector<IpAddress>& held) const;
+  // Without a check: what `choose` gave, what the Service held a moment ago or before a restart. Addresses outside
+  // the ranges are kept as long as their Service is.
+  void claim(const Key& service, const std::vector<IpAddress>& addresses);
+  void release(const Key& service, const std::vector<IpAddress>& addresses);
 
  private:
   [[nodiscard]] const Cidr* range(Family family) const;
   [[nodiscard]] Result<std::vector<Family>> families_of(const model::Service& service) const;
-  [[nodiscard]] Result<void> check_requested(const model::Service& service, const IpAddress& address) const;
-  [[nodiscard]] Result<IpAddress> next_free(const Cidr& range, const model::ObjectKey& service) const;
+  [[nodiscard]] Result<void> check_requested(const Key& service, const IpAddress& address) const;
+  [[nodiscard]] Result<IpAddress> next_free(const Cidr& range, const Key& service) const;
 
   std::vector<Cidr> ranges_;
-  std::map<IpAddress, model::ObjectKey> owner_of_;
-  std::map<Family, IpAddress> cursor_;  // the last one handed out, so that reuse is late
+  std::unordered_map<IpAddress, Key> owner_of_;
+  std::map<Family, IpAddress> cursor_;  // the last one claimed anew, so that reuse is late
 };
 
-}  // namespace weft::control
+}  // namespace weft::control::services

@@ -1,482 +1,516 @@
+// What Services mean: their frontends, who stands behind them, and what the deltas say of it.
 #include "control/services/services.h"
 
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <algorithm>
+
+#include "control/services/testing.h"
 
 namespace weft::control {
 namespace {
 
+using testing::at;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::ip;
 using ::testing::IsEmpty;
+using testing::Maps;
+using testing::options;
+using testing::pod;
+using testing::port;
+using testing::service;
 using ::testing::SizeIs;
+using testing::slice;
+using ::testing::UnorderedElementsAre;
+using Type = model::Service::Type;
 
-IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
-
-ServiceOptions options(std::initializer_list<const char*> cidrs = {"10.96.0.0/16"}, std::uint32_t slots = 65536) {
-  ServiceOptions result;
-  for (const auto* cidr : cidrs) result.cluster_cidrs.push_back(Cidr::parse(cidr).value());
-  result.max_slots = slots;
-  return result;
-}
-
-model::ServicePort port(std::uint16_t number, model::PortReference target, const std::string& name = "",
-                        Protocol protocol = Protocol::tcp) {
-  model::ServicePort result;
-  result.name = name;
-  result.protocol = protocol;
-  result.port = number;
-  result.target_port = std::move(target);
-  return result;
-}
-
-model::Service service(const std::string& name, LabelMap selector = {}) {
-  model::Service result;
-  result.meta.namespace_ = "shop";
-  result.meta.name = name;
-  if (!selector.empty()) result.selector = std::move(selector);
-  result.ports = {port(80, std::uint16_t{8080})};
-  return result;
-}
-
-ServicePod pod(const std::string& name, LabelMap labels, std::initializer_list<const char*> addresses) {
-  ServicePod result;
-  result.key = {"shop", name};
-  result.labels = std::move(labels);
-  for (const auto* address : addresses) result.addresses.push_back(ip(address));
-  return result;
-}
-
-model::EndpointSlice slice(const std::string& name, const std::string& of, std::uint16_t number,
-                           Family family = Family::v4) {
-  model::EndpointSlice result;
-  result.meta.namespace_ = "shop";
-  result.meta.name = name;
-  result.meta.labels["kubernetes.io/service-name"] = of;
-  result.family = family;
-  result.ports = {{"", Protocol::tcp, number}};
-  return result;
-}
-
-model::SliceEndpoint at(const char* address, bool ready = true, bool serving = true, bool terminating = false) {
-  model::SliceEndpoint result;
-  result.addresses = {ip(address)};
-  result.ready = ready;
-  result.serving = serving;
-  result.terminating = terminating;
-  return result;
-}
-
-void add(ServiceInput& input, const model::Service& one) { input.services[one.meta.key()] = one; }
-void add(ServiceInput& input, const model::EndpointSlice& one) { input.slices[one.meta.key()] = one; }
-
-// "10.0.0.1:8080" of each backend, sorted.
-std::vector<std::string> addresses(const ServiceFrontend& frontend) {
-  std::vector<std::string> result;
-  for (const auto& backend : frontend.backends)
-    result.push_back(backend.address.to_string() + ":" + std::to_string(backend.port));
-  std::ranges::sort(result);
-  return result;
-}
-
-const weft_service& row_of(const CompiledServices& compiled, std::uint32_t id) {
-  for (const auto& [key, row] : compiled.frontend_rows)
-    if (row.service_id == id) return row;
-  throw std::runtime_error("no row");
-}
-
-// --- Cluster IPs ----------------------------------------------------------------------------------
-
-TEST(ClusterIp, AllocatesKeepsAndReusesLate) {
-  ServiceCompiler compiler(options({"10.96.0.0/29"}), {});
-  EXPECT_THAT(compiler.assign(service("a")).value(), ElementsAre(ip("10.96.0.2")));
-  EXPECT_THAT(compiler.assign(service("b")).value(), ElementsAre(ip("10.96.0.3")));
-  EXPECT_THAT(compiler.assign(service("a")).value(), ElementsAre(ip("10.96.0.2")));
-  compiler.forget({"shop", "a"});
-  for (const auto* name : {"c", "d", "e", "f"}) EXPECT_TRUE(compiler.assign(service(name)));
-  EXPECT_THAT(compiler.state().cluster_ips.at({"shop", "f"}), ElementsAre(ip("10.96.0.2")));
-  const auto error = compiler.assign(service("g")).error();
-  EXPECT_EQ(error.code, ErrorCode::exhausted);
-  EXPECT_EQ(error.message, "service shop/g: no cluster IP is free in 10.96.0.0/29: all 5 are taken");
-  EXPECT_FALSE(compiler.state().cluster_ips.contains({"shop", "g"}));
-}
-
-TEST(ClusterIp, Requested) {
-  ServiceCompiler compiler(options({"10.96.0.0/24"}), {});
-  const auto asking = [&](const char* name, const char* address) {
-    auto result = service(name);
-    result.cluster_ips = {ip(address)};
-    return compiler.assign(result);
-  };
-  EXPECT_THAT(asking("dns", "10.96.0.10").value(), ElementsAre(ip("10.96.0.10")));
-  EXPECT_THAT(asking("kubernetes", "10.96.0.1").value(), ElementsAre(ip("10.96.0.1")));
-  EXPECT_EQ(asking("b", "10.96.0.10").error().message,
-            "service shop/b: cluster IP 10.96.0.10 belongs to service shop/dns");
-  EXPECT_EQ(asking("b", "10.97.0.1").error().message,
-            "service shop/b: cluster IP 10.97.0.1 is outside the range 10.96.0.0/24");
-  EXPECT_THAT(asking("b", "10.96.0.0").error().message, HasSubstr("is reserved in the range"));
-  EXPECT_THAT(asking("b", "10.96.0.255").error().message, HasSubstr("is reserved in the range"));
-  EXPECT_THAT(asking("b", "fd96::1").error().message, HasSubstr("shop/b: wants IPv6"));
-  // A request may change; the old address is free again, and undoing it gives it back.
-  EXPECT_THAT(asking("dns", "10.96.0.20").value(), ElementsAre(ip("10.96.0.20")));
-  compiler.restore({"shop", "dns"}, {ip("10.96.0.10")});
-  EXPECT_THAT(asking("b", "10.96.0.20").value(), ElementsAre(ip("10.96.0.20")));
-  EXPECT_EQ(asking("c", "10.96.0.10").error().code, ErrorCode::exists);
-  compiler.restore({"shop", "dns"}, {});
-  EXPECT_TRUE(asking("c", "10.96.0.10"));
-}
-
-TEST(ClusterIp, HeadlessAndExternalNameHaveNone) {
-  ServiceCompiler compiler(options(), {});
-  auto changing = service("a");
-  EXPECT_THAT(compiler.assign(changing).value(), SizeIs(1));
-  changing.headless = true;
-  EXPECT_THAT(compiler.assign(changing).value(), IsEmpty());
-  auto external = service("b");
-  external.type = model::Service::Type::external_name;
-  EXPECT_THAT(compiler.assign(external).value(), IsEmpty());
-  EXPECT_THAT(compiler.state().cluster_ips, IsEmpty());
-  ServiceInput input;
-  add(input, changing);
-  add(input, external);
-  EXPECT_THAT(compiler.compile(input).value().frontends, IsEmpty());
-}
-
-TEST(ClusterIp, Families) {
-  using Policy = model::Service::FamilyPolicy;
-  struct Case {
-    const char* what;
-    std::vector<const char*> ranges;
-    Policy policy;
-    std::vector<Family> families;
-    std::vector<Family> expected;  // empty: an error
-  };
-  const auto v4 = Family::v4;
-  const auto v6 = Family::v6;
-  const std::vector<const char*> both{"10.96.0.0/16", "fd96::/108"};
-  const std::vector<const char*> both_v6_first{"fd96::/108", "10.96.0.0/16"};
-  const std::vector<const char*> only_v4{"10.96.0.0/16"};
-  for (const auto& [what, ranges, policy, families, expected] : {
-           Case{"single takes the first configured", both, Policy::single_stack, {}, {v4}},
-           Case{"single takes the first configured (6)", both_v6_first, Policy::single_stack, {}, {v6}},
-           Case{"single with a family", both, Policy::single_stack, {v6}, {v6}},
-           Case{"single with two families", both, Policy::single_stack, {v6, v4}, {}},
-           Case{"single with a family the cluster lacks", only_v4, Policy::single_stack, {v6}, {}},
-           Case{"prefer", both, Policy::prefer_dual_stack, {}, {v4, v6}},
-           Case{"prefer in the order given", both, Policy::prefer_dual_stack, {v6}, {v6, v4}},
-           Case{"prefer with one range", only_v4, Policy::prefer_dual_stack, {}, {v4}},
-           Case{"require", both, Policy::require_dual_stack, {v4, v6}, {v4, v6}},
-           Case{"require with one range", only_v4, Policy::require_dual_stack, {}, {}},
-           Case{"no range at all", {}, Policy::single_stack, {}, {}},
-           Case{"the same family twice", both, Policy::require_dual_stack, {v4, v4}, {}},
-       }) {
-    ServiceOptions configured;
-    for (const auto* range : ranges) configured.cluster_cidrs.push_back(Cidr::parse(range).value());
-    ServiceCompiler compiler(configured, {});
-    auto asking = service("a");
-    asking.family_policy = policy;
-    asking.families = families;
-    const auto given = compiler.assign(asking);
-    ASSERT_EQ(given.has_value(), !expected.empty()) << what;
-    if (!given) continue;
-    std::vector<Family> got;
-    for (const auto& address : *given) got.push_back(address.family());
-    EXPECT_EQ(got, expected) << what;
+class Services : public ::testing::Test {
+ protected:
+  explicit Services(ServiceOptions given = options()) : compiler_(std::move(given), {}) {
+    compiler_.set_node({"here", "east", {ip("192.0.2.1"), ip("2001:db8::1")}});
   }
-}
 
-TEST(ClusterIp, GrowsToDualStackAndBackKeepingWhatItHas) {
-  ServiceCompiler compiler(options({"10.96.0.0/16", "fd96::/108"}), {});
-  auto asking = service("a");
-  ASSERT_TRUE(compiler.assign(asking));
-  asking.family_policy = model::Service::FamilyPolicy::prefer_dual_stack;
-  EXPECT_THAT(compiler.assign(asking).value(), ElementsAre(ip("10.96.0.2"), ip("fd96::2")));
-  asking.family_policy = model::Service::FamilyPolicy::single_stack;
-  EXPECT_THAT(compiler.assign(asking).value(), ElementsAre(ip("10.96.0.2")));
-  auto wants_it = service("b");
-  wants_it.cluster_ips = {ip("fd96::2")};
-  EXPECT_TRUE(compiler.assign(wants_it));
-  auto mixed = service("c");
-  mixed.families = {Family::v6};
-  mixed.cluster_ips = {ip("10.96.0.9")};
-  EXPECT_THAT(compiler.assign(mixed).error().message,
-              HasSubstr("clusterIPs[0] is 10.96.0.9, but ipFamilies[0] is IPv6"));
-}
+  void apply(const model::Service& one) { testing::apply(compiler_, one); }
+  ServiceDelta compile() {
+    auto delta = compiler_.compile();
+    EXPECT_TRUE(delta) << delta.error().message;
+    maps_.write(*delta);
+    return std::move(*delta);
+  }
+  const ServicePort& only_port(const std::string& name) {
+    const auto ports = compiler_.ports_of({"shop", name});
+    EXPECT_THAT(ports, SizeIs(1));
+    return *ports.at(0);
+  }
+  // "10.0.0.1:8080" of those new flows may get.
+  static std::vector<std::string> backends(const ServicePort& port, bool ServiceBackend::*scope) {
+    std::vector<std::string> result;
+    for (const auto& backend : port.backends)
+      if (backend.*scope) result.push_back(backend.address.to_string() + ":" + std::to_string(backend.port));
+    std::ranges::sort(result);
+    return result;
+  }
+  std::vector<std::string> internal(const std::string& name) {
+    return backends(only_port(name), &ServiceBackend::internal);
+  }
+  std::vector<std::string> external(const std::string& name) {
+    return backends(only_port(name), &ServiceBackend::external);
+  }
+  const weft_service* row(const char* address, std::uint16_t number, Protocol protocol = Protocol::tcp) {
+    weft_service_key key{};
+    std::memcpy(&key.addr, ip(address).bytes().data(), 16);
+    key.port = htons(number);
+    key.protocol = static_cast<std::uint8_t>(protocol);
+    const auto found = maps_.frontends.find(key);
+    return found == maps_.frontends.end() ? nullptr : &found->second;
+  }
+  // Addresses behind a run of slots, as the maps have it.
+  std::vector<std::string> run(std::uint32_t first, std::uint32_t count) {
+    std::vector<std::string> result;
+    for (std::uint32_t i = first; i < first + count; ++i) {
+      const auto& backend = maps_.backends.at(maps_.slots.at(i));
+      IpAddress::Bytes bytes{};
+      std::memcpy(bytes.data(), &backend.addr, 16);
+      result.push_back(IpAddress(bytes).to_string());
+    }
+    return result;
+  }
+  static std::vector<std::string> frontends(const ServicePort& port) {
+    std::vector<std::string> result;
+    for (const auto& one : port.frontends)
+      result.push_back(std::string(to_string(one.kind)) + " " + one.address.to_string() + ":" +
+                       std::to_string(one.port));
+    return result;
+  }
+
+  ServiceCompiler compiler_;
+  Maps maps_;
+};
 
 // --- Endpoints ------------------------------------------------------------------------------------
 
-TEST(Endpoints, PodsBySelector) {
-  ServiceCompiler compiler(options(), {});
-  ServiceInput input;
-  add(input, service("web", {{"app", "web"}, {"tier", "front"}}));
+TEST_F(Services, PodsBySelector) {
+  apply(service("web", {{"app", "web"}, {"tier", "front"}}));
   auto elsewhere = pod("web-9", {{"app", "web"}, {"tier", "front"}}, {"10.0.0.9"});
   elsewhere.key.namespace_ = "other";
   auto unready = pod("web-2", {{"app", "web"}, {"tier", "front"}}, {"10.0.0.2"});
   unready.ready = false;
-  input.pods = {pod("web-0", {{"app", "web"}, {"tier", "front"}, {"more", "x"}}, {"10.0.0.5", "fd00::5"}),
-                pod("web-1", {{"app", "web"}, {"tier", "back"}}, {"10.0.0.6"}),
-                pod("web-3", {{"app", "web"}, {"tier", "front"}}, {}), unready, elsewhere};
-  auto compiled = compiler.compile(input).value();
-  ASSERT_THAT(compiled.frontends, SizeIs(1));
-  EXPECT_THAT(addresses(compiled.frontends[0]), ElementsAre("10.0.0.5:8080"));
-  EXPECT_EQ(compiled.frontends[0].backends[0].pod, (model::ObjectKey{"shop", "web-0"}));
-  EXPECT_TRUE(compiled.frontends[0].backends[0].ready);
+  compiler_.upsert(pod("web-0", {{"app", "web"}, {"tier", "front"}, {"more", "x"}}, {"10.0.0.5", "fd00::5"}));
+  compiler_.upsert(pod("web-1", {{"app", "web"}, {"tier", "back"}}, {"10.0.0.6"}));
+  compiler_.upsert(pod("web-3", {{"app", "web"}, {"tier", "front"}}, {}));
+  compiler_.upsert(unready);
+  compiler_.upsert(elsewhere);
+  compile();
+  EXPECT_THAT(internal("web"), ElementsAre("10.0.0.5:8080"));
+  const auto& backend = only_port("web").backends[1];
+  EXPECT_EQ(backend.pod, (model::ObjectKey{"shop", "web-0"}));
+  EXPECT_TRUE(backend.ready && backend.local && backend.healthy);
+  EXPECT_THAT(only_port("web").backends, SizeIs(2));  // the unready one is there and gets nothing
 
-  input.services.begin()->second.publish_not_ready = true;
-  compiled = compiler.compile(input).value();
-  EXPECT_THAT(addresses(compiled.frontends[0]), ElementsAre("10.0.0.2:8080", "10.0.0.5:8080"));
+  auto publishing = service("web", {{"app", "web"}, {"tier", "front"}});
+  publishing.publish_not_ready = true;
+  apply(publishing);
+  compile();
+  EXPECT_THAT(internal("web"), ElementsAre("10.0.0.2:8080", "10.0.0.5:8080"));
 }
 
-TEST(Endpoints, NamedTargetPortsAreResolvedPerPod) {
-  ServiceCompiler compiler(options(), {});
-  ServiceInput input;
+TEST_F(Services, NamedTargetPortsAreResolvedPerPod) {
   auto web = service("web", {{"app", "web"}});
   web.ports = {port(80, std::string("http"), "http"), port(53, std::string("dns"), "dns", Protocol::udp)};
-  add(input, web);
-  input.pods = {pod("a", {{"app", "web"}}, {"10.0.0.1"}), pod("b", {{"app", "web"}}, {"10.0.0.2"}),
-                pod("c", {{"app", "web"}}, {"10.0.0.3"})};
-  input.pods[0].ports = {{"http", 8080, Protocol::tcp, 0}, {"dns", 53, Protocol::tcp, 0}};
-  input.pods[1].ports = {{"http", 9090, Protocol::tcp, 0}, {"dns", 5353, Protocol::udp, 0}};
-  const auto compiled = compiler.compile(input).value();
-  ASSERT_THAT(compiled.frontends, SizeIs(2));
-  EXPECT_EQ(compiled.frontends[0].port_name, "dns");
-  EXPECT_THAT(addresses(compiled.frontends[0]), ElementsAre("10.0.0.2:5353"));
-  EXPECT_EQ(compiled.frontends[0].backends[0].protocol, Protocol::udp);
-  EXPECT_THAT(addresses(compiled.frontends[1]), ElementsAre("10.0.0.1:8080", "10.0.0.2:9090"));
+  apply(web);
+  auto a = pod("a", {{"app", "web"}}, {"10.0.0.1"});
+  auto b = pod("b", {{"app", "web"}}, {"10.0.0.2"});
+  a.ports = {{"http", 8080, Protocol::tcp, 0, {}}, {"dns", 53, Protocol::tcp, 0, {}}};
+  b.ports = {{"http", 9090, Protocol::tcp, 0, {}}, {"dns", 5353, Protocol::udp, 0, {}}};
+  compiler_.upsert(a);
+  compiler_.upsert(b);
+  compiler_.upsert(pod("c", {{"app", "web"}}, {"10.0.0.3"}));
+  compile();
+  const auto ports = compiler_.ports_of({"shop", "web"});
+  ASSERT_THAT(ports, SizeIs(2));
+  EXPECT_EQ(ports[0]->port_name, "dns");
+  EXPECT_THAT(backends(*ports[0], &ServiceBackend::internal), ElementsAre("10.0.0.2:5353"));
+  EXPECT_THAT(backends(*ports[1], &ServiceBackend::internal), ElementsAre("10.0.0.1:8080", "10.0.0.2:9090"));
 }
 
-TEST(Endpoints, SlicesOfAServiceWithoutSelector) {
-  ServiceCompiler compiler(options(), {});
-  ServiceInput input;
-  add(input, service("db"));
-  add(input, service("web", {{"app", "web"}}));
-  auto one = slice("db-1", "db", 5432);
-  one.endpoints = {at("192.0.2.1"), at("192.0.2.2", false, false), at("192.0.2.3", false, true, true)};
-  one.endpoints[0].target_pod = "db-0";
-  auto two = slice("db-2", "db", 5433);
-  two.endpoints = {at("192.0.2.1"), at("192.0.2.4")};
-  two.endpoints[1].addresses.push_back(ip("192.0.2.5"));  // the same endpoint again
-  auto wrong_port = slice("db-3", "db", 1);
-  wrong_port.ports[0].name = "admin";
-  wrong_port.endpoints = {at("192.0.2.6")};
-  auto ignored = slice("web-1", "web", 80);  // web has a selector
-  ignored.endpoints = {at("192.0.2.7")};
-  add(input, one);
-  add(input, two);
-  add(input, wrong_port);
-  add(input, ignored);
-  auto compiled = compiler.compile(input).value();
-  ASSERT_THAT(compiled.frontends, SizeIs(2));
-  EXPECT_THAT(addresses(compiled.frontends[0]), ElementsAre("192.0.2.1:5432", "192.0.2.1:5433", "192.0.2.4:5433"));
-  EXPECT_EQ(compiled.frontends[0].backends[0].pod, (model::ObjectKey{"shop", "db-0"}));
-  EXPECT_THAT(compiled.frontends[1].backends, IsEmpty());
-
-  // None ready: the serving and terminating one serves.
-  input.slices.erase({"shop", "db-2"});
-  input.slices[{"shop", "db-1"}].endpoints[0].ready = false;
-  input.slices[{"shop", "db-1"}].endpoints[0].serving = false;
-  compiled = compiler.compile(input).value();
-  EXPECT_THAT(addresses(compiled.frontends[0]), ElementsAre("192.0.2.3:5432"));
-  EXPECT_FALSE(compiled.frontends[0].backends[0].ready);
-
-  input.services[{"shop", "db"}].publish_not_ready = true;
-  compiled = compiler.compile(input).value();
-  EXPECT_THAT(addresses(compiled.frontends[0]), SizeIs(3));
+TEST_F(Services, SlicesOfTheServicesNameWinOverItsSelector) {
+  apply(service("web", {{"app", "web"}}));
+  compiler_.upsert(pod("web-0", {{"app", "web"}}, {"10.0.0.1"}));
+  compile();
+  EXPECT_THAT(internal("web"), ElementsAre("10.0.0.1:8080"));
+  auto given = slice("web-1", "web", 9000);
+  given.endpoints = {at("10.0.0.7"), at("10.0.0.8", false, true, true)};
+  compiler_.upsert(given);
+  compile();
+  EXPECT_THAT(internal("web"), ElementsAre("10.0.0.7:9000"));
+  given.endpoints.clear();  // an empty one as well
+  compiler_.upsert(given);
+  compile();
+  EXPECT_THAT(internal("web"), IsEmpty());
+  compiler_.erase_slice({"shop", "web-1"});
+  compile();
+  EXPECT_THAT(internal("web"), ElementsAre("10.0.0.1:8080"));
 }
 
-TEST(Endpoints, EachFamilyHasItsOwn) {
-  ServiceCompiler compiler(options({"10.96.0.0/16", "fd96::/108"}), {});
-  ServiceInput input;
+TEST_F(Services, SliceOfAnotherServiceByAnotherLabel) {
+  apply(service("a"));
+  apply(service("b"));
+  auto given = slice("x", "a", 80);
+  given.endpoints = {at("10.0.0.7")};
+  compiler_.upsert(given);
+  compile();
+  EXPECT_THAT(internal("a"), SizeIs(1));
+  given.meta.labels["kubernetes.io/service-name"] = "b";
+  compiler_.upsert(given);
+  compile();
+  EXPECT_THAT(internal("a"), IsEmpty());
+  EXPECT_THAT(internal("b"), SizeIs(1));
+  given.meta.labels.clear();
+  compiler_.upsert(given);
+  compile();
+  EXPECT_THAT(internal("b"), IsEmpty());
+}
+
+TEST_F(Services, LocalIsTheNodeItsAddressesAndItsPods) {
+  auto db = service("db");
+  db.internal_local = true;
+  apply(db);
+  auto given = slice("db-1", "db", 5432);
+  given.endpoints = {at("10.0.0.1"), at("10.0.0.2"), at("10.0.0.3"), at("192.0.2.1")};
+  given.endpoints[0].node = "here";
+  given.endpoints[1].node = "there";
+  compiler_.upsert(given);
+  compile();
+  EXPECT_THAT(internal("db"), ElementsAre("10.0.0.1:5432", "192.0.2.1:5432"));
+  compiler_.upsert(pod("p", {}, {"10.0.0.3"}));
+  compile();
+  EXPECT_THAT(internal("db"), ElementsAre("10.0.0.1:5432", "10.0.0.3:5432", "192.0.2.1:5432"));
+  compiler_.set_node({"there", "east", {}});
+  compile();
+  EXPECT_THAT(internal("db"), ElementsAre("10.0.0.2:5432", "10.0.0.3:5432"));
+  compiler_.erase_pod({"shop", "p"});
+  compile();
+  EXPECT_THAT(internal("db"), ElementsAre("10.0.0.2:5432"));
+}
+
+TEST_F(Services, HintsFollowTheNode) {
+  apply(service("db"));
+  auto given = slice("db-1", "db", 5432);
+  given.endpoints = {at("10.0.0.1"), at("10.0.0.2")};
+  given.endpoints[0].hint_zones = {"east"};
+  given.endpoints[1].hint_zones = {"west"};
+  compiler_.upsert(given);
+  compile();
+  EXPECT_THAT(internal("db"), ElementsAre("10.0.0.1:5432"));
+  compiler_.set_node({"here", "west", {}});
+  compile();
+  EXPECT_THAT(internal("db"), ElementsAre("10.0.0.2:5432"));
+  compiler_.set_node({"here", "", {}});
+  compile();
+  EXPECT_THAT(internal("db"), SizeIs(2));
+}
+
+TEST_F(Services, ABackendDrainsThenGoes) {
+  apply(service("db"));
+  auto given = slice("db-1", "db", 5432);
+  given.endpoints = {at("10.0.0.1"), at("10.0.0.2")};
+  compiler_.upsert(given);
+  compile();
+  const auto id = only_port("db").backends[1].id;
+  EXPECT_EQ(maps_.backends.at(id).state, WEFT_BACKEND_ACTIVE);
+  given.endpoints[1] = at("10.0.0.2", false, true, true);
+  compiler_.upsert(given);
+  auto delta = compile();
+  EXPECT_EQ(maps_.backends.at(id).state, WEFT_BACKEND_DRAINING);
+  EXPECT_THAT(delta.backends_gone, IsEmpty());
+  EXPECT_FALSE(delta.changes_decisions());
+  compiler_.set_healthy(ip("10.0.0.1"), 5432, Protocol::tcp, false);
+  delta = compile();
+  EXPECT_THAT(internal("db"), ElementsAre("10.0.0.2:5432"));  // it still serves
+  compiler_.set_healthy(ip("10.0.0.1"), 5432, Protocol::tcp, true);
+  given.endpoints.pop_back();
+  compiler_.upsert(given);
+  delta = compile();
+  EXPECT_THAT(delta.backends_gone, ElementsAre(id));
+  EXPECT_TRUE(delta.changes_decisions());
+}
+
+// --- Frontends ------------------------------------------------------------------------------------
+
+TEST_F(Services, FrontendsOfEachType) {
+  auto web = service("web");
+  web.type = Type::load_balancer;
+  web.external_ips = {ip("198.51.100.7"), ip("fd00::7")};
+  web.ingress = {{ip("203.0.113.1"), false}, {ip("203.0.113.2"), true}};
+  apply(web);
+  compile();
+  EXPECT_THAT(frontends(only_port("web")), ElementsAre("ClusterIP 10.96.0.2:80", "NodePort 0.0.0.0:30000",
+                                                       "ExternalIP 198.51.100.7:80", "LoadBalancer 203.0.113.1:80"));
+  EXPECT_EQ(row("10.96.0.2", 80)->flags, 0);
+  EXPECT_EQ(row("0.0.0.0", 30000)->flags, WEFT_SERVICE_EXTERNAL);
+  EXPECT_TRUE(compiler_.has_external());
+
+  web.type = Type::node_port;
+  web.external_ips.clear();
+  apply(web);
+  auto delta = compile();
+  EXPECT_THAT(frontends(only_port("web")), ElementsAre("ClusterIP 10.96.0.2:80", "NodePort 0.0.0.0:30000"));
+  EXPECT_THAT(delta.frontends_gone, SizeIs(2));
+  web.type = Type::cluster_ip;
+  apply(web);
+  compile();
+  EXPECT_THAT(frontends(only_port("web")), ElementsAre("ClusterIP 10.96.0.2:80"));
+  EXPECT_FALSE(compiler_.has_external());
+  for (const auto word : maps_.port_words) EXPECT_EQ(word, 0U);
+  for (const auto change : {1, 2, 3}) {
+    auto other = web;
+    if (change == 1) other.headless = true;
+    if (change == 2) other.type = Type::external_name;
+    if (change == 3) other.proxy_name = "somebody";
+    apply(other);
+    compile();
+    EXPECT_THAT(compiler_.ports_of({"shop", "web"}), IsEmpty()) << change;
+  }
+  EXPECT_THAT(maps_.frontends, IsEmpty());
+}
+
+TEST_F(Services, PoliciesShapeTheRuns) {
+  auto web = service("web");
+  web.type = Type::node_port;
+  auto given = slice("web-1", "web", 80);
+  given.endpoints = {at("10.0.0.1"), at("10.0.0.2")};
+  given.endpoints[0].node = "here";
+  given.endpoints[1].node = "there";
+  compiler_.upsert(given);
+  struct Case {
+    bool internal_local, external_local;
+    std::vector<std::string> cluster_ip, node_internal, node_external;
+  };
+  const std::vector<std::string> local{"10.0.0.1"};
+  const std::vector<std::string> all{"10.0.0.1", "10.0.0.2"};
+  for (const auto& one : {Case{false, false, all, all, all}, Case{true, false, local, all, all},
+                          Case{false, true, all, all, local}, Case{true, true, local, all, local}}) {
+    web.internal_local = one.internal_local;
+    web.external_local = one.external_local;
+    apply(web);
+    compile();
+    const auto* inside = row("10.96.0.2", 80);
+    const auto* outside = row("0.0.0.0", 30000);
+    EXPECT_EQ(run(inside->first_slot, inside->slot_count), one.cluster_ip);
+    EXPECT_EQ(run(outside->first_slot, outside->slot_count), one.node_internal);
+    EXPECT_EQ(run(outside->external_first_slot, outside->external_slot_count), one.node_external);
+    EXPECT_EQ((outside->flags & WEFT_SERVICE_EXTERNAL_LOCAL) != 0, one.external_local);
+    EXPECT_EQ(inside->service_id, outside->service_id);
+  }
+}
+
+TEST_F(Services, SourceRangesGuardLoadBalancerAddressesAlone) {
+  auto web = service("web");
+  web.type = Type::load_balancer;
+  web.ingress = {{ip("203.0.113.1"), false}};
+  web.external_ips = {ip("198.51.100.7"), ip("203.0.113.1")};
+  web.source_ranges = {Cidr::parse("10.0.0.0/8").value(), Cidr::parse("fd00::/8").value()};
+  apply(web);
+  compile();
+  EXPECT_TRUE(row("203.0.113.1", 80)->flags & WEFT_SERVICE_SOURCE_RANGES);
+  for (const auto* address : {"10.96.0.2", "198.51.100.7"})
+    EXPECT_FALSE(row(address, 80)->flags & WEFT_SERVICE_SOURCE_RANGES) << address;
+  EXPECT_FALSE(row("0.0.0.0", 30000)->flags & WEFT_SERVICE_SOURCE_RANGES);
+  ASSERT_THAT(maps_.ranges, SizeIs(1));  // those of the port's family
+  EXPECT_EQ(maps_.ranges.begin()->prefix_length, 32U + 96 + 8);
+  web.source_ranges = {Cidr::parse("fd00::/8").value()};
+  apply(web);
+  compile();
+  EXPECT_FALSE(row("203.0.113.1", 80)->flags & WEFT_SERVICE_SOURCE_RANGES);
+  EXPECT_THAT(maps_.ranges, IsEmpty());
+}
+
+TEST_F(Services, FirstComeFirstServed) {
+  auto a = service("a");
+  auto b = service("b");
+  a.external_ips = b.external_ips = {ip("198.51.100.7")};
+  apply(b);
+  compile();
+  apply(a);
+  compile();
+  EXPECT_EQ(compiler_.find(ip("198.51.100.7"), 80, Protocol::tcp)->service.name, "b");
+  ASSERT_THAT(compiler_.shadowed(), SizeIs(1));
+  EXPECT_EQ(compiler_.shadowed()[0].service.name, "a");
+  EXPECT_EQ(compiler_.shadowed()[0].owner.name, "b");
+  compiler_.erase_service({"shop", "b"});
+  compile();
+  EXPECT_EQ(compiler_.find(ip("198.51.100.7"), 80, Protocol::tcp)->service.name, "a");
+  EXPECT_THAT(compiler_.shadowed(), IsEmpty());
+  EXPECT_EQ(row("198.51.100.7", 80)->service_id, only_port("a").id);
+}
+
+TEST_F(Services, HostPortsOfPods) {
+  auto web = pod("web", {}, {"10.0.0.1", "fd00::1"});
+  web.ready = false;
+  web.host_ports = {{std::nullopt, 8080, 80, Protocol::tcp}, {ip("192.0.2.1"), 8443, 443, Protocol::tcp}};
+  compiler_.upsert(web);
+  compile();
+  EXPECT_THAT(maps_.frontends, SizeIs(3));
+  const auto* v4 = row("0.0.0.0", 8080);
+  EXPECT_THAT(run(v4->first_slot, v4->slot_count), ElementsAre("10.0.0.1"));
+  EXPECT_EQ(v4->flags, WEFT_SERVICE_EXTERNAL);
+  EXPECT_THAT(run(row("::", 8080)->first_slot, 1), ElementsAre("fd00::1"));
+  EXPECT_NE(row("192.0.2.1", 8443), nullptr);
+  const auto* found = compiler_.find(ip("127.0.0.1"), 8080, Protocol::tcp);
+  ASSERT_NE(found, nullptr);
+  EXPECT_EQ(found->service, web.key);
+  EXPECT_EQ(compiler_.find(ip("192.0.2.1"), 8080, Protocol::tcp), found);
+  EXPECT_EQ(compiler_.find(ip("192.0.2.99"), 8080, Protocol::tcp), nullptr);
+  compiler_.erase_pod(web.key);
+  compile();
+  EXPECT_THAT(maps_.frontends, IsEmpty());
+  EXPECT_EQ(compiler_.usage().services, 0U);
+}
+
+TEST_F(Services, WhatTheConfigurationIsTold) {
+  auto web = service("web");
+  web.type = Type::node_port;
+  web.forwarding = model::Forwarding::dsr_ipip;
+  apply(web);
+  auto given = slice("web-1", "web", 80);
+  given.endpoints = {at("192.0.2.1")};
+  compiler_.upsert(given);
+  compile();
+  EXPECT_TRUE(compiler_.has_external() && compiler_.has_host_backends() && compiler_.has_dsr());
+  compiler_.set_node({"here", "east", {}});
+  web.forwarding = model::Forwarding::snat;
+  apply(web);
+  compile();
+  EXPECT_TRUE(compiler_.has_external());
+  EXPECT_FALSE(compiler_.has_host_backends() || compiler_.has_dsr());
+}
+
+TEST_F(Services, HealthCheckNodePorts) {
   auto web = service("web", {{"app", "web"}});
-  web.family_policy = model::Service::FamilyPolicy::require_dual_stack;
-  add(input, web);
-  input.pods = {pod("a", {{"app", "web"}}, {"fd00::1", "10.0.0.1"}), pod("b", {{"app", "web"}}, {"10.0.0.2"})};
-  const auto compiled = compiler.compile(input).value();
-  ASSERT_THAT(compiled.frontends, SizeIs(2));
-  EXPECT_EQ(compiled.frontends[0].address, ip("10.96.0.2"));
-  EXPECT_THAT(addresses(compiled.frontends[0]), ElementsAre("10.0.0.1:8080", "10.0.0.2:8080"));
-  EXPECT_EQ(compiled.frontends[1].address, ip("fd96::2"));
-  EXPECT_THAT(addresses(compiled.frontends[1]), ElementsAre("fd00::1:8080"));
-  EXPECT_NE(compiled.frontends[0].id, compiled.frontends[1].id);
+  web.type = Type::load_balancer;
+  web.external_local = true;
+  apply(web);
+  compile();
+  const auto number = compiler_.held({"shop", "web"}).health_check_port;
+  ASSERT_NE(number, 0);
+  EXPECT_EQ(compiler_.health_ports().at(number).local_endpoints, 0U);
+  compiler_.upsert(pod("a", {{"app", "web"}}, {"10.0.0.1"}));
+  compiler_.upsert(pod("b", {{"app", "web"}}, {"10.0.0.2"}));
+  compile();
+  EXPECT_EQ(compiler_.health_ports().at(number).local_endpoints, 2U);
+  EXPECT_EQ(compiler_.health_ports().at(number).service.name, "web");
+  web.external_local = false;
+  apply(web);
+  compile();
+  EXPECT_THAT(compiler_.health_ports(), IsEmpty());
 }
 
-// --- Rows and numbers -----------------------------------------------------------------------------
+TEST_F(Services, LocalRedirect) {
+  auto dns = service("dns", {{"app", "dns"}});
+  dns.local_redirect = LabelMap{{"app", "cache"}};
+  dns.type = Type::node_port;
+  apply(dns);
+  compiler_.upsert(pod("dns-0", {{"app", "dns"}}, {"10.0.0.1"}));
+  auto cache = pod("cache-0", {{"app", "cache"}}, {"10.0.0.9"});
+  cache.ready = false;
+  compiler_.upsert(cache);
+  compile();
+  EXPECT_THAT(compiler_.redirect_targets(), IsEmpty());
+  EXPECT_FALSE(row("10.96.0.2", 80)->flags & WEFT_SERVICE_LOCAL_REDIRECT);
+  cache.ready = true;
+  compiler_.upsert(cache);
+  compile();
+  const auto* inside = row("10.96.0.2", 80);
+  EXPECT_TRUE(inside->flags & WEFT_SERVICE_LOCAL_REDIRECT);
+  EXPECT_THAT(run(inside->first_slot, inside->slot_count), ElementsAre("10.0.0.9"));
+  EXPECT_THAT(run(inside->external_first_slot, inside->external_slot_count), ElementsAre("10.0.0.1"));
+  const auto* outside = row("0.0.0.0", 30000);
+  EXPECT_THAT(run(outside->first_slot, outside->slot_count), ElementsAre("10.0.0.1"));
+  EXPECT_EQ(compiler_.redirect_targets().at({"shop", "cache-0"}), 1U);
+  compiler_.erase_pod(cache.key);
+  compile();
+  EXPECT_THAT(compiler_.redirect_targets(), IsEmpty());
+  EXPECT_THAT(run(row("10.96.0.2", 80)->first_slot, 1), ElementsAre("10.0.0.1"));
+}
 
-TEST(Rows, AreInTheMapsByteOrder) {
-  ServiceCompiler compiler(options({"10.96.0.0/16", "fd96::/108"}), {});
-  ServiceInput input;
+TEST_F(Services, RowsAreInTheMapsByteOrder) {
   auto web = service("web", {{"app", "web"}});
-  web.family_policy = model::Service::FamilyPolicy::require_dual_stack;
   web.affinity_seconds = 10800;
+  web.algorithm = model::Algorithm::least_connections;
   web.ports = {port(0x1234, std::uint16_t{0x5678}, "", Protocol::sctp)};
-  add(input, web);
-  input.pods = {pod("a", {{"app", "web"}}, {"10.0.0.1", "fd00::1"})};
-  const auto compiled = compiler.compile(input).value();
-  ASSERT_THAT(compiled.frontend_rows, SizeIs(2));
-  const auto& [key, row] = *compiled.frontend_rows.begin();  // ::ffff:10.96.0.2 sorts before fd96::2
+  apply(web);
+  compiler_.upsert(pod("a", {{"app", "web"}}, {"10.0.0.1"}));
+  compile();
+  ASSERT_THAT(maps_.frontends, SizeIs(1));
+  const auto& [key, value] = *maps_.frontends.begin();
   const std::array<unsigned char, 20> expected_key{0,    0,    0,  0,  0, 0, 0,    0,    0,   0,
                                                    0xff, 0xff, 10, 96, 0, 2, 0x12, 0x34, 132, 0};
   EXPECT_EQ(std::memcmp(&key, expected_key.data(), sizeof key), 0);
-  EXPECT_EQ(row.service_id, compiled.frontends[0].id);
-  EXPECT_EQ(row.backend_count, 1U);
-  EXPECT_EQ(row.affinity_seconds, 10800U);
-  const auto& backend = compiled.backend_rows.at(compiled.slot_rows.at(row.first_slot));
+  EXPECT_EQ(value.affinity_seconds, 10800U);
+  EXPECT_EQ(value.algorithm, WEFT_ALGORITHM_LEAST_CONNECTIONS);
+  const auto& backend = maps_.backends.at(maps_.slots.at(value.first_slot));
   const std::array<unsigned char, 20> expected_backend{0,    0,    0,  0, 0, 0, 0,    0,    0,   0,
-                                                       0xff, 0xff, 10, 0, 0, 1, 0x56, 0x78, 132, 0};
-  EXPECT_EQ(std::memcmp(&backend, expected_backend.data(), sizeof backend), 0);
-  const auto& backend6 = compiled.backend_rows.at(compiled.frontends[1].backends[0].id);
-  const auto address6 = ip("fd00::1");
-  EXPECT_EQ(std::memcmp(&backend6.addr, address6.bytes().data(), 16), 0);
+                                                       0xff, 0xff, 10, 0, 0, 1, 0x56, 0x78, 132, WEFT_BACKEND_ACTIVE};
+  EXPECT_EQ(std::memcmp(&backend, expected_backend.data(), expected_backend.size()), 0);
+  EXPECT_EQ(backend.service_id, value.service_id);
+  EXPECT_EQ(backend.flags, WEFT_BACKEND_LOCAL);
 }
 
-TEST(Rows, AServiceWithoutEndpointsStillHasAFrontend) {
-  ServiceCompiler compiler(options(), {});
-  ServiceInput input;
-  add(input, service("web", {{"app", "web"}}));
-  const auto compiled = compiler.compile(input).value();
-  ASSERT_THAT(compiled.frontend_rows, SizeIs(1));
-  EXPECT_EQ(compiled.frontend_rows.begin()->second.backend_count, 0U);
-  EXPECT_THAT(compiled.slot_rows, IsEmpty());
+TEST_F(Services, AServiceWithoutEndpointsStillHasAFrontend) {
+  apply(service("web"));
+  const auto delta = compile();
+  ASSERT_NE(row("10.96.0.2", 80), nullptr);
+  EXPECT_EQ(row("10.96.0.2", 80)->slot_count, 0U);
+  EXPECT_THAT(delta.slots, IsEmpty());
+  EXPECT_TRUE(delta.whole);
+  EXPECT_TRUE(compile().empty());
 }
 
-ServiceInput two_services() {
-  ServiceInput input;
-  add(input, service("api", {{"app", "api"}}));
-  add(input, service("web", {{"app", "web"}}));
-  input.pods = {pod("api-0", {{"app", "api"}}, {"10.0.1.1"}), pod("web-0", {{"app", "web"}}, {"10.0.0.1"}),
-                pod("web-1", {{"app", "web"}}, {"10.0.0.2"})};
-  return input;
+class DualStack : public Services {
+ protected:
+  DualStack() : Services(options({"10.96.0.0/16", "fd96::/108"})) {}
+};
+
+TEST_F(DualStack, EachFamilyHasItsOwn) {
+  auto web = service("web", {{"app", "web"}});
+  web.family_policy = model::Service::FamilyPolicy::require_dual_stack;
+  web.type = Type::node_port;
+  apply(web);
+  compiler_.upsert(pod("a", {{"app", "web"}}, {"fd00::1", "10.0.0.1"}));
+  compiler_.upsert(pod("b", {{"app", "web"}}, {"10.0.0.2"}));
+  compile();
+  const auto ports = compiler_.ports_of({"shop", "web"});
+  ASSERT_THAT(ports, SizeIs(2));
+  EXPECT_THAT(backends(*ports[0], &ServiceBackend::internal), ElementsAre("10.0.0.1:8080", "10.0.0.2:8080"));
+  EXPECT_THAT(backends(*ports[1], &ServiceBackend::internal), ElementsAre("fd00::1:8080"));
+  EXPECT_NE(ports[0]->id, ports[1]->id);
+  EXPECT_THAT(frontends(*ports[1]), ElementsAre("ClusterIP fd96::2:80", "NodePort :::30000"));
 }
 
-TEST(Runs, OnlyTheChangedServiceMovesAndItsOldSlotsStayForOneCompile) {
-  ServiceCompiler compiler(options(), {});
-  auto input = two_services();
-  const auto first = compiler.compile(input).value();
-  const auto api = row_of(first, first.frontends[0].id);
-  const auto web = row_of(first, first.frontends[1].id);
-  input.pods.push_back(pod("web-2", {{"app", "web"}}, {"10.0.0.3"}));
-  const auto second = compiler.compile(input).value();
-  const auto web2 = row_of(second, web.service_id);
-  EXPECT_EQ(row_of(second, api.service_id).first_slot, api.first_slot);
-  EXPECT_EQ(web2.backend_count, 3U);
-  EXPECT_GE(web2.first_slot, web.first_slot + 2);
-  for (std::uint32_t i = 0; i < 2; ++i)
-    EXPECT_EQ(second.slot_rows.at(web.first_slot + i), first.slot_rows.at(web.first_slot + i));
-  const auto third = compiler.compile(input).value();
-  EXPECT_EQ(row_of(third, web.service_id).first_slot, web2.first_slot);
-  EXPECT_FALSE(third.slot_rows.contains(web.first_slot));
-  // The numbers of the untouched backends stay.
-  EXPECT_EQ(third.frontends[1].backends[0], first.frontends[1].backends[0]);
-  EXPECT_EQ(third.frontends[1].backends[1], first.frontends[1].backends[1]);
-}
+class PlainHost : public Services {
+ protected:
+  PlainHost() : Services(options({})) {}
+};
 
-TEST(Runs, ExhaustionNamesTheServiceAndLeavesTheRunsAlone) {
-  ServiceCompiler compiler(options({"10.96.0.0/16"}, 6), {});
-  auto input = two_services();
-  const auto good = compiler.compile(input).value();
-  input.pods.push_back(pod("api-1", {{"app", "api"}}, {"10.0.1.2"}));  // fits: 2
-  input.pods.push_back(pod("web-2", {{"app", "web"}}, {"10.0.0.3"}));  // does not: 3
-  const auto refused = compiler.compile(input);
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::exhausted);
-  EXPECT_EQ(
-      refused.error().message,
-      "service shop/web port 80/TCP: no room for its 3 backends: of 6 slots 1 are free, the longest run of them is 1");
-  input = two_services();
-  const auto again = compiler.compile(input).value();
-  EXPECT_EQ(again.slot_rows, good.slot_rows);
-  EXPECT_EQ(again.frontends, good.frontends);
-  EXPECT_EQ(compiler.state().backend_ids.size(), 3U);
-}
-
-TEST(Runs, ANumberThatWasLetGoIsReusedLast) {
-  ServiceCompiler compiler(options(), {});
-  auto input = two_services();
-  const auto old = compiler.compile(input).value();
-  input.pods.clear();
-  input.services.clear();
-  ASSERT_TRUE(compiler.compile(input));
-  input = two_services();
-  for (auto& one : input.pods) one.addresses = {one.addresses[0].plus(100)};
-  const auto now = compiler.compile(input).value();
-  for (const auto& [id, backend] : now.backend_rows) EXPECT_FALSE(old.backend_rows.contains(id));
-  for (const auto& frontend : now.frontends)
-    for (const auto& other : old.frontends) EXPECT_NE(frontend.id, other.id);
-}
-
-TEST(Restart, NumbersAreKeptAndRunsAdopted) {
-  ServiceCompiler before(options(), {});
-  auto input = two_services();
-  ASSERT_TRUE(before.compile(input));
-  input.pods.push_back(pod("web-2", {{"app", "web"}}, {"10.0.0.3"}));
-  ASSERT_TRUE(before.compile(input));
-  const auto old = before.compile(input).value();
-
-  ServiceCompiler after(options(), before.state());
-  after.adopt(old.frontend_rows, old.slot_rows);
-  const auto same = after.compile(input).value();
-  EXPECT_EQ(same.frontends, old.frontends);
-  EXPECT_EQ(same.slot_rows, old.slot_rows);
-
-  // A Service that went away meanwhile keeps its slots until its frontend is gone from the map.
-  ServiceCompiler later(options(), before.state());
-  later.adopt(old.frontend_rows, old.slot_rows);
-  const auto api = row_of(old, old.frontends[0].id);
-  input.services.erase({"shop", "api"});
-  input.pods.push_back(pod("web-3", {{"app", "web"}}, {"10.0.0.4"}));
-  const auto changed = later.compile(input).value();
-  EXPECT_EQ(changed.slot_rows.at(api.first_slot), old.slot_rows.at(api.first_slot));
-  EXPECT_THAT(changed.frontends, SizeIs(1));
-  EXPECT_FALSE(later.compile(input).value().slot_rows.contains(api.first_slot));
-}
-
-TEST(Restart, WithoutTheNumbersNothingInTheMapsIsReused) {
-  ServiceCompiler before(options(), {});
-  auto input = two_services();
-  const auto old = before.compile(input).value();
-  ServiceCompiler after(options(), {});
-  after.adopt(old.frontend_rows, old.slot_rows);
-  const auto fresh = after.compile(input).value();
-  for (const auto& frontend : fresh.frontends) {
-    for (const auto& other : old.frontends) EXPECT_NE(frontend.id, other.id);
-    for (const auto& backend : frontend.backends) EXPECT_FALSE(old.backend_rows.contains(backend.id));
-  }
-  for (const auto& [slot, backend] : old.slot_rows) EXPECT_EQ(fresh.slot_rows.at(slot), backend);
-}
-
-TEST(Restart, TextsThatMeanNothingAreForgotten) {
-  ServiceState state;
-  state.backend_ids = {{"10.0.0.1:8080/TCP", 7}, {"nonsense", 8},         {"10.0.0.1:x/TCP", 9},
-                       {"10.0.0.9:1/TCP", 0},    {"fd00:0::1:80/TCP", 3}, {"10.0.0.2:8080/TCP", 7}};
-  ServiceCompiler compiler(options(), state);
-  auto input = two_services();
-  const auto compiled = compiler.compile(input).value();
-  EXPECT_EQ(compiler.state().backend_ids.at("10.0.0.1:8080/TCP"), 7U);
-  EXPECT_EQ(compiler.state().backend_ids.size(), 3U);
-  for (const auto& [text, id] : compiler.state().backend_ids) EXPECT_TRUE(id == 7 || id > 9) << text;
-  EXPECT_THAT(compiled.backend_rows, SizeIs(3));
-}
-
-TEST(Restart, RowsFromTheMapThatOverlapOrReachOutsideAreNotAdopted) {
-  ServiceCompiler compiler(options({"10.96.0.0/16"}, 8), {});
-  std::map<weft_service_key, weft_service, ServiceKeyLess> rows;
-  const auto row = [&](std::uint16_t number, std::uint32_t id, std::uint32_t first, std::uint32_t count) {
-    weft_service_key key{};
-    key.port = number;
-    rows[key] = weft_service{id, first, count, 0};
-  };
-  row(1, 1, 0, 4);
-  row(2, 2, 3, 2);
-  row(3, 3, 7, 2);
-  row(4, 4, 0xffff'fff0, 0x20);
-  row(5, 5, 4, 4);
-  compiler.adopt(rows, {});
-  // Services 1 and 5 hold all slots until they have been replaced.
-  auto input = two_services();
-  EXPECT_FALSE(compiler.compile(input));
+TEST_F(PlainHost, ABalancerNeedsNoClusterIps) {
+  model::LoadBalancerPool pool;
+  pool.meta.name = "p";
+  pool.ranges = {{ip("203.0.113.1"), ip("203.0.113.9")}};
+  compiler_.upsert(pool);
+  auto web = service("web");
+  web.type = Type::load_balancer;
+  web.allocate_node_ports = false;
+  apply(web);
+  auto given = slice("web-1", "web", 80);
+  given.endpoints = {at("10.0.0.1")};
+  compiler_.upsert(given);
+  compile();
+  EXPECT_THAT(frontends(only_port("web")), ElementsAre("LoadBalancer 203.0.113.1:80"));
+  EXPECT_THAT(external("web"), ElementsAre("10.0.0.1:80"));
 }
 
 }  // namespace

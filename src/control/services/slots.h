@@ -1,16 +1,19 @@
-// Runs of consecutive slots in the service slot map: first fit, neighbours of a freed run are joined.
+// Runs of consecutive slots in the service slot map: the smallest gap that fits, neighbours of a freed run
+// are joined.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
+#include <utility>
 
-namespace weft::control {
+namespace weft::control::services {
 
 class SlotSpace {
  public:
-  explicit SlotSpace(std::uint32_t slots) : total_(slots) {
-    if (slots != 0) free_.emplace(0, slots);
+  explicit SlotSpace(std::uint32_t slots) : total_(slots), free_(slots) {
+    if (slots != 0) add_gap(0, slots);
   }
 
   // The first slot of a run of `length` (above 0) that was free; nothing when no gap is long enough.
@@ -21,13 +24,19 @@ class SlotSpace {
   void release(std::uint32_t first, std::uint32_t length);
 
   [[nodiscard]] std::uint32_t total() const { return total_; }
-  [[nodiscard]] std::uint32_t free() const;
-  [[nodiscard]] std::uint32_t longest() const;
-  [[nodiscard]] std::size_t gaps() const { return free_.size(); }
+  [[nodiscard]] std::uint32_t free() const { return free_; }
+  [[nodiscard]] std::uint32_t longest() const { return by_length_.empty() ? 0 : by_length_.rbegin()->first; }
+  [[nodiscard]] std::size_t gaps() const { return gaps_.size(); }
 
  private:
+  using Gaps = std::map<std::uint32_t, std::uint32_t>;
+  void add_gap(std::uint32_t first, std::uint32_t length);
+  Gaps::iterator remove_gap(Gaps::iterator gap);
+
   std::uint32_t total_;
-  std::map<std::uint32_t, std::uint32_t> free_;  // first slot -> length; never adjacent
+  std::uint32_t free_;
+  Gaps gaps_;                                                    // first slot -> length; never adjacent
+  std::set<std::pair<std::uint32_t, std::uint32_t>> by_length_;  // the same: length, first slot
 };
 
-}  // namespace weft::control
+}  // namespace weft::control::services

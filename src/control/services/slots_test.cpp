@@ -6,7 +6,7 @@
 #include <set>
 #include <vector>
 
-namespace weft::control {
+namespace weft::control::services {
 namespace {
 
 TEST(SlotSpace, FreedNeighboursJoin) {
@@ -68,4 +68,4 @@ TEST(SlotSpace, RandomRunsNeverOverlapAndNoneIsLost) {
 }
 
 }  // namespace
-}  // namespace weft::control
+}  // namespace weft::control::services

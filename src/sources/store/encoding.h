@@ -9,11 +9,17 @@
 #include "base/ip.h"
 #include "base/labels.h"
 #include "base/result.h"
+#include "sources/store/rows.h"
 
 namespace weft::store {
 
 std::string join(const std::vector<IpAddress>& addresses);
 Result<std::vector<IpAddress>> split_addresses(std::string_view text);
+
+// "8080:80/TCP,5353:53/UDP@10.0.0.1": host port, container port, protocol and, where one is asked for, the host's
+// address.
+std::string join(const std::vector<PortMapping>& mappings);
+Result<std::vector<PortMapping>> split_port_mappings(std::string_view text);
 
 // `invalid` when a key or value is not UTF-8.
 Result<std::string> encode(const LabelMap& labels);

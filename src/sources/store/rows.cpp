@@ -47,8 +47,7 @@ Result<EndpointState> parse_endpoint_state(std::string_view text) {
 }
 
 bool NumberChange::empty() const {
-  return put == NumberSet{} && gone.identities.empty() && gone.cidr_identities.empty() && gone.rules.empty() &&
-         gone.cluster_ips.empty() && gone.service_ids.empty() && gone.backend_ids.empty();
+  return put == NumberSet{} && gone.identities.empty() && gone.cidr_identities.empty() && gone.rules.empty();
 }
 
 NumberChange difference(const NumberSet& before, const NumberSet& after) {
@@ -57,9 +56,6 @@ NumberChange difference(const NumberSet& before, const NumberSet& after) {
   compare(before.identities, after.identities, put.identities, gone.identities);
   compare(before.cidr_identities, after.cidr_identities, put.cidr_identities, gone.cidr_identities);
   compare(before.rules, after.rules, put.rules, gone.rules);
-  compare(before.cluster_ips, after.cluster_ips, put.cluster_ips, gone.cluster_ips);
-  compare(before.service_ids, after.service_ids, put.service_ids, gone.service_ids);
-  compare(before.backend_ids, after.backend_ids, put.backend_ids, gone.backend_ids);
   return change;
 }
 

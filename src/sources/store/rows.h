@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,15 @@ struct EndpointKey {
   auto operator<=>(const EndpointKey&) const = default;
 };
 
+// A port of the node that leads to the endpoint, as the runtime asked (CNI portMappings).
+struct PortMapping {
+  std::optional<IpAddress> host_ip;  // absent: every address of the node; all zero: every one of its family
+  std::uint16_t host_port = 0;
+  std::uint16_t container_port = 0;
+  Protocol protocol = Protocol::tcp;
+  auto operator<=>(const PortMapping&) const = default;
+};
+
 struct EndpointRecord {
   EndpointKey key;
   std::string netns_path;
@@ -63,6 +73,7 @@ struct EndpointRecord {
   LabelMap labels;               // source-prefixed ones that no object gives, "container:..."
   std::string result;            // JSON of the CNI result; empty while attaching
   std::uint64_t generation = 0;  // counts the attempts to attach under this key
+  std::vector<PortMapping> port_mappings;
   std::chrono::system_clock::time_point created{};
   auto operator<=>(const EndpointRecord&) const = default;
 };
@@ -95,10 +106,7 @@ struct AddressChange {
 struct NumberSet {
   std::map<std::uint32_t, LabelMap> identities;
   std::map<Cidr, std::uint32_t> cidr_identities;
-  std::map<std::uint32_t, std::string> rules;                      // rule id -> JSON of its description
-  std::map<model::ObjectKey, std::vector<IpAddress>> cluster_ips;  // by Service
-  std::map<std::string, std::uint32_t> service_ids;                // key text: control/services
-  std::map<std::string, std::uint32_t> backend_ids;
+  std::map<std::uint32_t, std::string> rules;  // rule id -> JSON of its description
   auto operator<=>(const NumberSet&) const = default;
 };
 
@@ -109,14 +117,14 @@ struct NumberChange {
     std::vector<std::uint32_t> identities;
     std::vector<Cidr> cidr_identities;
     std::vector<std::uint32_t> rules;
-    std::vector<model::ObjectKey> cluster_ips;
-    std::vector<std::string> service_ids;
-    std::vector<std::string> backend_ids;
   } gone;
   [[nodiscard]] bool empty() const;
 };
 
 // What turns `before` into `after`.
 NumberChange difference(const NumberSet& before, const NumberSet& after);
+
+// What a Service holds (addresses, ports), as the JSON its owner makes of it; nothing: it holds none any more.
+using AssignmentRows = std::map<model::ObjectKey, std::optional<std::string>>;
 
 }  // namespace weft::store

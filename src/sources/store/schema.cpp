@@ -37,7 +37,25 @@ CREATE TABLE backend_id(key TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT, WITHO
 CREATE TABLE setting(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 )";
 
-constexpr std::array steps_of_this_version{step_1};
+// A Service holds more than cluster IPs; ids of services and backends are read from the maps.
+constexpr const char* step_2 = R"(
+CREATE TABLE assignment(
+  namespace TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+  PRIMARY KEY(namespace, name)) STRICT, WITHOUT ROWID;
+INSERT INTO assignment
+  SELECT namespace, name, '{"clusterIPs":["' || replace(addresses, ',', '","') || '"]}'
+  FROM cluster_ip WHERE addresses <> '';
+DROP TABLE cluster_ip;
+DROP TABLE service_id;
+DROP TABLE backend_id;
+)";
+
+// What runtimes ask for with CNI's portMappings.
+constexpr const char* step_3 = R"(
+ALTER TABLE endpoint ADD COLUMN port_mappings TEXT NOT NULL DEFAULT '';
+)";
+
+constexpr std::array steps_of_this_version{step_1, step_2, step_3};
 
 }  // namespace
 

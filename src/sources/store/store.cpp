@@ -50,7 +50,8 @@ namespace {
 
 constexpr std::string_view endpoint_columns_query =
     "SELECT container_id, ifname, netns_path, netns_cookie, netns_inode, namespace, pod, network, endpoint_id, state,"
-    " acknowledged, device, ifindex, mac, addresses, labels, result, generation, created_ns FROM endpoint";
+    " acknowledged, device, ifindex, mac, addresses, labels, result, generation, created_ns,"
+    " port_mappings FROM endpoint";
 
 }  // namespace
 
@@ -127,6 +128,9 @@ Result<EndpointRecord> Store::Database::read_endpoint(const Statement& row) cons
   record.result = row.text(16);
   record.generation = static_cast<std::uint64_t>(row.number(17));
   record.created = std::chrono::system_clock::time_point(std::chrono::nanoseconds(row.number(18)));
+  auto mappings = split_port_mappings(row.text(19));
+  if (!mappings) return wrong(mappings.error());
+  record.port_mappings = std::move(*mappings);
   return record;
 }
 
@@ -159,17 +163,18 @@ Result<void> Store::put_endpoint(const EndpointRecord& record, const std::vector
   const auto created = std::chrono::duration_cast<std::chrono::nanoseconds>(record.created.time_since_epoch()).count();
   const auto mac = record.mac.to_string();
   const auto addresses = join(record.addresses);
+  const auto mappings = join(record.port_mappings);
   return database_->transact([&]() -> Result<void> {
     WEFT_CHECK(database_->execute(
         "INSERT OR REPLACE INTO endpoint(container_id, ifname, netns_path, netns_cookie, netns_inode, namespace, pod,"
         " network, endpoint_id, state, acknowledged, device, ifindex, mac, addresses, labels, result, generation,"
-        " created_ns) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " created_ns, port_mappings) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         std::string_view(record.key.container_id), std::string_view(record.key.ifname),
         std::string_view(record.netns_path), record.netns_cookie, record.netns_inode,
         std::string_view(record.namespace_), std::string_view(record.pod), std::string_view(record.network),
         record.endpoint_id, to_string(record.state), record.acknowledged, std::string_view(record.device),
         record.ifindex, std::string_view(mac), std::string_view(addresses), std::string_view(*labels),
-        std::string_view(record.result), record.generation, std::int64_t{created}));
+        std::string_view(record.result), record.generation, std::int64_t{created}, std::string_view(mappings)));
     for (const auto& row : allocated) WEFT_CHECK(database_->allocate(row));
     return {};
   });
@@ -273,21 +278,6 @@ Result<NumberSet> Store::numbers() {
     set.rules.emplace(row.number32(0), row.text(1));
     return {};
   }));
-  WEFT_CHECK(
-      database.query("SELECT namespace, name, addresses FROM cluster_ip", [&](const Statement& row) -> Result<void> {
-        auto addresses = split_addresses(row.text(2));
-        if (!addresses) return fail(database.bad_row(addresses.error(), "cluster_ip", row.text(1)));
-        set.cluster_ips.emplace(model::ObjectKey{row.text(0), row.text(1)}, std::move(*addresses));
-        return {};
-      }));
-  WEFT_CHECK(database.query("SELECT key, id FROM service_id", [&](const Statement& row) -> Result<void> {
-    set.service_ids.emplace(row.text(0), row.number32(1));
-    return {};
-  }));
-  WEFT_CHECK(database.query("SELECT key, id FROM backend_id", [&](const Statement& row) -> Result<void> {
-    set.backend_ids.emplace(row.text(0), row.number32(1));
-    return {};
-  }));
   return set;
 }
 
@@ -303,14 +293,6 @@ Result<void> Store::Database::put(const NumberSet& rows) {
   for (const auto& [id, description] : rows.rules)
     WEFT_CHECK(
         execute("INSERT OR REPLACE INTO rule(id, description) VALUES(?1, ?2)", id, std::string_view(description)));
-  for (const auto& [service, addresses] : rows.cluster_ips)
-    WEFT_CHECK(execute("INSERT OR REPLACE INTO cluster_ip(namespace, name, addresses) VALUES(?1, ?2, ?3)",
-                       std::string_view(service.namespace_), std::string_view(service.name),
-                       std::string_view(join(addresses))));
-  for (const auto& [key, id] : rows.service_ids)
-    WEFT_CHECK(execute("INSERT OR REPLACE INTO service_id(key, id) VALUES(?1, ?2)", std::string_view(key), id));
-  for (const auto& [key, id] : rows.backend_ids)
-    WEFT_CHECK(execute("INSERT OR REPLACE INTO backend_id(key, id) VALUES(?1, ?2)", std::string_view(key), id));
   return {};
 }
 
@@ -322,19 +304,37 @@ Result<void> Store::write(const NumberChange& change) {
     for (const auto& cidr : change.gone.cidr_identities)
       WEFT_CHECK(database_->execute("DELETE FROM cidr_identity WHERE cidr = ?1", std::string_view(cidr.to_string())));
     for (const auto id : change.gone.rules) WEFT_CHECK(database_->execute("DELETE FROM rule WHERE id = ?1", id));
-    for (const auto& service : change.gone.cluster_ips)
-      WEFT_CHECK(database_->execute("DELETE FROM cluster_ip WHERE namespace = ?1 AND name = ?2",
-                                    std::string_view(service.namespace_), std::string_view(service.name)));
-    for (const auto& key : change.gone.service_ids)
-      WEFT_CHECK(database_->execute("DELETE FROM service_id WHERE key = ?1", std::string_view(key)));
-    for (const auto& key : change.gone.backend_ids)
-      WEFT_CHECK(database_->execute("DELETE FROM backend_id WHERE key = ?1", std::string_view(key)));
     return database_->put(change.put);
   };
-  // A ClusterIP is known outside this node (names resolve to it); the other numbers live only as
-  // long as the kernel's maps do.
-  const bool lasting = !change.put.cluster_ips.empty() || !change.gone.cluster_ips.empty();
-  return lasting ? database_->transact_synced(work) : database_->transact(work);
+  return database_->transact(work);
+}
+
+Result<std::map<model::ObjectKey, std::string>> Store::assignments() {
+  std::map<model::ObjectKey, std::string> rows;
+  WEFT_CHECK(
+      database_->query("SELECT namespace, name, value FROM assignment", [&](const Statement& row) -> Result<void> {
+        rows.emplace(model::ObjectKey{row.text(0), row.text(1)}, row.text(2));
+        return {};
+      }));
+  return rows;
+}
+
+// They are known outside this node (names resolve to them): synced unless the caller flushes.
+Result<void> Store::write(const AssignmentRows& rows, Sync sync) {
+  if (rows.empty()) return {};
+  const auto work = [&]() -> Result<void> {
+    for (const auto& [service, value] : rows) {
+      const std::string_view space = service.namespace_;
+      const std::string_view name = service.name;
+      if (value)
+        WEFT_CHECK(database_->execute("INSERT OR REPLACE INTO assignment(namespace, name, value) VALUES(?1, ?2, ?3)",
+                                      space, name, std::string_view(*value)));
+      else
+        WEFT_CHECK(database_->execute("DELETE FROM assignment WHERE namespace = ?1 AND name = ?2", space, name));
+    }
+    return {};
+  };
+  return sync == Sync::now ? database_->transact_synced(work) : database_->transact(work);
 }
 
 // --- Settings -----------------------------------------------------------------------------------

@@ -61,6 +61,9 @@ class Store {
   Result<NumberSet> numbers();
   Result<void> write(const NumberChange& change);
 
+  Result<std::map<model::ObjectKey, std::string>> assignments();
+  Result<void> write(const AssignmentRows& rows, Sync sync = Sync::now);
+
   // Small named values: the policy epoch, the instance's id.
   Result<std::optional<std::string>> get(std::string_view name);
   Result<void> set(std::string_view name, std::string_view value);

@@ -43,6 +43,9 @@ EndpointRecord endpoint(const std::string& container, const std::string& address
   record.addresses = {ip(address), ip("fd00::5")};
   record.labels = {{"container:name", "d\"b\n"}, {"container:empty", ""}};
   record.generation = 3;
+  record.port_mappings = {{std::nullopt, 8080, 80, Protocol::tcp},
+                          {ip("10.0.0.1"), 5353, 53, Protocol::udp},
+                          {ip("fd00::1"), 1, 65535, Protocol::sctp}};
   record.created = std::chrono::system_clock::time_point(std::chrono::nanoseconds(1'700'000'000'123'456'789));
   return record;
 }
@@ -168,9 +171,6 @@ NumberSet some_numbers() {
   set.identities = {{256, {{"k8s:app", "web"}}}, {257, {}}};
   set.cidr_identities = {{Cidr::parse("10.0.0.0/8").value(), 1U << 24}, {Cidr::parse("fd00::/8").value(), 5}};
   set.rules = {{1, R"({"policy":"a/b"})"}};
-  set.cluster_ips = {{{"shop", "web"}, {ip("10.96.0.2"), ip("fd96::2")}}, {{"shop", "headless"}, {}}};
-  set.service_ids = {{"shop/web:http/TCP@v4", 1}};
-  set.backend_ids = {{"10.0.0.5:80/TCP", 1}, {"10.0.0.6:80/TCP", 2}};
   return set;
 }
 
@@ -183,15 +183,17 @@ TEST_F(StoreTest, NumbersSurviveAndChange) {
   next.identities[256]["k8s:tier"] = "front";
   next.cidr_identities.erase(next.cidr_identities.begin());
   next.rules = {};
-  next.cluster_ips[{"shop", "other"}] = {ip("10.96.0.3")};
-  next.cluster_ips.erase({"shop", "headless"});
-  next.service_ids = {{"x", 4}};
-  next.backend_ids.erase("10.0.0.5:80/TCP");
   ASSERT_TRUE(open().write(difference(wanted, next)));
   EXPECT_EQ(open().numbers().value(), next);
   EXPECT_TRUE(difference(next, next).empty());
   ASSERT_TRUE(open().write(difference(next, {})));
   EXPECT_EQ(open().numbers().value(), NumberSet{});
+}
+
+TEST_F(StoreTest, AssignmentsSurviveAndChange) {
+  ASSERT_TRUE(open().write({{{"shop", "web"}, "{}"}, {{"shop", "api"}, "{1}"}}));
+  ASSERT_TRUE(open().write({{{"shop", "web"}, std::nullopt}, {{"shop", "api"}, "{2}"}}, Sync::later));
+  EXPECT_EQ(open().assignments().value(), (std::map<model::ObjectKey, std::string>{{{"shop", "api"}, "{2}"}}));
 }
 
 TEST_F(StoreTest, Settings) {
@@ -361,6 +363,48 @@ TEST_F(StoreTest, StepsRunOnceEachAndAFailedOneLeavesTheVersion) {
   ASSERT_TRUE(migrate(connection, whole));
   EXPECT_EQ(connection.number("SELECT sum(x) FROM b").value(), 2);
   EXPECT_EQ(migrate(connection, first).error().code, ErrorCode::unsupported);
+}
+
+TEST_F(StoreTest, ClusterIpsOfTheFirstLayoutBecomeAssignments) {
+  {
+    write_file("");
+    auto connection = Connection::open(path_).value();
+    ASSERT_TRUE(migrate(connection, schema_steps().first(1)));
+    ASSERT_TRUE(
+        connection.run("INSERT INTO cluster_ip VALUES('shop', 'web', '10.96.0.2,fd96::2'), ('shop', 'none', '')"));
+    ASSERT_TRUE(migrate(connection, schema_steps()));
+    EXPECT_EQ(connection.number("SELECT count(*) FROM assignment").value(), 1);
+    EXPECT_EQ(
+        connection.number("SELECT count(*) FROM assignment WHERE json_extract(value, '$.clusterIPs[1]') = 'fd96::2'")
+            .value(),
+        1);
+  }
+}
+
+TEST_F(StoreTest, EndpointsOfTheSecondLayoutHaveNoPortMappings) {
+  {
+    write_file("");
+    auto connection = Connection::open(path_).value();
+    ASSERT_TRUE(migrate(connection, schema_steps().first(2)));
+    ASSERT_TRUE(
+        connection.run("INSERT INTO endpoint VALUES('c1', 'eth0', '/run/netns/a', 7, 8, 'shop', 'web-0', 'weft', 2, "
+                       "'ready', 1, 'weft1', "
+                       "12, '02:00:0a:00:00:05', '10.0.0.5', '{}', '{}', 1, 1700000000000000000)"));
+    ASSERT_TRUE(migrate(connection, schema_steps()));
+    EXPECT_EQ(connection.number("SELECT count(*) FROM endpoint WHERE port_mappings = ''").value(), 1);
+  }
+}
+
+TEST_F(StoreTest, ADamagedPortMappingIsNamed) {
+  for (const auto* wrong : {"8080", "0:80/TCP", "8080:0/TCP", "8080:80/TCP@nowhere", "70000:80/TCP", ","}) {
+    path_ = (directory_ / "ports.db").string();
+    fs::remove(path_);
+    ASSERT_TRUE(open().put_endpoint(endpoint("c1", "10.0.0.5")));
+    sql(std::string("UPDATE endpoint SET port_mappings = '") + wrong + "'");
+    const auto records = open().endpoints();
+    ASSERT_FALSE(records) << wrong;
+    EXPECT_THAT(records.error().message, HasSubstr("c1/eth0"));
+  }
 }
 
 // --- kill -9 ------------------------------------------------------------------------------------

@@ -54,7 +54,8 @@ int main(int argc, char** argv) {
   if (mode == "policy") return netbench::run_policy(options);
   if (mode == "cni") return netbench::run_plugin(options);
   if (mode == "start") return netbench::run_start(options);
+  if (mode == "wire") return netbench::run_wire(options);
   if (mode == "attach") return netbench::run_attach(options);
-  fmt::print(stderr, "usage: netbench server|rr|crr|stream|policy|cni|start|attach --key value ...\n");
+  fmt::print(stderr, "usage: netbench server|rr|crr|stream|policy|cni|start|attach|wire --key value ...\n");
   return 2;
 }

@@ -44,5 +44,6 @@ int run_policy(const Options& options);
 int run_plugin(const Options& options);
 int run_start(const Options& options);
 int run_attach(const Options& options);
+int run_wire(const Options& options);
 
 }  // namespace netbench

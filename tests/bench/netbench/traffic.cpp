@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <initializer_list>
 
 #include "netbench/netbench.h"
 
@@ -55,13 +56,13 @@ void serve_stream(int fd, Role role, std::array<char, 262144>& buffer) {
   ::close(fd);
 }
 
-// Segments leave the sender one by one: what a packet costs, not what segmentation saves.
-void switch_offloads_off(const std::string& device) {
+void set_features(const std::string& device, std::initializer_list<std::uint32_t> what, std::uint32_t on) {
   const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   check(fd >= 0, "socket");
-  for (const std::uint32_t what : {ETHTOOL_STSO, ETHTOOL_SGSO}) {
+  for (const std::uint32_t command : what) {
     ethtool_value value{};
-    value.cmd = what;
+    value.cmd = command;
+    value.data = on;
     ifreq request{};
     std::strncpy(request.ifr_name, device.c_str(), IFNAMSIZ - 1);
     request.ifr_data = reinterpret_cast<char*>(&value);
@@ -69,6 +70,9 @@ void switch_offloads_off(const std::string& device) {
   }
   ::close(fd);
 }
+
+// Segments leave the sender one by one: what a packet costs, not what segmentation saves.
+void switch_offloads_off(const std::string& device) { set_features(device, {ETHTOOL_STSO, ETHTOOL_SGSO}, 0); }
 
 struct Target {
   std::string address;
@@ -89,6 +93,15 @@ bool one_byte_there_and_back(int fd) {
 }
 
 }  // namespace
+
+// --netns --device NAME: frames leave a veth as they would arrive from a network card, with their checksums
+// made, and what XDP sends back to it is taken.
+int run_wire(const Options& options) {
+  enter_netns(options.text("netns", ""));
+  set_features(options.text("device"), {ETHTOOL_STXCSUM, ETHTOOL_STSO}, 0);
+  set_features(options.text("device"), {ETHTOOL_SGRO}, 1);
+  return 0;
+}
 
 int run_server(const Options& options) {
   enter_netns(options.text("netns", ""));

@@ -19,29 +19,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-std::string word_for(int error) {
-  switch (error) {
-    case ECONNREFUSED:
-      return "refused";
-    case ECONNRESET:
-      return "reset";
-    case EAGAIN:
-    case ETIMEDOUT:
-    case EINPROGRESS:
-      return "timeout";
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-      return "unreachable";
-    case EPERM:
-    case EACCES:
-      return "not-permitted";
-    case EMSGSIZE:
-      return "too-big";
-    default:
-      return std::strerror(error);
-  }
-}
-
 int report(int error) {
   fmt::print("{}\n", word_for(error));
   return 1;
@@ -57,9 +34,9 @@ int open_client(int type, const Address& to, const Arguments& arguments) {
   const int on = 1;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   ::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof on);
-  if (arguments.has("source-port")) {
-    const Address from =
-        parse_address(to.family() == AF_INET ? "0.0.0.0" : "::", static_cast<int>(arguments.number("source-port", 0)));
+  if (arguments.has("source-port") || arguments.has("source")) {
+    const Address from = parse_address(arguments.text("source", to.family() == AF_INET ? "0.0.0.0" : "::"),
+                                       static_cast<int>(arguments.number("source-port", 0)));
     if (::bind(fd, from.get(), from.size) != 0) die("bind");
   }
   return fd;

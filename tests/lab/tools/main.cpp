@@ -3,9 +3,17 @@
 //   serve PORT [--name N]               TCP and UDP, both families: answers "who", checks streams;
 //                                       N is the network namespace's name unless said otherwise
 //   ask tcp|udp ADDRESS PORT            one question; prints the server's answer (see serve.cpp)
-//       [--source-port N] [--size N] [--reply N] [--timeout MS] [--count N] [--interval MS] [--unconnected]
+//       [--source A] [--source-port N] [--size N] [--reply N] [--timeout MS] [--count N] [--interval MS]
+//       [--unconnected]
 //   stream ADDRESS PORT [--bytes N] [--rate BYTES/S] [--progress FILE]
 //                                       numbered bytes until --bytes or SIGTERM; prints a JSON object
+//   load tcp|udp ADDRESS PORT           many questions; prints a JSON object: how many, by whom, what failed
+//       [--count N | --seconds N] [--threads N] [--source A] [--first-port N] [--pause MS] [--timeout MS] [--hold]
+//                                       --first-port: question i from port N+i; --hold: keeps the
+//                                       connections open until SIGTERM
+//   decapsulate DEVICE                  a backend of direct server return: takes packets out of IP-in-IP and
+//                                       Geneve and gives them to a TUN device of this name
+//   line SOCKET                         a unix socket as standard input and output
 //   icmp ADDRESS [--ttl N] [--size N] [--df] [--timeout MS]
 //   packet DEVICE --mac MAC --source A --destination A [--source-port N] [--port N] [--count N]
 //       [--vlan TAG]
@@ -35,9 +43,13 @@ int main(int argc, char** argv) {
   const auto enough = [&](std::size_t count) { return arguments.positional.size() == count; };
   if (command == "serve" && enough(1)) return serve(arguments);
   if (command == "ask" && enough(3)) return ask(arguments);
+  if (command == "load" && enough(3)) return load(arguments);
   if (command == "stream" && enough(2)) return stream(arguments);
+  if (command == "decapsulate" && enough(1)) return decapsulate(arguments);
+  if (command == "line" && enough(1)) return line(arguments);
   if (command == "icmp" && enough(1)) return echo_request(arguments);
   if (command == "packet" && enough(1)) return send_packet(arguments);
-  fmt::print(stderr, "usage: lab_traffic serve|ask|stream|icmp|packet ... (see tests/lab/tools/main.cpp)\n");
+  fmt::print(stderr,
+             "usage: lab_traffic serve|ask|load|decapsulate|stream|icmp|packet ... (see tests/lab/tools/main.cpp)\n");
   return 2;
 }

@@ -32,7 +32,7 @@ int open_socket(int type, int port) {
   }
   const Address any = parse_address("::", port);
   if (::bind(fd, any.get(), any.size) != 0) die("bind");
-  if (type == SOCK_STREAM && ::listen(fd, 128) != 0) die("listen");
+  if (type == SOCK_STREAM && ::listen(fd, 4096) != 0) die("listen");
   return fd;
 }
 

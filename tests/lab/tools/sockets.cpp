@@ -142,4 +142,27 @@ bool is_pattern(std::span<const char> bytes, std::uint64_t offset) {
   });
 }
 
+std::string word_for(int error) {
+  switch (error) {
+    case ECONNREFUSED:
+      return "refused";
+    case ECONNRESET:
+      return "reset";
+    case EAGAIN:
+    case ETIMEDOUT:
+    case EINPROGRESS:
+      return "timeout";
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+      return "unreachable";
+    case EPERM:
+    case EACCES:
+      return "not-permitted";
+    case EMSGSIZE:
+      return "too-big";
+    default:
+      return std::strerror(error);
+  }
+}
+
 }  // namespace weft::labtool

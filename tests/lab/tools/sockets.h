@@ -43,6 +43,9 @@ Address peer_address(int fd);
 // Prints the message with errno and exits with 2.
 [[noreturn]] void die(std::string_view what);
 
+// "refused", "reset", "timeout", "unreachable" ...: a word for an errno.
+std::string word_for(int error);
+
 void write_all(int fd, std::span<const char> bytes);
 // Up to the newline, without it; false at the end of the connection before one.
 bool read_line(int fd, std::string& line);
@@ -53,6 +56,9 @@ bool is_pattern(std::span<const char> bytes, std::uint64_t offset);
 
 int ask(const Arguments& arguments);
 int echo_request(const Arguments& arguments);
+int decapsulate(const Arguments& arguments);
+int line(const Arguments& arguments);
+int load(const Arguments& arguments);
 int send_packet(const Arguments& arguments);
 int serve(const Arguments& arguments);
 int stream(const Arguments& arguments);

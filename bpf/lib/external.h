@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Flows of clients outside the node to its services, seen at an uplink. A backend here keeps the client's
+ * address; one elsewhere sees the node's, so that the replies come by here again, unless its node takes the
+ * client's packet out of another one and answers by itself (lib/encapsulate.h). */
+#pragma once
+
+#include "lib/decide.h"
+#include "lib/encapsulate.h"
+
+#define DECIDE_NOT_OURS WEFT_DROP_REASON_COUNT /* the stack's business */
+
+/* Whether a packet of no flow may start one: few instructions for the node's own traffic. */
+inline_always bool external_wanted(const struct weft_config *config, __u8 protocol, __be16 port)
+{
+	return (config->flags & WEFT_CONFIG_EXTERNAL) && port_is_in(WEFT_PORTS_DEVICE, protocol, port);
+}
+
+/* Whether a packet has addresses that a client outside and a frontend can have: the stack, which drops it
+ * otherwise, has not seen it yet. */
+inline_always bool client_is_plausible(const struct packet *packet)
+{
+	const struct weft_flow_key_v6 *tuple = &packet->tuple;
+	bool v4 = packet_is_v4(packet);
+
+	return !address_reserved(&tuple->saddr, v4) && !address_is_group(&tuple->saddr, v4) &&
+	       !address_reserved(&tuple->daddr, v4) && !address_is_group(&tuple->daddr, v4);
+}
+
+/* As check_destination. What goes inside another packet may be of another family than that. */
+inline_always enum weft_drop_reason check_backend(const struct scratch *s, const struct weft_endpoint *dst)
+{
+	bool inside = !dst && s->forwarding != WEFT_FORWARD_SNAT;
+
+	return check_destination(s, inside ? addr_is_v4(&s->pair.daddr) : packet_is_v4(&s->packet));
+}
+
+verified_once enum weft_drop_reason decide_external_service(struct scratch *s, const struct weft_endpoint *dst,
+							     const struct weft_config *config)
+{
+	struct service_client client = {};
+	struct weft_service *service;
+
+	if (!s || !config)
+		return DECIDE_NOT_OURS;
+	service = service_of_packet(s, dst);
+	if (!service || !(service->flags & WEFT_SERVICE_EXTERNAL))
+		return DECIDE_NOT_OURS;
+	client.addr = s->pair.saddr;
+	client.port = s->pair.sport;
+	client.protocol = s->pair.protocol;
+	client.external = true;
+	s->forward.flags |= WEFT_FLOW_EXTERNAL;
+	s->reply.flags |= WEFT_FLOW_EXTERNAL;
+	/* Backends elsewhere are for other nodes: the client is to try those. */
+	s->silent = !service->external_slot_count && service->slot_count && (service->flags & WEFT_SERVICE_EXTERNAL_LOCAL);
+	s->forwarding = service->forwarding;
+	return service_apply(s, config, service, &client);
+}
+
+/* The reply leaves by the device of the route to the client, whoever sends it. */
+inline_always void exit_to_client(struct __sk_buff *skb, struct scratch *s, bool v4)
+{
+	struct weft_device *device;
+	int ifindex = route_find(skb, &s->packet.tuple.daddr, &s->packet.tuple.saddr, s->pair.protocol, v4);
+	__u32 out = ifindex > 0 ? (__u32)ifindex : skb->ifindex;
+
+	s->reply.exit = WEFT_EXIT_NEIGH;
+	s->reply.out_ifindex = out;
+	device = bpf_map_lookup_elem(&weft_dev_v1, &out);
+	s->reply.mtu = device ? device->mtu : 0;
+}
+
+inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct scratch *s,
+						   const struct weft_config *config, bool v4)
+{
+	struct weft_flow *forward = &s->forward;
+	struct weft_device *device;
+
+	if (s->dst_ip_flags & WEFT_IP_RESERVED)
+		return WEFT_DROP_UNKNOWN_ENDPOINT;
+	if (!route_outside(skb, s, v4) || forward->exit != WEFT_EXIT_NEIGH)
+		return WEFT_DROP_NO_ROUTE;
+	__u32 out = forward->out_ifindex;
+
+	device = bpf_map_lookup_elem(&weft_dev_v1, &out);
+	if (!device)
+		return WEFT_DROP_NAT_NO_ADDRESS;
+	forward->mtu = device->mtu;
+	if (s->forwarding != WEFT_FORWARD_SNAT)
+		return encapsulation_decide(s, device, config);
+	s->nat_address = v4 ? device->nat_v4 : device->nat_v6;
+	if (addr_is_zero(&s->nat_address))
+		return WEFT_DROP_NAT_NO_ADDRESS;
+	s->translate_source = true;
+	return WEFT_DROP_NONE;
+}
+
+/* Exits of a client's flow, once policy has allowed it. */
+verified_once enum weft_drop_reason decide_exit_external(struct __sk_buff *skb, const struct weft_endpoint *dst,
+							 const struct weft_config *config)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s || !config)
+		return DECIDE_NOT_OURS;
+	bool v4 = packet_is_v4(&s->packet);
+	enum weft_drop_reason reason = check_backend(s, dst);
+
+	if (reason)
+		return reason;
+	if (endpoint_is_host(dst)) {
+		s->forward.exit = WEFT_EXIT_STACK;
+		s->reply.exit = WEFT_EXIT_STACK;
+		s->reply.flags |= WEFT_FLOW_HOST_SOURCE;
+		return WEFT_DROP_NONE;
+	}
+	exit_to_client(skb, s, v4);
+	if (!endpoint_is_pod(dst))
+		return exit_to_remote(skb, s, config, v4);
+	s->forward.exit = WEFT_EXIT_PEER;
+	s->forward.out_ifindex = dst->ifindex;
+	s->reply.in_ifindex = dst->ifindex;
+	return WEFT_DROP_NONE;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Packets that begin or end a flow. The decision is tc's own (lib/external.h says for whom), made a hook earlier,
+ * with the same entries in the flow table: a flow to a backend here is entered and passes on to tc, one to a
+ * backend elsewhere leaves at once. What tc would answer (no backend, too large, a closed epoch) is left to it. */
+#pragma once
+
+#include "lib/enter.h"
+#include "lib/known_flow.h"
+#include "lib/xdp_fast.h"
+
+inline_always void xdp_scratch_packet(struct scratch *s, const struct xdp_view *view, bool v4)
+{
+	struct packet *packet = &s->packet;
+
+	xdp_view_tuple(&packet->tuple, view, v4);
+	packet->l4_offset = ETH_HLEN + (v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	packet->length = view->length;
+	packet->fragment_id = 0;
+	packet->flags = v4 ? PACKET_V4 : 0;
+	packet->tcp_flags = view->protocol == IPPROTO_TCP ? view->l4[13] : 0;
+	packet->icmp_type = 0;
+	packet->hop_limit = view->hop_limit;
+}
+
+inline_always void xdp_scratch_reset(struct xdp_md *ctx, struct scratch *s, const struct weft_config *config)
+{
+	s->epoch = config->epoch;
+	SCRATCH_ZERO(&s->context);
+	s->context.hook = WEFT_HOOK_XDP;
+	s->context.ifindex = ctx->ingress_ifindex;
+	s->context.tcp_flags = s->packet.tcp_flags;
+	s->context.direction = WEFT_INGRESS;
+	SCRATCH_ZERO(&s->forward);
+	SCRATCH_ZERO(&s->reply);
+	s->pair = s->packet.tuple;
+	s->translate_source = false;
+	s->silent = false;
+	s->forward.flags = WEFT_FLOW_EXTERNAL;
+	s->reply.flags = WEFT_FLOW_EXTERNAL | WEFT_FLOW_REPLY;
+	if ((s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		s->forward.flags |= WEFT_FLOW_OPENING;
+		s->reply.flags |= WEFT_FLOW_OPENING;
+	}
+}
+
+inline_always int xdp_refuse(struct scratch *s, const struct weft_config *config, enum weft_drop_reason reason)
+{
+	s->context.type = WEFT_EVENT_DENIED;
+	s->context.drop_reason = reason;
+	event_emit(&s->packet.tuple, &s->context, config);
+	count_drop(reason, s->packet.length + ETH_HLEN);
+	return XDP_DROP;
+}
+
+/* The reply leaves by the device of the route to the client, whoever sends it. */
+inline_always void xdp_exit_to_client(struct xdp_md *ctx, struct scratch *s)
+{
+	struct weft_flow *reply = &s->reply;
+	struct weft_device *device;
+
+	reply->exit = WEFT_EXIT_NEIGH;
+	if (xdp_route(ctx, reply, &s->packet.tuple.daddr, &s->packet.tuple.saddr, s->pair.protocol) <= 0)
+		reply->out_ifindex = ctx->ingress_ifindex;
+	device = bpf_map_lookup_elem(&weft_dev_v1, &reply->out_ifindex);
+	reply->mtu = device ? device->mtu : 0;
+}
+
+inline_always enum weft_drop_reason xdp_exit_to_remote(struct xdp_md *ctx, struct scratch *s,
+							const struct weft_config *config)
+{
+	struct weft_flow *forward = &s->forward;
+	struct weft_device *device;
+
+	if (s->dst_ip_flags & WEFT_IP_RESERVED)
+		return WEFT_DROP_UNKNOWN_ENDPOINT;
+	if (xdp_route(ctx, forward, &s->pair.saddr, &s->pair.daddr, s->pair.protocol) <= 0)
+		return WEFT_DROP_NO_ROUTE;
+	forward->exit = WEFT_EXIT_NEIGH;
+	device = bpf_map_lookup_elem(&weft_dev_v1, &forward->out_ifindex);
+	if (!device)
+		return WEFT_DROP_NAT_NO_ADDRESS;
+	forward->mtu = device->mtu;
+	if (s->forwarding != WEFT_FORWARD_SNAT)
+		return encapsulation_decide(s, device, config);
+	s->nat_address = packet_is_v4(&s->packet) ? device->nat_v4 : device->nat_v6;
+	if (addr_is_zero(&s->nat_address))
+		return WEFT_DROP_NAT_NO_ADDRESS;
+	s->translate_source = true;
+	xdp_exit_to_client(ctx, s);
+	return WEFT_DROP_NONE;
+}
+
+/* Exits of a client's flow, once policy has allowed it. */
+inline_always enum weft_drop_reason xdp_exit(struct xdp_md *ctx, struct scratch *s, const struct weft_config *config,
+					     const struct weft_endpoint *dst)
+{
+	enum weft_drop_reason reason = check_backend(s, dst);
+
+	if (reason)
+		return reason;
+	if (endpoint_is_host(dst)) {
+		s->forward.exit = WEFT_EXIT_STACK;
+		s->reply.exit = WEFT_EXIT_STACK;
+		s->reply.flags |= WEFT_FLOW_HOST_SOURCE;
+		return WEFT_DROP_NONE;
+	}
+	if (!endpoint_is_pod(dst))
+		return xdp_exit_to_remote(ctx, s, config);
+	xdp_exit_to_client(ctx, s);
+	s->forward.exit = WEFT_EXIT_PEER;
+	s->forward.out_ifindex = dst->ifindex;
+	s->reply.in_ifindex = dst->ifindex;
+	return WEFT_DROP_NONE;
+}
+
+/* Both directions of scratch's decision, stamped and entered; tells of the new flow. */
+verified_once enum weft_drop_reason xdp_enter(struct xdp_md *ctx, const struct weft_config *config)
+{
+	struct scratch *s = scratch_get();
+	enum weft_drop_reason reason;
+
+	if (!s || !config)
+		return WEFT_DROP_FLOW_TABLE;
+	flow_stamp(&s->forward, s);
+	s->forward.created = bpf_ktime_get_ns();
+	s->forward.last_seen = bpf_jiffies64();
+	flow_stamp(&s->reply, s);
+	s->reply.created = s->forward.created;
+	s->reply.last_seen = s->forward.last_seen;
+	/* The helpers of source translation take any context. */
+	reason = enter_flow((void *)ctx, s, config);
+	if (reason)
+		return reason;
+	backend_count_open(s->forward.backend_id);
+	count(WEFT_STAT_NEW_FLOW);
+	s->context.time = s->forward.created;
+	s->context.type = WEFT_EVENT_NEW;
+	event_emit(&s->packet.tuple, &s->context, config);
+	return WEFT_DROP_NONE;
+}
+
+/* A frontend for clients outside that has backends to offer, or NULL. */
+inline_always struct weft_service *xdp_service(struct scratch *s, const struct weft_endpoint *dst)
+{
+	struct weft_service *service = service_of_packet(s, dst);
+
+	return service && (service->flags & WEFT_SERVICE_EXTERNAL) && service->external_slot_count ? service : NULL;
+}
+
+#define XDP_NOT_OURS WEFT_DROP_REASON_COUNT
+
+/* Fills scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
+verified_once enum weft_drop_reason xdp_decide(struct xdp_md *ctx, const struct weft_config *config)
+{
+	struct scratch *s = scratch_get();
+	struct service_client client = {};
+	struct weft_service *service;
+	enum weft_drop_reason reason;
+
+	/* the node's own address, or a pod's, from outside: tc knows what to do */
+	if (!s || !config || endpoint_find(&s->packet.tuple.saddr) || !client_is_plausible(&s->packet))
+		return XDP_NOT_OURS;
+	service = xdp_service(s, endpoint_find(&s->packet.tuple.daddr));
+	if (!service)
+		return XDP_NOT_OURS;
+	xdp_scratch_reset(ctx, s, config);
+	client.external = true;
+	client.addr = s->pair.saddr;
+	client.port = s->pair.sport;
+	client.protocol = s->pair.protocol;
+	s->forwarding = service->forwarding;
+	reason = service_apply(s, config, service, &client);
+	if (reason)
+		return reason;
+	count(WEFT_STAT_EXTERNAL_FLOW);
+	const struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
+
+	if (!decide_policy(s, NULL, dst))
+		return WEFT_DROP_POLICY_DENIED;
+	return xdp_exit(ctx, s, config, dst);
+}
+
+/* scratch->packet starts a flow. */
+inline_always int xdp_new(struct xdp_md *ctx, struct scratch *s, const struct weft_config *config)
+{
+	struct weft_flow *forward = &s->forward;
+	enum weft_drop_reason reason;
+	bool ours;
+
+	/* A reset starts nothing. */
+	if (s->packet.tcp_flags & TCP_RST)
+		return XDP_PASS;
+	s->pair = s->packet.tuple;
+	reason = xdp_decide(ctx, config);
+	if (reason == XDP_NOT_OURS || reason == WEFT_DROP_NO_BACKEND)
+		return XDP_PASS;
+	if (reason)
+		return xdp_refuse(s, config, reason);
+	ours = forward->exit == WEFT_EXIT_NEIGH && xdp_carries(ctx, forward);
+	if (ours) {
+		forward->packets = 1;
+		forward->bytes = s->packet.length;
+	}
+	reason = xdp_enter(ctx, config);
+	if (reason)
+		return xdp_refuse(s, config, reason);
+	return ours ? xdp_carry(ctx, forward) : XDP_PASS;
+}
+
+/* scratch->packet is of a flow with an entry. */
+inline_always int xdp_known(struct xdp_md *ctx, struct scratch *s, struct weft_flow *flow,
+			    const struct weft_config *config)
+{
+	__u8 tcp_flags = s->packet.tcp_flags;
+
+	if (!xdp_flow_usable(flow, config->epoch) || !xdp_may_send_by(ctx, flow->out_ifindex))
+		return XDP_PASS;
+	if (!xdp_mac_is_fresh(flow, bpf_jiffies64()) && !xdp_find_next_hop(ctx, flow))
+		return XDP_PASS;
+	if (!xdp_carries(ctx, flow))
+		return XDP_PASS;
+	flow_account(flow, s->packet.length);
+	SCRATCH_ZERO(&s->context);
+	s->context.hook = WEFT_HOOK_XDP;
+	s->context.ifindex = ctx->ingress_ifindex;
+	s->context.tcp_flags = tcp_flags;
+	if (tcp_flags & (TCP_FIN | TCP_RST))
+		flow_tcp(flow, config);
+	else if ((tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		flow_answered(flow);
+	return xdp_carry(ctx, flow);
+}
+
+inline_always bool xdp_fill_scratch(struct xdp_md *ctx, struct scratch *s, bool v4)
+{
+	struct xdp_view view;
+
+	if (!xdp_parse(ctx, &view, v4))
+		return false;
+	xdp_scratch_packet(s, &view, v4);
+	return true;
+}
+
+verified_once int xdp_slow(struct xdp_md *ctx, const struct weft_config *config)
+{
+	struct scratch *s = scratch_get();
+	struct weft_flow *flow;
+	bool v4 = xdp_is_v4(ctx);
+
+	if (!s || !config || !(v4 ? xdp_fill_scratch(ctx, s, true) : xdp_fill_scratch(ctx, s, false)))
+		return XDP_PASS;
+	flow = flow_find(&s->packet.tuple, v4);
+	/* As entry_applies of lib/slow.h: a SYN speaks for itself. */
+	if (flow && (flow->epoch != config->epoch || !(flow->flags & (WEFT_FLOW_CLOSED | WEFT_FLOW_REPLY)) ||
+		     (s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN))
+		return xdp_known(ctx, s, flow, config);
+	return xdp_new(ctx, s, config);
+}

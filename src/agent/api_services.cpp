@@ -1,0 +1,259 @@
+// API: Services as they are balanced, and where a client would be sent.
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "agent/agent.h"
+#include "agent/service_text.h"
+#include "agent/service_trace.h"
+#include "api/params.h"
+
+namespace weft::agent {
+namespace {
+
+using nlohmann::json;
+
+std::string_view type_text(const model::Service* service) {
+  if (service == nullptr) return "HostPort";
+  switch (service->type) {
+    case model::Service::Type::node_port:
+      return "NodePort";
+    case model::Service::Type::load_balancer:
+      return "LoadBalancer";
+    case model::Service::Type::external_name:
+      return "ExternalName";
+    default:
+      return "ClusterIP";
+  }
+}
+
+const model::Service* service_of(const Objects& objects, const model::ObjectKey& key) {
+  const auto* entry = objects.find({model::Kind::service, key});
+  return entry == nullptr ? nullptr : std::get_if<model::Service>(&entry->object);
+}
+
+bool is_host_port(const control::ServicePort& port) {
+  return !port.frontends.empty() && port.frontends.front().kind == control::FrontendKind::host_port;
+}
+
+// What the datapath counted for it; the maps are read where they are written, in memory.
+void add_counters(json& item, const datapath::ServiceTables& tables, std::uint32_t id) {
+  if (id < tables.backends().size()) item["state"] = backend_state_text(tables.backends()[id].state);
+  if (id >= tables.backend_stats().size()) return;
+  const auto& stats = tables.backend_stats()[id];
+  item["connections"] = stats.connections;
+  item["active"] = stats.active;
+  item["packets"] = stats.packets;
+  item["bytes"] = stats.bytes;
+}
+
+json backend_json(const control::ServiceBackend& backend, const datapath::ServiceTables& tables) {
+  json item{{"id", backend.id},
+            {"address", backend.address.to_string()},
+            {"port", backend.port},
+            {"namespace", backend.pod.namespace_},
+            {"pod", backend.pod.name},
+            {"local", backend.local},
+            {"ready", backend.ready},
+            {"internal", backend.internal},
+            {"external", backend.external}};
+  add_counters(item, tables, backend.id);
+  return item;
+}
+
+json policies_json(const model::Service* service) {
+  if (service == nullptr) return {{"internal", "Cluster"}, {"external", "Cluster"}};
+  return {{"internal", service->internal_local ? "Local" : "Cluster"},
+          {"external", service->external_local ? "Local" : "Cluster"}};
+}
+
+json texts(const std::vector<IpAddress>& addresses) {
+  auto list = json::array();
+  for (const auto& address : addresses) list.push_back(address.to_string());
+  return list;
+}
+
+// Zones are the slices' own; the compiler only keeps what it chooses by.
+std::map<IpAddress, std::string> zones_of(const Objects& objects, const model::ObjectKey& service) {
+  std::map<IpAddress, std::string> zones;
+  for (auto at = objects.all().lower_bound({model::Kind::endpoint_slice, {service.namespace_, ""}});
+       at != objects.all().end() && at->first.kind == model::Kind::endpoint_slice &&
+       at->first.key.namespace_ == service.namespace_;
+       ++at) {
+    const auto* slice = std::get_if<model::EndpointSlice>(&at->second.object);
+    if (slice == nullptr) continue;
+    const auto name = slice->meta.labels.find("kubernetes.io/service-name");
+    if (name == slice->meta.labels.end() || name->second != service.name) continue;
+    for (const auto& endpoint : slice->endpoints)
+      for (const auto& address : endpoint.addresses) zones[address] = endpoint.zone;
+  }
+  return zones;
+}
+
+Result<model::ObjectKey> key_of(const json& params) {
+  WEFT_TRY(auto name, api::required_text(params, "name"));
+  WEFT_TRY(auto space, api::optional_text(params, "namespace"));
+  if (const auto slash = name.find('/'); slash != std::string::npos) {
+    space = name.substr(0, slash);
+    name = name.substr(slash + 1);
+  }
+  return model::ObjectKey{space.empty() ? "default" : space, name};
+}
+
+}  // namespace
+
+void Agent::register_services() {
+  server_->handle("service.list", [this](const json& params) { return list_services(params); });
+  server_->handle("service.get", [this](const json& params) { return get_service(params); });
+  server_->handle("service.trace", [this](const json& params) { return trace_service(params); });
+}
+
+api::Answer Agent::list_services(const json& params) const {
+  WEFT_TRY(const auto space, api::optional_text(params, "namespace"));
+  WEFT_TRY(const auto limit, api::optional_number(params, "limit", 0));
+  auto items = json::array();
+  const auto& tables = datapath_->tables().services();
+  services().for_each([&](const control::ServicePort& port) {
+    if ((!space.empty() && port.service.namespace_ != space) || (limit != 0 && items.size() >= limit)) return;
+    const auto* service = is_host_port(port) ? nullptr : service_of(*objects_, port.service);
+    auto backends = json::array();
+    std::uint64_t connections = 0;
+    std::uint64_t active = 0;
+    for (const auto& backend : port.backends) {
+      backends.push_back(backend_json(backend, tables));
+      connections += backends.back().value("connections", std::uint64_t{0});
+      active += backends.back().value("active", std::uint64_t{0});
+    }
+    for (const auto& frontend : port.frontends)
+      items.push_back({{"id", port.id},
+                       {"namespace", port.service.namespace_},
+                       {"name", port.service.name},
+                       {"type", type_text(service)},
+                       {"kind", control::to_string(frontend.kind)},
+                       {"port_name", port.port_name},
+                       {"address", frontend.address.to_string()},
+                       {"port", frontend.port},
+                       {"protocol", weft::to_string(port.protocol)},
+                       {"algorithm", algorithm_text(port.row.algorithm)},
+                       {"forwarding", forwarding_text(port.row.forwarding)},
+                       {"affinity_seconds", port.row.affinity_seconds},
+                       {"traffic_policy", policies_json(service)},
+                       {"connections", connections},
+                       {"active", active},
+                       {"backends", backends}});
+  });
+  return json{{"items", std::move(items)}};
+}
+
+json Agent::service_port_json(const control::ServicePort& port, const std::map<IpAddress, std::string>& zones) const {
+  const auto& tables = datapath_->tables().services();
+  json item{{"id", port.id},
+            {"port_name", port.port_name},
+            {"family", port.family == Family::v4 ? 4 : 6},
+            {"protocol", weft::to_string(port.protocol)},
+            {"port", port.port},
+            {"algorithm", algorithm_text(port.row.algorithm)},
+            {"forwarding", forwarding_text(port.row.forwarding)},
+            {"affinity_seconds", port.row.affinity_seconds},
+            {"slots", {{"internal", port.row.slot_count}, {"external", port.row.external_slot_count}}},
+            {"frontends", json::array()},
+            {"backends", json::array()}};
+  if (port.id < tables.service_states().size()) {
+    item["refused"] = tables.service_states()[port.id].refused;
+    item["source_denied"] = tables.service_states()[port.id].source_denied;
+  }
+  for (const auto& frontend : port.frontends)
+    item["frontends"].push_back({{"kind", control::to_string(frontend.kind)},
+                                 {"address", frontend.address.to_string()},
+                                 {"port", frontend.port}});
+  for (const auto& backend : port.backends) {
+    auto entry = backend_json(backend, tables);
+    const auto zone = zones.find(backend.address);
+    entry["node"] = backend.node;
+    entry["zone"] = zone == zones.end() ? "" : zone->second;
+    entry["weight"] = backend.weight;
+    entry["serving"] = backend.serving;
+    entry["terminating"] = backend.terminating;
+    entry["healthy"] = backend.healthy;
+    entry["check"] = nullptr;
+    if (duties_)
+      if (const auto check = duties_->checker().state({backend.address, backend.port, port.protocol}))
+        entry["check"] = {{"healthy", check->healthy},
+                          {"probes", check->probes},
+                          {"last_error", check->last_error},
+                          {"failures_in_a_row", check->failures},
+                          {"successes_in_a_row", check->successes}};
+    item["backends"].push_back(std::move(entry));
+  }
+  return item;
+}
+
+// What a user should know before wondering.
+std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, const model::Service& service) const {
+  std::vector<std::string> warnings;
+  if (!service.proxy_name.empty())
+    warnings.push_back(
+        fmt::format("it belongs to the proxy {} (label service.kubernetes.io/service-proxy-name)", service.proxy_name));
+  if (const auto reason = services().pending_reason(key); !reason.empty())
+    warnings.push_back("it waits for a load balancer address: " + reason);
+  for (const auto& shadowed : services().shadowed())
+    if (shadowed.service == key)
+      warnings.push_back(fmt::format("{} {} port {}/{} leads to {}, which had it first",
+                                     control::to_string(shadowed.frontend.kind), shadowed.frontend.address.to_string(),
+                                     shadowed.frontend.port, weft::to_string(shadowed.protocol),
+                                     shadowed.owner.to_string()));
+  for (const auto* port : services().ports_of(key)) {
+    const auto name = fmt::format("port {}/{} IPv{}", port->port, weft::to_string(port->protocol),
+                                  port->family == Family::v4 ? 4 : 6);
+    const auto some = [&](auto member) { return std::ranges::any_of(port->backends, member); };
+    if (port->backends.empty())
+      warnings.push_back(name + " has no endpoints");
+    else if (!some(&control::ServiceBackend::internal) && !some(&control::ServiceBackend::external))
+      warnings.push_back(name + " has endpoints, none of which can take new flows");
+    else if (service.external_local && (port->row.flags & WEFT_SERVICE_EXTERNAL) != 0 &&
+             !some(&control::ServiceBackend::external))
+      warnings.push_back(name + " has no endpoint on this node, so it turns clients outside away " +
+                         "(externalTrafficPolicy: Local)");
+    else if (service.internal_local && !some(&control::ServiceBackend::internal))
+      warnings.push_back(name + " has no endpoint on this node for its own clients (internalTrafficPolicy: Local)");
+  }
+  return warnings;
+}
+
+api::Answer Agent::get_service(const json& params) const {
+  WEFT_TRY(const auto key, key_of(params));
+  const auto* service = service_of(*objects_, key);
+  const auto ports = services().ports_of(key);
+  if (service == nullptr && ports.empty())
+    return weft::fail(ErrorCode::not_found, fmt::format("no Service {}", key.to_string()),
+                      "weft service list shows all of them");
+  json result{{"namespace", key.namespace_}, {"name", key.name},          {"type", type_text(service)},
+              {"ports", json::array()},      {"warnings", json::array()}, {"pending", services().pending_reason(key)}};
+  const auto zones = zones_of(*objects_, key);
+  for (const auto* port : ports) result["ports"].push_back(service_port_json(*port, zones));
+  if (service == nullptr) return result;
+  const auto held = services().held(key);
+  result["warnings"] = service_warnings(key, *service);
+  result["headless"] = service->headless;
+  result["cluster_ips"] = texts(held.cluster_ips);
+  result["load_balancer_ips"] = texts(held.load_balancer_ips);
+  for (const auto& ingress : service->ingress)
+    result["load_balancer_ips"].push_back(ingress.address.to_string() + (ingress.proxy ? " (proxy)" : ""));
+  result["external_ips"] = texts(service->external_ips);
+  result["external_name"] = service->external_name;
+  result["traffic_policy"] = policies_json(service);
+  result["source_ranges"] = json::array();
+  for (const auto& range : service->source_ranges) result["source_ranges"].push_back(range.to_string());
+  result["health_check_node_port"] = held.health_check_port;
+  result["local_endpoints"] = nullptr;
+  if (held.health_check_port != 0) {
+    const auto health = services().health_ports();
+    const auto found = health.find(held.health_check_port);
+    if (found != health.end()) result["local_endpoints"] = found->second.local_endpoints;
+  }
+  return result;
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,336 @@
+#include "agent/publisher.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "agent/announce.h"
+#include "agent/assignments.h"
+#include "agent/host_ports.h"
+
+namespace weft::agent {
+namespace {
+
+store::StoredKey key_of(const model::Object& object) {
+  return {model::kind_of(object), model::metadata_of(object).key()};
+}
+
+bool concerns_services_only(model::Kind kind) {
+  return kind == model::Kind::service || kind == model::Kind::endpoint_slice ||
+         kind == model::Kind::load_balancer_pool || kind == model::Kind::l2_announcement;
+}
+
+control::ServiceOptions service_options(const Config& config, const datapath::ServiceTables& tables) {
+  control::ServiceOptions options;
+  options.cluster_cidrs = config.service_cidrs;
+  options.node_port_min = config.node_port_min;
+  options.node_port_max = config.node_port_max;
+  options.lb_port_min = config.lb_port_min;
+  options.lb_port_max = config.lb_port_max;
+  options.max_frontends = tables.frontend_capacity();
+  options.max_source_ranges = tables.source_range_capacity();
+  options.max_backends = static_cast<std::uint32_t>(tables.backends().size());
+  options.max_services = static_cast<std::uint32_t>(tables.service_states().size());
+  options.max_slots = static_cast<std::uint32_t>(tables.slots().size());
+  options.algorithm = config.service_algorithm;
+  options.forwarding = config.service_forwarding;
+  options.maglev_table_size = config.maglev_table_size;
+  options.hash_seed = config.service_hash_seed;
+  return options;
+}
+
+std::map<std::string, std::uint32_t> classes_of(const std::optional<std::string>& text) {
+  std::map<std::string, std::uint32_t> classes;
+  if (!text) return classes;
+  const auto json = nlohmann::json::parse(*text, nullptr, false);
+  if (json.is_object())
+    for (const auto& [key, value] : json.items())
+      if (value.is_number_unsigned()) classes[key] = value.get<std::uint32_t>();
+  return classes;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t highest_class,
+                                                   std::vector<std::string>& notes) {
+  std::unique_ptr<Publisher> publisher(new Publisher(parts));
+  WEFT_TRY(publisher->stored_numbers_, parts.store.numbers());
+  WEFT_TRY(const auto classes, parts.store.get("policy-classes"));
+  publisher->compiler_.emplace(parts.config, publisher->stored_numbers_, classes_of(classes), highest_class);
+  control::ServiceAssignments assignments;
+  WEFT_TRY(const auto rows, parts.store.assignments());
+  for (const auto& [service, text] : rows) {
+    if (parts.objects.find({model::Kind::service, service}) == nullptr) continue;
+    if (auto assignment = assignment_from_text(text))
+      assignments.emplace(service, std::move(*assignment));
+    else
+      notes.push_back(fmt::format("what Service {} holds is not understood and given anew: {}", service.to_string(),
+                                  assignment.error().message));
+  }
+  const auto& tables = parts.tables.services();
+  publisher->services_ =
+      std::make_unique<control::ServiceCompiler>(service_options(parts.config, tables), std::move(assignments));
+  std::vector<std::uint32_t> slots(tables.slots().size());
+  for (std::size_t i = 0; i < slots.size(); ++i) slots[i] = tables.slots()[i];
+  std::vector<weft_backend> backends(tables.backends().size());
+  for (std::size_t i = 0; i < backends.size(); ++i) backends[i] = tables.backends()[i];
+  publisher->services_->adopt(tables.present_frontends(), backends, slots);
+  for (const auto& [key, entry] : parts.objects.all()) {
+    publisher->object_changed({ChangeType::added, key});
+    // Stored before its family or range was known, or the row was damaged.
+    if (const auto* service = std::get_if<model::Service>(&entry.object))
+      if (auto assigned = publisher->services_->assign(*service); !assigned)
+        notes.push_back(fmt::format("Service {}: {}", key.key.to_string(), assigned.error().message));
+  }
+  return publisher;
+}
+
+void Publisher::object_changed(const ObjectChange& change) {
+  const auto& [kind, key] = change.key;
+  const auto* entry = change.type == ChangeType::deleted ? nullptr : parts_.objects.find(change.key);
+  switch (kind) {
+    case model::Kind::service:
+      entry != nullptr ? services_->upsert(std::get<model::Service>(entry->object)) : services_->erase_service(key);
+      break;
+    case model::Kind::endpoint_slice:
+      entry != nullptr ? services_->upsert(std::get<model::EndpointSlice>(entry->object)) : services_->erase_slice(key);
+      break;
+    case model::Kind::load_balancer_pool:
+      entry != nullptr ? services_->upsert(std::get<model::LoadBalancerPool>(entry->object))
+                       : services_->erase_pool(key);
+      break;
+    case model::Kind::l2_announcement:
+      announcements_ = has_announcements(parts_.objects);
+      break;
+    default:
+      break;
+  }
+}
+
+weft_config Publisher::config_now() const {
+  auto config = base_;
+  if (services_->usage().frontends != 0) config.flags |= WEFT_CONFIG_SERVICES;
+  if (services_->has_external()) config.flags |= WEFT_CONFIG_EXTERNAL;
+  if (services_->has_host_backends()) config.flags |= WEFT_CONFIG_HOST_BACKENDS;
+  if (services_->has_dsr()) config.flags |= WEFT_CONFIG_DECAPSULATE;
+  if (!compiled_.rows.announced.empty()) config.flags |= WEFT_CONFIG_L2;
+  config.hash_seed = parts_.config.service_hash_seed;
+  config.lb_port_min = parts_.config.lb_port_min;
+  config.lb_port_max = parts_.config.lb_port_max;
+  return config;
+}
+
+// The pods of this node, those in the node's own network included.
+void Publisher::read_services_pods() {
+  std::set<model::ObjectKey> seen;
+  const auto tell = [&](control::ServicePod pod) {
+    seen.insert(pod.key);
+    services_->upsert(std::move(pod));
+  };
+  for (const auto& live : compiled_.endpoints) {
+    control::ServicePod pod;
+    pod.key = live.pod();
+    pod.labels = live.pod_labels;
+    pod.ports = live.ports;
+    pod.addresses = live.record.addresses;
+    pod.ready = live.ready;
+    pod.terminating = live.terminating;
+    pod.weight = live.weight;
+    for (const auto& port : live.ports)
+      if (port.host_port != 0) pod.host_ports.push_back({port.host_ip, port.host_port, port.port, port.protocol});
+    add_port_mappings(live.record.port_mappings, pod.host_ports);
+    tell(std::move(pod));
+  }
+  for (const auto& [key, object] : parts_.objects.pods()) {
+    if (!object.spec.host_network || seen.contains(key)) continue;
+    control::ServicePod pod;
+    pod.key = key;
+    pod.labels = object.meta.labels;
+    pod.ports = ports_of(object);
+    pod.addresses = node_->main_addresses();
+    pod.ready = object.ready;
+    pod.terminating = object.terminating;
+    pod.weight = object.weight;
+    tell(std::move(pod));
+  }
+  for (const auto& key : service_pods_)
+    if (!seen.contains(key)) services_->erase_pod(key);
+  service_pods_ = std::move(seen);
+  services_->set_node({parts_.config.node, parts_.config.zone,
+                       std::vector<IpAddress>(node_->addresses.begin(), node_->addresses.end())});
+}
+
+void Publisher::mark_redirect_targets(datapath::DesiredRows& rows) const {
+  for (const auto& live : compiled_.endpoints) {
+    const bool target = services_->redirect_targets().contains(live.pod());
+    const auto mark = [&](std::uint32_t& flags) {
+      flags = target ? flags | WEFT_ENDPOINT_REDIRECT_TARGET
+                     : flags & ~static_cast<std::uint32_t>(WEFT_ENDPOINT_REDIRECT_TARGET);
+    };
+    for (const auto& address : live.record.addresses)
+      if (const auto row = rows.endpoints.find(datapath::to_abi(address)); row != rows.endpoints.end())
+        mark(row->second.flags);
+    if (const auto row = rows.netns.find(live.record.netns_cookie); row != rows.netns.end()) mark(row->second.flags);
+  }
+}
+
+Result<void> Publisher::publish() {
+  auto outcome = compiler_->compile(parts_.objects, *records_, *node_);
+  if (!outcome) {
+    compiler_->refused();
+    return fail(outcome.error());
+  }
+  // Numbers first: a row in the kernel must never carry one that a restart would give to another.
+  auto ready = store_numbers(false);
+  if (ready) ready = parts_.tables.admit(outcome->rows);
+  if (!ready) {
+    compiler_->refused();
+    return ready;
+  }
+  std::swap(compiled_, *outcome);
+  read_services_pods();
+  auto delta = services_->compile();
+  if (!delta) {
+    std::swap(compiled_, *outcome);
+    compiler_->refused();
+    return fail(delta.error());
+  }
+  mark_redirect_targets(compiled_.rows);
+  redirect_targets_ = services_->redirect_targets();
+  compiled_.rows.announced = announced_rows(parts_.objects, *services_, *node_);
+  compiled_.rows.config = config_now();
+  ++service_revision_;
+  auto applied = parts_.tables.apply(compiled_.rows, *delta);
+  // Rows still owed are on their way: what is compiled holds.
+  applied ? compiler_->written() : compiler_->owed();
+  if (!applied) services_->hold_replaced();
+  return applied;
+}
+
+Result<void> Publisher::publish_services() {
+  WEFT_TRY(const auto delta, services_->compile());
+  if (announcements_ || !compiled_.rows.announced.empty())
+    compiled_.rows.announced = announced_rows(parts_.objects, *services_, *node_);
+  compiled_.rows.config = config_now();
+  ++service_revision_;
+  Result<void> applied;
+  if (redirect_targets_ != services_->redirect_targets()) {
+    redirect_targets_ = services_->redirect_targets();
+    mark_redirect_targets(compiled_.rows);
+    applied = parts_.tables.apply(compiled_.rows, delta);
+  } else {
+    applied = parts_.tables.apply(delta, compiled_.rows.announced, compiled_.rows.config);
+  }
+  if (!applied) services_->hold_replaced();
+  return applied;
+}
+
+Result<void> Publisher::publish_kinds(bool services_only) { return services_only ? publish_services() : publish(); }
+
+std::vector<Publisher::Refusal> Publisher::admit(const std::vector<model::Document>& documents) {
+  std::vector<Refusal> refusals;
+  for (std::size_t i = 0; i < documents.size(); ++i)
+    if (const auto* service = std::get_if<model::Service>(&documents[i].object))
+      if (auto assigned = services_->assign(*service); !assigned) refusals.push_back({i, assigned.error()});
+  return refusals;
+}
+
+Publisher::Assignments Publisher::held(const std::vector<model::Document>& documents) const {
+  Assignments assignments;
+  for (const auto& document : documents)
+    if (const auto key = key_of(document.object); key.kind == model::Kind::service)
+      assignments.emplace(key.key, services_->held(key.key));
+  return assignments;
+}
+
+void Publisher::give_back(const Assignments& before) {
+  for (const auto& [service, assignment] : before) services_->restore(service, assignment);
+}
+
+Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& services) {
+  store::AssignmentRows rows;
+  for (const auto& key : services) {
+    const auto held = services_->held(key);
+    rows.emplace(key, held.empty() ? std::nullopt : std::optional(assignment_to_text(held)));
+  }
+  return parts_.store.write(rows, store::Sync::later);
+}
+
+Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& documents, const Assignments& before) {
+  std::map<store::StoredKey, std::optional<StoredEntry>> known;
+  std::set<model::ObjectKey> services;
+  bool services_only = true;
+  for (const auto& document : documents) {
+    const auto key = key_of(document.object);
+    const auto* entry = parts_.objects.find(key);
+    known.emplace(key, entry == nullptr ? std::nullopt : std::optional(*entry));
+    services_only = services_only && concerns_services_only(key.kind);
+    if (key.kind == model::Kind::service) services.insert(key.key);
+  }
+  auto stored = store_assignments(services);
+  Result<std::vector<Objects::Action>> actions;
+  if (stored) actions = parts_.objects.apply(documents);
+  if (!stored || !actions) {
+    give_back(before);
+    (void)store_assignments(services);
+    return fail(stored ? actions.error() : stored.error());
+  }
+  auto published = publish_kinds(services_only);
+  if (!published && published.error().code != ErrorCode::io) {
+    (void)parts_.objects.restore(known);
+    give_back(before);
+    (void)store_assignments(services);
+    (void)publish_kinds(services_only);
+    return fail(published.error().in("nothing was applied"));
+  }
+  // A new pool, or an address given back, may serve those that wait.
+  const auto served = services_->assign_pending();
+  if (!served.empty()) {
+    WEFT_CHECK(store_assignments({served.begin(), served.end()}));
+    published = publish_services();
+  }
+  Applied result{std::move(*actions), {}};
+  if (!published) result.owed = published.error();
+  return result;
+}
+
+Result<std::optional<Error>> Publisher::remove(const std::vector<store::StoredKey>& keys) {
+  bool services_only = true;
+  std::set<model::ObjectKey> services;
+  for (const auto& key : keys) {
+    services_only = services_only && concerns_services_only(key.kind);
+    if (key.kind == model::Kind::service) services.insert(key.key);
+  }
+  WEFT_CHECK(parts_.objects.remove(keys));
+  for (const auto& key : services) services_->forget(key);
+  for (const auto& key : services_->assign_pending()) services.insert(key);
+  WEFT_CHECK(store_assignments(services));
+  auto published = publish_kinds(services_only);
+  return published ? std::optional<Error>{} : std::optional(published.error());
+}
+
+Result<void> Publisher::set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy) {
+  services_->set_healthy(address, port, protocol, healthy);
+  return publish_services();
+}
+
+Result<void> Publisher::store_numbers(bool force) {
+  std::uint64_t mark = compiler_->rules().revision();
+  for (const auto& [id, identity] : compiler_->identities().all()) mark = mark * 31 + id;
+  for (const auto& [cidr, id] : compiler_->cidrs().all()) mark = mark * 31 + id;
+  if (force || mark != numbers_mark_) {
+    auto numbers = compiler_->numbers();
+    const auto change = store::difference(stored_numbers_, numbers);
+    if (!change.empty()) WEFT_CHECK(parts_.store.write(change));
+    stored_numbers_ = std::move(numbers);
+    numbers_mark_ = mark;
+  }
+  if (const auto revision = compiler_->class_revision(); revision != stored_class_revision_) {
+    WEFT_CHECK(parts_.store.set("policy-classes", nlohmann::json(compiler_->classes()).dump()));
+    stored_class_revision_ = revision;
+  }
+  return {};
+}
+
+}  // namespace weft::agent

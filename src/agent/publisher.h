@@ -1,0 +1,112 @@
+// From objects, endpoints and the node to the kernel's maps: compiles, remembers numbers, writes. What
+// cannot be applied leaves the last good state. One owner thread; no kernel but the maps it is given.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/compile.h"
+#include "agent/config.h"
+#include "agent/node.h"
+#include "agent/objects.h"
+#include "base/result.h"
+#include "control/services/services.h"
+#include "datapath/tables.h"
+#include "model/parse.h"
+#include "sources/store/store.h"
+
+namespace weft::agent {
+
+class Publisher {
+ public:
+  using Records = std::map<store::EndpointKey, store::EndpointRecord>;
+  struct Parts {
+    const Config& config;
+    store::Store& store;
+    Objects& objects;
+    datapath::Tables& tables;
+  };
+
+  // Takes the numbers of the last run from the store and the maps. Nothing is written until publish().
+  // Notes say what the store held that could not be used.
+  static Result<std::unique_ptr<Publisher>> open(Parts parts, std::uint32_t highest_class,
+                                                 std::vector<std::string>& notes);
+
+  // What the agent knows beside its objects.
+  void set_base(const weft_config& base) { base_ = base; }  // flags of services are added
+  void set_node(const Node& node) { node_ = &node; }        // outlives the publisher
+  void set_records(const Records& records) { records_ = &records; }
+
+  // Objects tells every change, in order.
+  void object_changed(const ObjectChange& change);
+
+  // Everything. An `io` error: written later, by Tables::retry().
+  Result<void> publish();
+  // Changes of Services, EndpointSlices, pools and announcements: costs what they change.
+  Result<void> publish_services();
+
+  // What the Services among the documents hold, to be given back.
+  using Assignments = std::map<model::ObjectKey, control::ServiceAssignment>;
+  [[nodiscard]] Assignments held(const std::vector<model::Document>& documents) const;
+  void give_back(const Assignments& before);
+  // Assigns addresses and ports to them; the ones that only the whole node can refuse, by index.
+  struct Refusal {
+    std::size_t document = 0;
+    Error error;
+  };
+  std::vector<Refusal> admit(const std::vector<model::Document>& documents);
+
+  // Applies admitted documents whole: objects are stored, the kernel is brought to them. An error that is
+  // not `io` has changed nothing, and what the Services held `before` they were admitted they hold again.
+  struct Applied {
+    std::vector<Objects::Action> actions;
+    std::optional<Error> owed;  // an io error: on its way
+  };
+  Result<Applied> apply(const std::vector<model::Document>& documents, const Assignments& before);
+  Result<std::optional<Error>> remove(const std::vector<store::StoredKey>& keys);
+
+  // Backends the agent's own checks found out about.
+  Result<void> set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy);
+
+  // Numbers that changed since they were stored last.
+  Result<void> store_numbers(bool force);
+
+  [[nodiscard]] const Compiled& compiled() const { return compiled_; }
+  [[nodiscard]] Compiler& compiler() { return *compiler_; }
+  [[nodiscard]] const Compiler& compiler() const { return *compiler_; }
+  [[nodiscard]] control::ServiceCompiler& services() { return *services_; }
+  [[nodiscard]] const control::ServiceCompiler& services() const { return *services_; }
+  // Grows with every difference of services that was handed to the maps.
+  [[nodiscard]] std::uint64_t service_revision() const { return service_revision_; }
+  [[nodiscard]] const datapath::Rows<weft_l2_key, weft_l2>& announced() const { return compiled_.rows.announced; }
+
+ private:
+  explicit Publisher(Parts parts) : parts_(parts) {}
+  Result<void> store_assignments(const std::set<model::ObjectKey>& services);
+  Result<void> publish_kinds(bool services_only);
+  void read_services_pods();
+  [[nodiscard]] weft_config config_now() const;
+  void mark_redirect_targets(datapath::DesiredRows& rows) const;
+
+  Parts parts_;
+  weft_config base_{};
+  const Node* node_ = nullptr;
+  const Records* records_ = nullptr;
+  std::optional<Compiler> compiler_;
+  std::unique_ptr<control::ServiceCompiler> services_;
+  Compiled compiled_;
+  std::set<model::ObjectKey> service_pods_;
+  std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps
+  bool announcements_ = false;
+  std::uint64_t service_revision_ = 0;
+  store::NumberSet stored_numbers_;
+  std::uint64_t numbers_mark_ = 0;
+  std::uint64_t stored_class_revision_ = 0;
+};
+
+}  // namespace weft::agent

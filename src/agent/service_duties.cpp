@@ -1,0 +1,94 @@
+#include "agent/service_duties.h"
+
+#include <spdlog/spdlog.h>
+
+namespace weft::agent {
+namespace {
+
+const model::Service* checked_service(const Objects& objects, const model::ObjectKey& key) {
+  const auto* entry = objects.find({model::Kind::service, key});
+  const auto* service = entry == nullptr ? nullptr : std::get_if<model::Service>(&entry->object);
+  if (service == nullptr || service->health_check.kind == model::HealthCheck::Kind::none) return nullptr;
+  return service;
+}
+
+}  // namespace
+
+CheckTargets check_targets(const Objects& objects, const control::ServiceCompiler& services,
+                           const std::set<model::ObjectKey>& keys) {
+  CheckTargets targets;
+  for (const auto& key : keys) {
+    const auto* service = checked_service(objects, key);
+    if (service == nullptr) continue;
+    for (const auto* port : services.ports_of(key)) {
+      // Probes speak TCP: datagram ports need a port of their own for it.
+      if (service->health_check.port == 0 && port->protocol != Protocol::tcp) continue;
+      for (const auto& backend : port->backends) {
+        CheckTarget target{backend.address, service->health_check.port, service->health_check};
+        if (target.port == 0) target.port = backend.port;
+        target.check.port = 0;
+        targets[target].insert({backend.address, backend.port, port->protocol});
+      }
+    }
+  }
+  return targets;
+}
+
+ServiceDuties::ServiceDuties(asio::io_context& loop, Publisher& publisher, const Objects& objects,
+                             std::function<bool()> proxy_healthy, Note note)
+    : publisher_(publisher),
+      objects_(objects),
+      note_(std::move(note)),
+      health_ports_(loop, std::move(proxy_healthy), {}),
+      checker_(loop,
+               [this](const CheckedBackend& backend, bool healthy) {
+                 spdlog::info("backend {} port {}/{} is {}", backend.address.to_string(), backend.port,
+                              weft::to_string(backend.protocol), healthy ? "healthy" : "not healthy");
+                 auto published = publisher_.set_healthy(backend.address, backend.port, backend.protocol, healthy);
+                 if (!published) note_("publishing what a health check found: " + published.error().message);
+               },
+               {}),
+      announcer_(loop,
+                 [this](std::uint32_t ifindex, std::span<const std::uint8_t> frame) { return send(ifindex, frame); }) {
+  for (auto at = objects_.all().lower_bound({model::Kind::service, {}});
+       at != objects_.all().end() && at->first.kind == model::Kind::service; ++at)
+    service_changed(at->first.key);
+}
+
+Result<void> ServiceDuties::send(std::uint32_t ifindex, std::span<const std::uint8_t> frame) {
+  if (!socket_) {
+    WEFT_TRY(auto socket, sys::PacketSocket::open());
+    socket_.emplace(std::move(socket));
+  }
+  return socket_->send(ifindex, frame);
+}
+
+void ServiceDuties::service_changed(const model::ObjectKey& key) {
+  if (checked_service(objects_, key) != nullptr)
+    checked_.insert(key);
+  else
+    checked_.erase(key);
+}
+
+void ServiceDuties::refresh() {
+  const bool changed = seen_ != publisher_.service_revision();
+  seen_ = publisher_.service_revision();
+  if (changed || !health_ports_.settled()) {
+    const auto before = health_ports_.problems();
+    health_ports_.want(publisher_.services().health_ports());
+    for (const auto& problem : health_ports_.problems())
+      if (std::ranges::find(before, problem) == before.end()) note_(problem);
+  }
+  if (!changed) return;
+  if (!checked_.empty() || checker_.targets() != 0)
+    checker_.want(check_targets(objects_, publisher_.services(), checked_));
+  announcer_.want(publisher_.announced());
+}
+
+std::vector<std::string> ServiceDuties::problems() const {
+  auto problems = health_ports_.problems();
+  if (!announcer_.last_error().empty()) problems.push_back("announcing addresses: " + announcer_.last_error());
+  return problems;
+}
+
+}  // namespace weft::agent

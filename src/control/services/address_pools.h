@@ -1,0 +1,67 @@
+// Addresses of LoadBalancer Services out of LoadBalancerPools (LB-IPAM).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/result.h"
+#include "control/services/names.h"
+#include "model/objects.h"
+
+namespace weft::control::services {
+
+// What of a Service matters to its load balancer addresses.
+struct AddressWish {
+  LabelMap labels;
+  std::vector<Family> families;
+  std::vector<IpAddress> requested;
+  std::string sharing_key;
+  std::vector<std::pair<std::uint16_t, Protocol>> ports;
+  bool external_local = false;
+  bool operator==(const AddressWish&) const = default;
+};
+
+// Type LoadBalancer, of our class, and nobody else has given it addresses.
+bool wants_pool_addresses(const model::Service& service);
+
+class AddressPools {
+ public:
+  void upsert(const model::LoadBalancerPool& pool);
+  void erase(const std::string& name);
+
+  // The addresses the Service shall have, given those it has. An error when a requested one is in no pool for it or
+  // taken. None, and why in `reason`, when the pools have nothing for it. Nothing changes until `claim`.
+  [[nodiscard]] Result<std::vector<IpAddress>> choose(const Key& service, const AddressWish& wish,
+                                                      const std::vector<IpAddress>& held, std::string& reason) const;
+  // `wish` tells who may share the addresses; before a Service is known again after a restart there is none, and
+  // its addresses are its own.
+  void claim(const Key& service, const std::vector<IpAddress>& addresses);
+  void release(const Key& service, const std::vector<IpAddress>& addresses);
+  void know(const Key& service, AddressWish wish);
+  void forget(const Key& service);
+  [[nodiscard]] const AddressWish* wish_of(const Key& service) const;
+  [[nodiscard]] const std::unordered_map<Key, AddressWish, KeyHash>& wishes() const { return wishes_; }
+
+ private:
+  [[nodiscard]] static bool serves(const model::LoadBalancerPool& pool, const Key& service, const AddressWish& wish);
+  [[nodiscard]] bool in_pool(const Key& service, const AddressWish& wish, const IpAddress& address) const;
+  // Another Service in whose way the wish is at this address; null: none.
+  [[nodiscard]] const Key* conflict(const Key& service, const AddressWish& wish, const IpAddress& address) const;
+  [[nodiscard]] const IpAddress* shared(const Key& service, const AddressWish& wish, Family family) const;
+  [[nodiscard]] std::string search(const Key& service, const AddressWish& wish, Family family,
+                                   std::vector<IpAddress>& chosen) const;
+
+  std::map<std::string, model::LoadBalancerPool> pools_;
+  std::map<IpAddress, std::vector<Key>> users_;
+  // Of a range (first, last): below this none is free. What a search has learnt.
+  mutable std::map<std::pair<IpAddress, IpAddress>, IpAddress> lowest_free_;
+  std::unordered_map<Key, AddressWish, KeyHash> wishes_;
+  std::unordered_map<std::string, std::vector<std::pair<Key, IpAddress>>> sharers_;  // by sharing key
+};
+
+}  // namespace weft::control::services

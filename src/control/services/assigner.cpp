@@ -1,0 +1,164 @@
+#include "control/services/assigner.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+namespace weft::control::services {
+namespace {
+
+bool has_addresses(const model::Service& service) {
+  return !service.headless && service.type != model::Service::Type::external_name;
+}
+
+}  // namespace
+
+Assigner::Assigner(const ServiceOptions& options)
+    : has_ranges_(!options.cluster_cidrs.empty()),
+      cluster_ips_(options.cluster_cidrs),
+      node_ports_(options.node_port_min, options.node_port_max) {}
+
+// Its families are those of its cluster IPs; without a range for these, those it names.
+AddressWish Assigner::wish_of(const model::Service& service, const std::vector<IpAddress>& cluster_ips) const {
+  AddressWish wish;
+  wish.labels = service.meta.labels;
+  wish.requested = service.load_balancer_ips;
+  wish.sharing_key = service.sharing_key;
+  wish.external_local = service.external_local;
+  for (const auto& port : service.ports) wish.ports.emplace_back(port.port, port.protocol);
+  for (const auto& address : cluster_ips) wish.families.push_back(address.family());
+  if (wish.families.empty()) wish.families = service.families;
+  if (wish.families.empty()) wish.families.push_back(Family::v4);
+  const bool dual = service.family_policy != model::Service::FamilyPolicy::single_stack;
+  if (!has_ranges_ && dual && wish.families.size() == 1)
+    wish.families.push_back(wish.families[0] == Family::v4 ? Family::v6 : Family::v4);
+  return wish;
+}
+
+// The addresses stand under the sharing key of the wish, so they are filed anew with it.
+void Assigner::set_wish(const Key& key, bool wanted, AddressWish wish, const std::vector<IpAddress>& held) {
+  const auto* known = pools_.wish_of(key);
+  if (wanted ? known != nullptr && *known == wish : known == nullptr) return;
+  known_.try_emplace(key, known == nullptr ? std::nullopt : std::optional(*known));
+  pools_.release(key, held);
+  if (wanted)
+    pools_.know(key, std::move(wish));
+  else
+    pools_.forget(key);
+  pools_.claim(key, held);
+}
+
+Result<ServiceAssignment> Assigner::assign(const model::Service& service, const Key& key,
+                                           const ServiceAssignment& held) {
+  ServiceAssignment chosen;
+  AddressWish wish;
+  std::string reason;
+  const bool wanted = has_addresses(service) && wants_pool_addresses(service);
+  if (has_addresses(service)) {
+    WEFT_TRY(chosen.cluster_ips, cluster_ips_.choose(service, key, held.cluster_ips));
+    WEFT_CHECK(node_ports_.choose(service, key, held, chosen));
+    if (wanted) {
+      wish = wish_of(service, chosen.cluster_ips);
+      WEFT_TRY(chosen.load_balancer_ips, pools_.choose(key, wish, held.load_balancer_ips, reason));
+    }
+  }
+  set_wish(key, wanted, std::move(wish), held.load_balancer_ips);
+  replace(key, held, chosen);
+  if (wanted && chosen.load_balancer_ips.empty())
+    pending_.insert_or_assign(key, reason);
+  else
+    pending_.erase(key);
+  return chosen;
+}
+
+void Assigner::replace(const Key& key, const ServiceAssignment& held, const ServiceAssignment& assignment) {
+  if (held.cluster_ips != assignment.cluster_ips) {
+    cluster_ips_.release(key, held.cluster_ips);
+    cluster_ips_.claim(key, assignment.cluster_ips);
+  }
+  if (held.node_ports != assignment.node_ports || held.health_check_port != assignment.health_check_port) {
+    node_ports_.release(key, held);
+    node_ports_.claim(key, assignment);
+  }
+  if (held.load_balancer_ips != assignment.load_balancer_ips) {
+    pools_.release(key, held.load_balancer_ips);
+    pools_.claim(key, assignment.load_balancer_ips);
+  }
+}
+
+void Assigner::know(const model::Service& service, const Key& key, const ServiceAssignment& held) {
+  const bool wanted = has_addresses(service) && wants_pool_addresses(service);
+  set_wish(key, wanted, wanted ? wish_of(service, held.cluster_ips) : AddressWish(), held.load_balancer_ips);
+  if (wanted && held.load_balancer_ips.empty())
+    pending_.try_emplace(key, "no address has been looked for yet");
+  else
+    pending_.erase(key);
+  known_.erase(key);
+}
+
+void Assigner::undo_wish(const Key& key, const ServiceAssignment& held) {
+  const auto before = known_.find(key);
+  if (before != known_.end()) {
+    auto wish = std::move(before->second);
+    const bool wanted = wish.has_value();
+    set_wish(key, wanted, wanted ? std::move(*wish) : AddressWish(), held.load_balancer_ips);
+    known_.erase(key);
+  }
+  if (pools_.wish_of(key) != nullptr && held.load_balancer_ips.empty())
+    pending_.try_emplace(key, "no address has been looked for yet");
+  else
+    pending_.erase(key);
+}
+
+void Assigner::forget(const Key& key, const ServiceAssignment& held) {
+  set_wish(key, false, {}, held.load_balancer_ips);
+  replace(key, held, {});
+  pending_.erase(key);
+}
+
+void Assigner::upsert(const model::LoadBalancerPool& pool) {
+  pools_.upsert(pool);
+  pools_changed_ = true;
+}
+
+void Assigner::erase_pool(const std::string& name) {
+  pools_.erase(name);
+  pools_changed_ = true;
+}
+
+std::vector<Key> Assigner::candidates() {
+  std::vector<Key> keys;
+  if (std::exchange(pools_changed_, false))
+    for (const auto& [key, wish] : pools_.wishes()) keys.push_back(key);
+  else
+    for (const auto& [key, reason] : pending_) keys.push_back(key);
+  // Those who have addresses first: they keep them if they may.
+  std::ranges::sort(keys, [&](const Key& a, const Key& b) {
+    return std::tuple(pending_.contains(a), a.namespace_.text(), a.name.text()) <
+           std::tuple(pending_.contains(b), b.namespace_.text(), b.name.text());
+  });
+  return keys;
+}
+
+ServiceAssignment Assigner::reassign(const Key& key, const ServiceAssignment& held) {
+  const auto* wish = pools_.wish_of(key);
+  if (wish == nullptr) return held;
+  auto next = held;
+  std::string reason;
+  auto chosen = pools_.choose(key, *wish, held.load_balancer_ips, reason);
+  next.load_balancer_ips = chosen ? std::move(*chosen) : std::vector<IpAddress>();
+  if (!chosen) reason = chosen.error().message;
+  replace(key, held, next);
+  if (next.load_balancer_ips.empty())
+    pending_.insert_or_assign(key, reason);
+  else
+    pending_.erase(key);
+  return next;
+}
+
+std::string Assigner::pending_reason(const Key& key) const {
+  const auto found = pending_.find(key);
+  return found == pending_.end() ? std::string() : found->second;
+}
+
+}  // namespace weft::control::services

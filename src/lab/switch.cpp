@@ -1,0 +1,79 @@
+#include "lab/switch.h"
+
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/fd.h"
+#include "sys/netns.h"
+
+namespace weft::lab {
+namespace {
+
+// A socket stays in the namespace it was opened in.
+Result<Fd> socket_in(int netns) {
+  WEFT_TRY(const auto scope, sys::NetnsScope::enter(netns));
+  Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return fail(errno_error("open a socket", errno));
+  return fd;
+}
+
+ifreq request_for(const std::string& device) {
+  ifreq request{};
+  device.copy(request.ifr_name, sizeof request.ifr_name - 1);  // NOLINT
+  return request;
+}
+
+Result<void> set_feature(const Fd& fd, const std::string& device, std::uint32_t command, std::uint32_t value,
+                         const char* what) {
+  ethtool_value feature{.cmd = command, .data = value};
+  ifreq request = request_for(device);
+  request.ifr_data = reinterpret_cast<char*>(&feature);  // NOLINT
+  if (::ioctl(fd.get(), SIOCETHTOOL, &request) != 0)
+    return fail(errno_error(std::string("set ") + what + " of " + device, errno));
+  return {};
+}
+
+}  // namespace
+
+Result<void> ensure_bridge(int netns, const std::string& name, const MacAddress& mac) {
+  WEFT_TRY(const Fd fd, socket_in(netns));
+  if (::ioctl(fd.get(), SIOCBRADDBR, name.c_str()) != 0 && errno != EEXIST)
+    return fail(errno_error("make the bridge " + name, errno));
+  ifreq request = request_for(name);
+  request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+  std::memcpy(request.ifr_hwaddr.sa_data, mac.bytes.data(), mac.bytes.size());
+  if (::ioctl(fd.get(), SIOCSIFHWADDR, &request) != 0)
+    return fail(errno_error("set the address of the bridge " + name, errno));
+  return {};
+}
+
+Result<void> add_port(int netns, const std::string& bridge, const std::string& port) {
+  WEFT_TRY(const Fd fd, socket_in(netns));
+  ifreq request = request_for(port);
+  if (::ioctl(fd.get(), SIOCGIFINDEX, &request) != 0) return fail(errno_error("find the port " + port, errno));
+  const int index = request.ifr_ifindex;
+  request = request_for(bridge);
+  request.ifr_ifindex = index;
+  if (::ioctl(fd.get(), SIOCBRADDIF, &request) != 0 && errno != EBUSY)
+    return fail(errno_error("join " + port + " to the bridge " + bridge, errno));
+  return {};
+}
+
+Result<void> act_like_a_wire(int netns, const std::string& device) {
+  WEFT_TRY(const Fd fd, socket_in(netns));
+  WEFT_CHECK(set_feature(fd, device, ETHTOOL_STXCSUM, 0, "checksum offload"));
+  WEFT_CHECK(set_feature(fd, device, ETHTOOL_STSO, 0, "segmentation offload"));
+  return set_feature(fd, device, ETHTOOL_SGRO, 1, "receive offload");
+}
+
+}  // namespace weft::lab
