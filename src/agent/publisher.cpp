@@ -228,24 +228,36 @@ Result<void> Publisher::publish_services() {
 
 Result<void> Publisher::publish_kinds(bool services_only) { return services_only ? publish_services() : publish(); }
 
-std::vector<Publisher::Refusal> Publisher::admit(const std::vector<model::Document>& documents) {
+std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& documents) {
+  for (const auto& document : documents)
+    if (const auto* pool = std::get_if<model::LoadBalancerPool>(&document.object)) services_->upsert(*pool);
   std::vector<Refusal> refusals;
-  for (std::size_t i = 0; i < documents.size(); ++i)
-    if (const auto* service = std::get_if<model::Service>(&documents[i].object))
-      if (auto assigned = services_->assign(*service); !assigned) refusals.push_back({i, assigned.error()});
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    auto* service = std::get_if<model::Service>(&documents[i].object);
+    if (service == nullptr) continue;
+    const auto preferred = services_->own_status(*service);
+    if (!preferred.empty()) {
+      service->ingress.clear();
+      documents[i].json = model::without_status(documents[i].json);
+    }
+    if (auto assigned = services_->assign(*service, preferred); !assigned) refusals.push_back({i, assigned.error()});
+  }
   return refusals;
 }
 
-Publisher::Assignments Publisher::held(const std::vector<model::Document>& documents) const {
-  Assignments assignments;
-  for (const auto& document : documents)
-    if (const auto key = key_of(document.object); key.kind == model::Kind::service)
-      assignments.emplace(key.key, services_->held(key.key));
-  return assignments;
+Publisher::Held Publisher::held(const std::vector<model::Document>& documents) const {
+  Held before;
+  for (const auto& document : documents) {
+    const auto key = key_of(document.object);
+    if (key.kind == model::Kind::service) before.services.emplace(key.key, services_->held(key.key));
+    if (key.kind == model::Kind::load_balancer_pool) before.pools.push_back(key.key);
+  }
+  return before;
 }
 
-void Publisher::give_back(const Assignments& before) {
-  for (const auto& [service, assignment] : before) services_->restore(service, assignment);
+void Publisher::give_back(const Held& before) {
+  for (const auto& key : before.pools) object_changed({ChangeType::modified, {model::Kind::load_balancer_pool, key}});
+  for (const auto& [service, assignment] : before.services) services_->restore(service, assignment);
 }
 
 Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& services) {
@@ -257,7 +269,7 @@ Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& serv
   return parts_.store.write(rows, store::Sync::later);
 }
 
-Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& documents, const Assignments& before) {
+Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& documents, const Held& before) {
   std::map<store::StoredKey, std::optional<StoredEntry>> known;
   std::set<model::ObjectKey> services;
   bool services_only = true;
