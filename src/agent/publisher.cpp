@@ -76,13 +76,13 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
   std::vector<weft_backend> backends(tables.backends().size());
   for (std::size_t i = 0; i < backends.size(); ++i) backends[i] = tables.backends()[i];
   publisher->services_->adopt(tables.present_frontends(), backends, slots);
-  for (const auto& [key, entry] : parts.objects.all()) {
-    publisher->object_changed({ChangeType::added, key});
-    // Stored before its family or range was known, or the row was damaged.
+  for (const auto& [key, entry] : parts.objects.all()) publisher->object_changed({ChangeType::added, key});
+  // What they hold is given, once all pools are known. A Service stored before its family or range was known, or
+  // whose row was damaged, is given the rest.
+  for (const auto& [key, entry] : parts.objects.all())
     if (const auto* service = std::get_if<model::Service>(&entry.object))
       if (auto assigned = publisher->services_->assign(*service); !assigned)
         notes.push_back(fmt::format("Service {}: {}", key.key.to_string(), assigned.error().message));
-  }
   return publisher;
 }
 
