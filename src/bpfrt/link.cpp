@@ -184,6 +184,18 @@ Result<void> attach_xdp(XdpMode mode, int ifindex, int program, const std::strin
   return pin_object(link.get(), pin_path);
 }
 
+Result<void> attach_pass_through(int ifindex) {
+  const LibbpfLog log;
+  const std::array<bpf_insn, 2> pass{
+      bpf_insn{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = XDP_PASS},
+      bpf_insn{.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  const Fd program(bpf_prog_load(BPF_PROG_TYPE_XDP, "weft_pass", "GPL", pass.data(), pass.size(), nullptr));
+  if (!program.valid()) return fail(errno_error("load a program that lets packets pass", errno));
+  if (const int status = bpf_xdp_attach(ifindex, program.get(), XDP_FLAGS_DRV_MODE, nullptr); status != 0)
+    return fail(log.error(fmt::format("attach to XDP of device {}", ifindex), -status));
+  return {};
+}
+
 Result<bool> is_xdp_attached(int ifindex, const std::string& pin_path, std::uint32_t program_id) {
   const Fd link(bpf_obj_get(pin_path.c_str()));
   if (!link.valid()) return errno == ENOENT ? Result<bool>(false) : fail(errno_error("open pinned " + pin_path, errno));

@@ -41,6 +41,9 @@ std::string_view to_string(XdpMode mode);
 // (BPF_LINK_UPDATE, no packet is missed); one of another mode is replaced. `off` detaches what is pinned there.
 Result<void> attach_xdp(XdpMode mode, int ifindex, int program, const std::string& pin_path);
 void detach_xdp(const std::string& pin_path);  // absent is success
+// Gives a veth end a program that lets everything pass, and with it the receive loop (NAPI) without which what the
+// other end sends from XDP is lost. It stays with the device.
+Result<void> attach_pass_through(int ifindex);
 // True when the program with this id runs on the device through the link pinned there.
 Result<bool> is_xdp_attached(int ifindex, const std::string& pin_path, std::uint32_t program_id);
 

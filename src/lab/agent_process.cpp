@@ -38,7 +38,7 @@ std::string agent_config(const Layout& layout, const NodeLayout& node) {
       "# Written by weft lab; a change here is lost.\n"
       "instance: {}\nnode: {}\nstate_dir: {}\nrun_dir: {}\nbpffs: {}\n"
       "pod_cidrs: [\"{}\"]\nservice_cidrs: [\"{}\"]\nmasquerade: true\nnative_cidrs: []\ndevices: [{}]\n"
-      // Both ends of a lab's uplinks have receive loops.
+      // Both ends of a lab's uplinks have receive loops (act_like_a_wire).
       "xdp: native\n"
       // A lab's pods come and go fast, and nobody outside remembers their addresses.
       "quarantine_seconds: 5\n",

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/fd.h"
+#include "bpfrt/link.h"
 #include "sys/netns.h"
 
 namespace weft::lab {
@@ -73,7 +74,10 @@ Result<void> act_like_a_wire(int netns, const std::string& device) {
   WEFT_TRY(const Fd fd, socket_in(netns));
   WEFT_CHECK(set_feature(fd, device, ETHTOOL_STXCSUM, 0, "checksum offload"));
   WEFT_CHECK(set_feature(fd, device, ETHTOOL_STSO, 0, "segmentation offload"));
-  return set_feature(fd, device, ETHTOOL_SGRO, 1, "receive offload");
+  ifreq request = request_for(device);
+  if (::ioctl(fd.get(), SIOCGIFINDEX, &request) != 0) return fail(errno_error("find the port " + device, errno));
+  WEFT_TRY(const auto scope, sys::NetnsScope::enter(netns));
+  return bpfrt::attach_pass_through(request.ifr_ifindex);
 }
 
 }  // namespace weft::lab
