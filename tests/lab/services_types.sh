@@ -143,6 +143,9 @@ kind: LoadBalancerPool
 metadata: {name: late}
 spec: {addresses: [203.0.113.200/32]}
 YAML
+  reached "asked from outside" world tcp $node4 30080 "default.$web"
+  xdp_told() { weft observe --service default/np --last 50 -o json | jq -se 'any(.[]; .hook == "xdp" and .type == "new")' >/dev/null; }
+  eventually 3 "flows that XDP enters are told" xdp_told
   step "what list, get and trace say"
   local name address client
   is "list: NodePort" "$(weft service list -o json | jq -r '[.[] | select(.name == "np" and .kind == "NodePort") | .port] | unique | join(" ")')" "30053 30080"
@@ -170,12 +173,25 @@ YAML
   done
 }
 
+check_healing() {
+  local node=/run/weft/lab/$lab/node1 pin
+  step "an XDP program that is taken off is attached again"
+  pin=$(echo "$(awk '/^bpffs:/ {print $2}' "$node/weftd.yaml")/$(awk '/^instance:/ {print $2}' "$node/weftd.yaml")"/links/xdp_*)
+  runs_xdp() { [[ -e $pin ]] && inside host ip link show uplink0 | grep -q 'prog/xdp'; }
+  runs_xdp || fail "no XDP program runs: $pin"
+  rm -f "$pin"
+  eventually 5 "it runs again" runs_xdp
+  like "the repair is told" "$(weft status -o json | jq -r '.problems[]')" 'the XDP program was gone and is attached again'
+  reached "after the repair" world tcp $node4 30080 "default.$web"
+}
+
 step "a lab whose clients outside meet XDP"
 pool_and_announcement | lab_up "$lab"
 manifest | lab_apply
 is "XDP" "$(xdp_mode)" "native "
 check_types xdp
 check_seeing
+check_healing
 "$weft" lab down --name "$lab" >/dev/null
 
 step "a lab without XDP"

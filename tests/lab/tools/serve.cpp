@@ -51,7 +51,7 @@ void check_stream(int fd) {
   }
 }
 
-void answer_connection(int fd, const std::string& name) {
+void answer_connection(int fd, const Address& peer, const std::string& name) {
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   std::string line;
@@ -60,7 +60,7 @@ void answer_connection(int fd, const std::string& name) {
       check_stream(fd);
       break;
     }
-    write_all(fd, fmt::format("{} {}\n", name, peer_address(fd).to_string()));
+    write_all(fd, fmt::format("{} {}\n", name, peer.to_string()));
   }
   ::close(fd);
 }
@@ -122,8 +122,10 @@ int serve(const Arguments& arguments) {
   std::thread([datagrams, name] { answer_datagrams(datagrams, name); }).detach();
   fmt::print("ready\n");
   while (true) {
-    const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    if (fd >= 0) std::thread([fd, name] { answer_connection(fd, name); }).detach();
+    // Asked later, a connection that was reset has no peer any more.
+    Address peer;
+    const int fd = ::accept4(listener, peer.get(), &peer.size, SOCK_CLOEXEC);
+    if (fd >= 0) std::thread([fd, peer, name] { answer_connection(fd, peer, name); }).detach();
   }
 }
 
