@@ -227,7 +227,8 @@ Result<void> validate(const Config& config) {
         ErrorCode::invalid,
         fmt::format("instance: \"{}\" is not a name of lower case letters, digits and dashes", config.instance));
   // A pod is no node: what it sends is never taken for one's.
-  for (const auto& [key, ranges] : {std::pair{"pod_cidrs", &config.pod_cidrs}, {"service_cidrs", &config.service_cidrs}})
+  for (const auto& [key, ranges] :
+       {std::pair{"pod_cidrs", &config.pod_cidrs}, {"service_cidrs", &config.service_cidrs}})
     for (const auto& range : *ranges)
       for (const auto& peer : config.load_balancer_peers)
         if (range.contains(peer) || peer.contains(range))
