@@ -13,7 +13,7 @@ enum weft_config_flag {
 	WEFT_CONFIG_EXTERNAL = 1 << 4, /* some frontend serves clients outside: devices look for them */
 	WEFT_CONFIG_HOST_BACKENDS = 1 << 5, /* some backend of those is the node itself: its replies pass to_device */
 	WEFT_CONFIG_L2 = 1 << 6, /* weft_l2_v1 has entries */
-	WEFT_CONFIG_DECAPSULATE = 1 << 7, /* some address is WEFT_IP_BALANCER: its packets may carry clients' */
+	WEFT_CONFIG_DECAPSULATE = 1 << 7, /* IP-in-IP and Geneve to the node's addresses may carry clients' packets */
 };
 
 struct weft_config {
