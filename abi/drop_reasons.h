@@ -31,7 +31,7 @@
 	X(FLOW_RATE, "flow-rate", "the pod starts flows faster than new_flow_rate allows") \
 	X(SOURCE_RANGE, "source-range", "the client is not in the service's loadBalancerSourceRanges") \
 	X(BACKEND_GONE, "backend-gone", "the connection's backend left the service; the connection is reset") \
-	X(ENCAPSULATION, "encapsulation", "the packet could not be put into, or taken out of, another one") \
+	X(ENCAPSULATION, "encapsulation", "the packet could not be put into, or taken out of, another one, or a pod sent what only nodes send each other") \
 	X(TOO_BIG, "too-big", "the packet does not fit the way to its backend; the client was told")
 
 enum weft_drop_reason {

@@ -56,6 +56,7 @@ enum weft_ip_flag {
 	WEFT_IP_NATIVE = 1 << 0, /* reached without source translation */
 	WEFT_IP_RESERVED = 1 << 1, /* pod or service range: only endpoints and frontends live there */
 	WEFT_IP_BROADCAST = 1 << 2, /* the broadcast address of a network the node is on */
+	WEFT_IP_BALANCER = 1 << 3, /* another node that may send clients' packets inside its own; not where RESERVED is set */
 };
 
 struct weft_ip_identity {

@@ -74,6 +74,15 @@ inline_always bool passes_through(const struct weft_flow *flow, enum weft_event_
 	return hook == WEFT_HOOK_FROM_DEVICE && (flow->flags & WEFT_FLOW_EXTERNAL) && flow->exit == WEFT_EXIT_NEIGH;
 }
 
+/* Whether a pod's packet of the flow would reach the node, or another one, as Geneve, which only nodes speak
+ * (docs/xdp.md). `port` is the packet's destination, before translation. */
+inline_always bool speaks_geneve(const struct weft_flow *flow, __u8 protocol, __be16 port, enum weft_event_hook hook)
+{
+	if (hook != WEFT_HOOK_FROM_POD || flow->exit == WEFT_EXIT_PEER || protocol != IPPROTO_UDP)
+		return false;
+	return (flow->flags & WEFT_FLOW_DNAT ? flow->dst_port : port) == bpf_htons(WEFT_GENEVE_PORT);
+}
+
 /* The packet has the flow's verdict: rewrite, send. */
 inline_always int flow_forward(struct __sk_buff *skb, bool v4, const struct weft_flow *flow,
 			       const struct weft_flow_key_v6 *tuple, __u32 l4_offset, __u8 hop_limit,

@@ -90,6 +90,7 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 	if (!flow)
 		return FAST_ABSENT;
 	if (control || !fast_usable(flow, config, skb, hook) ||
+	    unlikely(speaks_geneve(flow, protocol, ports >> 16, hook)) ||
 	    fast_is_special(skb, flow, protocol, ETH_HLEN + sizeof(struct iphdr), hook))
 		return FAST_MISS;
 	if (counts_here(flow, hook))
@@ -135,6 +136,7 @@ inline_always int fast_v6(struct __sk_buff *skb, const struct weft_config *confi
 	if (!flow)
 		return FAST_ABSENT;
 	if (control || !fast_usable(flow, config, skb, hook) ||
+	    unlikely(speaks_geneve(flow, key.protocol, key.dport, hook)) ||
 	    fast_is_special(skb, flow, key.protocol, ETH_HLEN + sizeof(struct ipv6hdr), hook))
 		return FAST_MISS;
 	if (counts_here(flow, hook))

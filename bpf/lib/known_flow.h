@@ -84,6 +84,20 @@ enum redecision {
 	REDECIDED_UNREACHABLE, /* the same for a datagram that cannot move to another backend */
 };
 
+/* Whether a socket has chosen another backend since, at the gone one's address: its port is an earlier socket's, or
+ * that one's choice came back, and its datagram is not about the flow that ended. */
+verified_once bool hint_leads_on(void)
+{
+	struct scratch *s = scratch_get();
+	const struct weft_endpoint *src = s ? endpoint_find(&s->pair.saddr) : NULL;
+
+	if (!src)
+		return false;
+	s->forward.backend_id = 0;
+	decide_hint(s, src->endpoint_id);
+	return s->forward.backend_id;
+}
+
 /* The backend is gone for good. A connection cannot go on elsewhere; a datagram can, if it is we who translate. */
 inline_always enum redecision flow_bereaved(struct scratch *s, struct weft_flow *flow, const struct weft_config *config,
 					    bool v4, bool is_syn)
@@ -93,7 +107,7 @@ inline_always enum redecision flow_bereaved(struct scratch *s, struct weft_flow 
 
 	if (is_syn || !tcp) {
 		flow_forget(s, flow, v4);
-		return is_syn || translated ? REDECIDED_AS_NEW : REDECIDED_UNREACHABLE;
+		return is_syn || translated || hint_leads_on() ? REDECIDED_AS_NEW : REDECIDED_UNREACHABLE;
 	}
 	struct weft_flow *other = flow_find(&s->peer, v4);
 

@@ -115,6 +115,8 @@ inline_always enum weft_drop_reason flow_decide_from_pod(struct __sk_buff *skb, 
 	if (!decide_policy(s, src, dst))
 		return WEFT_DROP_POLICY_DENIED;
 	s->context.direction = WEFT_EGRESS;
+	if (s->pair.protocol == IPPROTO_UDP && s->pair.dport == bpf_htons(WEFT_GENEVE_PORT) && !endpoint_is_pod(dst))
+		return WEFT_DROP_ENCAPSULATION;
 	return decide_exit_from_pod(skb, s, packet_is_v4(&s->packet), src, dst, config);
 }
 

@@ -59,9 +59,11 @@ struct scratch {
 	__u8 drop_reason;
 	__u8 forwarding; /* weft_forwarding of the client's service */
 	__u32 answer_mtu;
-	struct weft_addr named_addr; /* of the backend another node chose for the packet it sent inside its own */
+	struct weft_addr outer_source; /* the node that sent a client's packet inside its own */
+	struct weft_addr named_addr; /* of the backend that node chose */
 	__be16 named_port; /* 0: it did not say */
-	__u16 named_pad;
+	__u8 named_by; /* weft_encapsulation */
+	__u8 named_strip; /* bytes before the packet inside */
 	struct reset reset;
 	struct answer_parts parts;
 	struct weft_flow_key_v6 hog; /* a flow of whoever has most of the source ports tried */

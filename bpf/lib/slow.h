@@ -83,6 +83,8 @@ verified_once int slow_flow(struct __sk_buff *skb, const struct weft_config *con
 		return TC_ACT_OK;
 	if (!flow)
 		return flow_new(skb, config, src);
+	if (speaks_geneve(flow, packet->tuple.protocol, packet->tuple.dport, hook))
+		return refuse(skb, s, config, WEFT_DROP_ENCAPSULATION);
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
 	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
@@ -149,6 +151,8 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		}
 		if (!reason && (s->packet.flags & PACKET_ICMP_OTHER))
 			reason = WEFT_DROP_ICMP_UNSUPPORTED;
+		if (!reason && carries_frontend(skb, &s->packet))
+			reason = WEFT_DROP_ENCAPSULATION;
 		break;
 	case WEFT_HOOK_TO_POD:
 		src = endpoint_find(&s->packet.tuple.saddr);

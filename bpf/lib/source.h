@@ -5,6 +5,36 @@
 #include "lib/decide.h"
 #include "lib/external.h"
 
+#define IP_OPTION_END 0
+#define IP_OPTION_NOOP 1
+#define IP_OPTION_BYTES 40 /* at most */
+
+/* Whether an IPv4 packet has the option that names a frontend, which only nodes send each other (docs/xdp.md). */
+verified_once bool find_frontend_option(struct __sk_buff *skb, __u32 end)
+{
+	__u32 at = ETH_HLEN + sizeof(struct iphdr);
+	__u8 option[2];
+
+	for (int i = 0; i < IP_OPTION_BYTES; i++) {
+		if (at >= end || bpf_skb_load_bytes(skb, at, option, 1) || option[0] == IP_OPTION_END)
+			return false;
+		if (option[0] == WEFT_IP_OPTION_FRONTEND)
+			return true;
+		option[1] = 1;
+		if (option[0] != IP_OPTION_NOOP && (bpf_skb_load_bytes(skb, at + 1, option + 1, 1) || option[1] < 2))
+			return false;
+		at += option[1];
+	}
+	return false;
+}
+
+inline_always bool carries_frontend(struct __sk_buff *skb, const struct packet *packet)
+{
+	__u32 options = ETH_HLEN + sizeof(struct iphdr);
+
+	return packet_is_v4(packet) && unlikely(packet->l4_offset > options) && find_frontend_option(skb, packet->l4_offset);
+}
+
 /* Checks only a pod's own device makes. Non-zero: the drop reason; `silent` when it is no news.
  * Zero: *source is the pod. */
 inline_always __u8 check_from_pod(struct __sk_buff *skb, struct packet *packet, bool *silent,

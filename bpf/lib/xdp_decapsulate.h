@@ -1,67 +1,140 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Takes clients' packets out of other nodes' in XDP; tc goes on with them as if they had come so. */
+/* Takes clients' packets out of other nodes' in XDP; tc goes on with them as if they had come so. What is inside is
+ * looked at where it stands, and decided about, before anything is changed. Inside must be what XDP carries (whole
+ * TCP segments and UDP datagrams without options): the rest is left to tc as it came. */
 #pragma once
 
 #include "lib/encapsulate_named.h"
 #include "lib/xdp_slow.h"
 
-#define XDP_PLAIN (-1) /* nothing inside that is ours */
+#define STRIP_MASK 0x7f /* more than any outer header, so that the verifier knows */
 
-inline_always bool xdp_read_geneve(struct scratch *s, void *at, void *end, bool *inner_v4)
+/* Geneve of ours at `at`, in an IP packet that has `length` bytes from there; NULL otherwise. */
+inline_always const struct geneve_header *xdp_geneve(void *at, void *end, __u32 length, bool v4)
 {
 	struct udphdr *udp = at;
 	struct geneve_header *geneve = (void *)(udp + 1);
 
-	if ((void *)(geneve + 1) > end || udp->dest != bpf_htons(WEFT_GENEVE_PORT) || !geneve_is_ours(geneve))
+	if ((void *)(geneve + 1) > end || udp->dest != bpf_htons(WEFT_GENEVE_PORT) || length < UDP_GENEVE ||
+	    bpf_ntohs(udp->len) != length || !geneve_is_ours(geneve, v4))
+		return NULL;
+	return geneve;
+}
+
+/* Fills scratch->outer_source and named_*; the bytes the outer packet has for the one inside, 0: none of ours. */
+inline_always __u32 xdp_read_outer(struct xdp_md *ctx, struct scratch *s, bool v4)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	const struct geneve_header *geneve = NULL;
+	struct iphdr *ip4 = data + ETH_HLEN;
+	struct ipv6hdr *ip6 = data + ETH_HLEN;
+	__u32 header = v4 ? sizeof(*ip4) : sizeof(*ip6);
+	__u32 length;
+	__u8 protocol;
+
+	if (data + ETH_HLEN + header > end)
+		return 0;
+	protocol = v4 ? ip4->protocol : ip6->nexthdr;
+	if (likely(protocol != (v4 ? IPPROTO_IPIP : IPPROTO_IPV6) && protocol != IPPROTO_UDP))
+		return 0;
+	if (v4 ? *(__u8 *)ip4 != 0x45 || (ip4->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET)) :
+		 ip6->version != 6)
+		return 0;
+	length = v4 ? bpf_ntohs(ip4->tot_len) : bpf_ntohs(ip6->payload_len) + sizeof(*ip6);
+	if (length <= header || length > (__u32)(end - data) - ETH_HLEN)
+		return 0;
+	length -= header;
+	if (protocol == IPPROTO_UDP) {
+		geneve = xdp_geneve(data + ETH_HLEN + header, end, length, v4);
+		if (likely(!geneve))
+			return 0;
+		header += UDP_GENEVE;
+		length -= UDP_GENEVE;
+	}
+	s->named_by = geneve ? WEFT_ENCAPSULATION_GENEVE : WEFT_ENCAPSULATION_IPIP;
+	s->named_strip = header;
+	s->named_port = 0;
+	if (v4) {
+		addr_from_v4(&s->outer_source, ip4->saddr);
+		addr_from_v4(&s->named_addr, ip4->daddr);
+	} else {
+		__builtin_memcpy(&s->outer_source, &ip6->saddr, 16);
+		__builtin_memcpy(&s->named_addr, &ip6->daddr, 16);
+	}
+	/* to the node or a pod here; IP in IP has the backend there */
+	if (!endpoint_find(&s->named_addr))
+		return 0;
+	if (geneve) {
+		__builtin_memcpy(&s->named_addr, &geneve->addr, 16);
+		s->named_port = geneve->port;
+	}
+	return length;
+}
+
+/* Fills scratch->packet as the packet will be when it is out. */
+inline_always bool xdp_read_inside(struct xdp_md *ctx, struct scratch *s, bool v4)
+{
+	__u32 room = xdp_read_outer(ctx, s, v4);
+	struct xdp_view view;
+
+	if (likely(!room) || !is_balancer(&s->outer_source) ||
+	    !xdp_parse_at(ctx, &view, ETH_HLEN + (s->named_strip & STRIP_MASK), v4) || view.length > room)
 		return false;
-	__builtin_memcpy(&s->named_addr, &geneve->addr, 16);
-	s->named_port = geneve->port;
-	*inner_v4 = geneve->protocol == bpf_htons(ETH_P_IP);
+	xdp_scratch_packet(s, &view, v4);
 	return true;
 }
 
-/* The bytes before the packet inside, scratch->named_* and what it is; 0: none. */
-inline_always __u32 xdp_read_outer(struct xdp_md *ctx, struct scratch *s, bool *inner_v4)
+/* The same for a packet to a backend here whose frontend is an option. */
+inline_always bool xdp_read_option(struct xdp_md *ctx, struct scratch *s)
 {
-	struct ethhdr *ethernet = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
-	__u32 header;
-	__u8 protocol;
+	void *data = (void *)(long)ctx->data;
+	struct iphdr *ip = data + ETH_HLEN;
+	struct frontend_option *option = (void *)(ip + 1);
+	struct xdp_view view = { .end = (void *)(long)ctx->data_end, .ip = ip, .l4 = (void *)(option + 1) };
+	__u32 length;
 
-	if ((void *)(ethernet + 1) > end)
-		return 0;
-	s->named_port = 0;
-	if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
-		struct iphdr *ip = (void *)(ethernet + 1);
-
-		if ((void *)(ip + 1) > end || *(__u8 *)ip != 0x45 ||
-		    (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET)))
-			return 0;
-		addr_from_v4(&s->named_addr, ip->daddr);
-		protocol = ip->protocol;
-		header = sizeof(*ip);
-	} else {
-		struct ipv6hdr *ip = (void *)(ethernet + 1);
-
-		if ((void *)(ip + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_IPV6) || ip->version != 6)
-			return 0;
-		__builtin_memcpy(&s->named_addr, &ip->daddr, 16);
-		protocol = ip->nexthdr;
-		header = sizeof(*ip);
+	if ((void *)(view.l4 + sizeof(struct udphdr)) > view.end || *(__u8 *)ip != 0x47 ||
+	    (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET)) ||
+	    option->type != WEFT_IP_OPTION_FRONTEND || option->length != sizeof(*option))
+		return false;
+	length = bpf_ntohs(ip->tot_len);
+	view.protocol = ip->protocol;
+	view.hop_limit = ip->ttl;
+	view.length = length - sizeof(*option);
+	if (length > (__u32)(view.end - data) - ETH_HLEN ||
+	    length < sizeof(*ip) + sizeof(*option) + XDP_L4_MINIMUM(view.protocol))
+		return false;
+	if (view.protocol == IPPROTO_TCP) {
+		if ((void *)(view.l4 + sizeof(struct tcphdr)) > view.end)
+			return false;
+	} else if (view.protocol != IPPROTO_UDP) {
+		return false;
 	}
-	if (protocol != IPPROTO_IPIP && protocol != IPPROTO_IPV6 && protocol != IPPROTO_UDP)
-		return 0;
-	*inner_v4 = protocol == IPPROTO_IPIP;
-	if (!endpoint_find(&s->named_addr))
-		return 0;
-	if (protocol != IPPROTO_UDP)
-		return header;
-	if (header == sizeof(struct iphdr))
-		return xdp_read_geneve(s, (void *)(ethernet + 1) + sizeof(struct iphdr), end, inner_v4) ? header + UDP_GENEVE : 0;
-	return xdp_read_geneve(s, (void *)(ethernet + 1) + sizeof(struct ipv6hdr), end, inner_v4) ? header + UDP_GENEVE : 0;
+	xdp_scratch_packet(s, &view, true);
+	s->named_by = WEFT_ENCAPSULATION_OPTION;
+	s->named_addr = s->packet.tuple.daddr;
+	s->named_port = s->packet.tuple.dport;
+	addr_from_v4(&s->packet.tuple.daddr, option->addr);
+	s->packet.tuple.dport = option->port;
+	return endpoint_find(&s->named_addr);
 }
 
-inline_always long xdp_strip(struct xdp_md *ctx, __u32 strip, bool inner_v4)
+/* Whether the packet is another node's with a client's inside: that is in scratch->packet then, and what is said of
+ * its backend in named_*. */
+verified_once bool xdp_inside(struct xdp_md *ctx)
+{
+	struct scratch *s = scratch_get();
+	struct ethhdr *ethernet = (void *)(long)ctx->data;
+
+	if (!s || (void *)(ethernet + 1) > (void *)(long)ctx->data_end)
+		return false;
+	if (ethernet->h_proto == bpf_htons(ETH_P_IP))
+		return xdp_read_inside(ctx, s, true) || xdp_read_option(ctx, s);
+	return ethernet->h_proto == bpf_htons(ETH_P_IPV6) && xdp_read_inside(ctx, s, false);
+}
+
+inline_always long xdp_strip(struct xdp_md *ctx, __u32 strip)
 {
 	struct ethhdr saved;
 	struct ethhdr *ethernet = (void *)(long)ctx->data;
@@ -69,7 +142,6 @@ inline_always long xdp_strip(struct xdp_md *ctx, __u32 strip, bool inner_v4)
 	if ((void *)(ethernet + 1) > (void *)(long)ctx->data_end)
 		return -1;
 	saved = *ethernet;
-	saved.h_proto = inner_v4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
 	if (bpf_xdp_adjust_head(ctx, strip))
 		return -1;
 	ethernet = (void *)(long)ctx->data;
@@ -79,105 +151,69 @@ inline_always long xdp_strip(struct xdp_md *ctx, __u32 strip, bool inner_v4)
 	return 0;
 }
 
-/* A packet to a backend here whose frontend is an option: written as the client sent it. 1: done. */
-inline_always long xdp_strip_option(struct xdp_md *ctx, struct scratch *s)
+/* Written as the client sent it: scratch->packet. */
+inline_always long xdp_strip_option(struct xdp_md *ctx, const struct scratch *s)
 {
-	struct ethhdr ethernet;
-	struct iphdr header;
+	const struct weft_flow_key_v6 *tuple = &s->packet.tuple;
 	void *data = (void *)(long)ctx->data;
-	struct frontend_option option;
+	struct iphdr header;
 	struct xdp_view view;
-	struct iphdr *ip = data + ETH_HLEN;
 
-	if (data + ETH_HLEN + sizeof(header) + sizeof(option) + sizeof(struct udphdr) > (void *)(long)ctx->data_end ||
-	    *(__u8 *)ip != 0x47 || (ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET)))
-		return 0;
-	__builtin_memcpy(&ethernet, data, ETH_HLEN);
+	if (data + ETH_HLEN + sizeof(header) > (void *)(long)ctx->data_end)
+		return -1;
 	__builtin_memcpy(&header, data + ETH_HLEN, sizeof(header));
-	__builtin_memcpy(&option, data + ETH_HLEN + sizeof(header), sizeof(option));
-	if (ethernet.h_proto != bpf_htons(ETH_P_IP) || option.type != WEFT_IP_OPTION_FRONTEND ||
-	    option.length != sizeof(option))
-		return 0;
-	addr_from_v4(&s->named_addr, header.daddr);
-	if (!endpoint_find(&s->named_addr))
-		return 0;
-	header.ihl = 5;
-	header.tot_len = bpf_htons(bpf_ntohs(header.tot_len) - sizeof(option));
+	header.ihl = sizeof(header) / 4;
+	header.tot_len = bpf_htons(s->packet.length);
 	header.check = 0;
-	header.daddr = option.addr;
+	header.daddr = tuple->daddr.word[3];
 	header.check = ~checksum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&header, sizeof(header), 0));
-	if (bpf_xdp_adjust_head(ctx, sizeof(option)))
+	if (xdp_strip(ctx, sizeof(struct frontend_option)))
 		return -1;
 	data = (void *)(long)ctx->data;
 	if (data + ETH_HLEN + sizeof(header) > (void *)(long)ctx->data_end)
 		return -1;
-	__builtin_memcpy(data, &ethernet, ETH_HLEN);
 	__builtin_memcpy(data + ETH_HLEN, &header, sizeof(header));
 	if (!xdp_parse_v4(ctx, &view))
 		return -1;
 	__be16 *ports = (void *)view.l4;
 	__u16 *check = xdp_l4_checksum(&view);
 
-	s->named_port = ports[1];
 	if (view.protocol != IPPROTO_UDP || *check) {
-		__u16 updated = checksum_update(*check, 2 * CHECKSUM_ZERO + option.addr + option.port -
-							       s->named_addr.word[3] - s->named_port);
+		__u16 updated = checksum_update(*check, 2 * CHECKSUM_ZERO + tuple->daddr.word[3] + tuple->dport -
+							       s->named_addr.word[3] - ports[1]);
 
 		*check = view.protocol == IPPROTO_UDP && !updated ? 0xffff : updated;
 	}
-	ports[1] = option.port;
-	return 1;
+	ports[1] = tuple->dport;
+	return 0;
 }
 
-inline_always int xdp_malformed(struct xdp_md *ctx)
-{
-	count_drop(WEFT_DROP_ENCAPSULATION, bpf_xdp_get_buff_len(ctx));
-	return XDP_DROP;
-}
-
-/* Takes the packet out. XDP_PLAIN: there is none; XDP_PASS: done; XDP_DROP: counted. */
-verified_once int xdp_unwrap(struct xdp_md *ctx)
+/* Takes the packet out; a verdict. */
+verified_once int xdp_take_out(struct xdp_md *ctx)
 {
 	struct scratch *s = scratch_get();
-	bool inner_v4 = true;
-	__u32 strip;
-	long taken;
 
-	if (!s)
-		return XDP_PLAIN;
-	strip = xdp_read_outer(ctx, s, &inner_v4);
-	if (strip) {
-		if (xdp_strip(ctx, strip, inner_v4))
-			return xdp_malformed(ctx);
-	} else {
-		taken = xdp_strip_option(ctx, s);
-		if (!taken)
-			return XDP_PLAIN;
-		if (taken < 0)
-			return xdp_malformed(ctx);
+	if (!s || (s->named_by == WEFT_ENCAPSULATION_OPTION ? xdp_strip_option(ctx, s) :
+							      xdp_strip(ctx, s->named_strip))) {
+		count_drop(WEFT_DROP_ENCAPSULATION, bpf_xdp_get_buff_len(ctx));
+		return XDP_DROP;
 	}
 	count(WEFT_STAT_DECAPSULATED);
 	return XDP_PASS;
 }
 
-/* The flow of the packet that was taken out, if it has none that leads to a backend here. */
+/* Decides about the packet xdp_inside found; a verdict. */
 verified_once int xdp_admit(struct xdp_md *ctx, const struct weft_config *config)
 {
 	struct scratch *s = scratch_get();
 	enum weft_drop_reason reason;
-	bool v4 = xdp_is_v4(ctx);
 
-	/* Fragments and ICMP: tc knows their flows. */
-	if (!s || !config || !(v4 ? xdp_fill_scratch(ctx, s, true) : xdp_fill_scratch(ctx, s, false)))
-		return XDP_PASS;
-	s->pair = s->packet.tuple;
+	if (!s || !config)
+		return XDP_DROP;
 	xdp_scratch_reset(ctx, s, config);
-	if (endpoint_find(&s->packet.tuple.saddr))
-		return xdp_refuse(s, config, WEFT_DROP_SPOOFED_SOURCE);
-	if (named_flow_known(s, flow_find(&s->packet.tuple, v4)))
+	reason = named_decide(config);
+	if (reason == NAMED_KNOWN)
 		return XDP_PASS;
-	/* A reset starts nothing. */
-	reason = s->packet.tcp_flags & TCP_RST ? WEFT_DROP_ENCAPSULATION : named_decide(config);
 	if (!reason)
 		reason = xdp_exit(ctx, s, config, endpoint_find(&s->pair.daddr));
 	if (!reason)

@@ -19,12 +19,18 @@ struct xdp_view {
 
 #define XDP_L4_MINIMUM(protocol) ((protocol) == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr))
 
-/* False: not for XDP. */
-inline_always bool xdp_parse_v4(struct xdp_md *ctx, struct xdp_view *view)
+/* Whether the buffer holds all that the IP header at view->ip speaks of. */
+inline_always bool xdp_is_whole(const struct xdp_view *view)
+{
+	return view->length <= (__u32)(view->end - view->ip);
+}
+
+/* The IP packet at `offset`, by what it says itself of its length. False: not for XDP. */
+inline_always bool xdp_parse_v4_at(struct xdp_md *ctx, struct xdp_view *view, __u32 offset)
 {
 	view->data = (void *)(long)ctx->data;
 	view->end = (void *)(long)ctx->data_end;
-	struct iphdr *ip = view->data + ETH_HLEN;
+	struct iphdr *ip = view->data + offset;
 
 	view->ip = ip;
 	view->l4 = (void *)(ip + 1);
@@ -35,16 +41,18 @@ inline_always bool xdp_parse_v4(struct xdp_md *ctx, struct xdp_view *view)
 	view->protocol = ip->protocol;
 	view->hop_limit = ip->ttl;
 	view->length = bpf_ntohs(ip->tot_len);
+	if (!xdp_is_whole(view))
+		return false;
 	if (view->protocol == IPPROTO_TCP)
 		return (void *)(view->l4 + sizeof(struct tcphdr)) <= view->end && view->length >= 40;
 	return view->protocol == IPPROTO_UDP && view->length >= 28;
 }
 
-inline_always bool xdp_parse_v6(struct xdp_md *ctx, struct xdp_view *view)
+inline_always bool xdp_parse_v6_at(struct xdp_md *ctx, struct xdp_view *view, __u32 offset)
 {
 	view->data = (void *)(long)ctx->data;
 	view->end = (void *)(long)ctx->data_end;
-	struct ipv6hdr *ip = view->data + ETH_HLEN;
+	struct ipv6hdr *ip = view->data + offset;
 
 	view->ip = ip;
 	view->l4 = (void *)(ip + 1);
@@ -53,14 +61,31 @@ inline_always bool xdp_parse_v6(struct xdp_md *ctx, struct xdp_view *view)
 	view->protocol = ip->nexthdr;
 	view->hop_limit = ip->hop_limit;
 	view->length = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+	if (!xdp_is_whole(view))
+		return false;
 	if (view->protocol == IPPROTO_TCP)
 		return (void *)(view->l4 + sizeof(struct tcphdr)) <= view->end && view->length >= 60;
 	return view->protocol == IPPROTO_UDP && view->length >= 48;
 }
 
+inline_always bool xdp_parse_at(struct xdp_md *ctx, struct xdp_view *view, __u32 offset, bool v4)
+{
+	return v4 ? xdp_parse_v4_at(ctx, view, offset) : xdp_parse_v6_at(ctx, view, offset);
+}
+
+inline_always bool xdp_parse_v4(struct xdp_md *ctx, struct xdp_view *view)
+{
+	return xdp_parse_v4_at(ctx, view, ETH_HLEN);
+}
+
+inline_always bool xdp_parse_v6(struct xdp_md *ctx, struct xdp_view *view)
+{
+	return xdp_parse_v6_at(ctx, view, ETH_HLEN);
+}
+
 inline_always bool xdp_parse(struct xdp_md *ctx, struct xdp_view *view, bool v4)
 {
-	return v4 ? xdp_parse_v4(ctx, view) : xdp_parse_v6(ctx, view);
+	return xdp_parse_at(ctx, view, ETH_HLEN, v4);
 }
 
 inline_always bool xdp_is_v4(struct xdp_md *ctx)

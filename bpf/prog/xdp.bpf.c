@@ -17,9 +17,10 @@ int weft_xdp(struct xdp_md *ctx)
 	if (!config)
 		return XDP_PASS;
 	if (unlikely(config->flags & WEFT_CONFIG_DECAPSULATE)) {
-		verdict = xdp_unwrap(ctx);
-		if (verdict != XDP_PLAIN)
-			return verdict == XDP_PASS ? xdp_admit(ctx, config) : verdict;
+		if (xdp_inside(ctx)) {
+			verdict = xdp_admit(ctx, config);
+			return verdict == XDP_PASS ? xdp_take_out(ctx) : verdict;
+		}
 		ethernet = (void *)(long)ctx->data;
 		if ((void *)(ethernet + 1) > (void *)(long)ctx->data_end)
 			return XDP_PASS;

@@ -153,6 +153,7 @@ void Compiler::fill_identities(Compiled& compiled, const Node& node) const {
   for (const auto* ranges : {&config_.pod_cidrs, &config_.service_cidrs})
     for (const auto& cidr : *ranges) special[cidr] |= WEFT_IP_RESERVED | WEFT_IP_NATIVE;
   for (const auto& cidr : config_.native_cidrs) special[cidr] |= WEFT_IP_NATIVE;
+  for (const auto& cidr : config_.load_balancer_peers) special[cidr] |= WEFT_IP_BALANCER;
   for (const auto& address : node.broadcasts) special[Cidr(address, 32)] |= WEFT_IP_BROADCAST;
   std::set<Cidr> prefixes;
   for (const auto& [cidr, flags] : special) prefixes.insert(cidr);

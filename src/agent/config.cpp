@@ -61,6 +61,21 @@ Result<std::vector<std::string>> texts(const YAML::Node& node) {
   return values;
 }
 
+// Ranges, or single addresses.
+Setter peers(std::vector<Cidr> Config::*field) {
+  return [=](Config& config, const YAML::Node& node) -> Result<void> {
+    WEFT_TRY(const auto values, texts(node));
+    (config.*field).clear();
+    for (const auto& value : values) {
+      const auto address = IpAddress::parse(value);
+      const auto range = address ? Cidr(*address, address->is_v4() ? 32 : 128) : Cidr::parse(value);
+      if (!range) return fail(ErrorCode::invalid, fmt::format("\"{}\" is neither an address nor a CIDR", value));
+      (config.*field).push_back(*range);
+    }
+    return {};
+  };
+}
+
 Setter cidrs(std::vector<Cidr> Config::*field, bool one_of_each_family) {
   return [=](Config& config, const YAML::Node& node) -> Result<void> {
     WEFT_TRY(const auto values, texts(node));
@@ -111,6 +126,7 @@ const std::map<std::string, Setter>& setters() {
       {"pod_cidrs", cidrs(&Config::pod_cidrs, true)},
       {"service_cidrs", cidrs(&Config::service_cidrs, true)},
       {"native_cidrs", cidrs(&Config::native_cidrs, false)},
+      {"load_balancer_peers", peers(&Config::load_balancer_peers)},
       {"masquerade", flag(&Config::masquerade)},
       {"devices",
        [](Config& config, const YAML::Node& node) -> Result<void> {
@@ -179,6 +195,7 @@ Result<void> check_ranges(const Config& config) {
     WEFT_CHECK(check_range("pod_cidrs", cidr, 4));
   }
   for (const auto& cidr : config.service_cidrs) WEFT_CHECK(check_range("service_cidrs", cidr, 4));
+  for (const auto& cidr : config.load_balancer_peers) WEFT_CHECK(check_range("load_balancer_peers", cidr, 1));
   const auto least = has_v6 ? 1280U : 576U;
   if (config.mtu != 0 && config.mtu < least)
     return fail(ErrorCode::invalid, fmt::format("mtu: expected 0 or at least {}, found {}: {} needs that much", least,
@@ -210,6 +227,15 @@ Result<void> validate(const Config& config) {
     return fail(
         ErrorCode::invalid,
         fmt::format("instance: \"{}\" is not a name of lower case letters, digits and dashes", config.instance));
+  // A pod is no node: what it sends is never taken for one's.
+  for (const auto& [key, ranges] :
+       {std::pair{"pod_cidrs", &config.pod_cidrs}, {"service_cidrs", &config.service_cidrs}})
+    for (const auto& range : *ranges)
+      for (const auto& peer : config.load_balancer_peers)
+        if (range.contains(peer) || peer.contains(range))
+          return fail(ErrorCode::invalid,
+                      fmt::format("load_balancer_peers {} and {} {} overlap", peer.to_string(), key, range.to_string()),
+                      "list the addresses of the other nodes");
   for (const auto& pod : config.pod_cidrs)
     for (const auto& service : config.service_cidrs)
       if (pod.contains(service) || service.contains(pod))

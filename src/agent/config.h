@@ -22,6 +22,8 @@ struct Config {
   std::vector<Cidr> pod_cidrs;              // one of each family at most
   std::vector<Cidr> service_cidrs;
   std::vector<Cidr> native_cidrs;  // reached without source translation
+  // Other nodes from which clients' packets inside their own are taken; docs/xdp.md. None: from nobody.
+  std::vector<Cidr> load_balancer_peers;
   bool masquerade = true;
   std::vector<std::string> devices;       // uplinks; those with a default route when empty
   std::uint32_t mtu = 0;                  // of pods; the smallest uplink's when 0

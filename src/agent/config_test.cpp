@@ -59,6 +59,7 @@ cgroup_root: /tmp/cgroup
 pod_cidrs: [10.1.0.0/16]
 service_cidrs: ["fd02::/112", 10.2.0.0/16]
 native_cidrs: [192.168.0.0/16, 172.16.0.0/12]
+load_balancer_peers: [192.0.2.7, "2001:db8::7", 198.51.100.0/28]
 masquerade: false
 devices: [eth0, eth1]
 mtu: 1400
@@ -94,6 +95,9 @@ log_file: /tmp/log
   EXPECT_THAT(config->pod_cidrs, ::testing::ElementsAre(*Cidr::parse("10.1.0.0/16")));
   EXPECT_EQ(config->service_cidrs.size(), 2U);
   EXPECT_EQ(config->native_cidrs.size(), 2U);
+  EXPECT_THAT(config->load_balancer_peers,
+              ::testing::ElementsAre(*Cidr::parse("192.0.2.7/32"), *Cidr::parse("2001:db8::7/128"),
+                                     *Cidr::parse("198.51.100.0/28")));
   EXPECT_FALSE(config->masquerade);
   EXPECT_THAT(config->devices, ::testing::ElementsAre("eth0", "eth1"));
   EXPECT_EQ(config->mtu, 1400U);
@@ -159,6 +163,20 @@ TEST(Config, WhatContradictsItselfIsRefused) {
   EXPECT_THAT(problem("instance: ../up"), HasSubstr("instance"));
   EXPECT_THAT(problem("instance: \"\""), HasSubstr("instance"));
   EXPECT_THAT(problem("instance: " + std::string(101, 'a')), HasSubstr("instance"));
+}
+
+TEST(Config, OnlyOtherNodesArePeers) {
+  EXPECT_EQ(problem("load_balancer_peers: []"), "accepted");
+  EXPECT_EQ(problem("load_balancer_peers: [192.0.2.7, \"2001:db8::7\", 198.51.100.0/28]"), "accepted");
+  EXPECT_THAT(problem("load_balancer_peers: [node-7]"),
+              HasSubstr("weftd.yaml:1:22: load_balancer_peers: \"node-7\" is neither an address nor a CIDR"));
+  EXPECT_THAT(problem("load_balancer_peers: 192.0.2.7"), HasSubstr("expected a list"));
+  EXPECT_THAT(problem("load_balancer_peers: [0.0.0.0/0]"), HasSubstr("no host routes"));
+  EXPECT_THAT(problem("load_balancer_peers: [\"fe80::7\"]"), HasSubstr("no host routes"));
+  EXPECT_THAT(problem("load_balancer_peers: [10.244.0.0/16]"),
+              HasSubstr("load_balancer_peers 10.244.0.0/16 and pod_cidrs 10.244.0.0/24 overlap"));
+  EXPECT_THAT(problem("load_balancer_peers: [10.244.0.9]"), HasSubstr("pod_cidrs"));
+  EXPECT_THAT(problem("load_balancer_peers: [10.96.0.1]"), HasSubstr("service_cidrs"));
 }
 
 TEST(Config, BrokenYamlNamesItsPlace) {

@@ -138,7 +138,8 @@ Result<void> dump_identities(Context& context) {
         return {{"cidr", fmt::format("{}/{}", address.to_string(), length)},
                 {"identity", value.identity},
                 {"native", (value.flags & WEFT_IP_NATIVE) != 0},
-                {"reserved", (value.flags & WEFT_IP_RESERVED) != 0}};
+                {"reserved", (value.flags & WEFT_IP_RESERVED) != 0},
+                {"balancer", (value.flags & WEFT_IP_BALANCER) != 0}};
       });
 }
 

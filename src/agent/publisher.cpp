@@ -113,7 +113,7 @@ weft_config Publisher::config_now() const {
   if (services_->usage().frontends != 0) config.flags |= WEFT_CONFIG_SERVICES;
   if (services_->has_external()) config.flags |= WEFT_CONFIG_EXTERNAL;
   if (services_->has_host_backends()) config.flags |= WEFT_CONFIG_HOST_BACKENDS;
-  if (services_->has_dsr()) config.flags |= WEFT_CONFIG_DECAPSULATE;
+  if (!parts_.config.load_balancer_peers.empty()) config.flags |= WEFT_CONFIG_DECAPSULATE;
   if (!compiled_.rows.announced.empty()) config.flags |= WEFT_CONFIG_L2;
   config.hash_seed = parts_.config.service_hash_seed;
   config.lb_port_min = parts_.config.lb_port_min;

@@ -141,6 +141,7 @@ Cases connections(const Net& net) {
 Cases datagrams(const Net& net) {
   const auto datagram = udp(net.client, 50000, net.service, 53);
   const auto direct = udp(net.a, 40000, net.b, 53);
+  const auto from_host = udp(net.host, 40000, net.b, 53);
   return {
       {"gone: a client's datagrams move on",
        {standard(net), pod(net, 'c'), serving_outside(), backend(3, net.b, 53, kUdp), backend(4, net.c, 53, kUdp),
@@ -168,6 +169,22 @@ Cases datagrams(const Net& net) {
             .answered(WEFT_DROP_BACKEND_GONE, direct.unreachable_port(),
                       {.type = WEFT_EVENT_DENIED, .service_id = kService}),
         send(Hook::from_pod, kPodA, direct).redirected().event({.type = WEFT_EVENT_NEW, .service_id = 0})}},
+      {"gone: a new socket from an old one's port keeps its first datagram",
+       {standard(net), backend(3, net.b, 53, kUdp), hint(11, net.b, 53, kUdp, kService, 3)},
+       {send(Hook::from_pod, kPodA, direct).redirected().event({.type = WEFT_EVENT_NEW, .service_id = kService}),
+        change(no_backend(3)), change(backend(5, net.b, 53, kUdp)), change(hint(11, net.b, 53, kUdp, kService, 5)),
+        change(bump()),
+        send(Hook::from_pod, kPodA, direct).redirected().event({.type = WEFT_EVENT_NEW, .service_id = kService}),
+        flow(direct, {.backend_id = 5, .packets = 1, .flags_set = WEFT_FLOW_COUNTED}),
+        expect("counts of two backends at one address",
+               [](Datapath& d) { return backend_stats(d, 3).active == 0 && backend_stats(d, 5).active == 1; })}},
+      {"gone: a new socket of the node from an old one's port, by way of another service",
+       {standard(net), backend(3, net.b, 53, kUdp), hint(1, net.b, 53, kUdp, kService, 3)},
+       {send(Hook::to_pod, kPodB, from_host).event({.type = WEFT_EVENT_NEW, .service_id = kService}),
+        change(no_backend(3)), change(backend(5, net.b, 53, kUdp, WEFT_BACKEND_ACTIVE, 8)),
+        change(hint(1, net.b, 53, kUdp, 8, 5)), change(bump()),
+        send(Hook::to_pod, kPodB, from_host).event({.type = WEFT_EVENT_NEW, .service_id = 8}),
+        flow(from_host, {.service_id = 8, .backend_id = 5})}},
   };
 }
 

@@ -470,13 +470,80 @@ Cases options_behind_fragment_header(const Net& net) {
             flow(datagram, {.packets = 2})}}};
 }
 
+// What a pod cannot say for a node: docs/xdp.md, "Who may send".
+Cases forged_encapsulation(const Net& net) {
+  constexpr std::uint16_t kGeneve = 6081;
+  const auto away = udp(net.a, 40000, net.remote, kGeneve);
+  const auto from_pod = [](const Packet& packet) { return send(Hook::from_pod, kPodA, packet); };
+  const auto forged = [&](const Packet& packet) {
+    return from_pod(packet).dropped(WEFT_DROP_ENCAPSULATION, {.type = WEFT_EVENT_DENIED, .source = net.a});
+  };
+  const auto unknown = [&](std::uint8_t protocol) {
+    auto packet = udp(net.a, 0, net.remote, 0);
+    packet.protocol = protocol;
+    return from_pod(packet).dropped(WEFT_DROP_UNKNOWN_L4).silently();
+  };
+  const auto client = udp(net.client, kGeneve, net.service, 53);
+  Cases all{
+      {"Geneve of a pod",
+       {standard(net), pod(net, 'c')},
+       {forged(away), forged(away.to(net.host, kGeneve)), forged(away.to(net.world, kGeneve)), no_flow(away),
+        // to itself, to another pod of the node, and TCP: nothing takes that out
+        from_pod(away.to(net.b, kGeneve)).redirected().event(kCreated), from_pod(away.to(net.b, kGeneve)).redirected(),
+        from_pod(tcp(net.a, 40000, net.remote, kGeneve))
+            .redirected()
+            .becomes(tcp(net.nat, 40000, net.remote, kGeneve).with_hop_limit(63))
+            .event(kCreated)}},
+      {"Geneve of a pod, in fragments",
+       {standard(net)},
+       {forged(away.first_fragment(7)),
+        from_pod(away.later_fragment(7, 16)).dropped(WEFT_DROP_ENCAPSULATION).silently(),
+        from_pod(away.later_fragment(8, 16)).dropped(WEFT_DROP_FRAGMENT_UNKNOWN)}},
+      {"Geneve of a pod through a service",
+       {standard(net), backend(3, net.remote, kGeneve, kUdp), frontend(net.service, 53, kUdp, {.backends = {3}})},
+       {forged(away.to(net.service, 53))}},
+      {"Geneve of a pod as an answer",
+       {standard(net), serving_outside(), backend(3, net.b, 53, kUdp),
+        frontend(net.service, 53, kUdp, {.backends = {3}})},
+       {send(Hook::from_device, kUplink, client).redirected().becomes(client.to(net.b, 53)).event(kCreated),
+        send(Hook::from_pod, kPodB, client.to(net.b, 53).reversed())
+            .dropped(WEFT_DROP_ENCAPSULATION, {.type = WEFT_EVENT_DENIED, .source = net.b})}},
+      {"IP in IP of a pod",
+       {standard(net)},
+       {unknown(4).event({.type = WEFT_EVENT_DENIED}), unknown(41).event({.type = WEFT_EVENT_DENIED})}},
+  };
+  if (!net.v4) {
+    auto inside = away.with_extension(60, {0, 0, 1, 4, 0, 0, 0, 0});
+    auto ipip = inside;
+    ipip.protocol = 41;
+    all.push_back({"what only nodes send, of a pod, behind extension headers",
+                   {standard(net)},
+                   {forged(inside), from_pod(ipip).dropped(WEFT_DROP_UNKNOWN_L4)}});
+    return all;
+  }
+  const auto datagram = udp(net.a, 40000, net.world, 53);
+  const Octets option{0x9a, 8, 0, 80, 10, 2, 0, 10};
+  const Octets behind{1, 0x94, 4, 0, 0, 1, 1, 1, 0x9a, 8, 0, 80, 10, 2, 0, 10};
+  all.push_back({"the option of a node, of a pod",
+                 {standard(net)},
+                 {forged(datagram.with_options(option)), forged(datagram.to(net.b, 54).with_options(behind)),
+                  forged(tcp(net.a, 1, net.host, 80, kSyn).with_options(option)),
+                  forged(echo_request(net.a, net.world, 3).with_options(option)),
+                  from_pod(datagram.later_fragment(7, 16).with_options(option)).dropped(WEFT_DROP_ENCAPSULATION),
+                  // another one, a list that ends before, one that is broken
+                  from_pod(datagram.to(net.b, 53).with_options({0x94, 4, 0, 0})).redirected().event(kCreated),
+                  from_pod(datagram.to(net.b, 53).with_options({0, 0x9a, 4, 0})).redirected(),
+                  from_pod(datagram.to(net.b, 53).with_options({0x94, 0, 0x9a, 4})).redirected()}});
+  return all;
+}
+
 }  // namespace
 
 Cases hostile_cases(const Net& net) {
   Cases all;
   for (const CaseTable table :
        {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses, port_hog, flow_flood, events,
-        groups, echo_without_identifier, options_behind_fragment_header, outside})
+        groups, echo_without_identifier, options_behind_fragment_header, forged_encapsulation, outside})
     for (auto& each : table(net)) all.push_back(std::move(each));
   return all;
 }

@@ -1,6 +1,7 @@
 // The other end of direct server return: clients' packets inside another node's, taken out by XDP or by tc.
 #include <arpa/inet.h>
 
+#include "abi/hash.h"
 #include "fixture.h"
 
 namespace weft::test {
@@ -74,10 +75,19 @@ Row all(Rows rows) {
   };
 }
 
-Row base(const Net& net) { return all({standard(net), serving_outside(WEFT_CONFIG_DECAPSULATE)}); }
-Row serving(const Net& net, std::uint8_t protocol = kTcp) {
+IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
+std::string alone(const IpAddress& address) { return address.to_string() + (address.is_v4() ? "/32" : "/128"); }
+Row balancer(const IpAddress& address) { return prefix(alone(address), WEFT_IDENTITY_WORLD, WEFT_IP_BALANCER); }
+
+Row base(const Net& net) {
+  return all({standard(net), serving_outside(WEFT_CONFIG_DECAPSULATE), balancer(net.remote)});
+}
+Row service_of(const Net& net, const ServiceOptions& options, std::uint8_t protocol = kTcp) {
   return all({base(net), backend(4, net.remote, 9090, protocol), backend(3, net.b, 8080, protocol),
-              frontend(net.service, 80, protocol, {.backends = {4, 3}})});
+              frontend(net.service, 80, protocol, options)});
+}
+Row serving(const Net& net, std::uint8_t protocol = kTcp) {
+  return service_of(net, {.backends = {4, 3}, .forwarding = WEFT_FORWARD_DSR_OPTION}, protocol);
 }
 
 Step xdp(const Packet& packet) { return send(Hook::xdp, kUplink, packet); }
@@ -149,6 +159,161 @@ Cases taken(const Net& net, const std::string& name, Wrap wrap) {
   };
 }
 
+Step both_dropped(const Packet& packet, weft_drop_reason reason) {
+  return then([=](Datapath& d) {
+    (void)d;
+    return Steps{xdp(packet).dropped(reason), tc(packet).dropped(reason)};
+  });
+}
+Step both_left(const Packet& packet) {
+  return then([=](Datapath& d) {
+    (void)d;
+    return Steps{xdp(packet), tc(packet)};
+  });
+}
+
+// What is said of a packet inside is not believed as it stands.
+Cases doubted(const Net& net, const std::string& name, Wrap wrap) {
+  const auto syn = tcp(net.client, 50000, net.service, 80, kSyn);
+  const auto in = [&](const Packet& packet) { return wrap(net, packet, net.b, 8080); };
+  const auto ranges = [&](const char* range) {
+    return all({service_of(net, {.backends = {4, 3},
+                                 .flags = WEFT_SERVICE_EXTERNAL | WEFT_SERVICE_SOURCE_RANGES,
+                                 .forwarding = WEFT_FORWARD_DSR_OPTION}),
+                source_range(kService, range)});
+  };
+  Steps nobodys;
+  for (const char* source : net.v4 ? std::vector<const char*>{"127.0.0.1", "0.0.0.0", "224.0.0.5", "255.255.255.255"}
+                                   : std::vector<const char*>{"::1", "::", "ff02::5"})
+    nobodys.push_back(both_dropped(in(syn.from(ip(source), 1)), WEFT_DROP_SPOOFED_SOURCE));
+  auto padded = in(syn).l3_bytes();
+  padded.insert(padded.end(), 9, 0xee);
+  auto left_over = syn.l3_bytes();
+  left_over.insert(left_over.end(), 9, 0xee);
+  const auto type = static_cast<std::uint16_t>(net.v4 ? 0x0800 : 0x86dd);
+  Cases cases{
+      {name + " from a client whose address is nobody's", {serving(net)}, nobodys},
+      {name + " from a client outside the source ranges",
+       {ranges(net.v4 ? "10.0.0.0/8" : "fd00::/8")},
+       {both_dropped(in(syn), WEFT_DROP_SOURCE_RANGE), no_flow(syn),
+        expect("not counted", [](Datapath& d) { return service_state(d, kService).source_denied == 2; })}},
+      {name + " from a client in the source ranges",
+       {ranges(alone(net.client).c_str())},
+       {xdp(in(syn)).becomes(syn).event(kCreated)}},
+      {name + " to a pod that is no backend of the service",
+       {serving(net), backend(9, net.a, 8080, kTcp, WEFT_BACKEND_ACTIVE, 8)},
+       {both_dropped(wrap(net, syn, net.a, 8080), WEFT_DROP_ENCAPSULATION), no_flow(syn)}},
+      {name + " to a frontend nobody knows",
+       {base(net)},
+       {both_dropped(in(syn), WEFT_DROP_ENCAPSULATION), no_flow(syn)}},
+      {name + " to a frontend that is not for clients outside",
+       {service_of(net, {.backends = {4, 3}, .flags = 0, .forwarding = WEFT_FORWARD_DSR_OPTION})},
+       {both_dropped(in(syn), WEFT_DROP_ENCAPSULATION), no_flow(syn)}},
+      {name + " to a node port of the other node, and of nobody",
+       {base(net), backend(3, net.b, 8080, kTcp),
+        node_port(net, 30080, kTcp, {.backends = {3}, .forwarding = WEFT_FORWARD_DSR_OPTION})},
+       {xdp(in(syn.to(net.remote, 30080))).becomes(syn.to(net.remote, 30080)).event(kCreated),
+        both_dropped(in(syn.to(net.world, 30080)), WEFT_DROP_ENCAPSULATION)}},
+      {name + " with less in the buffer than it says",
+       {serving(net)},
+       {both_left(in(syn).cut(in(syn).l3_bytes().size() - 1)), no_flow(syn)}},
+      {name + " in a padded frame",
+       {serving(net)},
+       {xdp(raw_frame(type, padded)).becomes(raw_frame(type, left_over)).event(kCreated)}},
+  };
+  return cases;
+}
+
+// By the outer packet's source, and by its lengths.
+Cases outer_packets(const Net& net, const std::string& name, Wrap wrap, std::size_t overhead) {
+  const auto syn = tcp(net.client, 50000, net.service, 80, kSyn);
+  const auto first = udp(net.client, 50000, net.service, 80).with_payload(64).first_fragment(7);
+  const auto later = udp(net.client, 50000, net.service, 80).later_fragment(7, 72);
+  const auto ping = echo_request(net.client, net.service, 3);
+  const auto in = [&](const Packet& packet) { return wrap(net, packet, net.b, 8080); };
+  const auto from = [&](const IpAddress& source) { return in(syn).from(source, 50123); };
+  // outer lengths that leave out the last bytes of the packet inside, which the frame still holds
+  auto outer_short = in(syn).l3_bytes();
+  const auto shorten = [&](std::size_t at) {
+    const auto length = static_cast<std::uint16_t>((outer_short[at] << 8 | outer_short[at + 1]) - 4);
+    outer_short[at] = static_cast<std::uint8_t>(length >> 8);
+    outer_short[at + 1] = static_cast<std::uint8_t>(length);
+  };
+  shorten(net.v4 ? 2 : 4);
+  if (overhead > 40) shorten((net.v4 ? 20 : 40) + 4);
+  const auto type = static_cast<std::uint16_t>(net.v4 ? 0x0800 : 0x86dd);
+  const auto translated = [&](const Packet& packet) { return packet.to(net.b, 8080); };
+  return {
+      {name + " of somebody else's", {serving(net)}, {both_left(from(net.world)), no_flow(syn)}},
+      {name + " of an address in the pods' range",
+       {serving(net),
+        prefix(net.v4 ? "10.1.0.0/16" : "fd00:1::/64", WEFT_IDENTITY_WORLD, WEFT_IP_RESERVED | WEFT_IP_BALANCER)},
+       {both_left(from(net.nobody)), no_flow(syn)}},
+      {name + " of a pod's address", {serving(net), balancer(net.a)}, {xdp(from(net.a)), no_flow(syn)}},
+      {name + " shorter than what is inside", {serving(net)}, {both_left(raw_frame(type, outer_short)), no_flow(syn)}},
+      {name + " with fragments inside",
+       {serving(net, kUdp)},
+       {xdp(in(first)), xdp(in(later)), tc(in(first)).redirected().becomes(translated(first)).event(kCreated),
+        tc(in(later)).redirected().becomes(translated(later)),
+        tc(in(later.later_fragment(8, 72))).dropped(WEFT_DROP_FRAGMENT_UNKNOWN)}},
+      {name + " with something else inside",
+       {serving(net)},
+       {xdp(in(ping)), tc(in(ping)).dropped(WEFT_DROP_ENCAPSULATION).silently()}},
+      {name + " of datagrams whose backend is gone: the other node has chosen again",
+       {serving(net, kUdp), pod(net, 'c')},
+       {xdp(in(udp(net.client, 50000, net.service, 80)))
+            .becomes(udp(net.client, 50000, net.service, 80))
+            .event(kCreated),
+        change(no_backend(3)), change(backend(5, net.c, 8080, kUdp)),
+        change(frontend(net.service, 80, kUdp, {.backends = {4, 5}, .first_slot = 20})), change(bump()),
+        tc(wrap(net, udp(net.client, 50000, net.service, 80), net.c, 8080))
+            .redirected()
+            .becomes(udp(net.client, 50000, net.c, 8080))
+            .event({.type = WEFT_EVENT_NEW, .backend = net.c}),
+        expect("counts of who left", [](Datapath& d) { return backend_stats(d, 3).active == 0; })}},
+  };
+}
+
+// More slots than are looked at.
+Cases long_runs(const Net& net) {
+  constexpr std::uint32_t kSlots = 400;
+  auto syn = tcp(net.client, 50000, net.service, 80, kSyn);
+  const auto slot_of = [&] {
+    const auto client = to_abi(net.client);
+    return weft_hash_slot(weft_hash_flow(default_config().hash_seed, &client, htons(syn.source_port), kTcp), kSlots);
+  };
+  while (slot_of() < 200) ++syn.source_port;
+  std::vector<std::uint32_t> run(kSlots, 4);
+  run[slot_of()] = 3;
+  const auto with = [&](weft_algorithm algorithm) {
+    return service_of(net, {.backends = run, .algorithm = algorithm, .forwarding = WEFT_FORWARD_DSR_OPTION});
+  };
+  Cases cases{
+      {"Geneve to a backend of a long run is believed",
+       {with(WEFT_ALGORITHM_RANDOM)},
+       {xdp(geneve(net, syn, net.b, 8080)).becomes(syn).event(kCreated), flow(syn, {.backend_id = 0})}},
+      {"IP in IP to a backend of a long run does not say its port",
+       {with(WEFT_ALGORITHM_RANDOM)},
+       {both_dropped(ipip(net, syn, net.b, 0), WEFT_DROP_ENCAPSULATION)}},
+      {"IP in IP to a backend of a Maglev table",
+       {with(WEFT_ALGORITHM_MAGLEV)},
+       {xdp(ipip(net, syn, net.b, 0)).becomes(syn).event(kCreated), flow(syn, {.backend_id = 3})}},
+  };
+  if (net.v4) {
+    cases.push_back({"IP option: a backend of a long run is not believed",
+                     {with(WEFT_ALGORITHM_RANDOM)},
+                     {both_dropped(with_frontend(net, syn, net.b, 8080), WEFT_DROP_ENCAPSULATION)}});
+    cases.push_back(
+        {"IP option: a backend of a Maglev table",
+         {with(WEFT_ALGORITHM_MAGLEV)},
+         {xdp(with_frontend(net, syn, net.b, 8080)).becomes(syn).event(kCreated), flow(syn, {.backend_id = 3})}});
+    cases.push_back({"IP option to a service that does not expect it",
+                     {service_of(net, {.backends = {4, 3}, .forwarding = WEFT_FORWARD_DSR_GENEVE})},
+                     {both_dropped(with_frontend(net, syn, net.b, 8080), WEFT_DROP_ENCAPSULATION)}});
+  }
+  return cases;
+}
+
 Cases others(const Net& net) {
   const auto syn = tcp(net.client, 50000, net.service, 80, kSyn);
   auto foreign = geneve(net, syn, net.b, 8080);
@@ -159,16 +324,6 @@ Cases others(const Net& net) {
        {xdp(ipip(net, syn, net.b, 0)), xdp(geneve(net, syn, net.b, 8080)), tc(ipip(net, syn, net.b, 0)),
         tc(geneve(net, syn, net.b, 8080)), no_flow(syn)}},
       {"Geneve of somebody else", {serving(net)}, {xdp(foreign), tc(foreign), no_flow(syn)}},
-      {"IP in IP about a frontend nobody knows",
-       {base(net)},
-       {xdp(ipip(net, syn, net.b, 0)).dropped(WEFT_DROP_ENCAPSULATION),
-        tc(ipip(net, syn.from(net.client, 50001), net.b, 0)).dropped(WEFT_DROP_ENCAPSULATION), no_flow(syn)}},
-      {"Geneve names a backend of a frontend that is not known here",
-       {base(net)},
-       {xdp(geneve(net, syn, net.b, 8080))
-            .becomes(syn)
-            .event({.type = WEFT_EVENT_NEW, .backend = net.b, .service_id = 0}),
-        tc(syn).redirected().becomes(syn.to(net.b, 8080))}},
       {"encapsulated packets cut short",
        {serving(net)},
        {xdp(geneve(net, syn, net.b, 8080).cut(net.v4 ? 40 : 60)),
@@ -184,11 +339,22 @@ Cases others(const Net& net) {
 }  // namespace
 
 Cases xdp_decapsulate_cases(const Net& net) {
+  const std::size_t header = net.v4 ? 20 : 40;
   Cases cases = others(net);
-  for (auto& each : taken(net, "IP in IP", ipip)) cases.push_back(std::move(each));
-  for (auto& each : taken(net, "Geneve", geneve)) cases.push_back(std::move(each));
-  if (net.v4)
-    for (auto& each : taken(net, "IP option", with_frontend)) cases.push_back(std::move(each));
+  const auto add = [&](Cases more) {
+    for (auto& each : more) cases.push_back(std::move(each));
+  };
+  add(taken(net, "IP in IP", ipip));
+  add(doubted(net, "IP in IP", ipip));
+  add(outer_packets(net, "IP in IP", ipip, header));
+  add(taken(net, "Geneve", geneve));
+  add(doubted(net, "Geneve", geneve));
+  add(outer_packets(net, "Geneve", geneve, header + 40));
+  add(long_runs(net));
+  if (net.v4) {
+    add(taken(net, "IP option", with_frontend));
+    add(doubted(net, "IP option", with_frontend));
+  }
   return cases;
 }
 

@@ -71,9 +71,10 @@ Lines prefixes(Machine& machine) {
   for (const auto& [key, row] : machine.maps().all().identities) {
     const auto address = from_abi(key.addr);
     const auto length = address.is_v4() && key.prefix_length >= 96 ? key.prefix_length - 96 : key.prefix_length;
-    lines.push_back(fmt::format("{}/{} identity {}{}{}", address.to_string(), length, row.identity,
+    lines.push_back(fmt::format("{}/{} identity {}{}{}{}", address.to_string(), length, row.identity,
                                 (row.flags & WEFT_IP_NATIVE) != 0 ? " native" : "",
-                                (row.flags & WEFT_IP_RESERVED) != 0 ? " reserved" : ""));
+                                (row.flags & WEFT_IP_RESERVED) != 0 ? " reserved" : "",
+                                (row.flags & WEFT_IP_BALANCER) != 0 ? " balancer" : ""));
   }
   std::ranges::sort(lines);
   return lines;
@@ -190,7 +191,8 @@ Lines devices(Machine& machine) {
 
 Lines config(Machine& machine) {
   const auto row = machine.maps().all().config;
-  return {fmt::format("epoch {}{}", row.epoch, (row.flags & WEFT_CONFIG_SERVICES) != 0 ? " services" : "")};
+  return {fmt::format("epoch {}{}{}", row.epoch, (row.flags & WEFT_CONFIG_SERVICES) != 0 ? " services" : "",
+                      (row.flags & WEFT_CONFIG_DECAPSULATE) != 0 ? " decapsulate" : "")};
 }
 
 Lines addresses(Machine& machine) {

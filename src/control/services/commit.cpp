@@ -314,7 +314,6 @@ void ServiceCompiler::Impl::account(const PortState& state, bool add) {
   if (!state.has_external()) return;
   for (const auto& backend : state.backends)
     if (backend.has(services::backend_of_node)) count(host_backends_, 1);
-  if (state.forwarding != model::Forwarding::snat) count(dsr_ports_, 1);
 }
 
 void ServiceCompiler::Impl::account_owner(const Plan& plan) {

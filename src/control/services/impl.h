@@ -78,7 +78,6 @@ class ServiceCompiler::Impl {
   [[nodiscard]] const Work& work() const { return work_; }
   [[nodiscard]] bool has_external() const { return external_frontends_ != 0; }
   [[nodiscard]] bool has_host_backends() const { return host_backends_ != 0; }
-  [[nodiscard]] bool has_dsr() const { return dsr_ports_ != 0; }
 
  private:
   using Key = services::Key;
@@ -224,7 +223,6 @@ class ServiceCompiler::Impl {
   std::uint32_t source_ranges_ = 0;
   std::uint32_t external_frontends_ = 0;
   std::uint32_t host_backends_ = 0;
-  std::uint32_t dsr_ports_ = 0;
   std::map<std::uint16_t, HealthPort> health_ports_;
   std::unordered_map<const Owner*, std::uint16_t> health_port_of_;
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;

@@ -94,6 +94,5 @@ ServiceCompiler::Work ServiceCompiler::work() const { return impl_->work(); }
 ServiceCompiler::Usage ServiceCompiler::usage() const { return impl_->usage(); }
 bool ServiceCompiler::has_external() const { return impl_->has_external(); }
 bool ServiceCompiler::has_host_backends() const { return impl_->has_host_backends(); }
-bool ServiceCompiler::has_dsr() const { return impl_->has_dsr(); }
 
 }  // namespace weft::control

@@ -217,7 +217,6 @@ class ServiceCompiler {
   [[nodiscard]] Usage usage() const;
   [[nodiscard]] bool has_external() const;       // WEFT_CONFIG_EXTERNAL
   [[nodiscard]] bool has_host_backends() const;  // WEFT_CONFIG_HOST_BACKENDS
-  [[nodiscard]] bool has_dsr() const;            // WEFT_CONFIG_DECAPSULATE
 
  private:
   class Impl;

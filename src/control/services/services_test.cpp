@@ -374,19 +374,16 @@ TEST_F(Services, HostPortsOfPods) {
 TEST_F(Services, WhatTheConfigurationIsTold) {
   auto web = service("web");
   web.type = Type::node_port;
-  web.forwarding = model::Forwarding::dsr_ipip;
   apply(web);
   auto given = slice("web-1", "web", 80);
   given.endpoints = {at("192.0.2.1")};
   compiler_.upsert(given);
   compile();
-  EXPECT_TRUE(compiler_.has_external() && compiler_.has_host_backends() && compiler_.has_dsr());
+  EXPECT_TRUE(compiler_.has_external() && compiler_.has_host_backends());
   compiler_.set_node({"here", "east", {}});
-  web.forwarding = model::Forwarding::snat;
-  apply(web);
   compile();
   EXPECT_TRUE(compiler_.has_external());
-  EXPECT_FALSE(compiler_.has_host_backends() || compiler_.has_dsr());
+  EXPECT_FALSE(compiler_.has_host_backends());
 }
 
 TEST_F(Services, HealthCheckNodePorts) {
