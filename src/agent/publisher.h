@@ -86,7 +86,9 @@ class Publisher {
   [[nodiscard]] control::ServiceCompiler& services() { return *services_; }
   [[nodiscard]] const control::ServiceCompiler& services() const { return *services_; }
   // Whether packets of clients outside are this node's business.
-  [[nodiscard]] bool serves_outside() const { return services_->has_external(); }
+  [[nodiscard]] bool serves_outside() const {
+    return services_->has_external() || !parts_.config.load_balancer_peers.empty();
+  }
   // Grows with every difference of services that was handed to the maps.
   [[nodiscard]] std::uint64_t service_revision() const { return service_revision_; }
   [[nodiscard]] const datapath::Rows<weft_l2_key, weft_l2>& announced() const { return compiled_.rows.announced; }

@@ -211,7 +211,7 @@ TEST(Render, EveryHookHasAName) {
   for (const auto& [hook, name] : names) {
     auto value = event(WEFT_EVENT_NEW);
     value.hook = hook;
-    EXPECT_TRUE(decode({reinterpret_cast<const std::byte*>(&value), sizeof value})) << name;
+    EXPECT_TRUE(decode_event(bytes(value))) << name;
     EXPECT_EQ(to_json(enrich(value, shop()), "n")["hook"], name);
   }
 }
