@@ -68,7 +68,7 @@ verified_once enum reply_result reply_enter(void)
 	if (!s)
 		return REPLY_REFUSED;
 	bool v4 = packet_is_v4(&s->packet);
-	long error;
+	int error;
 
 	tuple_peer(&s->peer, &s->packet.tuple, &s->forward);
 	if (reply_awaited(s))
