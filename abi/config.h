@@ -14,6 +14,7 @@ enum weft_config_flag {
 	WEFT_CONFIG_HOST_BACKENDS = 1 << 5, /* some backend of those is the node itself: its replies pass to_device */
 	WEFT_CONFIG_L2 = 1 << 6, /* weft_l2_v1 has entries */
 	WEFT_CONFIG_DECAPSULATE = 1 << 7, /* IP-in-IP and Geneve to the node's addresses may carry clients' packets */
+	WEFT_CONFIG_LB_PORTS_RESERVED = 1 << 8, /* the node's sockets are not given lb_port_min to lb_port_max */
 };
 
 struct weft_config {

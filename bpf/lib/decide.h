@@ -230,6 +230,16 @@ inline_always struct weft_service *service_of_packet(const struct scratch *s, co
 	return service_find_node(packet_is_v4(&s->packet), s->pair.dport, s->pair.protocol);
 }
 
+/* The same for a client outside. Whose the destination is matters only where no frontend is at exactly it. */
+inline_always struct weft_service *service_for_outside(const struct scratch *s)
+{
+	struct weft_service *service = service_find(&s->pair.daddr, s->pair.dport, s->pair.protocol);
+
+	if (service || !endpoint_is_host(endpoint_find(&s->pair.daddr)))
+		return service;
+	return service_find_node(packet_is_v4(&s->packet), s->pair.dport, s->pair.protocol);
+}
+
 /* Resolves a service in the packet path: for pods whose sockets the socket hook does not see, and where it
  * needs the packet to decide. A pod's address is no frontend; that it was reached through one only the
  * socket hook's hint can tell. */

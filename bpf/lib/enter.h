@@ -68,7 +68,7 @@ verified_once enum reply_result reply_enter(void)
 	if (!s)
 		return REPLY_REFUSED;
 	bool v4 = packet_is_v4(&s->packet);
-	long error;
+	int error;
 
 	tuple_peer(&s->peer, &s->packet.tuple, &s->forward);
 	if (reply_awaited(s))
@@ -90,6 +90,14 @@ verified_once enum reply_result reply_enter(void)
 		flow_delete(&s->taken, v4);
 	}
 	return flow_insert(&s->peer, &s->reply, v4, BPF_ANY) ? REPLY_REFUSED : REPLY_ENTERED;
+}
+
+/* Whether the ports tried are kept from the node's sockets, which no lookup then has to show. A resolver binds UDP
+ * ports it chose itself (RFC 5452), reserved or not; who connects by TCP leaves the choice to the kernel. */
+inline_always bool ports_are_reserved(const struct scratch *s, const struct weft_config *config)
+{
+	return (s->forward.flags & WEFT_FLOW_EXTERNAL) && s->pair.protocol == IPPROTO_TCP &&
+	       (config->flags & WEFT_CONFIG_LB_PORTS_RESERVED);
 }
 
 /* Whether a socket of the node itself would be taken for the flow's: it has the address and port the
@@ -195,12 +203,14 @@ inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb
 	if (!keep_port && (port < minimum || port > maximum))
 		port = minimum + bpf_get_prandom_u32() % range;
 	s->hog_votes = 0;
+	s->ports_reserved = ports_are_reserved(s, config);
 	for (int i = 0; i < NAT_PORT_TRIES; i++) {
 		s->forward.src_port = bpf_htons(port);
 		s->taken.protocol = 0;
 		s->taken_movable = false;
 
-		enum reply_result result = port_is_the_nodes(skb, s) ? REPLY_TAKEN : reply_enter();
+		bool own = !s->ports_reserved && port_is_the_nodes(skb, s);
+		enum reply_result result = own ? REPLY_TAKEN : reply_enter();
 
 		if (result != REPLY_TAKEN)
 			return result == REPLY_ENTERED ? WEFT_DROP_NONE : WEFT_DROP_FLOW_TABLE;

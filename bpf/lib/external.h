@@ -34,15 +34,15 @@ inline_always enum weft_drop_reason check_backend(const struct scratch *s, const
 	return check_destination(s, inside ? addr_is_v4(&s->pair.daddr) : packet_is_v4(&s->packet));
 }
 
-verified_once enum weft_drop_reason decide_external_service(struct scratch *s, const struct weft_endpoint *dst,
-							     const struct weft_config *config)
+verified_once enum weft_drop_reason decide_external_service(const struct weft_config *config)
 {
+	struct scratch *s = scratch_get();
 	struct service_client client = {};
 	struct weft_service *service;
 
 	if (!s || !config)
 		return DECIDE_NOT_OURS;
-	service = service_of_packet(s, dst);
+	service = service_for_outside(s);
 	if (!service || !(service->flags & WEFT_SERVICE_EXTERNAL))
 		return DECIDE_NOT_OURS;
 	client.addr = s->pair.saddr;

@@ -48,9 +48,11 @@ inline_always struct weft_flow *flow_find(const struct weft_flow_key_v6 *tuple, 
 	return flow;
 }
 
-inline_always long flow_insert(const struct weft_flow_key_v6 *tuple, const struct weft_flow *flow, bool v4, __u64 mode)
+/* 0 or a negative error. Before Linux 6.4 the function called directly returns an int: the upper half of what it
+ * leaves in the register is no sign. */
+inline_always int flow_insert(const struct weft_flow_key_v6 *tuple, const struct weft_flow *flow, bool v4, __u64 mode)
 {
-	long error;
+	int error;
 
 	if (v4) {
 		struct flow_words_v4 key;

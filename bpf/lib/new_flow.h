@@ -78,15 +78,14 @@ inline_always void decide_exit_to_pod(struct __sk_buff *skb, struct scratch *s, 
 inline_always enum weft_drop_reason flow_decide_external(struct __sk_buff *skb, struct scratch *s,
 							 const struct weft_config *config)
 {
-	struct weft_endpoint *src = endpoint_find(&s->pair.saddr);
-	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
+	struct weft_endpoint *dst;
 	enum weft_drop_reason reason;
 
 	/* What the node itself sent and hears again; what the stack throws away. */
-	if (src || !client_is_plausible(&s->packet))
+	if (endpoint_find(&s->pair.saddr) || !client_is_plausible(&s->packet))
 		return DECIDE_NOT_OURS;
 	s->context.direction = WEFT_INGRESS;
-	reason = decide_external_service(s, dst, config);
+	reason = decide_external_service(config);
 	if (reason)
 		return reason;
 	dst = endpoint_find(&s->pair.daddr);

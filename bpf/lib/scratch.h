@@ -71,7 +71,7 @@ struct scratch {
 	__u32 hog_votes;
 	__be16 hog_port;
 	bool taken_movable; /* whether the flow of `taken` may lose its port */
-	__u8 pad;
+	bool ports_reserved; /* none of those tried can be a socket's of the node */
 };
 
 struct {

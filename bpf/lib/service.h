@@ -129,12 +129,15 @@ inline_always __u32 slot_round_robin(__u32 service_id, __u32 count)
 verified_once __u32 slot_least_connections(__u32 first, __u32 count)
 {
 	bool all = count <= LEAST_CONNECTIONS_ALL;
+	__u32 tries = all ? count : LEAST_CONNECTIONS_SAMPLE;
 	__u32 index = slot_random(count);
 	__u32 fewest = ~0U;
 	__u32 best = index;
 
+	/* The compiler must not see that the first of the two bounds follows from the second: Linux 6.1 does not. */
+	barrier_var(tries);
 	for (__u32 i = 0; i < LEAST_CONNECTIONS_ALL; i++) {
-		if (i >= (all ? count : LEAST_CONNECTIONS_SAMPLE))
+		if (i >= tries)
 			break;
 		__u32 slot = first + index;
 		__u32 *id = bpf_map_lookup_elem(&weft_slot_v2, &slot);
@@ -144,10 +147,13 @@ verified_once __u32 slot_least_connections(__u32 first, __u32 count)
 			fewest = stats->active;
 			best = index;
 		}
-		if (all)
-			index = index + 1 < count ? index + 1 : 0;
-		else
+		if (!all) {
 			index = slot_random(count);
+			continue;
+		}
+		/* Not set to 0: a verifier that knew the index would look at every count by itself. */
+		index += 1;
+		index -= index >= count ? count : 0;
 	}
 	return best;
 }

@@ -36,20 +36,31 @@ inline_always int xdp_send(struct xdp_md *ctx, const struct weft_flow *flow)
 	return bpf_redirect(flow->out_ifindex, 0);
 }
 
+/* Puts the packet into another one; `length` is its own, L3. */
+inline_always int xdp_forward_inside(struct xdp_md *ctx, const struct weft_flow *flow, __u32 length)
+{
+	if (xdp_encapsulate(ctx, flow)) {
+		count_drop(WEFT_DROP_ENCAPSULATION, length + ETH_HLEN);
+		return XDP_DROP;
+	}
+	return xdp_send(ctx, flow);
+}
+
+inline_always int xdp_forward_rewritten(struct xdp_md *ctx, const struct xdp_view *view, const struct weft_flow *flow,
+					__u64 address_sum, bool v4)
+{
+	xdp_rewrite(view, flow, address_sum, v4);
+	xdp_write_macs(view->data, flow);
+	return xdp_send(ctx, flow);
+}
+
 /* The view is spent. */
 inline_always int xdp_forward(struct xdp_md *ctx, const struct xdp_view *view, const struct weft_flow *flow,
 			      __u64 address_sum, bool v4)
 {
-	if (unlikely(flow->encapsulation)) {
-		if (xdp_encapsulate(ctx, flow)) {
-			count_drop(WEFT_DROP_ENCAPSULATION, view->length + ETH_HLEN);
-			return XDP_DROP;
-		}
-		return xdp_send(ctx, flow);
-	}
-	xdp_rewrite(view, flow, address_sum, v4);
-	xdp_write_macs(view->data, flow);
-	return xdp_send(ctx, flow);
+	if (unlikely(flow->encapsulation))
+		return xdp_forward_inside(ctx, flow, view->length);
+	return xdp_forward_rewritten(ctx, view, flow, address_sum, v4);
 }
 
 /* The same for packets that begin or end a flow, which stand in the way of nothing: each looks at the packet anew,
@@ -67,7 +78,7 @@ inline_always int xdp_carry_family(struct xdp_md *ctx, const struct weft_flow *f
 
 	if (!xdp_parse(ctx, &view, v4))
 		return XDP_PASS;
-	return xdp_forward(ctx, &view, flow, xdp_address_sum(&view, v4), v4);
+	return xdp_forward_rewritten(ctx, &view, flow, xdp_address_sum(&view, v4), v4);
 }
 
 verified_once bool xdp_carries(struct xdp_md *ctx, const struct weft_flow *flow)
@@ -77,9 +88,15 @@ verified_once bool xdp_carries(struct xdp_md *ctx, const struct weft_flow *flow)
 	return xdp_is_v4(ctx) ? xdp_carries_family(ctx, flow, true) : xdp_carries_family(ctx, flow, false);
 }
 
-verified_once int xdp_carry(struct xdp_md *ctx, const struct weft_flow *flow)
+verified_once int xdp_carry_rewritten(struct xdp_md *ctx, const struct weft_flow *flow)
 {
 	if (!flow)
 		return XDP_PASS;
 	return xdp_is_v4(ctx) ? xdp_carry_family(ctx, flow, true) : xdp_carry_family(ctx, flow, false);
+}
+
+/* Encapsulation is called from here: the stack is short under a function that has views of both families. */
+inline_always int xdp_carry(struct xdp_md *ctx, const struct weft_flow *flow, __u32 length)
+{
+	return flow->encapsulation ? xdp_forward_inside(ctx, flow, length) : xdp_carry_rewritten(ctx, flow);
 }

@@ -22,6 +22,7 @@ inline_always void xdp_scratch_packet(struct scratch *s, const struct xdp_view *
 	packet->hop_limit = view->hop_limit;
 }
 
+/* For a decision about scratch->pair, which is the packet's tuple. */
 inline_always void xdp_scratch_reset(struct xdp_md *ctx, struct scratch *s, const struct weft_config *config)
 {
 	s->epoch = config->epoch;
@@ -32,7 +33,6 @@ inline_always void xdp_scratch_reset(struct xdp_md *ctx, struct scratch *s, cons
 	s->context.direction = WEFT_INGRESS;
 	SCRATCH_ZERO(&s->forward);
 	SCRATCH_ZERO(&s->reply);
-	s->pair = s->packet.tuple;
 	s->translate_source = false;
 	s->silent = false;
 	s->forward.flags = WEFT_FLOW_EXTERNAL;
@@ -52,16 +52,17 @@ inline_always int xdp_refuse(struct scratch *s, const struct weft_config *config
 	return XDP_DROP;
 }
 
-/* The reply leaves by the device of the route to the client, whoever sends it. */
-inline_always void xdp_exit_to_client(struct xdp_md *ctx, struct scratch *s)
+/* The reply leaves by the device of the route to the client, whoever sends it. `device`: of scratch->forward, or
+ * NULL. */
+inline_always void xdp_exit_to_client(struct xdp_md *ctx, struct scratch *s, const struct weft_device *device)
 {
 	struct weft_flow *reply = &s->reply;
-	struct weft_device *device;
 
 	reply->exit = WEFT_EXIT_NEIGH;
 	if (xdp_route(ctx, reply, &s->packet.tuple.daddr, &s->packet.tuple.saddr, s->pair.protocol) <= 0)
 		reply->out_ifindex = ctx->ingress_ifindex;
-	device = bpf_map_lookup_elem(&weft_dev_v1, &reply->out_ifindex);
+	if (!device || reply->out_ifindex != s->forward.out_ifindex)
+		device = bpf_map_lookup_elem(&weft_dev_v1, &reply->out_ifindex);
 	reply->mtu = device ? device->mtu : 0;
 }
 
@@ -86,7 +87,7 @@ inline_always enum weft_drop_reason xdp_exit_to_remote(struct xdp_md *ctx, struc
 	if (addr_is_zero(&s->nat_address))
 		return WEFT_DROP_NAT_NO_ADDRESS;
 	s->translate_source = true;
-	xdp_exit_to_client(ctx, s);
+	xdp_exit_to_client(ctx, s, device);
 	return WEFT_DROP_NONE;
 }
 
@@ -106,7 +107,7 @@ inline_always enum weft_drop_reason xdp_exit(struct xdp_md *ctx, struct scratch 
 	}
 	if (!endpoint_is_pod(dst))
 		return xdp_exit_to_remote(ctx, s, config);
-	xdp_exit_to_client(ctx, s);
+	xdp_exit_to_client(ctx, s, NULL);
 	s->forward.exit = WEFT_EXIT_PEER;
 	s->forward.out_ifindex = dst->ifindex;
 	s->reply.in_ifindex = dst->ifindex;
@@ -140,27 +141,27 @@ verified_once enum weft_drop_reason xdp_enter(struct xdp_md *ctx, const struct w
 }
 
 /* A frontend for clients outside that has backends to offer, or NULL. */
-inline_always struct weft_service *xdp_service(struct scratch *s, const struct weft_endpoint *dst)
+inline_always struct weft_service *xdp_service(struct scratch *s)
 {
-	struct weft_service *service = service_of_packet(s, dst);
+	struct weft_service *service = service_for_outside(s);
 
 	return service && (service->flags & WEFT_SERVICE_EXTERNAL) && service->external_slot_count ? service : NULL;
 }
 
 #define XDP_NOT_OURS WEFT_DROP_REASON_COUNT
 
-/* Fills scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
-verified_once enum weft_drop_reason xdp_decide(struct xdp_md *ctx, const struct weft_config *config)
+/* The backend of a client's flow, in scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
+verified_once enum weft_drop_reason xdp_choose(struct xdp_md *ctx, const struct weft_config *config)
 {
 	struct scratch *s = scratch_get();
 	struct service_client client = {};
 	struct weft_service *service;
-	enum weft_drop_reason reason;
 
 	/* the node's own address, or a pod's, from outside: tc knows what to do */
 	if (!s || !config || endpoint_find(&s->packet.tuple.saddr) || !client_is_plausible(&s->packet))
 		return XDP_NOT_OURS;
-	service = xdp_service(s, endpoint_find(&s->packet.tuple.daddr));
+	s->pair = s->packet.tuple;
+	service = xdp_service(s);
 	if (!service)
 		return XDP_NOT_OURS;
 	xdp_scratch_reset(ctx, s, config);
@@ -169,12 +170,20 @@ verified_once enum weft_drop_reason xdp_decide(struct xdp_md *ctx, const struct 
 	client.port = s->pair.sport;
 	client.protocol = s->pair.protocol;
 	s->forwarding = service->forwarding;
-	reason = service_apply(s, config, service, &client);
+	return service_apply(s, config, service, &client);
+}
+
+/* Fills scratch->forward and scratch->reply; the reason to drop the packet otherwise. Not a function of its own: the
+ * stack under policy and routes is short. */
+inline_always enum weft_drop_reason xdp_decide(struct xdp_md *ctx, struct scratch *s, const struct weft_config *config)
+{
+	enum weft_drop_reason reason = xdp_choose(ctx, config);
+	const struct weft_endpoint *dst;
+
 	if (reason)
 		return reason;
 	count(WEFT_STAT_EXTERNAL_FLOW);
-	const struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
-
+	dst = endpoint_find(&s->pair.daddr);
 	if (!decide_policy(s, NULL, dst))
 		return WEFT_DROP_POLICY_DENIED;
 	return xdp_exit(ctx, s, config, dst);
@@ -190,8 +199,7 @@ inline_always int xdp_new(struct xdp_md *ctx, struct scratch *s, const struct we
 	/* A reset starts nothing. */
 	if (s->packet.tcp_flags & TCP_RST)
 		return XDP_PASS;
-	s->pair = s->packet.tuple;
-	reason = xdp_decide(ctx, config);
+	reason = xdp_decide(ctx, s, config);
 	if (reason == XDP_NOT_OURS || reason == WEFT_DROP_NO_BACKEND)
 		return XDP_PASS;
 	if (reason)
@@ -204,7 +212,7 @@ inline_always int xdp_new(struct xdp_md *ctx, struct scratch *s, const struct we
 	reason = xdp_enter(ctx, config);
 	if (reason)
 		return xdp_refuse(s, config, reason);
-	return ours ? xdp_carry(ctx, forward) : XDP_PASS;
+	return ours ? xdp_carry(ctx, forward, s->packet.length) : XDP_PASS;
 }
 
 /* scratch->packet is of a flow with an entry. */
@@ -228,7 +236,7 @@ inline_always int xdp_known(struct xdp_md *ctx, struct scratch *s, struct weft_f
 		flow_tcp(flow, config);
 	else if ((tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
 		flow_answered(flow);
-	return xdp_carry(ctx, flow);
+	return xdp_carry(ctx, flow, s->packet.length);
 }
 
 inline_always bool xdp_fill_scratch(struct xdp_md *ctx, struct scratch *s, bool v4)

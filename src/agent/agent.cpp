@@ -104,12 +104,8 @@ Result<void> Agent::open_node() {
   WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
   WEFT_TRY(auto monitor, sys::NetlinkMonitor::open());
   monitor_.emplace(std::move(monitor));
-  // Ports the translation uses are not given to the node's own sockets.
-  if (config_.masquerade)
-    if (auto reserved = sys::write_sysctl("net/ipv4/ip_local_reserved_ports",
-                                          fmt::format("{}-{}", config_.nat_port_min, config_.nat_port_max));
-        !reserved)
-      note("reserving the translation's ports: " + reserved.error().message);
+  if (auto reserved = source_ports_.reserve(); !reserved)
+    note("reserving the translation's ports: " + reserved.error().message);
   return {};
 }
 
@@ -176,6 +172,7 @@ weft_config Agent::base_config() const {
   weft_config config{};
   config.flags = config_.events ? WEFT_CONFIG_EVENTS : 0;
   if (config_.masquerade) config.flags |= WEFT_CONFIG_MASQUERADE_V4 | WEFT_CONFIG_MASQUERADE_V6;
+  if (source_ports_.exclusive()) config.flags |= WEFT_CONFIG_LB_PORTS_RESERVED;
   if (const auto gateway = ipam_->gateway(Family::v4)) config.gateway_v4 = datapath::to_abi(*gateway).word[3];
   if (const auto gateway = ipam_->gateway(Family::v6)) config.gateway_v6 = datapath::to_abi(*gateway);
   const MacAddress mac = gateway_mac;
@@ -212,6 +209,13 @@ void Agent::refresh_node() {
   uplinks_->attach(node_);
 }
 
+void Agent::refresh_source_ports() {
+  if (!source_ports_.refresh()) return;
+  publisher_->set_base(base_config());
+  if (auto published = publish(); !published)
+    faults_.set("publish", "the source ports changed: " + published.error().message);
+}
+
 void Agent::watch_netlink() {
   netlink_descriptor_->async_wait(asio::posix::stream_descriptor::wait_read, [this](const std::error_code& error) {
     if (error) return;
@@ -236,6 +240,7 @@ void Agent::poll_slow() {
       (void)store_->checkpoint();
       (void)probe_store();
     }
+    if (slow_polls_ % 60 == 0) refresh_source_ports();
     if (slow_polls_ % 60 == 0 && compiler().forget_rules(std::chrono::steady_clock::now() - rule_rest) > 0)
       if (auto stored = publisher_->store_numbers(false); !stored) note(stored.error().message);
     poll_slow();

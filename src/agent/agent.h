@@ -22,6 +22,7 @@
 #include "agent/publisher.h"
 #include "agent/service_duties.h"
 #include "agent/service_trace.h"
+#include "agent/source_ports.h"
 #include "agent/uplinks.h"
 #include "api/answer.h"
 #include "api/server.h"
@@ -76,6 +77,7 @@ class Agent {
   void poll_slow();
   void watch_netlink();
   void refresh_node();
+  void refresh_source_ports();
   void consume_events();
   void swept(const FlowSweeper::Report& report);
   void refresh_enrichment();
@@ -149,6 +151,7 @@ class Agent {
 
   asio::io_context& loop_;
   Config config_;
+  SourcePorts source_ports_{config_};
   Attachment::Checkpoint checkpoint_;
   std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
   std::vector<std::string> problems_;  // stay until the agent is started again

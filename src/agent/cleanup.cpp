@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "agent/node.h"
+#include "agent/source_ports.h"
 #include "bpfrt/link.h"
 #include "sources/store/store.h"
 #include "sys/netlink.h"
@@ -74,11 +75,10 @@ Result<void> clean_up(const Config& config, const Tell& tell) {
   }
   WEFT_CHECK(remove_pins(config, tell));
   ::unlink(config.socket_path().c_str());
-  const auto* reserved = "net/ipv4/ip_local_reserved_ports";
-  const auto ours = fmt::format("{}-{}", config.nat_port_min, config.nat_port_max);
-  if (const auto value = sys::read_sysctl(reserved);
+  const auto ours = config.reserved_ports();
+  if (const auto value = sys::read_sysctl(reserved_ports_sysctl);
       value && value->starts_with(ours) && value->size() <= ours.size() + 1)
-    WEFT_CHECK(sys::write_sysctl(reserved, "\n"));  // an empty write would change nothing
+    WEFT_CHECK(sys::write_sysctl(reserved_ports_sysctl, "\n"));  // an empty write would change nothing
   return {};
 }
 

@@ -278,6 +278,18 @@ Result<void> read_keys(Config& config, const std::string& file, const YAML::Node
 
 }  // namespace
 
+std::string Config::reserved_ports() const {
+  const auto list = [](std::uint16_t first, std::uint16_t last) {
+    return first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last);
+  };
+  if (!masquerade) return list(lb_port_min, lb_port_max);
+  auto low = std::pair{lb_port_min, lb_port_max};
+  auto high = std::pair{nat_port_min, nat_port_max};
+  if (high < low) std::swap(low, high);
+  if (low.second + 1 == high.first) return list(low.first, high.second);
+  return list(low.first, low.second) + "," + list(high.first, high.second);
+}
+
 Result<Config> parse_config(const std::string& file, std::string_view text_of_file) {
   auto config = defaults();
   try {

@@ -51,6 +51,9 @@ struct Config {
   std::string log_level = "info";     // error, warn, info, debug
   std::string log_file;               // standard error when empty
 
+  // The node's own sockets are to leave these alone: lb_port_* and, with masquerade, nat_port_*, as the kernel
+  // writes a list of ports, in order and neighbours joined.
+  [[nodiscard]] std::string reserved_ports() const;
   [[nodiscard]] std::string socket_path() const { return run_dir + "/weft.sock"; }
   [[nodiscard]] std::string store_path() const { return state_dir + "/weft.db"; }
   [[nodiscard]] std::string pin_path() const { return bpffs + "/" + instance; }

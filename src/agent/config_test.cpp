@@ -150,6 +150,16 @@ TEST(Config, WrongTypesAndValuesAreRefusedWithTheirPlace) {
   EXPECT_THAT(problem("just text"), HasSubstr("expected a mapping"));
 }
 
+TEST(Config, ReservedPortsAreWrittenAsTheKernelDoes) {
+  const auto reserved = [](const std::string& text) { return parse_config("weftd.yaml", text)->reserved_ports(); };
+  EXPECT_EQ(reserved(""), "45056-65535");
+  EXPECT_EQ(reserved("masquerade: false"), "45056-49151");
+  EXPECT_EQ(reserved("lb_port_min: 65001\nlb_port_max: 65001\nnat_port_max: 65000"), "49152-65001");
+  EXPECT_EQ(reserved("lb_port_min: 40000\nlb_port_max: 40000"), "40000,49152-65535");
+  EXPECT_EQ(reserved("lb_port_min: 60000\nnat_port_min: 49152\nnat_port_max: 50000\nlb_port_max: 60999"),
+            "49152-50000,60000-60999");
+}
+
 TEST(Config, WhatContradictsItselfIsRefused) {
   EXPECT_THAT(problem("nat_port_min: 50000\nnat_port_max: 40000"), HasSubstr("nat_port_min is above nat_port_max"));
   EXPECT_THAT(problem("node_port_min: 300\nnode_port_max: 200"), HasSubstr("node_port_min is above node_port_max"));

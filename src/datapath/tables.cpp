@@ -130,9 +130,9 @@ bool Tables::config_changes_decisions() const {
   auto wanted = wanted_config_;
   current.epoch = wanted.epoch = 0;
   // Turning services, their hooks or events on or off changes no decision.
-  constexpr auto harmless =
-      static_cast<std::uint32_t>(WEFT_CONFIG_EVENTS | WEFT_CONFIG_SERVICES | WEFT_CONFIG_EXTERNAL |
-                                 WEFT_CONFIG_HOST_BACKENDS | WEFT_CONFIG_L2 | WEFT_CONFIG_DECAPSULATE);
+  constexpr auto harmless = static_cast<std::uint32_t>(
+      WEFT_CONFIG_EVENTS | WEFT_CONFIG_SERVICES | WEFT_CONFIG_EXTERNAL | WEFT_CONFIG_HOST_BACKENDS | WEFT_CONFIG_L2 |
+      WEFT_CONFIG_DECAPSULATE | WEFT_CONFIG_LB_PORTS_RESERVED);
   current.flags &= ~harmless;
   wanted.flags &= ~harmless;
   return std::memcmp(&current, &wanted, sizeof current) != 0;

@@ -16,6 +16,7 @@ struct XdpBenchRow {
   std::string name;
   std::uint32_t flows = 0;
   double median = 0, lowest = 0, highest = 0;
+  double peer = 0;  // of a new flow: entries made in tables of the same size, and nothing else
 };
 // Prints each row as it is measured.
 std::vector<XdpBenchRow> run_xdp_bench(const XdpBenchOptions& options);

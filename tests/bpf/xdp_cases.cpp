@@ -1,6 +1,11 @@
 // Before the stack: clients' flows to backends elsewhere leave by XDP, all else passes to tc with the same entries.
 #include <arpa/inet.h>
+#include <sys/socket.h>
 
+#include <memory>
+#include <stdexcept>
+
+#include "base/fd.h"
 #include "fixture.h"
 
 namespace weft::test {
@@ -54,6 +59,34 @@ Step expect(const char* what, std::function<bool(Datapath&)> holds) {
   });
 }
 
+// A socket of the node's own, for as long as the case that opened it needs it.
+class NodeSocket {
+ public:
+  explicit NodeSocket(int type) : type_(type) {}
+  [[nodiscard]] Row open() const {
+    return [fd = fd_, type = type_](Datapath&) {
+      *fd = Fd(socket(AF_INET6, type | SOCK_CLOEXEC, 0));
+      sockaddr_in6 any{};
+      any.sin6_family = AF_INET6;
+      any.sin6_port = htons(kLbPort);
+      if (bind(fd->get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0 ||
+          (type == SOCK_STREAM && listen(fd->get(), 1) != 0))
+        throw std::runtime_error("cannot bind a socket of the node's");
+    };
+  }
+  [[nodiscard]] Step close() const {
+    return change([fd = fd_](Datapath&) { fd->reset(); });
+  }
+
+ private:
+  int type_;
+  std::shared_ptr<Fd> fd_ = std::make_shared<Fd>();
+};
+
+Row ports_reserved() {
+  return configure([](weft_config& config) { config.flags |= WEFT_CONFIG_LB_PORTS_RESERVED; });
+}
+
 struct Talk {
   Packet syn, ack, out, out_ack, answer, answer_ack, back, back_ack;
   explicit Talk(const Net& net)
@@ -73,6 +106,8 @@ struct Talk {
 
 Cases translated(const Net& net) {
   const Talk talk(net);
+  const NodeSocket stream_socket(SOCK_STREAM);
+  const NodeSocket datagram_socket(SOCK_DGRAM);
   const auto datagram = udp(net.client, 50000, net.service, 53);
   const auto datagram_out = to_remote(datagram.to(net.remote, 5353).from(net.nat, kLbPort));
   const Row datagrams =
@@ -151,6 +186,18 @@ Cases translated(const Net& net) {
          sent.payload = packet.payload = {static_cast<std::uint8_t>(filler >> 8), static_cast<std::uint8_t>(filler)};
          return Steps{xdp_sends(packet, sent.with_checksum(0xffff)).event(kCreated)};
        })}},
+      {"XDP: a port that a socket of the node has",
+       {elsewhere(net), stream_socket.open()},
+       {xdp(talk.syn).dropped(WEFT_DROP_NAT_EXHAUSTED), stream_socket.close(),
+        xdp_sends(talk.syn, talk.out).event(kCreated)}},
+      // (this one was asked for by number)
+      {"XDP: of reserved ports nobody asks which the node's sockets have",
+       {elsewhere(net), ports_reserved(), stream_socket.open()},
+       {xdp_sends(talk.syn, talk.out).event(kCreated), stream_socket.close()}},
+      {"XDP: a resolver's datagrams have ports of its own choice, reserved or not",
+       {datagrams, ports_reserved(), datagram_socket.open()},
+       {xdp(datagram).dropped(WEFT_DROP_NAT_EXHAUSTED), datagram_socket.close(),
+        xdp_sends(datagram, datagram_out).event(kCreated)}},
       {"XDP and tc carry on each other's flows",
        {elsewhere(net)},
        {xdp_sends(talk.syn, talk.out).event(kCreated),

@@ -13,6 +13,9 @@ on_node() { nsenter --net="/run/netns/weft-$lab-node1" "$@"; }
 clean() { on_node "$bin/weftd" --config "$node/weftd.yaml" --cleanup; }
 dead() { [[ ! -e /proc/$1 || $(awk '{print $3}' "/proc/$1/stat") == Z ]]; }
 
+step "while the agent runs"
+is "reserved ports" "$(on_node cat /proc/sys/net/ipv4/ip_local_reserved_ports)" 45056-65535
+
 step "refused while the agent runs"
 exits 1 "cleanup" clean
 like "it says why" "$output" "weftd: .*weft\\.db"
