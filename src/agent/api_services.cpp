@@ -66,8 +66,7 @@ json texts(const std::vector<IpAddress>& addresses) {
 }
 
 // Zones are the slices' own; the compiler only keeps what it chooses by.
-Result<std::map<IpAddress, std::string>> zones_of(const Objects& objects,
-                                                  const std::vector<model::ObjectKey>& slices) {
+Result<std::map<IpAddress, std::string>> zones_of(const Objects& objects, const std::vector<model::ObjectKey>& slices) {
   std::map<IpAddress, std::string> zones;
   for (const auto& key : slices) {
     WEFT_TRY(const auto slice, objects.read_as<model::EndpointSlice>({model::Kind::endpoint_slice, key}));

@@ -77,9 +77,8 @@ void Agent::refresh_enrichment() {
 
   std::erase_if(service_names_, [](const auto& item) { return item.second.info.use_count() <= 1; });
   for (auto& [id, name] : service_names_) name.stale = true;
-  flows_->set_enrichment({addresses, endpoints, identities, rules, [this](std::uint32_t id) {
-                            return service_name(id);
-                          }});
+  flows_->set_enrichment(
+      {addresses, endpoints, identities, rules, [this](std::uint32_t id) { return service_name(id); }});
 }
 
 // Of a service some flow names, as it is now. Flows share it while it stays the same.

@@ -29,8 +29,8 @@ constexpr std::array kept_kinds{model::Kind::namespace_, model::Kind::pod, model
 // An object stored before objects had a uid: always the same one.
 void complete(store::StoredObject& row) {
   if (model::uid_of(row.json).empty())
-    row.json = model::with_uid(row.json, derived_uid(fmt::format("{} {} {}", model::to_string(row.kind),
-                                                                 row.key.to_string(), row.revision)));
+    row.json = model::with_uid(
+        row.json, derived_uid(fmt::format("{} {} {}", model::to_string(row.kind), row.key.to_string(), row.revision)));
 }
 
 // The Deployment whose pod this would be.
@@ -172,8 +172,8 @@ Result<Objects::Applied> Objects::apply(const std::vector<model::Document>& docu
     rows.push_back({planned.key.kind, planned.key.key, std::move(planned.json), row_revision});
     objects.push_back(&document.object);
     if (action != Action::unchanged)
-      changes.push_back({action == Action::created ? ChangeType::added : ChangeType::modified, planned.key,
-                         &document.object});
+      changes.push_back(
+          {action == Action::created ? ChangeType::added : ChangeType::modified, planned.key, &document.object});
     applied.before.emplace(planned.key, std::move(planned.known));
   }
   if (rows.empty()) return applied;
@@ -219,8 +219,8 @@ Result<void> Objects::restore(const Before& before) {
       gone.push_back(key);
     }
     const auto object = objects.find(key);
-    changes.push_back({row ? ChangeType::modified : ChangeType::deleted, key,
-                       object == objects.end() ? nullptr : &object->second});
+    changes.push_back(
+        {row ? ChangeType::modified : ChangeType::deleted, key, object == objects.end() ? nullptr : &object->second});
   }
   WEFT_CHECK(store_->apply(rows, gone));
   for (const auto& [key, row] : before) {
@@ -332,8 +332,8 @@ void Objects::follow(const model::ObjectKey& deployment, std::vector<ObjectChang
     const auto source = pod_sources_.find(key);
     if (source != pod_sources_.end() && (source->second.own || source->second.revision == found->second.revision))
       continue;
-    present.push_back({source == pod_sources_.end() ? ChangeType::added : ChangeType::modified,
-                       {model::Kind::pod, key}});
+    present.push_back(
+        {source == pod_sources_.end() ? ChangeType::added : ChangeType::modified, {model::Kind::pod, key}});
     pod_sources_.insert_or_assign(key, PodSource{false, found->second.revision});
     pods_.insert_or_assign(key, std::move(pod));
   }

@@ -127,8 +127,7 @@ TEST_F(ObjectsTest, EveryObjectKeepsItsUidUntilItIsDeleted) {
   EXPECT_THAT(first, ::testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
   EXPECT_NE(uid("web-1"), first);
   const auto owner = nlohmann::json::parse(*objects->pod_json(*objects->pod({"shop", "web-0"})))["metadata"];
-  EXPECT_EQ(owner["ownerReferences"][0]["uid"],
-            model::uid_of(text({model::Kind::deployment, {"shop", "web"}})));
+  EXPECT_EQ(owner["ownerReferences"][0]["uid"], model::uid_of(text({model::Kind::deployment, {"shop", "web"}})));
 
   (void)take_changes();
   EXPECT_THAT(objects->apply(documents(pod("a", "two") + pod("b", "two") + deployment(2, "other")))->actions,
@@ -243,8 +242,8 @@ TEST_F(ObjectsTest, ServicesAndSlicesAreToldAndReadBackButNotKept) {
   std::vector<std::string> seen;
   std::vector<std::string> problems;
   ASSERT_TRUE(objects->visit(
-      model::Kind::service,
-      [&](const model::Object& object) { seen.push_back(model::metadata_of(object).name); }, problems));
+      model::Kind::service, [&](const model::Object& object) { seen.push_back(model::metadata_of(object).name); },
+      problems));
   EXPECT_THAT(seen, ElementsAre("api", "web"));
   EXPECT_THAT(problems, ElementsAre());
   EXPECT_TRUE(*objects->contains({model::Kind::service, {"shop", "web"}}));
@@ -292,7 +291,8 @@ TEST_F(ObjectsTest, AStoredObjectThatIsNotUnderstoodIsReportedAndKept) {
   ASSERT_TRUE(loaded);
   EXPECT_THAT(problems, ElementsAre(HasSubstr("stored Pod shop/bad is not understood")));
   problems.clear();
-  ASSERT_TRUE(loaded->visit(model::Kind::service, [](const model::Object&) { FAIL(); }, problems));
+  ASSERT_TRUE(loaded->visit(
+      model::Kind::service, [](const model::Object&) { FAIL(); }, problems));
   EXPECT_THAT(problems, ElementsAre(HasSubstr("stored Service shop/worse is not understood")));
   const auto read = loaded->read_as<model::Service>({model::Kind::service, {"shop", "worse"}});
   ASSERT_FALSE(read);
@@ -317,8 +317,7 @@ TEST_F(ObjectsTest, WhatIsNotUnderstoodIsReplacedPutBackAndDeleted) {
 
 TEST_F(ObjectsTest, ARowThatVanishedUnderAPodIsAnErrorThatNamesIt) {
   ASSERT_TRUE(objects->apply(documents(pod("a", "one") + deployment(1))));
-  ASSERT_TRUE(
-      store.apply({}, {{model::Kind::pod, {"shop", "a"}}, {model::Kind::deployment, {"shop", "web"}}}));
+  ASSERT_TRUE(store.apply({}, {{model::Kind::pod, {"shop", "a"}}, {model::Kind::deployment, {"shop", "web"}}}));
   const auto own = objects->pod_json(*objects->pod({"shop", "a"}));
   ASSERT_FALSE(own);
   EXPECT_THAT(own.error().message, HasSubstr("Pod shop/a is no longer in it"));

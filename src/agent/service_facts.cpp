@@ -7,8 +7,7 @@ void ServiceFacts::changed(const model::ObjectKey& key, const model::Service* se
     health_checks_.insert_or_assign(key, service->health_check);
   else
     health_checks_.erase(key);
-  if (service != nullptr &&
-      (service->type == model::Service::Type::load_balancer || !service->external_ips.empty()))
+  if (service != nullptr && (service->type == model::Service::Type::load_balancer || !service->external_ips.empty()))
     announceable_.insert_or_assign(key, service->meta.labels);
   else
     announceable_.erase(key);

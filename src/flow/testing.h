@@ -63,8 +63,8 @@ inline Enrichment shop() {
       RuleInfo{"rule", "ingress", "shop/allow-web", 0, {}, "shop.yaml", 12, "shop/allow-web ingress rule 0"});
   put(rules, {}, 17U,
       RuleInfo{"default_deny", "ingress", "", -1, {"shop/db"}, "", 0, "default deny ingress by shop/db"});
-  const auto db_service = std::make_shared<const ServiceInfo>(
-      ServiceInfo{"shop", "db", "redis", *IpAddress::parse("10.96.0.5"), 6379});
+  const auto db_service =
+      std::make_shared<const ServiceInfo>(ServiceInfo{"shop", "db", "redis", *IpAddress::parse("10.96.0.5"), 6379});
   Enrichment enrichment;
   enrichment.addresses = std::make_shared<const AddressTable>(std::move(addresses));
   enrichment.endpoints = std::make_shared<const EndpointTable>(std::move(endpoints));

@@ -82,7 +82,7 @@ struct ServiceFrontend {
 // One (Service, port, family): its frontends share a service id, backends and slots.
 struct ServicePort {
   std::uint32_t id = 0;
-  model::ObjectKey service;  // of a host port: the pod
+  model::ObjectKey service;                  // of a host port: the pod
   std::optional<model::Service::Type> type;  // nothing: a host port
   std::string port_name;
   Family family = Family::v4;

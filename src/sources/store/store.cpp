@@ -135,13 +135,13 @@ Result<std::vector<StoredKey>> Store::object_keys(model::Kind kind, const std::o
 
 Result<ObjectTally> Store::object_tally() {
   ObjectTally tally;
-  WEFT_CHECK(database_->query(
-      "SELECT kind, namespace, COUNT(*), MIN(name) FROM object GROUP BY kind, namespace", [&](const Statement& row) {
-        if (const auto kind = model::parse_kind(row.text(0)); !kind)
-          return Result<void>(fail(database_->bad_row(kind.error(), "object", row.text(3))));
-        tally.namespaces[row.text(1)] += static_cast<std::size_t>(row.number(2));
-        return Result<void>();
-      }));
+  WEFT_CHECK(database_->query("SELECT kind, namespace, COUNT(*), MIN(name) FROM object GROUP BY kind, namespace",
+                              [&](const Statement& row) {
+                                if (const auto kind = model::parse_kind(row.text(0)); !kind)
+                                  return Result<void>(fail(database_->bad_row(kind.error(), "object", row.text(3))));
+                                tally.namespaces[row.text(1)] += static_cast<std::size_t>(row.number(2));
+                                return Result<void>();
+                              }));
   WEFT_TRY(const auto highest, database_->number("SELECT COALESCE(MAX(revision), 0) FROM object"));
   tally.highest_revision = static_cast<std::uint64_t>(highest);
   return tally;
@@ -377,7 +377,9 @@ Result<void> Store::write(const NumberChange& change) {
 
 Result<void> Store::each_assignment(const VisitAssignment& visit) {
   return database_->query("SELECT namespace, name, value FROM assignment ORDER BY namespace, name",
-                          [&](const Statement& row) { return visit({row.text(0), row.text(1)}, row.text(2)); });
+                          [&](const Statement& row) {
+                            return visit({row.text(0), row.text(1)}, row.text(2));
+                          });
 }
 
 // They are known outside this node (names resolve to them): synced unless the caller flushes.
