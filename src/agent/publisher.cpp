@@ -291,10 +291,12 @@ Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& 
   }
   auto published = publish_kinds(services_only);
   if (!published && published.error().code != ErrorCode::io) {
-    (void)parts_.objects.restore(applied->before);
+    const auto restored = parts_.objects.restore(applied->before);
     give_back(before);
     (void)store_assignments(services);
     (void)publish_kinds(services_only);
+    if (!restored)
+      return fail(restored.error().in(published.error().message + "; what was there before could not be put back"));
     return fail(published.error().in("nothing was applied"));
   }
   // A new pool, or an address given back, may serve those that wait.
