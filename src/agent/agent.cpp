@@ -155,23 +155,22 @@ Result<void> Agent::open_attachment() {
   WEFT_CHECK(attachment_->recover(notes));
   WEFT_CHECK(publish());
   WEFT_CHECK(attachment_->adopt(notes));
-  attach_uplinks();
+  uplinks_.emplace(*datapath_, config_, faults_);
+  serve_outside();
+  uplinks_->attach(node_);
   if (auto sockets = datapath_->attach_sockets(); !sockets)
     faults_.set("socket hook", "socket hook: " + sockets.error().message);
   std::vector<std::uint32_t> uplinks;
   for (const auto& [index, uplink] : node_.uplinks) uplinks.push_back(index);
   datapath_->prune(uplinks);
   for (const auto& text : notes) spdlog::warn("{}", text);
-  healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *ipam_, config_, faults_});
+  healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *uplinks_, *ipam_, config_, faults_});
   healer_->check(node_);
   return {};
 }
 
-// What fails is tried again, and told, by the healer.
-void Agent::attach_uplinks() {
-  for (const auto& [index, uplink] : node_.uplinks)
-    if (auto attached = datapath_->attach_uplink(index); !attached)
-      faults_.set("uplink " + uplink.name, fmt::format("uplink {}: {}", uplink.name, attached.error().message));
+void Agent::serve_outside() {
+  if (publisher_->serves_outside()) uplinks_->serve_outside(node_);
 }
 
 weft_config Agent::base_config() const {
@@ -211,7 +210,7 @@ void Agent::refresh_node() {
     faults_.set("publish", "the node changed: " + published.error().message);
   else
     faults_.clear("publish");
-  attach_uplinks();
+  uplinks_->attach(node_);
 }
 
 void Agent::watch_netlink() {
@@ -228,6 +227,7 @@ void Agent::poll_slow() {
   slow_timer_.async_wait([this](const std::error_code& error) {
     if (error) return;
     datapath_->tables().retry();
+    serve_outside();
     duties_->refresh();
     attachment_->finish_removals();
     attachment_->expire_quarantine();

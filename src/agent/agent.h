@@ -23,6 +23,7 @@
 #include "agent/publisher.h"
 #include "agent/service_duties.h"
 #include "agent/service_trace.h"
+#include "agent/uplinks.h"
 #include "api/answer.h"
 #include "api/server.h"
 #include "bpfrt/ring_buffer.h"
@@ -69,7 +70,7 @@ class Agent {
   [[nodiscard]] const Compiler& compiler() const { return publisher_->compiler(); }
   [[nodiscard]] const Compiled& compiled() const { return publisher_->compiled(); }
   [[nodiscard]] const control::ServiceCompiler& services() const { return publisher_->services(); }
-  void attach_uplinks();
+  void serve_outside();
   void note(const std::string& problem);
 
   // Timers and descriptors.
@@ -87,7 +88,7 @@ class Agent {
   api::Answer get_objects(const nlohmann::json& params);
   void watch_objects(const nlohmann::json& params, const api::Stream& stream);
   std::vector<model::Problem> admit(std::vector<model::Document>& documents);
-  api::Answer commit(const std::vector<model::Document>& documents, const Publisher::Assignments& before,
+  api::Answer commit(const std::vector<model::Document>& documents, const Publisher::Held& before,
                      nlohmann::json result);
   Result<nlohmann::json> object_json(const store::StoredKey& key) const;
   Result<nlohmann::json> stored_json(const store::StoredKey& key) const;
@@ -166,6 +167,7 @@ class Agent {
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<PodKernel> pod_kernel_;
   std::optional<Attachment> attachment_;
+  std::optional<Uplinks> uplinks_;
   std::optional<Healer> healer_;
 
   std::unique_ptr<flow::FlowStore> flows_;

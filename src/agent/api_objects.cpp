@@ -173,11 +173,12 @@ api::Answer Agent::apply_objects(const json& params) {
 
 // Stores and publishes what was admitted; when it is refused, everything is as it was, the Services'
 // addresses and ports as in `before`.
-api::Answer Agent::commit(const std::vector<model::Document>& documents, const Publisher::Assignments& before,
+api::Answer Agent::commit(const std::vector<model::Document>& documents, const Publisher::Held& before,
                           json result) {
   publisher_->set_records(attachment_->records());
   WEFT_TRY(const auto applied, publisher_->apply(documents, before));
   enrichment_stale_ = true;
+  serve_outside();
   duties_->refresh();
   if (applied.owed) note(applied.owed->message);
   WEFT_CHECK(publisher_->store_numbers(true));

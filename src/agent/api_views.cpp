@@ -239,6 +239,8 @@ json Agent::status() {
     const auto on = datapath_->uplink_attached(index);
     json entry{{"name", uplink.name}, {"ifindex", index}, {"mtu", uplink.mtu}, {"addresses", json::array()}};
     entry["attached"] = on && *on;
+    if (const auto xdp = features.xdp.find(index); xdp != features.xdp.end())
+      entry["xdp"] = {{"mode", bpfrt::to_string(xdp->second.mode)}, {"detail", xdp->second.why_off}};
     for (const auto& address : {uplink.v4, uplink.v6})
       if (address) entry["addresses"].push_back(address->to_string());
     uplinks.push_back(std::move(entry));

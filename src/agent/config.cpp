@@ -94,9 +94,10 @@ Setter word(T Config::*field, Result<T> (*parse)(std::string_view)) {
 
 Result<Config::Xdp> parse_xdp(std::string_view text) {
   if (text == "auto") return Config::Xdp::automatic;
-  if (text == "off") return Config::Xdp::off;
+  if (text == "native") return Config::Xdp::native;
   if (text == "generic") return Config::Xdp::generic;
-  return fail(ErrorCode::invalid, fmt::format("expected auto, off or generic, found \"{}\"", text));
+  if (text == "off") return Config::Xdp::off;
+  return fail(ErrorCode::invalid, fmt::format("expected auto, native, generic or off, found \"{}\"", text));
 }
 
 const std::map<std::string, Setter>& setters() {

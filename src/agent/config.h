@@ -42,7 +42,7 @@ struct Config {
   std::uint32_t service_table_entries = 65536;
   std::uint32_t backend_table_entries = 131072;
   std::uint32_t slot_table_entries = 262144;
-  enum class Xdp { automatic, off, generic };
+  enum class Xdp { automatic, native, generic, off };
   Xdp xdp = Xdp::automatic;
   bool events = true;
   std::uint32_t flow_history = 4096;  // flows kept for `weft observe`

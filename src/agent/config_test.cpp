@@ -65,7 +65,20 @@ mtu: 1400
 quarantine_seconds: 5
 flow_table_entries: 4096
 nat_port_min: 40000
-nat_port_max: 50000
+nat_port_max: 45000
+zone: west
+node_port_min: 20000
+node_port_max: 21000
+lb_port_min: 50000
+lb_port_max: 51000
+service_algorithm: maglev
+service_forwarding: dsr-geneve
+maglev_table_size: 2039
+service_hash_seed: 7
+service_table_entries: 128
+backend_table_entries: 256
+slot_table_entries: 4096
+xdp: native
 events: no
 flow_history: 100
 log_level: debug
@@ -87,7 +100,20 @@ log_file: /tmp/log
   EXPECT_EQ(config->quarantine_seconds, 5U);
   EXPECT_EQ(config->flow_table_entries, 4096U);
   EXPECT_EQ(config->nat_port_min, 40000);
-  EXPECT_EQ(config->nat_port_max, 50000);
+  EXPECT_EQ(config->nat_port_max, 45000);
+  EXPECT_EQ(config->zone, "west");
+  EXPECT_EQ(config->node_port_min, 20000);
+  EXPECT_EQ(config->node_port_max, 21000);
+  EXPECT_EQ(config->lb_port_min, 50000);
+  EXPECT_EQ(config->lb_port_max, 51000);
+  EXPECT_EQ(config->service_algorithm, model::Algorithm::maglev);
+  EXPECT_EQ(config->service_forwarding, model::Forwarding::dsr_geneve);
+  EXPECT_EQ(config->maglev_table_size, 2039U);
+  EXPECT_EQ(config->service_hash_seed, 7U);
+  EXPECT_EQ(config->service_table_entries, 128U);
+  EXPECT_EQ(config->backend_table_entries, 256U);
+  EXPECT_EQ(config->slot_table_entries, 4096U);
+  EXPECT_EQ(config->xdp, Config::Xdp::native);
   EXPECT_FALSE(config->events);
   EXPECT_EQ(config->flow_history, 100U);
   EXPECT_EQ(config->log_level, "debug");
@@ -122,6 +148,12 @@ TEST(Config, WrongTypesAndValuesAreRefusedWithTheirPlace) {
 
 TEST(Config, WhatContradictsItselfIsRefused) {
   EXPECT_THAT(problem("nat_port_min: 50000\nnat_port_max: 40000"), HasSubstr("nat_port_min is above nat_port_max"));
+  EXPECT_THAT(problem("node_port_min: 300\nnode_port_max: 200"), HasSubstr("node_port_min is above node_port_max"));
+  EXPECT_THAT(problem("lb_port_min: 49000\nlb_port_max: 48000"), HasSubstr("lb_port_min is above lb_port_max"));
+  EXPECT_THAT(problem("lb_port_max: 49152"), HasSubstr("nat_port_max overlap"));
+  EXPECT_THAT(problem("node_port_max: 45056"), HasSubstr("overlaps with the ports of translation"));
+  EXPECT_THAT(problem("maglev_table_size: 1000"), HasSubstr("not a prime"));
+  EXPECT_THAT(problem("xdp: fast"), HasSubstr("expected auto, native, generic or off, found \"fast\""));
   EXPECT_THAT(problem("pod_cidrs: [10.96.0.0/12]"), HasSubstr("overlap"));
   EXPECT_THAT(problem("pod_cidrs: [10.96.4.0/24]"), HasSubstr("overlap"));
   EXPECT_THAT(problem("instance: ../up"), HasSubstr("instance"));

@@ -32,28 +32,6 @@ std::vector<IpAddress> gateways(const control::Ipam& ipam) {
 
 }  // namespace
 
-void Faults::set(const std::string& about, const std::string& text) {
-  auto& kept = texts_[about];
-  if (kept == text) return;
-  kept = text;
-  spdlog::warn("{}", text);
-}
-
-void Faults::clear(const std::string& about) {
-  const auto found = texts_.find(about);
-  if (found == texts_.end()) return;
-  spdlog::info("over: {}", found->second);
-  texts_.erase(found);
-}
-
-void Faults::replace(const std::string& group, const std::map<std::string, std::string>& texts) {
-  std::vector<std::string> over;
-  for (const auto& [about, text] : texts_)
-    if (about.starts_with(group) && !texts.contains(about)) over.push_back(about);
-  for (const auto& about : over) clear(about);
-  for (const auto& [about, text] : texts) set(about, text);
-}
-
 std::string node_fault(sys::Netlink& netlink, const std::vector<IpAddress>& gateways) {
   const auto device = netlink.device(host_device);
   if (!device) return fmt::format("device {} was gone", host_device);
@@ -112,7 +90,7 @@ void Healer::check(const Node& node) {
   if (thorough) check_node();
   for (const auto& text : parts_.attachment.heal_programs(programs_in_a_round)) repaired(text);
   if (thorough) check_pods();
-  check_uplinks(node);
+  for (const auto& text : parts_.uplinks.heal(node)) repaired(text);
   check_sockets();
   if (thorough) check_orphans();
   check_store_file();
@@ -134,31 +112,6 @@ void Healer::check_pods() {
   std::map<std::string, std::string> failed;
   for (const auto& [owner, text] : healing.failed) failed["pod " + owner] = text;
   parts_.faults.replace("pod ", failed);
-}
-
-void Healer::check_uplinks(const Node& node) {
-  std::map<std::string, std::string> failed;
-  for (const auto& name : parts_.config.devices)
-    if (std::ranges::none_of(node.uplinks, [&](const auto& entry) { return entry.second.name == name; }))
-      failed["uplink " + name] = fmt::format(
-          "uplink {}: there is no such device; correct `devices` in the configuration"
-          " or make the device",
-          name);
-  if (node.uplinks.empty() && parts_.config.devices.empty())
-    failed["uplink"] =
-        "no uplink: no device has a default route, so pods reach nothing beyond this node; set `devices`";
-  for (const auto& [index, uplink] : node.uplinks) {
-    const auto attached = parts_.datapath.uplink_attached(index);
-    if (!attached || !*attached) {
-      if (auto again = parts_.datapath.attach_uplink(index); !again)
-        failed["uplink " + uplink.name] = fmt::format("uplink {}: {}", uplink.name, again.error().message);
-      else
-        repaired(fmt::format("uplink {}: the programs were gone and are attached again", uplink.name));
-    }
-    for (const auto& text : parts_.datapath.strangers(index))
-      failed[fmt::format("uplink {} {}", uplink.name, text)] = fmt::format("uplink {}: {}", uplink.name, text);
-  }
-  parts_.faults.replace("uplink", failed);
 }
 
 void Healer::check_sockets() {

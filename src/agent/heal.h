@@ -13,26 +13,14 @@
 
 #include "agent/attachment.h"
 #include "agent/config.h"
+#include "agent/faults.h"
 #include "agent/node.h"
+#include "agent/uplinks.h"
 #include "control/ipam/ipam.h"
 #include "datapath/datapath.h"
 #include "sys/netlink.h"
 
 namespace weft::agent {
-
-// What is wrong now, by what it is about. Logs each fault when it begins and when it ends.
-class Faults {
- public:
-  void set(const std::string& about, const std::string& text);
-  void clear(const std::string& about);
-  [[nodiscard]] bool has(const std::string& about) const { return texts_.contains(about); }
-  // Replaces all faults whose subject begins with `group`.
-  void replace(const std::string& group, const std::map<std::string, std::string>& texts);
-  [[nodiscard]] const std::map<std::string, std::string>& texts() const { return texts_; }
-
- private:
-  std::map<std::string, std::string> texts_;
-};
 
 class Healer {
  public:
@@ -40,6 +28,7 @@ class Healer {
     sys::Netlink& netlink;
     datapath::Datapath& datapath;
     Attachment& attachment;
+    Uplinks& uplinks;
     const control::Ipam& ipam;
     const Config& config;
     Faults& faults;
@@ -55,7 +44,6 @@ class Healer {
  private:
   void check_node();
   void check_pods();
-  void check_uplinks(const Node& node);
   void check_sockets();
   void check_orphans();
   void check_store_file();

@@ -21,6 +21,7 @@ struct Uplink {
   std::optional<IpAddress> v4;  // source for translation: the device's first global address
   std::optional<IpAddress> v6;
   MacAddress mac;
+  std::string kind;  // "veth", "bond", ...; empty for hardware
   auto operator<=>(const Uplink&) const = default;
 };
 

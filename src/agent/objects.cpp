@@ -23,8 +23,9 @@ std::string not_understood(const store::StoredKey& key, const Error& error) {
 }
 
 // Kept as values; of the others only what the listener makes of them remains.
-constexpr std::array kept_kinds{model::Kind::namespace_, model::Kind::pod, model::Kind::deployment,
-                                model::Kind::network_policy, model::Kind::l2_announcement};
+constexpr std::array kept_kinds{model::Kind::namespace_,         model::Kind::pod,
+                                model::Kind::deployment,         model::Kind::network_policy,
+                                model::Kind::load_balancer_pool, model::Kind::l2_announcement};
 
 // An object stored before objects had a uid: always the same one.
 void complete(store::StoredObject& row) {
@@ -258,6 +259,8 @@ void Objects::keep(const model::Object& object, std::uint64_t revision) {
   } else if (const auto* policy = std::get_if<model::NetworkPolicy>(&object)) {
     policies_.insert_or_assign(key, *policy);
     policy_revisions_.insert_or_assign(key, revision);
+  } else if (const auto* pool = std::get_if<model::LoadBalancerPool>(&object)) {
+    pools_.insert_or_assign(key, *pool);
   } else if (const auto* announcement = std::get_if<model::L2Announcement>(&object)) {
     announcements_.insert_or_assign(key, *announcement);
   }
@@ -285,9 +288,11 @@ void Objects::drop(const store::StoredKey& key) {
     case model::Kind::l2_announcement:
       announcements_.erase(key.key);
       break;
+    case model::Kind::load_balancer_pool:
+      pools_.erase(key.key);
+      break;
     case model::Kind::service:
     case model::Kind::endpoint_slice:
-    case model::Kind::load_balancer_pool:
       break;
   }
 }

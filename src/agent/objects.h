@@ -85,6 +85,7 @@ class Objects {
   [[nodiscard]] std::map<std::string, LabelMap> namespaces() const;
   [[nodiscard]] const std::map<model::ObjectKey, model::NetworkPolicy>& policies() const { return policies_; }
   [[nodiscard]] const std::map<model::ObjectKey, std::uint64_t>& policy_revisions() const { return policy_revisions_; }
+  [[nodiscard]] const std::map<model::ObjectKey, model::LoadBalancerPool>& pools() const { return pools_; }
   [[nodiscard]] const std::map<model::ObjectKey, model::L2Announcement>& announcements() const {
     return announcements_;
   }
@@ -118,6 +119,7 @@ class Objects {
   std::map<model::ObjectKey, PodSource> pod_sources_;
   std::map<model::ObjectKey, model::NetworkPolicy> policies_;
   std::map<model::ObjectKey, std::uint64_t> policy_revisions_;
+  std::map<model::ObjectKey, model::LoadBalancerPool> pools_;
   std::map<model::ObjectKey, model::L2Announcement> announcements_;
   std::uint64_t revision_ = 0;
   Listener listener_;

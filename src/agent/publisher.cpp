@@ -86,17 +86,30 @@ Result<control::ServiceAssignments> Publisher::stored_assignments(std::vector<st
   return assignments;
 }
 
-// From the store, one at a time: only what the compiler makes of them is kept.
+// From the store, one at a time: only what the compiler makes of them is kept. What they hold is given, once all
+// pools are known, and of load balancer addresses, which may be shared, once all Services are known too. A Service
+// stored before its family or range was known, or whose row was damaged, is given the rest.
 Result<void> Publisher::read_services(std::vector<std::string>& notes) {
-  for (const auto kind : {model::Kind::service, model::Kind::endpoint_slice, model::Kind::load_balancer_pool}) {
-    const auto see = [&](const model::Object& object) {
-      object_changed({ChangeType::added, key_of(object), &object});
-      // Stored before its family or range was known, or the row was damaged.
-      if (const auto* service = std::get_if<model::Service>(&object))
-        if (auto assigned = services_->assign(*service); !assigned)
-          notes.push_back(fmt::format("Service {}: {}", service->meta.key().to_string(), assigned.error().message));
-    };
-    WEFT_CHECK(parts_.objects.visit(kind, see, notes));
+  const auto assign = [&](const model::Service& service) {
+    if (auto assigned = services_->assign(service); !assigned)
+      notes.push_back(fmt::format("Service {}: {}", service.meta.key().to_string(), assigned.error().message));
+  };
+  std::vector<model::ObjectKey> balanced;
+  const auto see = [&](const model::Object& object) {
+    object_changed({ChangeType::added, key_of(object), &object});
+    const auto* service = std::get_if<model::Service>(&object);
+    if (service == nullptr) return;
+    if (service->type == model::Service::Type::load_balancer)
+      balanced.push_back(service->meta.key());
+    else
+      assign(*service);
+  };
+  for (const auto& [key, pool] : parts_.objects.pools()) services_->upsert(pool);
+  WEFT_CHECK(parts_.objects.visit(model::Kind::service, see, notes));
+  WEFT_CHECK(parts_.objects.visit(model::Kind::endpoint_slice, see, notes));
+  for (const auto& key : balanced) {
+    WEFT_TRY(const auto service, parts_.objects.read_as<model::Service>({model::Kind::service, key}));
+    if (service) assign(*service);
   }
   announcements_ = !parts_.objects.announcements().empty();
   return {};
@@ -244,24 +257,41 @@ Result<void> Publisher::publish_services() {
 
 Result<void> Publisher::publish_kinds(bool services_only) { return services_only ? publish_services() : publish(); }
 
-std::vector<Publisher::Refusal> Publisher::admit(const std::vector<model::Document>& documents) {
+std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& documents) {
+  for (const auto& document : documents)
+    if (const auto* pool = std::get_if<model::LoadBalancerPool>(&document.object)) services_->upsert(*pool);
   std::vector<Refusal> refusals;
-  for (std::size_t i = 0; i < documents.size(); ++i)
-    if (const auto* service = std::get_if<model::Service>(&documents[i].object))
-      if (auto assigned = services_->assign(*service); !assigned) refusals.push_back({i, assigned.error()});
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    auto* service = std::get_if<model::Service>(&documents[i].object);
+    if (service == nullptr) continue;
+    const auto preferred = services_->own_status(*service);
+    if (!preferred.empty()) {
+      service->ingress.clear();
+      documents[i].json = model::without_status(documents[i].json);
+    }
+    if (auto assigned = services_->assign(*service, preferred); !assigned) refusals.push_back({i, assigned.error()});
+  }
   return refusals;
 }
 
-Publisher::Assignments Publisher::held(const std::vector<model::Document>& documents) const {
-  Assignments assignments;
-  for (const auto& document : documents)
-    if (const auto key = key_of(document.object); key.kind == model::Kind::service)
-      assignments.emplace(key.key, services_->held(key.key));
-  return assignments;
+Publisher::Held Publisher::held(const std::vector<model::Document>& documents) const {
+  Held before;
+  for (const auto& document : documents) {
+    const auto key = key_of(document.object);
+    if (key.kind == model::Kind::service) before.services.emplace(key.key, services_->held(key.key));
+    if (key.kind == model::Kind::load_balancer_pool) before.pools.push_back(key.key);
+  }
+  return before;
 }
 
-void Publisher::give_back(const Assignments& before) {
-  for (const auto& [service, assignment] : before) services_->restore(service, assignment);
+void Publisher::give_back(const Held& before) {
+  const auto& pools = parts_.objects.pools();
+  for (const auto& key : before.pools)
+    if (const auto pool = pools.find(key); pool != pools.end())
+      services_->upsert(pool->second);
+    else
+      services_->erase_pool(key);
+  for (const auto& [service, assignment] : before.services) services_->restore(service, assignment);
 }
 
 Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& services) {
@@ -273,7 +303,7 @@ Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& serv
   return parts_.store.write(rows, store::Sync::later);
 }
 
-Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& documents, const Assignments& before) {
+Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& documents, const Held& before) {
   std::set<model::ObjectKey> services;
   bool services_only = true;
   for (const auto& document : documents) {

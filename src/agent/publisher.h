@@ -51,16 +51,20 @@ class Publisher {
   // Changes of Services, EndpointSlices, pools and announcements: costs what they change.
   Result<void> publish_services();
 
-  // What the Services among the documents hold, to be given back.
-  using Assignments = std::map<model::ObjectKey, control::ServiceAssignment>;
-  [[nodiscard]] Assignments held(const std::vector<model::Document>& documents) const;
-  void give_back(const Assignments& before);
-  // Assigns addresses and ports to them; the ones that only the whole node can refuse, by index.
+  // What the Services among the documents hold, and which pools are among them: to be given back.
+  struct Held {
+    std::map<model::ObjectKey, control::ServiceAssignment> services;
+    std::vector<model::ObjectKey> pools;
+  };
+  [[nodiscard]] Held held(const std::vector<model::Document>& documents) const;
+  void give_back(const Held& before);
+  // Assigns addresses and ports to the Services, out of the pools among the documents too; a status that only says
+  // what our pools gave is taken off. Those that only the whole node can refuse, by index.
   struct Refusal {
     std::size_t document = 0;
     Error error;
   };
-  std::vector<Refusal> admit(const std::vector<model::Document>& documents);
+  std::vector<Refusal> admit(std::vector<model::Document>& documents);
 
   // Applies admitted documents whole: objects are stored, the kernel is brought to them. An error that is
   // not `io` has changed nothing, and what the Services held `before` they were admitted they hold again.
@@ -68,7 +72,7 @@ class Publisher {
     std::vector<Objects::Action> actions;
     std::optional<Error> owed;  // an io error: on its way
   };
-  Result<Applied> apply(const std::vector<model::Document>& documents, const Assignments& before);
+  Result<Applied> apply(const std::vector<model::Document>& documents, const Held& before);
   Result<std::optional<Error>> remove(const std::vector<store::StoredKey>& keys);
 
   // Backends the agent's own checks found out about.
@@ -83,6 +87,8 @@ class Publisher {
   [[nodiscard]] control::ServiceCompiler& services() { return *services_; }
   [[nodiscard]] const control::ServiceCompiler& services() const { return *services_; }
   [[nodiscard]] const ServiceFacts& service_facts() const { return facts_; }
+  // Whether packets of clients outside are this node's business.
+  [[nodiscard]] bool serves_outside() const { return services_->has_external(); }
   // Grows with every difference of services that was handed to the maps.
   [[nodiscard]] std::uint64_t service_revision() const { return service_revision_; }
   [[nodiscard]] const datapath::Rows<weft_l2_key, weft_l2>& announced() const { return compiled_.rows.announced; }

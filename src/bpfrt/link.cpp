@@ -150,38 +150,47 @@ Result<bool> is_attached(AttachMode mode, int ifindex, Hook hook, const std::str
   return filter.prog_id == program_id;
 }
 
-Result<XdpAttachment> attach_xdp(XdpWanted wanted, int ifindex, int program, const std::string& pin_path) {
-  if (wanted == XdpWanted::off) {
+std::string_view to_string(XdpMode mode) {
+  switch (mode) {
+    case XdpMode::off:
+      return "off";
+    case XdpMode::native:
+      return "native";
+    case XdpMode::generic:
+      return "generic";
+  }
+  return "?";
+}
+
+Result<void> attach_xdp(XdpMode mode, int ifindex, int program, const std::string& pin_path) {
+  if (mode == XdpMode::off) {
     detach_xdp(pin_path);
-    return XdpAttachment{XdpMode::off, "switched off"};
+    return {};
   }
   const auto device = static_cast<std::uint32_t>(ifindex);
-  const bool native_wanted = wanted == XdpWanted::automatic;
-  const std::string where = fmt::format("XDP of device {}", ifindex);
-  const auto mode = xdp_mode(ifindex);
   Fd link = adopt_pinned_link(
       pin_path, [&](const LinkInfo& info) { return info.type == bpf_link_type_xdp && info.xdp.ifindex == device; });
   if (link.valid()) {
-    if ((mode == XdpMode::native) == native_wanted && bpf_link_update(link.get(), program, nullptr) == 0)
-      return XdpAttachment{mode, native_wanted ? "" : "generic mode is configured"};
+    if (xdp_mode(ifindex) == mode && bpf_link_update(link.get(), program, nullptr) == 0) return {};
     // Of another mode, or dead: without it packets take the way by tc.
     (void)bpf_link_detach(link.get());
     remove_pin(pin_path);
   }
-  XdpAttachment result{XdpMode::native, ""};
-  if (native_wanted) {
-    link = create_link(program, device, BPF_XDP, XDP_FLAGS_DRV_MODE);
-    if (!link.valid()) result.why_not_native = errno_error("the driver refuses XDP", errno).message;
-  } else {
-    result.why_not_native = "generic mode is configured";
+  link = create_link(program, device, BPF_XDP, mode == XdpMode::native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
+  if (!link.valid()) {
+    const int error = errno;
+    return fail(errno_error(fmt::format("attach to {} XDP of device {}", to_string(mode), ifindex), error));
   }
-  if (!result.why_not_native.empty()) {
-    result.mode = XdpMode::generic;
-    link = create_link(program, device, BPF_XDP, XDP_FLAGS_SKB_MODE);
-  }
-  if (!link.valid()) return fail(errno_error("attach to " + where, errno));
-  WEFT_CHECK(pin_object(link.get(), pin_path));
-  return result;
+  return pin_object(link.get(), pin_path);
+}
+
+Result<bool> is_xdp_attached(int ifindex, const std::string& pin_path, std::uint32_t program_id) {
+  const Fd link(bpf_obj_get(pin_path.c_str()));
+  if (!link.valid()) return errno == ENOENT ? Result<bool>(false) : fail(errno_error("open pinned " + pin_path, errno));
+  LinkInfo info;
+  if (read_link_info(link.get(), info) != 0) return fail(errno_error("read link " + pin_path, errno));
+  return info.type == bpf_link_type_xdp && info.prog_id == program_id &&
+         info.xdp.ifindex == static_cast<std::uint32_t>(ifindex);
 }
 
 void detach_xdp(const std::string& pin_path) {

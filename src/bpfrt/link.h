@@ -34,17 +34,15 @@ Result<void> detach_device(AttachMode mode, int ifindex, Hook hook, const std::s
 Result<bool> is_attached(AttachMode mode, int ifindex, Hook hook, const std::string& pin_path,
                          std::uint32_t program_id);
 
-// XDP: in the driver where it can (native), in the kernel's generic receive path otherwise.
+// XDP: in the driver (native) or in the kernel's generic receive path.
 enum class XdpMode { off, native, generic };
-enum class XdpWanted { automatic, off, generic };
-struct XdpAttachment {
-  XdpMode mode = XdpMode::off;
-  std::string why_not_native;  // empty for native
-};
-// Attaches `program` and pins the link at `pin_path`. A pinned link of the wanted mode gets the program instead
+std::string_view to_string(XdpMode mode);
+// Attaches `program` in this mode and pins the link at `pin_path`. A pinned link of the mode gets the program instead
 // (BPF_LINK_UPDATE, no packet is missed); one of another mode is replaced. `off` detaches what is pinned there.
-Result<XdpAttachment> attach_xdp(XdpWanted wanted, int ifindex, int program, const std::string& pin_path);
+Result<void> attach_xdp(XdpMode mode, int ifindex, int program, const std::string& pin_path);
 void detach_xdp(const std::string& pin_path);  // absent is success
+// True when the program with this id runs on the device through the link pinned there.
+Result<bool> is_xdp_attached(int ifindex, const std::string& pin_path, std::uint32_t program_id);
 
 // attach_type: enum bpf_attach_type such as BPF_CGROUP_INET4_CONNECT.
 Result<void> attach_cgroup(const std::string& cgroup, int attach_type, int program, const std::string& pin_path);

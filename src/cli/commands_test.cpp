@@ -129,7 +129,7 @@ constexpr auto status = R"({"version":"0.1.0","instance":"default","node":"n1","
   "datapath":{"epoch":5,"events":true,"maps":[{"name":"weft_policy_v1","type":"hash","entries":3,"max_entries":100,
   "memory_bytes":4096}],"drops":[{"reason":"policy-denied","meaning":"not allowed","packets":4,"bytes":2400},
   {"reason":"malformed","meaning":"bad","packets":0,"bytes":0}],"stats":[{"name":"forwarded","meaning":"f","value":9}]},
-  "uplinks":[{"name":"eth0","attached":true},{"name":"eth1","attached":false}],
+  "uplinks":[{"name":"eth0","attached":true,"xdp":{"mode":"native","detail":""}},{"name":"eth1","attached":false}],
   "pods":{"total":3,"attached":2},"identities":4,"policies":1,"services":2,"flows":{"seen":10,"lost":1,"kept":9},
   "ipam":[{"name":"default","cidr":"10.0.0.0/24","family":4,"capacity":253,"allocated":2,"quarantined":1}],
   "reconcile":{"pending":0,"failed":1,"last_error":"EBUSY"}})";
@@ -144,7 +144,7 @@ TEST_F(CommandsTest, StatusForPeople) {
             "            ! map weft_flow4_v2 is full\n"
             "Agent       pid 7, up 2m10s, 21.3 MB resident\n"
             "Kernel      6.18.5: attach tcx, redirect_peer yes\n"
-            "Uplinks     eth0 (attached), eth1 (NOT ATTACHED)\n"
+            "Uplinks     eth0 (attached, XDP native), eth1 (NOT ATTACHED)\n"
             "Datapath    epoch 5, events yes\n"
             "Pods        2 attached, 3 declared\n"
             "Objects     4 identities, 1 policies, 2 services\n"

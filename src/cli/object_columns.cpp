@@ -21,6 +21,12 @@ void append(std::string& joined, const std::string& text) {
 
 std::string or_dash(std::string text) { return text.empty() ? "-" : std::move(text); }
 
+// One unless it says otherwise.
+std::string replicas(const json& item) {
+  const auto& number = member(item, "spec/replicas");
+  return number.is_null() ? std::string("1") : cell(number);
+}
+
 std::string labels_text(const json& labels) {
   std::string joined;
   if (labels.is_object())
@@ -159,7 +165,7 @@ std::string age(const json& object) {
 const std::map<std::string, std::vector<Column>>& columns_by_kind() {
   static const std::map<std::string, std::vector<Column>> all{
       {"Pod", {{"PHASE", pod_phase, false}, {"ADDRESSES", pod_addresses, false}, {"OWNER", owner, false}}},
-      {"Deployment", {column("REPLICAS", "spec/replicas"), labels_column("SELECTOR", "spec/selector/matchLabels")}},
+      {"Deployment", {{"REPLICAS", replicas, false}, labels_column("SELECTOR", "spec/selector/matchLabels")}},
       {"Service",
        {{"TYPE", service_type, false},
         {"CLUSTER-IP", cluster_addresses, false},

@@ -74,8 +74,9 @@ class StatusPrinter {
     std::string words;
     for (const auto& uplink : member(status_, "uplinks")) {
       const bool attached = uplink.value("attached", false);
-      words += fmt::format("{}{} ({})", words.empty() ? "" : ", ", text(uplink, "name"),
-                           attached ? "attached" : "NOT ATTACHED");
+      const auto mode = cell(uplink, "xdp/mode");
+      words += fmt::format("{}{} ({}{})", words.empty() ? "" : ", ", text(uplink, "name"),
+                           attached ? "attached" : "NOT ATTACHED", mode == "-" ? "" : ", XDP " + mode);
     }
     if (status_.contains("uplinks")) line("Uplinks", words.empty() ? "none" : words);
   }

@@ -205,27 +205,32 @@ Result<void> Datapath::attach_uplink(std::uint32_t ifindex) {
   return impl_->attach(impl_->features.attach, "uplink", ifindex, "host", "weft_from_device", "weft_to_device");
 }
 
-Result<bpfrt::XdpAttachment> Datapath::attach_xdp(std::uint32_t ifindex) {
+Result<void> Datapath::attach_xdp(std::uint32_t ifindex, bpfrt::XdpMode mode) {
   auto& features = impl_->features;
-  bpfrt::XdpAttachment attachment{bpfrt::XdpMode::off, features.xdp_error};
-  if (features.xdp_error.empty()) {
+  Result<void> attached = {};
+  if (!features.xdp_error.empty()) {
+    attached = fail(ErrorCode::unsupported, features.xdp_error);
+  } else {
     WEFT_TRY(const auto program, impl_->program("xdp", "weft_xdp"));
-    auto attached = bpfrt::attach_xdp(impl_->options.xdp, static_cast<int>(ifindex), program, impl_->pins.xdp(ifindex));
-    if (!attached) {
-      features.xdp[ifindex] = {bpfrt::XdpMode::off, attached.error().message};
-      return attached;
-    }
-    attachment = *attached;
+    attached = bpfrt::attach_xdp(mode, static_cast<int>(ifindex), program, impl_->pins.xdp(ifindex));
   }
-  impl_->let_xdp_send_by(ifindex, attachment.mode == bpfrt::XdpMode::native);
-  features.xdp[ifindex] = attachment;
-  return attachment;
+  impl_->let_xdp_send_by(ifindex, attached && mode == bpfrt::XdpMode::native);
+  features.xdp[ifindex] = attached ? Features::Xdp{mode, {}} : Features::Xdp{{}, attached.error().message};
+  return attached;
 }
 
-void Datapath::detach_xdp(std::uint32_t ifindex) {
+void Datapath::leave_xdp(std::uint32_t ifindex, const std::string& why) {
   impl_->let_xdp_send_by(ifindex, false);
   bpfrt::detach_xdp(impl_->pins.xdp(ifindex));
-  impl_->features.xdp.erase(ifindex);
+  impl_->features.xdp[ifindex] = {bpfrt::XdpMode::off, why};
+}
+
+Result<bool> Datapath::xdp_attached(std::uint32_t ifindex) {
+  const auto found = impl_->features.xdp.find(ifindex);
+  if (found == impl_->features.xdp.end() || found->second.mode == bpfrt::XdpMode::off) return true;
+  WEFT_TRY(const auto program, impl_->program("xdp", "weft_xdp"));
+  WEFT_TRY(const auto id, bpfrt::program_id(program));
+  return bpfrt::is_xdp_attached(static_cast<int>(ifindex), impl_->pins.xdp(ifindex), id);
 }
 
 Result<bool> Datapath::pod_attached(std::uint32_t ifindex) {
@@ -274,7 +279,7 @@ void Datapath::prune(const std::vector<std::uint32_t>& uplinks) {
     for (const auto ifindex : uplinks) wanted.insert(impl_->pins.link("uplink", ifindex, hook));
   for (const auto& program : socket_programs) wanted.insert(impl_->pins.socket(program.name));
   for (const auto ifindex : uplinks)
-    if (impl_->features.xdp.contains(ifindex)) wanted.insert(impl_->pins.xdp(ifindex));
+    wanted.insert(impl_->pins.xdp(ifindex));
   for (const auto& name : bpfrt::list_pins(impl_->pins.links())) {
     const auto path = impl_->pins.links() + "/" + name;
     if (!wanted.contains(path)) bpfrt::remove_pin(path);

@@ -25,7 +25,6 @@ struct Options {
   std::uint32_t backend_entries = 131072;
   std::uint32_t slot_entries = 262144;
   std::uint32_t ring_bytes = 1U << 20;  // a power of two
-  bpfrt::XdpWanted xdp = bpfrt::XdpWanted::automatic;
 };
 
 // What was found on this kernel and chosen.
@@ -34,8 +33,12 @@ struct Features {
   bool socket_hook = false;
   std::string socket_hook_error;  // why not
   std::string cgroup;
-  std::map<std::uint32_t, bpfrt::XdpAttachment> xdp;  // by ifindex, of the uplinks attach_xdp was called for
-  std::string xdp_error;                              // why there is no XDP program; empty: there is
+  struct Xdp {
+    bpfrt::XdpMode mode = bpfrt::XdpMode::off;
+    std::string why_off;  // of mode off
+  };
+  std::map<std::uint32_t, Xdp> xdp;  // by ifindex, of the uplinks attach_xdp or leave_xdp was called for
+  std::string xdp_error;             // why there is no XDP program; empty: there is
 };
 
 class Datapath {
@@ -49,10 +52,12 @@ class Datapath {
   // Programs on the host side of a pod's veth (they go with the device), on an uplink, on the cgroup.
   Result<void> attach_pod(std::uint32_t ifindex);
   Result<void> attach_uplink(std::uint32_t ifindex);
-  // Clients' flows before the stack; the uplink's programs do all of it where this is not possible. Tells what came
-  // of it in features().xdp too; only an unexpected failure is an error.
-  Result<bpfrt::XdpAttachment> attach_xdp(std::uint32_t ifindex);
-  void detach_xdp(std::uint32_t ifindex);
+  // Clients' flows before the stack; without it the uplink's programs do all of it. What came of it stands in
+  // features().xdp. leave_xdp takes the program off, if there is one, and says why it is not wanted.
+  Result<void> attach_xdp(std::uint32_t ifindex, bpfrt::XdpMode mode);
+  void leave_xdp(std::uint32_t ifindex, const std::string& why);
+  // Whether the device still runs what attach_xdp attached; true where that is nothing.
+  Result<bool> xdp_attached(std::uint32_t ifindex);
   Result<bool> pod_attached(std::uint32_t ifindex);
   Result<bool> uplink_attached(std::uint32_t ifindex);
   Result<bool> sockets_attached();

@@ -38,6 +38,8 @@ std::string agent_config(const Layout& layout, const NodeLayout& node) {
       "# Written by weft lab; a change here is lost.\n"
       "instance: {}\nnode: {}\nstate_dir: {}\nrun_dir: {}\nbpffs: {}\n"
       "pod_cidrs: [\"{}\"]\nservice_cidrs: [\"{}\"]\nmasquerade: true\nnative_cidrs: []\ndevices: [{}]\n"
+      // Both ends of a lab's uplinks have receive loops.
+      "xdp: native\n"
       // A lab's pods come and go fast, and nobody outside remembers their addresses.
       "quarantine_seconds: 5\n",
       node.instance, node.name, node.state_dir, node.run_dir, layout.roots().bpffs,

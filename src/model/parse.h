@@ -50,6 +50,9 @@ Result<Object> object_from_json(std::string_view json);
 std::string uid_of(std::string_view json);
 std::string with_uid(std::string_view json, std::string_view uid);
 
+// The JSON without the object's status.
+std::string without_status(std::string_view json);
+
 // The JSON without Weft's private key (source location and uid), as users see it, metadata.uid
 // included. Text that is not a JSON object comes back as it is.
 std::string public_json(std::string_view json);

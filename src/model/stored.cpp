@@ -161,6 +161,13 @@ std::string with_uid(std::string_view text, std::string_view uid) {
   return dump(stored);
 }
 
+std::string without_status(std::string_view text) {
+  json stored = json::parse(text, nullptr, false);
+  if (!stored.is_object()) return std::string(text);
+  stored.erase("status");
+  return dump(stored);
+}
+
 std::string public_json(std::string_view text) {
   json stored = json::parse(text, nullptr, false);
   if (!stored.is_object()) return std::string(text);

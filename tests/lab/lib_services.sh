@@ -23,7 +23,7 @@ with_config() {
   {
     echo '#!/bin/sh'
     echo '# $2 is the configuration file of the lab.'
-    for line in "$@"; do printf 'grep -qxF "%s" "$2" || echo "%s" >>"$2"\n' "$line" "$line"; done
+    for line in "$@"; do printf 'sed -i "/^%s:/d" "$2" && echo "%s" >>"$2"\n' "${line%%:*}" "$line"; done
     printf 'exec "%s/weftd" "$@"\n' "$bin"
   } >"$directory/weftd"
   chmod +x "$directory/weftd"
@@ -180,5 +180,5 @@ lossless() {
 }
 # lab_apply: as apply, but waits for the pods.
 lab_apply() { "$weft" lab apply --name "$lab" -f - >"$work/apply" 2>&1 || stop_test "apply: $(cat "$work/apply")"; }
-# Which path outside clients take: weft status says where XDP runs.
-xdp_mode() { weft status -o json | jq -r '[.. | .xdp? // empty] | map(tostring) | first // "unknown"'; }
+# Which path outside clients take: where XDP runs.
+xdp_mode() { weft status -o json | jq -r '.uplinks[0].xdp | "\(.mode) \(.detail)"'; }

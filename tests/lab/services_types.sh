@@ -173,7 +173,7 @@ YAML
 step "a lab whose clients outside meet XDP"
 pool_and_announcement | lab_up "$lab"
 manifest | lab_apply
-say "         XDP: $(xdp_mode)"
+is "XDP" "$(xdp_mode)" "native "
 check_types xdp
 check_seeing
 "$weft" lab down --name "$lab" >/dev/null
@@ -183,5 +183,6 @@ lab=$lab-tc
 with_config 'xdp: off'
 pool_and_announcement | lab_up "$lab"
 manifest | lab_apply
+is "XDP" "$(xdp_mode)" "off off in the configuration"
 check_types tc
 finish

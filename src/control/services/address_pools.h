@@ -45,11 +45,12 @@ class AddressPools {
   void know(const Key& service, AddressWish wish);
   void forget(const Key& service);
   [[nodiscard]] const AddressWish* wish_of(const Key& service) const;
+  // Whether a pool that serves the Service has the address.
+  [[nodiscard]] bool in_pool(const Key& service, const AddressWish& wish, const IpAddress& address) const;
   [[nodiscard]] const std::unordered_map<Key, AddressWish, KeyHash>& wishes() const { return wishes_; }
 
  private:
   [[nodiscard]] static bool serves(const model::LoadBalancerPool& pool, const Key& service, const AddressWish& wish);
-  [[nodiscard]] bool in_pool(const Key& service, const AddressWish& wish, const IpAddress& address) const;
   // Another Service in whose way the wish is at this address; null: none.
   [[nodiscard]] const Key* conflict(const Key& service, const AddressWish& wish, const IpAddress& address) const;
   [[nodiscard]] const IpAddress* shared(const Key& service, const AddressWish& wish, Family family) const;

@@ -48,8 +48,21 @@ void Assigner::set_wish(const Key& key, bool wanted, AddressWish wish, const std
   pools_.claim(key, held);
 }
 
-Result<ServiceAssignment> Assigner::assign(const model::Service& service, const Key& key,
-                                           const ServiceAssignment& held) {
+std::vector<IpAddress> Assigner::own_status(const model::Service& service, const Key& key) const {
+  auto asked = service;
+  asked.ingress.clear();
+  if (!has_addresses(asked) || !wants_pool_addresses(asked)) return {};
+  const auto wish = wish_of(asked, {});
+  std::vector<IpAddress> addresses;
+  for (const auto& ingress : service.ingress) {
+    if (ingress.proxy || !pools_.in_pool(key, wish, ingress.address)) return {};
+    addresses.push_back(ingress.address);
+  }
+  return addresses;
+}
+
+Result<ServiceAssignment> Assigner::assign(const model::Service& service, const Key& key, const ServiceAssignment& held,
+                                           const std::vector<IpAddress>& preferred) {
   ServiceAssignment chosen;
   AddressWish wish;
   std::string reason;
@@ -59,7 +72,8 @@ Result<ServiceAssignment> Assigner::assign(const model::Service& service, const 
     WEFT_CHECK(node_ports_.choose(service, key, held, chosen));
     if (wanted) {
       wish = wish_of(service, chosen.cluster_ips);
-      WEFT_TRY(chosen.load_balancer_ips, pools_.choose(key, wish, held.load_balancer_ips, reason));
+      const auto& had = held.load_balancer_ips.empty() ? preferred : held.load_balancer_ips;
+      WEFT_TRY(chosen.load_balancer_ips, pools_.choose(key, wish, had, reason));
     }
   }
   set_wish(key, wanted, std::move(wish), held.load_balancer_ips);

@@ -17,8 +17,12 @@ class Assigner {
  public:
   explicit Assigner(const ServiceOptions& options);
 
-  // `held` is what the Service holds; it holds the result from now on.
-  Result<ServiceAssignment> assign(const model::Service& service, const Key& key, const ServiceAssignment& held);
+  // `held` is what the Service holds; it holds the result from now on. `preferred`: addresses of the pools it had
+  // elsewhere or earlier, to be had again where they are free.
+  Result<ServiceAssignment> assign(const model::Service& service, const Key& key, const ServiceAssignment& held,
+                                   const std::vector<IpAddress>& preferred);
+  // As ServiceCompiler::own_status.
+  [[nodiscard]] std::vector<IpAddress> own_status(const model::Service& service, const Key& key) const;
   // The Service holds `assignment` instead of `held`; both may be empty.
   void replace(const Key& key, const ServiceAssignment& held, const ServiceAssignment& assignment);
   // What it asks of the pools is again what it asked before the assigns and forgets since `know`.

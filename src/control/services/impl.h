@@ -35,7 +35,8 @@ class ServiceCompiler::Impl {
   Impl(ServiceOptions options, ServiceAssignments restored);
 
   // tables.cpp
-  Result<ServiceAssignment> assign(const model::Service& service);
+  Result<ServiceAssignment> assign(const model::Service& service, const std::vector<IpAddress>& preferred);
+  std::vector<IpAddress> own_status(const model::Service& service);
   void forget(const model::ObjectKey& service);
   void restore(const model::ObjectKey& service, const ServiceAssignment& assignment);
   [[nodiscard]] ServiceAssignment held(const model::ObjectKey& service) const;

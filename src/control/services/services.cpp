@@ -26,7 +26,13 @@ ServiceCompiler::ServiceCompiler(ServiceOptions options, ServiceAssignments rest
     : impl_(std::make_unique<Impl>(std::move(options), std::move(restored))) {}
 ServiceCompiler::~ServiceCompiler() = default;
 
-Result<ServiceAssignment> ServiceCompiler::assign(const model::Service& service) { return impl_->assign(service); }
+Result<ServiceAssignment> ServiceCompiler::assign(const model::Service& service,
+                                                  const std::vector<IpAddress>& preferred) {
+  return impl_->assign(service, preferred);
+}
+std::vector<IpAddress> ServiceCompiler::own_status(const model::Service& service) const {
+  return impl_->own_status(service);
+}
 void ServiceCompiler::forget(const model::ObjectKey& service) { impl_->forget(service); }
 void ServiceCompiler::restore(const model::ObjectKey& service, const ServiceAssignment& assignment) {
   impl_->restore(service, assignment);

@@ -135,8 +135,11 @@ class ServiceCompiler {
   // When a Service is applied, before it is stored: its addresses and ports, the same ones when called
   // again. Requested ones are claimed; a clash, an address outside the range or pool, an exhausted range
   // is an error naming the owner or the range. A LoadBalancer Service no pool has room for gets none and
-  // stays pending.
-  Result<ServiceAssignment> assign(const model::Service& service);
+  // stays pending; `preferred` ones of the pools it gets when they are free.
+  Result<ServiceAssignment> assign(const model::Service& service, const std::vector<IpAddress>& preferred = {});
+  // The addresses in its status, when all of them are from pools that serve it: then nobody else gave them, they are
+  // what `weft get` showed, and no more than a preference to be told to `assign`. Otherwise none.
+  [[nodiscard]] std::vector<IpAddress> own_status(const model::Service& service) const;
   void forget(const model::ObjectKey& service);
   // Undoes an assign or a forget: the Service holds `assignment` again.
   void restore(const model::ObjectKey& service, const ServiceAssignment& assignment);

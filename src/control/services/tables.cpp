@@ -104,10 +104,16 @@ void ServiceCompiler::Impl::remember_assignment(ServiceEntry& entry, const Servi
   touch(entry);
 }
 
-Result<ServiceAssignment> ServiceCompiler::Impl::assign(const model::Service& service) {
+std::vector<IpAddress> ServiceCompiler::Impl::own_status(const model::Service& service) {
+  return service.ingress.empty() ? std::vector<IpAddress>()
+                                 : assigner_.own_status(service, intern(service.meta.key()));
+}
+
+Result<ServiceAssignment> ServiceCompiler::Impl::assign(const model::Service& service,
+                                                        const std::vector<IpAddress>& preferred) {
   auto& entry = entry_of(intern(service.meta.key()));
   const auto held = entry.held.get();
-  auto assignment = assigner_.assign(service, entry.key, held);
+  auto assignment = assigner_.assign(service, entry.key, held, preferred);
   if (!assignment) {
     touch(entry);  // it may be an empty one
     return assignment;
