@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/host_ports.h"
+#include "agent/memory.h"
 #include "sys/netns.h"
 #include "sys/system.h"
 
@@ -63,6 +64,7 @@ Result<std::unique_ptr<Agent>> Agent::start(asio::io_context& loop, Config confi
   WEFT_CHECK(agent->open_node());
   WEFT_CHECK(agent->open_attachment());
   WEFT_CHECK(agent->serve());
+  give_memory_back(loop);  // every object was read, the first compile made all rows at once
   return agent;
 }
 
@@ -76,7 +78,6 @@ Result<void> Agent::open_state() {
   for (const auto& problem : problems) note(problem);
   objects_->on_change([this](const ObjectChange& change) {
     publisher_->object_changed(change);
-    if (duties_ && change.key.kind == model::Kind::service) duties_->service_changed(change.key.key);
     tell_watchers(change);
   });
 
@@ -277,7 +278,7 @@ Result<void> Agent::serve() {
           asio::post(loop_, [this, report = std::move(report)] { swept(report); });
         });
   duties_ = std::make_unique<ServiceDuties>(
-      loop_, *publisher_, *objects_, [this] { return datapath_->tables().status().failed == 0; },
+      loop_, *publisher_, [this] { return datapath_->tables().status().failed == 0; },
       [this](const std::string& problem) { note(problem); });
   duties_->refresh();
   api::ServerOptions server;

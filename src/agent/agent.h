@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "agent/attachment.h"
@@ -81,6 +82,7 @@ class Agent {
   void consume_events();
   void swept(const FlowSweeper::Report& report);
   void refresh_enrichment();
+  std::shared_ptr<const flow::ServiceInfo> service_name(std::uint32_t id);
 
   // API: objects
   api::Answer apply_objects(const nlohmann::json& params);
@@ -90,8 +92,9 @@ class Agent {
   std::vector<model::Problem> admit(std::vector<model::Document>& documents);
   api::Answer commit(const std::vector<model::Document>& documents, const Publisher::Held& before,
                      nlohmann::json result);
-  nlohmann::json object_json(const store::StoredKey& key) const;
-  nlohmann::json pod_object(const model::Pod& pod) const;
+  Result<nlohmann::json> object_json(const store::StoredKey& key) const;
+  Result<nlohmann::json> stored_json(const store::StoredKey& key) const;
+  Result<nlohmann::json> pod_object(const model::Pod& pod) const;
   void tell_watchers(const ObjectChange& change);
   void tell_pod_modified(const model::ObjectKey& pod);
   // API: attachment
@@ -174,6 +177,11 @@ class Agent {
   std::optional<bpfrt::RingBuffer> ring_;
   std::unique_ptr<EventReader> event_reader_;
   bool enrichment_stale_ = true;
+  struct ServiceName {
+    std::shared_ptr<const flow::ServiceInfo> info;
+    bool stale = true;
+  };
+  std::unordered_map<std::uint32_t, ServiceName> service_names_;  // of those that flows name
   std::optional<std::uint64_t> lost_told_;
 
   asio::steady_timer slow_timer_;

@@ -6,16 +6,6 @@
 namespace weft::agent {
 namespace {
 
-std::vector<const model::L2Announcement*> announcements_of(const Objects& objects) {
-  std::vector<const model::L2Announcement*> result;
-  for (auto at = objects.all().lower_bound({model::Kind::l2_announcement, {}}); at != objects.all().end(); ++at) {
-    if (at->first.kind != model::Kind::l2_announcement) break;
-    if (const auto* announcement = std::get_if<model::L2Announcement>(&at->second.object))
-      result.push_back(announcement);
-  }
-  return result;
-}
-
 bool names_device(const model::L2Announcement& announcement, const std::string& device) {
   return announcement.interfaces.empty() ||
          std::ranges::any_of(announcement.interfaces, [&](const std::string& pattern) {
@@ -30,33 +20,26 @@ bool covers(const model::L2Announcement& announcement, control::FrontendKind kin
 
 }  // namespace
 
-bool has_announcements(const Objects& objects) { return !announcements_of(objects).empty(); }
-
-datapath::Rows<weft_l2_key, weft_l2> announced_rows(const Objects& objects, const control::ServiceCompiler& services,
-                                                    const Node& node) {
+datapath::Rows<weft_l2_key, weft_l2> announced_rows(const Objects& objects, const ServiceFacts& facts,
+                                                    const control::ServiceCompiler& services, const Node& node) {
   datapath::Rows<weft_l2_key, weft_l2> rows;
-  const auto announcements = announcements_of(objects);
-  if (announcements.empty()) return rows;
-  services.for_each([&](const control::ServicePort& port) {
-    for (const auto& frontend : port.frontends) {
-      if (frontend.kind != control::FrontendKind::external_ip && frontend.kind != control::FrontendKind::load_balancer)
-        continue;
-      const auto* entry = objects.find({model::Kind::service, port.service});
-      if (entry == nullptr || node.addresses.contains(frontend.address)) continue;
-      for (const auto* announcement : announcements) {
-        if (!covers(*announcement, frontend.kind)) continue;
-        if (announcement->service_selector &&
-            !announcement->service_selector->matches(model::metadata_of(entry->object).labels))
-          continue;
-        for (const auto& [index, uplink] : node.uplinks) {
-          if (!names_device(*announcement, uplink.name)) continue;
-          weft_l2 row{};
-          std::ranges::copy(uplink.mac.bytes, row.mac);
-          rows[{datapath::to_abi(frontend.address), index}] = row;
-        }
+  if (objects.announcements().empty()) return rows;
+  const auto announce = [&](const control::ServiceFrontend& frontend, const LabelMap& labels) {
+    for (const auto& [name, announcement] : objects.announcements()) {
+      if (!covers(announcement, frontend.kind)) continue;
+      if (announcement.service_selector && !announcement.service_selector->matches(labels)) continue;
+      for (const auto& [index, uplink] : node.uplinks) {
+        if (!names_device(announcement, uplink.name)) continue;
+        weft_l2 row{};
+        std::ranges::copy(uplink.mac.bytes, row.mac);
+        rows[{datapath::to_abi(frontend.address), index}] = row;
       }
     }
-  });
+  };
+  for (const auto& [service, labels] : facts.announceable())
+    for (const auto* port : services.ports_of(service))
+      for (const auto& frontend : port->frontends)
+        if (!node.addresses.contains(frontend.address)) announce(frontend, labels);
   return rows;
 }
 

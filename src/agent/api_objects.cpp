@@ -1,12 +1,10 @@
 // API: apply, delete, get, watch.
 #include <fmt/format.h>
-#include <malloc.h>
-
-#include <asio/post.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
+#include "agent/memory.h"
 #include "api/params.h"
 
 namespace weft::agent {
@@ -37,6 +35,11 @@ std::string_view action_word(Objects::Action action) {
   return "unchanged";
 }
 
+constexpr std::array all_kinds{model::Kind::namespace_,         model::Kind::pod,
+                               model::Kind::deployment,         model::Kind::service,
+                               model::Kind::endpoint_slice,     model::Kind::network_policy,
+                               model::Kind::load_balancer_pool, model::Kind::l2_announcement};
+
 json identity_json(const store::StoredKey& key) {
   return {{"kind", model::to_string(key.kind)}, {"namespace", key.key.namespace_}, {"name", key.key.name}};
 }
@@ -61,15 +64,15 @@ store::StoredKey key_of(const model::Object& object) {
   return {model::kind_of(object), model::metadata_of(object).key()};
 }
 
-// Reading a large document takes many times its size, which the allocator would keep for the next one.
-void give_memory_back(asio::io_context& loop, const json& params) {
+// Reading a large document takes many times its size.
+bool is_large(const json& params) {
   constexpr std::size_t large = 128 * 1024;
   std::size_t size = 0;
   if (params.contains("documents") && params["documents"].is_array())
     for (const auto& document : params["documents"])
       if (document.is_object() && document.contains("text") && document["text"].is_string())
         size += document["text"].get_ref<const std::string&>().size();
-  if (size >= large) asio::post(loop, [] { ::malloc_trim(0); });  // when the request itself is gone too
+  return size >= large;
 }
 
 // The same object twice in one request: the last one counts, as if applied one after the other.
@@ -111,7 +114,7 @@ void show_assignment(json& object, const control::ServiceAssignment& held) {
 void Agent::register_objects() {
   server_->handle("apply", [this](const json& params) {
     auto answer = apply_objects(params);
-    give_memory_back(loop_, params);
+    if (is_large(params)) give_memory_back(loop_);
     return answer;
   });
   server_->handle("delete", [this](const json& params) { return delete_objects(params); });
@@ -157,7 +160,7 @@ api::Answer Agent::apply_objects(const json& params) {
   }
   if (dry_run) {
     publisher_->give_back(before);
-    const auto actions = objects_->plan(outcome.documents);
+    WEFT_TRY(const auto actions, objects_->plan(outcome.documents));
     for (std::size_t i = 0; i < actions.size(); ++i) {
       auto entry = identity_json(key_of(outcome.documents[i].object));
       entry["action"] = action_word(actions[i]);
@@ -207,7 +210,8 @@ api::Answer Agent::delete_objects(const json& params) {
   std::vector<store::StoredKey> present;
   json result{{"deleted", json::array()}};
   for (const auto& key : keys) {
-    if (objects_->find(key) != nullptr) {
+    WEFT_TRY(const bool known, objects_->contains(key));
+    if (known) {
       present.push_back(key);
       result["deleted"].push_back(identity_json(key));
     } else if (key.kind == model::Kind::pod && objects_->pod(key.key) != nullptr) {
@@ -225,9 +229,12 @@ api::Answer Agent::delete_objects(const json& params) {
   std::set<store::StoredKey> doomed(present.begin(), present.end());
   for (const auto& key : present)
     if (key.kind == model::Kind::namespace_)
-      for (const auto& [other, entry] : objects_->all())
-        if (other.key.namespace_ == key.key.name && doomed.insert(other).second)
-          result["deleted"].push_back(identity_json(other));
+      for (const auto kind : all_kinds) {
+        if (!model::has_namespace(kind)) continue;
+        WEFT_TRY(const auto others, objects_->keys(kind, key.key.name));
+        for (const auto& other : others)
+          if (doomed.insert(other).second) result["deleted"].push_back(identity_json(other));
+      }
   publisher_->set_records(attachment_->records());
   WEFT_TRY(const auto owed, publisher_->remove({doomed.begin(), doomed.end()}));
   enrichment_stale_ = true;
@@ -238,8 +245,9 @@ api::Answer Agent::delete_objects(const json& params) {
   return result;
 }
 
-json Agent::pod_object(const model::Pod& pod) const {
-  auto object = json::parse(model::public_json(objects_->pod_json(pod)), nullptr, false);
+Result<json> Agent::pod_object(const model::Pod& pod) const {
+  WEFT_TRY(const auto text, objects_->pod_json(pod));
+  auto object = json::parse(model::public_json(text), nullptr, false);
   if (!object.is_object()) object = json::object();
   json status{{"phase", "Pending"}, {"conditions", json::array()}};
   const auto runs_at = [&](const std::vector<IpAddress>& addresses) {
@@ -260,15 +268,23 @@ json Agent::pod_object(const model::Pod& pod) const {
   return object;
 }
 
-json Agent::object_json(const store::StoredKey& key) const {
-  if (key.kind == model::Kind::pod) {
-    const auto* pod = objects_->pod(key.key);
-    return pod == nullptr ? identity_json(key) : pod_object(*pod);
-  }
-  const auto* entry = objects_->find(key);
-  if (entry == nullptr) return identity_json(key);
-  auto object = json::parse(model::public_json(entry->json), nullptr, false);
-  if (key.kind == model::Kind::service && object.is_object()) show_assignment(object, services().held(key.key));
+Result<json> Agent::stored_json(const store::StoredKey& key) const {
+  WEFT_TRY(const auto row, objects_->read(key));
+  if (!row) return identity_json(key);
+  auto object = json::parse(model::public_json(row->json), nullptr, false);
+  if (!object.is_object())
+    return fail(ErrorCode::io,
+                fmt::format("{}: what is stored of {} {} is no JSON object", store_->path(), model::to_string(key.kind),
+                            key.key.to_string()),
+                "apply the object again, or delete it");
+  return object;
+}
+
+Result<json> Agent::object_json(const store::StoredKey& key) const {
+  if (key.kind == model::Kind::pod)
+    if (const auto* pod = objects_->pod(key.key)) return pod_object(*pod);
+  WEFT_TRY(auto object, stored_json(key));
+  if (key.kind == model::Kind::service) show_assignment(object, services().held(key.key));
   return object;
 }
 
@@ -281,16 +297,23 @@ api::Answer Agent::get_objects(const json& params) {
     WEFT_TRY(kind, model::parse_kind(word));
   }
   std::set<store::StoredKey> keys;
-  for (const auto& [key, entry] : objects_->all())
-    if (!kind || key.kind == *kind) keys.insert(key);
+  const auto add = [&](const store::StoredKey& key) {
+    if (!space.empty() && model::has_namespace(key.kind) && key.key.namespace_ != space) return;
+    if (name.empty() || key.key.name == name) keys.insert(key);
+  };
+  for (const auto candidate : all_kinds) {
+    if (kind && candidate != *kind) continue;
+    WEFT_TRY(const auto stored, objects_->keys(candidate));
+    std::ranges::for_each(stored, add);
+  }
   if (!kind || *kind == model::Kind::pod)
-    for (const auto& [key, pod] : objects_->pods()) keys.insert({model::Kind::pod, key});
+    for (const auto& [key, pod] : objects_->pods()) add({model::Kind::pod, key});
   json result{{"items", json::array()}};
   for (const auto& key : keys) {
-    if (!space.empty() && model::has_namespace(key.kind) && key.key.namespace_ != space) continue;
-    if (!name.empty() && key.key.name != name) continue;
-    result["items"].push_back(object_json(key));
+    WEFT_TRY(auto object, object_json(key));
+    result["items"].push_back(std::move(object));
   }
+  if (keys.size() >= many_items) give_memory_back(loop_);
   if (!name.empty() && result["items"].empty())
     return weft::fail(ErrorCode::not_found, fmt::format("no {} {}{}", word, space.empty() ? "" : space + "/", name));
   return result;
@@ -301,8 +324,8 @@ void Agent::watch_objects(const json& params, const api::Stream& stream) {
   const auto kind = word ? model::parse_kind(*word) : Result<model::Kind>(weft::fail(word.error()));
   if (!kind) return stream.fail(kind.error());
   const auto present = get_objects({{"kind", *word}});
-  if (present)
-    for (const auto& item : (*present)["items"]) stream.send({{"type", "added"}, {"object", item}});
+  if (!present) return stream.fail(present.error());
+  for (const auto& item : (*present)["items"]) stream.send({{"type", "added"}, {"object", item}});
   stream.send({{"type", "synced"}});
   const auto id = next_watcher_++;
   stream.on_close([this, id] { watchers_.erase(id); });
@@ -310,21 +333,23 @@ void Agent::watch_objects(const json& params, const api::Stream& stream) {
 }
 
 void Agent::tell_watchers(const ObjectChange& change) {
-  if (watchers_.empty()) return;
+  const auto concerned = [&](const auto& item) { return item.second.kind == change.key.kind; };
+  if (std::ranges::none_of(watchers_, concerned)) return;
   const char* type = change.type == ChangeType::added      ? "added"
                      : change.type == ChangeType::modified ? "modified"
                                                            : "deleted";
-  json object;
+  Result<json> object = json{{"kind", model::to_string(change.key.kind)},
+                             {"metadata", {{"namespace", change.key.key.namespace_}, {"name", change.key.key.name}}}};
+  if (change.type != ChangeType::deleted) object = object_json(change.key);
   for (const auto& [id, watcher] : watchers_) {
     if (watcher.kind != change.key.kind) continue;
-    if (object.is_null()) {
-      object = change.type == ChangeType::deleted ? identity_json(change.key) : object_json(change.key);
-      if (change.type == ChangeType::deleted)
-        object = {{"kind", object["kind"]},
-                  {"metadata", {{"namespace", change.key.key.namespace_}, {"name", change.key.key.name}}}};
-    }
-    watcher.stream.send({{"type", type}, {"object", object}});
+    // Who misses a change must ask anew.
+    if (object)
+      watcher.stream.send({{"type", type}, {"object", *object}});
+    else
+      watcher.stream.fail(object.error());
   }
+  if (!object) std::erase_if(watchers_, concerned);
 }
 
 void Agent::tell_pod_modified(const model::ObjectKey& pod) {

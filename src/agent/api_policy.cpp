@@ -193,7 +193,8 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
     for (const auto* found : services().ports_of(key))
       if (found->port == port.port && found->protocol == port.protocol)
         std::ranges::move(through_service(*found), std::back_inserter(targets));
-    if (objects_->find({model::Kind::service, key}) == nullptr)
+    WEFT_TRY(const bool known, objects_->contains({model::Kind::service, key}));
+    if (!known)
       return weft::fail(ErrorCode::not_found, fmt::format("no service {}", key.to_string()),
                         "weft service list shows the services and their ports");
     if (targets.empty())

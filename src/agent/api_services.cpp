@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
+#include "agent/memory.h"
 #include "agent/service_text.h"
 #include "agent/service_trace.h"
 #include "api/params.h"
@@ -15,9 +16,9 @@ namespace {
 
 using nlohmann::json;
 
-std::string_view type_text(const model::Service* service) {
-  if (service == nullptr) return "HostPort";
-  switch (service->type) {
+std::string_view type_text(const std::optional<model::Service::Type>& type) {
+  if (!type) return "HostPort";
+  switch (*type) {
     case model::Service::Type::node_port:
       return "NodePort";
     case model::Service::Type::load_balancer:
@@ -27,15 +28,6 @@ std::string_view type_text(const model::Service* service) {
     default:
       return "ClusterIP";
   }
-}
-
-const model::Service* service_of(const Objects& objects, const model::ObjectKey& key) {
-  const auto* entry = objects.find({model::Kind::service, key});
-  return entry == nullptr ? nullptr : std::get_if<model::Service>(&entry->object);
-}
-
-bool is_host_port(const control::ServicePort& port) {
-  return !port.frontends.empty() && port.frontends.front().kind == control::FrontendKind::host_port;
 }
 
 // What the datapath counted for it; the maps are read where they are written, in memory.
@@ -63,10 +55,8 @@ json backend_json(const control::ServiceBackend& backend, const datapath::Servic
   return item;
 }
 
-json policies_json(const model::Service* service) {
-  if (service == nullptr) return {{"internal", "Cluster"}, {"external", "Cluster"}};
-  return {{"internal", service->internal_local ? "Local" : "Cluster"},
-          {"external", service->external_local ? "Local" : "Cluster"}};
+json policies_json(bool internal_local, bool external_local) {
+  return {{"internal", internal_local ? "Local" : "Cluster"}, {"external", external_local ? "Local" : "Cluster"}};
 }
 
 json texts(const std::vector<IpAddress>& addresses) {
@@ -76,16 +66,11 @@ json texts(const std::vector<IpAddress>& addresses) {
 }
 
 // Zones are the slices' own; the compiler only keeps what it chooses by.
-std::map<IpAddress, std::string> zones_of(const Objects& objects, const model::ObjectKey& service) {
+Result<std::map<IpAddress, std::string>> zones_of(const Objects& objects, const std::vector<model::ObjectKey>& slices) {
   std::map<IpAddress, std::string> zones;
-  for (auto at = objects.all().lower_bound({model::Kind::endpoint_slice, {service.namespace_, ""}});
-       at != objects.all().end() && at->first.kind == model::Kind::endpoint_slice &&
-       at->first.key.namespace_ == service.namespace_;
-       ++at) {
-    const auto* slice = std::get_if<model::EndpointSlice>(&at->second.object);
-    if (slice == nullptr) continue;
-    const auto name = slice->meta.labels.find("kubernetes.io/service-name");
-    if (name == slice->meta.labels.end() || name->second != service.name) continue;
+  for (const auto& key : slices) {
+    WEFT_TRY(const auto slice, objects.read_as<model::EndpointSlice>({model::Kind::endpoint_slice, key}));
+    if (!slice) continue;
     for (const auto& endpoint : slice->endpoints)
       for (const auto& address : endpoint.addresses) zones[address] = endpoint.zone;
   }
@@ -117,7 +102,6 @@ api::Answer Agent::list_services(const json& params) const {
   const auto& tables = datapath_->tables().services();
   services().for_each([&](const control::ServicePort& port) {
     if ((!space.empty() && port.service.namespace_ != space) || (limit != 0 && items.size() >= limit)) return;
-    const auto* service = is_host_port(port) ? nullptr : service_of(*objects_, port.service);
     auto backends = json::array();
     std::uint64_t connections = 0;
     std::uint64_t active = 0;
@@ -130,7 +114,7 @@ api::Answer Agent::list_services(const json& params) const {
       items.push_back({{"id", port.id},
                        {"namespace", port.service.namespace_},
                        {"name", port.service.name},
-                       {"type", type_text(service)},
+                       {"type", type_text(port.type)},
                        {"kind", control::to_string(frontend.kind)},
                        {"port_name", port.port_name},
                        {"address", frontend.address.to_string()},
@@ -139,11 +123,12 @@ api::Answer Agent::list_services(const json& params) const {
                        {"algorithm", algorithm_text(port.row.algorithm)},
                        {"forwarding", forwarding_text(port.row.forwarding)},
                        {"affinity_seconds", port.row.affinity_seconds},
-                       {"traffic_policy", policies_json(service)},
+                       {"traffic_policy", policies_json(port.internal_local, port.external_local)},
                        {"connections", connections},
                        {"active", active},
                        {"backends", backends}});
   });
+  if (items.size() >= many_items) give_memory_back(loop_);
   return json{{"items", std::move(items)}};
 }
 
@@ -224,16 +209,20 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
 
 api::Answer Agent::get_service(const json& params) const {
   WEFT_TRY(const auto key, key_of(params));
-  const auto* service = service_of(*objects_, key);
+  WEFT_TRY(const auto service, objects_->read_as<model::Service>({model::Kind::service, key}));
   const auto ports = services().ports_of(key);
-  if (service == nullptr && ports.empty())
+  if (!service && ports.empty())
     return weft::fail(ErrorCode::not_found, fmt::format("no Service {}", key.to_string()),
                       "weft service list shows all of them");
-  json result{{"namespace", key.namespace_}, {"name", key.name},          {"type", type_text(service)},
-              {"ports", json::array()},      {"warnings", json::array()}, {"pending", services().pending_reason(key)}};
-  const auto zones = zones_of(*objects_, key);
+  json result{{"namespace", key.namespace_},
+              {"name", key.name},
+              {"type", type_text(service ? std::optional(service->type) : std::nullopt)},
+              {"ports", json::array()},
+              {"warnings", json::array()},
+              {"pending", services().pending_reason(key)}};
+  WEFT_TRY(const auto zones, zones_of(*objects_, services().slices_of(key)));
   for (const auto* port : ports) result["ports"].push_back(service_port_json(*port, zones));
-  if (service == nullptr) return result;
+  if (!service) return result;
   const auto held = services().held(key);
   result["warnings"] = service_warnings(key, *service);
   result["headless"] = service->headless;
@@ -243,7 +232,7 @@ api::Answer Agent::get_service(const json& params) const {
     result["load_balancer_ips"].push_back(ingress.address.to_string() + (ingress.proxy ? " (proxy)" : ""));
   result["external_ips"] = texts(service->external_ips);
   result["external_name"] = service->external_name;
-  result["traffic_policy"] = policies_json(service);
+  result["traffic_policy"] = policies_json(service->internal_local, service->external_local);
   result["source_ranges"] = json::array();
   for (const auto& range : service->source_ranges) result["source_ranges"].push_back(range.to_string());
   result["health_check_node_port"] = held.health_check_port;

@@ -182,7 +182,7 @@ Result<Compiled> Compiler::compile(const Objects& objects,
   WEFT_TRY(compiled.endpoints, live_endpoints(objects, records));
   auto& input = compiled.policy_input;
   input.namespaces = objects.namespaces();
-  input.policies = objects.typed<model::NetworkPolicy>();
+  input.policies = objects.policies();
   input.revisions = objects.policy_revisions();
   for (const auto& live : compiled.endpoints)
     input.endpoints.push_back({live.pod(), live.identity, live.pod_labels, live.ports, live.record.addresses});

@@ -99,12 +99,13 @@ TEST_F(CompileTest, RefusedClassNumbersAreNotGivenAgain) {
   policy(1);
   const auto first = class_now();
   compiler.written();
-  const auto before = *objects->find({model::Kind::network_policy, {"default", "p"}});
+  const store::StoredKey key{model::Kind::network_policy, {"default", "p"}};
+  const auto before = *objects->read(key);
   policy(2);
   const auto second = class_now();
   EXPECT_NE(second, first);
   compiler.refused();
-  ASSERT_TRUE(objects->restore({{{model::Kind::network_policy, {"default", "p"}}, before}}));
+  ASSERT_TRUE(objects->restore({{key, before}}));
   EXPECT_EQ(class_now(), first) << "as it is in the maps";
   compiler.written();
   policy(3);

@@ -75,13 +75,25 @@ void Agent::refresh_enrichment() {
     if (const auto* rule = compiler().rules().find(id))
       flow::put(*rules, old.rules.get(), id, rule_info(*rule, compiled().policy_input));
 
-  auto names = std::make_shared<flow::ServiceTable>();
-  services().for_each([&](const control::ServicePort& port) {
-    flow::ServiceInfo info{port.service.namespace_, port.service.name, port.port_name, {}, port.port};
-    if (!port.frontends.empty()) info.address = port.frontends.front().address;
-    flow::put(*names, old.services.get(), port.id, info);
-  });
-  flows_->set_enrichment({addresses, endpoints, identities, rules, names});
+  std::erase_if(service_names_, [](const auto& item) { return item.second.info.use_count() <= 1; });
+  for (auto& [id, name] : service_names_) name.stale = true;
+  flows_->set_enrichment(
+      {addresses, endpoints, identities, rules, [this](std::uint32_t id) { return service_name(id); }});
+}
+
+// Of a service some flow names, as it is now. Flows share it while it stays the same.
+std::shared_ptr<const flow::ServiceInfo> Agent::service_name(std::uint32_t id) {
+  auto& known = service_names_[id];
+  if (!std::exchange(known.stale, false)) return known.info;
+  const auto* port = services().by_id(id);
+  if (port == nullptr) {
+    known.info = nullptr;
+    return nullptr;
+  }
+  flow::ServiceInfo info{port->service.namespace_, port->service.name, port->port_name, {}, port->port};
+  if (!port->frontends.empty()) info.address = port->frontends.front().address;
+  if (known.info == nullptr || *known.info != info) known.info = std::make_shared<const flow::ServiceInfo>(info);
+  return known.info;
 }
 
 void Agent::consume_events() {

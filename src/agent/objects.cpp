@@ -8,126 +8,105 @@
 #include "model/expand.h"
 
 namespace weft::agent {
+namespace {
 
-store::StoredKey Objects::key_of(const model::Object& object) {
+store::StoredKey key_of(const model::Object& object) {
   return {model::kind_of(object), model::metadata_of(object).key()};
 }
 
-void Objects::insert(const store::StoredKey& key, StoredEntry entry) {
-  revision_ = std::max(revision_, entry.revision);
-  entries_.insert_or_assign(key, std::move(entry));
+std::string name_of(const store::StoredKey& key) {
+  return fmt::format("{} {}", model::to_string(key.kind), key.key.to_string());
 }
 
-Result<Objects> Objects::load(store::Store& store, std::vector<std::string>& problems) {
-  Objects objects(store);
-  WEFT_TRY(auto rows, store.objects());
-  for (auto& row : rows) {
-    auto object = model::object_from_json(row.json);
-    if (!object) {
-      problems.push_back(fmt::format("stored {} {} is not understood and has no effect: {}", model::to_string(row.kind),
-                                     row.key.to_string(), object.error().message));
-      continue;
-    }
-    // Stored before objects had one: always the same.
-    if (model::uid_of(row.json).empty())
-      row.json = model::with_uid(row.json, derived_uid(fmt::format("{} {} {}", model::to_string(row.kind),
-                                                                   row.key.to_string(), row.revision)));
-    objects.insert({row.kind, row.key}, {std::move(*object), std::move(row.json), row.revision});
-  }
-  std::vector<ObjectChange> ignored;
-  objects.rebuild_pods(ignored);
-  return objects;
+std::string not_understood(const store::StoredKey& key, const Error& error) {
+  return fmt::format("stored {} is not understood and has no effect: {}", name_of(key), error.message);
+}
+
+// Kept as values; of the others only what the listener makes of them remains.
+constexpr std::array kept_kinds{model::Kind::namespace_,         model::Kind::pod,
+                                model::Kind::deployment,         model::Kind::network_policy,
+                                model::Kind::load_balancer_pool, model::Kind::l2_announcement};
+
+// An object stored before objects had a uid: always the same one.
+void complete(store::StoredObject& row) {
+  if (model::uid_of(row.json).empty())
+    row.json = model::with_uid(
+        row.json, derived_uid(fmt::format("{} {} {}", model::to_string(row.kind), row.key.to_string(), row.revision)));
+}
+
+// The Deployment whose pod this would be.
+model::ObjectKey deployment_of(const model::ObjectKey& pod) {
+  const auto dash = pod.name.rfind('-');
+  return {pod.namespace_, dash == std::string::npos ? "" : pod.name.substr(0, dash)};
 }
 
 // Moved lines of a file are no change of what it says.
-bool Objects::same_content(const StoredEntry& known, const std::string& json) {
-  return known.json == json || model::public_json(known.json) == model::public_json(json);
+bool same_content(const std::string& known, const std::string& json) {
+  return known == json || model::public_json(known) == model::public_json(json);
 }
 
-std::string Objects::json_of(const model::Document& document, const StoredEntry* known) {
+// The document's JSON with the uid it was given, `known`'s, or a new one.
+std::string json_of(const model::Document& document, const std::optional<store::StoredObject>& known) {
   auto uid = model::metadata_of(document.object).uid;
-  if (uid.empty()) uid = known != nullptr ? model::uid_of(known->json) : random_uid();
+  if (uid.empty() && known) uid = model::uid_of(known->json);
+  if (uid.empty()) uid = random_uid();
   return model::with_uid(document.json, uid);
 }
 
-std::vector<Objects::Action> Objects::plan(const std::vector<model::Document>& documents) const {
-  std::vector<Action> actions;
-  for (const auto& document : documents) {
-    const auto* known = find(key_of(document.object));
-    if (known == nullptr)
-      actions.push_back(Action::created);
+}  // namespace
+
+// One document against what is stored.
+struct Objects::Planned {
+  store::StoredKey key;
+  Action action = Action::created;
+  std::string json;
+  std::optional<store::StoredObject> known;
+};
+
+Result<Objects> Objects::load(store::Store& store, std::vector<std::string>& problems) {
+  Objects objects(store);
+  WEFT_TRY(auto tally, store.object_tally());
+  objects.revision_ = tally.highest_revision;
+  objects.used_namespaces_ = std::move(tally.namespaces);
+  for (const auto kind : kept_kinds)
+    WEFT_CHECK(store.each_object(kind, [&](const store::StoredObject& row) {
+      if (const auto object = model::object_from_json(row.json))
+        objects.keep(*object, row.revision);
+      else
+        problems.push_back(not_understood({row.kind, row.key}, object.error()));
+      return Result<void>();
+    }));
+  std::vector<ObjectChange> present;
+  std::vector<ObjectChange> gone;
+  for (const auto& [key, deployed] : objects.deployments_) objects.follow(key, present, gone);
+  return objects;
+}
+
+// --- Reading ------------------------------------------------------------------------------------
+
+Result<std::optional<store::StoredObject>> Objects::read(const store::StoredKey& key) const {
+  WEFT_TRY(auto row, store_->object(key));
+  if (row) complete(*row);
+  return row;
+}
+
+Result<std::optional<model::Object>> Objects::read_object(const store::StoredKey& key) const {
+  WEFT_TRY(const auto row, store_->object(key));
+  if (!row) return std::optional<model::Object>();
+  auto object = model::object_from_json(row->json);
+  if (!object) return fail(ErrorCode::io, not_understood(key, object.error()), "apply it again, or delete it");
+  return std::optional(std::move(*object));
+}
+
+Result<void> Objects::visit(model::Kind kind, const std::function<void(const model::Object&)>& see,
+                            std::vector<std::string>& problems) const {
+  return store_->each_object(kind, [&](const store::StoredObject& row) {
+    if (const auto object = model::object_from_json(row.json))
+      see(*object);
     else
-      actions.push_back(same_content(*known, json_of(document, known)) ? Action::unchanged : Action::configured);
-  }
-  return actions;
-}
-
-Result<std::vector<Objects::Action>> Objects::apply(const std::vector<model::Document>& documents) {
-  auto actions = plan(documents);
-  std::vector<store::StoredObject> rows;
-  std::vector<ObjectChange> changes;
-  std::map<store::StoredKey, StoredEntry> entries;
-  auto revision = revision_;
-  for (std::size_t i = 0; i < documents.size(); ++i) {
-    const auto key = key_of(documents[i].object);
-    const auto* known = find(key);
-    auto json = json_of(documents[i], known);
-    if (known != nullptr && known->json == json) continue;
-    const auto row_revision = actions[i] == Action::unchanged ? known->revision : ++revision;
-    rows.push_back({key.kind, key.key, json, row_revision});
-    entries.insert_or_assign(key, StoredEntry{documents[i].object, std::move(json), row_revision});
-    if (actions[i] != Action::unchanged)
-      changes.push_back({actions[i] == Action::created ? ChangeType::added : ChangeType::modified, key});
-  }
-  if (rows.empty()) return actions;
-  WEFT_CHECK(store_->apply(rows, {}, store::Sync::later));
-  for (auto& [key, entry] : entries) insert(key, std::move(entry));
-  revision_ = revision;
-  rebuild_pods(changes);
-  if (listener_)
-    for (const auto& change : changes) listener_(change);
-  return actions;
-}
-
-Result<void> Objects::remove(const std::vector<store::StoredKey>& keys) {
-  WEFT_CHECK(store_->apply({}, keys, store::Sync::later));
-  std::vector<ObjectChange> changes;
-  for (const auto& key : keys)
-    if (entries_.erase(key) > 0) changes.push_back({ChangeType::deleted, key});
-  ++revision_;
-  rebuild_pods(changes);
-  if (listener_)
-    for (const auto& change : changes) listener_(change);
-  return {};
-}
-
-Result<void> Objects::restore(const std::map<store::StoredKey, std::optional<StoredEntry>>& before) {
-  std::vector<store::StoredObject> rows;
-  std::vector<store::StoredKey> gone;
-  std::vector<ObjectChange> changes;
-  for (const auto& [key, entry] : before) {
-    if (entry)
-      rows.push_back({key.kind, key.key, entry->json, entry->revision});
-    else
-      gone.push_back(key);
-    changes.push_back({entry ? ChangeType::modified : ChangeType::deleted, key});
-  }
-  WEFT_CHECK(store_->apply(rows, gone));
-  for (const auto& [key, entry] : before)
-    if (entry)
-      insert(key, *entry);
-    else
-      entries_.erase(key);
-  ++revision_;
-  rebuild_pods(changes);
-  if (listener_)
-    for (const auto& change : changes) listener_(change);
-  return {};
-}
-
-const StoredEntry* Objects::find(const store::StoredKey& key) const {
-  const auto found = entries_.find(key);
-  return found == entries_.end() ? nullptr : &found->second;
+      problems.push_back(not_understood({row.kind, row.key}, object.error()));
+    return Result<void>();
+  });
 }
 
 const model::Pod* Objects::pod(const model::ObjectKey& key) const {
@@ -135,68 +114,234 @@ const model::Pod* Objects::pod(const model::ObjectKey& key) const {
   return found == pods_.end() ? nullptr : &found->second;
 }
 
-std::string Objects::pod_json(const model::Pod& pod) const {
+Result<std::string> Objects::pod_json(const model::Pod& pod) const {
   const auto key = pod.meta.key();
-  if (const auto* own = find({model::Kind::pod, key})) return own->json;
-  const auto* deployment = find({model::Kind::deployment, {key.namespace_, pod.workload}});
-  if (deployment == nullptr) return "{}";
-  const auto& name = key.name;
-  const auto ordinal = std::atoi(name.c_str() + name.rfind('-') + 1);
-  const auto json = model::pod_json(deployment->json, ordinal);
-  if (!json) return "{}";
-  return model::with_uid(*json, derived_uid(model::uid_of(deployment->json) + " " + key.to_string()));
+  const auto source = pod_sources_.find(key);
+  const bool own = source == pod_sources_.end() || source->second.own;
+  const store::StoredKey from =
+      own ? store::StoredKey{model::Kind::pod, key} : store::StoredKey{model::Kind::deployment, deployment_of(key)};
+  WEFT_TRY(auto row, read(from));
+  if (!row)
+    return fail(ErrorCode::io, fmt::format("{}: {} is no longer in it", store_->path(), name_of(from)),
+                "the file was changed by something else; apply the object again");
+  if (own) return std::move(row->json);
+  const auto ordinal = std::atoi(key.name.c_str() + key.name.rfind('-') + 1);
+  WEFT_TRY(const auto json, model::pod_json(row->json, ordinal));
+  return model::with_uid(json, derived_uid(model::uid_of(row->json) + " " + key.to_string()));
 }
 
+// Namespaces are there as soon as something is in them.
 std::map<std::string, LabelMap> Objects::namespaces() const {
-  std::map<std::string, LabelMap> result;
-  for (const auto& [key, entry] : entries_) {
-    if (const auto* space = std::get_if<model::Namespace>(&entry.object))
-      result.insert_or_assign(key.key.name, space->meta.labels);
+  auto result = namespaces_;
+  for (const auto& [name, objects] : used_namespaces_)
+    if (!name.empty()) result.try_emplace(name, LabelMap{{"kubernetes.io/metadata.name", name}});
+  return result;
+}
+
+// --- Changing -----------------------------------------------------------------------------------
+
+Result<Objects::Planned> Objects::plan(const model::Document& document) const {
+  Planned planned;
+  planned.key = key_of(document.object);
+  WEFT_TRY(planned.known, read(planned.key));
+  planned.json = json_of(document, planned.known);
+  if (planned.known)
+    planned.action = same_content(planned.known->json, planned.json) ? Action::unchanged : Action::configured;
+  return planned;
+}
+
+Result<std::vector<Objects::Action>> Objects::plan(const std::vector<model::Document>& documents) const {
+  std::vector<Action> actions;
+  for (const auto& document : documents) {
+    WEFT_TRY(const auto planned, plan(document));
+    actions.push_back(planned.action);
+  }
+  return actions;
+}
+
+Result<Objects::Applied> Objects::apply(const std::vector<model::Document>& documents) {
+  Applied applied;
+  std::vector<store::StoredObject> rows;
+  std::vector<const model::Object*> objects;  // of the rows
+  std::vector<ObjectChange> changes;
+  auto revision = revision_;
+  for (const auto& document : documents) {
+    WEFT_TRY(auto planned, plan(document));
+    const auto action = applied.actions.emplace_back(planned.action);
+    if (planned.known && planned.known->json == planned.json) continue;
+    const auto row_revision = action == Action::unchanged ? planned.known->revision : ++revision;
+    rows.push_back({planned.key.kind, planned.key.key, std::move(planned.json), row_revision});
+    objects.push_back(&document.object);
+    if (action != Action::unchanged)
+      changes.push_back(
+          {action == Action::created ? ChangeType::added : ChangeType::modified, planned.key, &document.object});
+    applied.before.emplace(planned.key, std::move(planned.known));
+  }
+  if (rows.empty()) return applied;
+  WEFT_CHECK(store_->apply(rows, {}, store::Sync::later));
+  revision_ = revision;
+  for (std::size_t i = 0; i < rows.size(); ++i) keep(*objects[i], rows[i].revision);
+  for (const auto& [key, known] : applied.before)
+    if (!known) count(key.key.namespace_, true);
+  tell(std::move(changes));
+  return applied;
+}
+
+Result<void> Objects::remove(const std::vector<store::StoredKey>& keys) {
+  std::set<store::StoredKey> present;
+  std::vector<ObjectChange> changes;
+  for (const auto& key : keys) {
+    WEFT_TRY(const bool there, contains(key));
+    if (there && present.insert(key).second) changes.push_back({ChangeType::deleted, key});
+  }
+  WEFT_CHECK(store_->apply({}, {present.begin(), present.end()}, store::Sync::later));
+  for (const auto& key : present) {
+    drop(key);
+    count(key.key.namespace_, false);
+  }
+  ++revision_;
+  tell(std::move(changes));
+  return {};
+}
+
+Result<void> Objects::restore(const Before& before) {
+  std::vector<store::StoredObject> rows;
+  std::vector<store::StoredKey> gone;
+  std::map<store::StoredKey, model::Object> objects;
+  std::vector<ObjectChange> changes;
+  std::map<store::StoredKey, bool> there;
+  for (const auto& [key, row] : before) {
+    WEFT_TRY(there[key], contains(key));
+    if (row) {
+      rows.push_back(*row);
+      // One that was not understood before has no effect again.
+      if (auto object = model::object_from_json(row->json)) objects.emplace(key, std::move(*object));
+    } else {
+      gone.push_back(key);
+    }
+    const auto object = objects.find(key);
+    changes.push_back(
+        {row ? ChangeType::modified : ChangeType::deleted, key, object == objects.end() ? nullptr : &object->second});
+  }
+  WEFT_CHECK(store_->apply(rows, gone));
+  for (const auto& [key, row] : before) {
+    const auto object = objects.find(key);
+    if (object == objects.end())
+      drop(key);
     else
-      result.try_emplace(key.key.namespace_, LabelMap{{"kubernetes.io/metadata.name", key.key.namespace_}});
+      keep(object->second, row->revision);
+    if (there[key] != row.has_value()) count(key.key.namespace_, row.has_value());
   }
-  return result;
+  ++revision_;
+  tell(std::move(changes));
+  return {};
 }
 
-std::map<model::ObjectKey, std::uint64_t> Objects::policy_revisions() const {
-  std::map<model::ObjectKey, std::uint64_t> result;
-  for (const auto& [key, entry] : entries_)
-    if (key.kind == model::Kind::network_policy) result.emplace(key.key, entry.revision);
-  return result;
+void Objects::count(const std::string& space, bool more) {
+  const auto found = used_namespaces_.try_emplace(space, 0).first;
+  if (more)
+    ++found->second;
+  else if (found->second <= 1)
+    used_namespaces_.erase(found);
+  else
+    --found->second;
 }
 
-// Expansion is cheap beside a store write, so pods are made anew and compared by what they are made of.
-void Objects::rebuild_pods(std::vector<ObjectChange>& changes) {
-  std::map<model::ObjectKey, model::Pod> pods;
-  std::map<model::ObjectKey, std::string> marks;
-  for (const auto& [key, entry] : entries_) {
-    if (const auto* pod = std::get_if<model::Pod>(&entry.object)) {
-      pods.insert_or_assign(key.key, *pod);
-      marks.insert_or_assign(key.key, fmt::format("own {}", entry.revision));
+void Objects::keep(const model::Object& object, std::uint64_t revision) {
+  const auto key = model::metadata_of(object).key();
+  if (const auto* space = std::get_if<model::Namespace>(&object)) {
+    namespaces_.insert_or_assign(key.name, space->meta.labels);
+  } else if (const auto* pod = std::get_if<model::Pod>(&object)) {
+    pods_.insert_or_assign(key, *pod);
+    pod_sources_.insert_or_assign(key, PodSource{true, revision});
+  } else if (const auto* deployment = std::get_if<model::Deployment>(&object)) {
+    deployments_.insert_or_assign(key, Deployed{*deployment, revision});
+  } else if (const auto* policy = std::get_if<model::NetworkPolicy>(&object)) {
+    policies_.insert_or_assign(key, *policy);
+    policy_revisions_.insert_or_assign(key, revision);
+  } else if (const auto* pool = std::get_if<model::LoadBalancerPool>(&object)) {
+    pools_.insert_or_assign(key, *pool);
+  } else if (const auto* announcement = std::get_if<model::L2Announcement>(&object)) {
+    announcements_.insert_or_assign(key, *announcement);
+  }
+}
+
+void Objects::drop(const store::StoredKey& key) {
+  switch (key.kind) {
+    case model::Kind::namespace_:
+      namespaces_.erase(key.key.name);
+      break;
+    case model::Kind::pod:
+      // A Deployment's pod of this name is no object.
+      if (const auto source = pod_sources_.find(key.key); source != pod_sources_.end() && source->second.own) {
+        pod_sources_.erase(source);
+        pods_.erase(key.key);
+      }
+      break;
+    case model::Kind::deployment:
+      deployments_.erase(key.key);
+      break;
+    case model::Kind::network_policy:
+      policies_.erase(key.key);
+      policy_revisions_.erase(key.key);
+      break;
+    case model::Kind::l2_announcement:
+      announcements_.erase(key.key);
+      break;
+    case model::Kind::load_balancer_pool:
+      pools_.erase(key.key);
+      break;
+    case model::Kind::service:
+    case model::Kind::endpoint_slice:
+      break;
+  }
+}
+
+// --- Pods of Deployments ------------------------------------------------------------------------
+
+void Objects::tell(std::vector<ObjectChange> changes) {
+  std::set<model::ObjectKey> deployments;
+  for (const auto& change : changes)
+    if (change.key.kind == model::Kind::deployment)
+      deployments.insert(change.key.key);
+    else if (change.key.kind == model::Kind::pod)
+      deployments.insert(deployment_of(change.key.key));  // its pod of this name comes or gives way
+  std::vector<ObjectChange> gone;
+  for (const auto& deployment : deployments) follow(deployment, changes, gone);
+  std::ranges::move(gone, std::back_inserter(changes));
+  if (!listener_) return;
+  for (const auto& change : changes) listener_(change);
+}
+
+// Brings a Deployment's pods to what it says. Pods of their own stand before them.
+void Objects::follow(const model::ObjectKey& deployment, std::vector<ObjectChange>& present,
+                     std::vector<ObjectChange>& gone) {
+  std::map<model::ObjectKey, model::Pod> wanted;
+  const auto found = deployments_.find(deployment);
+  if (found != deployments_.end())
+    for (auto& pod : model::expand(found->second.deployment)) {
+      auto key = pod.meta.key();
+      wanted.emplace(std::move(key), std::move(pod));
     }
+  const auto prefix = deployment.name + "-";
+  for (auto at = pods_.lower_bound({deployment.namespace_, prefix});
+       at != pods_.end() && at->first.namespace_ == deployment.namespace_ && at->first.name.starts_with(prefix);) {
+    const auto pod = at++;
+    const auto source = pod_sources_.find(pod->first);
+    if (source->second.own || wanted.contains(pod->first) || deployment_of(pod->first) != deployment) continue;
+    gone.push_back({ChangeType::deleted, {model::Kind::pod, pod->first}});
+    pod_sources_.erase(source);
+    pods_.erase(pod);
   }
-  for (const auto& [key, entry] : entries_) {
-    const auto* deployment = std::get_if<model::Deployment>(&entry.object);
-    if (deployment == nullptr) continue;
-    for (auto& pod : model::expand(*deployment)) {
-      const auto pod_key = pod.meta.key();
-      if (pods.try_emplace(pod_key, std::move(pod)).second)
-        marks.emplace(pod_key, fmt::format("of {} {}", key.key.name, entry.revision));
-    }
+  for (auto& [key, pod] : wanted) {
+    const auto source = pod_sources_.find(key);
+    if (source != pod_sources_.end() && (source->second.own || source->second.revision == found->second.revision))
+      continue;
+    present.push_back(
+        {source == pod_sources_.end() ? ChangeType::added : ChangeType::modified, {model::Kind::pod, key}});
+    pod_sources_.insert_or_assign(key, PodSource{false, found->second.revision});
+    pods_.insert_or_assign(key, std::move(pod));
   }
-  for (const auto& [key, mark] : marks) {
-    const auto known = pod_marks_.find(key);
-    if (mark.starts_with("own")) continue;  // reported with its object
-    if (known == pod_marks_.end())
-      changes.push_back({ChangeType::added, {model::Kind::pod, key}});
-    else if (known->second != mark)
-      changes.push_back({ChangeType::modified, {model::Kind::pod, key}});
-  }
-  for (const auto& [key, mark] : pod_marks_)
-    if (!marks.contains(key) && !mark.starts_with("own"))
-      changes.push_back({ChangeType::deleted, {model::Kind::pod, key}});
-  pods_ = std::move(pods);
-  pod_marks_ = std::move(marks);
 }
 
 }  // namespace weft::agent

@@ -1,12 +1,14 @@
-// The objects users applied, as tables: what is stored, what Deployments expand into, and who
-// watches. One owner thread.
+// The objects users applied. Their text is in the store only and read back when somebody asks for it; here is
+// what the agent needs all the time: what pods, namespaces and policies there are. Services and
+// EndpointSlices, of which there are many, are told to the listener and not kept: what is needed of them is in
+// the service compiler. One owner thread.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,70 +19,108 @@
 
 namespace weft::agent {
 
-struct StoredEntry {
-  model::Object object;
-  std::string json;            // normalised, private keys and uid included
-  std::uint64_t revision = 0;  // grows with every change of any object
-};
-
 enum class ChangeType { added, modified, deleted };
 
 struct ObjectChange {
   ChangeType type;
   store::StoredKey key;
+  // As it is now, while the listener is called. Null: it is gone, or its stored text is not understood and has
+  // no effect. Always null for the pods of a Deployment.
+  const model::Object* object = nullptr;
 };
 
 class Objects {
  public:
   using Listener = std::function<void(const ObjectChange&)>;
 
-  // Loads what the store holds; an object that no longer parses is reported and kept in the store.
+  // Takes what the store holds; an object that is not understood is reported and stays in the store. Kinds that
+  // are not kept are not looked at: visit() is for whoever needs them.
   static Result<Objects> load(store::Store& store, std::vector<std::string>& problems);
 
   enum class Action { created, configured, unchanged };
+  // Texts of before; nothing means that it was not there.
+  using Before = std::map<store::StoredKey, std::optional<store::StoredObject>>;
+  struct Applied {
+    std::vector<Action> actions;
+    Before before;  // of the rows that were written
+  };
   // Writes all documents in one transaction, then the tables, then tells the listener. The disk is
   // synced by the caller's Store::flush.
-  Result<std::vector<Action>> apply(const std::vector<model::Document>& documents);
+  Result<Applied> apply(const std::vector<model::Document>& documents);
   // What apply would do.
-  [[nodiscard]] std::vector<Action> plan(const std::vector<model::Document>& documents) const;
+  [[nodiscard]] Result<std::vector<Action>> plan(const std::vector<model::Document>& documents) const;
+  // Those that are not there are passed over.
   Result<void> remove(const std::vector<store::StoredKey>& keys);
-  // Puts these objects back as they were, revisions included; nothing means that it was not there.
-  Result<void> restore(const std::map<store::StoredKey, std::optional<StoredEntry>>& before);
+  // Puts these objects back as they were, revisions included.
+  Result<void> restore(const Before& before);
   void on_change(Listener listener) { listener_ = std::move(listener); }
 
-  [[nodiscard]] const StoredEntry* find(const store::StoredKey& key) const;
-  [[nodiscard]] const std::map<store::StoredKey, StoredEntry>& all() const { return entries_; }
+  // What the store holds, private keys and uid included. Every object has a uid (the one it was applied with,
+  // or one given when it was created), for as long as it exists.
+  [[nodiscard]] Result<std::optional<store::StoredObject>> read(const store::StoredKey& key) const;
+  // As a value; nothing when it is not there. An error names it when its text is not understood.
+  template <class T>
+  [[nodiscard]] Result<std::optional<T>> read_as(const store::StoredKey& key) const {
+    WEFT_TRY(const auto object, read_object(key));
+    if (!object || !std::holds_alternative<T>(*object)) return std::optional<T>();
+    return std::optional<T>(std::get<T>(*object));
+  }
+  [[nodiscard]] Result<bool> contains(const store::StoredKey& key) const { return store_->has_object(key); }
+  // Ordered; of one namespace where one is given. Pods of Deployments are not among them.
+  [[nodiscard]] Result<std::vector<store::StoredKey>> keys(model::Kind kind,
+                                                           const std::optional<std::string>& space = {}) const {
+    return store_->object_keys(kind, space);
+  }
+  // Every object of a kind in order of its key, one in memory at a time. Those that are not understood are reported.
+  // `see` must not use the store.
+  Result<void> visit(model::Kind kind, const std::function<void(const model::Object&)>& see,
+                     std::vector<std::string>& problems) const;
 
   // Typed views, kept up to date by apply and remove. Pods holds bare and expanded ones.
   [[nodiscard]] const std::map<model::ObjectKey, model::Pod>& pods() const { return pods_; }
   [[nodiscard]] const model::Pod* pod(const model::ObjectKey& key) const;
-  // JSON of a pod without its status: its own, or made from its Deployment's. Every object has a uid
-  // (the one it was applied with, or one given when it was created), for as long as it exists; a
-  // Deployment's pod has one that follows from the Deployment's uid and its own name.
-  [[nodiscard]] std::string pod_json(const model::Pod& pod) const;
+  // JSON of a pod without its status: its own, or made from its Deployment's. A Deployment's pod has a uid that
+  // follows from the Deployment's uid and its own name.
+  [[nodiscard]] Result<std::string> pod_json(const model::Pod& pod) const;
   [[nodiscard]] std::map<std::string, LabelMap> namespaces() const;
-  template <class T>
-  [[nodiscard]] std::map<model::ObjectKey, T> typed() const {
-    std::map<model::ObjectKey, T> result;
-    for (const auto& [key, entry] : entries_)
-      if (const auto* object = std::get_if<T>(&entry.object)) result.emplace(key.key, *object);
-    return result;
+  [[nodiscard]] const std::map<model::ObjectKey, model::NetworkPolicy>& policies() const { return policies_; }
+  [[nodiscard]] const std::map<model::ObjectKey, std::uint64_t>& policy_revisions() const { return policy_revisions_; }
+  [[nodiscard]] const std::map<model::ObjectKey, model::LoadBalancerPool>& pools() const { return pools_; }
+  [[nodiscard]] const std::map<model::ObjectKey, model::L2Announcement>& announcements() const {
+    return announcements_;
   }
-  [[nodiscard]] std::map<model::ObjectKey, std::uint64_t> policy_revisions() const;
 
  private:
+  // What a pod is made of: its own object, or its Deployment in this revision.
+  struct PodSource {
+    bool own = false;
+    std::uint64_t revision = 0;
+  };
+  struct Deployed {
+    model::Deployment deployment;
+    std::uint64_t revision = 0;
+  };
+  struct Planned;
+
   explicit Objects(store::Store& store) : store_(&store) {}
-  void insert(const store::StoredKey& key, StoredEntry entry);
-  void rebuild_pods(std::vector<ObjectChange>& changes);
-  static store::StoredKey key_of(const model::Object& object);
-  static bool same_content(const StoredEntry& known, const std::string& json);
-  // The document's JSON with the uid it was given, `known`'s, or a new one.
-  static std::string json_of(const model::Document& document, const StoredEntry* known);
+  [[nodiscard]] Result<std::optional<model::Object>> read_object(const store::StoredKey& key) const;
+  [[nodiscard]] Result<Planned> plan(const model::Document& document) const;
+  void keep(const model::Object& object, std::uint64_t revision);
+  void drop(const store::StoredKey& key);
+  void count(const std::string& space, bool more);
+  void tell(std::vector<ObjectChange> changes);
+  void follow(const model::ObjectKey& deployment, std::vector<ObjectChange>& present, std::vector<ObjectChange>& gone);
 
   store::Store* store_;
-  std::map<store::StoredKey, StoredEntry> entries_;
+  std::map<std::string, std::size_t> used_namespaces_;  // how many objects are in it
+  std::map<std::string, LabelMap> namespaces_;          // of those that are objects
+  std::map<model::ObjectKey, Deployed> deployments_;
   std::map<model::ObjectKey, model::Pod> pods_;
-  std::map<model::ObjectKey, std::string> pod_marks_;  // what a pod is made of, to tell a change
+  std::map<model::ObjectKey, PodSource> pod_sources_;
+  std::map<model::ObjectKey, model::NetworkPolicy> policies_;
+  std::map<model::ObjectKey, std::uint64_t> policy_revisions_;
+  std::map<model::ObjectKey, model::LoadBalancerPool> pools_;
+  std::map<model::ObjectKey, model::L2Announcement> announcements_;
   std::uint64_t revision_ = 0;
   Listener listener_;
 };

@@ -11,6 +11,7 @@ namespace {
 
 using Action = Objects::Action;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 std::vector<model::Document> documents(const std::string& text) {
   auto outcome = model::parse_manifests("test.yaml", text);
@@ -33,6 +34,12 @@ std::string deployment(int replicas, const std::string& app = "web") {
       replicas, app);
 }
 
+std::string service(const std::string& name, int port) {
+  return fmt::format(
+      "apiVersion: v1\nkind: Service\nmetadata: {{name: {}, namespace: shop}}\nspec: {{ports: [{{port: {}}}]}}\n---\n",
+      name, port);
+}
+
 class ObjectsTest : public ::testing::Test {
  protected:
   ObjectsTest() { load(); }
@@ -46,23 +53,35 @@ class ObjectsTest : public ::testing::Test {
                          : change.type == ChangeType::modified ? "modified"
                                                                : "deleted";
       changes.push_back(fmt::format("{} {} {}", type, model::to_string(change.key.kind), change.key.key.to_string()));
+      if (change.key.kind != model::Kind::service) return;
+      const auto* service = change.object == nullptr ? nullptr : std::get_if<model::Service>(change.object);
+      values.push_back(fmt::format("Service {}: {}", change.key.key.to_string(),
+                                   service == nullptr ? "gone" : std::to_string(service->ports.front().port)));
     });
   }
+  // Empty: not there.
+  std::string text(const store::StoredKey& key) const {
+    const auto row = objects->read(key);
+    EXPECT_TRUE(row) << row.error().message;
+    return row && *row ? (*row)->json : std::string();
+  }
+  std::size_t stored(model::Kind kind) const { return objects->keys(kind)->size(); }
   std::vector<std::string> take_changes() { return std::exchange(changes, {}); }
 
   store::Store store = *store::Store::open(":memory:");
   std::optional<Objects> objects;
   std::vector<std::string> changes;
+  std::vector<std::string> values;  // of Services, as told
 };
 
 TEST_F(ObjectsTest, ApplySaysWhatItDidAndTellsTheListenerOnlyOfChanges) {
   const auto first = documents(pod("a", "one") + pod("b", "one"));
-  EXPECT_THAT(*objects->apply(first), ElementsAre(Action::created, Action::created));
+  EXPECT_THAT(objects->apply(first)->actions, ElementsAre(Action::created, Action::created));
   EXPECT_THAT(take_changes(), ElementsAre("added Pod shop/a", "added Pod shop/b"));
   const auto second = documents(pod("a", "one") + pod("b", "two"));
-  EXPECT_THAT(objects->plan(second), ElementsAre(Action::unchanged, Action::configured));
+  EXPECT_THAT(*objects->plan(second), ElementsAre(Action::unchanged, Action::configured));
   EXPECT_TRUE(changes.empty()) << "a plan changes nothing";
-  EXPECT_THAT(*objects->apply(second), ElementsAre(Action::unchanged, Action::configured));
+  EXPECT_THAT(objects->apply(second)->actions, ElementsAre(Action::unchanged, Action::configured));
   EXPECT_THAT(take_changes(), ElementsAre("modified Pod shop/b"));
   EXPECT_EQ(objects->pod({"shop", "b"})->meta.labels.at("app"), "two");
 }
@@ -74,7 +93,7 @@ TEST_F(ObjectsTest, ADeploymentIsExpandedAndFollowed) {
   const auto* first = objects->pod({"shop", "web-0"});
   ASSERT_NE(first, nullptr);
   EXPECT_EQ(first->workload, "web");
-  const auto json = nlohmann::json::parse(objects->pod_json(*first));
+  const auto json = nlohmann::json::parse(*objects->pod_json(*first));
   EXPECT_EQ(json["metadata"]["ownerReferences"][0]["name"], "web");
   ASSERT_TRUE(objects->apply(documents(deployment(1, "other"))));
   EXPECT_THAT(take_changes(),
@@ -94,7 +113,7 @@ TEST_F(ObjectsTest, APodOfItsOwnStandsBeforeTheDeployments) {
 TEST_F(ObjectsTest, EveryObjectKeepsItsUidUntilItIsDeleted) {
   const auto uid = [&](const std::string& name) {
     const auto* pod = objects->pod({"shop", name});
-    const auto json = nlohmann::json::parse(model::public_json(objects->pod_json(*pod)));
+    const auto json = nlohmann::json::parse(model::public_json(*objects->pod_json(*pod)));
     return json["metadata"].value("uid", "");
   };
   const std::string given =
@@ -107,19 +126,18 @@ TEST_F(ObjectsTest, EveryObjectKeepsItsUidUntilItIsDeleted) {
   const auto first = uid("web-0");
   EXPECT_THAT(first, ::testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
   EXPECT_NE(uid("web-1"), first);
-  const auto owner = nlohmann::json::parse(objects->pod_json(*objects->pod({"shop", "web-0"})))["metadata"];
-  EXPECT_EQ(owner["ownerReferences"][0]["uid"],
-            model::uid_of(objects->find({model::Kind::deployment, {"shop", "web"}})->json));
+  const auto owner = nlohmann::json::parse(*objects->pod_json(*objects->pod({"shop", "web-0"})))["metadata"];
+  EXPECT_EQ(owner["ownerReferences"][0]["uid"], model::uid_of(text({model::Kind::deployment, {"shop", "web"}})));
 
   (void)take_changes();
-  EXPECT_THAT(*objects->apply(documents(pod("a", "two") + pod("b", "two") + deployment(2, "other"))),
+  EXPECT_THAT(objects->apply(documents(pod("a", "two") + pod("b", "two") + deployment(2, "other")))->actions,
               ElementsAre(Action::configured, Action::configured, Action::configured));
   EXPECT_EQ(uid("a"), a);
   EXPECT_EQ(uid("b"), "my-own");
   EXPECT_EQ(uid("web-0"), first);
   // What `get` printed, applied again: nothing new.
-  const auto printed = model::public_json(objects->find({model::Kind::pod, {"shop", "a"}})->json);
-  EXPECT_THAT(*objects->apply(documents(printed)), ElementsAre(Action::unchanged));
+  const auto printed = model::public_json(text({model::Kind::pod, {"shop", "a"}}));
+  EXPECT_THAT(objects->apply(documents(printed))->actions, ElementsAre(Action::unchanged));
   load();
   EXPECT_EQ(uid("a"), a);
   EXPECT_EQ(uid("web-0"), first);
@@ -134,12 +152,12 @@ TEST_F(ObjectsTest, AnObjectStoredBeforeUidsHasTheSameAtEveryStart) {
   const auto documents_of_old = documents(pod("a", "one"));
   ASSERT_TRUE(store.apply({{model::Kind::pod, {"shop", "a"}, documents_of_old[0].json, 7}}, {}));
   load();
-  const auto uid = model::uid_of(objects->find({model::Kind::pod, {"shop", "a"}})->json);
+  const auto uid = model::uid_of(text({model::Kind::pod, {"shop", "a"}}));
   EXPECT_FALSE(uid.empty());
   load();
-  EXPECT_EQ(model::uid_of(objects->find({model::Kind::pod, {"shop", "a"}})->json), uid);
-  EXPECT_THAT(*objects->apply(documents_of_old), ElementsAre(Action::unchanged));
-  EXPECT_EQ(model::uid_of(objects->find({model::Kind::pod, {"shop", "a"}})->json), uid);
+  EXPECT_EQ(model::uid_of(text({model::Kind::pod, {"shop", "a"}})), uid);
+  EXPECT_THAT(objects->apply(documents_of_old)->actions, ElementsAre(Action::unchanged));
+  EXPECT_EQ(model::uid_of(text({model::Kind::pod, {"shop", "a"}})), uid);
 }
 
 TEST_F(ObjectsTest, NamespacesAreThereAsSoonAsSomethingIsInThem) {
@@ -176,37 +194,140 @@ TEST_F(ObjectsTest, RevisionsGrowAndSurviveARestart) {
 TEST_F(ObjectsTest, WhatIsPutBackIsAsBeforeWithItsRevision) {
   const store::StoredKey a{model::Kind::pod, {"shop", "a"}};
   const store::StoredKey b{model::Kind::pod, {"shop", "b"}};
-  ASSERT_TRUE(objects->apply(documents(pod("a", "one"))));
-  const auto before = *objects->find(a);
-  ASSERT_TRUE(objects->apply(documents(pod("a", "two") + pod("b", "two"))));
+  const store::StoredKey untouched{model::Kind::pod, {"shop", "c"}};
+  ASSERT_TRUE(objects->apply(documents(pod("a", "one") + pod("c", "one"))));
+  const auto before = **objects->read(a);
+  const auto applied = objects->apply(documents(pod("a", "two") + pod("c", "one") + pod("b", "two")));
+  ASSERT_TRUE(applied);
+  EXPECT_EQ(applied->before, (Objects::Before{{a, before}, {b, std::nullopt}})) << "of what was written only";
   take_changes();
-  ASSERT_TRUE(objects->restore({{a, before}, {b, std::nullopt}}));
+  ASSERT_TRUE(objects->restore(applied->before));
   EXPECT_THAT(take_changes(), ElementsAre("modified Pod shop/a", "deleted Pod shop/b"));
   for (int round = 0; round < 2; ++round) {
-    EXPECT_EQ(objects->all().size(), 1U);
-    EXPECT_EQ(objects->find(a)->json, before.json);
-    EXPECT_EQ(objects->find(a)->revision, before.revision);
+    EXPECT_EQ(stored(model::Kind::pod), 2U);
+    EXPECT_EQ(**objects->read(a), before);
     EXPECT_EQ(objects->pod(a.key)->meta.labels.at("app"), "one");
+    EXPECT_NE(objects->pod(untouched.key), nullptr);
+    EXPECT_EQ(objects->namespaces().size(), 1U);
     load();
   }
   ASSERT_TRUE(objects->apply(documents(pod("a", "three"))));
-  EXPECT_GT(objects->find(a)->revision, before.revision);
+  EXPECT_GT((*objects->read(a))->revision, before.revision);
+}
+
+TEST_F(ObjectsTest, WhatIsPutBackIsToldWithItsOldValue) {
+  ASSERT_TRUE(objects->apply(documents(service("web", 80))));
+  const auto applied = objects->apply(documents(service("web", 81) + service("new", 82)));
+  ASSERT_TRUE(applied);
+  values.clear();
+  ASSERT_TRUE(objects->restore(applied->before));
+  EXPECT_THAT(values, ElementsAre("Service shop/new: gone", "Service shop/web: 80"));
 }
 
 TEST_F(ObjectsTest, WhatTheStoreHoldsIsThereAfterARestart) {
-  ASSERT_TRUE(objects->apply(documents(deployment(2) + pod("a", "one"))));
+  ASSERT_TRUE(objects->apply(documents(deployment(2) + pod("a", "one") + service("web", 80))));
   load();
-  EXPECT_EQ(objects->all().size(), 2U);
+  EXPECT_EQ(stored(model::Kind::pod), 1U);
+  EXPECT_EQ(stored(model::Kind::deployment), 1U);
   EXPECT_EQ(objects->pods().size(), 3U);
+  const auto web = objects->read_as<model::Service>({model::Kind::service, {"shop", "web"}});
+  ASSERT_TRUE(web && *web);
+  EXPECT_EQ((*web)->ports.front().port, 80);
+  EXPECT_EQ(objects->apply(documents(service("web", 80)))->actions.front(), Action::unchanged);
+}
+
+TEST_F(ObjectsTest, ServicesAndSlicesAreToldAndReadBackButNotKept) {
+  ASSERT_TRUE(objects->apply(documents(service("web", 80) + service("api", 81))));
+  EXPECT_THAT(values, ElementsAre("Service shop/web: 80", "Service shop/api: 81"));
+  std::vector<std::string> seen;
+  std::vector<std::string> problems;
+  ASSERT_TRUE(objects->visit(
+      model::Kind::service, [&](const model::Object& object) { seen.push_back(model::metadata_of(object).name); },
+      problems));
+  EXPECT_THAT(seen, ElementsAre("api", "web"));
+  EXPECT_THAT(problems, ElementsAre());
+  EXPECT_TRUE(*objects->contains({model::Kind::service, {"shop", "web"}}));
+  ASSERT_TRUE(objects->remove({{model::Kind::service, {"shop", "web"}}}));
+  EXPECT_EQ(values.back(), "Service shop/web: gone");
+  EXPECT_FALSE(*objects->contains({model::Kind::service, {"shop", "web"}}));
+  EXPECT_FALSE(*objects->read({model::Kind::service, {"shop", "web"}}));
+}
+
+TEST_F(ObjectsTest, ANamespaceIsThereUntilTheLastObjectInItHasGone) {
+  ASSERT_TRUE(objects->apply(documents(service("web", 80) + pod("a", "one"))));
+  ASSERT_TRUE(objects->apply(documents(service("web", 81))));
+  load();
+  ASSERT_TRUE(objects->remove({{model::Kind::service, {"shop", "web"}}, {model::Kind::service, {"shop", "web"}}}));
+  EXPECT_TRUE(objects->namespaces().contains("shop"));
+  ASSERT_TRUE(objects->remove({{model::Kind::pod, {"shop", "a"}}}));
+  EXPECT_FALSE(objects->namespaces().contains("shop"));
+}
+
+TEST_F(ObjectsTest, APodFollowsTheDeploymentOfItsNameOnly) {
+  const auto of = [](const std::string& name) {
+    auto text = deployment(2);
+    return text.replace(text.find("name: web"), 9, "name: " + name);
+  };
+  ASSERT_TRUE(objects->apply(documents(of("web") + of("web-1"))));
+  EXPECT_EQ(objects->pods().size(), 4U);
+  ASSERT_TRUE(objects->remove({{model::Kind::deployment, {"shop", "web"}}}));
+  EXPECT_EQ(objects->pods().size(), 2U);
+  EXPECT_NE(objects->pod({"shop", "web-1-0"}), nullptr);
+  ASSERT_TRUE(objects->apply(documents(pod("web-1-1", "own"))));
+  take_changes();
+  ASSERT_TRUE(objects->apply(documents(of("web-1").replace(of("web-1").find("replicas: 2"), 11, "replicas: 1"))));
+  EXPECT_THAT(take_changes(), ElementsAre("modified Deployment shop/web-1", "modified Pod shop/web-1-0"));
+  EXPECT_EQ(objects->pod({"shop", "web-1-1"})->meta.labels.at("app"), "own");
+  ASSERT_TRUE(objects->remove({{model::Kind::pod, {"shop", "web-1-1"}}}));
+  EXPECT_EQ(objects->pod({"shop", "web-1-1"}), nullptr);
 }
 
 TEST_F(ObjectsTest, AStoredObjectThatIsNotUnderstoodIsReportedAndKept) {
-  ASSERT_TRUE(store.apply({{model::Kind::pod, {"shop", "bad"}, "{\"kind\":\"Pod\"}", 7}}, {}));
+  ASSERT_TRUE(store.apply({{model::Kind::pod, {"shop", "bad"}, "{\"kind\":\"Pod\"}", 7},
+                           {model::Kind::service, {"shop", "worse"}, "no JSON", 8}},
+                          {}));
   std::vector<std::string> problems;
   const auto loaded = Objects::load(store, problems);
   ASSERT_TRUE(loaded);
-  EXPECT_THAT(problems, ElementsAre(::testing::HasSubstr("shop/bad")));
-  EXPECT_EQ(store.objects()->size(), 1U);
+  EXPECT_THAT(problems, ElementsAre(HasSubstr("stored Pod shop/bad is not understood")));
+  problems.clear();
+  ASSERT_TRUE(loaded->visit(
+      model::Kind::service, [](const model::Object&) { FAIL(); }, problems));
+  EXPECT_THAT(problems, ElementsAre(HasSubstr("stored Service shop/worse is not understood")));
+  const auto read = loaded->read_as<model::Service>({model::Kind::service, {"shop", "worse"}});
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error().message, HasSubstr("stored Service shop/worse is not understood"));
+  EXPECT_EQ((*loaded->read({model::Kind::service, {"shop", "worse"}}))->json, "no JSON");
+}
+
+TEST_F(ObjectsTest, WhatIsNotUnderstoodIsReplacedPutBackAndDeleted) {
+  const store::StoredKey web{model::Kind::service, {"shop", "web"}};
+  ASSERT_TRUE(store.apply({{web.kind, web.key, "no JSON", 8}}, {}));
+  load();
+  const auto applied = objects->apply(documents(service("web", 80)));
+  ASSERT_TRUE(applied);
+  EXPECT_THAT(applied->actions, ElementsAre(Action::configured));
+  EXPECT_FALSE(model::uid_of(text(web)).empty());
+  ASSERT_TRUE(objects->restore(applied->before));
+  EXPECT_EQ(values.back(), "Service shop/web: gone");
+  EXPECT_EQ(text(web), "no JSON");
+  ASSERT_TRUE(objects->remove({web}));
+  EXPECT_FALSE(*objects->contains(web));
+}
+
+TEST_F(ObjectsTest, ARowThatVanishedUnderAPodIsAnErrorThatNamesIt) {
+  ASSERT_TRUE(objects->apply(documents(pod("a", "one") + deployment(1))));
+  ASSERT_TRUE(store.apply({}, {{model::Kind::pod, {"shop", "a"}}, {model::Kind::deployment, {"shop", "web"}}}));
+  const auto own = objects->pod_json(*objects->pod({"shop", "a"}));
+  ASSERT_FALSE(own);
+  EXPECT_THAT(own.error().message, HasSubstr("Pod shop/a is no longer in it"));
+  const auto deployed = objects->pod_json(*objects->pod({"shop", "web-0"}));
+  ASSERT_FALSE(deployed);
+  EXPECT_THAT(deployed.error().message, HasSubstr("Deployment shop/web is no longer in it"));
+  // Applied again it is new, and told as what changed.
+  take_changes();
+  EXPECT_THAT(objects->apply(documents(pod("a", "one")))->actions, ElementsAre(Action::created));
+  EXPECT_TRUE(objects->pod_json(*objects->pod({"shop", "a"})));
 }
 
 TEST_F(ObjectsTest, RemovingWhatIsNotThereTellsNobody) {

@@ -58,16 +58,7 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
   WEFT_TRY(publisher->stored_numbers_, parts.store.numbers());
   WEFT_TRY(const auto classes, parts.store.get("policy-classes"));
   publisher->compiler_.emplace(parts.config, publisher->stored_numbers_, classes_of(classes), highest_class);
-  control::ServiceAssignments assignments;
-  WEFT_TRY(const auto rows, parts.store.assignments());
-  for (const auto& [service, text] : rows) {
-    if (parts.objects.find({model::Kind::service, service}) == nullptr) continue;
-    if (auto assignment = assignment_from_text(text))
-      assignments.emplace(service, std::move(*assignment));
-    else
-      notes.push_back(fmt::format("what Service {} holds is not understood and given anew: {}", service.to_string(),
-                                  assignment.error().message));
-  }
+  WEFT_TRY(auto assignments, publisher->stored_assignments(notes));
   const auto& tables = parts.tables.services();
   publisher->services_ =
       std::make_unique<control::ServiceCompiler>(service_options(parts.config, tables), std::move(assignments));
@@ -76,32 +67,70 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
   std::vector<weft_backend> backends(tables.backends().size());
   for (std::size_t i = 0; i < backends.size(); ++i) backends[i] = tables.backends()[i];
   publisher->services_->adopt(tables.present_frontends(), backends, slots);
-  for (const auto& [key, entry] : parts.objects.all()) publisher->object_changed({ChangeType::added, key});
-  // What they hold is given, once all pools are known. A Service stored before its family or range was known, or
-  // whose row was damaged, is given the rest.
-  for (const auto& [key, entry] : parts.objects.all())
-    if (const auto* service = std::get_if<model::Service>(&entry.object))
-      if (auto assigned = publisher->services_->assign(*service); !assigned)
-        notes.push_back(fmt::format("Service {}: {}", key.key.to_string(), assigned.error().message));
+  WEFT_CHECK(publisher->read_services(notes));
   return publisher;
+}
+
+Result<control::ServiceAssignments> Publisher::stored_assignments(std::vector<std::string>& notes) const {
+  control::ServiceAssignments assignments;
+  WEFT_CHECK(parts_.store.each_assignment([&](model::ObjectKey service, const std::string& text) -> Result<void> {
+    WEFT_TRY(const bool known, parts_.objects.contains({model::Kind::service, service}));
+    if (!known) return {};
+    if (auto assignment = assignment_from_text(text))
+      assignments.emplace(std::move(service), std::move(*assignment));
+    else
+      notes.push_back(fmt::format("what Service {} holds is not understood and given anew: {}", service.to_string(),
+                                  assignment.error().message));
+    return {};
+  }));
+  return assignments;
+}
+
+// From the store, one at a time: only what the compiler makes of them is kept. What they hold is given, once all
+// pools are known, and of load balancer addresses, which may be shared, once all Services are known too. A Service
+// stored before its family or range was known, or whose row was damaged, is given the rest.
+Result<void> Publisher::read_services(std::vector<std::string>& notes) {
+  const auto assign = [&](const model::Service& service) {
+    if (auto assigned = services_->assign(service); !assigned)
+      notes.push_back(fmt::format("Service {}: {}", service.meta.key().to_string(), assigned.error().message));
+  };
+  std::vector<model::ObjectKey> balanced;
+  const auto see = [&](const model::Object& object) {
+    object_changed({ChangeType::added, key_of(object), &object});
+    const auto* service = std::get_if<model::Service>(&object);
+    if (service == nullptr) return;
+    if (service->type == model::Service::Type::load_balancer)
+      balanced.push_back(service->meta.key());
+    else
+      assign(*service);
+  };
+  for (const auto& [key, pool] : parts_.objects.pools()) services_->upsert(pool);
+  WEFT_CHECK(parts_.objects.visit(model::Kind::service, see, notes));
+  WEFT_CHECK(parts_.objects.visit(model::Kind::endpoint_slice, see, notes));
+  for (const auto& key : balanced) {
+    WEFT_TRY(const auto service, parts_.objects.read_as<model::Service>({model::Kind::service, key}));
+    if (service) assign(*service);
+  }
+  announcements_ = !parts_.objects.announcements().empty();
+  return {};
 }
 
 void Publisher::object_changed(const ObjectChange& change) {
   const auto& [kind, key] = change.key;
-  const auto* entry = change.type == ChangeType::deleted ? nullptr : parts_.objects.find(change.key);
+  const auto* object = change.object;
   switch (kind) {
     case model::Kind::service:
-      entry != nullptr ? services_->upsert(std::get<model::Service>(entry->object)) : services_->erase_service(key);
+      object != nullptr ? services_->upsert(std::get<model::Service>(*object)) : services_->erase_service(key);
+      facts_.changed(key, object == nullptr ? nullptr : std::get_if<model::Service>(object));
       break;
     case model::Kind::endpoint_slice:
-      entry != nullptr ? services_->upsert(std::get<model::EndpointSlice>(entry->object)) : services_->erase_slice(key);
+      object != nullptr ? services_->upsert(std::get<model::EndpointSlice>(*object)) : services_->erase_slice(key);
       break;
     case model::Kind::load_balancer_pool:
-      entry != nullptr ? services_->upsert(std::get<model::LoadBalancerPool>(entry->object))
-                       : services_->erase_pool(key);
+      object != nullptr ? services_->upsert(std::get<model::LoadBalancerPool>(*object)) : services_->erase_pool(key);
       break;
     case model::Kind::l2_announcement:
-      announcements_ = has_announcements(parts_.objects);
+      announcements_ = !parts_.objects.announcements().empty();
       break;
     default:
       break;
@@ -198,7 +227,7 @@ Result<void> Publisher::publish() {
   }
   mark_redirect_targets(compiled_.rows);
   redirect_targets_ = services_->redirect_targets();
-  compiled_.rows.announced = announced_rows(parts_.objects, *services_, *node_);
+  compiled_.rows.announced = announced_rows(parts_.objects, facts_, *services_, *node_);
   compiled_.rows.config = config_now();
   ++service_revision_;
   auto applied = parts_.tables.apply(compiled_.rows, *delta);
@@ -211,7 +240,7 @@ Result<void> Publisher::publish() {
 Result<void> Publisher::publish_services() {
   WEFT_TRY(const auto delta, services_->compile());
   if (announcements_ || !compiled_.rows.announced.empty())
-    compiled_.rows.announced = announced_rows(parts_.objects, *services_, *node_);
+    compiled_.rows.announced = announced_rows(parts_.objects, facts_, *services_, *node_);
   compiled_.rows.config = config_now();
   ++service_revision_;
   Result<void> applied;
@@ -256,7 +285,12 @@ Publisher::Held Publisher::held(const std::vector<model::Document>& documents) c
 }
 
 void Publisher::give_back(const Held& before) {
-  for (const auto& key : before.pools) object_changed({ChangeType::modified, {model::Kind::load_balancer_pool, key}});
+  const auto& pools = parts_.objects.pools();
+  for (const auto& key : before.pools)
+    if (const auto pool = pools.find(key); pool != pools.end())
+      services_->upsert(pool->second);
+    else
+      services_->erase_pool(key);
   for (const auto& [service, assignment] : before.services) services_->restore(service, assignment);
 }
 
@@ -270,30 +304,29 @@ Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& serv
 }
 
 Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& documents, const Held& before) {
-  std::map<store::StoredKey, std::optional<StoredEntry>> known;
   std::set<model::ObjectKey> services;
   bool services_only = true;
   for (const auto& document : documents) {
     const auto key = key_of(document.object);
-    const auto* entry = parts_.objects.find(key);
-    known.emplace(key, entry == nullptr ? std::nullopt : std::optional(*entry));
     services_only = services_only && concerns_services_only(key.kind);
     if (key.kind == model::Kind::service) services.insert(key.key);
   }
   auto stored = store_assignments(services);
-  Result<std::vector<Objects::Action>> actions;
-  if (stored) actions = parts_.objects.apply(documents);
-  if (!stored || !actions) {
+  Result<Objects::Applied> applied;
+  if (stored) applied = parts_.objects.apply(documents);
+  if (!stored || !applied) {
     give_back(before);
     (void)store_assignments(services);
-    return fail(stored ? actions.error() : stored.error());
+    return fail(stored ? applied.error() : stored.error());
   }
   auto published = publish_kinds(services_only);
   if (!published && published.error().code != ErrorCode::io) {
-    (void)parts_.objects.restore(known);
+    const auto restored = parts_.objects.restore(applied->before);
     give_back(before);
     (void)store_assignments(services);
     (void)publish_kinds(services_only);
+    if (!restored)
+      return fail(restored.error().in(published.error().message + "; what was there before could not be put back"));
     return fail(published.error().in("nothing was applied"));
   }
   // A new pool, or an address given back, may serve those that wait.
@@ -302,7 +335,7 @@ Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& 
     WEFT_CHECK(store_assignments({served.begin(), served.end()}));
     published = publish_services();
   }
-  Applied result{std::move(*actions), {}};
+  Applied result{std::move(applied->actions), {}};
   if (!published) result.owed = published.error();
   return result;
 }

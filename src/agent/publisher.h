@@ -14,6 +14,7 @@
 #include "agent/config.h"
 #include "agent/node.h"
 #include "agent/objects.h"
+#include "agent/service_facts.h"
 #include "base/result.h"
 #include "control/services/services.h"
 #include "datapath/tables.h"
@@ -85,6 +86,7 @@ class Publisher {
   [[nodiscard]] const Compiler& compiler() const { return *compiler_; }
   [[nodiscard]] control::ServiceCompiler& services() { return *services_; }
   [[nodiscard]] const control::ServiceCompiler& services() const { return *services_; }
+  [[nodiscard]] const ServiceFacts& service_facts() const { return facts_; }
   // Whether packets of clients outside are this node's business.
   [[nodiscard]] bool serves_outside() const {
     return services_->has_external() || !parts_.config.load_balancer_peers.empty();
@@ -95,6 +97,8 @@ class Publisher {
 
  private:
   explicit Publisher(Parts parts) : parts_(parts) {}
+  Result<control::ServiceAssignments> stored_assignments(std::vector<std::string>& notes) const;
+  Result<void> read_services(std::vector<std::string>& notes);
   Result<void> store_assignments(const std::set<model::ObjectKey>& services);
   Result<void> publish_kinds(bool services_only);
   void read_services_pods();
@@ -107,6 +111,7 @@ class Publisher {
   const Records* records_ = nullptr;
   std::optional<Compiler> compiler_;
   std::unique_ptr<control::ServiceCompiler> services_;
+  ServiceFacts facts_;
   Compiled compiled_;
   std::set<model::ObjectKey> service_pods_;
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps

@@ -3,41 +3,26 @@
 #include <spdlog/spdlog.h>
 
 namespace weft::agent {
-namespace {
-
-const model::Service* checked_service(const Objects& objects, const model::ObjectKey& key) {
-  const auto* entry = objects.find({model::Kind::service, key});
-  const auto* service = entry == nullptr ? nullptr : std::get_if<model::Service>(&entry->object);
-  if (service == nullptr || service->health_check.kind == model::HealthCheck::Kind::none) return nullptr;
-  return service;
-}
-
-}  // namespace
-
-CheckTargets check_targets(const Objects& objects, const control::ServiceCompiler& services,
-                           const std::set<model::ObjectKey>& keys) {
+CheckTargets check_targets(const std::map<model::ObjectKey, model::HealthCheck>& checks,
+                           const control::ServiceCompiler& services) {
   CheckTargets targets;
-  for (const auto& key : keys) {
-    const auto* service = checked_service(objects, key);
-    if (service == nullptr) continue;
+  for (const auto& [key, check] : checks)
     for (const auto* port : services.ports_of(key)) {
       // Probes speak TCP: datagram ports need a port of their own for it.
-      if (service->health_check.port == 0 && port->protocol != Protocol::tcp) continue;
+      if (check.port == 0 && port->protocol != Protocol::tcp) continue;
       for (const auto& backend : port->backends) {
-        CheckTarget target{backend.address, service->health_check.port, service->health_check};
+        CheckTarget target{backend.address, check.port, check};
         if (target.port == 0) target.port = backend.port;
         target.check.port = 0;
         targets[target].insert({backend.address, backend.port, port->protocol});
       }
     }
-  }
   return targets;
 }
 
-ServiceDuties::ServiceDuties(asio::io_context& loop, Publisher& publisher, const Objects& objects,
-                             std::function<bool()> proxy_healthy, Note note)
+ServiceDuties::ServiceDuties(asio::io_context& loop, Publisher& publisher, std::function<bool()> proxy_healthy,
+                             Note note)
     : publisher_(publisher),
-      objects_(objects),
       note_(std::move(note)),
       health_ports_(loop, std::move(proxy_healthy), {}),
       checker_(loop,
@@ -49,11 +34,7 @@ ServiceDuties::ServiceDuties(asio::io_context& loop, Publisher& publisher, const
                },
                {}),
       announcer_(loop,
-                 [this](std::uint32_t ifindex, std::span<const std::uint8_t> frame) { return send(ifindex, frame); }) {
-  for (auto at = objects_.all().lower_bound({model::Kind::service, {}});
-       at != objects_.all().end() && at->first.kind == model::Kind::service; ++at)
-    service_changed(at->first.key);
-}
+                 [this](std::uint32_t ifindex, std::span<const std::uint8_t> frame) { return send(ifindex, frame); }) {}
 
 Result<void> ServiceDuties::send(std::uint32_t ifindex, std::span<const std::uint8_t> frame) {
   if (!socket_) {
@@ -61,13 +42,6 @@ Result<void> ServiceDuties::send(std::uint32_t ifindex, std::span<const std::uin
     socket_.emplace(std::move(socket));
   }
   return socket_->send(ifindex, frame);
-}
-
-void ServiceDuties::service_changed(const model::ObjectKey& key) {
-  if (checked_service(objects_, key) != nullptr)
-    checked_.insert(key);
-  else
-    checked_.erase(key);
 }
 
 void ServiceDuties::refresh() {
@@ -80,8 +54,8 @@ void ServiceDuties::refresh() {
       if (std::ranges::find(before, problem) == before.end()) note_(problem);
   }
   if (!changed) return;
-  if (!checked_.empty() || checker_.targets() != 0)
-    checker_.want(check_targets(objects_, publisher_.services(), checked_));
+  const auto& checks = publisher_.service_facts().health_checks();
+  if (!checks.empty() || checker_.targets() != 0) checker_.want(check_targets(checks, publisher_.services()));
   announcer_.want(publisher_.announced());
 }
 

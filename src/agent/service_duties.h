@@ -14,24 +14,20 @@
 #include "agent/checker.h"
 #include "agent/health_port.h"
 #include "agent/l2.h"
-#include "agent/objects.h"
 #include "agent/publisher.h"
 #include "sys/packet_socket.h"
 
 namespace weft::agent {
 
-// What the Services with a health check among `keys` want probed.
-CheckTargets check_targets(const Objects& objects, const control::ServiceCompiler& services,
-                           const std::set<model::ObjectKey>& keys);
+// What the Services with a health check want probed.
+CheckTargets check_targets(const std::map<model::ObjectKey, model::HealthCheck>& checks,
+                           const control::ServiceCompiler& services);
 
 class ServiceDuties {
  public:
   using Note = std::function<void(const std::string& problem)>;
-  ServiceDuties(asio::io_context& loop, Publisher& publisher, const Objects& objects,
-                std::function<bool()> proxy_healthy, Note note);
+  ServiceDuties(asio::io_context& loop, Publisher& publisher, std::function<bool()> proxy_healthy, Note note);
 
-  // Objects tells every change of a Service.
-  void service_changed(const model::ObjectKey& key);
   // Does what follows from the last differences of services; cheap when there were none.
   void refresh();
 
@@ -43,14 +39,12 @@ class ServiceDuties {
   Result<void> send(std::uint32_t ifindex, std::span<const std::uint8_t> frame);
 
   Publisher& publisher_;
-  const Objects& objects_;
   Note note_;
   std::optional<sys::PacketSocket> socket_;
   HealthPorts health_ports_;
   Checker checker_;
   L2Announcer announcer_;
-  std::set<model::ObjectKey> checked_;  // Services with a health check
-  std::optional<std::uint64_t> seen_;   // Publisher::service_revision()
+  std::optional<std::uint64_t> seen_;  // Publisher::service_revision()
 };
 
 }  // namespace weft::agent

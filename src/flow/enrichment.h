@@ -1,9 +1,11 @@
 // Who addresses, identities, rules and services are, as tables the agent hands over. A table is
 // immutable; the agent replaces those that changed. Flows share the table's entries, so an entry
-// lives as long as a flow that names it, and later changes do not rewrite history.
+// lives as long as a flow that names it, and later changes do not rewrite history. Services are many and
+// few of them have flows: they are asked for one by one.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -59,7 +61,7 @@ using AddressTable = Table<IpAddress, Party>;
 using EndpointTable = Table<std::uint32_t, Party>;
 using IdentityTable = Table<std::uint32_t, IdentityInfo>;
 using RuleTable = Table<std::uint32_t, RuleInfo>;
-using ServiceTable = Table<std::uint32_t, ServiceInfo>;
+using FindService = std::function<std::shared_ptr<const ServiceInfo>(std::uint32_t id)>;  // null: not known
 
 // Puts a value into the next table, sharing the previous table's equal entry: old flows and new
 // ones then keep one copy between them. `previous` may be null.
@@ -73,13 +75,13 @@ void put(Table<Key, Value>& next, const Table<Key, Value>* previous, const Key& 
   next[key] = std::make_shared<const Value>(std::move(value));
 }
 
-// Cheap to copy; any table may be null.
+// Cheap to copy; any of it may be null.
 struct Enrichment {
   std::shared_ptr<const AddressTable> addresses;
   std::shared_ptr<const EndpointTable> endpoints;
   std::shared_ptr<const IdentityTable> identities;
   std::shared_ptr<const RuleTable> rules;
-  std::shared_ptr<const ServiceTable> services;
+  FindService find_service;
 };
 
 }  // namespace weft::flow

@@ -63,14 +63,14 @@ inline Enrichment shop() {
       RuleInfo{"rule", "ingress", "shop/allow-web", 0, {}, "shop.yaml", 12, "shop/allow-web ingress rule 0"});
   put(rules, {}, 17U,
       RuleInfo{"default_deny", "ingress", "", -1, {"shop/db"}, "", 0, "default deny ingress by shop/db"});
-  ServiceTable services;
-  put(services, {}, 7U, ServiceInfo{"shop", "db", "redis", *IpAddress::parse("10.96.0.5"), 6379});
+  const auto db_service =
+      std::make_shared<const ServiceInfo>(ServiceInfo{"shop", "db", "redis", *IpAddress::parse("10.96.0.5"), 6379});
   Enrichment enrichment;
   enrichment.addresses = std::make_shared<const AddressTable>(std::move(addresses));
   enrichment.endpoints = std::make_shared<const EndpointTable>(std::move(endpoints));
   enrichment.identities = std::make_shared<const IdentityTable>(std::move(identities));
   enrichment.rules = std::make_shared<const RuleTable>(std::move(rules));
-  enrichment.services = std::make_shared<const ServiceTable>(std::move(services));
+  enrichment.find_service = [db_service](std::uint32_t id) { return id == 7 ? db_service : nullptr; };
   return enrichment;
 }
 

@@ -92,7 +92,8 @@ Result<std::vector<std::string>> Machine::apply(const std::string& file, const s
 }
 
 Result<void> Machine::remove(const store::StoredKey& key) {
-  if (objects_->find(key) == nullptr) return fail(ErrorCode::not_found, "no such object");
+  WEFT_TRY(const bool known, objects_->contains(key));
+  if (!known) return fail(ErrorCode::not_found, "no such object");
   WEFT_TRY(const auto owed, publisher_->remove({key}));
   if (owed) return fail(*owed);
   return publisher_->store_numbers(true);

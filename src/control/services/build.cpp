@@ -109,7 +109,8 @@ void ServiceCompiler::Impl::collect_slices(const ServiceEntry& entry, const Reco
   const auto names = [](const std::vector<Name>& hints, const Name& here) {
     return !here.empty() && std::ranges::find(hints, here) != hints.end();
   };
-  for (const auto* slice = entry.slices; slice != nullptr; slice = slice->next) {
+  for (const auto* node = entry.slices; node != nullptr; node = node->second.next) {
+    const auto* slice = &node->second;
     const auto found = std::ranges::find_if(slice->ports, [&](const services::SlicePortRecord& candidate) {
       return candidate.name == port.name && candidate.protocol == port.protocol;
     });

@@ -70,6 +70,7 @@ class ServiceCompiler::Impl {
   [[nodiscard]] const ServicePort* backend_owner(std::uint32_t backend_id) const;
   [[nodiscard]] const ServicePort* find(const IpAddress& address, std::uint16_t port, Protocol protocol) const;
   void for_each(const std::function<void(const ServicePort&)>& visit) const;
+  [[nodiscard]] std::vector<model::ObjectKey> slices_of(const model::ObjectKey& service) const;
   [[nodiscard]] std::vector<std::uint32_t> run(std::uint32_t first, std::uint32_t count) const;
   [[nodiscard]] std::vector<Shadowed> shadowed() const;
   [[nodiscard]] Usage usage() const;
@@ -87,6 +88,7 @@ class ServiceCompiler::Impl {
   using Run = services::Run;
   using ServiceEntry = services::ServiceEntry;
   using ServiceRecord = services::ServiceRecord;
+  using SliceNode = services::SliceNode;
   using SliceRecord = services::SliceRecord;
 
   // What an owner shall be, beside what it is. Nothing of it is visible before commit.
@@ -130,7 +132,7 @@ class ServiceCompiler::Impl {
   void index_selectors(ServiceEntry& entry);
   [[nodiscard]] services::HashIndex::Handle file_selector(ServiceEntry& entry, const services::Labels& selector);
   void drop_slice(const model::ObjectKey& key);
-  void detach(const Key& key, SliceRecord& slice);
+  void detach(SliceNode& node);
   void index_pod(PodEntry& pod);
   void unindex_pod(PodEntry& pod);
   void remember_assignment(ServiceEntry& entry, const ServiceAssignment& assignment);

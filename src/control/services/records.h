@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "control/services/hash_index.h"
@@ -154,9 +155,12 @@ struct SlicePortRecord {
   bool operator==(const SlicePortRecord&) const = default;
 };
 
+struct SliceRecord;
+using SliceNode = std::pair<const Key, SliceRecord>;  // as the table of slices holds it
+
 struct SliceRecord {
-  Name service;                 // of its own namespace
-  SliceRecord* next = nullptr;  // of the Service
+  Name service;               // of its own namespace
+  SliceNode* next = nullptr;  // of the Service
   std::vector<SlicePortRecord> ports;
   std::vector<EndpointRecord> endpoints;
   // But for its place in the list.
@@ -182,7 +186,7 @@ struct ServiceEntry : Owner {
   HashIndex::Handle by_selector = HashIndex::none;
   HashIndex::Handle by_redirect = HashIndex::none;
   std::unique_ptr<ServiceRecord> record;  // absent: only slices, or an assignment
-  SliceRecord* slices = nullptr;          // the first
+  SliceNode* slices = nullptr;            // the first
   Held held;
 };
 

@@ -79,6 +79,9 @@ const ServicePort* ServiceCompiler::backend_owner(std::uint32_t backend_id) cons
 const ServicePort* ServiceCompiler::find(const IpAddress& address, std::uint16_t port, Protocol protocol) const {
   return impl_->find(address, port, protocol);
 }
+std::vector<model::ObjectKey> ServiceCompiler::slices_of(const model::ObjectKey& service) const {
+  return impl_->slices_of(service);
+}
 void ServiceCompiler::for_each(const std::function<void(const ServicePort&)>& visit) const { impl_->for_each(visit); }
 std::vector<std::uint32_t> ServiceCompiler::run(std::uint32_t first, std::uint32_t count) const {
   return impl_->run(first, count);

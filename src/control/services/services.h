@@ -82,11 +82,14 @@ struct ServiceFrontend {
 // One (Service, port, family): its frontends share a service id, backends and slots.
 struct ServicePort {
   std::uint32_t id = 0;
-  model::ObjectKey service;  // of a host port: the pod
+  model::ObjectKey service;                  // of a host port: the pod
+  std::optional<model::Service::Type> type;  // nothing: a host port
   std::string port_name;
   Family family = Family::v4;
   Protocol protocol = Protocol::tcp;
   std::uint16_t port = 0;
+  bool external_local = false;
+  bool internal_local = false;
   weft_service row{};  // as in the map
   std::vector<ServiceFrontend> frontends;
   std::vector<ServiceBackend> backends;  // by id, the draining ones included
@@ -185,6 +188,8 @@ class ServiceCompiler {
   // The exact frontend, else the one of all the node's addresses when `address` is the node's or loopback.
   [[nodiscard]] const ServicePort* find(const IpAddress& address, std::uint16_t port, Protocol protocol) const;
   void for_each(const std::function<void(const ServicePort&)>& visit) const;
+  // The EndpointSlices it has, in no order.
+  [[nodiscard]] std::vector<model::ObjectKey> slices_of(const model::ObjectKey& service) const;
   // slot -> backend id of a run in use.
   [[nodiscard]] std::vector<std::uint32_t> run(std::uint32_t first, std::uint32_t count) const;
   // healthCheckNodePort -> the Service and its number of local ready endpoints.

@@ -169,6 +169,14 @@ TEST_F(Services, SliceOfAnotherServiceByAnotherLabel) {
   compile();
   EXPECT_THAT(internal("a"), IsEmpty());
   EXPECT_THAT(internal("b"), SizeIs(1));
+  EXPECT_THAT(compiler_.slices_of({"shop", "a"}), IsEmpty());
+  EXPECT_THAT(compiler_.slices_of({"shop", "b"}), ElementsAre(model::ObjectKey{"shop", "x"}));
+  compiler_.upsert(slice("y", "b", 80));
+  compiler_.upsert(slice("z", "b", 80));
+  compiler_.erase_slice({"shop", "y"});
+  EXPECT_THAT(compiler_.slices_of({"shop", "b"}),
+              UnorderedElementsAre(model::ObjectKey{"shop", "x"}, model::ObjectKey{"shop", "z"}));
+  compiler_.erase_slice({"shop", "z"});
   given.meta.labels.clear();
   compiler_.upsert(given);
   compile();
@@ -298,6 +306,9 @@ TEST_F(Services, PoliciesShapeTheRuns) {
     web.external_local = one.external_local;
     apply(web);
     compile();
+    EXPECT_EQ(only_port("web").type, Type::node_port);
+    EXPECT_EQ(only_port("web").internal_local, one.internal_local);
+    EXPECT_EQ(only_port("web").external_local, one.external_local);
     const auto* inside = row("10.96.0.2", 80);
     const auto* outside = row("0.0.0.0", 30000);
     EXPECT_EQ(run(inside->first_slot, inside->slot_count), one.cluster_ip);
@@ -363,6 +374,7 @@ TEST_F(Services, HostPortsOfPods) {
   const auto* found = compiler_.find(ip("127.0.0.1"), 8080, Protocol::tcp);
   ASSERT_NE(found, nullptr);
   EXPECT_EQ(found->service, web.key);
+  EXPECT_EQ(found->type, std::nullopt);
   EXPECT_EQ(compiler_.find(ip("192.0.2.1"), 8080, Protocol::tcp), found);
   EXPECT_EQ(compiler_.find(ip("192.0.2.99"), 8080, Protocol::tcp), nullptr);
   compiler_.erase_pod(web.key);

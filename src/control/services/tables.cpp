@@ -211,12 +211,13 @@ void ServiceCompiler::Impl::erase_service(const model::ObjectKey& key) {
   touch(found->second);
 }
 
-void ServiceCompiler::Impl::detach(const Key& key, SliceRecord& slice) {
+void ServiceCompiler::Impl::detach(SliceNode& node) {
+  auto& [key, slice] = node;
   for (auto& endpoint : slice.endpoints)
     services_by_address_.erase(std::exchange(endpoint.by_address, services::HashIndex::none));
   auto& entry = entry_of(Key{key.namespace_, slice.service});
   auto** link = &entry.slices;
-  while (*link != &slice) link = &(*link)->next;
+  while (*link != &node) link = &(*link)->second.next;
   *link = slice.next;
   touch(entry);
 }
@@ -229,13 +230,13 @@ void ServiceCompiler::Impl::upsert(const model::EndpointSlice& slice) {
   auto& known = found->second;
   if (!is_new) {
     if (known == record) return;
-    detach(found->first, known);
+    detach(*found);
   }
   known = std::move(record);
   auto& entry = entry_of(Key{found->first.namespace_, known.service});
   for (auto& endpoint : known.endpoints)
     endpoint.by_address = services_by_address_.insert(hash_of(endpoint.address), entry.index);
-  known.next = std::exchange(entry.slices, &known);
+  known.next = std::exchange(entry.slices, &*found);
   touch(entry);
 }
 
@@ -243,7 +244,7 @@ void ServiceCompiler::Impl::drop_slice(const model::ObjectKey& key) {
   const auto known = find_key(key);
   const auto found = known ? slices_.find(*known) : slices_.end();
   if (found == slices_.end()) return;
-  detach(found->first, found->second);
+  detach(*found);
   slices_.erase(found);
 }
 

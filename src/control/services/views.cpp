@@ -32,6 +32,12 @@ ServicePort ServiceCompiler::Impl::view_of(const Owner& owner, const PortState& 
   ServicePort view;
   view.id = state.id;
   view.service = owner.key.object();
+  if (!owner.is_pod) {
+    const auto& record = static_cast<const ServiceEntry&>(owner).record;
+    view.type = record == nullptr ? model::Service::Type::cluster_ip : record->type;
+  }
+  view.external_local = state.external_local;
+  view.internal_local = state.internal_local;
   view.port_name = state.name.str();
   view.family = state.family;
   view.protocol = state.protocol;
@@ -100,6 +106,14 @@ const ServicePort* ServiceCompiler::Impl::find(const IpAddress& address, std::ui
 void ServiceCompiler::Impl::for_each(const std::function<void(const ServicePort&)>& visit) const {
   for (std::uint32_t id = 0; id < owner_of_service_.size(); ++id)
     if (const auto* state = state_of(id)) visit(view_of(*owner_of_service_[id], *state));
+}
+
+std::vector<model::ObjectKey> ServiceCompiler::Impl::slices_of(const model::ObjectKey& service) const {
+  std::vector<model::ObjectKey> keys;
+  if (const auto* entry = entry_of(service))
+    for (const auto* node = entry->slices; node != nullptr; node = node->second.next)
+      keys.push_back(node->first.object());
+  return keys;
 }
 
 std::vector<std::uint32_t> ServiceCompiler::Impl::run(std::uint32_t first, std::uint32_t count) const {

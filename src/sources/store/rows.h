@@ -31,6 +31,12 @@ struct StoredObject {
   auto operator<=>(const StoredObject&) const = default;
 };
 
+// What there is, without reading it.
+struct ObjectTally {
+  std::map<std::string, std::size_t> namespaces;  // how many objects are in it; "" stands for none
+  std::uint64_t highest_revision = 0;
+};
+
 // --- Endpoints: what this node attached ---------------------------------------------------------
 
 enum class EndpointState : std::uint8_t { attaching, ready, deleting };

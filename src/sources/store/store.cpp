@@ -69,16 +69,82 @@ const std::string& Store::path() const { return database_->path(); }
 
 // --- Objects ------------------------------------------------------------------------------------
 
-Result<std::vector<StoredObject>> Store::objects() {
-  std::vector<StoredObject> objects;
-  WEFT_CHECK(database_->query("SELECT kind, namespace, name, json, revision FROM object", [&](const Statement& row) {
-    auto kind = model::parse_kind(row.text(0));
-    if (!kind) return Result<void>(fail(database_->bad_row(kind.error(), "object", row.text(2))));
-    objects.push_back({*kind, {row.text(1), row.text(2)}, row.text(3), static_cast<std::uint64_t>(row.number(4))});
+namespace {
+
+std::string row_name(const StoredKey& key) {
+  return fmt::format("{} {}", model::to_string(key.kind), key.key.to_string());
+}
+
+}  // namespace
+
+Result<std::optional<StoredObject>> Store::object(const StoredKey& key) {
+  std::optional<StoredObject> object;
+  auto read = database_->query(
+      "SELECT json, revision FROM object WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+      [&](const Statement& row) {
+        object.emplace(StoredObject{key.kind, key.key, row.text(0), static_cast<std::uint64_t>(row.number(1))});
+        return Result<void>();
+      },
+      model::to_string(key.kind), std::string_view(key.key.namespace_), std::string_view(key.key.name));
+  if (!read) return fail(read.error().in("stored " + row_name(key)));
+  return object;
+}
+
+Result<bool> Store::has_object(const StoredKey& key) {
+  bool found = false;
+  auto read = database_->query(
+      "SELECT 1 FROM object WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+      [&](const Statement&) {
+        found = true;
+        return Result<void>();
+      },
+      model::to_string(key.kind), std::string_view(key.key.namespace_), std::string_view(key.key.name));
+  if (!read) return fail(read.error().in("stored " + row_name(key)));
+  return found;
+}
+
+Result<void> Store::each_object(model::Kind kind, const VisitObject& visit) {
+  model::ObjectKey last;
+  Result<void> visited;
+  auto read = database_->query(
+      "SELECT namespace, name, json, revision FROM object WHERE kind = ?1 ORDER BY namespace, name",
+      [&](const Statement& row) {
+        last = {row.text(0), row.text(1)};
+        visited = visit({kind, last, row.text(2), static_cast<std::uint64_t>(row.number(3))});
+        return visited;
+      },
+      model::to_string(kind));
+  if (read || !visited) return read;
+  return fail(read.error().in(last.name.empty() ? fmt::format("stored {} objects", model::to_string(kind))
+                                                : "stored objects after " + row_name({kind, last})));
+}
+
+Result<std::vector<StoredKey>> Store::object_keys(model::Kind kind, const std::optional<std::string>& space) {
+  std::vector<StoredKey> keys;
+  const auto add = [&](const Statement& row) {
+    keys.push_back({kind, {row.text(0), row.text(1)}});
     return Result<void>();
-  }));
-  std::ranges::sort(objects, {}, [](const StoredObject& object) { return std::tie(object.kind, object.key); });
-  return objects;
+  };
+  WEFT_CHECK(space ? database_->query("SELECT namespace, name FROM object WHERE kind = ?1 AND namespace = ?2"
+                                      " ORDER BY name",
+                                      add, model::to_string(kind), std::string_view(*space))
+                   : database_->query("SELECT namespace, name FROM object WHERE kind = ?1 ORDER BY namespace, name",
+                                      add, model::to_string(kind)));
+  return keys;
+}
+
+Result<ObjectTally> Store::object_tally() {
+  ObjectTally tally;
+  WEFT_CHECK(database_->query("SELECT kind, namespace, COUNT(*), MIN(name) FROM object GROUP BY kind, namespace",
+                              [&](const Statement& row) {
+                                if (const auto kind = model::parse_kind(row.text(0)); !kind)
+                                  return Result<void>(fail(database_->bad_row(kind.error(), "object", row.text(3))));
+                                tally.namespaces[row.text(1)] += static_cast<std::size_t>(row.number(2));
+                                return Result<void>();
+                              }));
+  WEFT_TRY(const auto highest, database_->number("SELECT COALESCE(MAX(revision), 0) FROM object"));
+  tally.highest_revision = static_cast<std::uint64_t>(highest);
+  return tally;
 }
 
 Result<void> Store::apply(const std::vector<StoredObject>& upserts, const std::vector<StoredKey>& deletes, Sync sync) {
@@ -309,14 +375,11 @@ Result<void> Store::write(const NumberChange& change) {
   return database_->transact(work);
 }
 
-Result<std::map<model::ObjectKey, std::string>> Store::assignments() {
-  std::map<model::ObjectKey, std::string> rows;
-  WEFT_CHECK(
-      database_->query("SELECT namespace, name, value FROM assignment", [&](const Statement& row) -> Result<void> {
-        rows.emplace(model::ObjectKey{row.text(0), row.text(1)}, row.text(2));
-        return {};
-      }));
-  return rows;
+Result<void> Store::each_assignment(const VisitAssignment& visit) {
+  return database_->query("SELECT namespace, name, value FROM assignment ORDER BY namespace, name",
+                          [&](const Statement& row) {
+                            return visit({row.text(0), row.text(1)}, row.text(2));
+                          });
 }
 
 // They are known outside this node (names resolve to them): synced unless the caller flushes.

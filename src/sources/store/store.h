@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,8 +40,15 @@ class Store {
 
   [[nodiscard]] const std::string& path() const;
 
-  // Ordered by kind, namespace, name.
-  Result<std::vector<StoredObject>> objects();
+  // Objects are many and large: they are read one by one. An error names the row it is about.
+  Result<std::optional<StoredObject>> object(const StoredKey& key);
+  Result<bool> has_object(const StoredKey& key);
+  // Those of a kind, ordered by namespace and name. The first error of `visit` ends it; it must not use the store.
+  using VisitObject = std::function<Result<void>(StoredObject object)>;
+  Result<void> each_object(model::Kind kind, const VisitObject& visit);
+  // Ordered by namespace and name; of one namespace where one is given.
+  Result<std::vector<StoredKey>> object_keys(model::Kind kind, const std::optional<std::string>& space = {});
+  Result<ObjectTally> object_tally();
   // Deletes first, then upserts. Deleting what is not there is no error.
   Result<void> apply(const std::vector<StoredObject>& upserts, const std::vector<StoredKey>& deletes,
                      Sync sync = Sync::now);
@@ -61,7 +69,9 @@ class Store {
   Result<NumberSet> numbers();
   Result<void> write(const NumberChange& change);
 
-  Result<std::map<model::ObjectKey, std::string>> assignments();
+  using VisitAssignment = std::function<Result<void>(model::ObjectKey service, std::string value)>;
+  // One by one, ordered by namespace and name; `visit` may ask has_object.
+  Result<void> each_assignment(const VisitAssignment& visit);
   Result<void> write(const AssignmentRows& rows, Sync sync = Sync::now);
 
   // Small named values: the policy epoch, the instance's id.

@@ -1,0 +1,16 @@
+#include "agent/service_facts.h"
+
+namespace weft::agent {
+
+void ServiceFacts::changed(const model::ObjectKey& key, const model::Service* service) {
+  if (service != nullptr && service->health_check.kind != model::HealthCheck::Kind::none)
+    health_checks_.insert_or_assign(key, service->health_check);
+  else
+    health_checks_.erase(key);
+  if (service != nullptr && (service->type == model::Service::Type::load_balancer || !service->external_ips.empty()))
+    announceable_.insert_or_assign(key, service->meta.labels);
+  else
+    announceable_.erase(key);
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,26 @@
+// What the agent itself needs to know of Services, beside what the service compiler holds. Few have any of it.
+#pragma once
+
+#include <map>
+
+#include "base/labels.h"
+#include "model/objects.h"
+
+namespace weft::agent {
+
+class ServiceFacts {
+ public:
+  // `service`: as it is now; null: it is gone.
+  void changed(const model::ObjectKey& key, const model::Service* service);
+
+  // Of those the agent probes the backends of.
+  [[nodiscard]] const std::map<model::ObjectKey, model::HealthCheck>& health_checks() const { return health_checks_; }
+  // Labels of those that may have load balancer or external addresses.
+  [[nodiscard]] const std::map<model::ObjectKey, LabelMap>& announceable() const { return announceable_; }
+
+ private:
+  std::map<model::ObjectKey, model::HealthCheck> health_checks_;
+  std::map<model::ObjectKey, LabelMap> announceable_;
+};
+
+}  // namespace weft::agent
