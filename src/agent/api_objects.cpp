@@ -173,8 +173,7 @@ api::Answer Agent::apply_objects(const json& params) {
 
 // Stores and publishes what was admitted; when it is refused, everything is as it was, the Services'
 // addresses and ports as in `before`.
-api::Answer Agent::commit(const std::vector<model::Document>& documents, const Publisher::Held& before,
-                          json result) {
+api::Answer Agent::commit(const std::vector<model::Document>& documents, const Publisher::Held& before, json result) {
   publisher_->set_records(attachment_->records());
   WEFT_TRY(const auto applied, publisher_->apply(documents, before));
   enrichment_stale_ = true;

@@ -34,8 +34,7 @@ void Uplinks::attach_xdp(std::uint32_t ifindex, const Uplink& uplink) {
                                "a veth whose other end has no receive loop would lose what XDP sends; "
                                "set `xdp: native` where it has one (docs/xdp.md)");
   // features().xdp keeps why not: tc does the work then.
-  (void)datapath_.attach_xdp(ifindex,
-                             config_.xdp == Xdp::generic ? bpfrt::XdpMode::generic : bpfrt::XdpMode::native);
+  (void)datapath_.attach_xdp(ifindex, config_.xdp == Xdp::generic ? bpfrt::XdpMode::generic : bpfrt::XdpMode::native);
 }
 
 std::string Uplinks::heal_xdp(std::uint32_t ifindex, const Uplink& uplink, std::vector<std::string>& repaired) {

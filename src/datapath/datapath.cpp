@@ -278,8 +278,7 @@ void Datapath::prune(const std::vector<std::uint32_t>& uplinks) {
   for (const auto hook : {Hook::ingress, Hook::egress})
     for (const auto ifindex : uplinks) wanted.insert(impl_->pins.link("uplink", ifindex, hook));
   for (const auto& program : socket_programs) wanted.insert(impl_->pins.socket(program.name));
-  for (const auto ifindex : uplinks)
-    wanted.insert(impl_->pins.xdp(ifindex));
+  for (const auto ifindex : uplinks) wanted.insert(impl_->pins.xdp(ifindex));
   for (const auto& name : bpfrt::list_pins(impl_->pins.links())) {
     const auto path = impl_->pins.links() + "/" + name;
     if (!wanted.contains(path)) bpfrt::remove_pin(path);

@@ -105,8 +105,7 @@ void ServiceCompiler::Impl::remember_assignment(ServiceEntry& entry, const Servi
 }
 
 std::vector<IpAddress> ServiceCompiler::Impl::own_status(const model::Service& service) {
-  return service.ingress.empty() ? std::vector<IpAddress>()
-                                 : assigner_.own_status(service, intern(service.meta.key()));
+  return service.ingress.empty() ? std::vector<IpAddress>() : assigner_.own_status(service, intern(service.meta.key()));
 }
 
 Result<ServiceAssignment> ServiceCompiler::Impl::assign(const model::Service& service,
