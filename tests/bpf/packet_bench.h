@@ -16,7 +16,7 @@ struct bench_control {
   __u32 address_base;
   __u32 flow_mask; /* flows - 1 */
   __u32 cursor;
-  __u32 epoch;       /* for the peer program */
-  __u32 out_ifindex; /* likewise */
+  __u32 epoch;         /* for the peer program */
+  __u32 out_ifindex;   /* likewise */
   __u32 packet_length; /* XDP: of the whole packet, as it begins */
 };

@@ -10,7 +10,7 @@
 
 namespace weft::etcd {
 
-// Any 64 bits. Injected, so that tests know what comes.
+// Any 64 bits. Injected, so that tests know what comes. Copies draw from the same source.
 using Random = std::function<std::uint64_t()>;
 
 // A fraction of [0, 1).

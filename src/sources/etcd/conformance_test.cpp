@@ -7,10 +7,10 @@
 namespace weft::etcd::testing {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 enum class Kind { fake, real };
 
@@ -68,17 +68,17 @@ class Conformance : public ::testing::TestWithParam<Kind> {
   };
   std::shared_ptr<Seen> watch(Revision from) {
     auto seen = std::make_shared<Seen>();
-    seen->stream = client_->watch(
-        {.keys = Keys::prefix(prefix_), .start_revision = from},
-        {.batch =
-             [seen = seen.get(), this](const WatchBatch& batch) {
-               seen->signs.push_back(batch.kind);
-               for (const auto& event : batch.events)
-                 seen->events.push_back((event.type == Event::Type::put ? "put " : "erase ") +
-                                        event.kv.key.substr(prefix_.size()) + "=" + event.kv.value + "@" +
-                                        std::to_string(event.kv.mod_revision));
-             },
-         .ended = [seen = seen.get()](const Failure& why) { seen->end = why; }});
+    seen->stream =
+        client_->watch({.keys = Keys::prefix(prefix_), .start_revision = from},
+                       {.batch =
+                            [seen = seen.get(), this](const WatchBatch& batch) {
+                              seen->signs.push_back(batch.kind);
+                              for (const auto& event : batch.events)
+                                seen->events.push_back((event.type == Event::Type::put ? "put " : "erase ") +
+                                                       event.kv.key.substr(prefix_.size()) + "=" + event.kv.value +
+                                                       "@" + std::to_string(event.kv.mod_revision));
+                            },
+                        .ended = [seen = seen.get()](const Failure& why) { seen->end = why; }});
     return seen;
   }
 
@@ -235,17 +235,16 @@ TEST_P(Conformance, TransactionsCompareEverythingElse) {
 
 TEST_P(Conformance, ATransactionIsOneRevisionAndAllOrNothing) {
   put("old", "1");
-  const auto result = world_->txn(*client_, {.then = {PutRequest{key("a"), "1", 0}, EraseRequest{Keys::one(key("old"))},
-                                                      PutRequest{key("b"), "2", 0},
-                                                      RangeRequest{.keys = Keys::prefix(prefix_)}}});
+  const auto result =
+      world_->txn(*client_, {.then = {PutRequest{key("a"), "1", 0}, EraseRequest{Keys::one(key("old"))},
+                                      PutRequest{key("b"), "2", 0}, RangeRequest{.keys = Keys::prefix(prefix_)}}});
   ASSERT_TRUE(result) << result.error().message;
   ASSERT_EQ(result->results.size(), 4U);
   EXPECT_THAT(names(std::get<RangeResult>(result->results[3])), ElementsAre("a=1", "b=2"));
   const auto after = all();
   for (const auto& kv : after.kvs) EXPECT_EQ(kv.mod_revision, result->revision);
   EXPECT_EQ(after.revision, result->revision);
-  const auto bad = world_->txn(
-      *client_, {.then = {PutRequest{key("c"), "1", 0}, PutRequest{key("d"), "1", 12345}}});
+  const auto bad = world_->txn(*client_, {.then = {PutRequest{key("c"), "1", 0}, PutRequest{key("d"), "1", 12345}}});
   ASSERT_FALSE(bad);
   EXPECT_EQ(bad.error().reason, Reason::lease_not_found);
   EXPECT_EQ(names(all()), names(after));
@@ -255,7 +254,8 @@ TEST_P(Conformance, ATransactionMayNotWriteAKeyTwice) {
   const auto twice = world_->txn(*client_, {.then = {PutRequest{key("a"), "1", 0}, PutRequest{key("a"), "2", 0}}});
   ASSERT_FALSE(twice);
   EXPECT_EQ(twice.error().reason, Reason::invalid);
-  const auto both = world_->txn(*client_, {.then = {PutRequest{key("a"), "1", 0}, EraseRequest{Keys::prefix(prefix_)}}});
+  const auto both =
+      world_->txn(*client_, {.then = {PutRequest{key("a"), "1", 0}, EraseRequest{Keys::prefix(prefix_)}}});
   ASSERT_FALSE(both);
   EXPECT_EQ(both.error().reason, Reason::invalid);
 }
@@ -396,8 +396,9 @@ TEST_P(Conformance, ADestroyedClientAnswersNothing) {
   bool answered = false;
   auto other = connect_();
   other->put({.key = key("a"), .value = "1"}, {}, [&](const Outcome<PutResult>&) { answered = true; });
-  const auto stream = other->watch({.keys = Keys::prefix(prefix_)}, {.batch = [&](const WatchBatch&) { answered = true; },
-                                                               .ended = [&](const Failure&) { answered = true; }});
+  const auto stream = other->watch(
+      {.keys = Keys::prefix(prefix_)},
+      {.batch = [&](const WatchBatch&) { answered = true; }, .ended = [&](const Failure&) { answered = true; }});
   other.reset();
   put("b", "1");
   EXPECT_FALSE(answered);
@@ -452,9 +453,8 @@ TEST_P(Conformance, NumbersAllocatedByManyAtOnceAreUnique) {
     };
     self.next();
   }
-  ASSERT_TRUE(world_->run_until([&] {
-    return std::ranges::all_of(all_of_them, [](const auto& self) { return self.numbers.size() == each; });
-  }));
+  ASSERT_TRUE(world_->run_until(
+      [&] { return std::ranges::all_of(all_of_them, [](const auto& self) { return self.numbers.size() == each; }); }));
   std::set<std::string> unique;
   for (const auto& self : all_of_them) unique.insert(self.numbers.begin(), self.numbers.end());
   EXPECT_EQ(unique.size(), std::size_t{allocators} * each);

@@ -29,8 +29,7 @@ Connection::Connection(Scheduler& scheduler, Completions& completions, Options o
     : scheduler_(&scheduler),
       completions_(&completions),
       options_(std::move(options)),
-      backoff_(options_.backoff, random),
-      last_failure_{.reason = Reason::unavailable, .message = "not tried yet"} {
+      backoff_(options_.backoff, random) {
   for (const auto& text : options_.endpoints)
     if (auto endpoint = parse_endpoint(text)) endpoints_.push_back(std::move(*endpoint));
   // Each node begins somewhere else, so that the members share the nodes.
@@ -82,6 +81,8 @@ void Connection::attempt() {
   attempt_ = std::make_shared<Attempt>();
   attempt_->link.number = ++last_number_;
   attempt_->link.endpoint = endpoint.url();
+  if (last_failure_.message.empty())
+    last_failure_ = {.reason = Reason::unavailable, .message = endpoint.url() + ": connect: no answer yet"};
   auto channel = open_channel(endpoint);
   if (!channel) return attempt_failed(std::move(channel.error()));
   attempt_->link.channel = std::move(*channel);
@@ -103,7 +104,8 @@ void Connection::authenticate(const std::shared_ptr<Attempt>& attempt) {
         const bool off = status.error_code() == grpc::StatusCode::FAILED_PRECONDITION &&
                          status.error_message().find("authentication is not enabled") != std::string::npos;
         if (!status.ok() && !off)
-          return attempt_failed(failure_of(status, attempt->link.endpoint, "authenticate as " + quoted(options_.user)));
+          return attempt_failed(
+              failure_of(status, attempt->link.endpoint, "authenticate as " + printable(options_.user)));
         attempt->link.token = off ? std::string() : response.token();
         check(attempt);
       });
@@ -155,8 +157,7 @@ void Connection::answer_waiters(const Outcome<Link>& outcome) {
   std::list<Waiter> waiters;
   waiters.swap(waiters_);
   for (auto& waiter : waiters) waiter.patience.cancel();
-  for (auto& waiter : waiters)
-    scheduler_->post([ready = std::move(waiter.ready), outcome] { ready(outcome); });
+  for (auto& waiter : waiters) scheduler_->post([ready = std::move(waiter.ready), outcome] { ready(outcome); });
 }
 
 Outcome<std::shared_ptr<grpc::Channel>> Connection::open_channel(const Endpoint& endpoint) const {
@@ -169,8 +170,7 @@ Outcome<std::shared_ptr<grpc::Channel>> Connection::open_channel(const Endpoint&
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // done here, where it is known what may be repeated
   // Every channel connects anew: no waiting on what an earlier one to the same address went through.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  if (!endpoint.tls)
-    return grpc::CreateCustomChannel(endpoint.target(), grpc::InsecureChannelCredentials(), arguments);
+  if (!endpoint.tls) return grpc::CreateCustomChannel(endpoint.target(), grpc::InsecureChannelCredentials(), arguments);
 
   grpc::SslCredentialsOptions tls;
   const auto load = [&](const char* field, const std::string& path, std::string& into) -> Outcome<void> {

@@ -73,13 +73,13 @@ class Connection {
   Options options_;
   std::vector<Endpoint> endpoints_;
   Backoff backoff_;
-  std::size_t current_ = 0;      // index of the endpoint in use, or to be tried
+  std::size_t current_ = 0;  // index of the endpoint in use, or to be tried
   std::size_t failed_in_row_ = 0;
   std::uint64_t last_number_ = 0;
   Link link_;  // channel is null while there is none
   std::shared_ptr<Attempt> attempt_;
   Timer retry_;
-  Failure last_failure_;
+  Failure last_failure_;  // what those are told whose patience ends
   std::list<Waiter> waiters_;
 };
 

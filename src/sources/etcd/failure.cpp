@@ -79,7 +79,7 @@ Error Failure::to_error() const {
   return {ErrorCode::internal, text, {}};
 }
 
-std::string quoted(std::string_view key) {
+std::string printable(std::string_view key) {
   constexpr std::size_t longest = 80;
   std::string text = "'";
   for (const char byte : key.substr(0, longest)) {

@@ -16,20 +16,20 @@ namespace weft::etcd {
 using Revision = std::int64_t;
 
 enum class Reason : std::uint8_t {
-  unavailable,       // no endpoint answers, or the connection broke
-  deadline,          // no answer in time
-  no_leader,         // the member has no leader, or lost it meanwhile
-  compacted,         // the revision asked for is gone: list anew
-  future_revision,   // the revision asked for has not happened
-  history_lost,      // the cluster is not the one it was (restored, or wiped): list anew
-  unauthenticated,   // wrong user or password, or none where one is needed
-  denied,            // the user may not
-  lease_not_found,   // expired or revoked
-  lease_exists,      // the lease id asked for is taken
-  exhausted,         // etcd is out of space, or asks to slow down
-  invalid,           // the request itself is wrong
-  cancelled,         // by the caller
-  internal,          // an answer that makes no sense
+  unavailable,      // no endpoint answers, or the connection broke
+  deadline,         // no answer in time
+  no_leader,        // the member has no leader, or lost it meanwhile
+  compacted,        // the revision asked for is gone: list anew
+  future_revision,  // the revision asked for has not happened
+  history_lost,     // the cluster is not the one it was (restored, or wiped): list anew
+  unauthenticated,  // wrong user or password, or none where one is needed
+  denied,           // the user may not
+  lease_not_found,  // expired or revoked
+  lease_exists,     // the lease id asked for is taken
+  exhausted,        // etcd is out of space, or asks to slow down
+  invalid,          // the request itself is wrong
+  cancelled,        // by the caller
+  internal,         // an answer that makes no sense
 };
 
 std::string_view to_string(Reason reason);
@@ -59,6 +59,6 @@ inline std::unexpected<Failure> failed(Reason reason, std::string message) {
 }
 
 // A key for people: quoted, what is not printable as \xNN, cut after 80 bytes.
-std::string quoted(std::string_view key);
+std::string printable(std::string_view key);
 
 }  // namespace weft::etcd

@@ -52,9 +52,8 @@ class FakeClient final : public Client {
   FakeClient& operator=(const FakeClient&) = delete;
 
   void range(RangeRequest request, CallOptions options, Done<RangeResult> done) override {
-    call<RangeResult>(false, options, std::move(done), [request = std::move(request)](FakeCluster& cluster) {
-      return cluster.store_.range(request);
-    });
+    call<RangeResult>(false, options, std::move(done),
+                      [request = std::move(request)](FakeCluster& cluster) { return cluster.store_.range(request); });
   }
   void put(PutRequest request, CallOptions options, Done<PutResult> done) override {
     call<PutResult>(true, options, std::move(done),
@@ -121,19 +120,20 @@ class FakeClient final : public Client {
   void call(bool writes, CallOptions options, Done<T> done, std::function<Outcome<T>(FakeCluster&)> apply) {
     const auto timeout = options.timeout.count() > 0 ? options.timeout : milliseconds(5000);
     auto* cluster = cluster_;
-    cluster->scheduler_->post([cluster, open = open_, writes, timeout, done = std::move(done), apply = std::move(apply)] {
-      if (!*open) return;
-      Outcome<T> outcome = serve<T>(*cluster, writes, apply);
-      const bool late = cluster->latency_ > timeout;
-      if (late) {
-        Failure failure{.reason = Reason::deadline, .message = "fake: no answer in time", .unsure = writes};
-        outcome = std::unexpected(std::move(failure));
-      }
-      cluster->answer_later(late ? timeout : cluster->latency_, [open, done, outcome] {
-        if (*open) done(outcome);
-      });
-      cluster->changed();
-    });
+    cluster->scheduler_->post(
+        [cluster, open = open_, writes, timeout, done = std::move(done), apply = std::move(apply)] {
+          if (!*open) return;
+          Outcome<T> outcome = serve<T>(*cluster, writes, apply);
+          const bool late = cluster->latency_ > timeout;
+          if (late) {
+            Failure failure{.reason = Reason::deadline, .message = "fake: no answer in time", .unsure = writes};
+            outcome = std::unexpected(std::move(failure));
+          }
+          cluster->answer_later(late ? timeout : cluster->latency_, [open, done, outcome] {
+            if (*open) done(outcome);
+          });
+          cluster->changed();
+        });
   }
 
   template <class T>
@@ -177,9 +177,8 @@ void FakeCluster::lose_answers(int count) { lost_answers_ = count; }
 void FakeCluster::break_watches() {
   const auto streams = streams_;
   for (const auto& stream : streams)
-    scheduler_->post([this, stream] {
-      end(stream, {.reason = Reason::unavailable, .message = "fake: the stream broke"});
-    });
+    scheduler_->post(
+        [this, stream] { end(stream, {.reason = Reason::unavailable, .message = "fake: the stream broke"}); });
 }
 
 void FakeCluster::silence_watches(bool silent) {

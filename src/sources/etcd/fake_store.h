@@ -46,8 +46,8 @@ class FakeStore {
   Revision revision_ = 1;
   Revision compacted_ = 0;
   Map now_;
-  Map base_;                 // the state at compacted_
-  std::vector<Event> log_;   // of compacted_ and later
+  Map base_;                // the state at compacted_
+  std::vector<Event> log_;  // of compacted_ and later
   std::map<LeaseId, std::chrono::seconds> leases_;
   LeaseId next_lease_ = 0x1000;
 };

@@ -1,7 +1,9 @@
 #include "sources/etcd/grpc_client.h"
 
 #include <fmt/format.h>
+#include <grpc/support/log.h>
 
+#include <cstdlib>
 #include <random>
 #include <set>
 
@@ -18,10 +20,25 @@ Failure failure_of(const grpc::Status& status, const std::string& endpoint, cons
                                  status.error_message().empty() ? "no reason given" : status.error_message())};
 }
 
+namespace {
+
+// gRPC writes to stderr what it also tells in the status of a call. Whoever wants to read it sets gRPC's
+// own GRPC_VERBOSITY.
+void silence_grpc() {
+  static const bool once = [] {
+    if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
+    return true;
+  }();
+  static_cast<void>(once);
+}
+
+}  // namespace
+
 Random system_random() {
   std::random_device device;
   std::seed_seq seed{device(), device(), device(), device()};
-  return [engine = std::mt19937_64(seed)]() mutable { return engine(); };
+  // Shared, for copies must not all draw the same.
+  return [engine = std::make_shared<std::mt19937_64>(seed)] { return (*engine)(); };
 }
 
 namespace {
@@ -59,15 +76,15 @@ class GrpcClient final : public Client {
                             "range " + request.keys.text(), options, std::move(done));
   }
   void put(PutRequest request, CallOptions options, Done<PutResult> done) override {
-    call<pb::PutResponse>(Effect::writes, "/etcdserverpb.KV/Put", wire::encode(request), "put " + quoted(request.key),
-                          options, std::move(done));
+    call<pb::PutResponse>(Effect::writes, "/etcdserverpb.KV/Put", wire::encode(request),
+                          "put " + printable(request.key), options, std::move(done));
   }
   void erase(EraseRequest request, CallOptions options, Done<EraseResult> done) override {
     call<pb::DeleteRangeResponse>(Effect::writes, "/etcdserverpb.KV/DeleteRange", wire::encode(request),
                                   "erase " + request.keys.text(), options, std::move(done));
   }
   void txn(Txn request, CallOptions options, Done<TxnResult> done) override {
-    const std::string operation = "transaction " + (request.compare.empty() ? "" : quoted(request.compare[0].key));
+    const std::string operation = "transaction " + (request.compare.empty() ? "" : printable(request.compare[0].key));
     auto message = wire::encode(request);
     call<pb::TxnResponse>(
         Effect::writes, "/etcdserverpb.KV/Txn", std::move(message), operation, options,
@@ -113,8 +130,8 @@ class GrpcClient final : public Client {
   }
 
   std::unique_ptr<WatchStream> watch(WatchRequest request, WatchHandlers handlers) override {
-    auto stream =
-        GrpcWatch::start(completions_, *scheduler_, *connection_, call_timeout_, std::move(request), std::move(handlers));
+    auto stream = GrpcWatch::start(completions_, *scheduler_, *connection_, call_timeout_, std::move(request),
+                                   std::move(handlers));
     std::erase_if(streams_, [](const auto& old) { return old.expired(); });
     streams_.push_back(stream);
     return std::make_unique<GrpcWatchHandle>(std::move(stream));
@@ -163,14 +180,13 @@ class GrpcClient final : public Client {
     const auto left = std::chrono::duration_cast<milliseconds>(pending->deadline - scheduler_->now());
     if (left.count() <= 0) return pending->done(std::unexpected(pending->last));
     auto key = std::make_shared<std::shared_ptr<CallInProgress>>();
-    *key = start_unary<Response>(
-        completions_, link, pending->method, pending->message, left,
-        std::function<void(const grpc::Status&, Response&)>(
-            [this, pending, link, key](const grpc::Status& status, Response& response) {
-              calls_.erase(*key);
-              key->reset();
-              finished<Response>(pending, link, status, response);
-            }));
+    *key = start_unary<Response>(completions_, link, pending->method, pending->message, left,
+                                 std::function<void(const grpc::Status&, Response&)>(
+                                     [this, pending, link, key](const grpc::Status& status, Response& response) {
+                                       calls_.erase(*key);
+                                       key->reset();
+                                       finished<Response>(pending, link, status, response);
+                                     }));
     calls_.insert(*key);
   }
 
@@ -222,6 +238,7 @@ class GrpcClient final : public Client {
 
 Result<std::unique_ptr<Client>> make_client(Scheduler& scheduler, const Options& options, Random random) {
   if (auto valid = validate(options); !valid) return fail(valid.error().in("etcd"));
+  silence_grpc();
   return std::make_unique<GrpcClient>(scheduler, options, std::move(random));
 }
 

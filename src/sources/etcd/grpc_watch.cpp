@@ -49,11 +49,11 @@ void GrpcWatch::open(const Link& link) {
 void GrpcWatch::write(Request request) {
   writing_ = true;
   stream_->Write(request, Completions::tag([watch = shared_from_this()](bool ok) {
-    watch->writing_ = false;
-    // A failed write means a broken stream, which the read finds out.
-    if (ok && watch->progress_wanted_) watch->request_progress();
-    if (watch->finishing_) watch->finish();
-  }));
+                   watch->writing_ = false;
+                   // A failed write means a broken stream, which the read finds out.
+                   if (ok && watch->progress_wanted_) watch->request_progress();
+                   if (watch->finishing_) watch->finish();
+                 }));
 }
 
 void GrpcWatch::request_progress() {

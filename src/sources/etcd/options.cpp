@@ -23,7 +23,8 @@ Result<void> validate_endpoints(const Options& options) {
       return fail(ErrorCode::invalid, field + ": http and https are mixed", "use one scheme for all endpoints");
   }
   const auto& tls = options.tls;
-  const bool wants_tls = !(tls.ca_file.empty() && tls.cert_file.empty() && tls.key_file.empty() && tls.server_name.empty());
+  const bool wants_tls =
+      !(tls.ca_file.empty() && tls.cert_file.empty() && tls.key_file.empty() && tls.server_name.empty());
   if (wants_tls && !first_tls)
     return fail(ErrorCode::invalid, "tls: the endpoints are http, so it would not be used",
                 "write the endpoints with https://");

@@ -12,8 +12,8 @@ namespace weft::etcd {
 
 // Files in PEM, read again for every connection, so that renewed certificates need no restart.
 struct TlsOptions {
-  std::string ca_file;      // whom to believe; empty: the system's
-  std::string cert_file;    // ours, with key_file; empty: none is shown
+  std::string ca_file;    // whom to believe; empty: the system's
+  std::string cert_file;  // ours, with key_file; empty: none is shown
   std::string key_file;
   std::string server_name;  // what the server's certificate must name; empty: the endpoint's host
 };

@@ -33,7 +33,8 @@ void Session::unbind(const std::string& key) {
 }
 
 bool Session::settled() const {
-  return established_ && unbound_.empty() && std::ranges::all_of(bound_, [](const auto& b) { return b.second.written; });
+  return established_ && unbound_.empty() &&
+         std::ranges::all_of(bound_, [](const auto& b) { return b.second.written; });
 }
 
 void Session::close(Done<void> done) {
@@ -141,11 +142,11 @@ void Session::schedule_keep_alive() {
 
 void Session::keep_alive() {
   const auto timeout = std::max<milliseconds>(std::chrono::duration_cast<milliseconds>(ttl_) / 3, milliseconds(500));
-  client_->keep_alive(lease_, {.timeout = timeout},
-                      [this, epoch = std::weak_ptr(epoch_),
-                       asked = scheduler_->now()](const Outcome<std::chrono::seconds>& outcome) {
-                        if (!epoch.expired()) kept(outcome, asked);
-                      });
+  client_->keep_alive(
+      lease_, {.timeout = timeout},
+      [this, epoch = std::weak_ptr(epoch_), asked = scheduler_->now()](const Outcome<std::chrono::seconds>& outcome) {
+        if (!epoch.expired()) kept(outcome, asked);
+      });
 }
 
 void Session::kept(const Outcome<std::chrono::seconds>& outcome, Scheduler::Time asked) {

@@ -18,9 +18,9 @@ bool Keys::contains(std::string_view candidate) const {
 }
 
 std::string Keys::text() const {
-  if (end.empty()) return quoted(key);
-  if (*this == prefix(key)) return quoted(key) + "*";
-  return quoted(key) + ".." + quoted(end);
+  if (end.empty()) return printable(key);
+  if (*this == prefix(key)) return printable(key) + "*";
+  return printable(key) + ".." + printable(end);
 }
 
 }  // namespace weft::etcd

@@ -47,10 +47,10 @@ struct RangeRequest {
   bool serializable = false;
 };
 struct RangeResult {
-  Revision revision = 0;    // of the store when it answered
+  Revision revision = 0;      // of the store when it answered
   std::vector<KeyValue> kvs;  // ascending by key
-  bool more = false;        // the limit cut it
-  std::int64_t count = 0;   // of keys in the range, whatever the limit
+  bool more = false;          // the limit cut it
+  std::int64_t count = 0;     // of keys in the range, whatever the limit
 };
 
 struct PutRequest {

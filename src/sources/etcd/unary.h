@@ -30,9 +30,9 @@ template <class Response>
 class UnaryCall final : public CallInProgress {
  public:
   template <class Request>
-  static std::shared_ptr<UnaryCall> start(
-      Completions& completions, const Link& link, const char* method, const Request& request,
-      std::chrono::milliseconds timeout, std::function<void(const grpc::Status&, Response&)> done) {
+  static std::shared_ptr<UnaryCall> start(Completions& completions, const Link& link, const char* method,
+                                          const Request& request, std::chrono::milliseconds timeout,
+                                          std::function<void(const grpc::Status&, Response&)> done) {
     auto call = std::make_shared<UnaryCall>();
     link.prepare(call->context_);
     call->context_.set_deadline(std::chrono::system_clock::now() + timeout);

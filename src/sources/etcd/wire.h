@@ -2,10 +2,11 @@
 // What comes from the wire is not trusted: an answer that does not fit the question is a Failure.
 #pragma once
 
+#include <etcd.pb.h>  // made of etcd.proto
+
 #include <string>
 #include <string_view>
 
-#include "etcd.pb.h"
 #include "sources/etcd/types.h"
 
 namespace weft::etcd::wire {

@@ -171,9 +171,10 @@ void EtcdCluster::spawn(int member) {
   for (int i = 0; i < setup_.members; ++i)
     initial += fmt::format("{}m{}={}", i == 0 ? "" : ",", i, peer(members_[static_cast<std::size_t>(i)]));
   std::vector<std::string> command{
-      "/usr/bin/etcd", "--name", fmt::format("m{}", member), "--data-dir", fmt::format("{}/m{}", scratch_.path(), member),
-      "--listen-client-urls", endpoint(member), "--advertise-client-urls", endpoint(member),
-      "--listen-peer-urls", peer(self), "--initial-advertise-peer-urls", peer(self), "--initial-cluster", initial,
+      "/usr/bin/etcd", "--name", fmt::format("m{}", member), "--data-dir",
+      fmt::format("{}/m{}", scratch_.path(), member), "--listen-client-urls", endpoint(member),
+      "--advertise-client-urls", endpoint(member), "--listen-peer-urls", peer(self), "--initial-advertise-peer-urls",
+      peer(self), "--initial-cluster", initial,
       // Quick elections, and short leases with them, that a busy machine still keeps.
       "--heartbeat-interval", "50", "--election-timeout", "500", "--logger", "zap", "--log-outputs", "stderr"};
   if (setup_.tls)

@@ -71,11 +71,11 @@ class World {
 
 // Numbers from a fixed seed.
 inline Random fixed_random() {
-  return [state = std::uint64_t{88172645463325252}]() mutable {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
+  return [state = std::make_shared<std::uint64_t>(88172645463325252)] {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
   };
 }
 
