@@ -59,7 +59,7 @@ TEST_F(SessionTest, TheLastOfManyValuesWins) {
   world_.cluster.set_latency(milliseconds(50));
   for (int i = 0; i < 5; ++i) {
     session_->bind("/n/a", std::to_string(i));
-    world_.time.advance(milliseconds(70));
+    world_.time.advance(milliseconds(30));  // the write before is still on its way
   }
   ASSERT_TRUE(run_until_settled());
   EXPECT_EQ(value("/n/a"), "4");
@@ -136,6 +136,18 @@ TEST_F(SessionTest, ALongAbsenceIsToldNoLaterThanTheLeaseMayEnd) {
   EXPECT_EQ(value("/n/a"), "1");
   EXPECT_EQ(gone, 0) << "the old lease still held the key; it must be moved, not dropped";
   EXPECT_EQ(world_.cluster.store().leases().size(), 1U) << "the old lease is revoked";
+}
+
+TEST_F(SessionTest, TheLeasesTimeCountsFromWhenItWasAskedFor) {
+  world_.cluster.set_latency(seconds(4));
+  start();
+  world_.time.advance(seconds(5));
+  ASSERT_EQ(leases_.size(), 1U);
+  world_.cluster.set_available(false);
+  world_.time.advance(milliseconds(24900));
+  EXPECT_TRUE(losses_.empty());
+  world_.time.advance(milliseconds(200));  // 30 s after the request, 26 s after its answer
+  EXPECT_EQ(losses_.size(), 1U);
 }
 
 TEST_F(SessionTest, AnAnswerThatIsLostIsTriedAgain) {
