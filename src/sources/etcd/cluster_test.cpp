@@ -43,17 +43,9 @@ class EtcdClusterTest : public ::testing::Test {
     MirrorOptions options{.prefix = "/n/", .page = 2};
     options.backoff = options.watch.backoff = {milliseconds(20), milliseconds(200)};
     options.watch.sign_of_life = milliseconds(500);
-    return std::make_unique<Mirror>(client, world_.scheduler(), fixed_random(), options,
-                                    MirrorHandlers{.changed =
-                                                       [this](const Change& change) {
-                                                         std::string text;
-                                                         for (const auto& kv : change.set)
-                                                           text += "+" + kv.key.substr(3) + "=" + kv.value;
-                                                         for (const auto& kv : change.erased)
-                                                           text += "-" + kv.key.substr(3) + "=" + kv.value;
-                                                         changes_.push_back(text);
-                                                       },
-                                                   .state = {}});
+    return std::make_unique<Mirror>(
+        client, world_.scheduler(), fixed_random(), options,
+        MirrorHandlers{.changed = [this](const Change& change) { changes_.push_back(text_of(change)); }, .state = {}});
   }
   // Which member leads.
   int leader() {

@@ -19,17 +19,10 @@ class MirrorTest : public ::testing::Test {
   MirrorTest() { options_.prefix = "/n/"; }
 
   void start() {
-    mirror_ = std::make_unique<Mirror>(*client_, world_.time, fixed_random(), options_,
-                                       MirrorHandlers{.changed =
-                                                          [this](const Change& change) {
-                                                            std::string text;
-                                                            for (const auto& kv : change.set)
-                                                              text += "+" + kv.key.substr(3) + "=" + kv.value;
-                                                            for (const auto& kv : change.erased)
-                                                              text += "-" + kv.key.substr(3) + "=" + kv.value;
-                                                            changes_.push_back(text);
-                                                          },
-                                                      .state = [this] { ++states_; }});
+    mirror_ = std::make_unique<Mirror>(
+        *client_, world_.time, fixed_random(), options_,
+        MirrorHandlers{.changed = [this](const Change& change) { changes_.push_back(text_of(change)); },
+                       .state = [this] { ++states_; }});
   }
   void start_synced() {
     start();

@@ -15,6 +15,7 @@
 #include "sources/etcd/fake.h"
 #include "sources/etcd/grpc_client.h"
 #include "sources/etcd/manual_scheduler.h"
+#include "sources/etcd/mirror.h"
 #include "sources/etcd/testing/etcd_server.h"
 
 namespace weft::etcd::testing {
@@ -77,6 +78,14 @@ inline Random fixed_random() {
     *state ^= *state << 17;
     return *state;
   };
+}
+
+// "+b=2-a=1": b was set, a erased; keys without the "/n/" they all begin with.
+inline std::string text_of(const Change& change) {
+  std::string text;
+  for (const auto& kv : change.set) text += "+" + kv.key.substr(3) + "=" + kv.value;
+  for (const auto& kv : change.erased) text += "-" + kv.key.substr(3) + "=" + kv.value;
+  return text;
 }
 
 class FakeWorld final : public World {
