@@ -168,7 +168,7 @@ void FakeCluster::set_available(bool available) {
   for (const auto& [id, ttl] : store_.leases()) keep_lease(id, ttl);
 }
 
-void FakeCluster::fail_next(Failure failure, int count) {
+void FakeCluster::fail_next(const Failure& failure, int count) {
   for (int i = 0; i < count; ++i) failures_.push_back(failure);
 }
 

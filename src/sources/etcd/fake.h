@@ -33,7 +33,7 @@ class FakeCluster {
   // when it is back, as with an etcd that has no majority, and begin anew then.
   void set_available(bool available);
   // The next requests are not applied and get this answer.
-  void fail_next(Failure failure, int count = 1);
+  void fail_next(const Failure& failure, int count = 1);
   // The next requests are applied, but the answer is `unavailable` and unsure.
   void lose_answers(int count);
   // Answers come this late; `deadline` when that is later than the request's timeout (applied all the same).
