@@ -25,7 +25,7 @@ void Link::prepare(grpc::ClientContext& context) const {
   if (!token.empty()) context.AddMetadata("token", token);
 }
 
-Connection::Connection(Scheduler& scheduler, Completions& completions, Options options, Random random)
+Connection::Connection(Scheduler& scheduler, Completions& completions, Options options, const Random& random)
     : scheduler_(&scheduler),
       completions_(&completions),
       options_(std::move(options)),

@@ -36,7 +36,7 @@ class Connection {
   using Ready = std::function<void(Outcome<Link>)>;
 
   // `options` are valid. Connects when first asked.
-  Connection(Scheduler& scheduler, Completions& completions, Options options, Random random);
+  Connection(Scheduler& scheduler, Completions& completions, Options options, const Random& random);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;

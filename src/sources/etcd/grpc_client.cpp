@@ -57,11 +57,11 @@ Outcome<T> named(Outcome<T> outcome, const std::string& endpoint, const std::str
 
 class GrpcClient final : public Client {
  public:
-  GrpcClient(Scheduler& scheduler, const Options& options, Random random)
+  GrpcClient(Scheduler& scheduler, const Options& options, const Random& random)
       : scheduler_(&scheduler),
         call_timeout_(options.call_timeout),
         completions_(scheduler),
-        connection_(std::make_unique<Connection>(scheduler, completions_, options, std::move(random))) {}
+        connection_(std::make_unique<Connection>(scheduler, completions_, options, random)) {}
 
   ~GrpcClient() override {
     *open_ = false;
@@ -236,10 +236,10 @@ class GrpcClient final : public Client {
 
 }  // namespace
 
-Result<std::unique_ptr<Client>> make_client(Scheduler& scheduler, const Options& options, Random random) {
+Result<std::unique_ptr<Client>> make_client(Scheduler& scheduler, const Options& options, const Random& random) {
   if (auto valid = validate(options); !valid) return fail(valid.error().in("etcd"));
   silence_grpc();
-  return std::make_unique<GrpcClient>(scheduler, options, std::move(random));
+  return std::make_unique<GrpcClient>(scheduler, options, random);
 }
 
 }  // namespace weft::etcd

@@ -16,7 +16,7 @@ namespace weft::etcd {
 
 // `invalid` naming the field of the options that is wrong. Does not connect before the first request.
 // `scheduler` must outlive the client.
-Result<std::unique_ptr<Client>> make_client(Scheduler& scheduler, const Options& options, Random random);
+Result<std::unique_ptr<Client>> make_client(Scheduler& scheduler, const Options& options, const Random& random);
 
 // From the system's source of randomness.
 Random system_random();

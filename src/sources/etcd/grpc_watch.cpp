@@ -46,7 +46,7 @@ void GrpcWatch::open(const Link& link) {
   }));
 }
 
-void GrpcWatch::write(Request request) {
+void GrpcWatch::write(const Request& request) {
   writing_ = true;
   stream_->Write(request, Completions::tag([watch = shared_from_this()](bool ok) {
                    watch->writing_ = false;
@@ -62,7 +62,7 @@ void GrpcWatch::request_progress() {
   progress_wanted_ = false;
   Request request;
   request.mutable_progress_request();
-  write(std::move(request));
+  write(request);
 }
 
 void GrpcWatch::read() {

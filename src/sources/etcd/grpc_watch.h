@@ -32,7 +32,7 @@ class GrpcWatch final : public std::enable_shared_from_this<GrpcWatch> {
   void open(const Link& link);
   void read();
   void received(bool ok);
-  void write(Request request);
+  void write(const Request& request);
   void finish();
   void finished();
   void end(Failure failure);
