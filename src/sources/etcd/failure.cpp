@@ -1,0 +1,94 @@
+#include "sources/etcd/failure.h"
+
+#include <fmt/format.h>
+
+namespace weft::etcd {
+
+std::string_view to_string(Reason reason) {
+  switch (reason) {
+    case Reason::unavailable:
+      return "unavailable";
+    case Reason::deadline:
+      return "deadline";
+    case Reason::no_leader:
+      return "no leader";
+    case Reason::compacted:
+      return "compacted";
+    case Reason::future_revision:
+      return "future revision";
+    case Reason::history_lost:
+      return "history lost";
+    case Reason::unauthenticated:
+      return "unauthenticated";
+    case Reason::denied:
+      return "denied";
+    case Reason::lease_not_found:
+      return "lease not found";
+    case Reason::lease_exists:
+      return "lease exists";
+    case Reason::exhausted:
+      return "exhausted";
+    case Reason::invalid:
+      return "invalid";
+    case Reason::cancelled:
+      return "cancelled";
+    case Reason::internal:
+      return "internal";
+  }
+  return "internal";
+}
+
+bool Failure::transient() const {
+  switch (reason) {
+    case Reason::unavailable:
+    case Reason::deadline:
+    case Reason::no_leader:
+    case Reason::exhausted:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Error Failure::to_error() const {
+  const std::string text = "etcd: " + message;
+  switch (reason) {
+    case Reason::unavailable:
+    case Reason::deadline:
+    case Reason::no_leader:
+    case Reason::cancelled:
+    case Reason::compacted:
+    case Reason::history_lost:
+      return {ErrorCode::unavailable, text, {}};
+    case Reason::unauthenticated:
+      return {ErrorCode::denied, text, "check the user, the password and the client certificate configured for etcd"};
+    case Reason::denied:
+      return {ErrorCode::denied, text, "grant the user's role the permission for this key in etcd"};
+    case Reason::lease_not_found:
+      return {ErrorCode::not_found, text, {}};
+    case Reason::lease_exists:
+      return {ErrorCode::exists, text, {}};
+    case Reason::exhausted:
+      return {ErrorCode::exhausted, text, "compact and defragment etcd, or raise its quota"};
+    case Reason::invalid:
+    case Reason::future_revision:
+      return {ErrorCode::invalid, text, {}};
+    case Reason::internal:
+      break;
+  }
+  return {ErrorCode::internal, text, {}};
+}
+
+std::string printable(std::string_view key) {
+  constexpr std::size_t longest = 80;
+  std::string text = "'";
+  for (const char byte : key.substr(0, longest)) {
+    if (byte >= ' ' && byte <= '~' && byte != '\\' && byte != '\'')
+      text += byte;
+    else
+      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+  }
+  return text + (key.size() > longest ? "...'" : "'");
+}
+
+}  // namespace weft::etcd

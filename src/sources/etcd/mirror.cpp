@@ -1,0 +1,131 @@
+#include "sources/etcd/mirror.h"
+
+#include <utility>
+
+namespace weft::etcd {
+namespace {
+
+// What leads from one view to another. A value written again unchanged is a change: its revision is.
+Change difference(const Mirror::View& before, const Mirror::View& after, Revision revision) {
+  Change change{.revision = revision};
+  for (const auto& [key, kv] : after) {
+    const auto old = before.find(key);
+    if (old == before.end() || old->second != kv) change.set.push_back(kv);
+  }
+  for (const auto& [key, kv] : before)
+    if (!after.contains(key)) change.erased.push_back(kv);
+  return change;
+}
+
+}  // namespace
+
+Mirror::Mirror(Client& client, Scheduler& scheduler, Random random, MirrorOptions options, MirrorHandlers handlers)
+    : client_(&client),
+      scheduler_(&scheduler),
+      random_(std::move(random)),
+      options_(std::move(options)),
+      handlers_(std::move(handlers)),
+      backoff_(options_.backoff, random_) {
+  list();
+}
+
+std::chrono::milliseconds Mirror::silent_for() const {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(scheduler_->now() - last_heard_);
+}
+
+void Mirror::list() {
+  retry_.cancel();
+  listing_.clear();
+  listing_revision_ = 0;
+  next_page({});
+}
+
+// Keys greater than `after`; the first page fixes the revision of the others.
+void Mirror::next_page(const std::string& after) {
+  Keys keys = Keys::prefix(options_.prefix);
+  if (!after.empty()) keys.key = after + '\0';
+  client_->range({.keys = std::move(keys), .limit = options_.page, .revision = listing_revision_}, {},
+                 [this, alive = std::weak_ptr(alive_)](Outcome<RangeResult> page) {
+                   if (!alive.expired()) page_received(std::move(page));
+                 });
+}
+
+void Mirror::page_received(Outcome<RangeResult> page) {
+  // A list that took so long that its revision was compacted begins again, like one that failed.
+  if (!page) return retry_list(page.error());
+  if (listing_revision_ == 0) listing_revision_ = page->revision;
+  const std::string last = page->kvs.empty() ? std::string() : page->kvs.back().key;
+  for (auto& kv : page->kvs) {
+    std::string key = kv.key;
+    listing_.insert_or_assign(std::move(key), std::move(kv));
+  }
+  if (page->more && !last.empty()) return next_page(last);
+  list_complete();
+}
+
+void Mirror::list_complete() {
+  const std::weak_ptr<bool> alive = alive_;
+  backoff_.reset();
+  ++lists_;
+  const Change change = difference(view_, listing_, listing_revision_);
+  view_ = std::exchange(listing_, {});
+  revision_ = listing_revision_;
+  synced_ = true;
+  problem_.reset();
+  last_heard_ = scheduler_->now();
+  follow();
+  if (!change.empty()) handlers_.changed(change);
+  if (!alive.expired() && handlers_.state) handlers_.state();
+}
+
+void Mirror::follow() {
+  watch_ = std::make_unique<Watch>(
+      *client_, *scheduler_, random_, Keys::prefix(options_.prefix), revision_ + 1, options_.watch,
+      WatchEvents{.events = [this](const std::vector<Event>& events, Revision revision) { apply(events, revision); },
+                  .alive = [this] { heard(); },
+                  .interrupted = [this](const Failure& why) { troubled(why); },
+                  .ended =
+                      [this](const Failure& why) {
+                        watch_.reset();
+                        retry_list(why);
+                      }});
+}
+
+void Mirror::apply(const std::vector<Event>& events, Revision revision) {
+  // Net effect: the last state of each key, against the view before.
+  std::map<std::string_view, const Event*> last;
+  for (const auto& event : events) last[event.kv.key] = &event;
+  Change change{.revision = revision};
+  for (const auto& [key, event] : last) {
+    const auto old = view_.find(key);
+    if (event->type == Event::Type::put) {
+      change.set.push_back(event->kv);
+      view_.insert_or_assign(event->kv.key, event->kv);
+    } else if (old != view_.end()) {
+      change.erased.push_back(std::move(old->second));
+      view_.erase(old);
+    }
+  }
+  revision_ = revision;
+  if (!change.empty()) handlers_.changed(change);
+}
+
+void Mirror::heard() {
+  last_heard_ = scheduler_->now();
+  if (!problem_) return;
+  problem_.reset();
+  if (handlers_.state) handlers_.state();
+}
+
+void Mirror::troubled(const Failure& why) {
+  problem_ = why;
+  if (handlers_.state) handlers_.state();
+}
+
+void Mirror::retry_list(const Failure& why) {
+  // A herd of nodes that lost the same history does not list in the same moment.
+  retry_ = scheduler_->after(backoff_.next(), [this] { list(); });
+  troubled(why);
+}
+
+}  // namespace weft::etcd
