@@ -21,7 +21,7 @@ using Tell = std::function<void(const std::string&)>;
 Result<void> detach_programs(sys::Netlink& netlink, const Config& config, const Tell& tell) {
   const auto links = config.pin_path() + "/links";
   const auto names = bpfrt::list_pins(links);
-  for (const auto& name : names) bpfrt::remove_pin(links + "/" + name);
+  for (const auto& name : names) bpfrt::remove_pin(fmt::format("{}/{}", links, name));
   if (!names.empty()) tell(fmt::format("detached {} programs of devices and sockets", names.size()));
   if (bpfrt::probe_attach_mode() != bpfrt::AttachMode::clsact) return {};
   WEFT_TRY(const auto node, read_node(netlink, config, 0));
@@ -75,10 +75,9 @@ Result<void> clean_up(const Config& config, const Tell& tell) {
   }
   WEFT_CHECK(remove_pins(config, tell));
   ::unlink(config.socket_path().c_str());
-  const auto ours = config.reserved_ports();
-  if (const auto value = sys::read_sysctl(reserved_ports_sysctl);
-      value && value->starts_with(ours) && value->size() <= ours.size() + 1)
-    WEFT_CHECK(sys::write_sysctl(reserved_ports_sysctl, "\n"));  // an empty write would change nothing
+  // A line without ports: an empty write would change nothing.
+  if (const auto value = sys::read_sysctl(reserved_ports_sysctl))
+    WEFT_CHECK(sys::write_sysctl(reserved_ports_sysctl, ports_without(*value, config.reserved_ports()) + "\n"));
   return {};
 }
 

@@ -153,9 +153,9 @@ weft_config Publisher::config_now() const {
 // The pods of this node, those in the node's own network included.
 void Publisher::read_services_pods() {
   std::set<model::ObjectKey> seen;
-  const auto tell = [&](control::ServicePod pod) {
+  const auto tell = [&](const control::ServicePod& pod) {
     seen.insert(pod.key);
-    services_->upsert(std::move(pod));
+    services_->upsert(pod);
   };
   for (const auto& live : compiled_.endpoints) {
     control::ServicePod pod;
@@ -169,7 +169,7 @@ void Publisher::read_services_pods() {
     for (const auto& port : live.ports)
       if (port.host_port != 0) pod.host_ports.push_back({port.host_ip, port.host_port, port.port, port.protocol});
     add_port_mappings(live.record.port_mappings, pod.host_ports);
-    tell(std::move(pod));
+    tell(pod);
   }
   for (const auto& [key, object] : parts_.objects.pods()) {
     if (!object.spec.host_network || seen.contains(key)) continue;
@@ -181,7 +181,7 @@ void Publisher::read_services_pods() {
     pod.ready = object.ready;
     pod.terminating = object.terminating;
     pod.weight = object.weight;
-    tell(std::move(pod));
+    tell(pod);
   }
   for (const auto& key : service_pods_)
     if (!seen.contains(key)) services_->erase_pod(key);

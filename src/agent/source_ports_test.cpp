@@ -22,6 +22,17 @@ TEST(SourcePorts, FindsSocketsByTheirLocalPort) {
   EXPECT_FALSE(has_local_port(kTable6, 0xc001, 0xc001)) << "the remote port";
 }
 
+TEST(SourcePorts, KeepsWhatAnAdministratorReserved) {
+  EXPECT_EQ(ports_with("", "45056-65535"), "45056-65535");
+  EXPECT_EQ(ports_with("8080,9000-9010\n", "45056-65535"), "8080,9000-9010,45056-65535");
+  EXPECT_EQ(ports_with("40000-50000", "45056-65535"), "40000-65535");
+  EXPECT_EQ(ports_without("8080,9000-9010,45056-65535\n", "45056-65535"), "8080,9000-9010");
+  EXPECT_EQ(ports_without("45056-65535", "8080,45056-65535"), "");
+  EXPECT_EQ(ports_without("1-5", "3"), "1-2,4-5");
+  for (const auto* odd : {"a", "5-", "-5", "7-3", "70000", "1,,2", "1-2-3", "1 2"})
+    EXPECT_EQ(ports_with(odd, "9"), "9") << odd;
+}
+
 TEST(SourcePorts, TakesNoNumberFromWhatIsNoSocket) {
   EXPECT_FALSE(has_local_port("", 0, 65535));
   EXPECT_FALSE(has_local_port("  sl  local_address rem_address   st\n", 0, 65535));

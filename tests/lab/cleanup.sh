@@ -15,6 +15,7 @@ dead() { [[ ! -e /proc/$1 || $(awk '{print $3}' "/proc/$1/stat") == Z ]]; }
 
 step "while the agent runs"
 is "reserved ports" "$(on_node cat /proc/sys/net/ipv4/ip_local_reserved_ports)" 45056-65535
+on_node sh -c 'echo 8080,45056-65535 >/proc/sys/net/ipv4/ip_local_reserved_ports'
 
 step "refused while the agent runs"
 exits 1 "cleanup" clean
@@ -32,7 +33,7 @@ like "what it removed" "$output" "removed device [a-z0-9]* of default/client-0"
 is "pins" "$(find "$pins" -maxdepth 0 2>/dev/null)" ""
 is "devices" "$(on_node ip -o link | grep -cE 'weft0|weft[0-9a-f]+@')" 0
 is "routes to pods" "$(on_node ip route | grep -c '^10\.244\.')" 0
-is "reserved ports" "$(on_node cat /proc/sys/net/ipv4/ip_local_reserved_ports)" ""
+is "reserved ports: another's stay" "$(on_node cat /proc/sys/net/ipv4/ip_local_reserved_ports)" 8080
 is "filters and programs" "$(on_node tc filter show dev uplink0 ingress | wc -l)" 0
 exits 0 "cleanup again" clean
 is "says nothing" "$output" ""
