@@ -35,6 +35,7 @@ inline_always bool reply_yields(struct scratch *s)
 		last_seen = original->last_seen;
 	/* A datagram flow can move on to another port, a connection that works cannot. */
 	s->taken_movable = s->peer.protocol != IPPROTO_TCP || entry->packets < 2;
+	s->taken_seen = last_seen;
 	return bpf_jiffies64() - last_seen >= (s->peer.protocol == IPPROTO_TCP ? IDLE_CONNECTION : IDLE_DATAGRAMS);
 }
 
@@ -134,8 +135,8 @@ inline_always bool port_is_the_nodes(struct __sk_buff *skb, struct scratch *s)
 }
 
 /* Counts whose the tried ports are, by majority vote: one pod, or one client outside, must not keep all ports
- * towards a destination for itself. Who has most of them loses one, the asking one's own first of all if
- * that is the one. scratch->taken is the original direction of the flow that has scratch->peer. */
+ * towards a destination for itself. Who has most of them loses the one silent for longest, the asking one
+ * itself if it is the one. scratch->taken is the original direction of the flow that has scratch->peer. */
 inline_always void port_vote(struct scratch *s)
 {
 	if (!s->taken.protocol)
@@ -149,9 +150,12 @@ inline_always void port_vote(struct scratch *s)
 		s->hog_votes = 1;
 		s->hog_port = 0;
 	}
-	if (s->taken_movable || !s->hog_port) {
+	if (s->taken_movable && (!s->hog_port || s->taken_seen < s->hog_seen)) {
 		s->hog = s->taken;
-		s->hog_port = s->taken_movable ? s->forward.src_port : 0;
+		s->hog_port = s->forward.src_port;
+		s->hog_seen = s->taken_seen;
+	} else if (!s->hog_port) {
+		s->hog = s->taken;
 	}
 }
 

@@ -68,6 +68,8 @@ struct scratch {
 	struct answer_parts parts;
 	struct weft_flow_key_v6 hog; /* a flow of whoever has most of the source ports tried */
 	struct bpf_sock_tuple socket; /* of the node, that may have the source port tried */
+	__u64 hog_seen; /* when it was last heard of, in jiffies */
+	__u64 taken_seen; /* the same of the flow of `taken` */
 	__u32 hog_votes;
 	__be16 hog_port;
 	bool taken_movable; /* whether the flow of `taken` may lose its port */

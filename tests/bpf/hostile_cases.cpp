@@ -218,6 +218,48 @@ Step flood(const Net& net, const Packet& packet, unsigned count, unsigned replie
   });
 }
 
+// The flows of `flood` that are still there; every second of them counted apart.
+std::pair<unsigned, unsigned> survivors(Datapath& d, const Net& net, const Packet& packet, unsigned count) {
+  std::pair<unsigned, unsigned> found{0, 0};
+  for (unsigned i = 0; i < count; ++i)
+    if (find_flow(d, packet.from(net.a, static_cast<std::uint16_t>(1024 + i))))
+      ++(i % 2 == 0 ? found.first : found.second);
+  return found;
+}
+
+// Both directions of every second flow were heard of 1000 jiffies earlier than they were.
+Step age_every_second(const Net& net, const Packet& packet, unsigned count) {
+  return change([=](Datapath& d) {
+    const auto older = [](weft_flow& entry) { entry.last_seen -= 1000; };
+    for (unsigned i = 0; i < count; i += 2) {
+      const auto each = packet.from(net.a, static_cast<std::uint16_t>(1024 + i));
+      const auto entry = find_flow(d, each);
+      if (!entry) continue;
+      const auto port = static_cast<std::uint16_t>(entry->src_port >> 8 | entry->src_port << 8);
+      change_flow(d, each, older);
+      change_flow(d, each.from(net.nat, port).reversed(), older);
+    }
+  });
+}
+
+// Of 16 ports tried the one silent for longest is taken: of 40 flows that ask, none costs a younger flow its port.
+Case the_silent_lose(const Net& net, const Packet& datagram) {
+  const unsigned count = 5 * kPorts;
+  const auto ask = change([=](Datapath& d) {
+    const auto before = survivors(d, net, datagram, count);
+    for (std::uint16_t i = 0; i < 40; ++i) {
+      d.run(Hook::from_pod, datagram.from(net.b, static_cast<std::uint16_t>(30000 + i)), {.ifindex = kPodB});
+      d.events();
+    }
+    const auto after = survivors(d, net, datagram, count);
+    EXPECT_EQ(before.first - after.first, 40U);
+    EXPECT_EQ(before.second, after.second);
+  });
+  return {"the flow silent for longest loses its port",
+          {standard(net), few_ports()},
+          {flood(net, datagram, count), age_every_second(net, datagram, count), ask}};
+}
+
 Cases port_hog(const Net& net) {
   const auto datagram = udp(net.b, 20000, net.world, 53);
   const auto opening = tcp(net.b, 20000, net.world, 443, kSyn);
@@ -253,6 +295,7 @@ Cases port_hog(const Net& net) {
       {"connections that work keep their ports",
        {standard(net), few_ports()},
        {flood(net, opening, 5 * kPorts, 2), send(Hook::from_pod, kPodB, opening).dropped(WEFT_DROP_NAT_EXHAUSTED)}},
+      the_silent_lose(net, datagram),
   };
 }
 

@@ -104,8 +104,8 @@ class Load {
   }
 
   int talk(int fd, long number, std::string& line) {
-    const int on = 1;
-    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    // Not for datagrams: two sockets that let each other reuse it may be given one port at once.
+    if (const int on = 1; !udp_) ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (first_port_ != 0 || !source_.empty()) {
       const auto any = to_.family() == AF_INET ? "0.0.0.0" : "::";
       const Address from =
