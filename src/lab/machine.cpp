@@ -20,7 +20,8 @@ Machine this_machine() {
 }
 
 std::string find_program(const std::string& directory, const std::string& name) {
-  for (const auto* place : {"", "../sbin/", "../lib/cni/", "../../opt/cni/bin/"}) {
+  for (const auto* place :
+       {"", "../sbin/", "../lib/cni/", "../../lib/cni/", "../../opt/cni/bin/", "../../../opt/cni/bin/"}) {
     const auto path = (std::filesystem::path(directory) / place / name).lexically_normal().string();
     if (::access(path.c_str(), X_OK) == 0) return path;
   }
