@@ -203,7 +203,7 @@ Result<void> up(const Machine& machine, const UpOptions& options, const Progress
   while (true) {
     const auto taken_over = read_pid_file(layout.supervisor_pid_file());
     bool applied = false;
-    const auto done = raise(machine, layout, files, deadline, applied, progress);
+    auto done = raise(machine, layout, files, deadline, applied, progress);
     if (done) return {};
     // `io`: it was killed in the middle of an answer.
     const auto code = done.error().code;
