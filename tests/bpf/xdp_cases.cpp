@@ -44,7 +44,7 @@ Row base(const Net& net) {
               configure([](weft_config& config) { config.lb_port_min = config.lb_port_max = kLbPort; })});
 }
 
-Row elsewhere(const Net& net, ServiceOptions options = {.backends = {3}}) {
+Row elsewhere(const Net& net, const ServiceOptions& options = {.backends = {3}}) {
   return all({base(net), backend(3, net.remote, 8080, kTcp), frontend(net.service, 80, kTcp, options)});
 }
 
