@@ -34,7 +34,7 @@ std::map<std::uint32_t, int> shares(Datapath& d, const Net& net, bool by_address
   return result;
 }
 
-Case choosing(const Net& net, const char* name, const ServiceOptions& options, Check check) {
+Case choosing(const Net& net, const char* name, const ServiceOptions& options, const Check& check) {
   Rows rows{standard(net), serving_outside(), frontend(net.service, 80, kTcp, options)};
   for (const std::uint32_t id : {3u, 4u, 5u, 6u})
     rows.push_back(backend(id, net.b, static_cast<std::uint16_t>(8000 + id), kTcp));

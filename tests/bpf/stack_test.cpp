@@ -56,7 +56,7 @@ class Frame {
       target.reset();
     } else if (instruction.code == (BPF_ALU64 | BPF_MOV | BPF_X)) {
       target = below_[instruction.src_reg];
-    } else if (instruction.code == (BPF_ALU64 | BPF_ADD | BPF_K) && target) {
+    } else if (instruction.code == (BPF_ALU64 | BPF_ADD) && target) {  // BPF_K is 0
       *target += instruction.imm;
       reach(*target);
     } else if (kind == BPF_ALU64 || kind == BPF_ALU || kind == BPF_LD) {
@@ -166,7 +166,7 @@ TEST(Stack, CountsAsTheVerifierDoes) {
       {.code = BPF_JMP | BPF_CALL, .dst_reg = 0, .src_reg = BPF_PSEUDO_CALL, .off = 0, .imm = 5},
       {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
       {.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_2, .src_reg = BPF_REG_10, .off = 0, .imm = 0},
-      {.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_2, .src_reg = 0, .off = 0, .imm = -264},
+      {.code = BPF_ALU64 | BPF_ADD, .dst_reg = BPF_REG_2, .src_reg = 0, .off = 0, .imm = -264},
       {.code = BPF_JMP | BPF_CALL, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = BPF_FUNC_map_lookup_elem},
       {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
       {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
