@@ -128,8 +128,7 @@ std::vector<model::Problem> Agent::admit(std::vector<model::Document>& documents
   std::vector<model::Problem> problems;
   std::set<std::size_t> refused;
   for (const auto& [index, error] : publisher_->admit(documents)) {
-    auto& problem = problems.emplace_back(documents[index].place);
-    problem.message = error.message;
+    auto& problem = problems.emplace_back(documents[index].refused(error.message));
     if (!error.hint.empty()) problem.message += "; " + error.hint;
     refused.insert(index);
   }

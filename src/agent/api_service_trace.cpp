@@ -145,12 +145,22 @@ Result<void> Agent::trace_named(TraceQuestion& question, const std::string& text
     const bool family = question.client.address && question.client.address->family() == port->family;
     if (question.port == nullptr || family) question.port = port;
   }
-  if (question.port == nullptr)
+  if (question.port == nullptr) {
+    // That there is such a Service, but with nothing to balance, is another answer.
+    if (ports.empty()) {
+      WEFT_TRY(const auto service, objects_->read_as<model::Service>({model::Kind::service, key}));
+      const bool named = service && service->type == model::Service::Type::external_name;
+      if (service && (service->headless || named))
+        return weft::fail(ErrorCode::not_found,
+                          fmt::format("Service {} is {}: it has no address that leads to its endpoints",
+                                      key.to_string(), named ? "of type ExternalName" : "headless"));
+    }
     return weft::fail(ErrorCode::not_found,
                       wanted && !ports.empty()
                           ? fmt::format("Service {} has no port {}", key.to_string(), wanted->to_string())
                           : fmt::format("no Service {} is balanced here", key.to_string()),
                       "weft service list shows the Services and their ports");
+  }
   if (!wanted && ports.size() > 1)
     return weft::fail(ErrorCode::invalid, fmt::format("Service {} has several ports", key.to_string()),
                       "name one with --port, as 80/TCP");
@@ -182,7 +192,19 @@ Result<Agent::TraceQuestion> Agent::trace_question(const json& params) const {
     WEFT_TRY(question.client, client_of(from, compiled().endpoints, node_, services().redirect_targets()));
   }
   if (question.client.address && question.client.endpoint_id == 0) question.scope = ClientScope::external;
-  if (const auto address = IpAddress::parse(to)) {
+  auto address = IpAddress::parse(to);
+  // An address with its port, as it stands in lists: 10.96.0.2:80, [fd00::2]:80.
+  if (const auto colon = to.rfind(':'); !address && !wanted && colon != std::string::npos) {
+    auto host = to.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    address = IpAddress::parse(host);
+    if (address) {
+      auto port = PortProtocol::parse(to.substr(colon + 1));
+      if (!port) return weft::fail(port.error().in("to"));
+      wanted = *port;
+    }
+  }
+  if (address) {
     if (!wanted) return weft::fail(ErrorCode::invalid, "port: which port of " + to + "?", "name it as 80/TCP");
     WEFT_CHECK(trace_address(question, *address, *wanted));
   } else {

@@ -183,6 +183,10 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
         fmt::format("it belongs to the proxy {} (label service.kubernetes.io/service-proxy-name)", service.proxy_name));
   if (const auto reason = services().pending_reason(key); !reason.empty())
     warnings.push_back("it waits for a load balancer address: " + reason);
+  if (const auto& name = service.load_balancer_class; service.type == model::Service::Type::load_balancer &&
+                                                      service.ingress.empty() && !name.empty() &&
+                                                      name != "weft.io/load-balancer")
+    warnings.push_back(fmt::format("its load balancer address is for {} to give (loadBalancerClass)", name));
   for (const auto& shadowed : services().shadowed())
     if (shadowed.service == key)
       warnings.push_back(fmt::format("{} {} port {}/{} leads to {}, which had it first",

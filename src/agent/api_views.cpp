@@ -46,11 +46,18 @@ json socket_coverage(const LiveEndpoint& endpoint, const datapath::Features& fea
   return {{"covered", true}, {"detail", "below " + below}};
 }
 
-json map_json(const bpfrt::RawMap& map) {
+json map_json(const bpfrt::RawMap& map, const control::ServiceCompiler::Usage& usage) {
   const auto info = map.info();
   if (!info) return json::object();
   std::uint64_t entries = 0;
-  if (info->type == "ringbuf" || info->type == "array" || info->type == "percpu_array")
+  // Of the arrays that are given out in pieces what is given out.
+  if (info->name == "weft_slot_v2")
+    entries = usage.slots;
+  else if (info->name == "weft_backend_v2" || info->name == "weft_bstat_v1")
+    entries = usage.backends;
+  else if (info->name.starts_with("weft_svcstate_v"))
+    entries = usage.services;
+  else if (info->type == "ringbuf" || info->type == "array" || info->type == "percpu_array")
     entries = info->max_entries;
   else
     (void)map.for_each([&](bpfrt::Bytes, bpfrt::Bytes) {
@@ -219,7 +226,7 @@ json Agent::status() {
   auto maps = json::array();
   std::uint64_t memory = 0;
   for (const auto& name : datapath_->map_names()) {
-    maps.push_back(map_json(*datapath_->map(name)));
+    maps.push_back(map_json(*datapath_->map(name), services().usage()));
     memory += maps.back().value("memory_bytes", std::uint64_t{0});
   }
   std::size_t attached = 0;
@@ -229,11 +236,12 @@ json Agent::status() {
   auto problems = problems_;
   for (const auto& problem : duties_->problems())
     if (std::ranges::find(problems, problem) == problems.end()) problems.push_back(problem);
-  if (config_.pod_cidrs.empty()) problems.push_back("pod_cidrs is empty: this node attaches no pods");
   if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);
   for (const auto& [about, text] : faults_.texts()) problems.push_back(text);
   const bool degraded = reconcile.failed > 0 || !features.socket_hook || !problems.empty();
   for (const auto& text : healer_->repairs()) problems.push_back(text);
+  // As a balancer for plain hosts is meant to be; without the key there would be ranges.
+  if (config_.pod_cidrs.empty()) problems.push_back("pod_cidrs is empty: this node attaches no pods");
   auto uplinks = json::array();
   for (const auto& [index, uplink] : node_.uplinks) {
     const auto on = datapath_->uplink_attached(index);
@@ -290,7 +298,8 @@ void Agent::register_views() {
   server_->handle("ipam.list", [this](const json&) -> api::Answer { return list_ipam(); });
   server_->handle("bpf.maps", [this](const json&) -> api::Answer {
     json result{{"items", json::array()}};
-    for (const auto& name : datapath_->map_names()) result["items"].push_back(map_json(*datapath_->map(name)));
+    for (const auto& name : datapath_->map_names())
+      result["items"].push_back(map_json(*datapath_->map(name), services().usage()));
     return result;
   });
 }

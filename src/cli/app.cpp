@@ -211,7 +211,9 @@ class CommandLine {
     auto* list = command(group, "list", description, fmt::format("weft {} list -o json", noun));
     auto& output = list_outputs_[noun];
     add_output(list, output, {"table", "wide", "json", "yaml", "name"});
-    runs(list, [&output, method](const Session& session) { return run_list(session, method, output); });
+    runs(list, [this, &output, method](const Session& session) {
+      return run_list(session, method, output, list_namespace_);
+    });
     return group;
   }
 
@@ -220,6 +222,7 @@ class CommandLine {
     add_list("identity", "Identities: the numbers that stand for sets of labels", "identity.list");
     service_ =
         add_list("service", "Services as the datapath balances them, and where clients are sent", "service.list");
+    add_namespace(service_->get_subcommand("list"), list_namespace_, "Services of this namespace");
     policy_ = add_list("policy", "NetworkPolicies in force, and why a connection is allowed or denied", "policy.list");
 
     auto* group = command(&app_, "ipam", "Address pools, allocations and quarantine", "weft ipam list");
@@ -421,6 +424,7 @@ class CommandLine {
   ExplainOptions explain_;
   ObserveOptions observe_;
   std::map<std::string, std::string> list_outputs_;  // by the command's words
+  std::string list_namespace_;
   std::string version_output_;
   std::string status_output_;
   std::uint64_t bpf_limit_ = 0;

@@ -176,8 +176,11 @@ ListView view_of(const json& items) {
 
 }  // namespace
 
-int run_list(const Session& session, const std::string& list, const std::string& output) {
-  auto answer = session.call(list, json::object());
+int run_list(const Session& session, const std::string& list, const std::string& output,
+             const std::string& namespace_) {
+  auto params = json::object();
+  if (!namespace_.empty()) params["namespace"] = namespace_;
+  auto answer = session.call(list, params);
   if (!answer) return session.report(answer.error());
   return print_items(session, member(*answer, "items"), output, views().at(list));
 }

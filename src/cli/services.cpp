@@ -177,7 +177,7 @@ int run_service_trace(const Session& session, const TraceOptions& options) {
   if (options.limit != 0) params["limit"] = options.limit;
   if (options.all_flows) params["all_flows"] = true;
   auto answer = session.call("service.trace", params);
-  if (!answer) return session.report(answer.error());
+  if (!answer) return session.report_words(answer.error());
   if (options.output == "json" || options.output == "yaml") {
     options.output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
     return exit_ok;
@@ -186,9 +186,10 @@ int run_service_trace(const Session& session, const TraceOptions& options) {
   const auto& service = member(*answer, "service");
   const auto client = text(*answer, "client/text");
   const auto& frontend = member(*answer, "frontend");
-  out << fmt::format("{}{} {} port {}/{}", client.empty() ? "" : client + " to ",
-                     text(service, "namespace") + "/" + text(service, "name"), text(service, "port_name"),
-                     number(service, "port"), text(service, "protocol"));
+  const auto port_name = text(service, "port_name");
+  out << fmt::format("{}{}/{}{} port {}/{}", client.empty() ? "" : client + " to ", text(service, "namespace"),
+                     text(service, "name"), port_name.empty() ? "" : " " + port_name, number(service, "port"),
+                     text(service, "protocol"));
   if (frontend.is_object())
     out << fmt::format(" at {} {}", text(frontend, "kind"),
                        endpoint(text(frontend, "address"), number(frontend, "port")));

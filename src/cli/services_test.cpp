@@ -119,6 +119,26 @@ TEST_F(ServicesTest, TraceGivesSharesOrTheReasonOfARefusal) {
   EXPECT_THAT(weft({"service", "trace", "--from", "host", "--to", "svc/shop/web"}).out,
               HasSubstr("-> nobody: no endpoint can take new flows\n"));
   EXPECT_EQ(weft({"service", "trace"}).code, 2);
+  refuses("service.trace", ErrorCode::invalid, "port: \"http\" is not a port like 80/TCP");
+  EXPECT_EQ(weft({"service", "trace", "--to", "svc/shop/web", "--port", "http"}).code, 2);
+  refuses("service.trace", ErrorCode::not_found, "no Service shop/nope");
+  EXPECT_EQ(weft({"service", "trace", "--to", "svc/shop/nope"}).code, 1);
+}
+
+TEST_F(ServicesTest, APortWithoutANameLeavesNoGap) {
+  auto answer = trace(R"({"backend":null,"shares":[],"why":"no endpoint can take new flows"})");
+  answer["service"]["port_name"] = "";
+  answers("service.trace", answer.dump());
+  EXPECT_THAT(weft({"service", "trace", "--from", "host", "--to", "svc/shop/web"}).out,
+              HasSubstr("shop/client to shop/web port 80/TCP at "));
+}
+
+TEST_F(ServicesTest, ListIsOfANamespaceWhenAsked) {
+  answers("service.list", R"({"items":[]})");
+  EXPECT_EQ(weft({"service", "list", "-n", "shop"}).code, 0);
+  EXPECT_EQ(params("service.list"), (json{{"namespace", "shop"}}));
+  EXPECT_EQ(weft({"service", "list"}).code, 0);
+  EXPECT_EQ(params("service.list"), json::object());
 }
 
 TEST_F(ServicesTest, MapsOfServicesHaveALimit) {

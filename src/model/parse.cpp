@@ -100,7 +100,24 @@ class ManifestReader {
     if (!report.clean()) return;
     note_repeated(root, object, report);
     std::string json = stored_json(*verdict.entry, root, object);
-    outcome_.documents.push_back({std::move(object), std::move(json), place_of(root)});
+    outcome_.documents.push_back({std::move(object), std::move(json), place_of(root), asked_of(root)});
+  }
+
+  [[nodiscard]] std::vector<Problem> asked_of(const Value& root) const {
+    std::vector<Problem> asked;
+    const auto add = [&](const std::optional<Value>& above, std::string_view name) {
+      const auto value = above ? above->member(name) : std::nullopt;
+      if (value) asked.push_back({file_, value->node().line, value->node().column, value->path(), {}});
+    };
+    const auto spec = root.member("spec");
+    add(spec, "loadBalancerIP");
+    add(spec, "healthCheckNodePort");
+    const auto ports = spec ? spec->member("ports") : std::nullopt;
+    if (ports && ports->node().type == NodeType::list)
+      for (const auto& port : ports->list()) add(port, "nodePort");
+    const auto metadata = root.member("metadata");
+    add(metadata ? metadata->member("annotations") : std::nullopt, "weft.io/load-balancer-ips");
+    return asked;
   }
 
   [[nodiscard]] Problem place_of(const Value& root) const {
@@ -152,6 +169,18 @@ std::string Problem::to_string() const {
   std::string text = fmt::format("{}:{}:{}: ", file, line, column);
   if (!path.empty()) text += path + ": ";
   return text + message;
+}
+
+Problem Document::refused(std::string_view reason) const {
+  const auto end = reason.find(": ");
+  const auto path = reason.substr(0, end);
+  const auto named = [&](std::string_view wanted) { return std::ranges::find(fields, wanted, &Problem::path); };
+  auto found = named(path);
+  if (found == fields.end() && path == "spec.loadBalancerIP")
+    found = named("metadata.annotations[\"weft.io/load-balancer-ips\"]");
+  auto problem = found == fields.end() ? place : *found;
+  problem.message = found == fields.end() ? reason : reason.substr(end + 2);
+  return problem;
 }
 
 ParseOutcome parse_manifests(std::string_view file, std::string_view text) {

@@ -27,8 +27,13 @@ struct Document {
   Object object;
   std::string json;
   // Where to point when the node refuses the object: what a Service says about its cluster IPs, else
-  // the object itself. The message is empty.
+  // the object itself; and the fields by which a Service asks for other numbers and addresses. No messages.
   Problem place;
+  std::vector<Problem> fields;
+
+  // Of one of them that is not granted for this reason, which begins with "spec.loadBalancerIP: " or another path: the
+  // problem at that place (which may be the annotation's), else at `place`.
+  [[nodiscard]] Problem refused(std::string_view reason) const;
 };
 
 struct ParseOutcome {

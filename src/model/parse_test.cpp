@@ -351,6 +351,30 @@ metadata: {name: b}
   EXPECT_EQ(outcome.warnings[0].line, 12);
 }
 
+// Where the node points when it refuses what a Service asks for.
+TEST(Parse, PlacesOfWhatAServiceAsksFor) {
+  const auto outcome = parse_manifests("t.yaml", R"(apiVersion: v1
+kind: Service
+metadata:
+  name: a
+  annotations:
+    weft.io/load-balancer-ips: 192.0.2.1
+spec:
+  type: LoadBalancer
+  clusterIP: 10.0.0.1
+  ports:
+    - {name: a, port: 80}
+    - {name: b, port: 81, nodePort: 30000}
+)");
+  ASSERT_THAT(outcome.documents, SizeIs(1)) << outcome.problems.at(0).to_string();
+  const auto& document = outcome.documents[0];
+  const auto text = [&](std::string_view reason) { return document.refused(reason).to_string(); };
+  EXPECT_EQ(text("spec.ports[1].nodePort: taken"), "t.yaml:12:37: spec.ports[1].nodePort: taken");
+  EXPECT_EQ(text("spec.loadBalancerIP: a: b"),
+            "t.yaml:6:32: metadata.annotations[\"weft.io/load-balancer-ips\"]: a: b");
+  EXPECT_EQ(text("service a/b: no such range"), "t.yaml:9:14: spec.clusterIP: service a/b: no such range");
+}
+
 TEST(Parse, ListItemsAreObjectsOfTheirOwn) {
   const auto outcome = parse_manifests("t.yaml", R"(apiVersion: v1
 kind: List

@@ -158,6 +158,7 @@ declare -A streams=()
 begin() {
   local name=$1 from
   from=$(netns_of "$2")
+  rm -f "$work/progress.$name"  # of an earlier stream of that name
   ip netns exec "$from" "$traffic" stream "$3" "$4" --progress "$work/progress.$name" "${@:5}" >"$work/stream.$name" 2>&1 &
   streams[$name]=$!
   pids+=($!)

@@ -89,6 +89,7 @@ step "a balancer whose clients meet XDP"
 plain_host
 lab_up "$lab" <<<''
 is "it has no pods' addresses" "$(weft ipam list -o json | jq '.pools | length')" 0
+is "which is no fault" "$(weft status -o json | jq -r .health)" ok
 check_balancer xdp
 "$weft" lab down --name "$lab" >/dev/null
 

@@ -161,6 +161,7 @@ YAML
       [[ $client == "$world4" && $address == 10.96.* || $client == "$world4" && $address == *:* ]] && continue
       exits 0 "trace from $client to $address" weft service trace --from "$client" --to "${address% *}" --port "${address#* }/TCP" -o json
       like "trace from $client to $address names a backend" "$output" "web-[012]"
+      exits 0 "trace to address:port" weft service trace --from "$client" --to "$(bracket "${address% *}"):${address#* }" -o json
     done
   done
   exits 0 "trace by name" weft service trace --from default/one --to svc/default/cluster --port 80/TCP

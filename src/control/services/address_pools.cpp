@@ -26,6 +26,10 @@ bool wants_pool_addresses(const model::Service& service) {
 }
 
 void AddressPools::upsert(const model::LoadBalancerPool& pool) { pools_.insert_or_assign(pool.meta.name, pool); }
+void AddressPools::keep_out(const std::unordered_set<IpAddress>& addresses) {
+  kept_out_ = {addresses.begin(), addresses.end()};
+  lowest_free_.clear();
+}
 void AddressPools::erase(const std::string& name) { pools_.erase(name); }
 
 bool AddressPools::serves(const model::LoadBalancerPool& pool, const Key& service, const AddressWish& wish) {
@@ -83,9 +87,12 @@ std::string AddressPools::search(const Key& service, const AddressWish& wish, Fa
       if (range.first.family() != family) continue;
       // The taken ones are sorted: the first that does not follow its predecessor leaves a gap.
       auto& candidate = lowest_free_.try_emplace({range.first, range.last}, range.first).first->second;
-      for (auto user = users_.lower_bound(candidate);
-           user != users_.end() && user->first == candidate && candidate <= range.last; ++user)
-        candidate = candidate.plus(1);
+      for (auto user = users_.lower_bound(candidate); candidate <= range.last; candidate = candidate.plus(1)) {
+        if (user != users_.end() && user->first == candidate)
+          ++user;
+        else if (!kept_out_.contains(candidate))
+          break;
+      }
       if (candidate > range.last) continue;
       chosen.push_back(candidate);
       return {};
@@ -103,13 +110,14 @@ Result<std::vector<IpAddress>> AddressPools::choose(const Key& service, const Ad
   for (const auto& address : wish.requested) {
     if (!in_pool(service, wish, address))
       return fail(ErrorCode::invalid,
-                  fmt::format("service {}: load balancer address {} is in no LoadBalancerPool for it",
+                  fmt::format("spec.loadBalancerIP: service {}: load balancer address {} is in no LoadBalancerPool for "
+                              "it",
                               service.to_string(), address.to_string()),
                   "apply a LoadBalancerPool with that address, or ask for another");
     if (const auto* owner = conflict(service, wish, address))
       return fail(ErrorCode::exists,
-                  fmt::format("service {}: load balancer address {} belongs to service {}", service.to_string(),
-                              address.to_string(), owner->to_string()),
+                  fmt::format("spec.loadBalancerIP: service {}: load balancer address {} belongs to service {}",
+                              service.to_string(), address.to_string(), owner->to_string()),
                   "to share it both need the same weft.io/sharing-key and externalTrafficPolicy, and different ports");
     chosen.push_back(address);
   }

@@ -67,8 +67,10 @@ TEST(NodePorts, Requested) {
     return compiler.assign(one);
   };
   EXPECT_TRUE(asking("a", 30001));
-  EXPECT_EQ(asking("b", 30001).error().message, "service shop/b: node port 30001 belongs to service shop/a");
-  EXPECT_EQ(asking("b", 80).error().message, "service shop/b: node port 80 is outside the range 30000-30002");
+  EXPECT_EQ(asking("b", 30001).error().message,
+            "spec.ports[0].nodePort: service shop/b: node port 30001 belongs to service shop/a");
+  EXPECT_EQ(asking("b", 80).error().message,
+            "spec.ports[0].nodePort: service shop/b: node port 80 is outside the range 30000-30002");
   EXPECT_TRUE(asking("a", 30002));
   EXPECT_TRUE(asking("b", 30001));
   // Undone: it is a's again, and b's is free.
@@ -151,6 +153,26 @@ TEST_F(Pools, GiveInOrderAndKeep) {
   EXPECT_NE(compiler_.find(ip("203.0.113.1"), 80, Protocol::tcp), nullptr);
 }
 
+// A pool may cover the subnet the node is in: a Service that was given the node's address would take its ports.
+TEST_F(Pools, KeepTheNodesOwnAddressesForThoseWhoAsk) {
+  compiler_.set_node({"n1", "", {ip("192.0.2.1"), ip("192.0.2.2")}});
+  compiler_.upsert(pool("a", "192.0.2.1", "192.0.2.4"));
+  ASSERT_TRUE(ask(typed("one", Type::load_balancer)));
+  ASSERT_TRUE(ask(typed("two", Type::load_balancer)));
+  ASSERT_TRUE(ask(typed("three", Type::load_balancer)));
+  EXPECT_THAT(given("one"), ElementsAre(ip("192.0.2.3")));
+  EXPECT_THAT(given("two"), ElementsAre(ip("192.0.2.4")));
+  EXPECT_THAT(given("three"), IsEmpty());
+  auto asking = typed("three", Type::load_balancer);
+  asking.load_balancer_ips = {ip("192.0.2.2")};
+  ASSERT_TRUE(ask(asking));
+  EXPECT_THAT(given("three"), ElementsAre(ip("192.0.2.2")));
+  // The node has another address now: what it had is an address like any other.
+  compiler_.set_node({"n1", "", {ip("192.0.2.9")}});
+  ASSERT_TRUE(ask(typed("four", Type::load_balancer)));
+  EXPECT_THAT(given("four"), ElementsAre(ip("192.0.2.1")));
+}
+
 TEST_F(Pools, ComeAndGo) {
   apply(compiler_, typed("web", Type::load_balancer));
   EXPECT_EQ(reason("web"), "no LoadBalancerPool has IPv4 addresses for it");
@@ -185,12 +207,13 @@ TEST_F(Pools, ServeSomeServices) {
   ASSERT_TRUE(ask(web));
   EXPECT_THAT(given("web"), ElementsAre(ip("192.0.2.5")));
   web.load_balancer_ips = {ip("203.0.113.1")};
-  EXPECT_EQ(ask(web).error().message,
-            "service shop/web: load balancer address 203.0.113.1 is in no LoadBalancerPool for it");
+  EXPECT_EQ(
+      ask(web).error().message,
+      "spec.loadBalancerIP: service shop/web: load balancer address 203.0.113.1 is in no LoadBalancerPool for it");
   auto other = typed("other", Type::load_balancer);
   other.load_balancer_ips = {ip("192.0.2.5")};
   EXPECT_EQ(ask(other).error().message,
-            "service shop/other: load balancer address 192.0.2.5 belongs to service shop/web");
+            "spec.loadBalancerIP: service shop/other: load balancer address 192.0.2.5 belongs to service shop/web");
 }
 
 TEST_F(Pools, OnlyForOurClassWithoutAStatus) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "control/services/address_pools.h"
@@ -33,6 +34,7 @@ class Assigner {
 
   void upsert(const model::LoadBalancerPool& pool);
   void erase_pool(const std::string& name);
+  void keep_out(const std::unordered_set<IpAddress>& addresses) { pools_.keep_out(addresses); }
   // Services whose addresses may have to change: the pending ones, and all after a change of pools.
   [[nodiscard]] std::vector<Key> candidates();
   // The load balancer addresses it holds now; `held` when there is no change.

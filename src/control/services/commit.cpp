@@ -80,7 +80,7 @@ Result<void> ServiceCompiler::Impl::contend(Transaction& transaction) {
               ErrorCode::exhausted,
               fmt::format("{}: no room for its frontend {}:{}: all {} of the map are taken", where(*plan.owner, state),
                           frontend.address.to_string(), frontend.port, options_.max_frontends),
-              "raise the number of service frontends, or delete Services");
+              "raise service_table_entries, or delete Services");
       }
   return {};
 }

@@ -21,8 +21,8 @@ class NodePorts::Choice {
  public:
   Choice(const NodePorts& ports, const Key& service) : ports_(ports), service_(service) {}
 
-  Result<std::uint16_t> requested(std::uint16_t number) {
-    WEFT_CHECK(ports_.check_requested(service_, number));
+  Result<std::uint16_t> requested(std::uint16_t number, std::string_view field) {
+    if (auto checked = ports_.check_requested(service_, number); !checked) return fail(checked.error().in(field));
     taken_.insert(number);
     return number;
   }
@@ -76,23 +76,27 @@ Result<void> NodePorts::choose(const model::Service& service, const Key& key, co
                                ServiceAssignment& chosen) const {
   if (service.type != Type::node_port && service.type != Type::load_balancer) return {};
   Choice choice(*this, key);
-  for (const auto& port : service.ports) {
+  for (std::size_t i = 0; i < service.ports.size(); ++i) {
+    const auto& port = service.ports[i];
     if (port.node_port == 0) continue;
+    const auto field = fmt::format("spec.ports[{}].nodePort", i);
     for (const auto& [other, number] : chosen.node_ports)
       if (number == port.node_port && other.second == port.protocol)
         return fail(ErrorCode::invalid,
-                    fmt::format("service {}: ports {} and {} ask for the same node port {}/{}", key.to_string(),
-                                other.first, port.port, number, to_string(port.protocol)));
-    WEFT_TRY(chosen.node_ports[std::pair(port.port, port.protocol)], choice.requested(port.node_port));
+                    fmt::format("{}: service {}: ports {} and {} ask for the same node port {}/{}", field,
+                                key.to_string(), other.first, port.port, number, to_string(port.protocol)));
+    WEFT_TRY(chosen.node_ports[std::pair(port.port, port.protocol)], choice.requested(port.node_port, field));
   }
   const bool health = service.type == Type::load_balancer && service.external_local;
   if (health && service.health_check_node_port != 0) {
     if (!choice.is_free(service.health_check_node_port) && !chosen.node_ports.empty())
       for (const auto& [other, number] : chosen.node_ports)
         if (number == service.health_check_node_port)
-          return fail(ErrorCode::invalid, fmt::format("service {}: healthCheckNodePort {} is also the node port of {}",
-                                                      key.to_string(), number, other.first));
-    WEFT_TRY(chosen.health_check_port, choice.requested(service.health_check_node_port));
+          return fail(ErrorCode::invalid,
+                      fmt::format("spec.healthCheckNodePort: service {}: healthCheckNodePort {} is also the node port "
+                                  "of {}",
+                                  key.to_string(), number, other.first));
+    WEFT_TRY(chosen.health_check_port, choice.requested(service.health_check_node_port, "spec.healthCheckNodePort"));
   }
   const auto fill = [&](const auto& keep) {  // ports that have none yet, from what `keep` names
     for (const auto& port : service.ports) {

@@ -321,6 +321,7 @@ void ServiceCompiler::Impl::set_node(const ServiceNode& node) {
   for (const auto& address : node_addresses_)
     if (!addresses.contains(address)) touch_address(address);
   node_addresses_ = std::move(addresses);
+  assigner_.keep_out(node_addresses_);
   node_name_ = names_.intern(node.name);
   zone_ = names_.intern(node.zone);
   node_ = node;
