@@ -43,7 +43,7 @@ struct Config {
   std::uint32_t service_hash_seed = 0;  // the same on every node that serves the same addresses
   std::uint32_t service_table_entries = 65536;
   std::uint32_t backend_table_entries = 131072;
-  std::uint32_t slot_table_entries = 262144;
+  std::uint32_t slot_table_entries = 1048576;
   enum class Xdp { automatic, native, generic, off };
   Xdp xdp = Xdp::automatic;
   bool events = true;

@@ -62,11 +62,17 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
   const auto& tables = parts.tables.services();
   publisher->services_ =
       std::make_unique<control::ServiceCompiler>(service_options(parts.config, tables), std::move(assignments));
-  std::vector<std::uint32_t> slots(tables.slots().size());
+  const auto frontends = tables.present_frontends();
+  // Pages of the map that nobody uses stay untouched.
+  std::size_t used = 0;
+  for (const auto& [key, row] : frontends)
+    used = std::max({used, std::size_t{row.first_slot} + row.slot_count,
+                     std::size_t{row.external_first_slot} + row.external_slot_count});
+  std::vector<std::uint32_t> slots(std::min(used, tables.slots().size()));
   for (std::size_t i = 0; i < slots.size(); ++i) slots[i] = tables.slots()[i];
   std::vector<weft_backend> backends(tables.backends().size());
   for (std::size_t i = 0; i < backends.size(); ++i) backends[i] = tables.backends()[i];
-  publisher->services_->adopt(tables.present_frontends(), backends, slots);
+  publisher->services_->adopt(frontends, backends, slots);
   WEFT_CHECK(publisher->read_services(notes));
   return publisher;
 }

@@ -23,7 +23,7 @@ struct Options {
   std::uint32_t flow_entries = 65536;     // of each family
   std::uint32_t service_entries = 65536;  // frontends, and ports of Services
   std::uint32_t backend_entries = 131072;
-  std::uint32_t slot_entries = 262144;
+  std::uint32_t slot_entries = 1048576;
   std::uint32_t ring_bytes = 1U << 20;  // a power of two
 };
 
