@@ -67,10 +67,13 @@ struct scratch {
 	struct reset reset;
 	struct answer_parts parts;
 	struct weft_flow_key_v6 hog; /* a flow of whoever has most of the source ports tried */
+	struct weft_flow_key_v6 begun; /* one that has only begun, of begun_port */
 	struct bpf_sock_tuple socket; /* of the node, that may have the source port tried */
 	__u32 hog_votes;
 	__be16 hog_port;
+	__be16 begun_port;
 	bool taken_movable; /* whether the flow of `taken` may lose its port */
+	bool taken_begun; /* to anybody */
 	bool ports_reserved; /* none of those tried can be a socket's of the node */
 };
 
