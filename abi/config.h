@@ -54,7 +54,7 @@ struct weft_counter {
 	X(SOCKET_TRANSLATED, "socket-translated", "sockets sent to a backend by the socket hook") \
 	X(SOCKET_NO_BACKEND, "socket-no-backend", "sockets refused because the service has no backend") \
 	X(PACKET_TRANSLATED, "packet-translated", "service flows translated packet by packet") \
-	X(NAT_YIELDED, "nat-yielded", "source ports taken from a pod or client that had most of them towards a destination") \
+	X(NAT_YIELDED, "nat-yielded", "source ports taken from a pod or client that had most of them towards a destination, or from a flow that had only begun") \
 	X(EVENT_LIMITED, "event-limited", "denied packets not told because their device had too many") \
 	X(EXTERNAL_FLOW, "external-flow", "flows of clients outside the node to a service") \
 	X(REJECTED, "rejected", "packets answered with a reset or an ICMP unreachable") \

@@ -42,7 +42,7 @@ enum weft_flow_flag {
 	WEFT_FLOW_FROM_HOST = 1 << 5, /* the original direction began on the node itself */
 	WEFT_FLOW_EXTERNAL = 1 << 6, /* the original direction came from outside to a service */
 	WEFT_FLOW_COUNTED = 1 << 7, /* stands in its backend's `active` */
-	WEFT_FLOW_OPENING = 1 << 8, /* TCP, begun by a SYN that no SYN+ACK has answered yet */
+	WEFT_FLOW_OPENING = 1 << 8, /* TCP, begun by a SYN: nothing else has come along this direction yet */
 	WEFT_FLOW_HOST_SOURCE = 1 << 9, /* only the node itself sends this direction's packets */
 };
 

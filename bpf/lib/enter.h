@@ -14,6 +14,15 @@
 #define IDLE_DATAGRAMS 30000
 #define IDLE_CONNECTION 7500000
 
+/* Whether the flow may never be more than its first packet and the answer to that. Who forges sources gets no
+ * further, and needs as many of them as there are ports. */
+inline_always bool flow_has_only_begun(const struct weft_flow *original, const struct weft_flow *reply, __u8 protocol)
+{
+	if (!original || !reply->packets)
+		return true;
+	return protocol == IPPROTO_TCP ? original->flags & WEFT_FLOW_OPENING : original->packets < 2;
+}
+
 /* Whether the entry that has the key scratch->peer may be replaced: it is this very flow's, or the
  * flow it belongs to is over. scratch->taken is then that flow's original direction. */
 inline_always bool reply_yields(struct scratch *s)
@@ -35,6 +44,7 @@ inline_always bool reply_yields(struct scratch *s)
 		last_seen = original->last_seen;
 	/* A datagram flow can move on to another port, a connection that works cannot. */
 	s->taken_movable = s->peer.protocol != IPPROTO_TCP || entry->packets < 2;
+	s->taken_begun = flow_has_only_begun(original, entry, s->peer.protocol);
 	s->taken_seen = last_seen;
 	return bpf_jiffies64() - last_seen >= (s->peer.protocol == IPPROTO_TCP ? IDLE_CONNECTION : IDLE_DATAGRAMS);
 }
@@ -137,15 +147,22 @@ inline_always bool port_is_the_nodes(struct __sk_buff *skb, struct scratch *s)
 /* Counts whose the tried ports are, by majority vote: one pod, or one client outside, must not keep all ports
  * towards a destination for itself. Who has most of them loses the one silent for longest, the asking one
  * itself if it is the one. scratch->taken is the original direction of the flow that has scratch->peer. */
-inline_always void port_vote(struct scratch *s)
+verified_once int port_vote(void)
 {
-	if (!s->taken.protocol)
-		return; /* the node's own */
+	struct scratch *s = scratch_get();
+
+	if (!s || !s->taken.protocol)
+		return 0; /* the node's own */
+	if (s->taken_begun && (!s->begun_port || s->taken_seen < s->begun_seen)) {
+		s->begun = s->taken;
+		s->begun_port = s->forward.src_port;
+		s->begun_seen = s->taken_seen;
+	}
 	if (s->hog_votes && addr_equal(&s->hog.saddr, &s->taken.saddr)) {
 		s->hog_votes++;
 	} else if (s->hog_votes) {
 		s->hog_votes--;
-		return;
+		return 0;
 	} else {
 		s->hog_votes = 1;
 		s->hog_port = 0;
@@ -157,9 +174,10 @@ inline_always void port_vote(struct scratch *s)
 	} else if (!s->hog_port) {
 		s->hog = s->taken;
 	}
+	return 0;
 }
 
-/* Takes a port from who had far more of those tried than all others. */
+/* Takes a port from who had far more of those tried than all others, otherwise from a flow that has only begun. */
 verified_once enum weft_drop_reason port_from_hog(void)
 {
 	struct scratch *s = scratch_get();
@@ -169,8 +187,12 @@ verified_once enum weft_drop_reason port_from_hog(void)
 		return WEFT_DROP_NAT_EXHAUSTED;
 	bool v4 = packet_is_v4(&s->packet);
 
-	if (s->hog_votes < NAT_PORT_TRIES / 4 || !s->hog_port)
-		return WEFT_DROP_NAT_EXHAUSTED;
+	if (s->hog_votes < NAT_PORT_TRIES / 4 || !s->hog_port) {
+		if (!s->begun_port)
+			return WEFT_DROP_NAT_EXHAUSTED;
+		s->hog = s->begun;
+		s->hog_port = s->begun_port;
+	}
 	s->forward.src_port = s->hog_port;
 	tuple_peer(&s->peer, &s->packet.tuple, &s->forward);
 	loser = flow_find(&s->hog, v4);
@@ -207,11 +229,13 @@ inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb
 	if (!keep_port && (port < minimum || port > maximum))
 		port = minimum + bpf_get_prandom_u32() % range;
 	s->hog_votes = 0;
+	s->begun_port = 0;
 	s->ports_reserved = ports_are_reserved(s, config);
 	for (int i = 0; i < NAT_PORT_TRIES; i++) {
 		s->forward.src_port = bpf_htons(port);
 		s->taken.protocol = 0;
 		s->taken_movable = false;
+		s->taken_begun = false;
 
 		bool own = !s->ports_reserved && port_is_the_nodes(skb, s);
 		enum reply_result result = own ? REPLY_TAKEN : reply_enter();
@@ -220,7 +244,7 @@ inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb
 			return result == REPLY_ENTERED ? WEFT_DROP_NONE : WEFT_DROP_FLOW_TABLE;
 		if (keep_port)
 			return WEFT_DROP_NAT_EXHAUSTED;
-		port_vote(s);
+		port_vote();
 		port = minimum + bpf_get_prandom_u32() % range;
 	}
 	return range < NAT_SHARED_RANGE ? WEFT_DROP_NAT_EXHAUSTED : port_from_hog();

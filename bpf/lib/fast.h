@@ -55,6 +55,15 @@ inline_always bool fast_too_short(__u16 length, __u16 before, __u8 protocol)
 	return (__u16)(length - 1) < needed - 1;
 }
 
+/* What leaves by a device is a reply, or its pod's device has seen it. */
+inline_always void fast_account(struct __sk_buff *skb, struct weft_flow *flow, enum weft_event_hook hook)
+{
+	if (hook != WEFT_HOOK_TO_DEVICE)
+		flow_opened(flow);
+	if (counts_here(flow, hook))
+		flow_account(flow, skb->len - ETH_HLEN);
+}
+
 inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *config, enum weft_event_hook hook)
 {
 	void *data = (void *)(long)skb->data;
@@ -93,8 +102,7 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 	    unlikely(speaks_geneve(flow, protocol, ports >> 16, hook)) ||
 	    fast_is_special(skb, flow, protocol, ETH_HLEN + sizeof(struct iphdr), hook))
 		return FAST_MISS;
-	if (counts_here(flow, hook))
-		flow_account(flow, skb->len - ETH_HLEN);
+	fast_account(skb, flow, hook);
 	if (likely(flow->exit == WEFT_EXIT_PEER && !(flow->flags & (WEFT_FLOW_DNAT | WEFT_FLOW_SNAT)) &&
 		   hook_is_ingress(hook)))
 		return bpf_redirect_peer(flow->out_ifindex, 0);
@@ -139,8 +147,7 @@ inline_always int fast_v6(struct __sk_buff *skb, const struct weft_config *confi
 	    unlikely(speaks_geneve(flow, key.protocol, key.dport, hook)) ||
 	    fast_is_special(skb, flow, key.protocol, ETH_HLEN + sizeof(struct ipv6hdr), hook))
 		return FAST_MISS;
-	if (counts_here(flow, hook))
-		flow_account(flow, skb->len - ETH_HLEN);
+	fast_account(skb, flow, hook);
 	return flow_forward(skb, false, flow, &key, ETH_HLEN + sizeof(struct ipv6hdr), hop_limit, hook);
 }
 

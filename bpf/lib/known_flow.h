@@ -207,22 +207,6 @@ verified_once bool flow_tcp(struct weft_flow *flow, const struct weft_config *co
 	return true;
 }
 
-/* A SYN+ACK along a reply entry: the connection was answered, and may be silent for long. */
-verified_once bool flow_answered(struct weft_flow *flow)
-{
-	struct scratch *s = scratch_get();
-	struct weft_flow *other;
-
-	if (!s || !flow || !(flow->flags & WEFT_FLOW_OPENING) || !(flow->flags & WEFT_FLOW_REPLY))
-		return false;
-	flow->flags &= ~WEFT_FLOW_OPENING;
-	tuple_peer(&s->peer, &s->packet.tuple, flow);
-	other = flow_find(&s->peer, packet_is_v4(&s->packet));
-	if (other)
-		other->flags &= ~WEFT_FLOW_OPENING;
-	return true;
-}
-
 /* A reply without an entry, because it is the first or because that was evicted: the original
  * direction's entry makes it, of whatever epoch that is. Translated flows cannot be found this way,
  * their reply is no mirror of them. */

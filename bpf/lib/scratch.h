@@ -67,12 +67,16 @@ struct scratch {
 	struct reset reset;
 	struct answer_parts parts;
 	struct weft_flow_key_v6 hog; /* a flow of whoever has most of the source ports tried */
+	struct weft_flow_key_v6 begun; /* one that has only begun, of begun_port */
 	struct bpf_sock_tuple socket; /* of the node, that may have the source port tried */
 	__u64 hog_seen; /* when it was last heard of, in jiffies */
 	__u64 taken_seen; /* the same of the flow of `taken` */
+	__u64 begun_seen; /* of `begun` */
 	__u32 hog_votes;
 	__be16 hog_port;
+	__be16 begun_port;
 	bool taken_movable; /* whether the flow of `taken` may lose its port */
+	bool taken_begun; /* to anybody */
 	bool ports_reserved; /* none of those tried can be a socket's of the node */
 };
 

@@ -87,10 +87,10 @@ verified_once int slow_flow(struct __sk_buff *skb, const struct weft_config *con
 		return refuse(skb, s, config, WEFT_DROP_ENCAPSULATION);
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
+	if (!(packet->tcp_flags & TCP_SYN))
+		flow_opened(flow);
 	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
 		flow_tcp(flow, config);
-	else if ((packet->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
-		flow_answered(flow);
 	return forward(skb, s, flow, hook);
 }
 

@@ -30,13 +30,6 @@ inline_always struct weft_flow *xdp_flow_find(const struct xdp_view *view, bool 
 	return bpf_map_lookup_elem(&weft_flow6_v2, &tuple);
 }
 
-/* Its next packet shows that a connection that only this direction is seen of was answered. */
-inline_always void xdp_flow_opened(struct weft_flow *flow)
-{
-	if (flow->flags & WEFT_FLOW_OPENING)
-		flow->flags &= ~WEFT_FLOW_OPENING;
-}
-
 inline_always int xdp_fast(struct xdp_md *ctx, const struct weft_config *config, bool v4)
 {
 	struct xdp_view view;
@@ -61,7 +54,6 @@ inline_always int xdp_fast(struct xdp_md *ctx, const struct weft_config *config,
 	__sync_fetch_and_add(&flow->packets, 1);
 	__sync_fetch_and_add(&flow->bytes, view.length);
 	flow->last_seen = now;
-	if (flow->encapsulation)
-		xdp_flow_opened(flow);
+	flow_opened(flow);
 	return xdp_forward(ctx, &view, flow, address_sum, v4);
 }

@@ -232,10 +232,10 @@ inline_always int xdp_known(struct xdp_md *ctx, struct scratch *s, struct weft_f
 	s->context.hook = WEFT_HOOK_XDP;
 	s->context.ifindex = ctx->ingress_ifindex;
 	s->context.tcp_flags = tcp_flags;
+	if (!(tcp_flags & TCP_SYN))
+		flow_opened(flow);
 	if (tcp_flags & (TCP_FIN | TCP_RST))
 		flow_tcp(flow, config);
-	else if ((tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
-		flow_answered(flow);
 	return xdp_carry(ctx, flow, s->packet.length);
 }
 

@@ -27,9 +27,25 @@ unsigned idle_limit(std::uint8_t protocol, const weft_flow& flow, const IdleTime
   return protocol == 1 || protocol == 58 ? idle.echo : idle.datagram;
 }
 
-bool over(std::uint8_t protocol, const weft_flow& flow, const Ticks& ticks, const IdleTimes& idle) {
+bool silent_for(const weft_flow& flow, const Ticks& ticks, unsigned seconds) {
   const auto silent = ticks.now > flow.last_seen ? ticks.now - flow.last_seen : 0;
-  return silent > idle_limit(protocol, flow, idle) * ticks.per_second;
+  return silent > seconds * ticks.per_second;
+}
+
+bool over(std::uint8_t protocol, const weft_flow& flow, const Ticks& ticks, const IdleTimes& idle) {
+  return silent_for(flow, ticks, idle_limit(protocol, flow, idle));
+}
+
+// Whatever the server said, a client that never went on after its SYN may not exist.
+bool half_open(const weft_flow& flow) {
+  return (flow.flags & WEFT_FLOW_OPENING) != 0 && (flow.flags & WEFT_FLOW_REPLY) == 0;
+}
+
+// Whether a reply's entry is that of the flow at `key`: the key may be another flow's by now.
+template <class Key>
+bool belongs(const Key& reply_key, const weft_flow& reply, const Key& key) {
+  const auto original = peer_of(reply_key, reply);
+  return (reply.flags & WEFT_FLOW_REPLY) != 0 && std::memcmp(&original, &key, sizeof key) == 0;
 }
 
 template <class Key>
@@ -96,11 +112,14 @@ std::vector<weft_event> sweep(bpfrt::RawMap& flows, const Ticks& ticks, const Id
     const auto current = map.lookup(key).value_or(std::nullopt);
     if (!current) continue;
     // One-way traffic goes on.
-    if ((peer && !over(peer_key.protocol, *peer, ticks, idle)) || current->last_seen != flow.last_seen) {
+    const bool alone = !peer || over(peer_key.protocol, *peer, ticks, idle) ||
+                       (half_open(flow) && silent_for(*peer, ticks, idle.tcp_opening));
+    if (!alone || current->last_seen != flow.last_seen) {
       note_use(*current, use);
       continue;
     }
     (void)map.erase(key);
+    if (peer && half_open(flow) && belongs(peer_key, *peer, key)) (void)map.erase(peer_key);
     note_end(*current, peer, use);
     if ((flow.flags & (WEFT_FLOW_REPLY | WEFT_FLOW_CLOSED)) == 0) events.push_back(event_of(key, flow, peer));
   }

@@ -25,7 +25,7 @@ namespace weft::agent {
 // from: docs/datapath.md.
 struct IdleTimes {
   unsigned tcp = 7500;
-  unsigned tcp_opening = 60;  // nobody has answered the SYN
+  unsigned tcp_opening = 60;  // nothing but SYNs came from the client
   unsigned tcp_closed = 10;
   unsigned datagram = 120;
   unsigned echo = 30;

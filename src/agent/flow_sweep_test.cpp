@@ -88,6 +88,37 @@ TEST(Sweep, GivesAnUnansweredConnectionAMinuteAndAClosedOneSeconds) {
   EXPECT_EQ(sweep_after(7501), 1U);
 }
 
+// A server answers the SYN of a forged client too, and sends that again for a while.
+TEST(Sweep, EndsAConnectionWhoseClientNeverWentOn) {
+  auto raw = flow_map();
+  bpfrt::Map<weft_flow_key_v4, weft_flow> map(raw);
+  const auto seen = ticks_at(10000 * second, 250);
+  weft_flow half_open{};
+  half_open.flags = WEFT_FLOW_OPENING;
+  half_open.last_seen = seen;
+  weft_flow answer{};
+  answer.flags = WEFT_FLOW_REPLY;
+  answer.last_seen = seen + 30 * 250;
+  answer.packets = 6;
+  // The key of its replies is another flow's by now.
+  weft_flow another = answer;
+  another.flags = WEFT_FLOW_REPLY | WEFT_FLOW_DNAT;
+  ASSERT_TRUE(map.update(key(1, 2, 6), half_open));
+  ASSERT_TRUE(map.update(key(2, 1, 6), answer));
+  ASSERT_TRUE(map.update(key(1, 3, 6), half_open));
+  ASSERT_TRUE(map.update(key(3, 1, 6), another));
+  const auto sweep_after = [&](unsigned seconds) {
+    FlowUse use;
+    return sweep_v4(raw, {seen + seconds * 250ULL, 250}, {}, use).size();
+  };
+  EXPECT_EQ(sweep_after(90), 0U) << "the server still spoke";
+  EXPECT_EQ(sweep_after(91), 2U);
+  EXPECT_FALSE(map.lookup(key(1, 2, 6))->has_value());
+  EXPECT_FALSE(map.lookup(key(2, 1, 6))->has_value()) << "nothing would ever end it: it is an open connection's";
+  EXPECT_FALSE(map.lookup(key(1, 3, 6))->has_value());
+  EXPECT_TRUE(map.lookup(key(3, 1, 6))->has_value());
+}
+
 TEST(Sweep, TellsWhatCameBackWhicheverEntryTheMapGivesFirst) {
   for (const bool swapped : {false, true}) {
     auto raw = flow_map();

@@ -47,7 +47,10 @@ std::vector<std::string> decode_hint_list(const Value& value, std::string_view w
   constexpr std::size_t most = 8;
   std::vector<std::string> names;
   const auto items = value.list();
-  if (items.size() > most) value.problem(fmt::format("expected at most {} entries, found {}", most, items.size()));
+  if (items.size() > most) {
+    value.problem(fmt::format("expected at most {} entries, found {}", most, items.size()));
+    return names;
+  }
   for (const auto& item : items) {
     Fields fields(item);
     if (const auto name = fields.require("name", what))

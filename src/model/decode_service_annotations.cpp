@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "model/annotations.h"
 #include "model/decode_service.h"
@@ -68,21 +69,22 @@ void decode_requested_addresses(Annotations& annotations, Service& service) {
   const bool balanced = service.type == Service::Type::load_balancer;
   if (!balanced) given->value.warning("has no effect: the Service is not of type LoadBalancer");
   std::vector<IpAddress> addresses;
+  std::set<IpAddress> seen;
   for (const auto& part : given->parts(what)) {
     const auto address = IpAddress::parse(part);
     if (!address) {
       given->value.problem(fmt::format("expected {}, found {}", what, in_quotes(part)));
     } else if (!is_service_address(*address)) {
       given->value.problem(fmt::format("expected an address a Service can have, found {}", address->to_string()));
-    } else if (std::ranges::find(addresses, *address) != addresses.end()) {
+    } else if (!seen.insert(*address).second) {
       given->value.problem(fmt::format("the address {} is given twice", address->to_string()));
     } else {
       addresses.push_back(*address);
     }
   }
+  const std::set<IpAddress> before(service.load_balancer_ips.begin(), service.load_balancer_ips.end());
   for (const auto& address : addresses)
-    if (balanced && std::ranges::find(service.load_balancer_ips, address) == service.load_balancer_ips.end())
-      service.load_balancer_ips.push_back(address);
+    if (balanced && !before.contains(address)) service.load_balancer_ips.push_back(address);
 }
 
 void decode_sharing_key(Annotations& annotations, Service& service) {

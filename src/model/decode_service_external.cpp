@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "model/decode_service.h"
 #include "model/names.h"
@@ -33,12 +34,13 @@ bool needs_load_balancer(const Value& value, std::string_view field, const Servi
 void decode_external_ips(Fields& fields, Service& service) {
   const auto list = fields.take("externalIPs");
   if (!list) return;
+  std::set<IpAddress> seen;
   for (const auto& item : list->list()) {
     const auto address = decode_service_address(item);
     if (!address) continue;
     if (is_link_local(*address)) {
       item.problem(fmt::format("expected an address that is not link-local, found {}", address->to_string()));
-    } else if (std::ranges::find(service.external_ips, *address) != service.external_ips.end()) {
+    } else if (!seen.insert(*address).second) {
       item.warning(fmt::format("{} is given twice", address->to_string()));
     } else {
       check_family(item, address->family(), service);
@@ -69,12 +71,12 @@ void decode_load_balancer(Fields& fields, Service& service) {
       }
   // Spaces around a range are allowed: once they came from a text joined by commas.
   const auto ranges = fields.take("loadBalancerSourceRanges");
+  std::set<Cidr> seen;
   if (ranges && !ranges->node().items.empty() && needs_load_balancer(*ranges, "loadBalancerSourceRanges", service))
     for (const auto& item : ranges->list())
       if (const auto cidr = decode_cidr(item, true)) {
         check_family(item, cidr->family(), service);
-        if (std::ranges::find(service.source_ranges, *cidr) == service.source_ranges.end())
-          service.source_ranges.push_back(*cidr);
+        if (seen.insert(*cidr).second) service.source_ranges.push_back(*cidr);
       }
   if (ranges && ranges->node().items.empty()) (void)ranges->list();
   if (const auto allocate = fields.take("allocateLoadBalancerNodePorts"))
@@ -143,11 +145,10 @@ void decode_load_balancer_status(const Value& status, Service& service) {
   const auto balancer = status.member("loadBalancer");
   const auto list = balancer ? balancer->member("ingress") : std::nullopt;
   if (!list) return;
+  std::set<IpAddress> seen;
   for (const auto& item : list->list()) {
     const auto ingress = decode_ingress(item);
-    if (!ingress) continue;
-    if (std::ranges::find(service.ingress, ingress->address, &LoadBalancerIngress::address) == service.ingress.end())
-      service.ingress.push_back(*ingress);
+    if (ingress && seen.insert(ingress->address).second) service.ingress.push_back(*ingress);
   }
   if (service.ingress.empty() || is_load_balancer(service)) return;
   list->warning("has no effect: the Service is not of type LoadBalancer");

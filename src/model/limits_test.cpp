@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <ctime>
+
 #include "model/parse.h"
 #include "model/tree.h"
 
@@ -95,6 +97,35 @@ TEST(Limits, ProblemsOfOneDocument) {
   const auto outcome = parse_manifests("t", text);
   EXPECT_EQ(outcome.problems.size(), 51U);
   EXPECT_EQ(outcome.problems.back().message, "and more of the same document, not shown");
+}
+
+// Comparing each with each would keep the agent from everything else for minutes.
+TEST(Limits, AHundredThousandAddressesCostSeconds) {
+  constexpr std::uint32_t count = 100'000;
+  std::string list;
+  for (std::uint32_t i = 0; i < count; ++i) list += IpAddress::v4(0x0b000000 + i).to_string() + ",";
+  std::string networks;
+  std::string statuses;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto address = IpAddress::v4(0x0b000000 + i).to_string();
+    networks += address + "/32,";
+    if (i % 2 == 0) statuses += "{ip: " + address + "},";
+  }
+  list.pop_back();
+  const std::string head = "apiVersion: v1\nkind: Service\nmetadata: {name: a}";
+  const std::string spec = "\nspec: {type: LoadBalancer, ports: [{port: 80}]";
+  const std::string texts[] = {
+      head + spec + ", externalIPs: [" + list + "]}\n",
+      head + spec + ", loadBalancerSourceRanges: [" + networks + "]}\n",
+      head + spec + "}\nstatus: {loadBalancer: {ingress: [" + statuses + "]}}\n",
+  };
+  const auto began = std::clock();
+  for (const auto& text : texts) {
+    const auto outcome = parse_manifests("t", text);
+    EXPECT_TRUE(outcome.problems.empty()) << outcome.problems.front().to_string();
+    EXPECT_EQ(outcome.documents.size(), 1U);
+  }
+  EXPECT_LT(static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC, 10.0);
 }
 
 TEST(Limits, AMillionOpenBracketsCostNoMemory) {

@@ -210,8 +210,10 @@ Step flood(const Net& net, const Packet& packet, unsigned count, unsigned replie
       const auto entry = find_flow(d, each);
       if (!entry) continue;
       const auto port = static_cast<std::uint16_t>(entry->src_port >> 8 | entry->src_port << 8);
-      for (unsigned reply = 0; reply < replies; ++reply)
+      for (unsigned reply = 0; reply < replies; ++reply) {
         d.run(Hook::from_device, each.from(net.nat, port).reversed().with_flags(kAck), {.ifindex = kUplink});
+        d.run(Hook::from_pod, each.with_flags(kAck), {.ifindex = kPodA});
+      }
       d.events();
     }
     d.events();
@@ -296,6 +298,67 @@ Cases port_hog(const Net& net) {
        {standard(net), few_ports()},
        {flood(net, opening, 5 * kPorts, 2), send(Hook::from_pod, kPodB, opening).dropped(WEFT_DROP_NAT_EXHAUSTED)}},
       the_silent_lose(net, datagram),
+  };
+}
+
+// As many packets like `packet` as there are ports, several times over, each of another client and answered once.
+Step forged_flood(const Net& net, const Packet& packet, std::uint8_t answer) {
+  return change([=](Datapath& d) {
+    for (unsigned i = 0; i < 5 * kPorts; ++i) {
+      const auto each = packet.from(net.client.plus(i + 1), static_cast<std::uint16_t>(1024 + i));
+      d.run(Hook::from_device, each, {.ifindex = kUplink});
+      const auto entry = find_flow(d, each);
+      d.events();
+      if (!entry) continue;
+      const auto port = static_cast<std::uint16_t>(entry->src_port >> 8 | entry->src_port << 8);
+      const auto out = each.to(net.remote, 8080).from(net.nat, port);
+      d.run(Hook::from_device, out.reversed().with_flags(answer), {.ifindex = kUplink});
+    }
+  });
+}
+
+// All source ports towards a backend elsewhere taken by clients that do not exist: the backend answers them.
+Cases forged_clients(const Net& net) {
+  const auto syn = tcp(net.client, 50000, net.service, 80, kSyn);
+  const auto datagram = udp(net.client, 50000, net.service, 80);
+  const auto few = configure([](weft_config& config) {
+    config.lb_port_min = kFirstPort;
+    config.lb_port_max = kFirstPort + kPorts - 1;
+  });
+  Rows rows{standard(net), serving_outside(), few};
+  for (std::uint16_t i = 0; i < kPorts; ++i)
+    for (const auto protocol : {kTcp, kUdp}) rows.push_back(port_in(WEFT_PORTS_DEVICE, protocol, kFirstPort + i));
+  auto datagrams = rows;
+  datagrams.insert(datagrams.end(),
+                   {backend(3, net.remote, 8080, kUdp), frontend(net.service, 80, kUdp, {.backends = {3}})});
+  rows.insert(rows.end(), {backend(3, net.remote, 8080, kTcp), frontend(net.service, 80, kTcp, {.backends = {3}})});
+  // In the flow's own port, both ways.
+  const auto goes = [=](const Packet& packet, const Packet& answer) {
+    return then([=](Datapath& d) {
+      const auto port = find_flow(d, packet).value().src_port;
+      const auto out = packet.to(net.remote, 8080).from(net.nat, static_cast<std::uint16_t>(port >> 8 | port << 8));
+      const auto back = out.reversed().with_flags(answer.tcp_flags);
+      return Steps{send(Hook::from_device, kUplink, packet).redirected().becomes(out.with_hop_limit(63)),
+                   send(Hook::from_device, kUplink, back).redirected().becomes(answer.with_hop_limit(63))};
+    });
+  };
+  const auto begins = [=](const Packet& packet) {
+    return change([=](Datapath& d) {
+      d.run(Hook::from_device, packet, {.ifindex = kUplink});
+      d.events();
+    });
+  };
+  const auto answer = syn.reversed().with_flags(kSyn | kAck);
+  const auto more = syn.with_flags(kAck);
+  return {
+      {"SYNs of forged clients keep no other out",
+       rows,
+       {forged_flood(net, syn, kSyn | kAck), begins(syn), flow(syn, {.packets = 1}), goes(syn, answer),
+        goes(more, more.reversed()), forged_flood(net, syn, kSyn | kAck), goes(more, more.reversed())}},
+      {"datagrams of forged clients keep no other out",
+       datagrams,
+       {forged_flood(net, datagram, 0), begins(datagram), flow(datagram, {.packets = 1}),
+        goes(datagram, datagram.reversed()), forged_flood(net, datagram, 0), goes(datagram, datagram.reversed())}},
   };
 }
 
@@ -584,9 +647,9 @@ Cases forged_encapsulation(const Net& net) {
 
 Cases hostile_cases(const Net& net) {
   Cases all;
-  for (const CaseTable table :
-       {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses, port_hog, flow_flood, events,
-        groups, echo_without_identifier, options_behind_fragment_header, forged_encapsulation, outside})
+  for (const CaseTable table : {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses,
+                                port_hog, forged_clients, flow_flood, events, groups, echo_without_identifier,
+                                options_behind_fragment_header, forged_encapsulation, outside})
     for (auto& each : table(net)) all.push_back(std::move(each));
   return all;
 }

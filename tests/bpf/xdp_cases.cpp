@@ -147,9 +147,10 @@ Cases translated(const Net& net) {
               .packets = 0,
               .flags_set = WEFT_FLOW_REPLY | WEFT_FLOW_DNAT | WEFT_FLOW_SNAT | WEFT_FLOW_EXTERNAL | WEFT_FLOW_OPENING}),
         xdp_sends(talk.syn, talk.out),  // sent again
-        xdp_sends(talk.answer, talk.back), flow(talk.syn, {.packets = 2, .flags_clear = WEFT_FLOW_OPENING}),
-        xdp_sends(talk.ack, talk.out_ack), xdp_sends(talk.answer_ack, talk.back_ack), flow(talk.syn, {.packets = 3}),
-        flow(talk.answer, {.packets = 2}),
+        xdp_sends(talk.answer, talk.back), flow(talk.syn, {.packets = 2, .flags_set = WEFT_FLOW_OPENING}),
+        xdp_sends(talk.ack, talk.out_ack), xdp_sends(talk.answer_ack, talk.back_ack),
+        flow(talk.syn, {.packets = 3, .flags_set = WEFT_FLOW_COUNTED, .flags_clear = WEFT_FLOW_OPENING}),
+        flow(talk.answer, {.packets = 2, .flags_clear = WEFT_FLOW_OPENING}),
         expect("the backend's flow is not counted once",
                [](Datapath& d) { return backend_stats(d, 3).active == 1 && backend_stats(d, 3).connections == 1; })}},
       {"XDP: the end of a connection",

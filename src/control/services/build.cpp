@@ -198,9 +198,9 @@ std::vector<Family> ServiceCompiler::Impl::families_of(const ServiceRecord& reco
 std::vector<Frontend> ServiceCompiler::Impl::frontends_of(const ServiceEntry& entry, const ServiceAssignment& held,
                                                           const RecordPort& port, Family family) const {
   std::vector<Frontend> frontends;
+  std::set<std::pair<IpAddress, std::uint16_t>> seen;
   const auto add = [&](FrontendKind kind, const IpAddress& address, std::uint16_t number) {
-    const auto same = [&](const Frontend& other) { return other.address == address && other.port == number; };
-    if (address.family() == family && number != 0 && std::ranges::none_of(frontends, same))
+    if (address.family() == family && number != 0 && seen.emplace(address, number).second)
       frontends.push_back({address, number, kind, false});
   };
   using Type = model::Service::Type;
