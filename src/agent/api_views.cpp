@@ -46,11 +46,18 @@ json socket_coverage(const LiveEndpoint& endpoint, const datapath::Features& fea
   return {{"covered", true}, {"detail", "below " + below}};
 }
 
-json map_json(const bpfrt::RawMap& map) {
+// An array has all its entries: how many of those of Services are used is known to the compiler.
+json map_json(const std::string& name, const bpfrt::RawMap& map, const control::ServiceCompiler::Usage& usage) {
   const auto info = map.info();
   if (!info) return json::object();
   std::uint64_t entries = 0;
-  if (info->type == "ringbuf" || info->type == "array" || info->type == "percpu_array")
+  if (name == "weft_svcstate_v1")
+    entries = usage.services;
+  else if (name == "weft_backend_v2")
+    entries = usage.backends;
+  else if (name == "weft_slot_v2")
+    entries = usage.slots;
+  else if (info->type == "ringbuf" || info->type == "array" || info->type == "percpu_array")
     entries = info->max_entries;
   else
     (void)map.for_each([&](bpfrt::Bytes, bpfrt::Bytes) {
@@ -213,13 +220,42 @@ json Agent::announced_json() const {
   return items;
 }
 
+// Services that are not served as they are wished to be, one line for each kind of it.
+std::vector<std::string> Agent::unserved() const {
+  constexpr std::size_t shown = 3;
+  std::vector<std::string> problems;
+  const auto pending = services().pending();
+  if (!pending.empty() && !objects_->pools().empty()) {
+    std::vector<std::string> names;
+    for (const auto& [service, reason] : pending)
+      if (names.size() < shown) names.push_back(fmt::format("{} ({})", service.to_string(), reason));
+    problems.push_back(fmt::format("{} Service{} for a load balancer address: {}{}", pending.size(),
+                                   pending.size() == 1 ? " waits" : "s wait", fmt::join(names, ", "),
+                                   pending.size() > shown ? ", ..." : ""));
+  }
+  const auto shadowed = services().shadowed();
+  if (!shadowed.empty()) {
+    std::vector<std::string> names;
+    for (const auto& one : shadowed)
+      if (names.size() < shown)
+        names.push_back(fmt::format("{} port {}/{} of {} leads to {}", one.frontend.address.to_string(),
+                                    one.frontend.port, weft::to_string(one.protocol), one.service.to_string(),
+                                    one.owner.to_string()));
+    problems.push_back(fmt::format("{} frontend{} another Service, which had it first: {}{}", shadowed.size(),
+                                   shadowed.size() == 1 ? " leads to" : "s lead to", fmt::join(names, ", "),
+                                   shadowed.size() > shown ? ", ..." : ""));
+  }
+  return problems;
+}
+
 json Agent::status() {
   const auto& features = datapath_->features();
   const auto reconcile = datapath_->tables().status();
   auto maps = json::array();
   std::uint64_t memory = 0;
+  const auto usage = services().usage();
   for (const auto& name : datapath_->map_names()) {
-    maps.push_back(map_json(*datapath_->map(name)));
+    maps.push_back(map_json(name, *datapath_->map(name), usage));
     memory += maps.back().value("memory_bytes", std::uint64_t{0});
   }
   std::size_t attached = 0;
@@ -229,6 +265,7 @@ json Agent::status() {
   auto problems = problems_;
   for (const auto& problem : duties_->problems())
     if (std::ranges::find(problems, problem) == problems.end()) problems.push_back(problem);
+  std::ranges::move(unserved(), std::back_inserter(problems));
   if (config_.pod_cidrs.empty()) problems.push_back("pod_cidrs is empty: this node attaches no pods");
   if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);
   for (const auto& [about, text] : faults_.texts()) problems.push_back(text);
@@ -290,7 +327,9 @@ void Agent::register_views() {
   server_->handle("ipam.list", [this](const json&) -> api::Answer { return list_ipam(); });
   server_->handle("bpf.maps", [this](const json&) -> api::Answer {
     json result{{"items", json::array()}};
-    for (const auto& name : datapath_->map_names()) result["items"].push_back(map_json(*datapath_->map(name)));
+    const auto usage = services().usage();
+    for (const auto& name : datapath_->map_names())
+      result["items"].push_back(map_json(name, *datapath_->map(name), usage));
     return result;
   });
 }
