@@ -77,6 +77,9 @@ Result<void> Agent::open_state() {
   objects_.emplace(std::move(objects));
   for (const auto& problem : problems) note(problem);
   objects_->on_change([this](const ObjectChange& change) {
+    // Applied again or deleted: what was stored of it is no problem any more.
+    std::erase_if(problems_,
+                  [stored = Objects::problem_of(change.key)](const auto& text) { return text.starts_with(stored); });
     publisher_->object_changed(change);
     tell_watchers(change);
   });

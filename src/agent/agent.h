@@ -104,6 +104,7 @@ class Agent {
   api::Answer cni_gc(const nlohmann::json& params);
   // API: views
   nlohmann::json status();
+  [[nodiscard]] std::vector<std::string> unserved() const;
   nlohmann::json announced_json() const;
   nlohmann::json list_endpoints();
   nlohmann::json list_identities() const;

@@ -4,6 +4,7 @@
 #include "agent/agent.h"
 #include "agent/counters.h"
 #include "agent/map_dump.h"
+#include "agent/memory.h"
 #include "api/params.h"
 
 namespace weft::agent {
@@ -15,6 +16,7 @@ void Agent::register_bpf() {
     WEFT_TRY(const auto name, api::required_text(params, "map"));
     WEFT_TRY(const auto limit, api::optional_number(params, "limit", 0));
     WEFT_TRY(auto items, dump_map(*datapath_, name, limit, compiler().rules(), services()));
+    if (items.size() >= many_items) give_memory_back(loop_);
     return json{{"items", std::move(items)}};
   });
   server_->handle("bpf.stats", [this](const json& params) -> api::Answer {

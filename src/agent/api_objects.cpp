@@ -1,5 +1,6 @@
 // API: apply, delete, get, watch.
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <nlohmann/json.hpp>
 
@@ -178,7 +179,7 @@ api::Answer Agent::commit(const std::vector<model::Document>& documents, const P
   enrichment_stale_ = true;
   serve_outside();
   duties_->refresh();
-  if (applied.owed) note(applied.owed->message);
+  if (applied.owed) spdlog::warn("{}", applied.owed->message);  // told by the status while it lasts
   WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());  // enforced first, on the disk before the user is told
   const auto& actions = applied.actions;
@@ -237,7 +238,7 @@ api::Answer Agent::delete_objects(const json& params) {
   WEFT_TRY(const auto owed, publisher_->remove({doomed.begin(), doomed.end()}));
   enrichment_stale_ = true;
   duties_->refresh();
-  if (owed) note(owed->message);
+  if (owed) spdlog::warn("{}", owed->message);
   WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());
   return result;

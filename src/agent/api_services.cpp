@@ -193,6 +193,10 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
                                      control::to_string(shadowed.frontend.kind), shadowed.frontend.address.to_string(),
                                      shadowed.frontend.port, weft::to_string(shadowed.protocol),
                                      shadowed.owner.to_string()));
+  const auto outside = [](const control::ServicePort& port) {
+    return std::ranges::any_of(port.frontends,
+                               [](const auto& frontend) { return frontend.kind != control::FrontendKind::cluster_ip; });
+  };
   for (const auto* port : services().ports_of(key)) {
     const auto name = fmt::format("port {}/{} IPv{}", port->port, weft::to_string(port->protocol),
                                   port->family == Family::v4 ? 4 : 6);
@@ -201,8 +205,7 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
       warnings.push_back(name + " has no endpoints");
     else if (!some(&control::ServiceBackend::internal) && !some(&control::ServiceBackend::external))
       warnings.push_back(name + " has endpoints, none of which can take new flows");
-    else if (service.external_local && (port->row.flags & WEFT_SERVICE_EXTERNAL) != 0 &&
-             !some(&control::ServiceBackend::external))
+    else if (service.external_local && outside(*port) && !some(&control::ServiceBackend::external))
       warnings.push_back(name + " has no endpoint on this node, so it turns clients outside away " +
                          "(externalTrafficPolicy: Local)");
     else if (service.internal_local && !some(&control::ServiceBackend::internal))

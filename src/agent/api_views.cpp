@@ -220,13 +220,42 @@ json Agent::announced_json() const {
   return items;
 }
 
+// Services that are not served as they are wished to be, one line for each kind of it.
+std::vector<std::string> Agent::unserved() const {
+  constexpr std::size_t shown = 3;
+  std::vector<std::string> problems;
+  const auto pending = services().pending();
+  if (!pending.empty() && !objects_->pools().empty()) {
+    std::vector<std::string> names;
+    for (const auto& [service, reason] : pending)
+      if (names.size() < shown) names.push_back(fmt::format("{} ({})", service.to_string(), reason));
+    problems.push_back(fmt::format("{} Service{} for a load balancer address: {}{}", pending.size(),
+                                   pending.size() == 1 ? " waits" : "s wait", fmt::join(names, ", "),
+                                   pending.size() > shown ? ", ..." : ""));
+  }
+  const auto shadowed = services().shadowed();
+  if (!shadowed.empty()) {
+    std::vector<std::string> names;
+    for (const auto& one : shadowed)
+      if (names.size() < shown)
+        names.push_back(fmt::format("{} port {}/{} of {} leads to {}", one.frontend.address.to_string(),
+                                    one.frontend.port, weft::to_string(one.protocol), one.service.to_string(),
+                                    one.owner.to_string()));
+    problems.push_back(fmt::format("{} frontend{} another Service, which had it first: {}{}", shadowed.size(),
+                                   shadowed.size() == 1 ? " leads to" : "s lead to", fmt::join(names, ", "),
+                                   shadowed.size() > shown ? ", ..." : ""));
+  }
+  return problems;
+}
+
 json Agent::status() {
   const auto& features = datapath_->features();
   const auto reconcile = datapath_->tables().status();
   auto maps = json::array();
   std::uint64_t memory = 0;
+  const auto usage = services().usage();
   for (const auto& name : datapath_->map_names()) {
-    maps.push_back(map_json(*datapath_->map(name), services().usage()));
+    maps.push_back(map_json(*datapath_->map(name), usage));
     memory += maps.back().value("memory_bytes", std::uint64_t{0});
   }
   std::size_t attached = 0;
@@ -236,6 +265,7 @@ json Agent::status() {
   auto problems = problems_;
   for (const auto& problem : duties_->problems())
     if (std::ranges::find(problems, problem) == problems.end()) problems.push_back(problem);
+  std::ranges::move(unserved(), std::back_inserter(problems));
   if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);
   for (const auto& [about, text] : faults_.texts()) problems.push_back(text);
   const bool degraded = reconcile.failed > 0 || !features.socket_hook || !problems.empty();
@@ -298,8 +328,9 @@ void Agent::register_views() {
   server_->handle("ipam.list", [this](const json&) -> api::Answer { return list_ipam(); });
   server_->handle("bpf.maps", [this](const json&) -> api::Answer {
     json result{{"items", json::array()}};
+    const auto usage = services().usage();
     for (const auto& name : datapath_->map_names())
-      result["items"].push_back(map_json(*datapath_->map(name), services().usage()));
+      result["items"].push_back(map_json(*datapath_->map(name), usage));
     return result;
   });
 }

@@ -19,7 +19,7 @@ std::string name_of(const store::StoredKey& key) {
 }
 
 std::string not_understood(const store::StoredKey& key, const Error& error) {
-  return fmt::format("stored {} is not understood and has no effect: {}", name_of(key), error.message);
+  return fmt::format("{}: {}", Objects::problem_of(key), error.message);
 }
 
 // Kept as values; of the others only what the listener makes of them remains.
@@ -62,6 +62,10 @@ struct Objects::Planned {
   std::string json;
   std::optional<store::StoredObject> known;
 };
+
+std::string Objects::problem_of(const store::StoredKey& key) {
+  return fmt::format("stored {} is not understood and has no effect", name_of(key));
+}
 
 Result<Objects> Objects::load(store::Store& store, std::vector<std::string>& problems) {
   Objects objects(store);

@@ -36,6 +36,8 @@ class Objects {
   // Takes what the store holds; an object that is not understood is reported and stays in the store. Kinds that
   // are not kept are not looked at: visit() is for whoever needs them.
   static Result<Objects> load(store::Store& store, std::vector<std::string>& problems);
+  // How the problem begins that such an object is when it is stored and not understood.
+  static std::string problem_of(const store::StoredKey& key);
 
   enum class Action { created, configured, unchanged };
   // Texts of before; nothing means that it was not there.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "agent/announce.h"
 #include "agent/assignments.h"
@@ -19,6 +20,11 @@ store::StoredKey key_of(const model::Object& object) {
 bool concerns_services_only(model::Kind kind) {
   return kind == model::Kind::service || kind == model::Kind::endpoint_slice ||
          kind == model::Kind::load_balancer_pool || kind == model::Kind::l2_announcement;
+}
+
+bool asks_by_name(const model::Service& service) {
+  return !service.cluster_ips.empty() || !service.load_balancer_ips.empty() || service.health_check_node_port != 0 ||
+         std::ranges::any_of(service.ports, [](const auto& port) { return port.node_port != 0; });
 }
 
 control::ServiceOptions service_options(const Config& config, const datapath::ServiceTables& tables) {
@@ -115,7 +121,10 @@ Result<void> Publisher::read_services(std::vector<std::string>& notes) {
   WEFT_CHECK(parts_.objects.visit(model::Kind::endpoint_slice, see, notes));
   for (const auto& key : balanced) {
     WEFT_TRY(const auto service, parts_.objects.read_as<model::Service>({model::Kind::service, key}));
-    if (service) assign(*service);
+    if (!service) continue;
+    const bool waited = services_->held(key).load_balancer_ips.empty();
+    assign(*service);
+    if (waited && !services_->held(key).load_balancer_ips.empty()) served_at_start_.push_back(key);
   }
   announcements_ = !parts_.objects.announcements().empty();
   return {};
@@ -210,6 +219,23 @@ void Publisher::mark_redirect_targets(datapath::DesiredRows& rows) const {
   }
 }
 
+void Publisher::keep_waiting(const model::ObjectKey& service, const std::string& reason) {
+  auto held = services_->held(service);
+  held.load_balancer_ips.clear();
+  services_->keep_waiting(service, held, reason);
+}
+
+// Addresses that waiting Services were given at the start go back when the maps have no room for them: a node whose
+// maps are full starts as it went down.
+Result<control::ServiceDelta> Publisher::compile_services() {
+  auto delta = services_->compile();
+  if (!delta)
+    for (const auto& key : served_at_start_) keep_waiting(key, delta.error().message);
+  if (!delta && !served_at_start_.empty()) delta = services_->compile();
+  served_at_start_.clear();
+  return delta;
+}
+
 Result<void> Publisher::publish() {
   auto outcome = compiler_->compile(parts_.objects, *records_, *node_);
   if (!outcome) {
@@ -225,7 +251,7 @@ Result<void> Publisher::publish() {
   }
   std::swap(compiled_, *outcome);
   read_services_pods();
-  auto delta = services_->compile();
+  auto delta = compile_services();
   if (!delta) {
     std::swap(compiled_, *outcome);
     compiler_->refused();
@@ -266,8 +292,15 @@ Result<void> Publisher::publish_kinds(bool services_only) { return services_only
 std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& documents) {
   for (const auto& document : documents)
     if (const auto* pool = std::get_if<model::LoadBalancerPool>(&document.object)) services_->upsert(*pool);
+  // Those that name what they want go first: none of it is then given to one that takes any.
+  std::vector<std::size_t> order(documents.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_partition(order, [&](std::size_t i) {
+    const auto* service = std::get_if<model::Service>(&documents[i].object);
+    return service != nullptr && asks_by_name(*service);
+  });
   std::vector<Refusal> refusals;
-  for (std::size_t i = 0; i < documents.size(); ++i) {
+  for (const auto i : order) {
     auto* service = std::get_if<model::Service>(&documents[i].object);
     if (service == nullptr) continue;
     const auto preferred = services_->own_status(*service);
@@ -277,6 +310,7 @@ std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& d
     }
     if (auto assigned = services_->assign(*service, preferred); !assigned) refusals.push_back({i, assigned.error()});
   }
+  std::ranges::sort(refusals, {}, &Refusal::document);
   return refusals;
 }
 
@@ -309,6 +343,36 @@ Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& serv
   return parts_.store.write(rows, store::Sync::later);
 }
 
+// A new pool, or an address given back, may serve those that wait. Where not all of them fit into the maps they are
+// served one by one, and the first that finds no room ends it: it and those behind it go on waiting.
+Result<void> Publisher::serve_waiting() {
+  const auto waited = services_->pending();
+  const auto changed = services_->assign_pending();
+  if (changed.empty()) return {};
+  const auto fits = [](const Result<void>& published) { return published || published.error().code == ErrorCode::io; };
+  auto published = publish_services();
+  if (!fits(published)) {
+    std::vector<std::pair<model::ObjectKey, control::ServiceAssignment>> given;
+    for (const auto& key : changed) {
+      if (!waited.contains(key)) continue;
+      given.emplace_back(key, services_->held(key));
+      keep_waiting(key, published.error().message);
+    }
+    published = publish_services();
+    for (const auto& [key, assignment] : given) {
+      if (!published) break;
+      services_->restore(key, assignment);
+      if (const auto one = publish_services(); !fits(one)) {
+        keep_waiting(key, one.error().message);
+        published = publish_services();
+        break;
+      }
+    }
+  }
+  WEFT_CHECK(store_assignments({changed.begin(), changed.end()}));
+  return published;
+}
+
 Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& documents, const Held& before) {
   std::set<model::ObjectKey> services;
   bool services_only = true;
@@ -335,12 +399,7 @@ Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& 
       return fail(restored.error().in(published.error().message + "; what was there before could not be put back"));
     return fail(published.error().in("nothing was applied"));
   }
-  // A new pool, or an address given back, may serve those that wait.
-  const auto served = services_->assign_pending();
-  if (!served.empty()) {
-    WEFT_CHECK(store_assignments({served.begin(), served.end()}));
-    published = publish_services();
-  }
+  if (auto waiting = serve_waiting(); !waiting) published = waiting;
   Applied result{std::move(applied->actions), {}};
   if (!published) result.owed = published.error();
   return result;
@@ -355,9 +414,9 @@ Result<std::optional<Error>> Publisher::remove(const std::vector<store::StoredKe
   }
   WEFT_CHECK(parts_.objects.remove(keys));
   for (const auto& key : services) services_->forget(key);
-  for (const auto& key : services_->assign_pending()) services.insert(key);
   WEFT_CHECK(store_assignments(services));
   auto published = publish_kinds(services_only);
+  if (auto waiting = serve_waiting(); !waiting) published = waiting;
   return published ? std::optional<Error>{} : std::optional(published.error());
 }
 

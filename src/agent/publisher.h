@@ -101,6 +101,9 @@ class Publisher {
   Result<void> read_services(std::vector<std::string>& notes);
   Result<void> store_assignments(const std::set<model::ObjectKey>& services);
   Result<void> publish_kinds(bool services_only);
+  Result<control::ServiceDelta> compile_services();
+  Result<void> serve_waiting();
+  void keep_waiting(const model::ObjectKey& service, const std::string& reason);
   void read_services_pods();
   [[nodiscard]] weft_config config_now() const;
   void mark_redirect_targets(datapath::DesiredRows& rows) const;
@@ -114,6 +117,7 @@ class Publisher {
   ServiceFacts facts_;
   Compiled compiled_;
   std::set<model::ObjectKey> service_pods_;
+  std::vector<model::ObjectKey> served_at_start_;               // until the first compile
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps
   bool announcements_ = false;
   std::uint64_t service_revision_ = 0;

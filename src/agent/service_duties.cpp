@@ -50,8 +50,11 @@ void ServiceDuties::refresh() {
   if (changed || !health_ports_.settled()) {
     const auto before = health_ports_.problems();
     health_ports_.want(publisher_.services().health_ports());
-    for (const auto& problem : health_ports_.problems())
-      if (std::ranges::find(before, problem) == before.end()) note_(problem);
+    const auto now = health_ports_.problems();  // told by problems() while they last
+    for (const auto& problem : now)
+      if (std::ranges::find(before, problem) == before.end()) spdlog::warn("{}", problem);
+    for (const auto& problem : before)
+      if (std::ranges::find(now, problem) == now.end()) spdlog::info("over: {}", problem);
   }
   if (!changed) return;
   const auto& checks = publisher_.service_facts().health_checks();

@@ -147,7 +147,7 @@ TEST_F(CommandsTest, StatusForPeople) {
             "Uplinks     eth0 (attached, XDP native), eth1 (NOT ATTACHED)\n"
             "Datapath    epoch 5, events yes\n"
             "Pods        2 attached, 3 declared\n"
-            "Objects     4 identities, 1 policies, 2 services\n"
+            "Objects     4 identities, 1 policies, 2 service frontends\n"
             "Flows       10 seen, 9 kept, 1 lost\n"
             "Addresses   default 10.0.0.0/24: 2 of 253 allocated, 1 in quarantine\n"
             "Reconcile   0 pending, 1 failed: EBUSY\n"

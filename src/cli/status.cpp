@@ -34,7 +34,7 @@ class StatusPrinter {
          fmt::format("epoch {}, events {}", cell(status_, "datapath/epoch"), cell(status_, "datapath/events")));
     line("Pods",
          fmt::format("{} attached, {} declared", number(status_, "pods/attached"), number(status_, "pods/total")));
-    line("Objects", fmt::format("{} identities, {} policies, {} services", number(status_, "identities"),
+    line("Objects", fmt::format("{} identities, {} policies, {} service frontends", number(status_, "identities"),
                                 number(status_, "policies"), number(status_, "services")));
     line("Flows", fmt::format("{} seen, {} kept, {} lost", number(status_, "flows/seen"), number(status_, "flows/kept"),
                               number(status_, "flows/lost")));
@@ -42,9 +42,7 @@ class StatusPrinter {
       line("Addresses",
            fmt::format("{} {}: {} of {} allocated, {} in quarantine", cell(pool, "name"), text(pool, "cidr"),
                        number(pool, "allocated"), capacity_text(pool), number(pool, "quarantined")));
-    for (const auto& announced : member(status_, "announced"))
-      line("Announced", fmt::format("{} on {} at {}", text(announced, "address"), text(announced, "device"),
-                                    text(announced, "mac")));
+    announced();
     reconcile();
     drops();
     if (wide_) details();
@@ -79,6 +77,18 @@ class StatusPrinter {
                            attached ? "attached" : "NOT ATTACHED", mode == "-" ? "" : ", XDP " + mode);
     }
     if (status_.contains("uplinks")) line("Uplinks", words.empty() ? "none" : words);
+  }
+
+  void announced() {
+    constexpr std::size_t shown = 8;
+    const auto& all = member(status_, "announced");
+    std::size_t printed = 0;
+    for (const auto& one : all) {
+      if (!wide_ && printed == shown) break;
+      line("Announced", fmt::format("{} on {} at {}", text(one, "address"), text(one, "device"), text(one, "mac")));
+      ++printed;
+    }
+    if (printed < all.size()) line("", fmt::format("and {} more; -o wide shows them", all.size() - printed));
   }
 
   void reconcile() {

@@ -76,6 +76,15 @@ eventually 5 "none: 503" healthy 32223 503
 body=$(health 32222 | sed '1,/^$/d')
 is "the body" "$(jq -c '[.service.namespace, .service.name, .localEndpoints, .serviceProxyHealthy]' <<<"$body")" '["default","near",1,true]'
 is "by IPv6" "$(health 32222 $node6 | head -n 1 | grep -c ' 200 ')" 1
+# A port that is taken degrades the node's health for as long as it is.
+health_is() { [[ $(weft status -o json | jq -r '"\(.health) \(.problems | map(select(contains("32224"))) | length)"') == "$1" ]]; }
+serve host 32224 thief
+only_elsewhere taken '' 'type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 32224' | apply
+eventually 5 "a taken port is told" health_is "degraded 1"
+kill "${pids[-1]}"
+eventually 5 "no longer once it is free" health_is "ok 0"
+eventually 5 "and answers" healthy 32224 503
+like "nobody here" "$(weft service get taken)" "no endpoint on this node, so it turns clients outside away"
 
 step "internalTrafficPolicy: Local"
 {

@@ -170,6 +170,10 @@ ServiceAssignment Assigner::reassign(const Key& key, const ServiceAssignment& he
   return next;
 }
 
+void Assigner::set_pending_reason(const Key& key, std::string reason) {
+  if (const auto found = pending_.find(key); found != pending_.end()) found->second = std::move(reason);
+}
+
 std::string Assigner::pending_reason(const Key& key) const {
   const auto found = pending_.find(key);
   return found == pending_.end() ? std::string() : found->second;

@@ -40,6 +40,8 @@ class Assigner {
   // The load balancer addresses it holds now; `held` when there is no change.
   ServiceAssignment reassign(const Key& key, const ServiceAssignment& held);
   [[nodiscard]] std::string pending_reason(const Key& key) const;
+  void set_pending_reason(const Key& key, std::string reason);  // of one that is pending
+  [[nodiscard]] const std::unordered_map<Key, std::string, KeyHash>& pending() const { return pending_; }
 
  private:
   [[nodiscard]] AddressWish wish_of(const model::Service& service, const std::vector<IpAddress>& cluster_ips) const;

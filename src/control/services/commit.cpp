@@ -80,7 +80,7 @@ Result<void> ServiceCompiler::Impl::contend(Transaction& transaction) {
               ErrorCode::exhausted,
               fmt::format("{}: no room for its frontend {}:{}: all {} of the map are taken", where(*plan.owner, state),
                           frontend.address.to_string(), frontend.port, options_.max_frontends),
-              "raise service_table_entries, or delete Services");
+              "raise service_table_entries in the configuration, or delete Services");
       }
   return {};
 }
@@ -98,7 +98,7 @@ Result<void> ServiceCompiler::Impl::check_ranges(const Transaction& transaction)
         return fail(ErrorCode::exhausted,
                     fmt::format("{}: no room for its {} source ranges: {} of {} are in use", where(*plan.owner, state),
                                 state.source_ranges->size(), source_ranges_, options_.max_source_ranges),
-                    "raise the number of source ranges, or give the Service fewer");
+                    "give the Service fewer, or delete Services that have some");
     }
   return {};
 }

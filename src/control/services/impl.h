@@ -42,6 +42,8 @@ class ServiceCompiler::Impl {
   [[nodiscard]] ServiceAssignment held(const model::ObjectKey& service) const;
   [[nodiscard]] const ServiceAssignments& assignments() const;
   [[nodiscard]] std::string pending_reason(const model::ObjectKey& service) const;
+  [[nodiscard]] std::map<model::ObjectKey, std::string> pending() const;
+  void keep_waiting(const model::ObjectKey& service, const ServiceAssignment& assignment, const std::string& reason);
   std::vector<model::ObjectKey> assign_pending();
   void upsert(const model::Service& service);
   void upsert(const model::EndpointSlice& slice);

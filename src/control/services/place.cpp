@@ -70,7 +70,7 @@ Result<void> ServiceCompiler::Impl::identify(Transaction& transaction, const Own
           fmt::format("{}: no service id is left: of {} {} are in use and {} wait for the last flows of deleted "
                       "Services",
                       where(owner, state), service_ids_.limit() - 1, service_ids_.used(), service_ids_.waiting()),
-          "raise service_table_entries, or delete Services");
+          "raise service_table_entries in the configuration, or delete Services");
     state.id = *id;
     transaction.new_services.push_back(*id);
   }
@@ -90,7 +90,7 @@ Result<void> ServiceCompiler::Impl::identify(Transaction& transaction, const Own
                               "them",
                               where(owner, state), state.backends.size(), backend_ids_.limit() - 1, backend_ids_.used(),
                               backend_ids_.waiting()),
-                  "raise backend_table_entries, or give the Service fewer");
+                  "raise backend_table_entries in the configuration, or give the Service fewer");
     backend.id = *id;
     transaction.new_backends.push_back(*id);
   }
@@ -128,8 +128,8 @@ Result<services::Run> ServiceCompiler::Impl::place_run(Transaction& transaction,
         ErrorCode::exhausted,
         fmt::format("{}: no room for its {} slots: of {} slots {} are free, the longest run of them is {}",
                     where(owner, state), length, slot_space_.total(), slot_space_.free(), slot_space_.longest()),
-        table ? "raise slot_table_entries, or choose a smaller weft.io/maglev-table-size"
-              : "raise slot_table_entries, or give the Service fewer backends");
+        table ? "raise slot_table_entries in the configuration, or choose a smaller weft.io/maglev-table-size"
+              : "raise slot_table_entries in the configuration, or give the Service fewer backends");
   transaction.new_runs.push_back({*first, std::move(content)});
   return Run{*first, length};
 }

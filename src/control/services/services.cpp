@@ -42,6 +42,11 @@ const ServiceAssignments& ServiceCompiler::assignments() const { return impl_->a
 std::string ServiceCompiler::pending_reason(const model::ObjectKey& service) const {
   return impl_->pending_reason(service);
 }
+std::map<model::ObjectKey, std::string> ServiceCompiler::pending() const { return impl_->pending(); }
+void ServiceCompiler::keep_waiting(const model::ObjectKey& service, const ServiceAssignment& assignment,
+                                   const std::string& reason) {
+  impl_->keep_waiting(service, assignment, reason);
+}
 std::vector<model::ObjectKey> ServiceCompiler::assign_pending() { return impl_->assign_pending(); }
 
 void ServiceCompiler::upsert(const model::Service& service) { impl_->upsert(service); }

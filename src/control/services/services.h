@@ -148,6 +148,9 @@ class ServiceCompiler {
   [[nodiscard]] const ServiceAssignments& assignments() const;
   // LoadBalancer Services without an address, why, and those who got one since: to be stored.
   [[nodiscard]] std::string pending_reason(const model::ObjectKey& service) const;  // empty: not pending
+  [[nodiscard]] std::map<model::ObjectKey, std::string> pending() const;
+  // As restore, of one that was given an address and cannot have it, for `reason`.
+  void keep_waiting(const model::ObjectKey& service, const ServiceAssignment& assignment, const std::string& reason);
   // Not before all pools are known: an address that is in none is taken away.
   std::vector<model::ObjectKey> assign_pending();
 

@@ -153,6 +153,18 @@ std::string ServiceCompiler::Impl::pending_reason(const model::ObjectKey& servic
   return key ? assigner_.pending_reason(*key) : std::string();
 }
 
+std::map<model::ObjectKey, std::string> ServiceCompiler::Impl::pending() const {
+  std::map<model::ObjectKey, std::string> reasons;
+  for (const auto& [key, reason] : assigner_.pending()) reasons.emplace(key.object(), reason);
+  return reasons;
+}
+
+void ServiceCompiler::Impl::keep_waiting(const model::ObjectKey& service, const ServiceAssignment& assignment,
+                                         const std::string& reason) {
+  restore(service, assignment);
+  assigner_.set_pending_reason(intern(service), reason);
+}
+
 std::vector<model::ObjectKey> ServiceCompiler::Impl::assign_pending() {
   std::vector<model::ObjectKey> changed;
   for (const auto& key : assigner_.candidates()) {
