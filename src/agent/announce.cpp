@@ -39,7 +39,8 @@ datapath::Rows<weft_l2_key, weft_l2> announced_rows(const Objects& objects, cons
   for (const auto& [service, labels] : facts.announceable())
     for (const auto* port : services.ports_of(service))
       for (const auto& frontend : port->frontends)
-        if (!node.addresses.contains(frontend.address)) announce(frontend, labels);
+        if (!node.addresses.contains(frontend.address) && !node.broadcasts.contains(frontend.address))
+          announce(frontend, labels);
   return rows;
 }
 

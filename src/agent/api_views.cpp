@@ -329,8 +329,7 @@ void Agent::register_views() {
   server_->handle("bpf.maps", [this](const json&) -> api::Answer {
     json result{{"items", json::array()}};
     const auto usage = services().usage();
-    for (const auto& name : datapath_->map_names())
-      result["items"].push_back(map_json(*datapath_->map(name), usage));
+    for (const auto& name : datapath_->map_names()) result["items"].push_back(map_json(*datapath_->map(name), usage));
     return result;
   });
 }

@@ -80,6 +80,7 @@ service_table_entries: 128
 backend_table_entries: 256
 slot_table_entries: 4096
 xdp: native
+external_ips: false
 events: no
 flow_history: 100
 log_level: debug
@@ -118,6 +119,7 @@ log_file: /tmp/log
   EXPECT_EQ(config->backend_table_entries, 256U);
   EXPECT_EQ(config->slot_table_entries, 4096U);
   EXPECT_EQ(config->xdp, Config::Xdp::native);
+  EXPECT_FALSE(config->external_ips);
   EXPECT_FALSE(config->events);
   EXPECT_EQ(config->flow_history, 100U);
   EXPECT_EQ(config->log_level, "debug");

@@ -49,8 +49,8 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
   const auto indexes = uplink_indexes(devices, routes, config);
   for (const auto& device : devices)
     if (indexes.contains(device.index))
-      node.uplinks[static_cast<std::uint32_t>(device.index)] = {device.name, device.mtu, {},
-                                                                {},          device.mac, device.kind};
+      node.uplinks[static_cast<std::uint32_t>(device.index)] = {device.name, device.mtu,  {},       {},
+                                                                device.mac,  device.kind, device.up};
   for (const auto& entry : addresses) {
     if (entry.address.is_loopback() || is_link_local(entry.address)) continue;
     node.addresses.insert(entry.address);

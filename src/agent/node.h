@@ -22,6 +22,7 @@ struct Uplink {
   std::optional<IpAddress> v6;
   MacAddress mac;
   std::string kind;  // "veth", "bond", ...; empty for hardware
+  bool up = true;
   auto operator<=>(const Uplink&) const = default;
 };
 

@@ -8,6 +8,7 @@
 
 #include "agent/announce.h"
 #include "agent/assignments.h"
+#include "agent/external_addresses.h"
 #include "agent/host_ports.h"
 
 namespace weft::agent {
@@ -299,6 +300,10 @@ std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& d
     const auto* service = std::get_if<model::Service>(&documents[i].object);
     return service != nullptr && asks_by_name(*service);
   });
+  std::vector<const model::LoadBalancerPool*> pools;
+  for (const auto& [key, pool] : parts_.objects.pools()) pools.push_back(&pool);
+  for (const auto& document : documents)
+    if (const auto* pool = std::get_if<model::LoadBalancerPool>(&document.object)) pools.push_back(pool);
   std::vector<Refusal> refusals;
   for (const auto i : order) {
     auto* service = std::get_if<model::Service>(&documents[i].object);
@@ -308,7 +313,10 @@ std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& d
       service->ingress.clear();
       documents[i].json = model::without_status(documents[i].json);
     }
-    if (auto assigned = services_->assign(*service, preferred); !assigned) refusals.push_back({i, assigned.error()});
+    if (auto allowed = check_external_addresses(*service, parts_.config, *node_, pools); !allowed)
+      refusals.push_back({i, allowed.error()});
+    else if (auto assigned = services_->assign(*service, preferred); !assigned)
+      refusals.push_back({i, assigned.error()});
   }
   std::ranges::sort(refusals, {}, &Refusal::document);
   return refusals;

@@ -67,6 +67,9 @@ std::vector<std::string> Uplinks::heal(const Node& node) {
     failed["uplink"] =
         "no uplink: no device has a default route, so pods reach nothing beyond this node; set `devices`";
   for (const auto& [index, uplink] : node.uplinks) {
+    if (!uplink.up)
+      failed[fmt::format("uplink {} down", uplink.name)] =
+          fmt::format("uplink {} is down: nothing comes or goes by it; `ip link set {} up`", uplink.name, uplink.name);
     const auto attached = datapath_.uplink_attached(index);
     if (!attached || !*attached) {
       if (auto again = datapath_.attach_uplink(index); !again)

@@ -140,7 +140,7 @@ void decode_times(Annotations& annotations, HealthCheck& check, std::vector<Anno
   // The default must not make a short interval wrong.
   check.timeout = std::min(check.timeout, check.interval);
   if (const auto timeout = annotations.take("health-check-timeout")) {
-    if (const auto decoded = timeout->duration(10ms, 1h)) {
+    if (const auto decoded = timeout->duration(10ms, 10s)) {
       check.timeout = *decoded;
       if (check.timeout > check.interval)
         timeout->expected(

@@ -206,7 +206,7 @@ const Case annotation_cases[] = {
       "8:32" AT("health-check-path") "expected a path such as /healthz",
       "9:32" AT("health-check-host") "expected a host name such as web.example or web.example:8080, found \"a b\"",
       "10:36" AT("health-check-interval") "expected text, found the number 2; write it in quotes",
-      "11:35" AT("health-check-timeout") "expected a duration from 10ms to 1h, such as 500ms or 2s, found \"1500us\"",
+      "11:35" AT("health-check-timeout") "expected a duration from 10ms to 10s, such as 500ms or 2s, found \"1500us\"",
       "12:32" AT("health-check-rise") "expected a number from 1 to 100, found \"0\"",
       "13:32" AT("health-check-fall") "expected a number from 1 to 100, found \"101\""}},
     {"health_check_interval_range",

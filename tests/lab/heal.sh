@@ -133,4 +133,9 @@ rm -f "$state"/weft.db*
 mv "$work"/state/weft.db* "$state/"
 kill -CONT "$supervisor"
 eventually 10 "with the store put back all is well" all_but_other
+step "an uplink is down"
+inside host ip link set uplink0 down
+eventually 5 "it is told" told "uplink uplink0 is down"
+inside host ip link set uplink0 up
+eventually 5 "it is over" healthy
 finish

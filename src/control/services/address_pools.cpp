@@ -51,8 +51,8 @@ const Key* AddressPools::conflict(const Key& service, const AddressWish& wish, c
   for (const auto& user : users->second) {
     if (user == service) continue;
     const auto* other = wish_of(user);
-    const bool agree = other != nullptr && !wish.sharing_key.empty() && wish.sharing_key == other->sharing_key &&
-                       wish.external_local == other->external_local;
+    const bool agree = other != nullptr && user.namespace_ == service.namespace_ && !wish.sharing_key.empty() &&
+                       wish.sharing_key == other->sharing_key && wish.external_local == other->external_local;
     const auto is_taken = [&](const auto& port) { return std::ranges::find(other->ports, port) != other->ports.end(); };
     if (!agree || std::ranges::any_of(wish.ports, is_taken)) return &user;
   }

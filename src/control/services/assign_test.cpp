@@ -256,6 +256,15 @@ TEST_F(Pools, SharedByThoseWithTheSameKey) {
   EXPECT_EQ(sharing("d", 8080, "k", true), ip("203.0.113.3"));  // another policy
   EXPECT_EQ(sharing("e", 8080, "other"), ip("203.0.113.4"));
   EXPECT_EQ(sharing("f", 8081, ""), ip("203.0.113.5"));
+  // A key is of one namespace: strangers cannot join by guessing it.
+  auto stranger = typed("a", Type::load_balancer);
+  stranger.meta.namespace_ = "elsewhere";
+  stranger.ports[0].port = 9000;
+  stranger.sharing_key = "k";
+  ASSERT_TRUE(ask(stranger));
+  EXPECT_EQ(compiler_.held({"elsewhere", "a"}).load_balancer_ips, std::vector{ip("203.0.113.6")});
+  stranger.load_balancer_ips = {ip("203.0.113.1")};
+  EXPECT_EQ(ask(stranger).error().code, ErrorCode::exists);
   // A request is held to the same.
   auto asking = typed("g", Type::load_balancer);
   asking.sharing_key = "k";
@@ -264,7 +273,7 @@ TEST_F(Pools, SharedByThoseWithTheSameKey) {
   asking.ports[0].port = 81;
   EXPECT_TRUE(ask(asking));
   // When its ports come into the way, an address that was not asked for is changed.
-  EXPECT_EQ(sharing("b", 80, "k"), ip("203.0.113.6"));
+  EXPECT_EQ(sharing("b", 80, "k"), ip("203.0.113.7"));
   // Refused further on: a holds and asks what it did.
   auto changed = typed("a", Type::load_balancer);
   const auto held = compiler_.held({"shop", "a"});
