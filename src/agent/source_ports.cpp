@@ -30,8 +30,9 @@ using Ports = std::bitset<65536>;
 // A piece "first" or "first-last" of a list; false: no such thing.
 bool add_range(Ports& ports, std::string_view piece) {
   std::uint16_t first = 0;
-  const auto* last_of = piece.data() + piece.size();
-  auto [at, error] = std::from_chars(piece.data(), last_of, first);
+  const auto* begin = piece.data();
+  const auto* last_of = begin + piece.size();
+  auto [at, error] = std::from_chars(begin, last_of, first);
   std::uint16_t last = first;
   if (error == std::errc{} && at != last_of && *at == '-') {
     const auto second = std::from_chars(at + 1, last_of, last);
