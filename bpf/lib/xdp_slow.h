@@ -232,10 +232,9 @@ inline_always int xdp_known(struct xdp_md *ctx, struct scratch *s, struct weft_f
 	s->context.hook = WEFT_HOOK_XDP;
 	s->context.ifindex = ctx->ingress_ifindex;
 	s->context.tcp_flags = tcp_flags;
-	if (!(tcp_flags & TCP_SYN))
-		flow_opened(flow);
+	flow_heard(flow, tcp_flags);
 	if (tcp_flags & (TCP_FIN | TCP_RST))
-		flow_tcp(flow, config);
+		flow_tcp(flow, config, false);
 	return xdp_carry(ctx, flow, s->packet.length);
 }
 

@@ -174,6 +174,7 @@ Cases announce_cases(const Net& net);
 Cases icmp_error_cases(const Net& net);
 Cases fragment_cases(const Net& net);
 Cases tcp_cases(const Net& net);
+Cases reset_cases(const Net& net);
 Cases from_pod_cases(const Net& net);
 Cases neighbour_cases(const Net& net);
 Cases host_cases(const Net& net);
