@@ -311,3 +311,27 @@ verified_once enum weft_drop_reason flow_enter(struct __sk_buff *skb, const stru
 
 	return s && config ? enter_flow(skb, s, config) : WEFT_DROP_FLOW_TABLE;
 }
+
+verified_once bool affinity_admit(void)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s || !s->affinity.service_id)
+		return false;
+	affinity_remember(&s->affinity, s->forward.backend_id);
+	return true;
+}
+
+/* The flow of scratch's decision has its entries: it counts for its backend, binds its client and is told. */
+inline_always void flow_entered(struct scratch *s, const struct weft_config *config)
+{
+	/* A reset starts nothing. (The mark as counted goes with the entry.) */
+	if (!(s->packet.tcp_flags & TCP_RST)) {
+		backend_count_open(s->forward.backend_id);
+		affinity_admit();
+	}
+	count(WEFT_STAT_NEW_FLOW);
+	s->context.time = s->forward.created;
+	s->context.type = WEFT_EVENT_NEW;
+	event_emit(&s->packet.tuple, &s->context, config);
+}

@@ -147,11 +147,8 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		skb->mark = 0;
 		return TC_ACT_OK;
 	}
-	s->epoch = config->epoch;
 	SCRATCH_ZERO(&s->packet);
-	SCRATCH_ZERO(&s->context);
-	s->context.hook = hook;
-	s->context.ifindex = skb->ifindex;
+	context_reset(s, config, hook, skb->ifindex);
 	if (slow_parse(skb, s, config, hook, &reason, &verdict))
 		return verdict;
 	switch (hook) {

@@ -173,6 +173,7 @@ Cases bereaved_cases(const Net& net);
 Cases announce_cases(const Net& net);
 Cases icmp_error_cases(const Net& net);
 Cases fragment_cases(const Net& net);
+Cases affinity_cases(const Net& net);
 Cases tcp_cases(const Net& net);
 Cases reset_cases(const Net& net);
 Cases from_pod_cases(const Net& net);
