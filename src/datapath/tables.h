@@ -44,6 +44,7 @@ class Tables {
   [[nodiscard]] ReconcileStatus status() const;
   [[nodiscard]] const ServiceTables& services() const { return *services_; }
   [[nodiscard]] std::uint32_t epoch() const { return config_.epoch; }
+  [[nodiscard]] const weft_config& config() const { return config_; }  // as it is in the map
 
  private:
   Tables() = default;
