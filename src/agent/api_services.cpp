@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/memory.h"
+#include "agent/out_of_range.h"
 #include "agent/service_text.h"
 #include "agent/service_trace.h"
 #include "api/params.h"
@@ -87,6 +88,21 @@ Result<model::ObjectKey> key_of(const json& params) {
   return model::ObjectKey{space.empty() ? "default" : space, name};
 }
 
+// Services that wait for a load balancer address have an item without one, which says why.
+void add_waiting(json& items, const control::ServiceCompiler& services, const std::string& space, std::uint64_t limit) {
+  for (const auto& [key, reason] : services.pending()) {
+    if ((!space.empty() && key.namespace_ != space) || (limit != 0 && items.size() >= limit)) continue;
+    items.push_back({{"id", 0},
+                     {"namespace", key.namespace_},
+                     {"name", key.name},
+                     {"type", "LoadBalancer"},
+                     {"kind", control::to_string(control::FrontendKind::load_balancer)},
+                     {"address", ""},
+                     {"pending", reason},
+                     {"backends", json::array()}});
+  }
+}
+
 }  // namespace
 
 void Agent::register_services() {
@@ -128,6 +144,7 @@ api::Answer Agent::list_services(const json& params) const {
                        {"active", active},
                        {"backends", backends}});
   });
+  add_waiting(items, services(), space, limit);
   if (items.size() >= many_items) give_memory_back(loop_);
   return json{{"items", std::move(items)}};
 }
@@ -181,6 +198,9 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
   if (!service.proxy_name.empty())
     warnings.push_back(
         fmt::format("it belongs to the proxy {} (label service.kubernetes.io/service-proxy-name)", service.proxy_name));
+  for (const auto& text : out_of_range(services().held(key), config_))
+    warnings.push_back("its " + text +
+                       ": it is served all the same; delete the Service and apply it again for another");
   if (const auto reason = services().pending_reason(key); !reason.empty())
     warnings.push_back("it waits for a load balancer address: " + reason);
   if (const auto& name = service.load_balancer_class; service.type == model::Service::Type::load_balancer &&
@@ -193,6 +213,11 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
                                      control::to_string(shadowed.frontend.kind), shadowed.frontend.address.to_string(),
                                      shadowed.frontend.port, weft::to_string(shadowed.protocol),
                                      shadowed.owner.to_string()));
+  std::set<IpAddress> told;
+  for (const auto* port : services().ports_of(key))
+    for (const auto& frontend : port->frontends)
+      if (told.insert(frontend.address).second && duties_)
+        if (auto why = duties_->unannounced(frontend.address, node_); !why.empty()) warnings.push_back(std::move(why));
   const auto outside = [](const control::ServicePort& port) {
     return std::ranges::any_of(port.frontends,
                                [](const auto& frontend) { return frontend.kind != control::FrontendKind::cluster_ip; });
