@@ -121,6 +121,7 @@ class Agent {
   // API: views
   nlohmann::json status();
   [[nodiscard]] std::vector<std::string> unserved() const;
+  [[nodiscard]] std::vector<std::string> outside_ranges() const;
   nlohmann::json announced_json() const;
   nlohmann::json list_endpoints();
   nlohmann::json list_identities() const;

@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/memory.h"
+#include "agent/out_of_range.h"
 #include "agent/service_text.h"
 #include "agent/service_trace.h"
 #include "agent/target_ports.h"
@@ -88,6 +89,21 @@ Result<model::ObjectKey> key_of(const json& params) {
   return model::ObjectKey{space.empty() ? "default" : space, name};
 }
 
+// Services that wait for a load balancer address have an item without one, which says why.
+void add_waiting(json& items, const control::ServiceCompiler& services, const std::string& space) {
+  for (const auto& [key, reason] : services.pending()) {
+    if (!space.empty() && key.namespace_ != space) continue;
+    items.push_back({{"id", 0},
+                     {"namespace", key.namespace_},
+                     {"name", key.name},
+                     {"type", "LoadBalancer"},
+                     {"kind", control::to_string(control::FrontendKind::load_balancer)},
+                     {"address", ""},
+                     {"pending", reason},
+                     {"backends", json::array()}});
+  }
+}
+
 }  // namespace
 
 void Agent::register_services() {
@@ -139,6 +155,7 @@ api::Answer Agent::list_services(const json& params) const {
     services().for_each([&](const control::ServicePort& port) {
       if (port.id >= begin && concerns(port)) add_frontends(items, port);
     });
+    add_waiting(items, services(), space);
     if (items.size() >= many_items) give_memory_back(loop_);
     return result;
   }
@@ -154,6 +171,7 @@ api::Answer Agent::list_services(const json& params) const {
     ++seen;
     if (concerns(*port)) add_frontends(items, *port);
   }
+  if (!result.contains("continue")) add_waiting(items, services(), space);
   publisher_->forget_views();
   return result;
 }
@@ -207,6 +225,9 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
   if (!service.proxy_name.empty())
     warnings.push_back(
         fmt::format("it belongs to the proxy {} (label service.kubernetes.io/service-proxy-name)", service.proxy_name));
+  for (const auto& text : out_of_range(services().held(key), config_))
+    warnings.push_back("its " + text +
+                       ": it is served all the same; delete the Service and apply it again for another");
   if (const auto reason = services().pending_reason(key); !reason.empty())
     warnings.push_back("it waits for a load balancer address: " + reason);
   if (const auto& name = service.load_balancer_class; service.type == model::Service::Type::load_balancer &&
@@ -225,6 +246,11 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
       warnings.push_back(
           fmt::format("port {}/{}: {} (targetPort)", port.port, weft::to_string(port.protocol), missing.text));
     }
+  std::set<IpAddress> told;
+  for (const auto* port : services().ports_of(key))
+    for (const auto& frontend : port->frontends)
+      if (told.insert(frontend.address).second && duties_)
+        if (auto why = duties_->unannounced(frontend.address, node_); !why.empty()) warnings.push_back(std::move(why));
   const auto outside = [](const control::ServicePort& port) {
     return std::ranges::any_of(port.frontends,
                                [](const auto& frontend) { return frontend.kind != control::FrontendKind::cluster_ip; });

@@ -18,6 +18,8 @@ struct World {
   World() {
     node.addresses = {ip("192.0.2.2")};
     node.broadcasts = {ip("192.0.2.255")};
+    node.networks = {ip("192.0.2.0")};
+    node.next_hops = {ip("192.0.2.1")};
     pool.meta.name = "public";
     pool.ranges = {{ip("192.0.2.100"), ip("192.0.2.110")}};
   }
@@ -46,6 +48,9 @@ TEST(ExternalAddresses, WhatOthersHaveIsNotForTheTaking) {
   EXPECT_THAT(world.external("fd00:10:244::5"), HasSubstr("pod_cidrs"));
   EXPECT_THAT(world.external("10.96.0.77"), HasSubstr("service_cidrs"));
   EXPECT_THAT(world.external("192.0.2.255"), HasSubstr("broadcast"));
+  EXPECT_THAT(world.external("192.0.2.0"), HasSubstr("names the network"));
+  EXPECT_THAT(world.external("192.0.2.1"), HasSubstr("is a router's: routes of this node lead there"));
+  EXPECT_THAT(world.given("192.0.2.1"), HasSubstr("is a router's"));
   EXPECT_THAT(world.external("255.255.255.255"), HasSubstr("broadcast"));
   EXPECT_THAT(world.external("192.0.2.105"), HasSubstr("is in LoadBalancerPool public"));
   EXPECT_THAT(world.external("192.0.2.2", 30080), HasSubstr("30080 is for node ports"));

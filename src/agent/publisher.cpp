@@ -6,11 +6,11 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "agent/announce.h"
 #include "agent/assignments.h"
 #include "agent/external_addresses.h"
 #include "agent/host_ports.h"
 #include "agent/object_names.h"
+#include "agent/out_of_range.h"
 
 namespace weft::agent {
 namespace {
@@ -64,6 +64,8 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
   publisher->compiler_.emplace(parts.config, publisher->stored_numbers_, classes_of(publisher->stored_classes_),
                                highest_class);
   WEFT_TRY(auto assignments, publisher->stored_assignments(notes));
+  for (const auto& [service, held] : assignments)
+    if (!out_of_range(held, parts.config).empty()) publisher->held_out_of_range_.push_back(service);
   const auto& tables = parts.tables.services();
   publisher->services_ =
       std::make_unique<control::ServiceCompiler>(service_options(parts.config, tables), std::move(assignments));
@@ -78,6 +80,7 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
   std::vector<weft_backend> backends(tables.backends().size());
   for (std::size_t i = 0; i < backends.size(); ++i) backends[i] = tables.backends()[i];
   publisher->services_->adopt(frontends, backends, slots);
+  publisher->set_may_announce([present = parts.tables.announced()](const auto& key) { return present.contains(key); });
   WEFT_CHECK(publisher->read_services(notes));
   return publisher;
 }
@@ -125,7 +128,6 @@ Result<void> Publisher::read_services(std::vector<std::string>& notes) {
     assign(*service);
     if (waited && !services_->held(key).load_balancer_ips.empty()) served_at_start_.push_back(key);
   }
-  announcements_ = !parts_.objects.announcements().empty();
   return {};
 }
 
@@ -143,12 +145,16 @@ void Publisher::object_changed(const ObjectChange& change) {
     case model::Kind::load_balancer_pool:
       object != nullptr ? services_->upsert(std::get<model::LoadBalancerPool>(*object)) : services_->erase_pool(key);
       break;
-    case model::Kind::l2_announcement:
-      announcements_ = !parts_.objects.announcements().empty();
-      break;
     default:
       break;
   }
+}
+
+void Publisher::compile_announcements() {
+  announcements_ = agent::announcements(parts_.objects, facts_, *services_, *node_, parts_.config);
+  auto& rows = compiled_.rows.announced;
+  rows = announcements_.rows;
+  std::erase_if(rows, [&](const auto& row) { return !may_announce_(row.first); });
 }
 
 weft_config Publisher::config_now() const {
@@ -204,7 +210,8 @@ void Publisher::read_services_pods() {
     if (!seen.contains(key)) services_->erase_pod(key);
   service_pods_ = std::move(seen);
   services_->set_node({parts_.config.node, parts_.config.zone,
-                       std::vector<IpAddress>(node_->addresses.begin(), node_->addresses.end())});
+                       std::vector<IpAddress>(node_->addresses.begin(), node_->addresses.end()),
+                       taken_addresses(*node_)});
 }
 
 void Publisher::mark_redirect_targets(datapath::DesiredRows& rows) const {
@@ -280,7 +287,7 @@ Result<void> Publisher::publish() {
   }
   mark_redirect_targets(compiled_.rows);
   redirect_targets_ = services_->redirect_targets();
-  compiled_.rows.announced = announced_rows(parts_.objects, facts_, *services_, *node_);
+  compile_announcements();
   compiled_.rows.config = config_now();
   ++service_revision_;
   auto applied = parts_.tables.apply(compiled_.rows, *delta);
@@ -292,8 +299,7 @@ Result<void> Publisher::publish() {
 
 Result<void> Publisher::publish_services() {
   WEFT_TRY(const auto delta, compile_services());
-  if (announcements_ || !compiled_.rows.announced.empty())
-    compiled_.rows.announced = announced_rows(parts_.objects, facts_, *services_, *node_);
+  compile_announcements();
   compiled_.rows.config = config_now();
   ++service_revision_;
   Result<void> applied;
@@ -308,38 +314,52 @@ Result<void> Publisher::publish_services() {
   return applied;
 }
 
+Result<void> Publisher::publish_announced() { return publish_services(); }
+
 Result<void> Publisher::publish_kinds(bool services_only) { return services_only ? publish_services() : publish(); }
 
 std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& documents) {
-  for (const auto& document : documents)
-    if (const auto* pool = std::get_if<model::LoadBalancerPool>(&document.object)) services_->upsert(*pool);
-  // Those that name what they want go first: none of it is then given to one that takes any.
+  std::vector<Refusal> refusals;
+  std::vector<const model::LoadBalancerPool*> pools;
+  std::vector<const model::Service*> asking;
+  for (const auto& [key, pool] : parts_.objects.pools()) pools.push_back(&pool);
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    if (const auto* service = std::get_if<model::Service>(&documents[i].object)) asking.push_back(service);
+    const auto* pool = std::get_if<model::LoadBalancerPool>(&documents[i].object);
+    if (pool == nullptr) continue;
+    if (auto allowed = check_pool(*pool, parts_.config, *node_); !allowed) {
+      refusals.push_back({i, allowed.error()});
+      continue;
+    }
+    services_->upsert(*pool);
+    pools.push_back(pool);
+  }
+  // None of what one of them names is given to one that takes any; those that name something go first.
+  services_->speak_for(asking);
   std::vector<std::size_t> order(documents.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_partition(order, [&](std::size_t i) {
     const auto* service = std::get_if<model::Service>(&documents[i].object);
     return service != nullptr && asks_by_name(*service);
   });
-  std::vector<const model::LoadBalancerPool*> pools;
-  for (const auto& [key, pool] : parts_.objects.pools()) pools.push_back(&pool);
-  for (const auto& document : documents)
-    if (const auto* pool = std::get_if<model::LoadBalancerPool>(&document.object)) pools.push_back(pool);
-  std::vector<Refusal> refusals;
-  for (const auto i : order) {
-    auto* service = std::get_if<model::Service>(&documents[i].object);
-    if (service == nullptr) continue;
-    const auto preferred = services_->own_status(*service);
-    if (!preferred.empty()) {
-      service->ingress.clear();
-      documents[i].json = model::without_status(documents[i].json);
-    }
-    if (auto allowed = check_external_addresses(*service, parts_.config, *node_, pools); !allowed)
-      refusals.push_back({i, allowed.error()});
-    else if (auto assigned = services_->assign(*service, preferred); !assigned)
-      refusals.push_back({i, assigned.error()});
-  }
+  for (const auto i : order)
+    if (auto admitted = admit(documents[i], pools); !admitted) refusals.push_back({i, admitted.error()});
+  services_->speak_for({});
   std::ranges::sort(refusals, {}, &Refusal::document);
   return refusals;
+}
+
+Result<void> Publisher::admit(model::Document& document, const std::vector<const model::LoadBalancerPool*>& pools) {
+  auto* service = std::get_if<model::Service>(&document.object);
+  if (service == nullptr) return {};
+  const auto preferred = services_->own_status(*service);
+  if (!preferred.empty()) {
+    service->ingress.clear();
+    document.json = model::without_status(document.json);
+  }
+  WEFT_CHECK(check_external_addresses(*service, parts_.config, *node_, pools));
+  if (auto assigned = services_->assign(*service, preferred); !assigned) return fail(assigned.error());
+  return {};
 }
 
 Publisher::Held Publisher::held(const std::vector<model::Document>& documents) const {

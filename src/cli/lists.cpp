@@ -46,6 +46,10 @@ std::string backends(const json& item) {
   return fmt::format("{}/{}", ready, all.size());
 }
 
+std::string service_address(const json& item) {
+  return text(item, "pending").empty() ? cell(item, "address") : "<waiting>";
+}
+
 std::string backend_names(const json& item) {
   std::string joined;
   for (const auto& backend : member(item, "backends")) {
@@ -100,7 +104,7 @@ const std::map<std::string, ListView>& views() {
          {"SERVICE", name_of, false},
          column("TYPE", "type"),
          column("PORT NAME", "port_name"),
-         column("ADDRESS", "address"),
+         {"ADDRESS", service_address, false},
          column("PORT", "port"),
          column("PROTOCOL", "protocol"),
          {"READY", backends, false},
