@@ -23,7 +23,8 @@ supervisor=$(awk '{print $1; exit}' "/run/weft/lab/$lab/supervisor.pid")
 own=
 # The supervisor would start an agent with its own configuration.
 kill -STOP "$supervisor"
-cleanup_hooks+=('kill -TERM "$own"' 'umount "$state"' "kill -CONT $supervisor")
+# shellcheck disable=SC2016 # run at the end, by eval
+cleanup_hooks+=('end_agent "$own"' 'umount "$state"' "kill -CONT $supervisor")
 end_agent() { # PID
   kill -TERM "$1"
   until [[ ! -e /proc/$1 || $(awk '{print $3}' "/proc/$1/stat" 2>/dev/null) == Z ]]; do sleep 0.02; done
