@@ -92,7 +92,7 @@ Result<model::ObjectKey> key_of(const json& params) {
 void add_waiting(json& items, const control::ServiceCompiler& services, const std::string& space, std::uint64_t limit) {
   for (const auto& [key, reason] : services.pending()) {
     if ((!space.empty() && key.namespace_ != space) || (limit != 0 && items.size() >= limit)) continue;
-    items.push_back({{"id", 0},
+    items.push_back({{"id", nullptr},
                      {"namespace", key.namespace_},
                      {"name", key.name},
                      {"type", "LoadBalancer"},
