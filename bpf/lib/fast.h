@@ -59,7 +59,7 @@ inline_always bool fast_too_short(__u16 length, __u16 before, __u8 protocol)
 inline_always void fast_account(struct __sk_buff *skb, struct weft_flow *flow, enum weft_event_hook hook)
 {
 	if (hook != WEFT_HOOK_TO_DEVICE)
-		flow_opened(flow);
+		flow_heard(flow, 0);
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
 }

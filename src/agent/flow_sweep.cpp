@@ -22,6 +22,8 @@ std::uint64_t monotonic_now() {
 
 unsigned idle_limit(std::uint8_t protocol, const weft_flow& flow, const IdleTimes& idle) {
   if ((flow.flags & WEFT_FLOW_CLOSED) != 0) return idle.tcp_closed;
+  if ((flow.flags & WEFT_FLOW_RESET) != 0)
+    return (flow.flags & WEFT_FLOW_OPENING) != 0 ? idle.tcp_closed : idle.tcp_reset;
   if ((flow.flags & WEFT_FLOW_OPENING) != 0) return idle.tcp_opening;
   if (protocol == 6) return idle.tcp;
   return protocol == 1 || protocol == 58 ? idle.echo : idle.datagram;
@@ -64,6 +66,7 @@ weft_event event_of(const Key& key, const weft_flow& flow, const std::optional<w
   event.egress_rule = flow.egress_rule;
   event.ingress_rule = flow.ingress_rule;
   event.service_id = flow.service_id;
+  if ((flow.flags & WEFT_FLOW_RESET) != 0) event.tcp_flags = 0x04;  // RST
   if (flow.backend_id != 0) {
     event.backend_addr = flow.dst_addr;
     event.backend_port = flow.dst_port;
@@ -77,17 +80,26 @@ weft_event event_of(const Key& key, const weft_flow& flow, const std::optional<w
   return event;
 }
 
-void note_use(const weft_flow& flow, FlowUse& use) {
+// Somebody outside says that an open connection was reset: its entry stays for a while, in case that was forged, but
+// once both fell silent it weighs on its backend no more.
+bool doubted(const weft_flow& flow) { return (flow.flags & (WEFT_FLOW_RESET | WEFT_FLOW_OPENING)) == WEFT_FLOW_RESET; }
+
+bool weighs(const weft_flow& flow, const Ticks& ticks, const IdleTimes& idle) {
+  if ((flow.flags & WEFT_FLOW_COUNTED) == 0) return false;
+  return !doubted(flow) || !silent_for(flow, ticks, idle.tcp_closed);
+}
+
+void note_use(const weft_flow& flow, const Ticks& ticks, const IdleTimes& idle, FlowUse& use) {
   if (flow.service_id != 0) use.services.insert(flow.service_id);
   if (flow.backend_id == 0) return;
   use.backends.insert(flow.backend_id);
-  if ((flow.flags & WEFT_FLOW_COUNTED) != 0) ++use.open[flow.backend_id];
+  if (weighs(flow, ticks, idle)) ++use.open[flow.backend_id];
 }
 
 void note_end(const weft_flow& flow, const std::optional<weft_flow>& reply, FlowUse& use) {
   if ((flow.flags & WEFT_FLOW_COUNTED) == 0) return;
   auto& ended = use.ended[flow.backend_id];
-  ++ended.flows;
+  if (!doubted(flow)) ++ended.flows;
   ended.packets += flow.packets + (reply ? reply->packets : 0);
   ended.bytes += flow.bytes + (reply ? reply->bytes : 0);
 }
@@ -100,7 +112,7 @@ std::vector<weft_event> sweep(bpfrt::RawMap& flows, const Ticks& ticks, const Id
     if (over(key.protocol, flow, ticks, idle))
       silent.emplace_back(key, flow);
     else
-      note_use(flow, use);
+      note_use(flow, ticks, idle, use);
     return true;
   });
   // An event tells what came back: replies go only when the flows they answer are told.
@@ -115,7 +127,7 @@ std::vector<weft_event> sweep(bpfrt::RawMap& flows, const Ticks& ticks, const Id
     const bool alone = !peer || over(peer_key.protocol, *peer, ticks, idle) ||
                        (half_open(flow) && silent_for(*peer, ticks, idle.tcp_opening));
     if (!alone || current->last_seen != flow.last_seen) {
-      note_use(*current, use);
+      note_use(*current, ticks, idle, use);
       continue;
     }
     (void)map.erase(key);

@@ -9,14 +9,11 @@
 #include "agent/assignments.h"
 #include "agent/external_addresses.h"
 #include "agent/host_ports.h"
+#include "agent/object_names.h"
 #include "agent/out_of_range.h"
 
 namespace weft::agent {
 namespace {
-
-store::StoredKey key_of(const model::Object& object) {
-  return {model::kind_of(object), model::metadata_of(object).key()};
-}
 
 bool concerns_services_only(model::Kind kind) {
   return kind == model::Kind::service || kind == model::Kind::endpoint_slice ||
@@ -63,8 +60,9 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
                                                    std::vector<std::string>& notes) {
   std::unique_ptr<Publisher> publisher(new Publisher(parts));
   WEFT_TRY(publisher->stored_numbers_, parts.store.numbers());
-  WEFT_TRY(const auto classes, parts.store.get("policy-classes"));
-  publisher->compiler_.emplace(parts.config, publisher->stored_numbers_, classes_of(classes), highest_class);
+  WEFT_TRY(publisher->stored_classes_, parts.store.get("policy-classes"));
+  publisher->compiler_.emplace(parts.config, publisher->stored_numbers_, classes_of(publisher->stored_classes_),
+                               highest_class);
   WEFT_TRY(auto assignments, publisher->stored_assignments(notes));
   for (const auto& [service, held] : assignments)
     if (!out_of_range(held, parts.config).empty()) publisher->held_out_of_range_.push_back(service);
@@ -164,6 +162,9 @@ weft_config Publisher::config_now() const {
   if (services_->usage().frontends != 0) config.flags |= WEFT_CONFIG_SERVICES;
   if (services_->has_external()) config.flags |= WEFT_CONFIG_EXTERNAL;
   if (services_->has_host_backends()) config.flags |= WEFT_CONFIG_HOST_BACKENDS;
+  // Of the rows that stay while none is compiled.
+  constexpr std::uint32_t of_services = WEFT_CONFIG_SERVICES | WEFT_CONFIG_EXTERNAL | WEFT_CONFIG_HOST_BACKENDS;
+  if (services_fault_) config.flags |= parts_.tables.config().flags & of_services;
   if (!parts_.config.load_balancer_peers.empty()) config.flags |= WEFT_CONFIG_DECAPSULATE;
   if (!compiled_.rows.announced.empty()) config.flags |= WEFT_CONFIG_L2;
   config.hash_seed = parts_.config.service_hash_seed;
@@ -241,7 +242,26 @@ Result<control::ServiceDelta> Publisher::compile_services() {
     for (const auto& key : served_at_start_) keep_waiting(key, delta.error().message);
   if (!delta && !served_at_start_.empty()) delta = services_->compile();
   served_at_start_.clear();
+  if (delta) {
+    services_compiled_ = true;
+    services_fault_.reset();
+  }
   return delta;
+}
+
+// At a start nothing is known of Services in the maps that could be put back: what is there stays as it is.
+Result<control::ServiceDelta> Publisher::compile_services_or_keep() {
+  auto delta = compile_services();
+  if (delta || services_compiled_ || delta.error().code != ErrorCode::exhausted) return delta;
+  services_fault_ = delta.error();
+  return control::ServiceDelta();
+}
+
+void Publisher::forget_views() {
+  if (!services_compiled_) return;
+  const auto delta = services_->compile();
+  if (delta && !parts_.tables.apply(*delta, compiled_.rows.announced, compiled_.rows.config))
+    services_->hold_replaced();
 }
 
 Result<void> Publisher::publish() {
@@ -259,7 +279,7 @@ Result<void> Publisher::publish() {
   }
   std::swap(compiled_, *outcome);
   read_services_pods();
-  auto delta = compile_services();
+  auto delta = compile_services_or_keep();
   if (!delta) {
     std::swap(compiled_, *outcome);
     compiler_->refused();
@@ -278,7 +298,7 @@ Result<void> Publisher::publish() {
 }
 
 Result<void> Publisher::publish_services() {
-  WEFT_TRY(const auto delta, services_->compile());
+  WEFT_TRY(const auto delta, compile_services());
   compile_announcements();
   compiled_.rows.config = config_now();
   ++service_revision_;
@@ -465,7 +485,10 @@ Result<void> Publisher::store_numbers(bool force) {
     numbers_mark_ = mark;
   }
   if (const auto revision = compiler_->class_revision(); revision != stored_class_revision_) {
-    WEFT_CHECK(parts_.store.set("policy-classes", nlohmann::json(compiler_->classes()).dump()));
+    // Not written when it is there: a start that changes nothing needs no room on the disk.
+    auto classes = nlohmann::json(compiler_->classes()).dump();
+    if (classes != stored_classes_) WEFT_CHECK(parts_.store.set("policy-classes", classes));
+    stored_classes_ = std::move(classes);
     stored_class_revision_ = revision;
   }
   return {};

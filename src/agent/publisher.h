@@ -50,6 +50,11 @@ class Publisher {
 
   // Everything. An `io` error: written later, by Tables::retry().
   Result<void> publish();
+  // Why the Services of the last run are not compiled: a table has become too small for them. Until one compile has
+  // succeeded the maps keep what they hold of Services, all else is published, and changes of Services are refused.
+  [[nodiscard]] const std::optional<Error>& services_fault() const { return services_fault_; }
+  // Whoever looked at Services one by one left a view of each in memory, until the next compile: this one.
+  void forget_views();
   // Changes of Services, EndpointSlices, pools and announcements: costs what they change.
   Result<void> publish_services();
 
@@ -115,6 +120,7 @@ class Publisher {
   Result<void> store_assignments(const std::set<model::ObjectKey>& services);
   Result<void> publish_kinds(bool services_only);
   Result<control::ServiceDelta> compile_services();
+  Result<control::ServiceDelta> compile_services_or_keep();
   Result<void> serve_waiting();
   Result<void> admit(model::Document& document, const std::vector<const model::LoadBalancerPool*>& pools);
   void keep_waiting(const model::ObjectKey& service, const std::string& reason);
@@ -137,10 +143,13 @@ class Publisher {
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps
   Announcements announcements_;
   MayAnnounce may_announce_;
+  bool services_compiled_ = false;  // once, since the start
+  std::optional<Error> services_fault_;
   std::uint64_t service_revision_ = 0;
   store::NumberSet stored_numbers_;
   std::uint64_t numbers_mark_ = 0;
   std::uint64_t stored_class_revision_ = 0;
+  std::optional<std::string> stored_classes_;
 };
 
 }  // namespace weft::agent

@@ -184,9 +184,17 @@ int run_list(const Session& session, const std::string& list, const std::string&
              const std::string& namespace_) {
   auto params = json::object();
   if (!namespace_.empty()) params["namespace"] = namespace_;
-  auto answer = session.call(list, params);
+  const auto& view = views().at(list);
+  if (list != "service.list") {
+    auto answer = session.call(list, params);
+    if (!answer) return session.report(answer.error());
+    return print_items(session, member(*answer, "items"), output, view);
+  }
+  ItemPrinter printer(session, output, view);
+  auto answer = session.call_pages(list, params, [&](const json& items) { printer.add(items); });
   if (!answer) return session.report(answer.error());
-  return print_items(session, member(*answer, "items"), output, views().at(list));
+  printer.finish();
+  return exit_ok;
 }
 
 int run_ipam(const Session& session, const std::string& output) {

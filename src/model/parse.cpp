@@ -119,7 +119,10 @@ class ManifestReader {
     add(spec, "healthCheckNodePort");
     const auto ports = spec ? spec->member("ports") : std::nullopt;
     if (ports && ports->node().type == NodeType::list)
-      for (const auto& port : ports->list()) add(port, "nodePort");
+      for (const auto& port : ports->list()) {
+        add(port, "nodePort");
+        add(port, "targetPort");
+      }
     const auto metadata = root.member("metadata");
     add(metadata ? metadata->member("annotations") : std::nullopt, "weft.io/load-balancer-ips");
     return asked;
