@@ -93,7 +93,7 @@ Result<model::ObjectKey> key_of(const json& params) {
 void add_waiting(json& items, const control::ServiceCompiler& services, const std::string& space) {
   for (const auto& [key, reason] : services.pending()) {
     if (!space.empty() && key.namespace_ != space) continue;
-    items.push_back({{"id", 0},
+    items.push_back({{"id", nullptr},
                      {"namespace", key.namespace_},
                      {"name", key.name},
                      {"type", "LoadBalancer"},
@@ -240,17 +240,17 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
                                      control::to_string(shadowed.frontend.kind), shadowed.frontend.address.to_string(),
                                      shadowed.frontend.port, weft::to_string(shadowed.protocol),
                                      shadowed.owner.to_string()));
+  std::set<IpAddress> told;
+  for (const auto* port : services().ports_of(key))
+    for (const auto& frontend : port->frontends)
+      if (told.insert(frontend.address).second && duties_)
+        if (auto why = duties_->unannounced(frontend.address, node_); !why.empty()) warnings.push_back(std::move(why));
   if (services().slices_of(key).empty())
     for (const auto& missing : missing_targets(service, objects_->pods())) {
       const auto& port = service.ports[missing.port];
       warnings.push_back(
           fmt::format("port {}/{}: {} (targetPort)", port.port, weft::to_string(port.protocol), missing.text));
     }
-  std::set<IpAddress> told;
-  for (const auto* port : services().ports_of(key))
-    for (const auto& frontend : port->frontends)
-      if (told.insert(frontend.address).second && duties_)
-        if (auto why = duties_->unannounced(frontend.address, node_); !why.empty()) warnings.push_back(std::move(why));
   const auto outside = [](const control::ServicePort& port) {
     return std::ranges::any_of(port.frontends,
                                [](const auto& frontend) { return frontend.kind != control::FrontendKind::cluster_ip; });

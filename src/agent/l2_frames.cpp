@@ -135,7 +135,7 @@ std::optional<Heard> heard_neighbour(Bytes frame) {
   // A hop limit below 255 came through a router: not from this link.
   if (end < message + message_size || end > frame.size() || frame[20] != 58 || frame[21] != 255) return {};
   const auto target = v6_at(frame, message + 8);
-  if (target.is_multicast()) return {};
+  if (target.is_multicast() || target.is_v4()) return {};  // of IPv4 only ARP tells
   if (frame[message] == advertisement) return Heard{Heard::Kind::claim, target, advertised_mac(frame, end)};
   const bool nobody = v6_at(frame, ethernet + 8).is_unspecified();
   if (frame[message] != solicitation || !nobody) return {};

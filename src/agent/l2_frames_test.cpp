@@ -103,6 +103,10 @@ TEST(L2Frames, WhatIsCutShortOrFromElsewhereSaysNothing) {
   auto asking = announcement_frame(ip("2001:db8::5"), mac);
   asking[54] = 135;  // a question of one who has an address of its own
   EXPECT_FALSE(heard(asking));
+  auto mapped = announcement_frame(ip("2001:db8::5"), mac);
+  const auto v4 = ip("192.0.2.5").bytes();
+  std::ranges::copy(v4, mapped.begin() + 62);
+  EXPECT_FALSE(heard(mapped)) << "of IPv4 only ARP tells";
   auto token_ring = announcement_frame(ip("192.0.2.5"), mac);
   token_ring[15] = 6;
   EXPECT_FALSE(heard(token_ring));

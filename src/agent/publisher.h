@@ -141,10 +141,10 @@ class Publisher {
   std::vector<model::ObjectKey> held_out_of_range_;
   std::vector<model::ObjectKey> served_at_start_;               // until the first compile
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps
-  bool services_compiled_ = false;                              // once, since the start
-  std::optional<Error> services_fault_;
   Announcements announcements_;
   MayAnnounce may_announce_;
+  bool services_compiled_ = false;  // once, since the start
+  std::optional<Error> services_fault_;
   std::uint64_t service_revision_ = 0;
   store::NumberSet stored_numbers_;
   std::uint64_t numbers_mark_ = 0;

@@ -28,6 +28,7 @@ has() { ip -n "$(netns_of host1)" address add "$1/$2" dev "$device" "${@:3}"; }
 has_not() { ip -n "$(netns_of host1)" address delete "$1/$2" dev "$device"; }
 
 step "a link with a router and another host"
+with_config 'node_port_min: 30000'
 pool_and_announcement | lab_up "$lab"
 deployment web 1 'app: web' | lab_apply
 device=$(ip -n "$(netns_of host1)" -o route get $node4 | sed -n 's/.* dev \([^ ]*\).*/\1/p')
@@ -112,10 +113,34 @@ spec: {interfaces: [eth77]}
 YAML
 eventually 5 "told" tells 'L2Announcement nowhere: spec.interfaces: no uplink of this node is named eth77.*uplink0'
 
-step "a restarting agent goes on answering"
+step "a restarting agent goes on answering; what is outside ranges that are others now is served, and told"
 weft delete l2ann nowhere >/dev/null
+node_port=$(weft service list -o json | jq '[.[] | select(.name == "free" and .kind == "NodePort" and .protocol == "TCP") | .port][0]')
+sed -i 's/node_port_min: 30000/node_port_min: 32000/' "$WEFT_BIN_DIR/weftd"
 kill "$(weft status -o json | jq -r .pid)"
 back() { announced $free4; }
 eventually 15 "after the restart" back
 is "who has $free4" "$(mac_at world $free4)" "$gateway_mac"
+reached "its node port" world tcp $node4 "$node_port" 'default.web-0'
+exits 0 "service get" weft service get default/free
+like "service get warns" "$output" "node port $node_port is outside node_port_min to node_port_max \(32000-32767\): it is served all the same"
+tells "Service default/free: node port $node_port is outside" || fail "status: $(problems)"
+calm || fail "health: $(problems)"
+
+step "without a pool Services wait, as is meant; with one that is full its name is told"
+weft delete lbpool public >/dev/null
+exits 0 "list" weft service list
+like "list" "$output" '- +default/free +LoadBalancer +- +<waiting>'
+exits 0 "service get" weft service get default/free
+like "service get" "$output" 'it waits for a load balancer address: spec.loadBalancerIP|no LoadBalancerPool'
+calm || fail "health: $(problems)"
+apply <<YAML
+apiVersion: weft.io/v1alpha1
+kind: LoadBalancerPool
+metadata: {name: small}
+spec: {addresses: [$free4/32]}
+$(service another '' 'type: LoadBalancer, selector: {app: web}')
+$(service more '' 'type: LoadBalancer, selector: {app: web}')
+YAML
+eventually 5 "told" tells 'every IPv4 address of LoadBalancerPool small is taken'
 finish
