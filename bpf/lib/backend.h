@@ -16,7 +16,7 @@ inline_always void backend_count_mark(struct weft_flow *original)
 
 inline_always void backend_count_open(__u32 backend_id)
 {
-	struct weft_backend_stats *stats = backend_id ? bpf_map_lookup_elem(&weft_bstat_v1, &backend_id) : NULL;
+	struct weft_backend_stats *stats = backend_id ? backend_stats(backend_id) : NULL;
 
 	if (!stats)
 		return;
@@ -39,7 +39,6 @@ inline_always void active_drop(struct weft_backend_stats *stats)
 inline_always void backend_count_close(struct weft_flow *original, const struct weft_flow *reply)
 {
 	struct weft_backend_stats *stats;
-	__u32 backend_id = original->backend_id;
 	void *flags = &original->flags; /* with exit and encapsulation one aligned word */
 
 	if (!(original->flags & WEFT_FLOW_COUNTED))
@@ -48,7 +47,7 @@ inline_always void backend_count_close(struct weft_flow *original, const struct 
 
 	if (!(flags_before & WEFT_FLOW_COUNTED))
 		return;
-	stats = bpf_map_lookup_elem(&weft_bstat_v1, &backend_id);
+	stats = backend_stats(original->backend_id);
 	if (!stats)
 		return;
 	__sync_fetch_and_add(&stats->packets, original->packets + (reply ? reply->packets : 0));
@@ -77,7 +76,6 @@ inline_always void flow_heard(struct weft_flow *flow, __u8 tcp_flags)
 	void *flags = &flow->flags; /* with exit and encapsulation one aligned word */
 	__u32 over = tcp_flags & TCP_SYN ? WEFT_FLOW_RESET : WEFT_FLOW_RESET | WEFT_FLOW_OPENING;
 	struct weft_backend_stats *stats;
-	__u32 backend_id;
 
 	if ((tcp_flags & TCP_RST) || likely(!(flow->flags & over)))
 		return;
@@ -85,8 +83,7 @@ inline_always void flow_heard(struct weft_flow *flow, __u8 tcp_flags)
 
 	if (!(before & WEFT_FLOW_RESET) || !(before & WEFT_FLOW_COUNTED))
 		return;
-	backend_id = flow->backend_id;
-	stats = bpf_map_lookup_elem(&weft_bstat_v1, &backend_id);
+	stats = backend_stats(flow->backend_id);
 	if (stats)
 		__sync_fetch_and_add(&stats->active, 1);
 }
@@ -98,11 +95,10 @@ inline_always void flow_doubt(struct weft_flow *flow)
 	void *flags = &flow->flags;
 	__u32 before = __sync_fetch_and_or((__u32 *)flags, (__u32)WEFT_FLOW_RESET);
 	struct weft_backend_stats *stats;
-	__u32 backend_id = flow->backend_id;
 
 	if ((before & WEFT_FLOW_RESET) || !(before & WEFT_FLOW_COUNTED))
 		return;
-	stats = bpf_map_lookup_elem(&weft_bstat_v1, &backend_id);
+	stats = backend_stats(flow->backend_id);
 	if (stats)
 		active_drop(stats);
 }

@@ -106,7 +106,7 @@ inline_always bool named_flow_known(const struct scratch *s, struct weft_flow *f
 		backend_count_close(flow, NULL);
 		return false;
 	}
-	return (s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN ||
+	return !tcp_begins(s->packet.tcp_flags) ||
 	       !(flow->flags & (WEFT_FLOW_CLOSED | WEFT_FLOW_REPLY));
 }
 

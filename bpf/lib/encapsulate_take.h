@@ -122,8 +122,7 @@ inline_always long take_option(struct __sk_buff *skb, struct scratch *s)
 	s->named_addr = s->packet.tuple.daddr;
 	s->named_port = s->packet.tuple.dport;
 	addr_from_v4(&frontend, header.option.addr);
-	if (rewrite_end(skb, true, false, s->packet.tuple.protocol, s->packet.l4_offset, &s->named_addr, &frontend,
-			s->named_port, header.option.port) ||
+	if (rewrite_destination_v4(skb, &s->packet.tuple, s->packet.l4_offset, &frontend, header.option.port) ||
 	    bpf_skb_load_bytes(skb, ETH_HLEN, &header.ip, sizeof(header.ip)) ||
 	    bpf_skb_adjust_room(skb, -(int)sizeof(header.option), BPF_ADJ_ROOM_NET, BPF_F_ADJ_ROOM_FIXED_GSO))
 		return -1;

@@ -39,8 +39,7 @@ inline_always long tc_wrap_option(struct __sk_buff *skb, const struct packet *pa
 		struct frontend_option option;
 	} header = {};
 
-	if (rewrite_end(skb, true, false, tuple->protocol, packet->l4_offset, &tuple->daddr, &flow->dst_addr, tuple->dport,
-			flow->dst_port) ||
+	if (rewrite_destination_v4(skb, tuple, packet->l4_offset, &flow->dst_addr, flow->dst_port) ||
 	    bpf_skb_adjust_room(skb, sizeof(header.option), BPF_ADJ_ROOM_NET, BPF_F_ADJ_ROOM_FIXED_GSO) ||
 	    bpf_skb_load_bytes(skb, ETH_HLEN, &header.ip, sizeof(header.ip)))
 		return -1;

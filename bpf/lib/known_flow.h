@@ -131,7 +131,7 @@ verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_f
 		return REDECIDED_AS_NEW;
 	bool v4 = packet_is_v4(&s->packet);
 	bool is_reply = flow->flags & WEFT_FLOW_REPLY;
-	bool is_syn = (s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	bool is_syn = tcp_begins(s->packet.tcp_flags);
 	struct weft_flow *other;
 
 	pair_of_flow(s, flow);

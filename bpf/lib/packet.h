@@ -73,6 +73,12 @@ inline_always bool address_is_group(const struct weft_addr *addr, bool v4)
 	return (addr->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
 }
 
+/* Whether a packet with these flags opens a connection (RFC 9293, 3.5). */
+inline_always bool tcp_begins(__u8 flags)
+{
+	return (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 inline_always bool packet_is_v4(const struct packet *packet)
 {
 	return packet->flags & PACKET_V4;

@@ -44,43 +44,6 @@ inline_always long store_address(struct __sk_buff *skb, __u32 ip_offset, bool v4
 	return bpf_skb_store_bytes(skb, offset, new, 16, 0);
 }
 
-/* Puts `addr`, `port` in place of the packet's source or destination, checksums included.
- * l4_offset 0: a later fragment, only the address is there. */
-inline_always long rewrite_end(struct __sk_buff *skb, bool v4, bool source, __u8 protocol, __u32 l4_offset,
-			       const struct weft_addr *old_addr, const struct weft_addr *new_addr, __be16 old_port,
-			       __be16 new_port)
-{
-	__u32 checksum = l4_checksum_offset(protocol);
-	__u64 flags = l4_checksum_flags(protocol);
-	bool icmp = protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
-
-	if (store_address(skb, ETH_HLEN, v4, source, old_addr, new_addr))
-		return -1;
-	if (!l4_offset)
-		return 0;
-	if (checksum != CSUM_NONE && protocol != IPPROTO_ICMP) {
-		__u64 difference;
-
-		if (v4) {
-			if (bpf_l4_csum_replace(skb, l4_offset + checksum, old_addr->word[3], new_addr->word[3],
-						flags | BPF_F_PSEUDO_HDR | 4))
-				return -1;
-		} else {
-			difference = bpf_csum_diff((__be32 *)old_addr, 16, (__be32 *)new_addr, 16, 0);
-			if (bpf_l4_csum_replace(skb, l4_offset + checksum, 0, difference, flags | BPF_F_PSEUDO_HDR))
-				return -1;
-		}
-	}
-	if (old_port == new_port)
-		return 0;
-	/* ICMP echo: the identifier stands at byte 4, whichever side it counts for. */
-	__u32 port_offset = l4_offset + (icmp ? 4 : source ? 0 : 2);
-
-	if (checksum != CSUM_NONE && bpf_l4_csum_replace(skb, l4_offset + checksum, old_port, new_port, flags | 2))
-		return -1;
-	return bpf_skb_store_bytes(skb, port_offset, &new_port, 2, 0);
-}
-
 /* A difference of sums as the kernel's helpers take it. */
 inline_always __u32 checksum_difference(__u64 difference)
 {
@@ -154,6 +117,17 @@ inline_always long rewrite_transport(struct __sk_buff *skb, const struct weft_fl
 	if (tuple->protocol == IPPROTO_ICMP || tuple->protocol == IPPROTO_ICMPV6)
 		return bpf_skb_store_bytes(skb, l4_offset + 4, sport == tuple->sport ? &pair[1] : &pair[0], 2, 0);
 	return bpf_skb_store_bytes(skb, l4_offset, pair, sizeof(pair), 0);
+}
+
+/* Sends an IPv4 packet with this tuple, no later fragment, to `addr`, `port` instead; checksums included. */
+inline_always long rewrite_destination_v4(struct __sk_buff *skb, const struct weft_flow_key_v6 *tuple, __u32 l4_offset,
+					  const struct weft_addr *addr, __be16 port)
+{
+	__u64 difference = CHECKSUM_ZERO + addr->word[3] - tuple->daddr.word[3];
+
+	if (store_address(skb, ETH_HLEN, true, false, &tuple->daddr, addr))
+		return -1;
+	return rewrite_transport(skb, tuple, l4_offset, difference, tuple->sport, port);
 }
 
 /* Applies the flow's translation to a packet with this tuple, and with `hop` takes one from its hop limit, which

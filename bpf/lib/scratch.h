@@ -114,7 +114,7 @@ inline_always void decision_reset(struct scratch *s, __u16 flags)
 	s->translate_source = false;
 	s->silent = false;
 	s->affinity.service_id = 0;
-	if ((s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+	if (tcp_begins(s->packet.tcp_flags))
 		flags |= WEFT_FLOW_OPENING;
 	s->forward.flags = flags;
 	s->reply.flags = flags | WEFT_FLOW_REPLY;

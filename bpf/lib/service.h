@@ -102,6 +102,11 @@ inline_always struct weft_backend *backend_find(__u32 backend_id)
 	return backend && backend->state != WEFT_BACKEND_GONE ? backend : NULL;
 }
 
+inline_always struct weft_backend_stats *backend_stats(__u32 backend_id)
+{
+	return bpf_map_lookup_elem(&weft_bstat_v1, &backend_id);
+}
+
 /* Whether the backend takes new flows of this service. */
 inline_always bool backend_takes(const struct weft_backend *backend, __u32 service_id)
 {
@@ -141,7 +146,7 @@ verified_once __u32 slot_least_connections(__u32 first, __u32 count)
 			break;
 		__u32 slot = first + index;
 		__u32 *id = bpf_map_lookup_elem(&weft_slot_v2, &slot);
-		struct weft_backend_stats *stats = id ? bpf_map_lookup_elem(&weft_bstat_v1, id) : NULL;
+		struct weft_backend_stats *stats = id ? backend_stats(*id) : NULL;
 
 		if (stats && stats->active < fewest) {
 			fewest = stats->active;

@@ -15,7 +15,7 @@
  * identifier is 0 has the tuple of a reply to such a request of the other side. */
 inline_always bool packet_opens(const struct packet *packet)
 {
-	return (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ||
+	return tcp_begins(packet->tcp_flags) ||
 	       packet->icmp_type == (packet_is_v4(packet) ? ICMP_ECHO : ICMPV6_ECHO_REQUEST);
 }
 
