@@ -162,12 +162,9 @@ Result<void> Agent::open_attachment() {
 }
 
 void Agent::take_over() {
-  if (auto published = publish(); !published) {
-    const auto& error = published.error();
-    return faults_.set("publish", fmt::format("the datapath goes on as the last agent left it, nothing is attached or "
-                                              "applied: {}{}{}",
-                                              error.message, error.hint.empty() ? "" : "; ", error.hint));
-  }
+  if (auto published = publish(); !published)
+    return faults_.set("publish", "the datapath goes on as the last agent left it, nothing is attached or applied: " +
+                                      published.error().text());
   faults_.clear("publish");
   taken_over_ = true;
   std::vector<std::string> notes;
@@ -188,8 +185,8 @@ void Agent::tell_services_fault() {
   if (!fault) return faults_.clear("services");
   faults_.set("services",
               fmt::format("a table is too small for the Services that are stored: those in the maps go on as "
-                          "they are, and no change of any Service is taken until they fit: {}{}{}",
-                          fault->message, fault->hint.empty() ? "" : "; ", fault->hint));
+                          "they are, and no change of any Service is taken until they fit: {}",
+                          fault->text()));
 }
 
 void Agent::serve_outside() {

@@ -43,6 +43,15 @@ std::string_view action_word(Objects::Action action) {
   return "unchanged";
 }
 
+void add_applied(json& result, const std::vector<model::Document>& documents,
+                 const std::vector<Objects::Action>& actions) {
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    auto entry = identity_json(key_of(documents[i].object));
+    entry["action"] = action_word(actions[i]);
+    result["applied"].push_back(std::move(entry));
+  }
+}
+
 // All documents of a request; params.documents is [{file, text}].
 Result<model::ParseOutcome> parse_documents(const json& params) {
   model::ParseOutcome all;
@@ -165,11 +174,7 @@ api::Answer Agent::apply_objects(const json& params, model::ParseOutcome outcome
   if (dry_run) {
     publisher_->give_back(before);
     WEFT_TRY(const auto actions, objects_->plan(outcome.documents));
-    for (std::size_t i = 0; i < actions.size(); ++i) {
-      auto entry = identity_json(key_of(outcome.documents[i].object));
-      entry["action"] = action_word(actions[i]);
-      result["applied"].push_back(entry);
-    }
+    add_applied(result, outcome.documents, actions);
     return result;
   }
   return commit(outcome.documents, before, std::move(result));
@@ -187,12 +192,7 @@ api::Answer Agent::commit(const std::vector<model::Document>& documents, const P
   WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());  // enforced first, on the disk before the user is told
   warn_of_targets(documents, result["warnings"]);
-  const auto& actions = applied.actions;
-  for (std::size_t i = 0; i < actions.size(); ++i) {
-    auto entry = identity_json(key_of(documents[i].object));
-    entry["action"] = action_word(actions[i]);
-    result["applied"].push_back(entry);
-  }
+  add_applied(result, documents, applied.actions);
   return result;
 }
 

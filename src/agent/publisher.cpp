@@ -314,8 +314,6 @@ Result<void> Publisher::publish_services() {
   return applied;
 }
 
-Result<void> Publisher::publish_announced() { return publish_services(); }
-
 Result<void> Publisher::publish_kinds(bool services_only) { return services_only ? publish_services() : publish(); }
 
 std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& documents) {

@@ -86,11 +86,9 @@ class Publisher {
   Result<void> set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy);
 
   // Which of the wanted announcements may stand: nobody else on the link has the address. Until it is told, those the
-  // maps held at the start.
+  // maps held at the start. Asked at each publish_services() and publish().
   using MayAnnounce = std::function<bool(const weft_l2_key&)>;
   void set_may_announce(MayAnnounce may_announce) { may_announce_ = std::move(may_announce); }
-  // Its answers are others now.
-  Result<void> publish_announced();
 
   // Numbers that changed since they were stored last.
   Result<void> store_numbers(bool force);

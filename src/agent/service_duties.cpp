@@ -48,7 +48,7 @@ ServiceDuties::ServiceDuties(asio::io_context& loop, Publisher& publisher, std::
 // Another host has an address, or has it no more: the datapath is to answer for others.
 void ServiceDuties::announcements_changed() {
   tell_conflicts();
-  if (auto published = publisher_.publish_announced(); !published)
+  if (auto published = publisher_.publish_services(); !published)
     note_("publishing which addresses are announced: " + published.error().message);
 }
 

@@ -12,13 +12,6 @@
 namespace weft::agent {
 namespace {
 
-bool matches(const LabelMap& selector, const LabelMap& labels) {
-  return std::ranges::all_of(selector, [&](const auto& wanted) {
-    const auto found = labels.find(wanted.first);
-    return found != labels.end() && found->second == wanted.second;
-  });
-}
-
 bool names_targets(const model::Service& service) {
   return service.selector && !service.selector->empty() && std::ranges::any_of(service.ports, [](const auto& port) {
            return std::holds_alternative<std::string>(port.target_port);
@@ -35,7 +28,7 @@ std::vector<MissingTarget> missing_targets(const model::Service& service,
   bool some = false;
   for (auto pod = pods.lower_bound({service.meta.namespace_, ""});
        pod != pods.end() && pod->first.namespace_ == service.meta.namespace_; ++pod) {
-    if (!matches(*service.selector, pod->second.meta.labels)) continue;
+    if (!std::ranges::includes(pod->second.meta.labels, *service.selector)) continue;
     some = true;
     for (const auto& port : ports_of(pod->second))
       if (!port.name.empty()) present.emplace(port.name, port.protocol);

@@ -32,6 +32,8 @@ struct Error {
 
   // The same error with "<context>: " before its message.
   [[nodiscard]] Error in(std::string_view context) const;
+  // In one line: "<message>; <hint>".
+  [[nodiscard]] std::string text() const { return hint.empty() ? message : message + "; " + hint; }
 };
 
 // An Error from errno: "<what>: <strerror>". ENOENT -> not_found, EEXIST -> exists,

@@ -63,19 +63,21 @@ Result<void> share_maps(bpfrt::Object& object, const std::string& pins) {
 
 }  // namespace
 
-Result<bpfrt::Object> Objects::open(const std::string& hook) const {
+Result<bpfrt::Object> Objects::open_sharing(const std::string& hook) const {
   WEFT_TRY(auto object, bpfrt::Object::open(elf_of(hook), hook));
   WEFT_CHECK(size_maps(object, options_));
   WEFT_CHECK(share_maps(object, pins_));
   return object;
 }
 
-// The maps without the programs: objects that are loaded at the same time must find those they share.
-Result<void> Objects::make_maps(const std::string& hook) const {
-  WEFT_TRY(auto object, open(hook));
-  if (object.shares_all()) return {};
+// Maps that are not there yet are made first, without the programs: objects that are loaded at the same time must
+// find those they share.
+Result<bpfrt::Object> Objects::open(const std::string& hook) const {
+  WEFT_TRY(auto object, open_sharing(hook));
+  if (object.shares_all()) return object;
   for (const auto& program : object.programs()) WEFT_CHECK(object.skip_program(program));
-  return object.load();
+  WEFT_CHECK(object.load());
+  return open_sharing(hook);
 }
 
 Result<void> Objects::keep(const std::string& hook, bpfrt::Object object) {
@@ -97,10 +99,7 @@ Objects::Failures Objects::load(const std::vector<std::string>& hooks) {
   std::vector<Loading> all;
   all.reserve(hooks.size());  // the threads point into it
   Failures failures;
-  for (const auto& hook : hooks)
-    if (auto made = make_maps(hook); !made) failures.emplace(hook, made.error().in(hook));
   for (const auto& hook : hooks) {
-    if (failures.contains(hook)) continue;
     if (auto object = open(hook))
       all.push_back({hook, std::move(*object), {}, {}});
     else

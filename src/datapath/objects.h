@@ -31,7 +31,7 @@ class Objects {
 
  private:
   Result<bpfrt::Object> open(const std::string& hook) const;
-  Result<void> make_maps(const std::string& hook) const;
+  Result<bpfrt::Object> open_sharing(const std::string& hook) const;
   Result<void> keep(const std::string& hook, bpfrt::Object object);
 
   Options options_;
