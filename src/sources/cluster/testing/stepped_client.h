@@ -20,8 +20,9 @@ namespace weft::cluster::testing {
 
 class SteppedClient final : public etcd::Client {
  public:
-  SteppedClient(etcd::FakeCluster& cluster, etcd::Scheduler& scheduler)
-      : cluster_(&cluster), scheduler_(&scheduler), inner_(cluster.connect()) {}
+  // Requests about keys that contain `beside` pass, if that is not empty.
+  SteppedClient(etcd::FakeCluster& cluster, etcd::Scheduler& scheduler, std::string beside)
+      : cluster_(&cluster), scheduler_(&scheduler), beside_(std::move(beside)), inner_(cluster.connect()) {}
 
   // --- the test's side ---
   void open_gate(bool open) { open_ = open; }
@@ -86,8 +87,9 @@ class SteppedClient final : public etcd::Client {
           if (const auto* put = std::get_if<etcd::PutRequest>(&operation)) note(text(put->key, outcome->revision));
       done(outcome);
     };
-    submit<etcd::TxnResult>(true, std::move(label), request, noted,
-                            [this, request, options](auto answer) { inner_->txn(request, options, std::move(answer)); });
+    submit<etcd::TxnResult>(true, std::move(label), request, noted, [this, request, options](auto answer) {
+      inner_->txn(request, options, std::move(answer));
+    });
   }
   void compact(etcd::Revision revision, etcd::CallOptions options, etcd::Done<void> done) override {
     inner_->compact(revision, options, std::move(done));
@@ -165,16 +167,17 @@ class SteppedClient final : public etcd::Client {
       done(std::move(outcome));
     };
     const auto refuse = [this, answer, writes = txn.has_value()](bool unsure) {
-      scheduler_->post([answer, failure = etcd::Failure{.reason = etcd::Reason::unavailable,
-                                                        .message = "cut off",
-                                                        .unsure = unsure && writes}] {
-        answer(std::unexpected(failure));
-      });
+      scheduler_->post(
+          [answer, failure = etcd::Failure{
+                       .reason = etcd::Reason::unavailable, .message = "cut off", .unsure = unsure && writes}] {
+            answer(std::unexpected(failure));
+          });
     };
     if (cut_) return refuse(false);
-    if (open_ || !is_step) return start(answer);
-    requests_.push_back({std::move(label), [start, answer] { start(answer); }, [refuse] { refuse(true); },
-                         std::move(txn)});
+    const bool passes = !beside_.empty() && label.contains(beside_);
+    if (open_ || !is_step || passes) return start(answer);
+    requests_.push_back(
+        {std::move(label), [start, answer] { start(answer); }, [refuse] { refuse(true); }, std::move(txn)});
   }
   Request take(std::size_t index) {
     auto request = std::move(requests_[index]);
@@ -186,8 +189,7 @@ class SteppedClient final : public etcd::Client {
     const auto tell = [this, weak, batch] {
       const auto stream = weak.lock();
       if (!stream || stream->over) return;
-      for (const auto& event : batch.events) 
-        note(event.kv.value + text(event.kv.key, event.kv.mod_revision));
+      for (const auto& event : batch.events) note(event.kv.value + text(event.kv.key, event.kv.mod_revision));
       stream->handlers.batch(batch);
     };
     if (open_ || (batch.kind != etcd::WatchBatch::Kind::events && news_.empty()))
@@ -232,6 +234,7 @@ class SteppedClient final : public etcd::Client {
 
   etcd::FakeCluster* cluster_;
   etcd::Scheduler* scheduler_;
+  std::string beside_;
   bool open_ = true;
   bool cut_ = false;
   std::size_t trace_ = 0;
