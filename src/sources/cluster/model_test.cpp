@@ -2,6 +2,7 @@
 // crash or are cut off at each step, and time that passes at each step. The nodes are the real ones (member.h); one
 // action lets one atomic operation of etcd happen. States that were reached before, by what etcd holds and what each
 // node was told, are not followed again.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <set>
