@@ -13,7 +13,7 @@
 
 namespace weft::cluster {
 
-// Everything below the prefixes; of `identities` and `marks` without the values.
+// Everything below the prefixes; of `identities` and `marks` the values are not looked at.
 struct Picture {
   std::vector<etcd::KeyValue> alive;
   std::vector<etcd::KeyValue> nodes;
