@@ -38,12 +38,13 @@ enum weft_flow_flag {
 	WEFT_FLOW_DNAT = 1 << 1, /* rewrite the destination to dst_addr, dst_port */
 	WEFT_FLOW_SNAT = 1 << 2, /* rewrite the source to src_addr, src_port */
 	WEFT_FLOW_FIN = 1 << 3, /* this direction sent FIN */
-	WEFT_FLOW_CLOSED = 1 << 4, /* RST, or FIN in both directions; a SYN starts it anew */
+	WEFT_FLOW_CLOSED = 1 << 4, /* RST of a known sender, or FIN in both directions; a SYN starts it anew */
 	WEFT_FLOW_FROM_HOST = 1 << 5, /* the original direction began on the node itself */
 	WEFT_FLOW_EXTERNAL = 1 << 6, /* the original direction came from outside to a service */
 	WEFT_FLOW_COUNTED = 1 << 7, /* stands in its backend's `active` */
 	WEFT_FLOW_OPENING = 1 << 8, /* TCP, begun by a SYN: nothing else has come along this direction yet */
 	WEFT_FLOW_HOST_SOURCE = 1 << 9, /* only the node itself sends this direction's packets */
+	WEFT_FLOW_RESET = 1 << 10, /* RST from outside, in either direction: since then nothing came along this one */
 };
 
 /* Towards a backend elsewhere without source translation: the packet as it is, inside another from

@@ -152,6 +152,17 @@ inline_always void flow_stamp(struct weft_flow *flow, const struct scratch *s)
 	flow->service_id = s->context.service_id;
 }
 
+/* The same for both entries of a new flow. */
+inline_always void decision_stamp(struct scratch *s)
+{
+	flow_stamp(&s->forward, s);
+	s->forward.created = bpf_ktime_get_ns();
+	s->forward.last_seen = bpf_jiffies64();
+	flow_stamp(&s->reply, s);
+	s->reply.created = s->forward.created;
+	s->reply.last_seen = s->forward.last_seen;
+}
+
 /* A connection begins at once after connect(); this many jiffies are a second at least. */
 #define HINT_JIFFIES 1000
 
@@ -188,6 +199,7 @@ inline_always enum weft_drop_reason service_apply(struct scratch *s, const struc
 	struct weft_service_state *state;
 	struct weft_backend *backend;
 	__u32 backend_id = 0;
+	bool to_remember;
 
 	s->context.service_id = service->service_id;
 	state = service_state(service->service_id);
@@ -196,7 +208,7 @@ inline_always enum weft_drop_reason service_apply(struct scratch *s, const struc
 			__sync_fetch_and_add(&state->source_denied, 1);
 		return WEFT_DROP_SOURCE_RANGE;
 	}
-	backend = service_select(config, service, client, &backend_id);
+	backend = service_select(config, service, client, &backend_id, &to_remember);
 	if (!backend) {
 		if (state)
 			__sync_fetch_and_add(&state->refused, 1);
@@ -205,6 +217,10 @@ inline_always enum weft_drop_reason service_apply(struct scratch *s, const struc
 	/* The CRC of SCTP covers the ports and all the data: only the address can change. */
 	if (s->pair.protocol == IPPROTO_SCTP && backend->port != s->pair.dport)
 		return WEFT_DROP_SCTP_PORT;
+	if (to_remember) {
+		s->affinity.client = client->addr;
+		s->affinity.service_id = service->service_id;
+	}
 	s->pair.daddr = backend->addr;
 	s->pair.dport = backend->port;
 	s->forward.flags |= WEFT_FLOW_DNAT;

@@ -171,21 +171,9 @@ verified_once int take_admit(struct __sk_buff *skb, const struct weft_config *co
 	reason = v4 ? parse_v4(skb, &s->packet) : parse_v6(skb, &s->packet);
 	if (reason || s->packet.tuple.protocol == IPPROTO_ICMP || s->packet.tuple.protocol == IPPROTO_ICMPV6)
 		return drop(skb, WEFT_DROP_ENCAPSULATION);
-	s->epoch = config->epoch;
-	SCRATCH_ZERO(&s->context);
-	s->context.hook = WEFT_HOOK_FROM_DEVICE;
-	s->context.ifindex = skb->ifindex;
-	s->context.tcp_flags = s->packet.tcp_flags;
+	context_reset(s, config, WEFT_HOOK_FROM_DEVICE, skb->ifindex);
 	s->context.direction = WEFT_INGRESS;
-	SCRATCH_ZERO(&s->forward);
-	SCRATCH_ZERO(&s->reply);
-	s->translate_source = false;
-	s->forward.flags = WEFT_FLOW_EXTERNAL;
-	s->reply.flags = WEFT_FLOW_EXTERNAL | WEFT_FLOW_REPLY;
-	if ((s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		s->forward.flags |= WEFT_FLOW_OPENING;
-		s->reply.flags |= WEFT_FLOW_OPENING;
-	}
+	decision_reset(s, WEFT_FLOW_EXTERNAL);
 	if (s->packet.flags & (PACKET_FRAGMENT | PACKET_LATER_FRAGMENT))
 		reason = fragment_ports(&s->packet);
 	if (!reason)
@@ -198,19 +186,10 @@ verified_once int take_admit(struct __sk_buff *skb, const struct weft_config *co
 	reason = decide_exit_external(skb, dst, config);
 	if (reason)
 		return refuse(skb, s, config, reason);
-	flow_stamp(&s->forward, s);
-	s->forward.created = bpf_ktime_get_ns();
-	s->forward.last_seen = bpf_jiffies64();
-	flow_stamp(&s->reply, s);
-	s->reply.created = s->forward.created;
-	s->reply.last_seen = s->forward.last_seen;
+	decision_stamp(s);
 	reason = flow_enter(skb, config);
 	if (reason)
 		return refuse(skb, s, config, reason);
-	backend_count_open(s->forward.backend_id);
-	count(WEFT_STAT_NEW_FLOW);
-	s->context.time = s->forward.created;
-	s->context.type = WEFT_EVENT_NEW;
-	event_emit(&s->packet.tuple, &s->context, config);
+	flow_entered(s, config);
 	return TAKE_TAKEN;
 }

@@ -13,6 +13,8 @@
  * 250 in general) and 2 hours 5 minutes (RFC 5382: 2 hours 4 minutes). */
 #define IDLE_DATAGRAMS 30000
 #define IDLE_CONNECTION 7500000
+/* The same of a connection that somebody outside said was reset (RFC 7857: 4 minutes). */
+#define IDLE_RESET 60000
 
 /* Whether the flow may never be more than its first packet and the answer to that. Who forges sources gets no
  * further, and needs as many of them as there are ports. */
@@ -23,8 +25,14 @@ inline_always bool flow_has_only_begun(const struct weft_flow *original, const s
 	return protocol == IPPROTO_TCP ? original->flags & WEFT_FLOW_OPENING : original->packets < 2;
 }
 
+/* Whether somebody outside said so, and neither end has spoken since. */
+inline_always bool flow_was_reset(const struct weft_flow *original, const struct weft_flow *reply)
+{
+	return (reply->flags & WEFT_FLOW_RESET) && (!original || (original->flags & WEFT_FLOW_RESET));
+}
+
 /* Whether the entry that has the key scratch->peer may be replaced: it is this very flow's, or the
- * flow it belongs to is over. scratch->taken is then that flow's original direction. */
+ * flow it belongs to is over, as far as can be known. scratch->taken is then that flow's original direction. */
 inline_always bool reply_yields(struct scratch *s)
 {
 	bool v4 = packet_is_v4(&s->packet);
@@ -37,16 +45,19 @@ inline_always bool reply_yields(struct scratch *s)
 	if (tuple_equal(&s->taken, &s->packet.tuple) || (entry->flags & WEFT_FLOW_CLOSED))
 		return true;
 	original = flow_find(&s->taken, v4);
-
-	__u64 last_seen = entry->last_seen;
-
-	if (original && original->last_seen > last_seen)
-		last_seen = original->last_seen;
+	s->taken_seen = entry->last_seen;
+	if (original && original->last_seen > s->taken_seen)
+		s->taken_seen = original->last_seen;
+	if (s->peer.protocol == IPPROTO_TCP && flow_was_reset(original, entry)) {
+		s->taken_movable = true;
+		s->taken_begun = true;
+		return bpf_jiffies64() - s->taken_seen >= IDLE_RESET;
+	}
 	/* A datagram flow can move on to another port, a connection that works cannot. */
 	s->taken_movable = s->peer.protocol != IPPROTO_TCP || entry->packets < 2;
 	s->taken_begun = flow_has_only_begun(original, entry, s->peer.protocol);
-	s->taken_seen = last_seen;
-	return bpf_jiffies64() - last_seen >= (s->peer.protocol == IPPROTO_TCP ? IDLE_CONNECTION : IDLE_DATAGRAMS);
+	return bpf_jiffies64() - s->taken_seen >=
+	       (s->peer.protocol == IPPROTO_TCP ? IDLE_CONNECTION : IDLE_DATAGRAMS);
 }
 
 enum reply_result {
@@ -299,4 +310,28 @@ verified_once enum weft_drop_reason flow_enter(struct __sk_buff *skb, const stru
 	struct scratch *s = scratch_get();
 
 	return s && config ? enter_flow(skb, s, config) : WEFT_DROP_FLOW_TABLE;
+}
+
+verified_once bool affinity_admit(void)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s || !s->affinity.service_id)
+		return false;
+	affinity_remember(&s->affinity, s->forward.backend_id);
+	return true;
+}
+
+/* The flow of scratch's decision has its entries: it counts for its backend, binds its client and is told. */
+inline_always void flow_entered(struct scratch *s, const struct weft_config *config)
+{
+	/* A reset starts nothing. (The mark as counted goes with the entry.) */
+	if (!(s->packet.tcp_flags & TCP_RST)) {
+		backend_count_open(s->forward.backend_id);
+		affinity_admit();
+	}
+	count(WEFT_STAT_NEW_FLOW);
+	s->context.time = s->forward.created;
+	s->context.type = WEFT_EVENT_NEW;
+	event_emit(&s->packet.tuple, &s->context, config);
 }

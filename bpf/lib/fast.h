@@ -3,6 +3,7 @@
  * (options, fragments, ICMP, SYN, FIN, RST, no entry, an old epoch) goes to the slow path. */
 #pragma once
 
+#include "lib/backend.h"
 #include "lib/exit.h"
 
 #define FAST_MISS (-100) /* not looked up, or not to be decided here */
@@ -59,7 +60,7 @@ inline_always bool fast_too_short(__u16 length, __u16 before, __u8 protocol)
 inline_always void fast_account(struct __sk_buff *skb, struct weft_flow *flow, enum weft_event_hook hook)
 {
 	if (hook != WEFT_HOOK_TO_DEVICE)
-		flow_opened(flow);
+		flow_heard(flow, 0);
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
 }

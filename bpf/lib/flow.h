@@ -124,16 +124,6 @@ inline_always bool tuple_equal(const struct weft_flow_key_v6 *a, const struct we
 	       addr_equal(&a->saddr, &b->saddr) && addr_equal(&a->daddr, &b->daddr);
 }
 
-/* Its first packet without SYN: a client has heard the answer to its own, which a forged one does not. Other CPUs
- * change the flags at the same time. */
-inline_always void flow_opened(struct weft_flow *flow)
-{
-	void *flags = &flow->flags; /* with exit and encapsulation one aligned word */
-
-	if (unlikely(flow->flags & WEFT_FLOW_OPENING))
-		__sync_fetch_and_and((__u32 *)flags, ~(__u32)WEFT_FLOW_OPENING);
-}
-
 inline_always void flow_account(struct weft_flow *flow, __u32 length)
 {
 	__sync_fetch_and_add(&flow->packets, 1);

@@ -179,8 +179,9 @@ verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_f
 }
 
 /* FIN and RST move both directions towards closed. A FIN alone, or one whose other direction's entry
- * was evicted, leaves the flow open: the other side may go on sending. True when it ended. */
-verified_once bool flow_tcp(struct weft_flow *flow, const struct weft_config *config)
+ * was evicted, leaves the flow open: the other side may go on sending. So does a reset unless its sender is known:
+ * without the windows of both ends a forged one looks the same. True when it ended. */
+verified_once bool flow_tcp(struct weft_flow *flow, const struct weft_config *config, bool sender_known)
 {
 	struct scratch *s = scratch_get();
 	struct weft_flow *other;
@@ -191,12 +192,18 @@ verified_once bool flow_tcp(struct weft_flow *flow, const struct weft_config *co
 
 	if (!(flags & (TCP_FIN | TCP_RST)) || (flow->flags & WEFT_FLOW_CLOSED))
 		return false;
+	tuple_peer(&s->peer, &s->packet.tuple, flow);
+	other = flow_find(&s->peer, packet_is_v4(&s->packet));
+	if ((flags & TCP_RST) && !sender_known) {
+		flow_doubt(flow);
+		if (other)
+			flow_doubt(other);
+		return false;
+	}
 	flow->flags |= WEFT_FLOW_FIN;
 	/* The other direction does not come by here. */
 	if (flow->encapsulation)
 		flow_count_close(flow, NULL);
-	tuple_peer(&s->peer, &s->packet.tuple, flow);
-	other = flow_find(&s->peer, packet_is_v4(&s->packet));
 	if (!(flags & TCP_RST) && (!other || !(other->flags & WEFT_FLOW_FIN)))
 		return false;
 	flow->flags |= WEFT_FLOW_CLOSED;

@@ -149,16 +149,8 @@ verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *conf
 	struct weft_flow_key_v6 *tuple = &s->packet.tuple;
 	__u8 reason;
 
-	SCRATCH_ZERO(&s->forward);
-	SCRATCH_ZERO(&s->reply);
+	decision_reset(s, 0);
 	s->pair = *tuple;
-	s->translate_source = false;
-	s->silent = false;
-	s->reply.flags = WEFT_FLOW_REPLY;
-	if ((s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		s->forward.flags |= WEFT_FLOW_OPENING;
-		s->reply.flags |= WEFT_FLOW_OPENING;
-	}
 	reason = flow_decide(skb, s, config, src);
 	if (reason == DECIDE_NOT_OURS)
 		return TC_ACT_OK;
@@ -166,26 +158,15 @@ verified_once int flow_new(struct __sk_buff *skb, const struct weft_config *conf
 		reason = WEFT_DROP_FLOW_RATE;
 	if (reason)
 		return refuse_new(skb, s, config, reason);
-	flow_stamp(&s->forward, s);
-	s->forward.created = bpf_ktime_get_ns();
-	s->forward.last_seen = bpf_jiffies64();
+	decision_stamp(s);
 	s->forward.packets = 1;
 	s->forward.bytes = skb->len - ETH_HLEN;
-	flow_stamp(&s->reply, s);
-	s->reply.created = s->forward.created;
-	s->reply.last_seen = s->forward.last_seen;
 	reason = flow_enter(skb, config);
 	if (reason)
 		return refuse(skb, s, config, reason);
-	/* (Its mark as counted goes with its entry.) */
-	if (!(s->packet.tcp_flags & TCP_RST))
-		backend_count_open(s->forward.backend_id);
-	count(WEFT_STAT_NEW_FLOW);
 	if (s->forward.flags & WEFT_FLOW_EXTERNAL)
 		count(WEFT_STAT_EXTERNAL_FLOW);
-	s->context.time = s->forward.created;
-	s->context.type = WEFT_EVENT_NEW;
-	event_emit(tuple, &s->context, config);
+	flow_entered(s, config);
 	if (s->packet.tcp_flags & TCP_RST) {
 		/* It may carry data, so it is told, but nothing follows it. */
 		flow_delete(tuple, v4);

@@ -48,6 +48,7 @@ struct scratch {
 	struct weft_flow forward;
 	struct weft_flow reply;
 	struct event_context context;
+	struct weft_affinity_key affinity; /* to be remembered of the flow if it is admitted; of no service: nothing */
 	__u32 epoch; /* read before any table the decision depends on */
 	__u32 src_cidr;
 	__u32 dst_cidr;
@@ -92,4 +93,29 @@ inline_always struct scratch *scratch_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&weft_scratch, &zero);
+}
+
+/* For a packet that scratch->packet may hold already: whose decision, seen where. */
+inline_always void context_reset(struct scratch *s, const struct weft_config *config, enum weft_event_hook hook,
+				 __u32 ifindex)
+{
+	s->epoch = config->epoch;
+	SCRATCH_ZERO(&s->context);
+	s->context.hook = hook;
+	s->context.ifindex = ifindex;
+	s->context.tcp_flags = s->packet.tcp_flags;
+}
+
+/* For a decision about scratch->packet: nothing of the last one is left. `flags`: of both directions' entries. */
+inline_always void decision_reset(struct scratch *s, __u16 flags)
+{
+	SCRATCH_ZERO(&s->forward);
+	SCRATCH_ZERO(&s->reply);
+	s->translate_source = false;
+	s->silent = false;
+	s->affinity.service_id = 0;
+	if ((s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		flags |= WEFT_FLOW_OPENING;
+	s->forward.flags = flags;
+	s->reply.flags = flags | WEFT_FLOW_REPLY;
 }

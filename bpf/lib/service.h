@@ -188,24 +188,31 @@ inline_always __u32 affinity_recall(const struct weft_affinity_key *key, __u32 s
 	return affinity->backend_id;
 }
 
+inline_always void affinity_remember(const struct weft_affinity_key *key, __u32 backend_id)
+{
+	struct weft_affinity affinity = { .last_used = bpf_ktime_get_ns(), .backend_id = backend_id };
+
+	bpf_map_update_elem(&weft_affin_v2, key, &affinity, BPF_ANY);
+}
+
 /* A backend for a new flow of `client`: the one affinity remembers, otherwise as the algorithm says. NULL when there
- * is none. */
+ * is none. `*to_remember`: affinity is to have it once the flow is admitted. */
 inline_always struct weft_backend *service_select(const struct weft_config *config, const struct weft_service *service,
-						  const struct service_client *client, __u32 *backend_id)
+						  const struct service_client *client, __u32 *backend_id,
+						  bool *to_remember)
 {
 	__u32 first = client->external ? service->external_first_slot : service->first_slot;
 	__u32 count = client->external ? service->external_slot_count : service->slot_count;
 	struct weft_affinity_key affinity_key = { .client = client->addr, .service_id = service->service_id };
-	struct weft_backend *backend = NULL;
-	__u64 now = 0;
 
+	*to_remember = false;
 	if (!count)
 		return NULL;
 	if (service->affinity_seconds) {
-		now = bpf_ktime_get_ns();
-		*backend_id = affinity_recall(&affinity_key, service->affinity_seconds, now);
+		*backend_id = affinity_recall(&affinity_key, service->affinity_seconds, bpf_ktime_get_ns());
 		if (*backend_id)
 			return backend_find(*backend_id);
+		*to_remember = true;
 	}
 	__u32 index = slot_choose(config, service, client, first, count);
 
@@ -213,17 +220,13 @@ inline_always struct weft_backend *service_select(const struct weft_config *conf
 		__u32 slot = first + index;
 		__u32 *id = bpf_map_lookup_elem(&weft_slot_v2, &slot);
 
-		backend = id ? backend_find(*id) : NULL;
+		struct weft_backend *backend = id ? backend_find(*id) : NULL;
+
 		if (likely(backend)) {
 			*backend_id = *id;
-			break;
+			return backend;
 		}
 		index = index + 1 < count ? index + 1 : 0;
 	}
-	if (backend && service->affinity_seconds) {
-		struct weft_affinity affinity = { .last_used = now, .backend_id = *backend_id };
-
-		bpf_map_update_elem(&weft_affin_v2, &affinity_key, &affinity, BPF_ANY);
-	}
-	return backend;
+	return NULL;
 }

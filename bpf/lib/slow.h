@@ -27,7 +27,23 @@ inline_always bool entry_applies(struct __sk_buff *skb, const struct scratch *s,
 {
 	if (flow->epoch == s->epoch && flow->in_ifindex != arrived_by(skb, hook))
 		return false;
-	return !packet_opens(&s->packet) || !(flow->flags & (WEFT_FLOW_CLOSED | WEFT_FLOW_REPLY));
+	return !packet_opens(&s->packet) || !flow_begins_anew(flow);
+}
+
+/* Whether the packet was made by whose address it has: a pod, known by its device, or the node. Anybody may have
+ * written what came from outside. */
+inline_always bool sender_is_known(struct __sk_buff *skb, const struct weft_flow *flow, enum weft_event_hook hook)
+{
+	switch (hook) {
+	case WEFT_HOOK_FROM_POD:
+		return true;
+	case WEFT_HOOK_TO_POD:
+		return !skb->ingress_ifindex;
+	case WEFT_HOOK_TO_DEVICE:
+		return skb->ingress_ifindex == flow->in_ifindex;
+	default:
+		return false;
+	}
 }
 
 /* Whether a packet of no flow may start one at an uplink. */
@@ -87,10 +103,9 @@ verified_once int slow_flow(struct __sk_buff *skb, const struct weft_config *con
 		return refuse(skb, s, config, WEFT_DROP_ENCAPSULATION);
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
-	if (!(packet->tcp_flags & TCP_SYN))
-		flow_opened(flow);
+	flow_heard(flow, packet->tcp_flags);
 	if (packet->tcp_flags & (TCP_FIN | TCP_RST))
-		flow_tcp(flow, config);
+		flow_tcp(flow, config, sender_is_known(skb, flow, hook));
 	return forward(skb, s, flow, hook);
 }
 
@@ -132,11 +147,8 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		skb->mark = 0;
 		return TC_ACT_OK;
 	}
-	s->epoch = config->epoch;
 	SCRATCH_ZERO(&s->packet);
-	SCRATCH_ZERO(&s->context);
-	s->context.hook = hook;
-	s->context.ifindex = skb->ifindex;
+	context_reset(s, config, hook, skb->ifindex);
 	if (slow_parse(skb, s, config, hook, &reason, &verdict))
 		return verdict;
 	switch (hook) {

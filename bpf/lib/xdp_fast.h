@@ -3,6 +3,7 @@
  * one lookup, one epoch compare, rewrite, send. */
 #pragma once
 
+#include "lib/backend.h"
 #include "lib/external.h"
 #include "lib/xdp_forward.h"
 
@@ -54,6 +55,6 @@ inline_always int xdp_fast(struct xdp_md *ctx, const struct weft_config *config,
 	__sync_fetch_and_add(&flow->packets, 1);
 	__sync_fetch_and_add(&flow->bytes, view.length);
 	flow->last_seen = now;
-	flow_opened(flow);
+	flow_heard(flow, 0);
 	return xdp_forward(ctx, &view, flow, address_sum, v4);
 }

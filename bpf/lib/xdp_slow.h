@@ -22,25 +22,11 @@ inline_always void xdp_scratch_packet(struct scratch *s, const struct xdp_view *
 	packet->hop_limit = view->hop_limit;
 }
 
-/* For a decision about scratch->pair, which is the packet's tuple. */
 inline_always void xdp_scratch_reset(struct xdp_md *ctx, struct scratch *s, const struct weft_config *config)
 {
-	s->epoch = config->epoch;
-	SCRATCH_ZERO(&s->context);
-	s->context.hook = WEFT_HOOK_XDP;
-	s->context.ifindex = ctx->ingress_ifindex;
-	s->context.tcp_flags = s->packet.tcp_flags;
+	context_reset(s, config, WEFT_HOOK_XDP, ctx->ingress_ifindex);
 	s->context.direction = WEFT_INGRESS;
-	SCRATCH_ZERO(&s->forward);
-	SCRATCH_ZERO(&s->reply);
-	s->translate_source = false;
-	s->silent = false;
-	s->forward.flags = WEFT_FLOW_EXTERNAL;
-	s->reply.flags = WEFT_FLOW_EXTERNAL | WEFT_FLOW_REPLY;
-	if ((s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		s->forward.flags |= WEFT_FLOW_OPENING;
-		s->reply.flags |= WEFT_FLOW_OPENING;
-	}
+	decision_reset(s, WEFT_FLOW_EXTERNAL);
 }
 
 inline_always int xdp_refuse(struct scratch *s, const struct weft_config *config, enum weft_drop_reason reason)
@@ -122,21 +108,12 @@ verified_once enum weft_drop_reason xdp_enter(struct xdp_md *ctx, const struct w
 
 	if (!s || !config)
 		return WEFT_DROP_FLOW_TABLE;
-	flow_stamp(&s->forward, s);
-	s->forward.created = bpf_ktime_get_ns();
-	s->forward.last_seen = bpf_jiffies64();
-	flow_stamp(&s->reply, s);
-	s->reply.created = s->forward.created;
-	s->reply.last_seen = s->forward.last_seen;
+	decision_stamp(s);
 	/* The helpers of source translation take any context. */
 	reason = enter_flow((void *)ctx, s, config);
 	if (reason)
 		return reason;
-	backend_count_open(s->forward.backend_id);
-	count(WEFT_STAT_NEW_FLOW);
-	s->context.time = s->forward.created;
-	s->context.type = WEFT_EVENT_NEW;
-	event_emit(&s->packet.tuple, &s->context, config);
+	flow_entered(s, config);
 	return WEFT_DROP_NONE;
 }
 
@@ -219,8 +196,6 @@ inline_always int xdp_new(struct xdp_md *ctx, struct scratch *s, const struct we
 inline_always int xdp_known(struct xdp_md *ctx, struct scratch *s, struct weft_flow *flow,
 			    const struct weft_config *config)
 {
-	__u8 tcp_flags = s->packet.tcp_flags;
-
 	if (!xdp_flow_usable(flow, config->epoch) || !xdp_may_send_by(ctx, flow->out_ifindex))
 		return XDP_PASS;
 	if (!xdp_mac_is_fresh(flow, bpf_jiffies64()) && !xdp_find_next_hop(ctx, flow))
@@ -228,14 +203,10 @@ inline_always int xdp_known(struct xdp_md *ctx, struct scratch *s, struct weft_f
 	if (!xdp_carries(ctx, flow))
 		return XDP_PASS;
 	flow_account(flow, s->packet.length);
-	SCRATCH_ZERO(&s->context);
-	s->context.hook = WEFT_HOOK_XDP;
-	s->context.ifindex = ctx->ingress_ifindex;
-	s->context.tcp_flags = tcp_flags;
-	if (!(tcp_flags & TCP_SYN))
-		flow_opened(flow);
-	if (tcp_flags & (TCP_FIN | TCP_RST))
-		flow_tcp(flow, config);
+	context_reset(s, config, WEFT_HOOK_XDP, ctx->ingress_ifindex);
+	flow_heard(flow, s->packet.tcp_flags);
+	if (s->packet.tcp_flags & (TCP_FIN | TCP_RST))
+		flow_tcp(flow, config, false);
 	return xdp_carry(ctx, flow, s->packet.length);
 }
 
@@ -259,7 +230,7 @@ verified_once int xdp_slow(struct xdp_md *ctx, const struct weft_config *config)
 		return XDP_PASS;
 	flow = flow_find(&s->packet.tuple, v4);
 	/* As entry_applies of lib/slow.h: a SYN speaks for itself. */
-	if (flow && (flow->epoch != config->epoch || !(flow->flags & (WEFT_FLOW_CLOSED | WEFT_FLOW_REPLY)) ||
+	if (flow && (flow->epoch != config->epoch || !flow_begins_anew(flow) ||
 		     (s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN))
 		return xdp_known(ctx, s, flow, config);
 	return xdp_new(ctx, s, config);

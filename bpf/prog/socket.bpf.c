@@ -154,12 +154,21 @@ inline_always struct weft_backend *choose(const struct weft_config *config, cons
 					  const struct weft_service *service, __u8 protocol, __u32 *backend_id)
 {
 	struct service_client client = { .protocol = protocol };
+	struct weft_backend *backend;
+	bool to_remember;
 
 	client_is_endpoint(&client, netns->endpoint_id);
 	client.external = (service->flags & WEFT_SERVICE_LOCAL_REDIRECT) && (netns->flags & WEFT_ENDPOINT_REDIRECT_TARGET);
 	if (service->algorithm == WEFT_ALGORITHM_MAGLEV)
 		client.port = bpf_get_prandom_u32(); /* the socket's own is not known yet */
-	return service_select(config, service, &client, backend_id);
+	backend = service_select(config, service, &client, backend_id, &to_remember);
+	/* What becomes of the packet is not known here. But a pod, by whatever address or port, is one client. */
+	if (backend && to_remember) {
+		struct weft_affinity_key key = { .client = client.addr, .service_id = service->service_id };
+
+		affinity_remember(&key, *backend_id);
+	}
+	return backend;
 }
 
 /* Chooses a backend for where the socket wants to go and puts it there; the verdict for the hook. */

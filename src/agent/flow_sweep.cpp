@@ -22,6 +22,8 @@ std::uint64_t monotonic_now() {
 
 unsigned idle_limit(std::uint8_t protocol, const weft_flow& flow, const IdleTimes& idle) {
   if ((flow.flags & WEFT_FLOW_CLOSED) != 0) return idle.tcp_closed;
+  if ((flow.flags & WEFT_FLOW_RESET) != 0)
+    return (flow.flags & WEFT_FLOW_OPENING) != 0 ? idle.tcp_closed : idle.tcp_reset;
   if ((flow.flags & WEFT_FLOW_OPENING) != 0) return idle.tcp_opening;
   if (protocol == 6) return idle.tcp;
   return protocol == 1 || protocol == 58 ? idle.echo : idle.datagram;
@@ -64,6 +66,7 @@ weft_event event_of(const Key& key, const weft_flow& flow, const std::optional<w
   event.egress_rule = flow.egress_rule;
   event.ingress_rule = flow.ingress_rule;
   event.service_id = flow.service_id;
+  if ((flow.flags & WEFT_FLOW_RESET) != 0) event.tcp_flags = 0x04;  // RST
   if (flow.backend_id != 0) {
     event.backend_addr = flow.dst_addr;
     event.backend_port = flow.dst_port;
@@ -77,17 +80,20 @@ weft_event event_of(const Key& key, const weft_flow& flow, const std::optional<w
   return event;
 }
 
+// Not what somebody outside says was reset: its entry stays for a while, in case that was forged.
+bool weighs(const weft_flow& flow) { return (flow.flags & (WEFT_FLOW_COUNTED | WEFT_FLOW_RESET)) == WEFT_FLOW_COUNTED; }
+
 void note_use(const weft_flow& flow, FlowUse& use) {
   if (flow.service_id != 0) use.services.insert(flow.service_id);
   if (flow.backend_id == 0) return;
   use.backends.insert(flow.backend_id);
-  if ((flow.flags & WEFT_FLOW_COUNTED) != 0) ++use.open[flow.backend_id];
+  if (weighs(flow)) ++use.open[flow.backend_id];
 }
 
 void note_end(const weft_flow& flow, const std::optional<weft_flow>& reply, FlowUse& use) {
   if ((flow.flags & WEFT_FLOW_COUNTED) == 0) return;
   auto& ended = use.ended[flow.backend_id];
-  ++ended.flows;
+  if (weighs(flow)) ++ended.flows;
   ended.packets += flow.packets + (reply ? reply->packets : 0);
   ended.bytes += flow.bytes + (reply ? reply->bytes : 0);
 }

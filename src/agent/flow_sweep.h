@@ -27,6 +27,7 @@ struct IdleTimes {
   unsigned tcp = 7500;
   unsigned tcp_opening = 60;  // nothing but SYNs came from the client
   unsigned tcp_closed = 10;
+  unsigned tcp_reset = 240;  // by somebody outside, who may be anybody
   unsigned datagram = 120;
   unsigned echo = 30;
 };
@@ -46,9 +47,9 @@ struct FlowUse {
   struct Ended {
     std::uint64_t packets = 0;  // both directions
     std::uint64_t bytes = 0;
-    std::uint32_t flows = 0;
+    std::uint32_t flows = 0;  // of those in `active`
   };
-  std::unordered_map<std::uint32_t, std::uint32_t> open;  // backend id -> flows that stand in its `active`
+  std::unordered_map<std::uint32_t, std::uint32_t> open;  // backend id -> flows that should stand in its `active`
   std::unordered_map<std::uint32_t, Ended> ended;         // flows this sweep ended, not in `open` any more
   std::unordered_set<std::uint32_t> backends;             // named by any entry that is left
   std::unordered_set<std::uint32_t> services;

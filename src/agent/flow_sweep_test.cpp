@@ -119,6 +119,47 @@ TEST(Sweep, EndsAConnectionWhoseClientNeverWentOn) {
   EXPECT_TRUE(map.lookup(key(3, 1, 6))->has_value());
 }
 
+// Anybody outside can write a reset: only if nothing follows it in either direction was it one.
+TEST(Sweep, EndsAResetConnectionOnceBothEndsAreSilent) {
+  auto raw = flow_map();
+  bpfrt::Map<weft_flow_key_v4, weft_flow> map(raw);
+  const auto seen = ticks_at(10000 * second, 250);
+  const auto enter = [&](std::uint32_t peer, unsigned original, unsigned reply) {
+    weft_flow flow{};
+    flow.last_seen = seen;
+    flow.flags = static_cast<std::uint16_t>(original);
+    ASSERT_TRUE(map.update(key(1, peer, 6), flow));
+    flow.flags = static_cast<std::uint16_t>(WEFT_FLOW_REPLY | reply);
+    ASSERT_TRUE(map.update(key(peer, 1, 6), flow));
+  };
+  const auto there = [&](std::uint32_t peer) {
+    return map.lookup(key(1, peer, 6))->has_value() && map.lookup(key(peer, 1, 6))->has_value();
+  };
+  enter(2, WEFT_FLOW_RESET, WEFT_FLOW_RESET);
+  enter(3, 0, WEFT_FLOW_RESET);                                                        // the client went on
+  enter(4, WEFT_FLOW_RESET, 0);                                                        // the server did
+  enter(5, WEFT_FLOW_RESET | WEFT_FLOW_OPENING, WEFT_FLOW_RESET | WEFT_FLOW_OPENING);  // a SYN refused
+  const auto sweep_after = [&](unsigned seconds) {
+    FlowUse use;
+    return sweep_v4(raw, {seen + seconds * 250ULL, 250}, {}, use);
+  };
+  EXPECT_TRUE(sweep_after(10).empty());
+  EXPECT_EQ(sweep_after(11).size(), 1U);
+  EXPECT_FALSE(map.lookup(key(1, 5, 6))->has_value());
+  EXPECT_FALSE(map.lookup(key(5, 1, 6))->has_value());
+  EXPECT_TRUE(sweep_after(240).empty());
+  EXPECT_TRUE(there(2));
+  const auto events = sweep_after(241);
+  ASSERT_EQ(events.size(), 1U) << "the datapath told none";
+  EXPECT_EQ(events[0].tcp_flags, 0x04);
+  EXPECT_FALSE(map.lookup(key(1, 2, 6))->has_value());
+  EXPECT_FALSE(map.lookup(key(2, 1, 6))->has_value());
+  EXPECT_TRUE(there(3));
+  EXPECT_TRUE(there(4));
+  EXPECT_TRUE(sweep_after(7500).empty());
+  EXPECT_EQ(sweep_after(7501).size(), 2U);
+}
+
 TEST(Sweep, TellsWhatCameBackWhicheverEntryTheMapGivesFirst) {
   for (const bool swapped : {false, true}) {
     auto raw = flow_map();
@@ -200,6 +241,29 @@ TEST(Sweep, CountsOpenFlowsAndAccountsTheEndedOnesForTheirBackends) {
   EXPECT_EQ(use.ended.at(4).flows, 1U);
   EXPECT_EQ(use.backends, (std::unordered_set<std::uint32_t>{3}));
   EXPECT_EQ(use.services, (std::unordered_set<std::uint32_t>{7}));
+}
+
+TEST(Sweep, CountsNoConnectionThatWasResetForItsBackend) {
+  auto raw = flow_map();
+  bpfrt::Map<weft_flow_key_v4, weft_flow> map(raw);
+  const auto seen = ticks_at(10000 * second, 250);
+  constexpr auto kReset = static_cast<std::uint16_t>(WEFT_FLOW_COUNTED | WEFT_FLOW_RESET);
+  ASSERT_TRUE(map.update(key(1, 2, 6), flow_of(7, 3, seen, kReset)));
+  ASSERT_TRUE(map.update(key(2, 1, 6), flow_of(7, 3, seen, WEFT_FLOW_REPLY | WEFT_FLOW_RESET)));
+  const auto sweep_after = [&](unsigned seconds) {
+    FlowUse use;
+    sweep_v4(raw, {seen + seconds * 250ULL, 250}, {}, use);
+    return use;
+  };
+  EXPECT_TRUE(sweep_after(1).open.empty());
+  EXPECT_TRUE(sweep_after(11).backends.contains(3)) << "its id is still in use";
+  // Forged: the client goes on.
+  ASSERT_TRUE(map.update(key(1, 2, 6), flow_of(7, 3, seen, WEFT_FLOW_COUNTED)));
+  EXPECT_EQ(sweep_after(20).open.size(), 1U);
+  ASSERT_TRUE(map.update(key(1, 2, 6), flow_of(7, 3, seen, kReset)));
+  const auto use = sweep_after(241);
+  EXPECT_EQ(use.ended.at(3).packets, 20U);
+  EXPECT_EQ(use.ended.at(3).flows, 0U) << "taken off before";
 }
 
 class AccountsTest : public ::testing::Test {

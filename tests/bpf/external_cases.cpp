@@ -320,10 +320,13 @@ Cases to_elsewhere(const Net& net) {
        {send(Hook::from_device, kUplink, syn).redirected().becomes(hop(out)).event(kCreated),
         send(Hook::from_device, kUplink, syn.from(net.client, 50001)).dropped(WEFT_DROP_NAT_EXHAUSTED),
         no_flow(syn.from(net.client, 50001)),
-        // closed: given back
-        send(Hook::from_device, kUplink, ack.with_flags(kRst))
+        // closed by both: given back
+        send(Hook::from_device, kUplink, ack.with_flags(kFin | kAck))
             .redirected()
-            .becomes(hop(outward(ack.with_flags(kRst))))
+            .becomes(hop(outward(ack.with_flags(kFin | kAck)))),
+        send(Hook::from_device, kUplink, answer.with_flags(kFin | kAck))
+            .redirected()
+            .becomes(hop(inward(answer.with_flags(kFin | kAck))))
             .event({.type = WEFT_EVENT_CLOSED}),
         send(Hook::from_device, kUplink, syn.from(net.client, 50001)).redirected().becomes(hop(out)).event(kCreated)}},
       {"no address to translate a client to",

@@ -488,9 +488,10 @@ void run(Datapath& datapath, const Case& fixture) {
 Cases all_cases(const Net& net) {
   Cases all;
   for (const CaseTable table :
-       {forward_cases,         policy_cases,    epoch_cases, service_cases,    external_cases, algorithm_cases,
-        bereaved_cases,        announce_cases,  nat_cases,   icmp_error_cases, fragment_cases, tcp_cases,
-        from_pod_cases,        neighbour_cases, host_cases,  malformed_cases,  xdp_cases,      xdp_dsr_cases,
+       {forward_cases,         policy_cases,   epoch_cases,     service_cases,  external_cases,
+        algorithm_cases,       bereaved_cases, announce_cases,  nat_cases,      icmp_error_cases,
+        fragment_cases,        tcp_cases,      reset_cases,     affinity_cases, from_pod_cases,
+        neighbour_cases,       host_cases,     malformed_cases, xdp_cases,      xdp_dsr_cases,
         xdp_decapsulate_cases, hostile_cases}) {
     for (auto& each : table(net)) all.push_back(std::move(each));
   }

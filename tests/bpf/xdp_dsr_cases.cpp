@@ -145,13 +145,16 @@ Cases forwarded(const Net& net, const std::string& name, weft_forwarding forward
             .answered(WEFT_DROP_TOO_BIG, too_large.too_big(mtu).with_macs(kSenderMac, kNodeMac))
             .silently()
             .counts(WEFT_STAT_TOO_BIG_SENT),
-        xdp_sends(fin, out(fin)), xdp_sends(ack, out(ack)), xdp_sends(reset, out(reset)).event(closed)}},
+        xdp_sends(fin, out(fin)), xdp_sends(ack, out(ack)), xdp_sends(reset, out(reset)),
+        flow(syn, {.flags_set = WEFT_FLOW_RESET, .flags_clear = WEFT_FLOW_CLOSED})}},
       {name + ": from tc, and on by XDP",
        {elsewhere(net, forwarding)},
        {tc_sends(syn, out(syn)).event({.type = WEFT_EVENT_NEW, .backend = net.remote, .hook = WEFT_HOOK_FROM_DEVICE}),
         flow(syn, {.mtu = mtu, .packets = 1, .flags_clear = WEFT_FLOW_DNAT | WEFT_FLOW_SNAT}), tc_sends(ack, out(ack)),
         xdp_sends(ack, out(ack)), flow(syn, {.packets = 3}), change(bump()), xdp(ack), tc_sends(ack, out(ack)),
-        xdp_sends(ack, out(ack)), tc_sends(reset, out(reset)).event(closed)}},
+        xdp_sends(ack, out(ack)), tc_sends(reset, out(reset)),
+        flow(syn, {.flags_set = WEFT_FLOW_RESET | WEFT_FLOW_COUNTED, .flags_clear = WEFT_FLOW_CLOSED}),
+        xdp_sends(ack, out(ack)), flow(syn, {.flags_clear = WEFT_FLOW_RESET})}},
       {name + ": datagrams",
        {elsewhere(net, forwarding, kUdp)},
        {xdp_sends(datagram, out(datagram)).event(kCreated), xdp_sends(datagram, out(datagram)),

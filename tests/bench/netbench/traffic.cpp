@@ -101,7 +101,8 @@ int run_wire(const Options& options) {
   enter_netns(options.text("netns", ""));
   set_features(options.text("device"), {ETHTOOL_STXCSUM, ETHTOOL_STSO}, 0);
   // A veth takes what XDP sends it only where its own end has a program.
-  const auto attached = weft::bpfrt::attach_pass_through(static_cast<int>(::if_nametoindex(options.text("device").c_str())));
+  const auto attached =
+      weft::bpfrt::attach_pass_through(static_cast<int>(::if_nametoindex(options.text("device").c_str())));
   if (!attached) fmt::print(stderr, "netbench wire: {}\n", attached.error().message);
   return attached ? 0 : 1;
 }
