@@ -24,10 +24,6 @@ std::uint64_t spread(std::string_view text) {
   return value ^ (value >> 33);
 }
 
-const std::vector<etcd::KeyValue>& range_of(const TxnResult& result, std::size_t index) {
-  return std::get<RangeResult>(result.results.at(index)).kvs;
-}
-
 }  // namespace
 
 BlockAllocator::BlockAllocator(Context context, NodeRegistry& registry, std::vector<Pool> pools,
@@ -146,7 +142,7 @@ Result<Block> BlockAllocator::candidate(const Claim& claim) const {
   const std::uint64_t first = spread(registry_->self().name) % all;
   // Each block that is not free costs one look, so this ends soon after as many as there are.
   for (std::uint64_t i = 0; i < all; ++i) {
-    const Block block{pool->name, pool->block(claim.family, (first + i) % all)};
+    Block block{pool->name, pool->block(claim.family, (first + i) % all)};
     if (!own_.contains(block) && !conflicts_.contains(block) &&
         !mirror_.view().contains(context_.keys.build(BlockKey{block})))
       return block;

@@ -4,6 +4,10 @@
 
 #include <chrono>
 #include <functional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "sources/cluster/keys.h"
 #include "sources/etcd/backoff.h"
@@ -27,6 +31,11 @@ struct Context {
     return {.prefix = std::move(prefix), .backoff = backoff, .watch = {.backoff = backoff}};
   }
 };
+
+// What the range at that place of the transaction's branch found.
+inline const std::vector<etcd::KeyValue>& range_of(const etcd::TxnResult& result, std::size_t index) {
+  return std::get<etcd::RangeResult>(result.results.at(index)).kvs;
+}
 
 // Something is not as it should be, and will be tried again; for the log.
 using Trouble = std::function<void(const Error& error)>;

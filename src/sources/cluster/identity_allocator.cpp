@@ -17,10 +17,6 @@ using etcd::TxnResult;
 
 namespace {
 
-const std::vector<etcd::KeyValue>& range_of(const TxnResult& result, std::size_t index) {
-  return std::get<RangeResult>(result.results.at(index)).kvs;
-}
-
 RangeRequest range(std::string key) { return {.keys = Keys::one(std::move(key))}; }
 
 }  // namespace

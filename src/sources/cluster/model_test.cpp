@@ -1,7 +1,8 @@
 // Every interleaving of what a few nodes do to etcd, with answers that are lost, requests that come late, nodes that
 // crash or are cut off at each step, and time that passes at each step. The nodes are the real ones (member.h); one
 // action lets one atomic operation of etcd happen. States that were reached before, by what etcd holds and what each
-// node was told, are not followed again.
+// node was told, are not followed again. Not tried are a collector with old news (it reads what it judges) and, where
+// blocks are the matter, the moments of requests about identities.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

@@ -68,7 +68,7 @@ class SteppedClient final : public etcd::Client {
   void range(etcd::RangeRequest request, etcd::CallOptions options, etcd::Done<etcd::RangeResult> done) override {
     const bool one = request.keys.end.empty();
     const auto label = "read " + request.keys.key;
-    submit<etcd::RangeResult>(one, label, std::nullopt, std::move(done),
+    submit<etcd::RangeResult>(one, label, std::nullopt, done,
                               [this, request = std::move(request), options](auto answer) {
                                 inner_->range(request, options, std::move(answer));
                               });
@@ -96,21 +96,21 @@ class SteppedClient final : public etcd::Client {
   }
   void grant(std::chrono::seconds ttl, etcd::LeaseId id, etcd::CallOptions options,
              etcd::Done<etcd::LeaseGrant> done) override {
-    submit<etcd::LeaseGrant>(false, "grant", std::nullopt, std::move(done), [this, ttl, id, options](auto answer) {
+    submit<etcd::LeaseGrant>(false, "grant", std::nullopt, done, [this, ttl, id, options](auto answer) {
       inner_->grant(ttl, id, options, std::move(answer));
     });
   }
   void keep_alive(etcd::LeaseId id, etcd::CallOptions options, etcd::Done<std::chrono::seconds> done) override {
-    submit<std::chrono::seconds>(false, "keep alive", std::nullopt, std::move(done), [this, id, options](auto answer) {
+    submit<std::chrono::seconds>(false, "keep alive", std::nullopt, done, [this, id, options](auto answer) {
       inner_->keep_alive(id, options, std::move(answer));
     });
   }
   void revoke(etcd::LeaseId id, etcd::CallOptions options, etcd::Done<void> done) override {
-    submit<void>(true, "revoke", std::nullopt, std::move(done),
+    submit<void>(true, "revoke", std::nullopt, done,
                  [this, id, options](auto answer) { inner_->revoke(id, options, std::move(answer)); });
   }
   void status(etcd::CallOptions options, etcd::Done<etcd::Status> done) override {
-    submit<etcd::Status>(false, "status", std::nullopt, std::move(done),
+    submit<etcd::Status>(false, "status", std::nullopt, done,
                          [this, options](auto answer) { inner_->status(options, std::move(answer)); });
   }
   std::unique_ptr<etcd::WatchStream> watch(etcd::WatchRequest request, etcd::WatchHandlers handlers) override {
@@ -160,7 +160,7 @@ class SteppedClient final : public etcd::Client {
   };
 
   template <class T>
-  void submit(bool is_step, std::string label, std::optional<etcd::Txn> txn, etcd::Done<T> done,
+  void submit(bool is_step, std::string label, std::optional<etcd::Txn> txn, const etcd::Done<T>& done,
               std::function<void(etcd::Done<T>)> start) {
     const auto answer = [this, label, done](etcd::Outcome<T> outcome) {
       note(label + summary(outcome));
