@@ -7,6 +7,7 @@
 // close() ends them at once. `client` and `scheduler` must outlive it.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -52,6 +53,8 @@ class Session {
 
   // 0 while there is none that can be relied on.
   [[nodiscard]] LeaseId lease() const { return established_ ? lease_ : 0; }
+  // How long etcd lets the lease, or the last one, live without a sign of life.
+  [[nodiscard]] std::chrono::seconds ttl() const { return std::max(ttl_, options_.ttl); }
   // Everything bound has been written.
   [[nodiscard]] bool settled() const;
 

@@ -1,0 +1,309 @@
+#include "sources/cluster/block_allocator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace weft::cluster {
+
+using etcd::Compare;
+using etcd::Keys;
+using etcd::PutRequest;
+using etcd::RangeRequest;
+using etcd::RangeResult;
+using etcd::TxnResult;
+
+namespace {
+
+// FNV-1a with a final mix. It only spreads nodes over a pool; nothing depends on it.
+std::uint64_t spread(std::string_view text) {
+  std::uint64_t value = 0xcbf29ce484222325;
+  for (const char letter : text) value = (value ^ static_cast<unsigned char>(letter)) * 0x100000001b3;
+  value = (value ^ (value >> 33)) * 0xff51afd7ed558ccd;
+  return value ^ (value >> 33);
+}
+
+}  // namespace
+
+BlockAllocator::BlockAllocator(Context context, NodeRegistry& registry, std::vector<Pool> pools,
+                               const std::vector<Block>& remembered, BlockHandlers handlers)
+    : context_(std::move(context)),
+      registry_(&registry),
+      pools_(std::move(pools)),
+      handlers_(std::move(handlers)),
+      value_(encode(registry.self().incarnation())),
+      turns_(context_.scheduler, context_.backoff, context_.random, [this] { return step(); }),
+      mirror_(context_.client, context_.scheduler, context_.random, context_.mirror(context_.keys.blocks()),
+              {.changed = [this](const etcd::Change& change) { mirror_changed(change); },
+               .state = [this] { turns_.wake(); }}) {
+  const auto& self = registry.self();
+  if (!self.predecessor.empty()) predecessor_value_ = encode(Incarnation{self.name, self.predecessor});
+  for (const auto& block : remembered) own_.try_emplace(block);
+}
+
+template <class T>
+auto BlockAllocator::unless_failed(std::function<void(const T&)> good) {
+  return turns_.guarded([this, good = std::move(good)](const etcd::Outcome<T>& outcome) {
+    if (outcome) return good(*outcome);
+    turns_.retry();
+    if (handlers_.trouble) handlers_.trouble(outcome.error().to_error());
+  });
+}
+
+void BlockAllocator::claim(std::string pool, Family family, Claimed done) {
+  claims_.push_back({.pool = std::move(pool), .family = family, .done = std::move(done), .tried = {}});
+  context_.scheduler.post(turns_.guarded_task([this] { turns_.wake(); }));
+}
+
+void BlockAllocator::release(const Block& block) {
+  const auto own = own_.find(block);
+  if (own == own_.end() || own->second.releasing) return;
+  own->second.releasing = true;
+  turns_.wake();
+}
+
+std::vector<Block> BlockAllocator::blocks() const {
+  std::vector<Block> blocks;
+  for (const auto& [block, own] : own_)
+    if (!own.releasing && !own.found) blocks.push_back(block);
+  return blocks;
+}
+
+bool BlockAllocator::may_allocate_from(const Block& block) const {
+  const auto found = own_.find(block);
+  if (found == own_.end() || found->second.releasing) return false;
+  const auto& membership = registry_->membership();
+  if (membership && found->second.epoch == membership->epoch) return true;
+  return context_.scheduler.now() < found->second.trusted_until;
+}
+
+void BlockAllocator::membership_changed() {
+  if (!registry_->membership()) {
+    // Those that were not confirmed since the absence before last are trusted no longer than they were.
+    for (auto& [block, own] : own_)
+      if (std::exchange(own.epoch, 0) != 0) own.trusted_until = registry_->trusted_until();
+  }
+  turns_.wake();
+}
+
+bool BlockAllocator::step() {
+  const auto& membership = registry_->membership();
+  if (!membership) return false;
+  for (const auto& [block, own] : own_) {
+    if (own.epoch != membership->epoch) {
+      touch(block);
+      return true;
+    }
+    if (own.releasing) {
+      give_back(block);
+      return true;
+    }
+  }
+  return claim_next();
+}
+
+bool BlockAllocator::claim_next() {
+  if (claims_.empty() || !mirror_.synced()) return false;
+  if (!agreed_) {
+    agree_on_pools();
+    return true;
+  }
+  const auto block = candidate(claims_.front());
+  if (!block) {
+    context_.scheduler.post(turns_.guarded_task([this, error = block.error()] {
+      answer(fail(error));
+      turns_.next();
+    }));
+    return true;
+  }
+  const auto& membership = *registry_->membership();
+  const auto key = context_.keys.build(BlockKey{*block});
+  const auto pools_key = context_.keys.build(PoolsKey{});
+  claims_.front().tried = *block;
+  context_.client.txn(
+      {.compare = {Compare::absent(key), membership.holds, Compare::unchanged_since(pools_key, pools_agreed_)},
+       .then = {PutRequest{.key = key, .value = value_}},
+       .otherwise = {RangeRequest{.keys = Keys::one(key)}, RangeRequest{.keys = Keys::one(pools_key)}}},
+      {}, unless_failed<TxnResult>([this, block = *block, epoch = membership.epoch](const TxnResult& result) {
+        claim_answered(block, result, epoch);
+      }));
+  return true;
+}
+
+// The first block for this node's name that nobody has, as far as is known here.
+Result<Block> BlockAllocator::candidate(const Claim& claim) const {
+  const auto pool = std::ranges::find(pools_, claim.pool, &Pool::name);
+  if (pool == pools_.end())
+    return fail(ErrorCode::not_found, fmt::format("there is no pool \"{}\" on this node", claim.pool));
+  const std::uint64_t all = pool->blocks(claim.family);
+  const auto family = claim.family == Family::v4 ? "IPv4" : "IPv6";
+  if (all == 0) return fail(ErrorCode::not_found, fmt::format("pool \"{}\" has no {} addresses", pool->name, family));
+  const std::uint64_t first = spread(registry_->self().name) % all;
+  // Each block that is not free costs one look, so this ends soon after as many as there are.
+  for (std::uint64_t i = 0; i < all; ++i) {
+    Block block{pool->name, pool->block(claim.family, (first + i) % all)};
+    if (!own_.contains(block) && !conflicts_.contains(block) &&
+        !mirror_.view().contains(context_.keys.build(BlockKey{block})))
+      return block;
+  }
+  return fail(ErrorCode::exhausted, fmt::format("pool \"{}\": all {} {} blocks are taken", pool->name, all, family),
+              "give the cluster another pool, or look for nodes that have more than they need");
+}
+
+void BlockAllocator::claim_answered(const Block& block, const TxnResult& result, std::uint64_t epoch) {
+  if (result.succeeded) {
+    confirm(block, result.revision, epoch);
+    return turns_.next();
+  }
+  const auto& holder = range_of(result, 0);
+  if (!holder.empty() && is_ours(holder.front())) {
+    // Ours by a try whose answer was lost.
+    own_.try_emplace(block, Own{.found = true});
+    return turns_.next();
+  }
+  claims_.front().tried.reset();
+  if (!holder.empty()) {
+    conflicts_[block] = holder.front().mod_revision;
+    return turns_.next();
+  }
+  const auto& pools = range_of(result, 1);
+  if (pools.empty() || pools.front().mod_revision != pools_agreed_) {
+    agreed_ = false;
+    return turns_.next();
+  }
+  // This node was seen as away, which the registry will hear.
+  turns_.retry();
+}
+
+void BlockAllocator::agree_on_pools() {
+  context_.client.range({.keys = Keys::one(context_.keys.build(PoolsKey{}))}, {},
+                        unless_failed<RangeResult>([this](const RangeResult& result) { pools_read(result); }));
+}
+
+void BlockAllocator::pools_read(const RangeResult& result) {
+  const auto key = context_.keys.build(PoolsKey{});
+  const etcd::Revision revision = result.kvs.empty() ? 0 : result.kvs.front().mod_revision;
+  auto known =
+      result.kvs.empty() ? Result<std::vector<Pool>>(std::vector<Pool>()) : decode_pools(key, result.kvs.front().value);
+  auto merged = known ? merge_pools(*known, pools_) : fail(known.error());
+  if (!merged) {
+    // Whoever claims again has it looked at again.
+    answer(fail(merged.error()));
+    return turns_.next();
+  }
+  if (*merged == *known) {
+    agreed_ = true;
+    pools_agreed_ = revision;
+    return turns_.next();
+  }
+  context_.client.txn({.compare = {revision == 0 ? Compare::absent(key) : Compare::unchanged_since(key, revision)},
+                       .then = {PutRequest{.key = key, .value = encode(*merged)}},
+                       .otherwise = {}},
+                      {}, unless_failed<TxnResult>([this](const TxnResult& written) {
+                        agreed_ = written.succeeded;
+                        pools_agreed_ = written.revision;
+                        turns_.next();
+                      }));
+}
+
+// The key is written again if it is still this node's.
+void BlockAllocator::touch(const Block& block) {
+  const auto& membership = *registry_->membership();
+  const auto key = context_.keys.build(BlockKey{block});
+  const auto known = own_.at(block).revision;
+  const auto ours = known == 0 ? Compare{.key = key, .target = Compare::Target::value, .value = value_}
+                               : Compare::unchanged_since(key, known);
+  context_.client.txn({.compare = {ours, membership.holds},
+                       .then = {PutRequest{.key = key, .value = value_}},
+                       .otherwise = {RangeRequest{.keys = Keys::one(key)}}},
+                      {}, unless_failed<TxnResult>([this, block, epoch = membership.epoch](const TxnResult& result) {
+                        touched(block, result, epoch);
+                      }));
+}
+
+void BlockAllocator::touched(const Block& block, const TxnResult& result, std::uint64_t epoch) {
+  if (result.succeeded) {
+    confirm(block, result.revision, epoch);
+    return turns_.next();
+  }
+  const auto& holder = range_of(result, 0);
+  if (holder.empty() || !is_ours(holder.front())) {
+    lose(block);
+    return turns_.next();
+  }
+  // Ours with a revision that we do not know: another try's answer was lost, or it is the run's before.
+  auto& own = own_.at(block);
+  if (std::exchange(own.revision, holder.front().mod_revision) != holder.front().mod_revision) return turns_.next();
+  turns_.retry();  // this node was seen as away, which the registry will hear
+}
+
+// By revision, not by owner: an erasure that comes late finds a block that was claimed again to be another one.
+void BlockAllocator::give_back(const Block& block) {
+  const auto key = context_.keys.build(BlockKey{block});
+  context_.client.txn({.compare = {Compare::unchanged_since(key, own_.at(block).revision)},
+                       .then = {etcd::EraseRequest{Keys::one(key)}},
+                       .otherwise = {RangeRequest{.keys = Keys::one(key)}}},
+                      {}, unless_failed<TxnResult>([this, block](const TxnResult& result) {
+                        const bool still_ours =
+                            !result.succeeded && !range_of(result, 0).empty() && is_ours(range_of(result, 0).front());
+                        if (still_ours)
+                          own_.at(block).revision = range_of(result, 0).front().mod_revision;
+                        else
+                          own_.erase(block);
+                        turns_.next();
+                      }));
+}
+
+void BlockAllocator::confirm(const Block& block, etcd::Revision revision, std::uint64_t epoch) {
+  auto& own = own_[block];
+  own.revision = revision;
+  const auto& membership = registry_->membership();
+  // An answer that came after this node had left says nothing about now.
+  if (!membership || membership->epoch != epoch) return;
+  own.epoch = epoch;
+  own.found = false;
+  if (!own.releasing && !claims_.empty() && claims_.front().tried == block) answer(block);
+  if (handlers_.changed) handlers_.changed();
+}
+
+void BlockAllocator::lose(const Block& block) {
+  const auto own = own_.find(block);
+  const bool told = own != own_.end() && !own->second.releasing && !own->second.found;
+  if (own != own_.end()) own_.erase(own);
+  if (!claims_.empty() && claims_.front().tried == block) claims_.front().tried.reset();
+  if (!told) return;
+  if (handlers_.lost) handlers_.lost({block});
+  if (handlers_.changed) handlers_.changed();
+}
+
+void BlockAllocator::answer(Result<Block> result) {
+  const auto done = std::move(claims_.front().done);
+  claims_.pop_front();
+  done(std::move(result));
+}
+
+bool BlockAllocator::is_ours(const etcd::KeyValue& kv) const {
+  return kv.value == value_ || (!predecessor_value_.empty() && kv.value == predecessor_value_);
+}
+
+void BlockAllocator::mirror_changed(const etcd::Change& change) {
+  std::erase_if(conflicts_, [&](const auto& conflict) { return conflict.second <= mirror_.revision(); });
+  std::vector<Block> lost;
+  for (const auto& [block, own] : own_) {
+    // Not what was written after what the mirror shows.
+    if (own.epoch == 0 || own.revision > change.revision) continue;
+    const auto kv = mirror_.view().find(context_.keys.build(BlockKey{block}));
+    if (kv == mirror_.view().end() || !is_ours(kv->second)) lost.push_back(block);
+  }
+  for (const auto& block : lost) lose(block);
+  for (const auto& kv : change.set) {
+    const auto key = context_.keys.parse_as<BlockKey>(kv.key);
+    if (!key && handlers_.trouble) handlers_.trouble(key.error());
+    // A claim whose answer was lost, or one of the run before. What we gave back meanwhile is not there any more.
+    if (key && is_ours(kv)) own_.try_emplace(key->block, Own{.found = true});
+  }
+  turns_.wake();
+}
+
+}  // namespace weft::cluster

@@ -1,0 +1,109 @@
+// Blocks of the cluster's pools for this node. No two nodes ever may give out addresses of the same block:
+//
+// - A block is claimed by writing its key only if that is absent. All nodes cut pools into the same blocks, for the
+//   pools themselves are one key that a node adds to by comparing, and every claim compares that it is unchanged.
+// - A node that comes back touches each of its blocks before it relies on it: writes its key again, in a transaction
+// that
+//   holds only if the key is still its own and it is alive itself. A collector (collector.h) takes a block only from a
+//   node that is not alive, and only if nobody has touched it for the whole delay. So one of the two fails.
+// - A node that is cut off stops giving out addresses of its blocks before that delay can be over anywhere.
+//
+// Owner thread only; a handler must not destroy the allocator.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sources/cluster/context.h"
+#include "sources/cluster/node_registry.h"
+#include "sources/cluster/pools.h"
+#include "sources/cluster/turns.h"
+
+namespace weft::cluster {
+
+struct BlockHandlers {
+  std::function<void()> changed;  // blocks(), or what may be allocated from
+  // Others may have them by now: no address of them may be in use here any more.
+  std::function<void(const std::vector<Block>& blocks)> lost;
+  Trouble trouble;
+};
+
+class BlockAllocator {
+ public:
+  using Claimed = std::function<void(Result<Block>)>;
+
+  // `remembered`: what this node had when it last ran; told as `lost` where that is no longer so. The pools have
+  // passed check_pools.
+  BlockAllocator(Context context, NodeRegistry& registry, std::vector<Pool> pools, const std::vector<Block>& remembered,
+                 BlockHandlers handlers);
+  ~BlockAllocator() = default;
+  BlockAllocator(const BlockAllocator&) = delete;
+  BlockAllocator& operator=(const BlockAllocator&) = delete;
+
+  // One more block; answered when there is one, or when it is known that there is none: `exhausted` names the pool and
+  // what it has, `invalid` a pool that contradicts the cluster's. Without etcd it waits.
+  void claim(std::string pool, Family family, Claimed done);
+  // No address of it may be in use, or rest, any more. It may not be allocated from as of now.
+  void release(const Block& block);
+
+  // What this node has, or had when it was last heard of, without those being released. More than was claimed where
+  // the answer to a claim had been lost.
+  [[nodiscard]] std::vector<Block> blocks() const;
+  [[nodiscard]] bool may_allocate_from(const Block& block) const;
+  // The registry's node joined or left.
+  void membership_changed();
+
+ private:
+  struct Own {
+    etcd::Revision revision = 0;            // of its key as we wrote it
+    std::uint64_t epoch = 0;                // of the membership it was last confirmed in; 0: in none
+    etcd::Scheduler::Time trusted_until{};  // while this node is away
+    bool releasing = false;
+    bool found = false;  // in etcd as ours, and nobody here was told of it yet
+  };
+  struct Claim {
+    std::string pool;
+    Family family = Family::v4;
+    Claimed done;
+    std::optional<Block> tried;  // its answer was lost, or it is found to be ours: once confirmed it is the answer
+  };
+
+  bool step();
+  void agree_on_pools();
+  void pools_read(const etcd::RangeResult& result);
+  void touch(const Block& block);
+  void touched(const Block& block, const etcd::TxnResult& result, std::uint64_t epoch);
+  void give_back(const Block& block);
+  bool claim_next();
+  Result<Block> candidate(const Claim& claim) const;
+  void claim_answered(const Block& block, const etcd::TxnResult& result, std::uint64_t epoch);
+  void confirm(const Block& block, etcd::Revision revision, std::uint64_t epoch);
+  void lose(const Block& block);
+  void answer(Result<Block> result);
+  void mirror_changed(const etcd::Change& change);
+  [[nodiscard]] bool is_ours(const etcd::KeyValue& kv) const;
+  // The request's failure ends the turn; its success goes on in `good`.
+  template <class T>
+  auto unless_failed(std::function<void(const T&)> good);
+
+  Context context_;
+  NodeRegistry* registry_;
+  std::vector<Pool> pools_;
+  BlockHandlers handlers_;
+  std::string value_;              // under the keys of this node's blocks
+  std::string predecessor_value_;  // and under those of the run before; empty: it is not known
+  etcd::Revision pools_agreed_ = 0;
+  bool agreed_ = false;
+  std::map<Block, Own> own_;
+  std::deque<Claim> claims_;
+  std::map<Block, etcd::Revision> conflicts_;  // seen as taken at that revision, and not yet in the mirror
+  Turns turns_;
+  etcd::Mirror mirror_;
+};
+
+}  // namespace weft::cluster

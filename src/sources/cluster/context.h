@@ -1,0 +1,43 @@
+// What everything in this room needs: the cluster's etcd, the thread's time and chance, and where the keys are.
+// `client` and `scheduler` outlive whoever has a Context.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "sources/cluster/keys.h"
+#include "sources/etcd/backoff.h"
+#include "sources/etcd/client.h"
+#include "sources/etcd/mirror.h"
+#include "sources/etcd/scheduler.h"
+
+namespace weft::cluster {
+
+struct Context {
+  etcd::Client& client;
+  etcd::Scheduler& scheduler;
+  etcd::Random random;
+  Keyspace keys;
+  etcd::BackoffOptions backoff{};
+  // A node that was away for this long may be taken for gone: its blocks and numbers may be given to others. Much more
+  // than a lease lasts, the same on every node.
+  std::chrono::seconds delay{600};
+
+  [[nodiscard]] etcd::MirrorOptions mirror(std::string prefix) const {
+    return {.prefix = std::move(prefix), .backoff = backoff, .watch = {.backoff = backoff}};
+  }
+};
+
+// What the range at that place of the transaction's branch found.
+inline const std::vector<etcd::KeyValue>& range_of(const etcd::TxnResult& result, std::size_t index) {
+  return std::get<etcd::RangeResult>(result.results.at(index)).kvs;
+}
+
+// Something is not as it should be, and will be tried again; for the log.
+using Trouble = std::function<void(const Error& error)>;
+
+}  // namespace weft::cluster

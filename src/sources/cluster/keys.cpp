@@ -1,0 +1,158 @@
+#include "sources/cluster/keys.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "abi/endpoint.h"
+
+namespace weft::cluster {
+namespace {
+
+constexpr std::size_t longest_name = 253;
+constexpr std::size_t longest_labels = 16384;
+
+bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+
+Result<IdentityNumber> parse_number(std::string_view text) {
+  IdentityNumber number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || text.starts_with('0') ||
+      number < WEFT_IDENTITY_FIRST || number > WEFT_IDENTITY_LAST)
+    return fail(ErrorCode::invalid,
+                fmt::format("not an identity's number from {} to {}", +WEFT_IDENTITY_FIRST, +WEFT_IDENTITY_LAST));
+  return number;
+}
+
+// "<pool>/<address>/<length>"
+Result<Block> parse_block(std::string_view text) {
+  const auto slash = text.find('/');
+  const auto pool = text.substr(0, slash);
+  WEFT_CHECK(check_name("pool", pool));
+  if (slash == std::string_view::npos) return fail(ErrorCode::invalid, "the block's CIDR is missing");
+  const auto rest = text.substr(slash + 1);
+  WEFT_TRY(const Cidr cidr, Cidr::parse(rest));
+  if (cidr.to_string() != rest)
+    return fail(ErrorCode::invalid, fmt::format("the block is to be written \"{}\"", cidr.to_string()));
+  return Block{std::string(pool), cidr};
+}
+
+Result<LabelMap> parse_labels(std::string_view text) {
+  if (text.size() > longest_labels) return fail(ErrorCode::invalid, "the labels are too long");
+  LabelMap labels;
+  try {
+    labels = nlohmann::json::parse(text).get<LabelMap>();
+  } catch (const nlohmann::json::exception&) {
+    return fail(ErrorCode::invalid, "not a JSON object of labels");
+  }
+  WEFT_TRY(const std::string spelling, canonical(labels));
+  if (spelling != text) return fail(ErrorCode::invalid, "the labels are not spelled as Weft spells them");
+  return labels;
+}
+
+template <class Kind>
+Result<Key> named(std::string_view what, std::string_view name) {
+  WEFT_CHECK(check_name(what, name));
+  return Kind{std::string(name)};
+}
+
+// `rest` is what follows the cluster.
+Result<Key> parse_rest(std::string_view rest) {
+  const auto below = [&rest](std::string_view folder) {
+    if (!rest.starts_with(folder)) return false;
+    rest.remove_prefix(folder.size());
+    return true;
+  };
+  if (below("nodes/")) return named<NodeKey>("node", rest);
+  if (below("alive/")) return named<AliveKey>("node", rest);
+  if (rest == "pools") return PoolsKey{};
+  if (below("roles/")) return named<RoleKey>("role", rest);
+  if (below("identities/users/")) return named<UsersKey>("node", rest);
+  if (below("blocks/")) {
+    WEFT_TRY(Block block, parse_block(rest));
+    return BlockKey{std::move(block)};
+  }
+  if (below("identities/ids/")) {
+    WEFT_TRY(const IdentityNumber number, parse_number(rest));
+    return IdentityKey{number};
+  }
+  if (below("identities/marks/")) {
+    WEFT_TRY(const IdentityNumber number, parse_number(rest));
+    return MarkKey{number};
+  }
+  if (below("identities/labels/")) {
+    WEFT_TRY(LabelMap labels, parse_labels(rest));
+    return LabelsKey{std::move(labels)};
+  }
+  return fail(ErrorCode::invalid, "no kind of key that this version of Weft knows");
+}
+
+}  // namespace
+
+std::string Block::to_string() const { return fmt::format("{} {}", pool, cidr.to_string()); }
+
+Result<void> check_name(std::string_view what, std::string_view name) {
+  if (name.empty()) return fail(ErrorCode::invalid, fmt::format("{}: the name is missing", what));
+  if (name.size() > longest_name)
+    return fail(ErrorCode::invalid, fmt::format("{}: the name is longer than {} bytes", what, longest_name));
+  const bool good = is_alphanumeric(name.front()) && std::ranges::all_of(name, [](char c) {
+                      return is_alphanumeric(c) || c == '-' || c == '_' || c == '.';
+                    });
+  if (good) return {};
+  return fail(ErrorCode::invalid, fmt::format("{}: {} is not a name", what, etcd::printable(name)),
+              "use letters, digits, \"-\", \"_\" and \".\", beginning with a letter or digit");
+}
+
+Result<std::string> canonical(const LabelMap& labels) {
+  std::string text;
+  try {
+    text = nlohmann::json(labels).dump();
+  } catch (const nlohmann::json::exception&) {
+    return fail(ErrorCode::invalid, "the labels hold bytes that are not UTF-8");
+  }
+  // An empty map makes "null" of its own accord.
+  if (labels.empty()) text = "{}";
+  if (text.size() > longest_labels)
+    return fail(ErrorCode::invalid,
+                fmt::format("the labels are {} bytes long; {} are the most", text.size(), longest_labels),
+                "leave labels out that no policy selects by");
+  return text;
+}
+
+Result<Keyspace> Keyspace::make(const std::string& cluster) {
+  WEFT_CHECK(check_name("cluster", cluster));
+  return Keyspace("/weft/v1/" + cluster + "/");
+}
+
+std::string Keyspace::build(const Key& key) const {
+  struct Builder {
+    const Keyspace& keys;
+    std::string operator()(const NodeKey& key) const { return keys.nodes() + key.node; }
+    std::string operator()(const AliveKey& key) const { return keys.alive() + key.node; }
+    std::string operator()(const PoolsKey&) const { return keys.root_ + "pools"; }
+    std::string operator()(const BlockKey& key) const {
+      return fmt::format("{}{}/{}", keys.blocks(), key.block.pool, key.block.cidr.to_string());
+    }
+    std::string operator()(const IdentityKey& key) const { return fmt::format("{}{}", keys.identities(), key.number); }
+    std::string operator()(const LabelsKey& key) const {
+      return fmt::format("{}identities/labels/{}", keys.root_, canonical(key.labels).value_or(""));
+    }
+    std::string operator()(const UsersKey& key) const { return keys.users() + key.node; }
+    std::string operator()(const MarkKey& key) const { return fmt::format("{}{}", keys.marks(), key.number); }
+    std::string operator()(const RoleKey& key) const { return keys.roles() + key.role; }
+  };
+  return std::visit(Builder{*this}, key);
+}
+
+Result<Key> Keyspace::parse(std::string_view key) const {
+  const auto wrong = [&](Error why) { return fail(why.in("etcd key " + etcd::printable(key))); };
+  if (!key.starts_with(root_))
+    return wrong({ErrorCode::invalid, fmt::format("not below {}", etcd::printable(root_)), {}});
+  auto parsed = parse_rest(key.substr(root_.size()));
+  if (!parsed) return wrong(parsed.error());
+  return parsed;
+}
+
+}  // namespace weft::cluster

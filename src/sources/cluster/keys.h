@@ -1,0 +1,103 @@
+// Where what the nodes of a cluster share lies in etcd (docs/adr/0007-shared-state-in-etcd.md): one key for each fact,
+// all below "/weft/v1/<cluster>/". A key has one spelling only, so that two writers of a fact write the same key.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/ip.h"
+#include "base/labels.h"
+#include "base/result.h"
+#include "sources/etcd/failure.h"
+
+namespace weft::cluster {
+
+using IdentityNumber = std::uint32_t;  // WEFT_IDENTITY_FIRST to WEFT_IDENTITY_LAST of abi/endpoint.h
+
+// Addresses of a pool that one node gives out.
+struct Block {
+  std::string pool;
+  Cidr cidr;
+  [[nodiscard]] std::string to_string() const;  // "default 10.0.1.0/24"
+  auto operator<=>(const Block&) const = default;
+};
+
+struct NodeKey {
+  std::string node;
+  auto operator<=>(const NodeKey&) const = default;
+};
+struct AliveKey {
+  std::string node;
+  auto operator<=>(const AliveKey&) const = default;
+};
+struct PoolsKey {
+  auto operator<=>(const PoolsKey&) const = default;
+};
+struct BlockKey {
+  Block block;
+  auto operator<=>(const BlockKey&) const = default;
+};
+struct IdentityKey {
+  IdentityNumber number = 0;
+  auto operator<=>(const IdentityKey&) const = default;
+};
+// The labels themselves, not a digest of them: nothing can collide.
+struct LabelsKey {
+  LabelMap labels;
+  auto operator<=>(const LabelsKey&) const = default;
+};
+struct UsersKey {
+  std::string node;
+  auto operator<=>(const UsersKey&) const = default;
+};
+struct MarkKey {
+  IdentityNumber number = 0;
+  auto operator<=>(const MarkKey&) const = default;
+};
+struct RoleKey {
+  std::string role;
+  auto operator<=>(const RoleKey&) const = default;
+};
+using Key = std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, RoleKey>;
+
+// A name of a cluster, node, pool or role: letters, digits, "-", "_" and ".", a letter or digit first, at most 253.
+// `what` begins the error.
+Result<void> check_name(std::string_view what, std::string_view name);
+
+// The text of a label set, the same for equal sets. `invalid` when a label is not UTF-8, or all of them are too much
+// for a key (16 KiB).
+Result<std::string> canonical(const LabelMap& labels);
+
+class Keyspace {
+ public:
+  static Result<Keyspace> make(const std::string& cluster);
+
+  // Everything of one kind.
+  [[nodiscard]] std::string nodes() const { return root_ + "nodes/"; }
+  [[nodiscard]] std::string alive() const { return root_ + "alive/"; }
+  [[nodiscard]] std::string blocks() const { return root_ + "blocks/"; }
+  [[nodiscard]] std::string identities() const { return root_ + "identities/ids/"; }
+  [[nodiscard]] std::string users() const { return root_ + "identities/users/"; }
+  [[nodiscard]] std::string marks() const { return root_ + "identities/marks/"; }
+  [[nodiscard]] std::string roles() const { return root_ + "roles/"; }
+
+  // Each part has been checked: names by check_name, numbers by their range, labels by canonical.
+  [[nodiscard]] std::string build(const Key& key) const;
+  // `invalid`, quoting the key and saying what is wrong with it: it may be anybody's.
+  [[nodiscard]] Result<Key> parse(std::string_view key) const;
+  // The same for who expects one kind.
+  template <class Kind>
+  [[nodiscard]] Result<Kind> parse_as(std::string_view key) const {
+    WEFT_TRY(Key parsed, parse(key));
+    if (auto* kind = std::get_if<Kind>(&parsed)) return std::move(*kind);
+    return fail(ErrorCode::invalid, "etcd key " + etcd::printable(key) + ": not of the kind that is expected there");
+  }
+
+ private:
+  explicit Keyspace(std::string root) : root_(std::move(root)) {}
+  std::string root_;  // "/weft/v1/<cluster>/"
+};
+
+}  // namespace weft::cluster

@@ -1,0 +1,58 @@
+#include "sources/cluster/member.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace weft::cluster {
+
+Result<void> validate(const MemberOptions& options) {
+  WEFT_TRY(const auto keys, Keyspace::make(options.cluster));
+  WEFT_CHECK(check_name("node", options.self.name));
+  WEFT_CHECK(check_pools(options.pools));
+  if (options.self.boot_id.empty()) return fail(ErrorCode::invalid, "the node's boot id is missing");
+  if (options.self.boot_id == options.self.predecessor)
+    return fail(ErrorCode::invalid, "the node's boot id is its predecessor's");
+  if (options.delay < 2 * options.lease)
+    return fail(ErrorCode::invalid, fmt::format("delay: {} s is less than twice the lease's {} s",
+                                                options.delay.count(), options.lease.count()));
+  if (options.identities.first < WEFT_IDENTITY_FIRST || options.identities.last > WEFT_IDENTITY_LAST ||
+      options.identities.first > options.identities.last)
+    return fail(ErrorCode::invalid, fmt::format("identities: {} to {} is not inside {} to {}", options.identities.first,
+                                                options.identities.last, +WEFT_IDENTITY_FIRST, +WEFT_IDENTITY_LAST));
+  return {};
+}
+
+Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random random, MemberOptions options,
+               MemberHandlers handlers)
+    : context_{.client = client,
+               .scheduler = scheduler,
+               .random = std::move(random),
+               .keys = Keyspace::make(options.cluster).value(),
+               .backoff = options.backoff,
+               .delay = options.delay},
+      registry_(context_, std::move(options.self), {.ttl = options.lease, .backoff = options.backoff},
+                {.changed = std::move(handlers.nodes),
+                 .joined = [this] { membership_changed(); },
+                 .left = [this](const etcd::Failure&) { membership_changed(); },
+                 .refused = std::move(handlers.refused),
+                 .trouble = handlers.trouble}),
+      blocks_(context_, registry_, std::move(options.pools), options.remembered,
+              {.changed = std::move(handlers.blocks),
+               .lost = std::move(handlers.blocks_lost),
+               .trouble = handlers.trouble}),
+      identities_(context_, registry_, options.identities,
+                  {.changed = std::move(handlers.identities),
+                   .renumbered = std::move(handlers.renumbered),
+                   .trouble = handlers.trouble}),
+      role_(context_, registry_, "collector", options.patience,
+            {.changed = [this] { collector_.role_changed(); }, .trouble = handlers.trouble}),
+      collector_(context_, role_, options.round, handlers.trouble) {}
+
+void Member::membership_changed() {
+  blocks_.membership_changed();
+  identities_.membership_changed();
+  role_.membership_changed();
+}
+
+}  // namespace weft::cluster

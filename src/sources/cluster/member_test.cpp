@@ -1,0 +1,316 @@
+#include "sources/cluster/member.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sources/etcd/testing/world.h"
+
+namespace weft::cluster::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::vector<Pool> pool(const char* name, const char* cidr, unsigned block_length) {
+  return {{.name = name, .ranges = {{.cidr = Cidr::parse(cidr).value(), .block_length = block_length}}}};
+}
+
+// A node and what it was told.
+struct TestNode {
+  std::unique_ptr<etcd::Client> client;
+  std::unique_ptr<Member> member;
+  std::vector<std::string> refusals;
+  std::vector<std::string> troubles;
+  std::vector<Block> lost;
+  std::vector<std::string> gone;
+  std::string renumbered;
+};
+
+class MemberTest : public ::testing::Test {
+ protected:
+  MemberOptions options(const std::string& name, const std::string& boot_id = "boot-1") {
+    MemberOptions options;
+    options.self = {.name = name,
+                    .boot_id = boot_id,
+                    .predecessor = {},
+                    .record = {.underlay = {IpAddress::parse("192.0.2.1").value()}}};
+    options.pools = pool("p", "10.0.0.0/23", 24);
+    options.lease = seconds(10);
+    options.delay = seconds(60);
+    options.round = seconds(15);
+    return options;
+  }
+  std::unique_ptr<TestNode> start(const MemberOptions& options) {
+    EXPECT_TRUE(validate(options));
+    auto node = std::make_unique<TestNode>();
+    node->client = world_.cluster.connect();
+    node->member = std::make_unique<Member>(
+        *node->client, world_.time, etcd::testing::fixed_random(), options,
+        MemberHandlers{
+            .nodes = [n = node.get()](
+                         const NodeDifference& d) { n->gone.insert(n->gone.end(), d.gone.begin(), d.gone.end()); },
+            .refused = [n = node.get()](const Error& error) { n->refusals.push_back(error.message); },
+            .blocks_lost = [n = node.get()](const std::vector<Block>& blocks) { n->lost = blocks; },
+            .renumbered = [n = node.get()](const LabelMap&, IdentityNumber before,
+                                           IdentityNumber now) { n->renumbered = fmt::format("{} {}", before, now); },
+            .trouble = [n = node.get()](const Error& error) { n->troubles.push_back(error.message); }});
+    world_.time.settle();
+    return node;
+  }
+  // A block, or the error.
+  std::string claim(TestNode& node, const std::string& name = "p", Family family = Family::v4) {
+    auto answer = std::make_shared<std::string>();
+    node.member->blocks().claim(name, family, [answer](const Result<Block>& block) {
+      *answer = block ? block->cidr.to_string() : block.error().message;
+    });
+    world_.run_until([&] { return !answer->empty(); }, seconds(60));
+    return *answer;
+  }
+  IdentityNumber acquire(TestNode& node, const LabelMap& labels) {
+    auto answer = std::make_shared<IdentityNumber>(0);
+    node.member->identities().acquire(labels, [answer](const Result<IdentityNumber>& number) {
+      EXPECT_TRUE(number) << number.error().message;
+      *answer = number.value_or(0);
+    });
+    world_.run_until([&] { return *answer != 0; }, seconds(60));
+    return *answer;
+  }
+  std::size_t keys_below(const std::string& folder) {
+    return world_.cluster.store().range({.keys = etcd::Keys::prefix("/weft/v1/default/" + folder)})->kvs.size();
+  }
+
+  etcd::testing::FakeWorld world_;
+};
+
+TEST_F(MemberTest, NodesSeeEachOtherComeAndGo) {
+  const auto a = start(options("a"));
+  auto b = start(options("b"));
+  ASSERT_EQ(a->member->registry().nodes().size(), 2U);
+  const auto& seen = a->member->registry().nodes().at("b");
+  EXPECT_EQ(seen.alive, "boot-1");
+  EXPECT_EQ(seen.record->underlay, std::vector{IpAddress::parse("192.0.2.1").value()});
+  b->member->registry().update({.underlay = {}, .mode = "native", .mtu = 1500, .public_key = {}});
+  world_.time.settle();
+  EXPECT_EQ(a->member->registry().nodes().at("b").record->mode, "native");
+  b.reset();
+  world_.time.advance(seconds(15));
+  EXPECT_EQ(a->member->registry().nodes().at("b").alive, std::nullopt);
+  EXPECT_TRUE(a->gone.empty());
+  world_.time.advance(seconds(120));
+  EXPECT_THAT(a->gone, ElementsAre("b"));
+}
+
+TEST_F(MemberTest, ASecondRunOfANameIsRefusedWhileTheFirstIsAlive) {
+  auto first = start(options("a", "boot-1"));
+  const auto second = start(options("a", "boot-2"));
+  world_.time.advance(seconds(60));
+  ASSERT_EQ(second->refusals.size(), 1U);
+  EXPECT_THAT(
+      second->refusals[0],
+      HasSubstr("boot id boot-2 (192.0.2.1) cannot join: one of this name with boot id boot-1 (192.0.2.1) is alive"));
+  EXPECT_TRUE(first->member->registry().membership());
+  EXPECT_FALSE(second->member->registry().membership());
+  first.reset();
+  world_.time.advance(seconds(60));
+  EXPECT_TRUE(second->member->registry().membership());
+}
+
+TEST_F(MemberTest, TheSameRunAndTheOneAfterItTakeOverAtOnceWithTheirBlocks) {
+  auto a = start(options("a", "boot-1"));
+  EXPECT_EQ(claim(*a), "10.0.1.0/24") << "the first candidate of a name does not change";
+  a.reset();
+  a = start(options("a", "boot-1"));
+  world_.time.advance(seconds(1));
+  ASSERT_EQ(a->member->blocks().blocks().size(), 1U);
+  a.reset();
+  auto booted = options("a", "boot-2");
+  booted.self.predecessor = "boot-1";
+  a = start(booted);
+  world_.time.advance(seconds(1));
+  ASSERT_EQ(a->member->blocks().blocks().size(), 1U);
+  EXPECT_TRUE(a->member->blocks().may_allocate_from(a->member->blocks().blocks()[0]));
+  EXPECT_TRUE(a->lost.empty());
+}
+
+TEST_F(MemberTest, ADeletedAliveKeyIsWrittenAgain) {
+  const auto a = start(options("a"));
+  ASSERT_TRUE(world_.cluster.store().erase({etcd::Keys::one("/weft/v1/default/alive/a")}));
+  world_.cluster.changed();
+  world_.time.advance(seconds(1));
+  EXPECT_TRUE(a->member->registry().membership());
+  EXPECT_EQ(keys_below("alive/"), 1U);
+}
+
+TEST_F(MemberTest, BlocksRunOutByNameAndAreFreeAgainAfterRelease) {
+  const auto a = start(options("a"));
+  const auto b = start(options("b"));
+  claim(*a);
+  claim(*a);
+  EXPECT_EQ(claim(*b), "pool \"p\": all 2 IPv4 blocks are taken");
+  EXPECT_EQ(claim(*b, "p", Family::v6), "pool \"p\" has no IPv6 addresses");
+  EXPECT_EQ(claim(*b, "q"), "there is no pool \"q\" on this node");
+  const auto given_back = a->member->blocks().blocks().at(0);
+  a->member->blocks().release(given_back);
+  EXPECT_FALSE(a->member->blocks().may_allocate_from(given_back));
+  world_.time.settle();
+  EXPECT_EQ(claim(*b), given_back.cidr.to_string());
+  EXPECT_TRUE(a->lost.empty());
+}
+
+TEST_F(MemberTest, PoolsThatContradictTheClustersAreRefusedWithBothNamed) {
+  const auto a = start(options("a"));
+  claim(*a);
+  auto other = options("b");
+  other.pools = pool("q", "10.0.1.0/24", 26);
+  const auto b = start(other);
+  EXPECT_EQ(claim(*b, "q"), "10.0.0.0/23 of pool \"p\" overlaps 10.0.1.0/24 of pool \"q\"");
+  other = options("c");
+  other.pools = pool("p", "10.0.0.0/23", 25);
+  const auto c = start(other);
+  EXPECT_EQ(claim(*c),
+            "pool \"p\" is 10.0.0.0/23 in blocks of /25 here and 10.0.0.0/23 in blocks of /24 in the cluster");
+  EXPECT_EQ(keys_below("blocks/"), 1U);
+}
+
+TEST_F(MemberTest, BlocksOfANodeThatIsGoneAreTakenAfterTheDelayAndItNotices) {
+  const auto collector = start(options("z"));
+  auto a = start(options("a"));
+  const auto block = Block{"p", Cidr::parse(claim(*a)).value()};
+  a.reset();
+  world_.time.advance(seconds(60));
+  EXPECT_EQ(keys_below("blocks/"), 1U) << "the lease has been over for 50 s only";
+  world_.time.advance(seconds(60));
+  EXPECT_EQ(keys_below("blocks/"), 0U);
+  auto again = options("a");
+  again.remembered = {block};
+  a = start(again);
+  world_.time.advance(seconds(1));
+  EXPECT_THAT(a->lost, ElementsAre(block));
+  EXPECT_TRUE(a->member->blocks().blocks().empty());
+}
+
+TEST_F(MemberTest, WithoutEtcdANodeAllocatesForLessThanTheDelay) {
+  const auto a = start(options("a"));
+  const auto block = Block{"p", Cidr::parse(claim(*a)).value()};
+  world_.cluster.set_available(false);
+  world_.time.advance(seconds(45));
+  EXPECT_TRUE(a->member->blocks().may_allocate_from(block));
+  world_.time.advance(seconds(20));
+  EXPECT_FALSE(a->member->blocks().may_allocate_from(block));
+  world_.cluster.set_available(true);
+  world_.time.advance(seconds(60));
+  EXPECT_TRUE(a->member->blocks().may_allocate_from(block)) << "nobody took it";
+}
+
+TEST_F(MemberTest, LabelsHaveOneNumberUntilNobodyNeedsItForTwoRounds) {
+  const LabelMap web{{"k8s:app", "web"}};
+  const auto a = start(options("a"));
+  const auto b = start(options("b"));
+  const auto number = acquire(*a, web);
+  EXPECT_EQ(acquire(*b, web), number);
+  EXPECT_NE(acquire(*b, {{"k8s:app", "db"}}), number);
+  EXPECT_EQ(a->member->identities().number_of(web), number);
+  ASSERT_NE(a->member->identities().labels_of(number), nullptr);
+  EXPECT_EQ(*a->member->identities().labels_of(number), web);
+  a->member->identities().release(web);
+  world_.time.advance(seconds(120));
+  EXPECT_EQ(a->member->identities().number_of(web), number) << "b needs it";
+  b->member->identities().release(web);
+  world_.time.advance(seconds(14));
+  EXPECT_EQ(a->member->identities().number_of(web), number) << "a round sees it without users once";
+  world_.time.advance(seconds(17));
+  EXPECT_EQ(a->member->identities().number_of(web), std::nullopt);
+  EXPECT_EQ(keys_below("identities/ids/"), 1U);
+  EXPECT_EQ(keys_below("identities/labels/"), 1U);
+  EXPECT_EQ(keys_below("identities/marks/"), 0U);
+}
+
+TEST_F(MemberTest, NumbersRunOutWithAnErrorAndAreTriedAgain) {
+  auto few = options("a");
+  few.identities = {.first = 256, .last = 256};
+  const auto a = start(few);
+  acquire(*a, {{"k8s:app", "web"}});
+  std::string error;
+  a->member->identities().acquire({{"k8s:app", "db"}},
+                                  [&](const Result<IdentityNumber>& n) { error = n ? "none" : n.error().message; });
+  world_.time.settle();
+  EXPECT_EQ(error, "all identity numbers from 256 to 256 are in use");
+  EXPECT_TRUE(a->troubles.empty());
+}
+
+TEST_F(MemberTest, AWipedEtcdIsFilledAgainWithTheSameNumbers) {
+  const LabelMap web{{"k8s:app", "web"}};
+  const auto a = start(options("a"));
+  const auto number = acquire(*a, web);
+  world_.cluster.wipe(false);
+  world_.time.advance(seconds(60));
+  EXPECT_EQ(a->member->identities().number_of(web), number);
+  EXPECT_EQ(a->renumbered, "");
+  EXPECT_EQ(keys_below("identities/users/"), 1U);
+}
+
+TEST_F(MemberTest, ANumberTakenAwayInALongAbsenceIsAnotherAfterwardsAndTold) {
+  const LabelMap web{{"k8s:app", "web"}};
+  const LabelMap database{{"k8s:app", "database"}};
+  auto few = options("a");
+  few.identities = {.first = 256, .last = 257};
+  const auto a = start(few);
+  const auto number = acquire(*a, web);
+  // Another took the number while this node was away.
+  auto& store = world_.cluster.store();
+  ASSERT_TRUE(store.erase({etcd::Keys::prefix("/weft/v1/default/identities/")}));
+  ASSERT_TRUE(store.erase({etcd::Keys::one("/weft/v1/default/alive/a")}));
+  ASSERT_TRUE(store.put(
+      {.key = fmt::format("/weft/v1/default/identities/ids/{}", number), .value = encode_labels(database).value()}));
+  world_.cluster.changed();
+  world_.time.advance(seconds(5));
+  EXPECT_EQ(a->renumbered, fmt::format("{} {}", number, 513 - number));
+}
+
+TEST_F(MemberTest, ForeignKeysAndValuesAreToldAndPassedOver) {
+  auto& store = world_.cluster.store();
+  ASSERT_TRUE(store.put({.key = "/weft/v1/default/nodes/x", .value = "?"}));
+  ASSERT_TRUE(store.put({.key = "/weft/v1/default/blocks/p/10.0.0.0", .value = "?"}));
+  ASSERT_TRUE(store.put({.key = "/weft/v1/default/identities/ids/1", .value = "?"}));
+  const auto a = start(options("a"));
+  EXPECT_THAT(a->troubles, ::testing::Contains(HasSubstr("value of etcd key '/weft/v1/default/nodes/x'")));
+  EXPECT_THAT(a->troubles, ::testing::Contains(HasSubstr("'/weft/v1/default/blocks/p/10.0.0.0'")));
+  EXPECT_THAT(a->troubles, ::testing::Contains(HasSubstr("'/weft/v1/default/identities/ids/1'")));
+  EXPECT_THAT(claim(*a), HasSubstr("/24"));
+}
+
+TEST_F(MemberTest, OneNodeHasTheRoleAndAnotherTakesItOver) {
+  auto a = start(options("a"));
+  const auto b = start(options("b"));
+  world_.time.advance(seconds(10));
+  EXPECT_NE(a->member->role().holds().has_value(), b->member->role().holds().has_value());
+  a.reset();
+  world_.time.advance(seconds(20));
+  EXPECT_TRUE(b->member->role().holds());
+  world_.time.advance(seconds(40));
+  EXPECT_GT(b->member->collector().rounds(), 1U);
+}
+
+TEST(MemberOptionsTest, NameWhatIsWrong) {
+  MemberOptions good;
+  good.self = {.name = "a", .boot_id = "b", .predecessor = {}, .record = {}};
+  ASSERT_TRUE(validate(good));
+  auto bad = good;
+  bad.delay = bad.lease;
+  EXPECT_THAT(validate(bad).error().message, HasSubstr("delay"));
+  bad = good;
+  bad.self.boot_id.clear();
+  EXPECT_THAT(validate(bad).error().message, HasSubstr("boot id"));
+  bad = good;
+  bad.identities.first = 1;
+  EXPECT_THAT(validate(bad).error().message, HasSubstr("identities"));
+  bad = good;
+  bad.cluster = "a/b";
+  EXPECT_THAT(validate(bad).error().message, HasSubstr("cluster"));
+}
+
+}  // namespace
+}  // namespace weft::cluster::testing

@@ -1,0 +1,88 @@
+// The same against a real etcd, with many nodes at once.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "sources/cluster/member.h"
+#include "sources/etcd/testing/world.h"
+
+namespace weft::cluster::testing {
+namespace {
+
+using etcd::testing::EtcdCluster;
+using etcd::testing::LoopWorld;
+
+class ClusterOnEtcd : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!etcd::testing::etcd_installed()) GTEST_SKIP() << "etcd is not installed (tools/bootstrap test installs it)";
+    cluster_ = std::make_unique<EtcdCluster>(EtcdCluster::Setup{});
+  }
+  // Each node by a connection of its own, as on machines of their own.
+  void start(int count, const std::vector<Pool>& pools) {
+    for (int i = 0; i < count; ++i) {
+      clients_.push_back(world_.connect(LoopWorld::options(cluster_->endpoints())));
+      MemberOptions options;
+      options.self = {.name = fmt::format("node-{}", i), .boot_id = "boot", .predecessor = {}, .record = {}};
+      options.pools = pools;
+      options.backoff = {std::chrono::milliseconds(20), std::chrono::milliseconds(200)};
+      ASSERT_TRUE(validate(options));
+      members_.push_back(std::make_unique<Member>(
+          *clients_.back(), world_.scheduler(), etcd::testing::fixed_random(), options,
+          MemberHandlers{.trouble = [](const Error& error) { ADD_FAILURE() << error.message; }}));
+    }
+  }
+
+  LoopWorld world_;
+  std::unique_ptr<EtcdCluster> cluster_;
+  std::vector<std::unique_ptr<etcd::Client>> clients_;
+  std::vector<std::unique_ptr<Member>> members_;
+};
+
+TEST_F(ClusterOnEtcd, TwentyNodesClaimAllBlocksAtOnceAndAgreeOnNumbers) {
+  constexpr int nodes = 20;
+  const std::vector<Pool> pools{{.name = "p",
+                                 .ranges = {{.cidr = Cidr::parse("10.0.0.0/19").value(), .block_length = 24},
+                                            {.cidr = Cidr::parse("10.1.0.0/21").value(), .block_length = 24},
+                                            {.cidr = Cidr::parse("fd00::/56").value(), .block_length = 64}}}};
+  start(nodes, pools);
+  std::multiset<Block> blocks;
+  int answers = 0;
+  std::map<LabelMap, std::set<IdentityNumber>> numbers;
+  for (const auto& member : members_) {
+    // 40 IPv4 blocks, two for each node; the labels are the same on all.
+    for (const auto family : {Family::v4, Family::v4, Family::v6})
+      member->blocks().claim("p", family, [&](const Result<Block>& block) {
+        ++answers;
+        ASSERT_TRUE(block) << block.error().message;
+        blocks.insert(*block);
+      });
+    for (int i = 0; i < 5; ++i) {
+      const LabelMap labels{{"k8s:app", std::to_string(i)}};
+      member->identities().acquire(labels, [&, labels](const Result<IdentityNumber>& number) {
+        ++answers;
+        ASSERT_TRUE(number) << number.error().message;
+        numbers[labels].insert(*number);
+      });
+    }
+  }
+  ASSERT_TRUE(world_.run_until([&] { return answers == nodes * 8; })) << answers;
+  EXPECT_EQ(blocks.size(), 60U);
+  for (const auto& block : blocks) EXPECT_EQ(blocks.count(block), 1U) << block.to_string();
+  std::set<IdentityNumber> all;
+  for (const auto& [labels, said] : numbers) {
+    EXPECT_EQ(said.size(), 1U);
+    all.insert(said.begin(), said.end());
+  }
+  EXPECT_EQ(all.size(), 5U);
+
+  std::optional<Error> none;
+  members_[0]->blocks().claim("p", Family::v4, [&](const Result<Block>& block) { none = block.error(); });
+  ASSERT_TRUE(world_.run_until([&] { return none.has_value(); }));
+  EXPECT_EQ(none->code, ErrorCode::exhausted);
+  ASSERT_TRUE(world_.run_until([&] { return members_[1]->registry().nodes().size() == nodes; }));
+}
+
+}  // namespace
+}  // namespace weft::cluster::testing

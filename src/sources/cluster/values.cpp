@@ -1,0 +1,248 @@
+#include "sources/cluster/values.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "abi/endpoint.h"
+
+namespace weft::cluster {
+namespace {
+
+using nlohmann::json;
+
+constexpr int version = 1;
+constexpr unsigned most_mtu = 65535;
+
+json object() { return {{"version", version}}; }
+
+// Text that came from elsewhere may not be UTF-8; what we write must be.
+std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+// An object as it is read: each field has been asked for by its name and type, the first wrong one is told.
+class Reader {
+ public:
+  Reader(std::string_view key, std::string_view text) : key_(key) {
+    value_ = json::parse(text, nullptr, false);
+    if (value_.is_object())
+      check_version();
+    else
+      wrong("not a JSON object");
+  }
+
+  std::string text(const char* field) {
+    const json* found = at(field);
+    if (found == nullptr) return {};
+    if (found->is_string()) return found->get<std::string>();
+    wrong(fmt::format("\"{}\" is no text", field));
+    return {};
+  }
+  std::uint64_t number(const char* field, std::uint64_t least, std::uint64_t most) {
+    const json* found = at(field);
+    return found == nullptr ? 0 : number_of(field, *found, least, most);
+  }
+  // Each element by `read`, told the reader too.
+  template <class Read>
+  void each(const char* field, Read read) {
+    const json* found = at(field);
+    if (found == nullptr) return;
+    if (!found->is_array()) return wrong(fmt::format("\"{}\" is no list", field));
+    for (const auto& element : *found)
+      if (good()) read(element);
+  }
+  std::uint64_t number_of(const char* field, const json& element, std::uint64_t least, std::uint64_t most) {
+    const auto value = element.is_number_unsigned() ? std::optional(element.get<std::uint64_t>()) : std::nullopt;
+    if (value && *value >= least && *value <= most) return *value;
+    wrong(fmt::format("\"{}\": {} is not a number from {} to {}", field, shortened(element), least, most));
+    return 0;
+  }
+  const json* at(const char* field) {
+    if (!good()) return nullptr;
+    const auto found = value_.find(field);
+    if (found != value_.end()) return &*found;
+    wrong(fmt::format("\"{}\" is missing", field));
+    return nullptr;
+  }
+  void wrong(const std::string& why) {
+    if (good())
+      error_ = Error{ErrorCode::invalid, fmt::format("value of etcd key {}: {}", etcd::printable(key_), why),
+                     "delete the key if nobody needs it, or find out who wrote it"};
+  }
+  static std::string shortened(const json& element) { return etcd::printable(dump(element)); }
+  [[nodiscard]] bool good() const { return !error_; }
+  template <class T>
+  Result<T> result(T value) {
+    if (error_) return fail(std::move(*error_));
+    return value;
+  }
+
+ private:
+  void check_version() {
+    const auto found = value_.find("version");
+    if (found == value_.end() || !found->is_number_unsigned()) return wrong("\"version\" is no number");
+    if (const auto theirs = found->get<std::uint64_t>(); theirs != version)
+      wrong(fmt::format("version {} is not known; this program reads {}", theirs, version));
+  }
+
+  std::string_view key_;
+  json value_;
+  std::optional<Error> error_;
+};
+
+PoolRange read_range(Reader& reader, const json& element) {
+  PoolRange range;
+  const auto cidr = element.is_object() ? element.find("cidr") : element.end();
+  const auto length = element.is_object() ? element.find("block_length") : element.end();
+  if (!element.is_object() || cidr == element.end() || !cidr->is_string() || length == element.end()) {
+    reader.wrong(fmt::format("\"ranges\": {} is no range of a pool", Reader::shortened(element)));
+    return range;
+  }
+  const auto parsed = Cidr::parse(cidr->get_ref<const std::string&>());
+  if (!parsed) {
+    reader.wrong(fmt::format("\"cidr\": {} is no CIDR", Reader::shortened(*cidr)));
+    return range;
+  }
+  range.cidr = *parsed;
+  range.block_length = static_cast<unsigned>(reader.number_of("block_length", *length, 0, 128));
+  return range;
+}
+
+Pool read_pool(Reader& reader, const json& element) {
+  Pool pool;
+  const auto name = element.is_object() ? element.find("name") : element.end();
+  const auto ranges = element.is_object() ? element.find("ranges") : element.end();
+  if (!element.is_object() || name == element.end() || !name->is_string() || ranges == element.end() ||
+      !ranges->is_array()) {
+    reader.wrong(fmt::format("\"pools\": {} is no pool", Reader::shortened(element)));
+    return pool;
+  }
+  pool.name = name->get<std::string>();
+  for (const auto& range : *ranges)
+    if (reader.good()) pool.ranges.push_back(read_range(reader, range));
+  return pool;
+}
+
+}  // namespace
+
+std::string encode(const NodeRecord& record) {
+  auto value = object();
+  auto underlay = json::array();
+  for (const auto& address : record.underlay) underlay.push_back(address.to_string());
+  value["boot_id"] = record.boot_id;
+  value["underlay"] = std::move(underlay);
+  value["mode"] = record.mode;
+  value["mtu"] = record.mtu;
+  value["public_key"] = record.public_key;
+  return dump(value);
+}
+
+std::string encode(const Incarnation& incarnation) {
+  auto value = object();
+  value["node"] = incarnation.node;
+  value["boot_id"] = incarnation.boot_id;
+  return dump(value);
+}
+
+std::string encode(const std::vector<Pool>& pools) {
+  auto value = object();
+  auto list = json::array();
+  for (const auto& pool : pools) {
+    auto ranges = json::array();
+    for (const auto& range : pool.ranges)
+      ranges.push_back({{"cidr", range.cidr.to_string()}, {"block_length", range.block_length}});
+    list.push_back({{"name", pool.name}, {"ranges", std::move(ranges)}});
+  }
+  value["pools"] = std::move(list);
+  return dump(value);
+}
+
+std::string encode(const IdentityUsers& users) {
+  auto value = object();
+  value["boot_id"] = users.boot_id;
+  value["numbers"] = users.numbers;
+  if (users.numbers.empty()) value["numbers"] = json::array();
+  return dump(value);
+}
+
+Result<std::string> encode_labels(const LabelMap& labels) {
+  WEFT_CHECK(canonical(labels));
+  auto value = object();
+  value["labels"] = labels.empty() ? json::object() : json(labels);
+  return dump(value);
+}
+
+std::string encode_number(IdentityNumber number) {
+  auto value = object();
+  value["number"] = number;
+  return dump(value);
+}
+
+std::string encode_mark() { return dump(object()); }
+
+Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
+  Reader reader(key, value);
+  NodeRecord record{.boot_id = reader.text("boot_id"), .underlay = {}, .mode = reader.text("mode"), .public_key = {}};
+  record.mtu = static_cast<unsigned>(reader.number("mtu", 0, most_mtu));
+  record.public_key = reader.text("public_key");
+  reader.each("underlay", [&](const json& element) {
+    const auto address = element.is_string() ? IpAddress::parse(element.get_ref<const std::string&>())
+                                             : fail(ErrorCode::invalid, "no text");
+    if (!address) return reader.wrong(fmt::format("\"underlay\": {} is no address", Reader::shortened(element)));
+    record.underlay.push_back(*address);
+  });
+  return reader.result(std::move(record));
+}
+
+Result<Incarnation> decode_incarnation(std::string_view key, std::string_view value) {
+  Reader reader(key, value);
+  Incarnation incarnation{.node = reader.text("node"), .boot_id = reader.text("boot_id")};
+  if (reader.good())
+    if (const auto good = check_name("\"node\"", incarnation.node); !good) reader.wrong(good.error().message);
+  return reader.result(std::move(incarnation));
+}
+
+Result<std::vector<Pool>> decode_pools(std::string_view key, std::string_view value) {
+  Reader reader(key, value);
+  std::vector<Pool> pools;
+  reader.each("pools", [&](const json& element) { pools.push_back(read_pool(reader, element)); });
+  if (reader.good())
+    if (const auto good = check_pools(pools); !good) reader.wrong(good.error().message);
+  return reader.result(std::move(pools));
+}
+
+Result<IdentityUsers> decode_users(std::string_view key, std::string_view value) {
+  Reader reader(key, value);
+  IdentityUsers users{.boot_id = reader.text("boot_id"), .numbers = {}};
+  reader.each("numbers", [&](const json& element) {
+    users.numbers.insert(
+        static_cast<IdentityNumber>(reader.number_of("numbers", element, WEFT_IDENTITY_FIRST, WEFT_IDENTITY_LAST)));
+  });
+  return reader.result(std::move(users));
+}
+
+Result<LabelMap> decode_labels(std::string_view key, std::string_view value) {
+  Reader reader(key, value);
+  LabelMap labels;
+  if (const json* found = reader.at("labels"); found != nullptr) {
+    if (!found->is_object()) reader.wrong("\"labels\" is no object");
+    for (const auto& [name, label] : found->items()) {
+      if (!label.is_string()) {
+        reader.wrong(fmt::format("label {} is no text", etcd::printable(name)));
+        break;
+      }
+      labels.emplace(name, label.get<std::string>());
+    }
+  }
+  if (reader.good())
+    if (const auto good = canonical(labels); !good) reader.wrong(good.error().message);
+  return reader.result(std::move(labels));
+}
+
+Result<IdentityNumber> decode_number(std::string_view key, std::string_view value) {
+  Reader reader(key, value);
+  const auto number = reader.number("number", WEFT_IDENTITY_FIRST, WEFT_IDENTITY_LAST);
+  return reader.result(static_cast<IdentityNumber>(number));
+}
+
+}  // namespace weft::cluster

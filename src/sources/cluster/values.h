@@ -1,0 +1,58 @@
+// What lies under the keys of keys.h: JSON objects with a version. Written here, and read with distrust: whatever a
+// peer wrote is either a value or an error that names the key and the field. Fields that are not known are passed over,
+// so that a newer writer may add some; a version that is not known is an error.
+//
+// encode() gives equal values equal texts: transactions compare them.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sources/cluster/keys.h"
+#include "sources/cluster/pools.h"
+
+namespace weft::cluster {
+
+// One run of a node: a node that booted has none of the pods it had before.
+struct Incarnation {
+  std::string node;
+  std::string boot_id;
+  auto operator<=>(const Incarnation&) const = default;
+};
+
+// nodes/<node>: what others must know to reach it.
+struct NodeRecord {
+  std::string boot_id;
+  std::vector<IpAddress> underlay;
+  std::string mode;  // how it reaches others: "tunnel", "native"
+  unsigned mtu = 0;
+  std::string public_key;  // empty: it does not encrypt
+  auto operator<=>(const NodeRecord&) const = default;
+};
+
+// identities/users/<node>: the numbers it needs.
+struct IdentityUsers {
+  std::string boot_id;
+  std::set<IdentityNumber> numbers;
+  auto operator<=>(const IdentityUsers&) const = default;
+};
+
+std::string encode(const NodeRecord& record);
+std::string encode(const Incarnation& incarnation);  // alive/<node>, blocks/..., roles/...
+std::string encode(const std::vector<Pool>& pools);  // pools
+std::string encode(const IdentityUsers& users);
+Result<std::string> encode_labels(const LabelMap& labels);  // identities/ids/<number>
+std::string encode_number(IdentityNumber number);           // identities/labels/<labels>
+std::string encode_mark();                                  // identities/marks/<number>
+
+// `key` is for the errors.
+Result<NodeRecord> decode_node(std::string_view key, std::string_view value);
+Result<Incarnation> decode_incarnation(std::string_view key, std::string_view value);
+Result<std::vector<Pool>> decode_pools(std::string_view key, std::string_view value);
+Result<IdentityUsers> decode_users(std::string_view key, std::string_view value);
+Result<LabelMap> decode_labels(std::string_view key, std::string_view value);
+Result<IdentityNumber> decode_number(std::string_view key, std::string_view value);
+
+}  // namespace weft::cluster

@@ -1,0 +1,73 @@
+// Keys and values that any program with access to etcd may have written: what is taken for good has one spelling, and
+// what is refused says which key it was.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "sources/cluster/values.h"
+
+namespace {
+
+namespace cluster = weft::cluster;
+
+constexpr std::string_view name_of_key = "/weft/v1/c/fuzzed";
+
+void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+// A key that is read is built as it was.
+void key(std::string_view bytes) {
+  static const auto keys = cluster::Keyspace::make("c").value();
+  std::string whole(bytes);
+  for (const auto& text : {whole, "/weft/v1/c/" + whole}) {
+    const auto parsed = keys.parse(text);
+    if (parsed)
+      require(keys.build(*parsed) == text);
+    else
+      require(parsed.error().message.find(weft::etcd::printable(text)) != std::string::npos);
+  }
+}
+
+// A value that is read is read again from what encode makes of it.
+template <class Decode, class Encode>
+void value(std::string_view bytes, Decode decode, Encode encode) {
+  const auto first = decode(name_of_key, bytes);
+  if (!first) return require(first.error().message.find(name_of_key) != std::string::npos);
+  const std::string text = encode(*first);
+  const auto again = decode(name_of_key, text);
+  require(again.has_value() && *again == *first && encode(*again) == text);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
+  const auto plain = [](const auto& decoded) { return cluster::encode(decoded); };
+  switch (data[0] % 7) {
+    case 0:
+      key(bytes);
+      break;
+    case 1:
+      value(bytes, cluster::decode_node, plain);
+      break;
+    case 2:
+      value(bytes, cluster::decode_incarnation, plain);
+      break;
+    case 3:
+      value(bytes, cluster::decode_pools, plain);
+      break;
+    case 4:
+      value(bytes, cluster::decode_users, plain);
+      break;
+    case 5:
+      value(bytes, cluster::decode_labels, [](const auto& labels) { return cluster::encode_labels(labels).value(); });
+      break;
+    default:
+      value(bytes, cluster::decode_number, cluster::encode_number);
+  }
+  return 0;
+}
