@@ -15,6 +15,8 @@ enum weft_config_flag {
 	WEFT_CONFIG_L2 = 1 << 6, /* weft_l2_v1 has entries */
 	WEFT_CONFIG_DECAPSULATE = 1 << 7, /* IP-in-IP and Geneve to the node's addresses may carry clients' packets */
 	WEFT_CONFIG_LB_PORTS_RESERVED = 1 << 8, /* the node's sockets are not given lb_port_min to lb_port_max */
+	WEFT_CONFIG_NODES = 1 << 9, /* weft_node_v1 has nodes */
+	WEFT_CONFIG_TUNNEL = 1 << 10, /* some of them are reached by, and send by, a tunnel */
 };
 
 struct weft_config {
@@ -32,8 +34,10 @@ struct weft_config {
 	__u32 hash_seed; /* of Maglev and source hash; the same on every node */
 	__u16 lb_port_min; /* source ports for outside clients' flows to other nodes; apart from nat_port_* */
 	__u16 lb_port_max;
+	__u32 overlay_ifindex; /* the VXLAN device; 0: there is none */
+	__u32 pad1; /* zero */
 };
-WEFT_ABI_ASSERT(sizeof(struct weft_config) == 64);
+WEFT_ABI_ASSERT(sizeof(struct weft_config) == 72);
 
 /* Map weft_drops_v1, per CPU, index weft_drop_reason. */
 struct weft_counter {

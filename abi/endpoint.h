@@ -11,6 +11,7 @@ enum weft_identity {
 	WEFT_IDENTITY_WORLD = 2,
 	WEFT_IDENTITY_UNMANAGED = 3,
 	WEFT_IDENTITY_INIT = 5, /* labels not known yet */
+	WEFT_IDENTITY_REMOTE_NODE = 6, /* another node of the cluster */
 	WEFT_IDENTITY_FIRST = 256,
 	WEFT_IDENTITY_LAST = 65535,
 	WEFT_IDENTITY_FIRST_CIDR = 1 << 24, /* local to the node */
@@ -45,7 +46,7 @@ struct weft_endpoint {
 };
 WEFT_ABI_ASSERT(sizeof(struct weft_endpoint) == 48);
 
-/* Map weft_ipid_v1: longest prefix match for addresses that are no endpoint's. */
+/* Map weft_ipid_v2: longest prefix match for addresses that are no endpoint's. */
 struct weft_lpm_key {
 	__u32 prefix_length; /* of 128 bits, IPv4 counts 96 more */
 	struct weft_addr addr;
@@ -60,9 +61,43 @@ enum weft_ip_flag {
 };
 
 struct weft_ip_identity {
-	__u32 identity; /* world, or the CIDR identity of this prefix */
+	__u32 identity; /* world, or the CIDR identity of this prefix; INIT for another node's block */
 	__u32 flags; /* weft_ip_flag, those of the enclosing prefixes included */
+	__u32 node; /* index of weft_node_v1 whose block of pods' addresses this is; 0: no node's */
+	__u32 pad; /* zero */
 };
+WEFT_ABI_ASSERT(sizeof(struct weft_ip_identity) == 16);
+
+/* Map weft_remote_v1, hash: address -> what has it on another node. Looked up only where weft_ep_v1 has nothing. */
+enum weft_remote_flag {
+	WEFT_REMOTE_NODE = 1 << 0, /* the node itself: one of its own addresses, or its gateway's */
+};
+struct weft_remote {
+	__u32 identity; /* the pod's, or WEFT_IDENTITY_REMOTE_NODE */
+	__u32 cidr_identity; /* as in weft_endpoint */
+	__u32 node; /* index of weft_node_v1 */
+	__u32 flags; /* weft_remote_flag */
+};
+WEFT_ABI_ASSERT(sizeof(struct weft_remote) == 16);
+
+/* How packets get to the pods of another node. */
+enum weft_way {
+	WEFT_WAY_NONE = 0, /* no node has this index */
+	WEFT_WAY_DIRECT = 1, /* as they are, by the kernel's routes */
+	WEFT_WAY_VXLAN = 2, /* by the kernel's VXLAN device weft_config.overlay_ifindex, the sender's identity as VNI */
+	WEFT_WAY_GENEVE = 3, /* put into Geneve here, the sender's identity as VNI */
+	WEFT_WAY_IPIP = 4, /* IP-in-IP; the receiver looks the sender up */
+};
+
+/* Map weft_node_v1, array: the other nodes, numbered by the agent. An index keeps its node while flows may name it. */
+struct weft_node {
+	struct weft_addr addr; /* where tunnels to it end */
+	struct weft_addr source; /* this node's address towards it, of the same family */
+	__u32 mtu; /* largest pods' packet that gets there */
+	__u8 way; /* weft_way */
+	__u8 pad[3];
+};
+WEFT_ABI_ASSERT(sizeof(struct weft_node) == 40);
 
 /* Map weft_netns_v1: network namespace cookie (SO_NETNS_COOKIE) -> endpoint, for the socket hook. */
 struct weft_netns {

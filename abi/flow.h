@@ -31,6 +31,7 @@ enum weft_exit {
 	WEFT_EXIT_STACK = 0, /* up or on through the host's stack */
 	WEFT_EXIT_PEER = 1, /* into the pod behind out_ifindex, skipping the stack */
 	WEFT_EXIT_NEIGH = 2, /* out of device out_ifindex, the kernel resolves the neighbour */
+	WEFT_EXIT_TUNNEL = 3, /* to weft_flow.node inside another packet */
 };
 
 enum weft_flow_flag {
@@ -73,7 +74,10 @@ struct weft_flow {
 	__u8 encapsulation; /* weft_encapsulation */
 	__u8 next_hop_mac[6]; /* XDP only: the neighbour, valid for a second after mac_checked */
 	__u8 device_mac[6]; /* of out_ifindex */
-	__u32 mac_checked; /* jiffies, low 32 bits; 0: never */
+	union {
+		__u32 mac_checked; /* of next_hop_mac: jiffies, low 32 bits; 0: never */
+		__u32 node; /* of WEFT_EXIT_TUNNEL, which XDP does not carry: index of weft_node_v1 */
+	};
 	__u32 mtu; /* largest L3 packet the exit takes; 0: no limit */
 	__be16 dst_port;
 	__be16 src_port;

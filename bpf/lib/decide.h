@@ -42,7 +42,7 @@ inline_always __u32 identify(const struct weft_addr *addr, const struct weft_end
 		return 0;
 	}
 	*cidr_identity = 0;
-	found = bpf_map_lookup_elem(&weft_ipid_v1, &key);
+	found = bpf_map_lookup_elem(&weft_ipid_v2, &key);
 	if (!found) {
 		*identity = WEFT_IDENTITY_WORLD;
 		return 0;

@@ -30,7 +30,7 @@ verified_once bool is_balancer(const struct weft_addr *addr)
 	if (!addr)
 		return false;
 	key.addr = *addr;
-	found = bpf_map_lookup_elem(&weft_ipid_v1, &key);
+	found = bpf_map_lookup_elem(&weft_ipid_v2, &key);
 	return found && (found->flags & (WEFT_IP_BALANCER | WEFT_IP_RESERVED)) == WEFT_IP_BALANCER &&
 	       !endpoint_find(&key.addr);
 }

@@ -8,7 +8,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct weft_config);
-} weft_config_v2 SEC(".maps");
+} weft_config_v3 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -28,7 +28,7 @@ inline_always const struct weft_config *config_get(void)
 {
 	__u32 zero = 0;
 
-	return bpf_map_lookup_elem(&weft_config_v2, &zero);
+	return bpf_map_lookup_elem(&weft_config_v3, &zero);
 }
 
 inline_always void count(enum weft_stat stat)

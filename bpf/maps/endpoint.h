@@ -17,7 +17,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct weft_lpm_key);
 	__type(value, struct weft_ip_identity);
-} weft_ipid_v1 SEC(".maps");
+} weft_ipid_v2 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -132,7 +132,7 @@ Result<void> dump_endpoints(Context& context) {
 
 Result<void> dump_identities(Context& context) {
   return visit<weft_lpm_key, weft_ip_identity>(
-      context, "weft_ipid_v1", [&](const auto& key, const auto& value) -> json {
+      context, "weft_ipid_v2", [&](const auto& key, const auto& value) -> json {
         const auto address = from_abi(key.addr);
         const auto length = address.is_v4() && key.prefix_length >= 96 ? key.prefix_length - 96 : key.prefix_length;
         return {{"cidr", fmt::format("{}/{}", address.to_string(), length)},
@@ -315,7 +315,7 @@ Result<void> dump_devices(Context& context) {
 }
 
 Result<void> dump_config(Context& context) {
-  return visit<std::uint32_t, weft_config>(context, "weft_config_v2", [&](const auto&, const auto& value) -> json {
+  return visit<std::uint32_t, weft_config>(context, "weft_config_v3", [&](const auto&, const auto& value) -> json {
     return {{"epoch", value.epoch},
             {"events", (value.flags & WEFT_CONFIG_EVENTS) != 0},
             {"masquerade_v4", (value.flags & WEFT_CONFIG_MASQUERADE_V4) != 0},

@@ -23,6 +23,8 @@ struct DesiredRows {
   Rows<weft_policy_key, weft_policy_entry> policy;
   Rows<weft_addr, weft_endpoint> endpoints;
   Rows<weft_lpm_key, weft_ip_identity> identities;
+  Rows<weft_addr, weft_remote> remotes;  // endpoints of other nodes, and those nodes
+  Rows<std::uint32_t, weft_node> nodes;  // ways to the other nodes, by their numbers
   Rows<std::uint64_t, weft_netns> netns;
   Rows<std::uint32_t, weft_device> devices;
   Rows<weft_l2_key, weft_l2> announced;

@@ -25,13 +25,13 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   std::unique_ptr<Tables> tables(new Tables);
   WEFT_CHECK(open_table(tables->policy_, find, "weft_policy_v1"));
   WEFT_CHECK(open_table(tables->endpoints_, find, "weft_ep_v1"));
-  WEFT_CHECK(open_table(tables->identities_, find, "weft_ipid_v1"));
+  WEFT_CHECK(open_table(tables->identities_, find, "weft_ipid_v2"));
   WEFT_CHECK(open_table(tables->netns_, find, "weft_netns_v1"));
   WEFT_CHECK(open_table(tables->devices_, find, "weft_dev_v1"));
   WEFT_CHECK(open_table(tables->announced_, find, "weft_l2_v1"));
   WEFT_TRY(tables->services_, ServiceTables::open(find));
-  tables->config_map_ = find("weft_config_v2");
-  if (tables->config_map_ == nullptr) return fail(ErrorCode::internal, "no map weft_config_v2");
+  tables->config_map_ = find("weft_config_v3");
+  if (tables->config_map_ == nullptr) return fail(ErrorCode::internal, "no map weft_config_v3");
   WEFT_TRY(const auto config, (bpfrt::Map<std::uint32_t, weft_config>(*tables->config_map_).lookup(0)));
   if (config) tables->config_ = tables->wanted_config_ = *config;
   // The last run may have ended between a row and its epoch.

@@ -148,7 +148,7 @@ class OrderTest : public TablesTest {
   void watch(const DesiredRows& before, const DesiredRows& after) {
     maps.written = [this, before, after](const std::string& map) {
       check_classes(before, after);
-      if (map == "weft_config_v2")
+      if (map == "weft_config_v3")
         since_epoch.clear();
       else if (map != "weft_netns_v1")
         since_epoch.push_back(map);
@@ -344,11 +344,11 @@ TEST_F(TablesTest, AFailingConfigIsOwedToo) {
   auto rows = small_world();
   ASSERT_TRUE(tables->apply(rows, {}));
   rows.endpoints[address(2)].flags = 0;
-  maps.fails = [](std::uint64_t, const std::string& map) { return map == "weft_config_v2"; };
+  maps.fails = [](std::uint64_t, const std::string& map) { return map == "weft_config_v3"; };
   const auto epoch = maps.all().config.epoch;
   ASSERT_FALSE(tables->apply(rows, {}));
   EXPECT_GT(tables->status().failed, 0U);
-  EXPECT_THAT(tables->status().last_error, ::testing::HasSubstr("weft_config_v2"));
+  EXPECT_THAT(tables->status().last_error, ::testing::HasSubstr("weft_config_v3"));
   maps.heal();
   EXPECT_TRUE(tables->retry());
   EXPECT_EQ(maps.all().config.epoch, epoch + 1);
@@ -381,8 +381,8 @@ TEST_F(TablesTest, RandomWorldsConvergeWhateverFails) {
   std::uint64_t last_epoch = 0;
   maps.written = [&](const std::string& map) {
     ++number;
-    if (map == "weft_ep_v1" || map == "weft_ipid_v1" || map == "weft_svc_v2") last_switch = number;
-    if (map == "weft_config_v2") last_epoch = number;
+    if (map == "weft_ep_v1" || map == "weft_ipid_v2" || map == "weft_svc_v2") last_switch = number;
+    if (map == "weft_config_v3") last_epoch = number;
   };
   for (int round = 0; round < 300; ++round) {
     const auto rows = random_world(random);

@@ -20,7 +20,7 @@ class FakeMaps {
   explicit FakeMaps(std::map<std::string, std::uint32_t> sizes = {}) {
     add<weft_policy_key, weft_policy_entry>(sizes, "weft_policy_v1", "hash");
     add<weft_addr, weft_endpoint>(sizes, "weft_ep_v1", "hash");
-    add<weft_lpm_key, weft_ip_identity>(sizes, "weft_ipid_v1", "lpm_trie");
+    add<weft_lpm_key, weft_ip_identity>(sizes, "weft_ipid_v2", "lpm_trie");
     add<std::uint64_t, weft_netns>(sizes, "weft_netns_v1", "hash");
     add<std::uint32_t, weft_device>(sizes, "weft_dev_v1", "hash");
     add<weft_l2_key, weft_l2>(sizes, "weft_l2_v1", "hash");
@@ -32,8 +32,8 @@ class FakeMaps {
     add<std::uint32_t, weft_service_state>(sizes, "weft_svcstate_v1", "array");
     sizes["weft_ports_v1"] = WEFT_PORTS_WORDS;
     add<std::uint32_t, std::uint64_t>(sizes, "weft_ports_v1", "array");
-    sizes["weft_config_v2"] = 1;
-    add<std::uint32_t, weft_config>(sizes, "weft_config_v2", "array");
+    sizes["weft_config_v3"] = 1;
+    add<std::uint32_t, weft_config>(sizes, "weft_config_v3", "array");
   }
   FakeMaps(const FakeMaps&) = delete;
   FakeMaps& operator=(const FakeMaps&) = delete;
@@ -76,11 +76,11 @@ class FakeMaps {
     DesiredRows result;
     result.policy = policy();
     result.endpoints = endpoints();
-    result.identities = rows<weft_lpm_key, weft_ip_identity>("weft_ipid_v1");
+    result.identities = rows<weft_lpm_key, weft_ip_identity>("weft_ipid_v2");
     result.netns = rows<std::uint64_t, weft_netns>("weft_netns_v1");
     result.devices = rows<std::uint32_t, weft_device>("weft_dev_v1");
     result.announced = rows<weft_l2_key, weft_l2>("weft_l2_v1");
-    result.config = rows<std::uint32_t, weft_config>("weft_config_v2").at(0);
+    result.config = rows<std::uint32_t, weft_config>("weft_config_v3").at(0);
     return result;
   }
 

@@ -198,7 +198,7 @@ void Datapath::clear() {
   events();
 }
 
-void Datapath::write_config() { put("weft_config_v2", std::uint32_t{0}, config_); }
+void Datapath::write_config() { put("weft_config_v3", std::uint32_t{0}, config_); }
 
 void Datapath::bump_epoch() {
   ++config_.epoch;

@@ -233,7 +233,7 @@ Row prefix(const std::string& cidr, std::uint32_t identity, std::uint32_t flags)
   const auto parsed = Cidr::parse(cidr).value();
   const weft_lpm_key key{parsed.mapped_length(), to_abi(parsed.address())};
   const weft_ip_identity value{identity, flags};
-  return [key, value](Datapath& d) { d.put("weft_ipid_v1", key, value); };
+  return [key, value](Datapath& d) { d.put("weft_ipid_v2", key, value); };
 }
 
 Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, std::uint32_t id,

@@ -93,7 +93,7 @@ bpf_object* load(const char* path) {
 class Bench {
  public:
   explicit Bench(std::uint32_t services) : weft_(load(WEFT_BPF_DIR "/socket.bpf.o")), noop_(load(WEFT_BENCH_OBJECT)) {
-    put("weft_config_v2", std::uint32_t{0}, default_config());
+    put("weft_config_v3", std::uint32_t{0}, default_config());
     const int probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     std::uint64_t cookie = 0;
     socklen_t length = sizeof cookie;

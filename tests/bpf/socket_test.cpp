@@ -174,7 +174,7 @@ class SocketHook : public testing::Test {
     };
     ring_.reset(ring_buffer__new(map("weft_events_v1"), collect, &events_, nullptr));
     ASSERT_TRUE(ring_);
-    put("weft_config_v2", std::uint32_t{0}, default_config());
+    put("weft_config_v3", std::uint32_t{0}, default_config());
     put("weft_netns_v1", Socket(AF_INET, SOCK_STREAM).netns_cookie(), weft_netns{kEndpoint, 0});
   }
 
@@ -587,7 +587,7 @@ TEST_F(SocketHook, OtherNamespacesAreUntouched) {
 TEST_F(SocketHook, SwitchedOff) {
   auto config = default_config();
   config.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_SERVICES);
-  put("weft_config_v2", std::uint32_t{0}, config);
+  put("weft_config_v3", std::uint32_t{0}, config);
   const Peer frontend{ip("203.0.113.80"), 80};  // an unreachable route
   add_service(frontend, IPPROTO_TCP, {});
   EXPECT_EQ(EHOSTUNREACH, Socket(AF_INET, SOCK_STREAM).connect_to(frontend));

@@ -115,7 +115,7 @@ class Set {
     node.identity = WEFT_IDENTITY_HOST;
     node.flags = WEFT_ENDPOINT_HOST;
     datapath_.put("weft_ep_v1", to_abi(address(v4 ? "192.0.2.1" : "2001:db8::1")), node);
-    datapath_.put("weft_ipid_v1", weft_lpm_key{v4 ? 112u : 64u, to_abi(address(v4 ? "10.1.0.0" : "fd00:1::"))},
+    datapath_.put("weft_ipid_v2", weft_lpm_key{v4 ? 112u : 64u, to_abi(address(v4 ? "10.1.0.0" : "fd00:1::"))},
                   weft_ip_identity{WEFT_IDENTITY_WORLD, WEFT_IP_RESERVED});
     std::uint32_t id = 1;
     for (const auto& [port, forwarding] : {std::pair{80, WEFT_FORWARD_SNAT},
