@@ -90,6 +90,23 @@ class Reader {
   std::optional<Error> error_;
 };
 
+json texts(const std::vector<IpAddress>& addresses) {
+  auto list = json::array();
+  for (const auto& address : addresses) list.push_back(address.to_string());
+  return list;
+}
+
+std::vector<IpAddress> read_addresses(Reader& reader, const char* field) {
+  std::vector<IpAddress> addresses;
+  reader.each(field, [&](const json& element) {
+    const auto address = element.is_string() ? IpAddress::parse(element.get_ref<const std::string&>())
+                                             : fail(ErrorCode::invalid, "no text");
+    if (!address) return reader.wrong(fmt::format("\"{}\": {} is no address", field, Reader::shortened(element)));
+    addresses.push_back(*address);
+  });
+  return addresses;
+}
+
 PoolRange read_range(Reader& reader, const json& element) {
   PoolRange range;
   const auto cidr = element.is_object() ? element.find("cidr") : element.end();
@@ -127,13 +144,13 @@ Pool read_pool(Reader& reader, const json& element) {
 
 std::string encode(const NodeRecord& record) {
   auto value = object();
-  auto underlay = json::array();
-  for (const auto& address : record.underlay) underlay.push_back(address.to_string());
   value["boot_id"] = record.boot_id;
-  value["underlay"] = std::move(underlay);
+  value["underlay"] = texts(record.underlay);
   value["mode"] = record.mode;
   value["mtu"] = record.mtu;
   value["public_key"] = record.public_key;
+  value["gateways"] = texts(record.gateways);
+  value["zone"] = record.zone;
   return dump(value);
 }
 
@@ -182,15 +199,14 @@ std::string encode_mark() { return dump(object()); }
 
 Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
   Reader reader(key, value);
-  NodeRecord record{.boot_id = reader.text("boot_id"), .underlay = {}, .mode = reader.text("mode"), .public_key = {}};
+  NodeRecord record;
+  record.boot_id = reader.text("boot_id");
+  record.underlay = read_addresses(reader, "underlay");
+  record.mode = reader.text("mode");
   record.mtu = static_cast<unsigned>(reader.number("mtu", 0, most_mtu));
   record.public_key = reader.text("public_key");
-  reader.each("underlay", [&](const json& element) {
-    const auto address = element.is_string() ? IpAddress::parse(element.get_ref<const std::string&>())
-                                             : fail(ErrorCode::invalid, "no text");
-    if (!address) return reader.wrong(fmt::format("\"underlay\": {} is no address", Reader::shortened(element)));
-    record.underlay.push_back(*address);
-  });
+  record.gateways = read_addresses(reader, "gateways");
+  record.zone = reader.text("zone");
   return reader.result(std::move(record));
 }
 
