@@ -37,12 +37,21 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
                        if (told) told(difference);
                        endpoints_.nodes_changed(difference);
                      },
-                 .joined = [this] { membership_changed(); },
-                 .left = [this](const etcd::Failure&) { membership_changed(); },
+                 .joined =
+                     [this, told = std::move(handlers.joined)] {
+                       membership_changed();
+                       if (told) told();
+                     },
+                 .left =
+                     [this, told = std::move(handlers.left)](const etcd::Failure& why) {
+                       membership_changed();
+                       if (told) told(why);
+                     },
                  .refused = std::move(handlers.refused),
                  .trouble = handlers.trouble}),
       blocks_(context_, registry_, std::move(options.pools), options.remembered,
-              {.changed = std::move(handlers.blocks),
+              {.owners = std::move(handlers.block_owners),
+               .changed = std::move(handlers.blocks),
                .lost = std::move(handlers.blocks_lost),
                .trouble = handlers.trouble}),
       identities_(context_, registry_, options.identities,

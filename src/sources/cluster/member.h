@@ -34,7 +34,10 @@ Result<void> validate(const MemberOptions& options);
 struct MemberHandlers {
   std::function<void(const NodeDifference& difference)> nodes;
   std::function<void(const Error& error)> refused;
+  std::function<void()> joined;
+  std::function<void(const etcd::Failure& why)> left;
   std::function<void()> blocks;
+  std::function<void()> block_owners;
   std::function<void(const std::vector<Block>& blocks)> blocks_lost;
   std::function<void(const IdentityDifference& difference)> identities;
   std::function<void(const LabelMap& labels, IdentityNumber before, IdentityNumber now)> renumbered;

@@ -137,6 +137,20 @@ TEST_F(MemberTest, ASecondRunOfANameIsRefusedWhileTheFirstIsAlive) {
   EXPECT_TRUE(second->member->registry().membership());
 }
 
+TEST_F(MemberTest, EverybodyKnowsWhoHasWhichBlock) {
+  const auto a = start(options("a"));
+  const auto b = start(options("b"));
+  const auto block = claim(*a);
+  world_.time.settle();
+  const BlockOwners owners{{Block{"p", Cidr::parse(block).value()}, "a"}};
+  EXPECT_EQ(a->member->blocks().owners(), owners);
+  EXPECT_EQ(b->member->blocks().owners(), owners);
+  EXPECT_TRUE(b->member->blocks().synced());
+  a->member->blocks().release(owners.begin()->first);
+  world_.time.settle();
+  EXPECT_TRUE(b->member->blocks().owners().empty());
+}
+
 TEST_F(MemberTest, TheSameRunAndTheOneAfterItTakeOverAtOnceWithTheirBlocks) {
   auto a = start(options("a", "boot-1"));
   EXPECT_EQ(claim(*a), "10.0.1.0/24") << "the first candidate of a name does not change";

@@ -10,11 +10,9 @@ constexpr std::uint32_t most_weight = 1000;  // of the annotation weft.io/weight
 
 // A thousand nodes read what one writes: what most pods have in common is left out.
 json pod_json(const PodName& name, const SharedEndpoint& pod) {
-  auto addresses = json::array();
-  for (const auto& address : pod.addresses) addresses.push_back(address.to_string());
   json value{{"namespace", name.namespace_},
              {"name", name.name},
-             {"addresses", std::move(addresses)},
+             {"addresses", texts(pod.addresses)},
              {"identity", pod.identity}};
   if (!pod.ready) value["ready"] = false;
   if (pod.terminating) value["terminating"] = true;

@@ -47,13 +47,13 @@ Pool read_pool(Reader& reader, const json& element) {
 
 std::string encode(const NodeRecord& record) {
   auto value = object();
-  auto underlay = json::array();
-  for (const auto& address : record.underlay) underlay.push_back(address.to_string());
   value["boot_id"] = record.boot_id;
-  value["underlay"] = std::move(underlay);
+  value["underlay"] = texts(record.underlay);
   value["mode"] = record.mode;
   value["mtu"] = record.mtu;
   value["public_key"] = record.public_key;
+  value["gateways"] = texts(record.gateways);
+  value["zone"] = record.zone;
   return dump(value);
 }
 
@@ -102,10 +102,14 @@ std::string encode_mark() { return dump(object()); }
 
 Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
   Reader reader(key, value);
-  NodeRecord record{.boot_id = reader.text("boot_id"), .underlay = {}, .mode = reader.text("mode"), .public_key = {}};
+  NodeRecord record;
+  record.boot_id = reader.text("boot_id");
+  record.underlay = reader.addresses("underlay");
+  record.mode = reader.text("mode");
   record.mtu = static_cast<unsigned>(reader.number("mtu", 0, most_mtu));
   record.public_key = reader.text("public_key");
-  record.underlay = reader.addresses("underlay");
+  record.gateways = reader.addresses("gateways");
+  record.zone = reader.text("zone");
   return reader.result(std::move(record));
 }
 

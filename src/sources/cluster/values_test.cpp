@@ -70,7 +70,9 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
                         .underlay = {IpAddress::parse("10.0.0.1").value(), IpAddress::parse("fd00::1").value()},
                         .mode = "tunnel",
                         .mtu = 1450,
-                        .public_key = "k"};
+                        .public_key = "k",
+                        .gateways = {IpAddress::parse("10.244.1.1").value()},
+                        .zone = "west"};
   EXPECT_EQ(decode_node("k", encode(node)).value(), node);
   const Incarnation run{"a", "b"};
   EXPECT_EQ(decode_incarnation("k", encode(run)).value(), run);
@@ -113,6 +115,9 @@ TEST(ClusterValues, WhatIsWrongIsToldWithKeyAndField) {
   told(decode_incarnation("/k", R"({"version":1,"node":"/","boot_id":"b"})"), "is not a name");
   told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":70000,"public_key":"","underlay":[]})"),
        "\"mtu\": '70000' is not a number from 0 to 65535");
+  told(decode_node("/k",
+                   R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"public_key":"","gateways":[7]})"),
+       "\"gateways\": '7' is no address");
   told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":1,"public_key":"","underlay":["x"]})"),
        "is no address");
   told(decode_pools("/k", R"({"version":1,"pools":[7]})"), "is no pool");
