@@ -201,6 +201,37 @@ TEST_F(MirrorTest, AnotherClusterWithALongerHistoryIsListedAnew) {
   expect_equal();
 }
 
+TEST_F(MirrorTest, WithoutValuesTheSameIsToldAndAnotherHistoryAnew) {
+  options_.values = false;
+  start_synced();
+  put("a", "1");
+  put("b", "1");
+  erase("b");
+  EXPECT_THAT(changes_, ElementsAre("+a=1", "+b=1", "-b="));
+  EXPECT_EQ(view(), "a= ");
+  const auto a = mirror_->view().at("/n/a").mod_revision;
+  world_.cluster.set_available(false);
+  world_.time.settle();
+  put("c", "0");
+  put("c", "1");
+  ASSERT_TRUE(world_.cluster.store().compact(world_.cluster.store().revision()));
+  changes_.clear();
+  world_.cluster.set_available(true);
+  ASSERT_TRUE(run_until_live());
+  ASSERT_EQ(mirror_->lists(), 2U);
+  EXPECT_THAT(changes_, ElementsAre("+c=1")) << "what did not change is not told again";
+  EXPECT_EQ(mirror_->view().at("/n/a").mod_revision, a);
+  // Another cluster, where the same revision holds another value.
+  changes_.clear();
+  world_.cluster.wipe(false);
+  auto& store = world_.cluster.store();
+  ASSERT_TRUE(store.put({.key = "/n/a", .value = "other"}));
+  while (store.revision() < mirror_->revision()) ASSERT_TRUE(store.put({.key = "/elsewhere", .value = "1"}));
+  EXPECT_EQ(store.range({.keys = Keys::one("/n/a")})->kvs.at(0).mod_revision, a);
+  ASSERT_TRUE(world_.run_until([&] { return mirror_->lists() == 3; }, seconds(60)));
+  EXPECT_THAT(changes_, ElementsAre("+a=other-c="));
+}
+
 TEST_F(MirrorTest, ASilentStreamIsGivenUp) {
   options_.watch.sign_of_life = seconds(10);
   start_synced();
