@@ -32,7 +32,11 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
                .backoff = options.backoff,
                .delay = options.delay},
       registry_(context_, std::move(options.self), {.ttl = options.lease, .backoff = options.backoff},
-                {.changed = std::move(handlers.nodes),
+                {.changed =
+                     [this, told = std::move(handlers.nodes)](const NodeDifference& difference) {
+                       if (told) told(difference);
+                       endpoints_.nodes_changed(difference);
+                     },
                  .joined =
                      [this, told = std::move(handlers.joined)] {
                        membership_changed();
@@ -54,6 +58,14 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
                   {.changed = std::move(handlers.identities),
                    .renumbered = std::move(handlers.renumbered),
                    .trouble = handlers.trouble}),
+      endpoint_publisher_(context_, registry_, handlers.trouble),
+      endpoints_(context_, registry_,
+                 {.changed = std::move(handlers.endpoints),
+                  .seen =
+                      [this](const std::string& node, etcd::Revision revision, etcd::Revision at) {
+                        if (node == registry_.self().name) endpoint_publisher_.seen(revision, at);
+                      },
+                  .trouble = handlers.trouble}),
       role_(context_, registry_, "collector", options.patience,
             {.changed = [this] { collector_.role_changed(); }, .trouble = handlers.trouble}),
       collector_(context_, role_, options.round, handlers.trouble) {}
@@ -61,6 +73,7 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
 void Member::membership_changed() {
   blocks_.membership_changed();
   identities_.membership_changed();
+  endpoint_publisher_.membership_changed();
   role_.membership_changed();
 }
 
