@@ -179,6 +179,8 @@ class Agent {
   std::optional<control::ExplainSide> in_family(const control::ExplainSide& side, Family family) const;
   control::ExplainSide side_of(const LiveEndpoint& endpoint, const IpAddress& address) const;
   control::ExplainSide side_of(const IpAddress& address) const;
+  control::ExplainSide side_of(const RemotePod& pod, const IpAddress& address) const;
+  const RemotePod* remote(const IpAddress& address) const;
   std::vector<Target> through_service(const control::ServicePort& port) const;
   api::Answer explain_policy(const nlohmann::json& params) const;
   api::Answer policy_verdicts(const nlohmann::json& params) const;
