@@ -94,7 +94,11 @@ inline_always int flow_forward(struct __sk_buff *skb, bool v4, const struct weft
 		count(WEFT_STAT_TO_STACK_MTU);
 		return TC_ACT_OK;
 	}
-	if ((flow->flags & (WEFT_FLOW_DNAT | WEFT_FLOW_SNAT)) && rewrite_packet(skb, v4, flow, tuple, l4_offset))
+	/* At 1 only where passes_through(): the next router says that it has ended. */
+	bool hop = hook_is_ingress(hook) && flow->exit == WEFT_EXIT_NEIGH && hop_limit > 1;
+
+	if ((hop || (flow->flags & (WEFT_FLOW_DNAT | WEFT_FLOW_SNAT))) &&
+	    rewrite_packet(skb, v4, flow, tuple, l4_offset, hop_limit, hop))
 		return drop(skb, WEFT_DROP_REWRITE);
 	if (!hook_is_ingress(hook))
 		return TC_ACT_OK;
@@ -102,9 +106,6 @@ inline_always int flow_forward(struct __sk_buff *skb, bool v4, const struct weft
 	case WEFT_EXIT_PEER:
 		return bpf_redirect_peer(flow->out_ifindex, 0);
 	case WEFT_EXIT_NEIGH:
-		/* At 1 only where passes_through(): the next router says that it has ended. */
-		if (hop_limit > 1 && decrement_hop_limit(skb, v4, hop_limit))
-			return drop(skb, WEFT_DROP_REWRITE);
 		return bpf_redirect_neigh(flow->out_ifindex, NULL, 0, 0);
 	default:
 		return TC_ACT_OK;

@@ -3,6 +3,7 @@
  * (options, fragments, ICMP, SYN, FIN, RST, no entry, an old epoch) goes to the slow path. */
 #pragma once
 
+#include "lib/backend.h"
 #include "lib/exit.h"
 
 #define FAST_MISS (-100) /* not looked up, or not to be decided here */

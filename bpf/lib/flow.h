@@ -124,25 +124,6 @@ inline_always bool tuple_equal(const struct weft_flow_key_v6 *a, const struct we
 	       addr_equal(&a->saddr, &b->saddr) && addr_equal(&a->daddr, &b->daddr);
 }
 
-/* What a packet of the direction tells by coming along: that nobody has reset the flow; and, without SYN, that a client
- * has heard the answer to its own, which a forged one does not. Other CPUs change the flags at the same time. */
-inline_always void flow_heard(struct weft_flow *flow, __u8 tcp_flags)
-{
-	void *flags = &flow->flags; /* with exit and encapsulation one aligned word */
-	__u32 over = tcp_flags & TCP_SYN ? WEFT_FLOW_RESET : WEFT_FLOW_RESET | WEFT_FLOW_OPENING;
-
-	if (!(tcp_flags & TCP_RST) && unlikely(flow->flags & over))
-		__sync_fetch_and_and((__u32 *)flags, ~over);
-}
-
-/* A reset that anybody may have written is only noted: what either end says after it takes that back. */
-inline_always void flow_doubt(struct weft_flow *flow)
-{
-	void *flags = &flow->flags;
-
-	__sync_fetch_and_or((__u32 *)flags, (__u32)WEFT_FLOW_RESET);
-}
-
 inline_always void flow_account(struct weft_flow *flow, __u32 length)
 {
 	__sync_fetch_and_add(&flow->packets, 1);

@@ -27,7 +27,7 @@ inline_always bool entry_applies(struct __sk_buff *skb, const struct scratch *s,
 {
 	if (flow->epoch == s->epoch && flow->in_ifindex != arrived_by(skb, hook))
 		return false;
-	return !packet_opens(&s->packet) || !(flow->flags & (WEFT_FLOW_CLOSED | WEFT_FLOW_REPLY));
+	return !packet_opens(&s->packet) || !flow_begins_anew(flow);
 }
 
 /* Whether the packet was made by whose address it has: a pod, known by its device, or the node. Anybody may have

@@ -3,6 +3,7 @@
  * one lookup, one epoch compare, rewrite, send. */
 #pragma once
 
+#include "lib/backend.h"
 #include "lib/external.h"
 #include "lib/xdp_forward.h"
 

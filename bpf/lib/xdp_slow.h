@@ -220,7 +220,7 @@ verified_once int xdp_slow(struct xdp_md *ctx, const struct weft_config *config)
 		return XDP_PASS;
 	flow = flow_find(&s->packet.tuple, v4);
 	/* As entry_applies of lib/slow.h: a SYN speaks for itself. */
-	if (flow && (flow->epoch != config->epoch || !(flow->flags & (WEFT_FLOW_CLOSED | WEFT_FLOW_REPLY)) ||
+	if (flow && (flow->epoch != config->epoch || !flow_begins_anew(flow) ||
 		     (s->packet.tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN))
 		return xdp_known(ctx, s, flow, config);
 	return xdp_new(ctx, s, config);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <asio/post.hpp>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "agent/host_ports.h"
 #include "agent/memory.h"
@@ -128,6 +129,7 @@ Result<void> Agent::open_datapath() {
   options.backend_entries = config_.backend_table_entries;
   options.slot_entries = config_.slot_table_entries;
   WEFT_TRY(datapath_, datapath::Datapath::open(options));
+  for (const auto& kept : datapath_->features().kept_sizes) note(kept);
   std::vector<std::string> notes;
   WEFT_TRY(publisher_, Publisher::open({config_, *store_, *objects_, datapath_->tables()},
                                        datapath_->highest_policy_class(), notes));
@@ -152,9 +154,25 @@ Result<void> Agent::open_attachment() {
   }));
   std::vector<std::string> notes;
   WEFT_CHECK(attachment_->recover(notes));
-  WEFT_CHECK(publish());
-  WEFT_CHECK(attachment_->adopt(notes));
+  for (const auto& text : notes) spdlog::warn("{}", text);
   uplinks_.emplace(*datapath_, config_, faults_);
+  healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *uplinks_, *ipam_, config_, faults_});
+  take_over();
+  return {};
+}
+
+void Agent::take_over() {
+  if (auto published = publish(); !published) {
+    const auto& error = published.error();
+    return faults_.set("publish", fmt::format("the datapath goes on as the last agent left it, nothing is attached or "
+                                              "applied: {}{}{}",
+                                              error.message, error.hint.empty() ? "" : "; ", error.hint));
+  }
+  faults_.clear("publish");
+  taken_over_ = true;
+  std::vector<std::string> notes;
+  attachment_->adopt(notes);
+  for (const auto& text : notes) spdlog::warn("{}", text);
   serve_outside();
   uplinks_->attach(node_);
   if (auto sockets = datapath_->attach_sockets(); !sockets)
@@ -162,14 +180,20 @@ Result<void> Agent::open_attachment() {
   std::vector<std::uint32_t> uplinks;
   for (const auto& [index, uplink] : node_.uplinks) uplinks.push_back(index);
   datapath_->prune(uplinks);
-  for (const auto& text : notes) spdlog::warn("{}", text);
-  healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *uplinks_, *ipam_, config_, faults_});
   healer_->check(node_);
-  return {};
+}
+
+void Agent::tell_services_fault() {
+  const auto& fault = publisher_->services_fault();
+  if (!fault) return faults_.clear("services");
+  faults_.set("services",
+              fmt::format("a table is too small for the Services that are stored: those in the maps go on as "
+                          "they are, and no change of any Service is taken until they fit: {}{}{}",
+                          fault->message, fault->hint.empty() ? "" : "; ", fault->hint));
 }
 
 void Agent::serve_outside() {
-  if (publisher_->serves_outside()) uplinks_->serve_outside(node_);
+  if (taken_over_ && publisher_->serves_outside()) uplinks_->serve_outside(node_);
 }
 
 weft_config Agent::base_config() const {
@@ -192,6 +216,7 @@ weft_config Agent::base_config() const {
 Result<void> Agent::publish() {
   publisher_->set_records(attachment_->records());
   auto published = publisher_->publish();
+  tell_services_fault();
   enrichment_stale_ = true;
   if (duties_) duties_->refresh();
   return published;
@@ -206,6 +231,7 @@ void Agent::refresh_node() {
   if (*node == node_ && !lost && !faults_.has("publish")) return;
   node_ = std::move(*node);
   attachment_->set_pod_mtu(node_.pod_mtu);
+  if (!taken_over_) return take_over();
   if (auto published = publish(); !published)
     faults_.set("publish", "the node changed: " + published.error().message);
   else
@@ -238,9 +264,13 @@ void Agent::poll_slow() {
     duties_->refresh();
     attachment_->finish_removals();
     attachment_->expire_quarantine();
-    if (faults_.has("publish") || faults_.has("devices")) refresh_node();
-    healer_->check(node_);
-    if (++slow_polls_ % 30 == 0) {
+    ++slow_polls_;
+    if (std::exchange(trim_owed_, false)) give_memory_back(loop_);
+    // All of it is compiled again: less often where a start has failed already.
+    if ((faults_.has("publish") && (taken_over_ || slow_polls_ % 10 == 0)) || faults_.has("devices")) refresh_node();
+    if (taken_over_) healer_->check(node_);
+    tell_services_fault();
+    if (slow_polls_ % 30 == 0) {
       (void)store_->checkpoint();
       (void)probe_store();
     }
@@ -287,6 +317,7 @@ Result<void> Agent::serve() {
   api::ServerOptions server;
   server.path = config_.socket_path();
   WEFT_TRY(server_, api::Server::listen(loop_, server));
+  background_.emplace(loop_);
   register_objects();
   register_attachment();
   register_views();
@@ -297,6 +328,7 @@ Result<void> Agent::serve() {
   watch_netlink();
   WEFT_TRY(event_reader_, EventReader::start(loop_, ring_->epoll_fd(), event_poll, [this] { consume_events(); }));
   poll_slow();
+  (void)probe_store();
   return {};
 }
 

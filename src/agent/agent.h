@@ -1,5 +1,5 @@
-// The node agent: builds the modules, wires them left to right, and answers the API. Everything
-// runs on one thread, the io_context's; the reaper is the only other one.
+// The node agent: builds the modules, wires them left to right, and answers the API. All state belongs to one
+// thread, the io_context's; the reaper, the flow sweeper and the background thread post to it what they did.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/attachment.h"
+#include "agent/background.h"
 #include "agent/config.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
@@ -71,6 +72,10 @@ class Agent {
   [[nodiscard]] const Compiler& compiler() const { return publisher_->compiler(); }
   [[nodiscard]] const Compiled& compiled() const { return publisher_->compiled(); }
   [[nodiscard]] const control::ServiceCompiler& services() const { return publisher_->services(); }
+  // Publishes all that is known and attaches the programs; a fault says why not, and it is tried again. Programs that
+  // were attached before would meet maps without rows: until then the kernel goes on as the last agent left it.
+  void take_over();
+  void tell_services_fault();
   void serve_outside();
   void note(const std::string& problem);
 
@@ -85,9 +90,20 @@ class Agent {
   std::shared_ptr<const flow::ServiceInfo> service_name(std::uint32_t id);
 
   // API: objects
-  api::Answer apply_objects(const nlohmann::json& params);
-  api::Answer delete_objects(const nlohmann::json& params);
-  api::Answer get_objects(const nlohmann::json& params);
+  using Apply = std::function<api::Answer(const nlohmann::json& params, model::ParseOutcome outcome)>;
+  // Reads the documents, calls `apply` on the loop with them and what else is in `params`, and answers.
+  void with_documents(nlohmann::json params, const api::Responder& responder, Apply apply);
+  api::Answer apply_objects(const nlohmann::json& params, model::ParseOutcome outcome);
+  void warn_of_targets(const std::vector<model::Document>& documents, nlohmann::json& warnings) const;
+  api::Answer delete_documents(const model::ParseOutcome& outcome);
+  api::Answer delete_named(const nlohmann::json& params);
+  api::Answer delete_objects(const std::vector<store::StoredKey>& keys);
+  struct Keys {
+    std::vector<store::StoredKey> keys;
+    bool more = false;
+  };
+  [[nodiscard]] Result<Keys> wanted_keys(const nlohmann::json& params) const;
+  api::Answer get_objects(const nlohmann::json& params) const;
   void watch_objects(const nlohmann::json& params, const api::Stream& stream);
   std::vector<model::Problem> admit(std::vector<model::Document>& documents);
   api::Answer commit(const std::vector<model::Document>& documents, const Publisher::Held& before,
@@ -105,6 +121,7 @@ class Agent {
   // API: views
   nlohmann::json status();
   [[nodiscard]] std::vector<std::string> unserved() const;
+  [[nodiscard]] std::vector<std::string> outside_ranges() const;
   nlohmann::json announced_json() const;
   nlohmann::json list_endpoints();
   nlohmann::json list_identities() const;
@@ -114,6 +131,7 @@ class Agent {
   const LiveEndpoint* live(const IpAddress& address) const;
   // API: services
   api::Answer list_services(const nlohmann::json& params) const;
+  void add_frontends(nlohmann::json& items, const control::ServicePort& port) const;
   api::Answer get_service(const nlohmann::json& params) const;
   nlohmann::json service_port_json(const control::ServicePort& port,
                                    const std::map<IpAddress, std::string>& zones) const;
@@ -173,6 +191,7 @@ class Agent {
   std::optional<Attachment> attachment_;
   std::optional<Uplinks> uplinks_;
   std::optional<Healer> healer_;
+  bool taken_over_ = false;
 
   std::unique_ptr<flow::FlowStore> flows_;
   std::optional<bpfrt::RingBuffer> ring_;
@@ -187,6 +206,7 @@ class Agent {
 
   asio::steady_timer slow_timer_;
   std::uint64_t slow_polls_ = 0;
+  bool trim_owed_ = false;
   std::optional<asio::posix::stream_descriptor> netlink_descriptor_;
   std::map<std::uint64_t, Watcher> watchers_;
   std::uint64_t next_watcher_ = 1;
@@ -194,6 +214,7 @@ class Agent {
   ReleaseGate backends_gate_;
   ReleaseGate services_gate_;
   std::unique_ptr<FlowSweeper> sweeper_;
+  std::optional<Background> background_;
   std::unique_ptr<api::Server> server_;  // last: its handlers use everything above
 };
 

@@ -30,10 +30,10 @@ class AnnounceTest : public ::testing::Test {
     ASSERT_TRUE(objects->apply(outcome.documents));
     ASSERT_TRUE(services->compile());
   }
+  Announcements all() { return announcements(*objects, facts, *services, node, config); }
   std::vector<std::string> announced() {
     std::vector<std::string> result;
-    for (const auto& [key, row] : announced_rows(*objects, facts, *services, node))
-      result.push_back(datapath::from_abi(key.addr).to_string());
+    for (const auto& [key, row] : all().rows) result.push_back(datapath::from_abi(key.addr).to_string());
     return result;
   }
 
@@ -43,6 +43,7 @@ class AnnounceTest : public ::testing::Test {
   std::optional<control::ServiceCompiler> services;
   ServiceFacts facts;
   Node node;
+  Config config = parse_config("weftd.yaml", "").value();
 };
 
 constexpr auto announcement =
@@ -81,6 +82,56 @@ TEST_F(AnnounceTest, AServiceThatLosesItsAddressOrItsLabelIsNoLongerAnnounced) {
   ASSERT_TRUE(services->compile());
   EXPECT_THAT(announced(), ::testing::IsEmpty());
   EXPECT_TRUE(facts.announceable().empty());
+}
+
+// Whoever may write a Service could draw what others send to the router, or to the pods.
+TEST_F(AnnounceTest, WhatOthersHaveIsRefusedAndSaid) {
+  apply(
+      "apiVersion: v1\nkind: Service\nmetadata: {name: web, labels: {tell: 'yes'}}\n"
+      "spec: {ports: [{port: 80}], externalIPs: [192.0.2.1, 192.0.2.80, 10.244.0.7, 192.0.2.9]}\n---\n");
+  apply(announcement);
+  node.next_hops = {ip("192.0.2.1")};
+  node.neighbours = {ip("192.0.2.9")};
+  EXPECT_THAT(announced(), ::testing::ElementsAre("192.0.2.80"));
+  const auto refused = all().refused;
+  ASSERT_THAT(refused, ::testing::SizeIs(3));
+  EXPECT_THAT(refused.at(ip("192.0.2.1")), ::testing::HasSubstr("is a router's"));
+  EXPECT_THAT(refused.at(ip("192.0.2.9")), ::testing::HasSubstr("permanent neighbour entry"));
+  EXPECT_THAT(refused.at(ip("10.244.0.7")), ::testing::HasSubstr("pod_cidrs"));
+  config.external_ips = false;
+  EXPECT_THAT(announced(), ::testing::IsEmpty());
+  EXPECT_THAT(all().refused.at(ip("192.0.2.80")), ::testing::HasSubstr("`external_ips: false`"));
+}
+
+TEST_F(AnnounceTest, WithoutExternalIpsOnlyThePoolsAddressesAreAnnounced) {
+  config.external_ips = false;
+  auto outcome = model::parse_manifests("pool.yaml",
+                                        "apiVersion: weft.io/v1alpha1\nkind: LoadBalancerPool\nmetadata: {name: p}\n"
+                                        "spec: {addresses: [192.0.2.100/32]}\n");
+  services->upsert(std::get<model::LoadBalancerPool>(outcome.documents.at(0).object));
+  apply(
+      "apiVersion: v1\nkind: Service\nmetadata: {name: pooled, labels: {tell: 'yes'}}\n"
+      "spec: {type: LoadBalancer, ports: [{port: 80}]}\n---\n"
+      "apiVersion: v1\nkind: Service\nmetadata: {name: given, labels: {tell: 'yes'}}\n"
+      "spec: {type: LoadBalancer, ports: [{port: 80}]}\nstatus: {loadBalancer: {ingress: [{ip: 192.0.2.77}]}}\n");
+  apply(announcement);
+  EXPECT_THAT(announced(), ::testing::ElementsAre("192.0.2.100"));
+  EXPECT_TRUE(all().refused.contains(ip("192.0.2.77")));
+}
+
+TEST_F(AnnounceTest, ADeviceThatIsNoUplinkIsSaid) {
+  const auto on = [&](const std::string& interfaces) {
+    apply("apiVersion: weft.io/v1alpha1\nkind: L2Announcement\nmetadata: {name: lan}\nspec: {interfaces: " +
+          interfaces + "}\n");
+    return all().problems;
+  };
+  EXPECT_THAT(on("[eth7]"),
+              ::testing::ElementsAre(::testing::AllOf(
+                  ::testing::HasSubstr("L2Announcement lan: spec.interfaces: no uplink of this node is named eth7"),
+                  ::testing::HasSubstr("its uplinks are uplink0"), ::testing::HasSubstr("`devices`"))));
+  EXPECT_THAT(on("[uplink0, eth7]"), ::testing::SizeIs(1)) << "a name that is nobody's is a mistake wherever it stands";
+  EXPECT_THAT(on("['uplink*', 'en*']"), ::testing::IsEmpty()) << "a pattern may be for other nodes";
+  EXPECT_THAT(on("['en*']"), ::testing::SizeIs(1)) << "nothing is announced anywhere";
 }
 
 }  // namespace

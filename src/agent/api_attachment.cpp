@@ -52,6 +52,7 @@ void Agent::register_attachment() {
 
 // Whether the next ADD could succeed, as far as that can be known before it.
 Result<void> Agent::can_attach() {
+  if (!taken_over_) return weft::fail(ErrorCode::unavailable, faults_.texts().at("publish"));
   const auto status = datapath_->tables().status();
   if (status.failed > 0) return weft::fail(ErrorCode::unavailable, "the datapath is behind: " + status.last_error);
   if (auto written = probe_store(); !written)

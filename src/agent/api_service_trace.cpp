@@ -49,18 +49,19 @@ struct Client {
   std::optional<IpAddress> address;  // absent: any
   std::uint32_t endpoint_id = 0;     // of this node; 0: outside
   bool redirect_target = false;
+  bool world = false;  // some address outside, whichever
   std::string text;
 };
 
 // Pods and the node are known to affinity and hashes by their endpoint, whichever address they use.
 IpAddress known_as(const Client& client) {
-  if (client.endpoint_id == 0) return *client.address;
+  if (client.endpoint_id == 0) return client.address.value_or(IpAddress());
   IpAddress::Bytes bytes{};
   for (int i = 0; i < 4; ++i) bytes[15 - i] = static_cast<std::uint8_t>(client.endpoint_id >> (8 * i));
   return IpAddress(bytes);
 }
 
-// An address, NAMESPACE/POD or host.
+// An address, NAMESPACE/POD, host or world.
 Result<Client> client_of(const std::string& text, const std::vector<LiveEndpoint>& endpoints, const Node& node,
                          const std::map<model::ObjectKey, std::uint32_t>& redirect_targets) {
   Client client;
@@ -71,6 +72,11 @@ Result<Client> client_of(const std::string& text, const std::vector<LiveEndpoint
     client.text = endpoint.pod().to_string();
     if (!client.address && !endpoint.record.addresses.empty()) client.address = endpoint.record.addresses.front();
   };
+  if (text == "world") {
+    client.world = true;
+    client.text = "any client outside";
+    return client;
+  }
   const auto address = IpAddress::parse(text);
   if (address) client.address = *address;
   if (text == "host" || (address && (node.addresses.contains(*address) || address->is_loopback()))) {
@@ -89,7 +95,7 @@ Result<Client> client_of(const std::string& text, const std::vector<LiveEndpoint
     }
   if (address) return client;
   return fail(ErrorCode::not_found, fmt::format("no pod {} is attached to this node", pod.to_string()),
-              "name an address, NAMESPACE/POD or host");
+              "name an address, NAMESPACE/POD, host or world");
 }
 
 // The frontend's own row, read back from the kernel: one Service's frontends differ in it.
@@ -191,7 +197,8 @@ Result<Agent::TraceQuestion> Agent::trace_question(const json& params) const {
   if (!from.empty()) {
     WEFT_TRY(question.client, client_of(from, compiled().endpoints, node_, services().redirect_targets()));
   }
-  if (question.client.address && question.client.endpoint_id == 0) question.scope = ClientScope::external;
+  if ((question.client.address && question.client.endpoint_id == 0) || question.client.world)
+    question.scope = ClientScope::external;
   auto address = IpAddress::parse(to);
   // An address with its port, as it stands in lists: 10.96.0.2:80, [fd00::2]:80.
   if (const auto colon = to.rfind(':'); !address && !wanted && colon != std::string::npos) {
@@ -226,13 +233,19 @@ json Agent::trace_choice(const TraceQuestion& question) const {
               {"shares", json::array()},
               {"source_ranges", {{"restricted", (row.flags & WEFT_SERVICE_SOURCE_RANGES) != 0}, {"allowed", true}}},
               {"affinity", {{"seconds", row.affinity_seconds}, {"backend", nullptr}, {"age_seconds", nullptr}}}};
-  if (!question.client.address && question.client.endpoint_id == 0) {
+  const bool world = question.client.world;
+  if (!question.client.address && question.client.endpoint_id == 0 && !world) {
     result["scope"] = nullptr;
     result["why"] = "no client was named";
     return result;
   }
   if (question.scope == ClientScope::external && (row.flags & WEFT_SERVICE_EXTERNAL) == 0) {
     result["why"] = "clients outside the node are not served at this frontend";
+    return result;
+  }
+  if ((row.flags & WEFT_SERVICE_SOURCE_RANGES) != 0 && world) {
+    result["source_ranges"]["allowed"] = false;
+    result["why"] = "only clients in loadBalancerSourceRanges are served: name an address of one with --from";
     return result;
   }
   if ((row.flags & WEFT_SERVICE_SOURCE_RANGES) != 0 && question.client.address) {
@@ -261,7 +274,7 @@ json Agent::trace_choice(const TraceQuestion& question) const {
   for (const auto id : run)
     active.push_back(id < tables.backend_stats().size() ? tables.backend_stats()[id].active : 0);
   choice.active = active;
-  if (auto* affinity = datapath_->map("weft_affin_v2"); affinity != nullptr && row.affinity_seconds != 0) {
+  if (auto* affinity = datapath_->map("weft_affin_v2"); affinity != nullptr && row.affinity_seconds != 0 && !world) {
     const weft_affinity_key key{datapath::to_abi(choice.client), row.service_id, 0};
     const auto found = bpfrt::Map<weft_affinity_key, weft_affinity>(*affinity).lookup(key);
     if (found && *found) {
@@ -275,9 +288,13 @@ json Agent::trace_choice(const TraceQuestion& question) const {
       if (takes && age < row.affinity_seconds * std::uint64_t{1'000'000'000}) choice.remembered_backend = id;
     }
   }
+  const bool hashes = row.algorithm == WEFT_ALGORITHM_MAGLEV || row.algorithm == WEFT_ALGORITHM_SOURCE_HASH;
+  if (world && hashes) choice.row.algorithm = WEFT_ALGORITHM_RANDOM;
   auto answer = control::choose_backend(choice);
+  if (world && hashes && !answer.backend)
+    answer.why = fmt::format("{} hashes the client's address: name it with --from", algorithm_text(row.algorithm));
   // A socket has no port yet when it is sent to a backend: a random number is hashed in its place.
-  if (row.algorithm == WEFT_ALGORITHM_MAGLEV && question.client_port == 0 && answer.slot &&
+  if (row.algorithm == WEFT_ALGORITHM_MAGLEV && !world && question.client_port == 0 && answer.slot &&
       !choice.remembered_backend) {
     choice.row.algorithm = WEFT_ALGORITHM_RANDOM;
     answer = control::choose_backend(choice);

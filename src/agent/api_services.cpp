@@ -7,8 +7,10 @@
 
 #include "agent/agent.h"
 #include "agent/memory.h"
+#include "agent/out_of_range.h"
 #include "agent/service_text.h"
 #include "agent/service_trace.h"
+#include "agent/target_ports.h"
 #include "api/params.h"
 
 namespace weft::agent {
@@ -87,6 +89,21 @@ Result<model::ObjectKey> key_of(const json& params) {
   return model::ObjectKey{space.empty() ? "default" : space, name};
 }
 
+// Services that wait for a load balancer address have an item without one, which says why.
+void add_waiting(json& items, const control::ServiceCompiler& services, const std::string& space) {
+  for (const auto& [key, reason] : services.pending()) {
+    if (!space.empty() && key.namespace_ != space) continue;
+    items.push_back({{"id", nullptr},
+                     {"namespace", key.namespace_},
+                     {"name", key.name},
+                     {"type", "LoadBalancer"},
+                     {"kind", control::to_string(control::FrontendKind::load_balancer)},
+                     {"address", ""},
+                     {"pending", reason},
+                     {"backends", json::array()}});
+  }
+}
+
 }  // namespace
 
 void Agent::register_services() {
@@ -95,41 +112,68 @@ void Agent::register_services() {
   server_->handle("service.trace", [this](const json& params) { return trace_service(params); });
 }
 
+// One for each frontend of the port.
+void Agent::add_frontends(json& items, const control::ServicePort& port) const {
+  const auto& tables = datapath_->tables().services();
+  auto backends = json::array();
+  std::uint64_t connections = 0;
+  std::uint64_t active = 0;
+  for (const auto& backend : port.backends) {
+    backends.push_back(backend_json(backend, tables));
+    connections += backends.back().value("connections", std::uint64_t{0});
+    active += backends.back().value("active", std::uint64_t{0});
+  }
+  for (const auto& frontend : port.frontends)
+    items.push_back({{"id", port.id},
+                     {"namespace", port.service.namespace_},
+                     {"name", port.service.name},
+                     {"type", type_text(port.type)},
+                     {"kind", control::to_string(frontend.kind)},
+                     {"port_name", port.port_name},
+                     {"address", frontend.address.to_string()},
+                     {"port", frontend.port},
+                     {"protocol", weft::to_string(port.protocol)},
+                     {"algorithm", algorithm_text(port.row.algorithm)},
+                     {"forwarding", forwarding_text(port.row.forwarding)},
+                     {"affinity_seconds", port.row.affinity_seconds},
+                     {"traffic_policy", policies_json(port.internal_local, port.external_local)},
+                     {"connections", connections},
+                     {"active", active},
+                     {"backends", backends}});
+}
+
 api::Answer Agent::list_services(const json& params) const {
   WEFT_TRY(const auto space, api::optional_text(params, "namespace"));
   WEFT_TRY(const auto limit, api::optional_number(params, "limit", 0));
-  auto items = json::array();
-  const auto& tables = datapath_->tables().services();
-  services().for_each([&](const control::ServicePort& port) {
-    if ((!space.empty() && port.service.namespace_ != space) || (limit != 0 && items.size() >= limit)) return;
-    auto backends = json::array();
-    std::uint64_t connections = 0;
-    std::uint64_t active = 0;
-    for (const auto& backend : port.backends) {
-      backends.push_back(backend_json(backend, tables));
-      connections += backends.back().value("connections", std::uint64_t{0});
-      active += backends.back().value("active", std::uint64_t{0});
+  WEFT_TRY(const auto begin, api::optional_number(params, "continue", 0));
+  json result{{"items", json::array()}};
+  auto& items = result["items"];
+  const auto concerns = [&](const control::ServicePort& port) {
+    return space.empty() || port.service.namespace_ == space;
+  };
+  if (limit == 0) {
+    services().for_each([&](const control::ServicePort& port) {
+      if (port.id >= begin && concerns(port)) add_frontends(items, port);
+    });
+    add_waiting(items, services(), space);
+    if (items.size() >= many_items) give_memory_back(loop_);
+    return result;
+  }
+  std::uint64_t seen = 0;
+  const auto end = datapath_->tables().services().service_states().size();
+  for (auto id = begin; id < end; ++id) {
+    const auto* port = services().by_id(static_cast<std::uint32_t>(id));
+    if (port == nullptr) continue;
+    if (seen == limit) {
+      result["continue"] = id;
+      break;
     }
-    for (const auto& frontend : port.frontends)
-      items.push_back({{"id", port.id},
-                       {"namespace", port.service.namespace_},
-                       {"name", port.service.name},
-                       {"type", type_text(port.type)},
-                       {"kind", control::to_string(frontend.kind)},
-                       {"port_name", port.port_name},
-                       {"address", frontend.address.to_string()},
-                       {"port", frontend.port},
-                       {"protocol", weft::to_string(port.protocol)},
-                       {"algorithm", algorithm_text(port.row.algorithm)},
-                       {"forwarding", forwarding_text(port.row.forwarding)},
-                       {"affinity_seconds", port.row.affinity_seconds},
-                       {"traffic_policy", policies_json(port.internal_local, port.external_local)},
-                       {"connections", connections},
-                       {"active", active},
-                       {"backends", backends}});
-  });
-  if (items.size() >= many_items) give_memory_back(loop_);
-  return json{{"items", std::move(items)}};
+    ++seen;
+    if (concerns(*port)) add_frontends(items, *port);
+  }
+  if (!result.contains("continue")) add_waiting(items, services(), space);
+  publisher_->forget_views();
+  return result;
 }
 
 json Agent::service_port_json(const control::ServicePort& port, const std::map<IpAddress, std::string>& zones) const {
@@ -181,6 +225,9 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
   if (!service.proxy_name.empty())
     warnings.push_back(
         fmt::format("it belongs to the proxy {} (label service.kubernetes.io/service-proxy-name)", service.proxy_name));
+  for (const auto& text : out_of_range(services().held(key), config_))
+    warnings.push_back("its " + text +
+                       ": it is served all the same; delete the Service and apply it again for another");
   if (const auto reason = services().pending_reason(key); !reason.empty())
     warnings.push_back("it waits for a load balancer address: " + reason);
   if (const auto& name = service.load_balancer_class; service.type == model::Service::Type::load_balancer &&
@@ -193,6 +240,17 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
                                      control::to_string(shadowed.frontend.kind), shadowed.frontend.address.to_string(),
                                      shadowed.frontend.port, weft::to_string(shadowed.protocol),
                                      shadowed.owner.to_string()));
+  std::set<IpAddress> told;
+  for (const auto* port : services().ports_of(key))
+    for (const auto& frontend : port->frontends)
+      if (told.insert(frontend.address).second && duties_)
+        if (auto why = duties_->unannounced(frontend.address, node_); !why.empty()) warnings.push_back(std::move(why));
+  if (services().slices_of(key).empty())
+    for (const auto& missing : missing_targets(service, objects_->pods())) {
+      const auto& port = service.ports[missing.port];
+      warnings.push_back(
+          fmt::format("port {}/{}: {} (targetPort)", port.port, weft::to_string(port.protocol), missing.text));
+    }
   const auto outside = [](const control::ServicePort& port) {
     return std::ranges::any_of(port.frontends,
                                [](const auto& frontend) { return frontend.kind != control::FrontendKind::cluster_ip; });

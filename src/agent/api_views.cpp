@@ -6,6 +6,7 @@
 
 #include "agent/agent.h"
 #include "agent/counters.h"
+#include "agent/out_of_range.h"
 #include "control/policy/policy.h"
 #include "flow/time.h"
 #include "sys/system.h"
@@ -248,6 +249,19 @@ std::vector<std::string> Agent::unserved() const {
   return problems;
 }
 
+// What is served as it was, though the configuration's ranges have changed.
+std::vector<std::string> Agent::outside_ranges() const {
+  constexpr std::size_t shown = 3;
+  std::vector<std::string> texts;
+  std::size_t count = 0;
+  for (const auto& service : publisher_->held_out_of_range())
+    for (const auto& text : out_of_range(services().held(service), config_))
+      if (++count <= shown) texts.push_back(fmt::format("Service {}: {}", service.to_string(), text));
+  if (count > shown)
+    texts.push_back(fmt::format("{} more addresses and ports of Services are outside the ranges", count - shown));
+  return texts;
+}
+
 json Agent::status() {
   const auto& features = datapath_->features();
   const auto reconcile = datapath_->tables().status();
@@ -263,13 +277,14 @@ json Agent::status() {
     if (record.state == store::EndpointState::ready && record.ifindex != 0) ++attached;
   const auto counts = flows_->counts();
   auto problems = problems_;
-  for (const auto& problem : duties_->problems())
+  for (const auto& problem : duties_->problems(node_))
     if (std::ranges::find(problems, problem) == problems.end()) problems.push_back(problem);
   std::ranges::move(unserved(), std::back_inserter(problems));
   if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);
   for (const auto& [about, text] : faults_.texts()) problems.push_back(text);
   const bool degraded = reconcile.failed > 0 || !features.socket_hook || !problems.empty();
   for (const auto& text : healer_->repairs()) problems.push_back(text);
+  std::ranges::move(outside_ranges(), std::back_inserter(problems));
   // As a balancer for plain hosts is meant to be; without the key there would be ranges.
   if (config_.pod_cidrs.empty()) problems.push_back("pod_cidrs is empty: this node attaches no pods");
   auto uplinks = json::array();

@@ -277,20 +277,19 @@ Result<void> Attachment::remove(const store::EndpointKey& key) {
 }
 
 // The record turns to `deleting`, leaves the maps and hands its device to the reaper; its addresses
-// are free (in quarantine) with the record's end in reaped().
+// are free (in quarantine) with the record's end in reaped(). A disk that is full keeps no pod from going.
 Result<void> Attachment::release(const store::EndpointKey& key) {
   auto& record = records_.at(key);
-  const auto before = record;
   record.state = EndpointState::deleting;
-  if (auto stored = store_.put_endpoint(record); !stored) {
-    record = before;
-    return fail(stored.error());
-  }
-  done("deleting-stored");
+  const bool stored = store_.put_endpoint(record).has_value();
+  if (stored) done("deleting-stored");
   const auto ifindex = static_cast<int>(record.ifindex);
   const auto published = publish_();
   done("left-maps");
-  if (ifindex != 0)
+  if (!stored)
+    // A start that still finds the record `ready` must find its device gone. finish_removals() tells the store.
+    (void)finish_removal(key);
+  else if (ifindex != 0)
     reaper_->remove(key, ifindex);
   else
     reaped(key);
@@ -394,13 +393,12 @@ Result<void> Attachment::recover(std::vector<std::string>& notes) {
   return {};
 }
 
-Result<void> Attachment::adopt(std::vector<std::string>& notes) {
+void Attachment::adopt(std::vector<std::string>& notes) {
   for (const auto& [key, record] : records_) {
     if (record.state != EndpointState::ready) continue;
     if (auto attached = pods_.attach_programs(record.ifindex); !attached)
       notes.push_back(fmt::format("{}/{}: {}", record.namespace_, record.pod, attached.error().message));
   }
-  return {};
 }
 
 bool Attachment::notice_lost_devices() {

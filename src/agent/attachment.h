@@ -73,7 +73,7 @@ class Attachment {
   // removals, drops records whose namespace is gone. Before the first publish.
   Result<void> recover(std::vector<std::string>& notes);
   // Programs onto the devices of all ready records; after the first publish.
-  Result<void> adopt(std::vector<std::string>& notes);
+  void adopt(std::vector<std::string>& notes);
 
   Result<nlohmann::json> add(const AttachRequest& request);
   void acknowledge(const store::EndpointKey& key);

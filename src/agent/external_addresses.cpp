@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace weft::agent {
 namespace {
@@ -11,20 +12,12 @@ bool any_contains(const std::vector<Cidr>& ranges, const IpAddress& address) {
   return std::ranges::any_of(ranges, [&](const Cidr& range) { return range.contains(address); });
 }
 
-// Why nobody may take it; empty: somebody may.
-std::string taken_by(const IpAddress& address, const Config& config, const Node& node) {
-  static const auto mapped = Cidr::parse("::ffff:0.0.0.0/96");
-  if (any_contains(config.pod_cidrs, address)) return "is in pod_cidrs: it is a pod's";
-  if (any_contains(config.service_cidrs, address)) return "is in service_cidrs: it is a cluster IP's";
-  if (node.broadcasts.contains(address) || address == IpAddress::v4(0xffffffffU)) return "is a broadcast address";
-  if (!address.is_v4() && mapped && mapped->contains(address)) return "is IPv4 written as IPv6: write it as IPv4";
-  return {};
+bool holds(const model::AddressRange& range, const IpAddress& address) {
+  return range.first.family() == address.family() && range.first <= address && address <= range.last;
 }
 
 bool holds(const model::LoadBalancerPool& pool, const IpAddress& address) {
-  return std::ranges::any_of(pool.ranges, [&](const model::AddressRange& range) {
-    return range.first.family() == address.family() && range.first <= address && address <= range.last;
-  });
+  return std::ranges::any_of(pool.ranges, [&](const model::AddressRange& range) { return holds(range, address); });
 }
 
 Result<void> check_external_ip(const IpAddress& address, const model::Service& service, const Config& config,
@@ -48,12 +41,60 @@ Result<void> check_external_ip(const IpAddress& address, const model::Service& s
 
 }  // namespace
 
+std::string taken_by(const IpAddress& address, const Config& config, const Node& node) {
+  static const auto mapped = Cidr::parse("::ffff:0.0.0.0/96");
+  if (any_contains(config.pod_cidrs, address)) return "is in pod_cidrs: it is a pod's";
+  if (any_contains(config.service_cidrs, address)) return "is in service_cidrs: it is a cluster IP's";
+  if (node.broadcasts.contains(address) || address == IpAddress::v4(0xffffffffU)) return "is a broadcast address";
+  if (node.networks.contains(address) && !node.addresses.contains(address))
+    return "is the first of a network of this node: it names the network";
+  if (node.next_hops.contains(address)) return "is a router's: routes of this node lead there";
+  if (node.neighbours.contains(address)) return "is a neighbour's: this node has a permanent neighbour entry for it";
+  if (!address.is_v4() && mapped && mapped->contains(address)) return "is IPv4 written as IPv6: write it as IPv4";
+  return {};
+}
+
+std::vector<IpAddress> taken_addresses(const Node& node) {
+  std::vector<IpAddress> all;
+  for (const auto* some : {&node.broadcasts, &node.networks, &node.next_hops, &node.neighbours})
+    std::ranges::copy_if(*some, std::back_inserter(all),
+                         [&](const IpAddress& address) { return !node.addresses.contains(address); });
+  return all;
+}
+
+Result<void> check_pool(const model::LoadBalancerPool& pool, const Config& config, const Node& node) {
+  const auto taken = taken_addresses(node);
+  for (std::size_t i = 0; i < pool.ranges.size(); ++i) {
+    const auto& range = pool.ranges[i];
+    const auto refuse = [&](const std::string& why) {
+      return fail(ErrorCode::invalid,
+                  fmt::format("spec.addresses[{}]: {}-{} {}", i, range.first.to_string(), range.last.to_string(), why),
+                  "leave such addresses out of the pool");
+    };
+    const auto overlaps = [&](const Cidr& cidr) {
+      return cidr.family() == range.first.family() &&
+             (cidr.contains(range.first) || (range.first <= cidr.address() && cidr.address() <= range.last));
+    };
+    if (std::ranges::any_of(config.pod_cidrs, overlaps)) return refuse("has addresses of pod_cidrs: they are pods'");
+    if (std::ranges::any_of(config.service_cidrs, overlaps))
+      return refuse("has addresses of service_cidrs: they are cluster IPs");
+    for (const auto& address : taken)
+      if (holds(range, address))
+        return refuse(fmt::format("has {}, which {}", address.to_string(), taken_by(address, config, node)));
+  }
+  return {};
+}
+
 Result<void> check_external_addresses(const model::Service& service, const Config& config, const Node& node,
                                       const std::vector<const model::LoadBalancerPool*>& pools) {
   if (!service.external_ips.empty() && !config.external_ips)
     return fail(ErrorCode::invalid, "spec.externalIPs: this node serves none (`external_ips: false`)",
                 "use type LoadBalancer with a LoadBalancerPool");
   for (const auto& address : service.external_ips) WEFT_CHECK(check_external_ip(address, service, config, node, pools));
+  for (const auto& address : service.load_balancer_ips)
+    if (const auto why = taken_by(address, config, node); !why.empty())
+      return fail(ErrorCode::invalid, fmt::format("spec.loadBalancerIP: {} {}", address.to_string(), why),
+                  "ask for another address");
   for (const auto& ingress : service.ingress)
     if (const auto why = taken_by(ingress.address, config, node); !why.empty())
       return fail(ErrorCode::invalid,

@@ -80,26 +80,20 @@ weft_event event_of(const Key& key, const weft_flow& flow, const std::optional<w
   return event;
 }
 
-// Somebody outside says that an open connection was reset: its entry stays for a while, in case that was forged, but
-// once both fell silent it weighs on its backend no more.
-bool doubted(const weft_flow& flow) { return (flow.flags & (WEFT_FLOW_RESET | WEFT_FLOW_OPENING)) == WEFT_FLOW_RESET; }
+// Not what somebody outside says was reset: its entry stays for a while, in case that was forged.
+bool weighs(const weft_flow& flow) { return (flow.flags & (WEFT_FLOW_COUNTED | WEFT_FLOW_RESET)) == WEFT_FLOW_COUNTED; }
 
-bool weighs(const weft_flow& flow, const Ticks& ticks, const IdleTimes& idle) {
-  if ((flow.flags & WEFT_FLOW_COUNTED) == 0) return false;
-  return !doubted(flow) || !silent_for(flow, ticks, idle.tcp_closed);
-}
-
-void note_use(const weft_flow& flow, const Ticks& ticks, const IdleTimes& idle, FlowUse& use) {
+void note_use(const weft_flow& flow, FlowUse& use) {
   if (flow.service_id != 0) use.services.insert(flow.service_id);
   if (flow.backend_id == 0) return;
   use.backends.insert(flow.backend_id);
-  if (weighs(flow, ticks, idle)) ++use.open[flow.backend_id];
+  if (weighs(flow)) ++use.open[flow.backend_id];
 }
 
 void note_end(const weft_flow& flow, const std::optional<weft_flow>& reply, FlowUse& use) {
   if ((flow.flags & WEFT_FLOW_COUNTED) == 0) return;
   auto& ended = use.ended[flow.backend_id];
-  if (!doubted(flow)) ++ended.flows;
+  if (weighs(flow)) ++ended.flows;
   ended.packets += flow.packets + (reply ? reply->packets : 0);
   ended.bytes += flow.bytes + (reply ? reply->bytes : 0);
 }
@@ -112,7 +106,7 @@ std::vector<weft_event> sweep(bpfrt::RawMap& flows, const Ticks& ticks, const Id
     if (over(key.protocol, flow, ticks, idle))
       silent.emplace_back(key, flow);
     else
-      note_use(flow, ticks, idle, use);
+      note_use(flow, use);
     return true;
   });
   // An event tells what came back: replies go only when the flows they answer are told.
@@ -127,7 +121,7 @@ std::vector<weft_event> sweep(bpfrt::RawMap& flows, const Ticks& ticks, const Id
     const bool alone = !peer || over(peer_key.protocol, *peer, ticks, idle) ||
                        (half_open(flow) && silent_for(*peer, ticks, idle.tcp_opening));
     if (!alone || current->last_seen != flow.last_seen) {
-      note_use(*current, ticks, idle, use);
+      note_use(*current, use);
       continue;
     }
     (void)map.erase(key);

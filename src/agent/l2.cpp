@@ -1,110 +1,153 @@
 #include "agent/l2.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
+#include <utility>
 
 namespace weft::agent {
 namespace {
 
-using Frame = std::vector<std::uint8_t>;
-
 constexpr unsigned times = 3;
-
-void put(Frame& frame, std::initializer_list<unsigned> bytes) {
-  for (const auto byte : bytes) frame.push_back(static_cast<std::uint8_t>(byte));
-}
-
-template <class Bytes>
-void put_all(Frame& frame, const Bytes& bytes) {
-  frame.insert(frame.end(), std::begin(bytes), std::end(bytes));
-}
-
-Frame arp_frame(const IpAddress& address, const MacAddress& mac) {
-  const std::span<const std::uint8_t> v4(address.bytes().data() + 12, 4);
-  Frame frame;
-  put(frame, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
-  put_all(frame, mac.bytes);
-  put(frame, {0x08, 0x06});                    // ARP
-  put(frame, {0, 1, 0x08, 0x00, 6, 4, 0, 1});  // Ethernet, IPv4, request
-  put_all(frame, mac.bytes);
-  put_all(frame, v4);
-  put(frame, {0, 0, 0, 0, 0, 0});
-  put_all(frame, v4);
-  return frame;
-}
-
-// Of the pseudo header and the message (RFC 4443, 2.3).
-std::uint16_t icmp_checksum(std::span<const std::uint8_t> source, std::span<const std::uint8_t> destination,
-                            std::span<const std::uint8_t> message) {
-  std::uint32_t sum = static_cast<std::uint32_t>(message.size()) + 58;
-  const auto add = [&](std::span<const std::uint8_t> bytes) {
-    for (std::size_t i = 0; i + 1 < bytes.size(); i += 2)
-      sum += static_cast<std::uint32_t>(bytes[i] << 8 | bytes[i + 1]);
-  };
-  add(source);
-  add(destination);
-  add(message);
-  while ((sum >> 16) != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<std::uint16_t>(~sum);
-}
-
-Frame advertisement_frame(const IpAddress& address, const MacAddress& mac) {
-  constexpr std::array<std::uint8_t, 16> all_nodes{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-  Frame message;
-  put(message, {136, 0, 0, 0, 0x20, 0, 0, 0});  // neighbour advertisement, override
-  put_all(message, address.bytes());
-  put(message, {2, 1});  // option: target link-layer address, 8 bytes
-  put_all(message, mac.bytes);
-  const auto checksum = icmp_checksum(address.bytes(), all_nodes, message);
-  message[2] = static_cast<std::uint8_t>(checksum >> 8);
-  message[3] = static_cast<std::uint8_t>(checksum & 0xff);
-  Frame frame;
-  put(frame, {0x33, 0x33, 0, 0, 0, 1});
-  put_all(frame, mac.bytes);
-  put(frame, {0x86, 0xdd, 0x60, 0, 0, 0, 0, static_cast<unsigned>(message.size()), 58, 255});
-  put_all(frame, address.bytes());
-  put_all(frame, all_nodes);
-  put_all(frame, message);
-  return frame;
-}
 
 bool same(const weft_l2& a, const weft_l2& b) { return std::memcmp(a.mac, b.mac, sizeof a.mac) == 0; }
 
+MacAddress mac_of(const weft_l2& row) {
+  MacAddress mac;
+  std::ranges::copy(row.mac, mac.bytes.begin());
+  return mac;
+}
+
 }  // namespace
 
-std::vector<std::uint8_t> announcement_frame(const IpAddress& address, const MacAddress& mac) {
-  return address.is_v4() ? arp_frame(address, mac) : advertisement_frame(address, mac);
-}
+L2Announcer::L2Announcer(asio::io_context& loop, Send send, Changed changed, L2Timing timing)
+    : send_(std::move(send)),
+      changed_(std::move(changed)),
+      timing_(timing),
+      timer_(loop),
+      alive_(std::make_shared<L2Announcer*>(this)) {}
 
-L2Announcer::L2Announcer(asio::io_context& loop, Send send, std::chrono::milliseconds interval)
-    : send_(std::move(send)), interval_(interval), timer_(loop), alive_(std::make_shared<L2Announcer*>(this)) {}
-
-void L2Announcer::want(const Announced& rows) {
-  const auto now = std::chrono::steady_clock::now();
-  const auto stands = [&](const weft_l2_key& key, const weft_l2& row) {
-    const auto found = rows.find(key);
-    return found != rows.end() && same(found->second, row);
-  };
-  std::erase_if(due_, [&](const auto& entry) { return !stands(entry.second.key, entry.second.row); });
+void L2Announcer::want(const Rows& rows) {
+  const auto now = Clock::now();
+  std::erase_if(claims_, [&](const auto& entry) { return !rows.contains(entry.first); });
   for (const auto& [key, row] : rows) {
-    const auto known = rows_.find(key);
-    if (known == rows_.end() || !same(known->second, row)) due_.emplace(now, Due{key, row, times});
+    const auto [at, added] = claims_.try_emplace(key);
+    auto& claim = at->second;
+    if (!added && same(claim.row, row)) continue;
+    claim.row = row;
+    claim.adopted = added && adopted_.contains(key);
+    if (added)
+      begin(claim, claim.adopted ? State::held : State::probing, times);
+    else if (claim.state == State::held)
+      claim.left = times;
+    if (claim.state != State::yielded) schedule(key, claim, now);
   }
-  rows_ = rows;
-  send_due();
+  adopted_.clear();
+  run_due();
+  told_ = false;  // who calls asks afterwards
 }
 
-void L2Announcer::send_due() {
-  const auto now = std::chrono::steady_clock::now();
+void L2Announcer::begin(Claim& claim, State state, unsigned left) const {
+  claim.state = state;
+  claim.left = left;
+}
+
+void L2Announcer::schedule(const weft_l2_key& key, Claim& claim, Time due) {
+  claim.due = due;
+  due_.emplace(due, key);
+}
+
+void L2Announcer::step(const weft_l2_key& key, Claim& claim, Time now) {
+  if (claim.state == State::yielded) begin(claim, State::probing, times);
+  if (claim.state == State::probing && claim.left != 0) {
+    // What was not asked nobody has answered.
+    const bool sent = send(key, claim, true);
+    if (sent) --claim.left;
+    return schedule(key, claim, now + (sent ? timing_.probe : timing_.announce));
+  }
+  if (claim.state == State::probing) {
+    begin(claim, State::held, times);
+    claim.other = {};
+    told_ = true;
+  }
+  if (claim.left == 0) return;
+  if (claim.adopted) (void)send(key, claim, true);
+  (void)send(key, claim, false);
+  if (--claim.left != 0) return schedule(key, claim, now + timing_.announce);
+  claim.adopted = false;
+}
+
+void L2Announcer::heard(std::uint32_t ifindex, const Heard& said) {
+  const weft_l2_key key{datapath::to_abi(said.address), ifindex};
+  const auto found = claims_.find(key);
+  if (found == claims_.end() || is_own(key, said.mac)) return;
+  auto& claim = found->second;
+  if (claim.state == State::yielded) {
+    if (said.kind == Heard::Kind::claim) claim.other = said.mac;
+    return;
+  }
+  if (claim.state == State::held && said.kind == Heard::Kind::probe) {
+    // The datapath answers by ARP. Of duplicate address detection all nodes are told (RFC 4862, 5.4.3).
+    if (said.address.is_v6()) (void)send(key, claim, false);
+    return;
+  }
+  const auto now = Clock::now();
+  const bool defended = claim.defended != Time{} && now - claim.defended < timing_.defend;
+  if (claim.state == State::held && !defended) {  // RFC 5227, 2.4 (b)
+    claim.defended = now;
+    (void)send(key, claim, false);
+    return;
+  }
+  yield(key, claim, said.mac);
+  arm();
+  if (std::exchange(told_, false)) changed_();
+}
+
+void L2Announcer::yield(const weft_l2_key& key, Claim& claim, const MacAddress& other) {
+  begin(claim, State::yielded, 0);
+  claim.other = other;
+  claim.defended = {};
+  const auto quarter = timing_.again / 4;
+  std::uniform_int_distribution<L2Timing::Span::rep> more(0, quarter.count());
+  schedule(key, claim, Clock::now() + timing_.again + L2Timing::Span(more(random_)));
+  told_ = true;
+}
+
+bool L2Announcer::send(const weft_l2_key& key, const Claim& claim, bool probe) {
+  const auto address = datapath::from_abi(key.addr);
+  const auto mac = mac_of(claim.row);
+  const auto sent = send_(key.ifindex, probe ? probe_frame(address, mac) : announcement_frame(address, mac));
+  last_error_ = sent ? std::string() : sent.error().message;
+  return sent.has_value();
+}
+
+// Two devices on one link hear each other.
+bool L2Announcer::is_own(const weft_l2_key& key, const MacAddress& mac) const {
+  for (auto at = claims_.lower_bound({key.addr, 0}); at != claims_.end(); ++at) {
+    if (std::memcmp(&at->first.addr, &key.addr, sizeof key.addr) != 0) return false;
+    if (mac_of(at->second.row) == mac) return true;
+  }
+  return false;
+}
+
+bool L2Announcer::may_announce(const weft_l2_key& key) const {
+  const auto found = claims_.find(key);
+  return found != claims_.end() && found->second.state == State::held;
+}
+
+std::vector<L2Announcer::Conflict> L2Announcer::conflicts() const {
+  std::vector<Conflict> all;
+  for (const auto& [key, claim] : claims_)
+    if (claim.other != MacAddress{}) all.push_back({datapath::from_abi(key.addr), key.ifindex, claim.other});
+  return all;
+}
+
+void L2Announcer::run_due() {
+  const auto now = Clock::now();
   while (!due_.empty() && due_.begin()->first <= now) {
-    auto due = due_.begin()->second;
+    const auto [due, key] = *due_.begin();
     due_.erase(due_.begin());
-    MacAddress mac;
-    std::ranges::copy(due.row.mac, mac.bytes.begin());
-    const auto sent = send_(due.key.ifindex, announcement_frame(datapath::from_abi(due.key.addr), mac));
-    last_error_ = sent ? std::string() : sent.error().message;
-    if (--due.left != 0) due_.emplace(now + interval_, due);
+    const auto found = claims_.find(key);
+    if (found != claims_.end() && found->second.due == due) step(key, found->second, now);
   }
   arm();
 }
@@ -116,7 +159,10 @@ void L2Announcer::arm() {
   }
   timer_.expires_at(due_.begin()->first);
   timer_.async_wait([alive = std::weak_ptr(alive_)](const std::error_code& error) {
-    if (const auto announcer = alive.lock(); announcer && !error) (*announcer)->send_due();
+    const auto announcer = alive.lock();
+    if (!announcer || error) return;
+    (*announcer)->run_due();
+    if (std::exchange((*announcer)->told_, false)) (*announcer)->changed_();
   });
 }
 

@@ -1,5 +1,5 @@
-// Tells the neighbours of a device, unasked, that an address of a Service is here now: gratuitous ARP and
-// unsolicited neighbour advertisements. Answers to their questions are the datapath's.
+// Claims addresses of Services on a device's link: asks whether another host has them, tells the neighbours, unasked,
+// that they are here now, and yields to whoever has them too. Answers to the neighbours' questions are the datapath's.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -9,47 +9,91 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <random>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "agent/l2_frames.h"
 #include "base/ip.h"
 #include "base/result.h"
 #include "datapath/rows.h"
 
 namespace weft::agent {
 
-// The frame. IPv4: an ARP announcement (RFC 5227); IPv6: an unsolicited advertisement to all nodes with the override
-// flag (RFC 4861, 7.2.6).
-std::vector<std::uint8_t> announcement_frame(const IpAddress& address, const MacAddress& mac);
+struct L2Timing {
+  using Span = std::chrono::milliseconds;
+  // RFC 5227 waits for seconds, because its hosts have all just been switched on and nobody waits for them. Here
+  // clients wait, and a host of the link answers within milliseconds.
+  Span probe{150};      // from a probe to the next of three, and from the last until nobody has answered
+  Span announce{1000};  // from an announcement to the next of three
+  Span defend{10'000};  // DEFEND_INTERVAL: who claims the address twice within it gets it
+  Span again{30'000};   // until an address that another host has is asked for again, and up to a quarter more
+};
 
 class L2Announcer {
  public:
-  using Announced = datapath::Rows<weft_l2_key, weft_l2>;
+  using Rows = datapath::Rows<weft_l2_key, weft_l2>;
   using Send = std::function<Result<void>(std::uint32_t ifindex, std::span<const std::uint8_t> frame)>;
-  // Three times, `interval` apart, the first one at once.
-  L2Announcer(asio::io_context& loop, Send send, std::chrono::milliseconds interval = std::chrono::seconds(1));
+  // may_announce() has another answer for some address, of itself: not told from within want().
+  using Changed = std::function<void()>;
+  L2Announcer(asio::io_context& loop, Send send, Changed changed, L2Timing timing = {});
 
-  // Rows that were not in the last call, or whose device has another MAC address now, are announced.
-  void want(const Announced& rows);
-  [[nodiscard]] const Announced& announced() const { return rows_; }
+  // Before the first want(): the datapath answers for these, from the agent's last run. They are ours until another
+  // host claims them.
+  void adopt(const Rows& rows) { adopted_ = rows; }
+  // The addresses to be claimed. Rows that were not in the last call are asked for; those whose device has another MAC
+  // address now are announced anew.
+  void want(const Rows& rows);
+  // A neighbour has said something on the device.
+  void heard(std::uint32_t ifindex, const Heard& said);
+
+  // Nobody else has it, as far as is known: the datapath may answer for it.
+  [[nodiscard]] bool may_announce(const weft_l2_key& key) const;
+  struct Conflict {
+    IpAddress address;
+    std::uint32_t ifindex = 0;
+    MacAddress other;
+    bool operator==(const Conflict&) const = default;
+  };
+  // Addresses that another host has.
+  [[nodiscard]] std::vector<Conflict> conflicts() const;
   // Of the last frame that could not be sent; empty: all were.
   [[nodiscard]] const std::string& last_error() const { return last_error_; }
 
  private:
-  using Time = std::chrono::steady_clock::time_point;
-  struct Due {
-    weft_l2_key key{};
+  using Clock = std::chrono::steady_clock;
+  using Time = Clock::time_point;
+  enum class State { probing, held, yielded };
+  struct Claim {
     weft_l2 row{};
-    unsigned left = 0;
+    State state = State::probing;
+    unsigned left = 0;     // probes or announcements
+    bool adopted = false;  // never asked for: each announcement goes with a probe
+    Time due;
+    Time defended;  // the last time; the epoch: never
+    MacAddress other;
   };
-  void send_due();
+  using Claims = std::map<weft_l2_key, Claim, reconcile::BytesLess>;
+
+  void begin(Claim& claim, State state, unsigned left) const;
+  void schedule(const weft_l2_key& key, Claim& claim, Time due);
+  void step(const weft_l2_key& key, Claim& claim, Time now);
+  void yield(const weft_l2_key& key, Claim& claim, const MacAddress& other);
+  bool send(const weft_l2_key& key, const Claim& claim, bool probe);
+  [[nodiscard]] bool is_own(const weft_l2_key& key, const MacAddress& mac) const;
+  void run_due();
   void arm();
 
   Send send_;
-  std::chrono::milliseconds interval_;
+  Changed changed_;
+  L2Timing timing_;
   asio::steady_timer timer_;
-  Announced rows_;
-  std::multimap<Time, Due> due_;
+  Rows adopted_;
+  Claims claims_;
+  std::multimap<Time, weft_l2_key> due_;  // an entry counts when its claim is due then
+  bool told_ = false;                     // `changed_` is owed
+  std::minstd_rand random_{std::random_device{}()};
   std::string last_error_;
   std::shared_ptr<L2Announcer*> alive_;
 };

@@ -44,8 +44,11 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
   WEFT_TRY(const auto devices, netlink.devices());
   WEFT_TRY(const auto addresses, netlink.addresses());
   WEFT_TRY(const auto routes, netlink.routes());
+  WEFT_TRY(const auto next_hops, netlink.next_hops());
+  WEFT_TRY(const auto neighbours, netlink.neighbours());
   Node node;
   node.netns_cookie = netns_cookie;
+  node.next_hops.insert(next_hops.begin(), next_hops.end());
   const auto indexes = uplink_indexes(devices, routes, config);
   for (const auto& device : devices)
     if (indexes.contains(device.index))
@@ -58,11 +61,15 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
       const auto address = entry.address.to_v4();
       node.broadcasts.insert(IpAddress::v4(address | (0xffffffffU >> entry.length)));
     }
+    if (entry.length < (entry.address.is_v4() ? 31U : 127U))
+      node.networks.insert(Cidr(entry.address, entry.length).address());
     const auto uplink = node.uplinks.find(static_cast<std::uint32_t>(entry.index));
     if (uplink == node.uplinks.end()) continue;
     auto& slot = entry.address.is_v4() ? uplink->second.v4 : uplink->second.v6;
     if (!slot) slot = entry.address;
   }
+  for (const auto& neighbour : neighbours)
+    if (node.uplinks.contains(static_cast<std::uint32_t>(neighbour.device))) node.neighbours.insert(neighbour.address);
   std::uint32_t smallest = 0;
   for (const auto& [index, uplink] : node.uplinks)
     if (smallest == 0 || uplink.mtu < smallest) smallest = uplink.mtu;

@@ -32,6 +32,9 @@ struct Node {
   std::uint64_t netns_cookie = 0;
   std::uint32_t pod_mtu = 1500;
   std::set<IpAddress> broadcasts;  // of the IPv4 networks the node is on
+  std::set<IpAddress> networks;    // their first addresses, which name them; of IPv6 the routers' anycast ones
+  std::set<IpAddress> next_hops;   // the routers it sends by
+  std::set<IpAddress> neighbours;  // hosts with a permanent entry on an uplink
   // The one others know it by, at most one of each family: an uplink's, else any. Pods in the node's
   // own namespace (hostNetwork) have these.
   [[nodiscard]] std::vector<IpAddress> main_addresses() const;

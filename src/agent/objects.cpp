@@ -3,16 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
+#include "agent/object_names.h"
 #include "agent/uid.h"
 #include "model/expand.h"
 
 namespace weft::agent {
 namespace {
-
-store::StoredKey key_of(const model::Object& object) {
-  return {model::kind_of(object), model::metadata_of(object).key()};
-}
 
 std::string name_of(const store::StoredKey& key) {
   return fmt::format("{} {}", model::to_string(key.kind), key.key.to_string());
@@ -49,8 +47,14 @@ bool same_content(const std::string& known, const std::string& json) {
 std::string json_of(const model::Document& document, const std::optional<store::StoredObject>& known) {
   auto uid = model::metadata_of(document.object).uid;
   if (uid.empty() && known) uid = model::uid_of(known->json);
-  if (uid.empty()) uid = random_uid();
-  return model::with_uid(document.json, uid);
+  if (uid.empty()) uid = document.prepared_uid.empty() ? random_uid() : document.prepared_uid;
+  if (uid == document.prepared_uid) return document.json;
+  // A uid made for it stands in it once, as nothing else does.
+  const auto made = nlohmann::json(document.prepared_uid).dump();
+  const auto at = document.prepared_uid.empty() ? std::string::npos : document.json.find(made);
+  if (at == std::string::npos) return model::with_uid(document.json, uid);
+  auto json = document.json;
+  return json.replace(at, made.size(), nlohmann::json(uid).dump());
 }
 
 }  // namespace
@@ -113,6 +117,19 @@ Result<void> Objects::visit(model::Kind kind, const std::function<void(const mod
   });
 }
 
+Result<std::vector<store::StoredKey>> Objects::page(model::Kind kind, const std::optional<std::string>& space,
+                                                    const model::ObjectKey& after, std::size_t limit) const {
+  WEFT_TRY(auto keys, store_->object_keys(kind, space, after, limit));
+  if (kind != model::Kind::pod) return keys;
+  std::set<store::StoredKey> both(keys.begin(), keys.end());
+  auto pod = pods_.upper_bound(space ? std::max(after, model::ObjectKey{*space, ""}) : after);
+  for (std::size_t i = 0; i < limit && pod != pods_.end() && (!space || pod->first.namespace_ == *space); ++i, ++pod)
+    both.insert({kind, pod->first});
+  keys.assign(both.begin(), both.end());
+  if (keys.size() > limit) keys.resize(limit);
+  return keys;
+}
+
 const model::Pod* Objects::pod(const model::ObjectKey& key) const {
   const auto found = pods_.find(key);
   return found == pods_.end() ? nullptr : &found->second;
@@ -143,6 +160,13 @@ std::map<std::string, LabelMap> Objects::namespaces() const {
 }
 
 // --- Changing -----------------------------------------------------------------------------------
+
+void Objects::prepare(model::Document& document) {
+  const auto& given = model::metadata_of(document.object).uid;
+  auto uid = given.empty() ? random_uid() : given;
+  document.json = model::with_uid(document.json, uid);
+  document.prepared_uid = std::move(uid);
+}
 
 Result<Objects::Planned> Objects::plan(const model::Document& document) const {
   Planned planned;

@@ -39,6 +39,9 @@ class Objects {
   // How the problem begins that such an object is when it is stored and not understood.
   static std::string problem_of(const store::StoredKey& key);
 
+  // Gives the document's JSON a uid, so that nothing has to be written anew when it is applied. On any thread.
+  static void prepare(model::Document& document);
+
   enum class Action { created, configured, unchanged };
   // Texts of before; nothing means that it was not there.
   using Before = std::map<store::StoredKey, std::optional<store::StoredObject>>;
@@ -73,6 +76,9 @@ class Objects {
                                                            const std::optional<std::string>& space = {}) const {
     return store_->object_keys(kind, space);
   }
+  // The first `limit` behind `after`, pods of Deployments among them.
+  [[nodiscard]] Result<std::vector<store::StoredKey>> page(model::Kind kind, const std::optional<std::string>& space,
+                                                           const model::ObjectKey& after, std::size_t limit) const;
   // Every object of a kind in order of its key, one in memory at a time. Those that are not understood are reported.
   // `see` must not use the store.
   Result<void> visit(model::Kind kind, const std::function<void(const model::Object&)>& see,

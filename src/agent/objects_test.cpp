@@ -148,6 +148,52 @@ TEST_F(ObjectsTest, EveryObjectKeepsItsUidUntilItIsDeleted) {
   EXPECT_NE(uid("web-0"), first);
 }
 
+// Made on another thread, before anything is known of what is stored.
+TEST_F(ObjectsTest, APreparedDocumentIsAppliedAsAnyOther) {
+  const auto prepared = [](const std::string& text) {
+    auto list = documents(text);
+    for (auto& document : list) Objects::prepare(document);
+    return list;
+  };
+  const store::StoredKey key{model::Kind::service, {"shop", "a"}};
+  auto first = prepared(service("a", 80));
+  ASSERT_THAT(objects->apply(first)->actions, ElementsAre(Action::created));
+  const auto uid = model::uid_of(text(key));
+  EXPECT_EQ(uid, first[0].prepared_uid);
+  EXPECT_THAT(objects->apply(prepared(service("a", 80)))->actions, ElementsAre(Action::unchanged));
+  EXPECT_THAT(objects->apply(prepared(service("a", 81)))->actions, ElementsAre(Action::configured));
+  EXPECT_EQ(model::uid_of(text(key)), uid);
+  EXPECT_EQ(text(key), model::with_uid(documents(service("a", 81))[0].json, uid));
+  const auto given =
+      "apiVersion: v1\nkind: Service\nmetadata: {name: b, namespace: shop, uid: mine}\n"
+      "spec: {ports: [{port: 80}]}\n";
+  ASSERT_TRUE(objects->apply(prepared(given)));
+  EXPECT_EQ(model::uid_of(text({model::Kind::service, {"shop", "b"}})), "mine");
+}
+
+TEST_F(ObjectsTest, PagesTogetherAreAllKeys) {
+  ASSERT_TRUE(objects->apply(documents(deployment(3) + pod("alone", "x") + pod("zebra", "x") + service("a", 80) +
+                                       service("b", 80) + service("c", 80))));
+  const auto in_pages = [&](model::Kind kind, const std::optional<std::string>& space, std::size_t size) {
+    std::vector<std::string> names;
+    model::ObjectKey after;
+    for (;;) {
+      const auto page = objects->page(kind, space, after, size);
+      EXPECT_TRUE(page);
+      EXPECT_LE(page->size(), size);
+      for (const auto& key : *page) names.push_back(key.key.name);
+      if (page->size() < size) return names;
+      after = page->back().key;
+    }
+  };
+  for (const std::size_t size : {1, 2, 3, 100}) {
+    EXPECT_THAT(in_pages(model::Kind::pod, {}, size), ElementsAre("alone", "web-0", "web-1", "web-2", "zebra"));
+    EXPECT_THAT(in_pages(model::Kind::pod, "shop", size), ElementsAre("alone", "web-0", "web-1", "web-2", "zebra"));
+    EXPECT_THAT(in_pages(model::Kind::service, "shop", size), ElementsAre("a", "b", "c"));
+    EXPECT_THAT(in_pages(model::Kind::service, "elsewhere", size), ElementsAre());
+  }
+}
+
 TEST_F(ObjectsTest, AnObjectStoredBeforeUidsHasTheSameAtEveryStart) {
   const auto documents_of_old = documents(pod("a", "one"));
   ASSERT_TRUE(store.apply({{model::Kind::pod, {"shop", "a"}, documents_of_old[0].json, 7}}, {}));

@@ -6,17 +6,14 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "agent/announce.h"
 #include "agent/assignments.h"
 #include "agent/external_addresses.h"
 #include "agent/host_ports.h"
+#include "agent/object_names.h"
+#include "agent/out_of_range.h"
 
 namespace weft::agent {
 namespace {
-
-store::StoredKey key_of(const model::Object& object) {
-  return {model::kind_of(object), model::metadata_of(object).key()};
-}
 
 bool concerns_services_only(model::Kind kind) {
   return kind == model::Kind::service || kind == model::Kind::endpoint_slice ||
@@ -63,9 +60,12 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
                                                    std::vector<std::string>& notes) {
   std::unique_ptr<Publisher> publisher(new Publisher(parts));
   WEFT_TRY(publisher->stored_numbers_, parts.store.numbers());
-  WEFT_TRY(const auto classes, parts.store.get("policy-classes"));
-  publisher->compiler_.emplace(parts.config, publisher->stored_numbers_, classes_of(classes), highest_class);
+  WEFT_TRY(publisher->stored_classes_, parts.store.get("policy-classes"));
+  publisher->compiler_.emplace(parts.config, publisher->stored_numbers_, classes_of(publisher->stored_classes_),
+                               highest_class);
   WEFT_TRY(auto assignments, publisher->stored_assignments(notes));
+  for (const auto& [service, held] : assignments)
+    if (!out_of_range(held, parts.config).empty()) publisher->held_out_of_range_.push_back(service);
   const auto& tables = parts.tables.services();
   publisher->services_ =
       std::make_unique<control::ServiceCompiler>(service_options(parts.config, tables), std::move(assignments));
@@ -80,6 +80,7 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
   std::vector<weft_backend> backends(tables.backends().size());
   for (std::size_t i = 0; i < backends.size(); ++i) backends[i] = tables.backends()[i];
   publisher->services_->adopt(frontends, backends, slots);
+  publisher->set_may_announce([present = parts.tables.announced()](const auto& key) { return present.contains(key); });
   WEFT_CHECK(publisher->read_services(notes));
   return publisher;
 }
@@ -127,7 +128,6 @@ Result<void> Publisher::read_services(std::vector<std::string>& notes) {
     assign(*service);
     if (waited && !services_->held(key).load_balancer_ips.empty()) served_at_start_.push_back(key);
   }
-  announcements_ = !parts_.objects.announcements().empty();
   return {};
 }
 
@@ -145,12 +145,16 @@ void Publisher::object_changed(const ObjectChange& change) {
     case model::Kind::load_balancer_pool:
       object != nullptr ? services_->upsert(std::get<model::LoadBalancerPool>(*object)) : services_->erase_pool(key);
       break;
-    case model::Kind::l2_announcement:
-      announcements_ = !parts_.objects.announcements().empty();
-      break;
     default:
       break;
   }
+}
+
+void Publisher::compile_announcements() {
+  announcements_ = agent::announcements(parts_.objects, facts_, *services_, *node_, parts_.config);
+  auto& rows = compiled_.rows.announced;
+  rows = announcements_.rows;
+  std::erase_if(rows, [&](const auto& row) { return !may_announce_(row.first); });
 }
 
 weft_config Publisher::config_now() const {
@@ -158,6 +162,9 @@ weft_config Publisher::config_now() const {
   if (services_->usage().frontends != 0) config.flags |= WEFT_CONFIG_SERVICES;
   if (services_->has_external()) config.flags |= WEFT_CONFIG_EXTERNAL;
   if (services_->has_host_backends()) config.flags |= WEFT_CONFIG_HOST_BACKENDS;
+  // Of the rows that stay while none is compiled.
+  constexpr std::uint32_t of_services = WEFT_CONFIG_SERVICES | WEFT_CONFIG_EXTERNAL | WEFT_CONFIG_HOST_BACKENDS;
+  if (services_fault_) config.flags |= parts_.tables.config().flags & of_services;
   if (!parts_.config.load_balancer_peers.empty()) config.flags |= WEFT_CONFIG_DECAPSULATE;
   if (!compiled_.rows.announced.empty()) config.flags |= WEFT_CONFIG_L2;
   config.hash_seed = parts_.config.service_hash_seed;
@@ -203,7 +210,8 @@ void Publisher::read_services_pods() {
     if (!seen.contains(key)) services_->erase_pod(key);
   service_pods_ = std::move(seen);
   services_->set_node({parts_.config.node, parts_.config.zone,
-                       std::vector<IpAddress>(node_->addresses.begin(), node_->addresses.end())});
+                       std::vector<IpAddress>(node_->addresses.begin(), node_->addresses.end()),
+                       taken_addresses(*node_)});
 }
 
 void Publisher::mark_redirect_targets(datapath::DesiredRows& rows) const {
@@ -234,7 +242,26 @@ Result<control::ServiceDelta> Publisher::compile_services() {
     for (const auto& key : served_at_start_) keep_waiting(key, delta.error().message);
   if (!delta && !served_at_start_.empty()) delta = services_->compile();
   served_at_start_.clear();
+  if (delta) {
+    services_compiled_ = true;
+    services_fault_.reset();
+  }
   return delta;
+}
+
+// At a start nothing is known of Services in the maps that could be put back: what is there stays as it is.
+Result<control::ServiceDelta> Publisher::compile_services_or_keep() {
+  auto delta = compile_services();
+  if (delta || services_compiled_ || delta.error().code != ErrorCode::exhausted) return delta;
+  services_fault_ = delta.error();
+  return control::ServiceDelta();
+}
+
+void Publisher::forget_views() {
+  if (!services_compiled_) return;
+  const auto delta = services_->compile();
+  if (delta && !parts_.tables.apply(*delta, compiled_.rows.announced, compiled_.rows.config))
+    services_->hold_replaced();
 }
 
 Result<void> Publisher::publish() {
@@ -252,7 +279,7 @@ Result<void> Publisher::publish() {
   }
   std::swap(compiled_, *outcome);
   read_services_pods();
-  auto delta = compile_services();
+  auto delta = compile_services_or_keep();
   if (!delta) {
     std::swap(compiled_, *outcome);
     compiler_->refused();
@@ -260,7 +287,7 @@ Result<void> Publisher::publish() {
   }
   mark_redirect_targets(compiled_.rows);
   redirect_targets_ = services_->redirect_targets();
-  compiled_.rows.announced = announced_rows(parts_.objects, facts_, *services_, *node_);
+  compile_announcements();
   compiled_.rows.config = config_now();
   ++service_revision_;
   auto applied = parts_.tables.apply(compiled_.rows, *delta);
@@ -271,9 +298,8 @@ Result<void> Publisher::publish() {
 }
 
 Result<void> Publisher::publish_services() {
-  WEFT_TRY(const auto delta, services_->compile());
-  if (announcements_ || !compiled_.rows.announced.empty())
-    compiled_.rows.announced = announced_rows(parts_.objects, facts_, *services_, *node_);
+  WEFT_TRY(const auto delta, compile_services());
+  compile_announcements();
   compiled_.rows.config = config_now();
   ++service_revision_;
   Result<void> applied;
@@ -288,38 +314,52 @@ Result<void> Publisher::publish_services() {
   return applied;
 }
 
+Result<void> Publisher::publish_announced() { return publish_services(); }
+
 Result<void> Publisher::publish_kinds(bool services_only) { return services_only ? publish_services() : publish(); }
 
 std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& documents) {
-  for (const auto& document : documents)
-    if (const auto* pool = std::get_if<model::LoadBalancerPool>(&document.object)) services_->upsert(*pool);
-  // Those that name what they want go first: none of it is then given to one that takes any.
+  std::vector<Refusal> refusals;
+  std::vector<const model::LoadBalancerPool*> pools;
+  std::vector<const model::Service*> asking;
+  for (const auto& [key, pool] : parts_.objects.pools()) pools.push_back(&pool);
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    if (const auto* service = std::get_if<model::Service>(&documents[i].object)) asking.push_back(service);
+    const auto* pool = std::get_if<model::LoadBalancerPool>(&documents[i].object);
+    if (pool == nullptr) continue;
+    if (auto allowed = check_pool(*pool, parts_.config, *node_); !allowed) {
+      refusals.push_back({i, allowed.error()});
+      continue;
+    }
+    services_->upsert(*pool);
+    pools.push_back(pool);
+  }
+  // None of what one of them names is given to one that takes any; those that name something go first.
+  services_->speak_for(asking);
   std::vector<std::size_t> order(documents.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_partition(order, [&](std::size_t i) {
     const auto* service = std::get_if<model::Service>(&documents[i].object);
     return service != nullptr && asks_by_name(*service);
   });
-  std::vector<const model::LoadBalancerPool*> pools;
-  for (const auto& [key, pool] : parts_.objects.pools()) pools.push_back(&pool);
-  for (const auto& document : documents)
-    if (const auto* pool = std::get_if<model::LoadBalancerPool>(&document.object)) pools.push_back(pool);
-  std::vector<Refusal> refusals;
-  for (const auto i : order) {
-    auto* service = std::get_if<model::Service>(&documents[i].object);
-    if (service == nullptr) continue;
-    const auto preferred = services_->own_status(*service);
-    if (!preferred.empty()) {
-      service->ingress.clear();
-      documents[i].json = model::without_status(documents[i].json);
-    }
-    if (auto allowed = check_external_addresses(*service, parts_.config, *node_, pools); !allowed)
-      refusals.push_back({i, allowed.error()});
-    else if (auto assigned = services_->assign(*service, preferred); !assigned)
-      refusals.push_back({i, assigned.error()});
-  }
+  for (const auto i : order)
+    if (auto admitted = admit(documents[i], pools); !admitted) refusals.push_back({i, admitted.error()});
+  services_->speak_for({});
   std::ranges::sort(refusals, {}, &Refusal::document);
   return refusals;
+}
+
+Result<void> Publisher::admit(model::Document& document, const std::vector<const model::LoadBalancerPool*>& pools) {
+  auto* service = std::get_if<model::Service>(&document.object);
+  if (service == nullptr) return {};
+  const auto preferred = services_->own_status(*service);
+  if (!preferred.empty()) {
+    service->ingress.clear();
+    document.json = model::without_status(document.json);
+  }
+  WEFT_CHECK(check_external_addresses(*service, parts_.config, *node_, pools));
+  if (auto assigned = services_->assign(*service, preferred); !assigned) return fail(assigned.error());
+  return {};
 }
 
 Publisher::Held Publisher::held(const std::vector<model::Document>& documents) const {
@@ -445,7 +485,10 @@ Result<void> Publisher::store_numbers(bool force) {
     numbers_mark_ = mark;
   }
   if (const auto revision = compiler_->class_revision(); revision != stored_class_revision_) {
-    WEFT_CHECK(parts_.store.set("policy-classes", nlohmann::json(compiler_->classes()).dump()));
+    // Not written when it is there: a start that changes nothing needs no room on the disk.
+    auto classes = nlohmann::json(compiler_->classes()).dump();
+    if (classes != stored_classes_) WEFT_CHECK(parts_.store.set("policy-classes", classes));
+    stored_classes_ = std::move(classes);
     stored_class_revision_ = revision;
   }
   return {};

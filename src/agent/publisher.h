@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/announce.h"
 #include "agent/compile.h"
 #include "agent/config.h"
 #include "agent/node.h"
@@ -48,6 +50,11 @@ class Publisher {
 
   // Everything. An `io` error: written later, by Tables::retry().
   Result<void> publish();
+  // Why the Services of the last run are not compiled: a table has become too small for them. Until one compile has
+  // succeeded the maps keep what they hold of Services, all else is published, and changes of Services are refused.
+  [[nodiscard]] const std::optional<Error>& services_fault() const { return services_fault_; }
+  // Whoever looked at Services one by one left a view of each in memory, until the next compile: this one.
+  void forget_views();
   // Changes of Services, EndpointSlices, pools and announcements: costs what they change.
   Result<void> publish_services();
 
@@ -78,6 +85,13 @@ class Publisher {
   // Backends the agent's own checks found out about.
   Result<void> set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy);
 
+  // Which of the wanted announcements may stand: nobody else on the link has the address. Until it is told, those the
+  // maps held at the start.
+  using MayAnnounce = std::function<bool(const weft_l2_key&)>;
+  void set_may_announce(MayAnnounce may_announce) { may_announce_ = std::move(may_announce); }
+  // Its answers are others now.
+  Result<void> publish_announced();
+
   // Numbers that changed since they were stored last.
   Result<void> store_numbers(bool force);
 
@@ -91,9 +105,13 @@ class Publisher {
   [[nodiscard]] bool serves_outside() const {
     return services_->has_external() || !parts_.config.load_balancer_peers.empty();
   }
+  // Services that held something outside the ranges at the start: they alone may.
+  [[nodiscard]] const std::vector<model::ObjectKey>& held_out_of_range() const { return held_out_of_range_; }
   // Grows with every difference of services that was handed to the maps.
   [[nodiscard]] std::uint64_t service_revision() const { return service_revision_; }
+  // What is announced, and what shall be.
   [[nodiscard]] const datapath::Rows<weft_l2_key, weft_l2>& announced() const { return compiled_.rows.announced; }
+  [[nodiscard]] const Announcements& announcements() const { return announcements_; }
 
  private:
   explicit Publisher(Parts parts) : parts_(parts) {}
@@ -102,9 +120,12 @@ class Publisher {
   Result<void> store_assignments(const std::set<model::ObjectKey>& services);
   Result<void> publish_kinds(bool services_only);
   Result<control::ServiceDelta> compile_services();
+  Result<control::ServiceDelta> compile_services_or_keep();
   Result<void> serve_waiting();
+  Result<void> admit(model::Document& document, const std::vector<const model::LoadBalancerPool*>& pools);
   void keep_waiting(const model::ObjectKey& service, const std::string& reason);
   void read_services_pods();
+  void compile_announcements();
   [[nodiscard]] weft_config config_now() const;
   void mark_redirect_targets(datapath::DesiredRows& rows) const;
 
@@ -117,13 +138,18 @@ class Publisher {
   ServiceFacts facts_;
   Compiled compiled_;
   std::set<model::ObjectKey> service_pods_;
+  std::vector<model::ObjectKey> held_out_of_range_;
   std::vector<model::ObjectKey> served_at_start_;               // until the first compile
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps
-  bool announcements_ = false;
+  Announcements announcements_;
+  MayAnnounce may_announce_;
+  bool services_compiled_ = false;  // once, since the start
+  std::optional<Error> services_fault_;
   std::uint64_t service_revision_ = 0;
   store::NumberSet stored_numbers_;
   std::uint64_t numbers_mark_ = 0;
   std::uint64_t stored_class_revision_ = 0;
+  std::optional<std::string> stored_classes_;
 };
 
 }  // namespace weft::agent

@@ -1,6 +1,10 @@
 #include "agent/service_duties.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <iterator>
 
 namespace weft::agent {
 CheckTargets check_targets(const std::map<model::ObjectKey, model::HealthCheck>& checks,
@@ -33,8 +37,32 @@ ServiceDuties::ServiceDuties(asio::io_context& loop, Publisher& publisher, std::
                  if (!published) note_("publishing what a health check found: " + published.error().message);
                },
                {}),
-      announcer_(loop,
-                 [this](std::uint32_t ifindex, std::span<const std::uint8_t> frame) { return send(ifindex, frame); }) {}
+      announcer_(
+          loop, [this](std::uint32_t ifindex, std::span<const std::uint8_t> frame) { return send(ifindex, frame); },
+          [this] { announcements_changed(); }),
+      listener_(loop, [this](std::uint32_t ifindex, const Heard& heard) { announcer_.heard(ifindex, heard); }) {
+  announcer_.adopt(publisher_.announced());
+  publisher_.set_may_announce([this](const weft_l2_key& key) { return announcer_.may_announce(key); });
+}
+
+// Another host has an address, or has it no more: the datapath is to answer for others.
+void ServiceDuties::announcements_changed() {
+  tell_conflicts();
+  if (auto published = publisher_.publish_announced(); !published)
+    note_("publishing which addresses are announced: " + published.error().message);
+}
+
+void ServiceDuties::tell_conflicts() {
+  std::map<std::pair<IpAddress, std::uint32_t>, std::string> now;
+  for (const auto& conflict : announcer_.conflicts())
+    now[{conflict.address, conflict.ifindex}] =
+        fmt::format("{}: {} has it too", conflict.address.to_string(), conflict.other.to_string());
+  for (const auto& [where, text] : now)
+    if (!conflicts_.contains(where)) spdlog::warn("not announced on device {}: {}", where.second, text);
+  for (const auto& [where, text] : conflicts_)
+    if (!now.contains(where)) spdlog::info("over: not announced on device {}: {}", where.second, text);
+  conflicts_ = std::move(now);
+}
 
 Result<void> ServiceDuties::send(std::uint32_t ifindex, std::span<const std::uint8_t> frame) {
   if (!socket_) {
@@ -59,11 +87,47 @@ void ServiceDuties::refresh() {
   if (!changed) return;
   const auto& checks = publisher_.service_facts().health_checks();
   if (!checks.empty() || checker_.targets() != 0) checker_.want(check_targets(checks, publisher_.services()));
-  announcer_.want(publisher_.announced());
+  const auto& wanted = publisher_.announcements().rows;
+  listener_.want(wanted);  // first: an answer may come at once
+  announcer_.want(wanted);
+  tell_conflicts();
 }
 
-std::vector<std::string> ServiceDuties::problems() const {
+std::string ServiceDuties::unannounced(const IpAddress& address, const Node& node) const {
+  if (const auto refused = publisher_.announcements().refused.find(address);
+      refused != publisher_.announcements().refused.end())
+    return fmt::format("{} is not announced: it {}", address.to_string(), refused->second);
+  std::string why;
+  for (const auto& conflict : announcer_.conflicts()) {
+    if (conflict.address != address) continue;
+    const auto uplink = node.uplinks.find(conflict.ifindex);
+    why +=
+        fmt::format("{}{} is not announced on {}: the host at {} has it", why.empty() ? "" : "; ", address.to_string(),
+                    uplink == node.uplinks.end() ? "a device" : uplink->second.name, conflict.other.to_string());
+  }
+  return why;
+}
+
+std::vector<std::string> ServiceDuties::problems(const Node& node) const {
   auto problems = health_ports_.problems();
+  const auto& announcements = publisher_.announcements();
+  std::ranges::copy(announcements.problems, std::back_inserter(problems));
+  std::set<IpAddress> addresses;
+  for (const auto& [address, why] : announcements.refused) addresses.insert(address);
+  for (const auto& conflict : announcer_.conflicts()) addresses.insert(conflict.address);
+  constexpr std::size_t shown = 5;
+  std::size_t count = 0;
+  for (const auto& address : addresses) {
+    if (++count > shown) continue;
+    const bool refused = announcements.refused.contains(address);
+    problems.push_back(unannounced(address, node) +
+                       (refused
+                            ? "; give its Service another address"
+                            : "; take it from that host or out of the pool, it is asked for again every half minute"));
+  }
+  if (count > shown) problems.push_back(fmt::format("{} more addresses are not announced", count - shown));
+  for (const auto& [ifindex, error] : listener_.errors())
+    problems.push_back("conflicts of announced addresses go unnoticed: " + error);
   if (!announcer_.last_error().empty()) problems.push_back("announcing addresses: " + announcer_.last_error());
   return problems;
 }

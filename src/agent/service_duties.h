@@ -14,6 +14,7 @@
 #include "agent/checker.h"
 #include "agent/health_port.h"
 #include "agent/l2.h"
+#include "agent/l2_listener.h"
 #include "agent/publisher.h"
 #include "sys/packet_socket.h"
 
@@ -26,16 +27,22 @@ CheckTargets check_targets(const std::map<model::ObjectKey, model::HealthCheck>&
 class ServiceDuties {
  public:
   using Note = std::function<void(const std::string& problem)>;
+  // The publisher asks it from now on which addresses may be announced, and is to publish again after refresh() only.
   ServiceDuties(asio::io_context& loop, Publisher& publisher, std::function<bool()> proxy_healthy, Note note);
 
   // Does what follows from the last differences of services; cheap when there were none.
   void refresh();
 
   [[nodiscard]] const Checker& checker() const { return checker_; }
+  // Why the address is not announced, or not everywhere, though an L2Announcement covers it; empty: it is, or none
+  // does.
+  [[nodiscard]] std::string unannounced(const IpAddress& address, const Node& node) const;
   // Standing troubles, for the status.
-  [[nodiscard]] std::vector<std::string> problems() const;
+  [[nodiscard]] std::vector<std::string> problems(const Node& node) const;
 
  private:
+  void announcements_changed();
+  void tell_conflicts();
   Result<void> send(std::uint32_t ifindex, std::span<const std::uint8_t> frame);
 
   Publisher& publisher_;
@@ -44,7 +51,9 @@ class ServiceDuties {
   HealthPorts health_ports_;
   Checker checker_;
   L2Announcer announcer_;
-  std::optional<std::uint64_t> seen_;  // Publisher::service_revision()
+  L2Listener listener_;
+  std::map<std::pair<IpAddress, std::uint32_t>, std::string> conflicts_;  // as they were logged
+  std::optional<std::uint64_t> seen_;                                     // Publisher::service_revision()
 };
 
 }  // namespace weft::agent

@@ -149,10 +149,23 @@ Result<nlohmann::json> Client::read_message(Deadline deadline) {
   return message;
 }
 
-Answer Client::call(std::string_view method, const nlohmann::json& params, std::chrono::milliseconds timeout) {
+// Until there is something to read, or the time is up: the reader says so then.
+Result<void> Client::wait_for_input(Deadline deadline, const Waiting& waiting) {
+  const auto begin = Clock::now();
+  for (std::chrono::seconds waited(1); buffer_.empty() && begin + waited < deadline; ++waited) {
+    WEFT_TRY(const bool ready, wait_for(socket_.get(), POLLIN, begin + waited));
+    if (ready) break;
+    waiting(waited);
+  }
+  return {};
+}
+
+Answer Client::call(std::string_view method, const nlohmann::json& params, std::chrono::milliseconds timeout,
+                    const Waiting& waiting) {
   const auto deadline = Clock::now() + timeout;
   WEFT_TRY(auto line, request_line(++next_id_, method, params));
   WEFT_CHECK(write_line(std::move(line), deadline));
+  if (waiting) WEFT_CHECK(wait_for_input(deadline, waiting));
   for (;;) {
     WEFT_TRY(auto message, read_message(deadline));
     if (auto error = message.find("error"); error != message.end()) return fail(error_from_json(*error));

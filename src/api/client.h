@@ -26,8 +26,10 @@ class Client {
   static Result<Client> connect(const std::string& path);
 
   // The result, or the agent's error with its details; `unavailable` when no answer came in time.
+  // `waiting` is told each second that there is none yet.
+  using Waiting = std::function<void(std::chrono::seconds waited)>;
   Answer call(std::string_view method, const nlohmann::json& params,
-              std::chrono::milliseconds timeout = default_timeout);
+              std::chrono::milliseconds timeout = default_timeout, const Waiting& waiting = {});
   // Sends a request and does not wait for its answer (cni.ack). No further calls on this client.
   Result<void> send(std::string_view method, const nlohmann::json& params);
   // Calls `on_event` for each event until the stream ends or on_event returns false, which closes the connection.
@@ -44,6 +46,7 @@ class Client {
   Client(Fd socket, std::string path) : socket_(std::move(socket)), path_(std::move(path)) {}
   using Deadline = std::chrono::steady_clock::time_point;
   Result<void> write_line(std::string line, Deadline deadline);
+  Result<void> wait_for_input(Deadline deadline, const Waiting& waiting);
   Result<std::string> read_line(Deadline deadline);
   Result<nlohmann::json> read_message(Deadline deadline);
   [[nodiscard]] Error gone(std::string_view what) const;

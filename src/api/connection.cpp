@@ -1,6 +1,7 @@
 #include "api/connection.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <poll.h>
 
 #include <array>
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::size_t read_bytes = 16 << 10;
 constexpr std::size_t batch_bytes = 64 << 10;
+constexpr std::size_t large_bytes = 1 << 20;
 
 // Both directions are shut: the other process has closed its end, not merely finished writing.
 bool hung_up(int fd) {
@@ -140,7 +142,7 @@ void Connection::dispatch(std::string_view line) {
   }
   const auto route = found->second;  // keeps the handler alive while it runs
   const bool stream = std::holds_alternative<Server::StreamHandler>(*route);
-  auto exchange = std::make_shared<Exchange>(shared_from_this(), request->id, stream);
+  auto exchange = std::make_shared<Exchange>(shared_from_this(), request->id, request->method, stream);
   busy_ = true;
   exchange_ = exchange;
   if (stream) {
@@ -229,12 +231,20 @@ void Connection::write() {
       batch_ += to_line({{"id", stream_id_}, {"event", {{"lost", lost_}}}}) + '\n';
       lost_ = 0;
     }
-    batch_ += line.text;
+    if (batch_.empty())
+      batch_ = std::move(line.text);
+    else
+      batch_ += line.text;
     output_.pop_front();
   }
   writing_ = true;
   asio::async_write(socket_, asio::buffer(batch_), [self = shared_from_this()](asio::error_code error, std::size_t) {
     self->writing_ = false;
+    // The allocator would keep what the answer took, and what it was made of, for the next one.
+    if (self->batch_.capacity() > large_bytes) {
+      self->batch_ = {};
+      ::malloc_trim(0);
+    }
     if (error) {
       // Nobody reads any more, but requests already received still count.
       self->output_.clear();
@@ -279,6 +289,9 @@ void Exchange::abandon() {
 std::size_t Exchange::queued() const { return connection_ ? connection_->queued_events() : 0; }
 
 void Responder::answer(const Answer& answer) const { exchange_->answer(answer); }
+void Responder::answer_by(const std::function<Answer()>& handler) const {
+  exchange_->answer(guarded(exchange_->method(), handler));
+}
 bool Responder::closed() const { return exchange_->done(); }
 
 bool Stream::send(const nlohmann::json& event) const { return exchange_->send(event); }

@@ -49,8 +49,8 @@ class Server::Core {
 // One request in progress; Responder and Stream are handles of it.
 class Exchange {
  public:
-  Exchange(std::shared_ptr<Connection> connection, nlohmann::json id, bool stream)
-      : connection_(std::move(connection)), id_(std::move(id)), stream_(stream) {}
+  Exchange(std::shared_ptr<Connection> connection, nlohmann::json id, std::string method, bool stream)
+      : connection_(std::move(connection)), id_(std::move(id)), method_(std::move(method)), stream_(stream) {}
   ~Exchange();
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
@@ -63,6 +63,7 @@ class Exchange {
   [[nodiscard]] bool done() const { return done_; }
   [[nodiscard]] bool is_stream() const { return stream_; }
   [[nodiscard]] const nlohmann::json& id() const { return id_; }
+  [[nodiscard]] const std::string& method() const { return method_; }
   [[nodiscard]] std::size_t queued() const;
 
   std::function<void()> on_close;
@@ -71,6 +72,7 @@ class Exchange {
  private:
   std::shared_ptr<Connection> connection_;  // until done: an unanswered request keeps its connection
   nlohmann::json id_;
+  std::string method_;
   bool stream_;
   bool done_ = false;
 };

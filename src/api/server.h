@@ -35,6 +35,8 @@ class Responder {
  public:
   explicit Responder(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
   void answer(const Answer& answer) const;
+  // With what `handler` returns; what it throws is answered as by Server::handle.
+  void answer_by(const std::function<Answer()>& handler) const;
   [[nodiscard]] bool closed() const;  // answered, or nobody is there to read it
 
  private:

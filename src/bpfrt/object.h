@@ -1,5 +1,5 @@
 // A BPF object file on its way into the kernel: opened from memory, configured, loaded; its maps
-// shared by name through a bpffs directory with what was loaded before. Not thread safe.
+// shared by name through a bpffs directory with what was loaded before. One object is one thread's.
 //
 //   open -> set_max_entries, set_constant, pin_maps, ... -> load -> program_fd, map
 //
@@ -65,6 +65,8 @@ class Object {
   Result<void> pin_program(const std::string& program, const std::string& path) const;  // replaces what is there
 
   // At any time:
+  // Whether pin_maps() found all of them; before load().
+  [[nodiscard]] bool shares_all() const { return pins_to_make_.empty(); }
   [[nodiscard]] std::vector<std::string> programs() const;
   [[nodiscard]] std::vector<std::string> maps() const;
   [[nodiscard]] Result<MapLayout> layout(const std::string& map) const;

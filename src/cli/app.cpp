@@ -249,7 +249,10 @@ class CommandLine {
         ->required()
         ->type_name("SERVICE");
     trace->add_option("--port", trace_.port, "Its port and protocol: 80/TCP, 53/UDP, 80")->type_name("PORT");
-    trace->add_option("--from", trace_.from, "The client: NAMESPACE/POD, an address, or host")->type_name("WHO");
+    trace
+        ->add_option("--from", trace_.from,
+                     "The client: NAMESPACE/POD, an address, host, or world (any address outside)")
+        ->type_name("WHO");
     trace->add_option("--source-port", trace_.source_port, "The client's port, for Maglev")->type_name("PORT");
     trace->add_flag("--all-flows", trace_.all_flows, "Flows of every client, not only of this one");
     trace->add_option("--limit", trace_.limit, "At most so many flows (default 100)")->type_name("N");

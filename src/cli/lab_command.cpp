@@ -38,9 +38,10 @@ struct LabOptions {
 
 using Options = std::shared_ptr<LabOptions>;
 
-// With the name of a lab that is there: an agent that does not answer is not started by hand in it.
+// With the name of a lab that is there: an agent that does not answer, or ends meanwhile, is not started by hand in it.
 int report(const Error& error, const std::string& lab = {}) {
-  const bool away = error.code == ErrorCode::unavailable && error.message.find("does not answer") != std::string::npos;
+  const auto says = [&](const char* what) { return error.message.find(what) != std::string::npos; };
+  const bool away = error.code == ErrorCode::unavailable && (says("does not answer") || says("closed the connection"));
   const auto hint = away && !lab.empty() ? "bring it back with: weft lab up --name " + lab : error.hint;
   fmt::print(stderr, "weft: {}\n", error.message);
   if (!hint.empty()) fmt::print(stderr, "  {}\n", hint);

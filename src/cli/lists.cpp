@@ -46,6 +46,10 @@ std::string backends(const json& item) {
   return fmt::format("{}/{}", ready, all.size());
 }
 
+std::string service_address(const json& item) {
+  return text(item, "pending").empty() ? cell(item, "address") : "<waiting>";
+}
+
 std::string backend_names(const json& item) {
   std::string joined;
   for (const auto& backend : member(item, "backends")) {
@@ -100,7 +104,7 @@ const std::map<std::string, ListView>& views() {
          {"SERVICE", name_of, false},
          column("TYPE", "type"),
          column("PORT NAME", "port_name"),
-         column("ADDRESS", "address"),
+         {"ADDRESS", service_address, false},
          column("PORT", "port"),
          column("PROTOCOL", "protocol"),
          {"READY", backends, false},
@@ -180,9 +184,17 @@ int run_list(const Session& session, const std::string& list, const std::string&
              const std::string& namespace_) {
   auto params = json::object();
   if (!namespace_.empty()) params["namespace"] = namespace_;
-  auto answer = session.call(list, params);
+  const auto& view = views().at(list);
+  if (list != "service.list") {
+    auto answer = session.call(list, params);
+    if (!answer) return session.report(answer.error());
+    return print_items(session, member(*answer, "items"), output, view);
+  }
+  ItemPrinter printer(session, output, view);
+  auto answer = session.call_pages(list, params, [&](const json& items) { printer.add(items); });
   if (!answer) return session.report(answer.error());
-  return print_items(session, member(*answer, "items"), output, views().at(list));
+  printer.finish();
+  return exit_ok;
 }
 
 int run_ipam(const Session& session, const std::string& output) {

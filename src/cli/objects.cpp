@@ -86,10 +86,11 @@ api::Answer get_items(const Session& session, const ObjectOptions& options) {
   json params{{"kind", options.kind}};
   if (!options.namespace_.empty() && !options.all_namespaces) params["namespace"] = options.namespace_;
   if (!options.name.empty()) params["name"] = options.name;
-  auto answer = session.call("get", params);
+  json items = json::array();
+  auto answer = session.call_pages("get", params, [&](const json& page) {
+    if (page.is_array()) items.insert(items.end(), page.begin(), page.end());
+  });
   if (!answer) return answer;
-  json items = member(*answer, "items");
-  if (!items.is_array()) items = json::array();
   return items;
 }
 

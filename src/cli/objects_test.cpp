@@ -128,7 +128,7 @@ TEST_F(ObjectsTest, GetPrintsATablePerKind) {
   answers("get", objects);
   const auto ran = weft({"get", "all", "-n", "shop"});
   EXPECT_EQ(ran.code, 0);
-  EXPECT_EQ(params("get"), (json{{"kind", "all"}, {"namespace", "shop"}}));
+  EXPECT_EQ(params("get"), (json{{"kind", "all"}, {"namespace", "shop"}, {"limit", 500}}));
   EXPECT_EQ(ran.out,
             "Pod\n"
             "NAMESPACE  NAME   PHASE    ADDRESSES         OWNER\n"
@@ -217,13 +217,13 @@ TEST_F(ObjectsTest, GetJsonIsAListOrTheObject) {
   EXPECT_EQ(list["kind"], "List");
   EXPECT_EQ(list["apiVersion"], "v1");
   EXPECT_EQ(list["items"].size(), 4U);
-  EXPECT_EQ(params("get"), (json{{"kind", "pods"}}));
+  EXPECT_EQ(params("get"), (json{{"kind", "pods"}, {"limit", 500}}));
 
   answers("get", R"({"items":[{"kind":"Pod","metadata":{"namespace":"shop","name":"web-0"}}]})");
   EXPECT_EQ(json::parse(weft({"get", "pod", "shop/web-0", "-o", "json"}).out)["kind"], "Pod");
-  EXPECT_EQ(params("get"), (json{{"kind", "pod"}, {"namespace", "shop"}, {"name", "web-0"}}));
+  EXPECT_EQ(params("get"), (json{{"kind", "pod"}, {"namespace", "shop"}, {"name", "web-0"}, {"limit", 500}}));
   EXPECT_EQ(weft({"get", "pod/web-0", "-n", "shop", "-o", "name"}).out, "pod/shop/web-0\n");
-  EXPECT_EQ(params("get"), (json{{"kind", "pod"}, {"namespace", "shop"}, {"name", "web-0"}}));
+  EXPECT_EQ(params("get"), (json{{"kind", "pod"}, {"namespace", "shop"}, {"name", "web-0"}, {"limit", 500}}));
   EXPECT_THAT(weft({"get", "pod", "shop/web-0", "-o", "yaml"}).out, HasSubstr("kind: "));
 }
 

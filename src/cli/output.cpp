@@ -16,6 +16,10 @@ std::size_t width(const std::string& text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
+std::string text_of(const nlohmann::json& value, int indent) {
+  return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 void print_row(std::ostream& out, const std::vector<std::string>& cells, const std::vector<std::size_t>& widths) {
   std::string line;
   for (std::size_t i = 0; i < cells.size(); ++i) {
@@ -52,11 +56,11 @@ void print_table(std::ostream& out, const std::vector<std::string>& columns,
 }
 
 void print_json(const Session& session, const nlohmann::json& value) {
-  session.io.out << value.dump(session.io.tty ? 2 : -1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+  session.io.out << text_of(value, session.io.tty ? 2 : -1) << '\n';
 }
 
 void print_yaml(const Session& session, const nlohmann::json& value) {
-  const auto yaml = model::yaml_from_json(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  const auto yaml = model::yaml_from_json(text_of(value, -1));
   session.io.out << yaml << (yaml.ends_with('\n') ? "" : "\n");
 }
 
@@ -64,27 +68,51 @@ Column column(std::string header, std::string path, bool wide) {
   return {std::move(header), [path = std::move(path)](const nlohmann::json& item) { return cell(item, path); }, wide};
 }
 
-int print_items(const Session& session, const nlohmann::json& items, const std::string& output, const ListView& view) {
-  if (output == "json" || output == "yaml") {
-    const auto& value = items.is_array() ? items : nlohmann::json::array();
-    output == "json" ? print_json(session, value) : print_yaml(session, value);
-    return exit_ok;
-  }
-  if (output == "name") {
-    for (const auto& item : items) session.io.out << view.name(item) << '\n';
-    return exit_ok;
-  }
-  std::vector<std::string> headers;
-  for (const auto& shown : view.columns)
-    if (!shown.wide || output == "wide") headers.push_back(shown.header);
-  std::vector<std::vector<std::string>> rows;
+ItemPrinter::ItemPrinter(const Session& session, std::string output, ListView view)
+    : session_(session),
+      output_(std::move(output)),
+      view_(std::move(view)),
+      streams_(output_ == "json" && !session.io.tty),
+      kept_(nlohmann::json::array()) {}
+
+void ItemPrinter::add(const nlohmann::json& items) {
+  if (!items.is_array()) return;
   for (const auto& item : items) {
-    auto& row = rows.emplace_back();
-    for (const auto& shown : view.columns)
-      if (!shown.wide || output == "wide") row.push_back(shown.cell(item));
+    if (streams_) {
+      session_.io.out << (count_ == 0 ? '[' : ',') << text_of(item, -1);
+    } else if (output_ == "json" || output_ == "yaml") {
+      kept_.push_back(item);
+    } else if (output_ == "name") {
+      session_.io.out << view_.name(item) << '\n';
+    } else {
+      auto& row = rows_.emplace_back();
+      for (const auto& shown : view_.columns)
+        if (shows(shown)) row.push_back(shown.cell(item));
+    }
+    ++count_;
   }
-  if (rows.empty() && !view.nothing.empty()) session.io.err << view.nothing << '\n';
-  print_table(session.io.out, headers, rows);
+}
+
+void ItemPrinter::finish() {
+  if (streams_) {
+    session_.io.out << (count_ == 0 ? "[]\n" : "]\n");
+  } else if (output_ == "json") {
+    print_json(session_, kept_);
+  } else if (output_ == "yaml") {
+    print_yaml(session_, kept_);
+  } else if (output_ != "name") {
+    if (count_ == 0 && !view_.nothing.empty()) session_.io.err << view_.nothing << '\n';
+    std::vector<std::string> headers;
+    for (const auto& shown : view_.columns)
+      if (shows(shown)) headers.push_back(shown.header);
+    print_table(session_.io.out, headers, rows_);
+  }
+}
+
+int print_items(const Session& session, const nlohmann::json& items, const std::string& output, const ListView& view) {
+  ItemPrinter printer(session, output, view);
+  printer.add(items);
+  printer.finish();
   return exit_ok;
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -41,5 +41,25 @@ struct ListView {
   std::string nothing;
 };
 int print_items(const Session& session, const nlohmann::json& items, const std::string& output, const ListView& view);
+
+// The same for items that come in parts: of a long list only what is printed of it is kept, and of JSON for
+// programs, or names, nothing.
+class ItemPrinter {
+ public:
+  ItemPrinter(const Session& session, std::string output, ListView view);
+  void add(const nlohmann::json& items);
+  void finish();
+
+ private:
+  [[nodiscard]] bool shows(const Column& column) const { return !column.wide || output_ == "wide"; }
+
+  const Session& session_;
+  std::string output_;
+  ListView view_;
+  bool streams_;  // JSON on one line
+  std::size_t count_ = 0;
+  nlohmann::json kept_;
+  std::vector<std::vector<std::string>> rows_;
+};
 
 }  // namespace weft::cli

@@ -1,4 +1,5 @@
 // service get and trace, and the maps of services.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "cli/fake_agent.h"
@@ -26,6 +27,24 @@ constexpr auto service = R"({"namespace":"shop","name":"web","type":"LoadBalance
     "terminating":true,"healthy":false,"internal":false,"external":false,"state":"draining","connections":5,"active":1,
     "packets":9,"bytes":450,"node":"n2","zone":"b","weight":3,"check":{"healthy":false,"probes":7,
     "last_error":"it answered 503","failures_in_a_row":7,"successes_in_a_row":0}}]}]})";
+
+// Pages as the agent gives them; all of them make one list.
+TEST_F(ServicesTest, AListOfPagesIsOneList) {
+  on_loop([&] {
+    server_->handle("service.list", [](const json& params) -> api::Answer {
+      const auto page = params.value("continue", 0);
+      json answer{{"items", json::array({{{"namespace", "shop"}, {"name", fmt::format("s{}", page)}}})}};
+      if (page < 2) answer["continue"] = page + 1;
+      return answer;
+    });
+  });
+  const auto names = json::parse(weft({"service", "list", "-o", "json"}).out);
+  ASSERT_EQ(names.size(), 3U);
+  EXPECT_EQ(names[2]["name"], "s2");
+  EXPECT_EQ(weft({"service", "list", "-o", "name"}).out, "shop/s0\nshop/s1\nshop/s2\n");
+  const auto table = weft({"service", "list"}).out;
+  EXPECT_EQ(std::ranges::count(table, '\n'), 4) << "one header\n" << table;
+}
 
 TEST_F(ServicesTest, GetShowsOneServiceWhole) {
   answers("service.get", service);
@@ -136,9 +155,9 @@ TEST_F(ServicesTest, APortWithoutANameLeavesNoGap) {
 TEST_F(ServicesTest, ListIsOfANamespaceWhenAsked) {
   answers("service.list", R"({"items":[]})");
   EXPECT_EQ(weft({"service", "list", "-n", "shop"}).code, 0);
-  EXPECT_EQ(params("service.list"), (json{{"namespace", "shop"}}));
+  EXPECT_EQ(params("service.list"), (json{{"namespace", "shop"}, {"limit", 500}}));
   EXPECT_EQ(weft({"service", "list"}).code, 0);
-  EXPECT_EQ(params("service.list"), json::object());
+  EXPECT_EQ(params("service.list"), (json{{"limit", 500}}));
 }
 
 TEST_F(ServicesTest, MapsOfServicesHaveALimit) {

@@ -9,6 +9,9 @@
 namespace weft::cli {
 namespace {
 
+// A few milliseconds of the agent's work.
+constexpr unsigned page_items = 500;
+
 std::chrono::milliseconds longest_answer(std::string_view method) {
   return std::chrono::seconds(method == "status" ? 5 : 15);
 }
@@ -33,7 +36,28 @@ api::Answer Session::call(std::string_view method, const nlohmann::json& params)
   WEFT_TRY(auto client, connect());
   // Changes may take their time; a question that is not answered soon will not be.
   const bool change = method == "apply" || method == "delete";
-  return client.call(method, params, change ? api::Client::default_timeout : longest_answer(method));
+  if (!change) return client.call(method, params, longest_answer(method));
+  if (!io.err_tty) return client.call(method, params, api::Client::default_timeout);
+  bool told = false;
+  auto answer = client.call(method, params, api::Client::default_timeout, [&](std::chrono::seconds waited) {
+    told = true;
+    io.err << fmt::format("\rweft: {}: the agent is at work, {} s", method, waited.count()) << std::flush;
+  });
+  if (told) io.err << "\r\x1b[K" << std::flush;
+  return answer;
+}
+
+api::Answer Session::call_pages(std::string_view method, nlohmann::json params, const SeeItems& see) const {
+  WEFT_TRY(auto client, connect());
+  params["limit"] = page_items;
+  for (;;) {
+    auto answer = client.call(method, params, longest_answer(method));
+    if (!answer) return answer;
+    see(member(*answer, "items"));
+    const auto next = answer->find("continue");
+    if (next == answer->end()) return answer;
+    params["continue"] = *next;
+  }
 }
 
 int Session::report(const api::ApiError& error) const {

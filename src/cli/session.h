@@ -1,6 +1,7 @@
 // What every command works with: its streams, the agent's socket, and how errors are told.
 #pragma once
 
+#include <functional>
 #include <istream>
 #include <nlohmann/json_fwd.hpp>
 #include <ostream>
@@ -26,8 +27,9 @@ struct Streams {
   std::istream& in;
   std::ostream& out;
   std::ostream& err;
-  bool tty = false;     // `out` is a terminal: JSON is indented
-  bool colour = false;  // and colour is welcome there
+  bool tty = false;      // `out` is a terminal: JSON is indented
+  bool err_tty = false;  // `err` is one: long work says that it goes on
+  bool colour = false;   // and colour is welcome there
 };
 
 class Session {
@@ -45,6 +47,10 @@ class Session {
   [[nodiscard]] Result<api::Client> connect() const;
   // Connects, calls, returns the result.
   [[nodiscard]] api::Answer call(std::string_view method, const nlohmann::json& params) const;
+  // The same for a method that answers `items`, of which there may be many: asks for them a page at a time, so that
+  // the agent is never busy with all of them. The answer is that of the last page.
+  using SeeItems = std::function<void(const nlohmann::json& items)>;
+  [[nodiscard]] api::Answer call_pages(std::string_view method, nlohmann::json params, const SeeItems& see) const;
 
   // Prints "weft: <message>", the problems it carries and the hint; returns the exit code for it.
   [[nodiscard]] int report(const api::ApiError& error) const;

@@ -6,14 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <optional>
 #include <set>
+#include <utility>
 
-#include "bpf/host.skel.h"
-#include "bpf/pod.skel.h"
-#include "bpf/socket.skel.h"
-#include "bpf/xdp.skel.h"
-#include "bpfrt/object.h"
 #include "datapath/instance.h"
+#include "datapath/objects.h"
+#include "datapath/table_sizes.h"
 #include "sys/system.h"
 
 namespace weft::datapath {
@@ -52,10 +51,6 @@ constexpr std::array socket_programs{
     SocketProgram{"weft_getpeername6", BPF_CGROUP_INET6_GETPEERNAME},
 };
 
-std::span<const std::byte> as_bytes(const void* data, std::size_t size) {
-  return {static_cast<const std::byte*>(data), size};
-}
-
 // A bpffs below the standard mount point shares that mount; elsewhere it gets one of its own.
 Result<void> prepare_directories(const Pins& pins) {
   static const std::string standard = "/sys/fs/bpf";
@@ -65,40 +60,9 @@ Result<void> prepare_directories(const Pins& pins) {
   return sys::make_directories(pins.links(), 0700);
 }
 
-bool is_private(const std::string& map) {
-  return map == "weft_scratch" || map == "weft_mute_v1" || map.find('.') != std::string::npos;
-}
-
-Result<void> size_maps(bpfrt::Object& object, const Options& options) {
-  const auto maps = object.maps();
-  const std::pair<const char*, std::uint32_t> sizes[] = {
-      {"weft_flow4_v2", options.flow_entries},      {"weft_flow6_v2", options.flow_entries},
-      {"weft_svc_v2", options.service_entries},     {"weft_svcstate_v1", options.service_entries},
-      {"weft_backend_v2", options.backend_entries}, {"weft_bstat_v1", options.backend_entries},
-      {"weft_slot_v2", options.slot_entries},       {"weft_events_v1", options.ring_bytes},
-  };
-  for (const auto& [table, entries] : sizes)
-    if (std::ranges::find(maps, table) != maps.end()) WEFT_CHECK(object.set_max_entries(table, entries));
-  return {};
-}
-
-// Shares the pinned maps. One of another layout (a resized table, an older version) gives way: its
-// rows are written again before any program that uses the new one is attached; of the flow table
-// only the cached decisions are lost, and made again.
-Result<void> share_maps(bpfrt::Object& object, const Pins& pins) {
-  for (std::size_t attempt = 0; attempt < 64; ++attempt) {
-    auto pinned = object.pin_maps(pins.maps());
-    if (pinned) return {};
-    if (pinned.error().code != ErrorCode::invalid) return fail(pinned.error());
-    bool removed = false;
-    for (const auto& map : object.maps())
-      if (!removed && pinned.error().message.find(map) != std::string::npos) {
-        bpfrt::remove_pin(pins.maps() + "/" + map);
-        removed = true;
-      }
-    if (!removed) return fail(pinned.error());
-  }
-  return fail(ErrorCode::internal, "the pinned maps cannot be brought to this version's layout");
+// The uplinks' XDP programs of the last run: their device and the rows of it have to be taken over.
+bool has_xdp_pins(const Pins& pins) {
+  return std::ranges::any_of(bpfrt::list_pins(pins.links()), [](const auto& name) { return name.starts_with("xdp_"); });
 }
 
 }  // namespace
@@ -109,28 +73,35 @@ class Datapath::Impl {
   Options options;
   Pins pins;
   Features features;
-  std::map<std::string, bpfrt::Object> objects;  // by hook
-  std::map<std::string, std::unique_ptr<bpfrt::RawMap>> maps;
+  std::optional<Objects> objects;
   std::unique_ptr<Tables> tables;
+  bool xdp_tried = false;
 
-  Result<void> load(const std::string& hook, std::span<const std::byte> elf) {
-    WEFT_TRY(auto object, bpfrt::Object::open(elf, hook));
-    WEFT_CHECK(size_maps(object, options));
-    if (auto shared = share_maps(object, pins); !shared) return fail(shared.error().in(hook));
-    if (auto loaded = object.load(); !loaded) return fail(loaded.error().in(hook));
-    for (const auto& name : object.maps()) {
-      if (is_private(name) || maps.contains(name)) continue;
-      WEFT_TRY(maps[name], object.map(name));
+  // The pinned tables as they are, while their sizes are looked at.
+  void settle_sizes() {
+    std::map<std::string, std::unique_ptr<bpfrt::RawMap>> pinned;
+    features.kept_sizes = keep_sizes(options, [&](const std::string& name) -> bpfrt::RawMap* {
+      if (auto map = bpfrt::open_pinned_map(pins.maps() + "/" + name)) pinned[name] = std::move(*map);
+      return pinned[name].get();
+    });
+  }
+
+  // The largest of the objects is left out until a device is to run it.
+  void load_xdp() {
+    if (std::exchange(xdp_tried, true)) return;
+    if (const auto failures = objects->load({"xdp"}); !failures.empty()) {
+      features.xdp_error = failures.at("xdp").message;
+      return;
     }
-    objects.emplace(hook, std::move(object));
-    return {};
+    for (const auto& [ifindex, xdp] : features.xdp)
+      if (xdp.mode != bpfrt::XdpMode::native) let_xdp_send_by(ifindex, false);
   }
 
   // Other devices may hand their packets to this one.
   void let_xdp_send_by(std::uint32_t ifindex, bool may) const {
-    const auto found = maps.find("weft_xdpdev_v1");
-    if (found == maps.end()) return;
-    bpfrt::Map<std::uint32_t, std::uint32_t> devices(*found->second);
+    auto* map = objects->map("weft_xdpdev_v1");
+    if (map == nullptr) return;
+    bpfrt::Map<std::uint32_t, std::uint32_t> devices(*map);
     if (may)
       (void)devices.update(ifindex, 1);  // without the row such packets go by the stack
     else
@@ -138,9 +109,7 @@ class Datapath::Impl {
   }
 
   [[nodiscard]] Result<int> program(const std::string& hook, const std::string& name) const {
-    const auto found = objects.find(hook);
-    if (found == objects.end()) return fail(ErrorCode::unsupported, hook + " programs are not loaded");
-    return found->second.program_fd(name);
+    return objects->program(hook, name);
   }
 
   Result<void> attach(bpfrt::AttachMode mode, const char* role, std::uint32_t ifindex, const std::string& hook,
@@ -178,20 +147,20 @@ Result<std::unique_ptr<Datapath>> Datapath::open(const Options& options) {
   WEFT_TRY(impl->lock, lock_instance(impl->pins.root));
   impl->features.attach = bpfrt::probe_attach_mode();
   impl->features.cgroup = options.cgroup;
-  std::size_t size = 0;
-  const auto* elf = pod_bpf__elf_bytes(&size);
-  WEFT_CHECK(impl->load("pod", as_bytes(elf, size)));
-  elf = host_bpf__elf_bytes(&size);
-  WEFT_CHECK(impl->load("host", as_bytes(elf, size)));
-  elf = socket_bpf__elf_bytes(&size);
-  if (auto loaded = impl->load("socket", as_bytes(elf, size)); !loaded)
-    impl->features.socket_hook_error = loaded.error().message;
-  elf = xdp_bpf__elf_bytes(&size);
-  if (auto loaded = impl->load("xdp", as_bytes(elf, size)); !loaded) impl->features.xdp_error = loaded.error().message;
-  WEFT_TRY(impl->tables, Tables::open([&](const std::string& name) {
-             const auto found = impl->maps.find(name);
-             return found == impl->maps.end() ? nullptr : found->second.get();
-           }));
+  impl->settle_sizes();
+  impl->objects.emplace(impl->options, impl->pins.maps());
+  std::vector<std::string> hooks{"pod", "host", "socket"};
+  impl->xdp_tried = has_xdp_pins(impl->pins);
+  if (impl->xdp_tried) hooks.emplace_back("xdp");
+  for (const auto& [hook, error] : impl->objects->load(hooks)) {
+    if (hook == "socket")
+      impl->features.socket_hook_error = error.message;
+    else if (hook == "xdp")
+      impl->features.xdp_error = error.message;
+    else
+      return fail(error);
+  }
+  WEFT_TRY(impl->tables, Tables::open([&](const std::string& name) { return impl->objects->map(name); }));
   return std::unique_ptr<Datapath>(new Datapath(std::move(impl)));
 }
 
@@ -207,6 +176,7 @@ Result<void> Datapath::attach_uplink(std::uint32_t ifindex) {
 
 Result<void> Datapath::attach_xdp(std::uint32_t ifindex, bpfrt::XdpMode mode) {
   auto& features = impl_->features;
+  impl_->load_xdp();
   Result<void> attached = {};
   if (!features.xdp_error.empty()) {
     attached = fail(ErrorCode::unsupported, features.xdp_error);
@@ -248,7 +218,7 @@ std::vector<std::string> Datapath::strangers(std::uint32_t ifindex) const {
 Result<void> Datapath::attach_sockets() {
   auto& features = impl_->features;
   if (features.cgroup.empty()) return fail(ErrorCode::unsupported, "no cgroup v2 hierarchy is mounted");
-  if (!impl_->objects.contains("socket")) return fail(ErrorCode::unsupported, features.socket_hook_error);
+  if (!impl_->objects->has("socket")) return fail(ErrorCode::unsupported, features.socket_hook_error);
   for (const auto& [name, type] : socket_programs) {
     WEFT_TRY(const auto program, impl_->program("socket", name));
     if (auto attached = bpfrt::attach_cgroup(features.cgroup, type, program, impl_->pins.socket(name)); !attached) {
@@ -297,15 +267,8 @@ std::uint32_t Datapath::highest_policy_class() const {
   return highest;
 }
 
-bpfrt::RawMap* Datapath::map(const std::string& name) const {
-  const auto found = impl_->maps.find(name);
-  return found == impl_->maps.end() ? nullptr : found->second.get();
-}
+bpfrt::RawMap* Datapath::map(const std::string& name) const { return impl_->objects->map(name); }
 
-std::vector<std::string> Datapath::map_names() const {
-  std::vector<std::string> names;
-  for (const auto& [name, map] : impl_->maps) names.push_back(name);
-  return names;
-}
+std::vector<std::string> Datapath::map_names() const { return impl_->objects->map_names(); }
 
 }  // namespace weft::datapath

@@ -38,7 +38,9 @@ struct Features {
     std::string why_off;  // of mode off
   };
   std::map<std::uint32_t, Xdp> xdp;  // by ifindex, of the uplinks attach_xdp or leave_xdp was called for
-  std::string xdp_error;             // why there is no XDP program; empty: there is
+  std::string xdp_error;             // why there is no XDP program; empty: there is, or none was asked for
+  // Tables of Services that are larger than the options say, because what they hold would not fit: why, and what to do.
+  std::vector<std::string> kept_sizes;
 };
 
 class Datapath {

@@ -42,8 +42,11 @@ class Tables {
   // Goes on with what is owed and due. True when nothing is.
   bool retry();
   [[nodiscard]] ReconcileStatus status() const;
+  // The addresses the datapath answers the neighbours for.
+  [[nodiscard]] Rows<weft_l2_key, weft_l2> announced() const { return announced_->actual_rows(); }
   [[nodiscard]] const ServiceTables& services() const { return *services_; }
   [[nodiscard]] std::uint32_t epoch() const { return config_.epoch; }
+  [[nodiscard]] const weft_config& config() const { return config_; }  // as it is in the map
 
  private:
   Tables() = default;

@@ -144,7 +144,8 @@ Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progre
     progress(fmt::format("{}/{} pods attached and answering", now.ready, wanted.size()));
     return {};
   }
-  return fail(ErrorCode::unavailable,
+  // The time, of a lab that answers: not `unavailable`.
+  return fail(ErrorCode::exhausted,
               fmt::format("{} of {} pods are not ready:\n  {}", now.missing.size(), wanted.size(),
                           fmt::join(now.missing, "\n  ")),
               fmt::format("logs: {} and {}", layout.supervisor_log(), layout.node().log_file()));

@@ -111,10 +111,18 @@ class ManifestReader {
     };
     const auto spec = root.member("spec");
     add(spec, "loadBalancerIP");
+    add(spec, "externalIPs");
+    const auto addresses = spec ? spec->member("addresses") : std::nullopt;  // a LoadBalancerPool's
+    if (addresses && addresses->node().type == NodeType::list)
+      for (const auto& range : addresses->list())
+        asked.push_back({file_, range.node().line, range.node().column, range.path(), {}});
     add(spec, "healthCheckNodePort");
     const auto ports = spec ? spec->member("ports") : std::nullopt;
     if (ports && ports->node().type == NodeType::list)
-      for (const auto& port : ports->list()) add(port, "nodePort");
+      for (const auto& port : ports->list()) {
+        add(port, "nodePort");
+        add(port, "targetPort");
+      }
     const auto metadata = root.member("metadata");
     add(metadata ? metadata->member("annotations") : std::nullopt, "weft.io/load-balancer-ips");
     return asked;

@@ -30,6 +30,8 @@ struct Document {
   // the object itself; and the fields by which a Service asks for other numbers and addresses. No messages.
   Problem place;
   std::vector<Problem> fields;
+  // The uid that with_uid has put into `json` already; empty: none.
+  std::string prepared_uid;
 
   // Of one of them that is not granted for this reason, which begins with "spec.loadBalancerIP: " or another path: the
   // problem at that place (which may be the annotation's), else at `place`.

@@ -162,6 +162,12 @@ class FakeNetlink final : public Netlink {
   }
 
   Result<std::vector<Route>> routes() override { return here().routes; }
+  Result<std::vector<IpAddress>> next_hops() override {
+    std::vector<IpAddress> all;
+    for (const auto& route : here().routes)
+      if (route.gateway) all.push_back(*route.gateway);
+    return all;
+  }
 
   Result<void> replace_route(const Route& route) override {
     WEFT_TRY(const Device* found, find(route.device, "set a route on"));
@@ -237,6 +243,7 @@ Result<Device> FaultyNetlink::device(const std::string& name) { return inner_->d
 Result<Device> FaultyNetlink::device(int index) { return inner_->device(index); }
 Result<std::vector<DeviceAddress>> FaultyNetlink::addresses() { return inner_->addresses(); }
 Result<std::vector<Route>> FaultyNetlink::routes() { return inner_->routes(); }
+Result<std::vector<IpAddress>> FaultyNetlink::next_hops() { return inner_->next_hops(); }
 Result<std::vector<Neighbour>> FaultyNetlink::neighbours() { return inner_->neighbours(); }
 
 Result<Device> FaultyNetlink::create_veth(const VethRequest& request) {

@@ -81,6 +81,8 @@ class Netlink {
   virtual Result<void> delete_address(const DeviceAddress& address) = 0;
 
   virtual Result<std::vector<Route>> routes() = 0;  // main table
+  // Gateways of all routes, in every table and of several next hops; neighbours that said they are routers.
+  virtual Result<std::vector<IpAddress>> next_hops() = 0;
   virtual Result<void> replace_route(const Route& route) = 0;
   virtual Result<void> delete_route(const Route& route) = 0;  // absent is success
 

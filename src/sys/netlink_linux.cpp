@@ -1,5 +1,5 @@
 // Netlink over rtnetlink. Requests name the one thing they are about; only devices(), addresses(),
-// routes() and neighbours() dump.
+// routes(), next_hops() and neighbours() dump.
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -92,6 +92,41 @@ std::optional<Route> parse_route(const nlmsghdr* message) {
   route.mtu = Attributes<RTAX_MTU + 1>(attributes[RTA_METRICS]).u32(RTAX_MTU);
   route.source = address_of(attributes[RTA_PREFSRC]);
   return route;
+}
+
+// Of one route, or of one of its several next hops.
+void add_gateway(const Attributes<RTA_VIA + 1>& attributes, std::vector<IpAddress>& all) {
+  auto gateway = address_of(attributes[RTA_GATEWAY]);
+  if (!gateway) gateway = via_of(attributes[RTA_VIA]);
+  if (gateway) all.push_back(*gateway);
+}
+
+std::optional<std::vector<IpAddress>> parse_next_hops(const nlmsghdr* message) {
+  const auto* header = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
+  if (header->rtm_type != RTN_UNICAST || (header->rtm_flags & RTM_F_CLONED) != 0) return {};
+  const Attributes<RTA_VIA + 1> attributes(message, sizeof *header);
+  std::vector<IpAddress> all;
+  add_gateway(attributes, all);
+  const nlattr* several = attributes[RTA_MULTIPATH];
+  if (several == nullptr) return all;
+  const auto* at = static_cast<const std::uint8_t*>(mnl_attr_get_payload(several));
+  auto left = static_cast<std::size_t>(mnl_attr_get_payload_len(several));
+  while (left >= sizeof(rtnexthop)) {
+    rtnexthop hop{};
+    std::memcpy(&hop, at, sizeof hop);
+    if (hop.rtnh_len < sizeof hop || hop.rtnh_len > left) break;
+    add_gateway(Attributes<RTA_VIA + 1>(at + sizeof hop, hop.rtnh_len - sizeof hop), all);
+    const auto step = std::min<std::size_t>(RTNH_ALIGN(hop.rtnh_len), left);
+    at += step;
+    left -= step;
+  }
+  return all;
+}
+
+std::optional<IpAddress> parse_router(const nlmsghdr* message) {
+  const auto* header = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(message));
+  if ((header->ndm_flags & NTF_ROUTER) == 0 || (header->ndm_state & NUD_FAILED) != 0) return {};
+  return address_of(Attributes<NDA_DST + 1>(message, sizeof *header)[NDA_DST]);
 }
 
 std::optional<Neighbour> parse_neighbour(const nlmsghdr* message) {
@@ -308,6 +343,28 @@ class LinuxNetlink final : public Netlink {
                                 },
                                 RTM_NEWROUTE, parse_route));
       all.insert(all.end(), routes.begin(), routes.end());
+    }
+    return all;
+  }
+
+  Result<std::vector<IpAddress>> next_hops() override {
+    std::vector<IpAddress> all;
+    for (const std::uint8_t family : {AF_INET, AF_INET6}) {
+      const auto routes = [family] {
+        Request request(RTM_GETROUTE, NLM_F_DUMP);
+        request.header<rtmsg>().rtm_family = family;
+        return request;
+      };
+      const auto neighbours = [family] {
+        Request request(RTM_GETNEIGH, NLM_F_DUMP);
+        request.header<ndmsg>().ndm_family = family;
+        return request;
+      };
+      WEFT_TRY(const auto gateways,
+               dump<std::vector<IpAddress>>("list next hops", routes, RTM_NEWROUTE, parse_next_hops));
+      for (const auto& some : gateways) all.insert(all.end(), some.begin(), some.end());
+      WEFT_TRY(const auto routers, dump<IpAddress>("list routers", neighbours, RTM_NEWNEIGH, parse_router));
+      all.insert(all.end(), routers.begin(), routers.end());
     }
     return all;
   }

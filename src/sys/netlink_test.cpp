@@ -196,6 +196,17 @@ TEST_P(NetlinkTest, ReplacesAndDeletesRoutes) {
   }
 }
 
+TEST_P(NetlinkTest, NextHopsAreTheGatewaysOfAllRoutes) {
+  const int device = node().create_veth(request()).value().index;
+  ASSERT_TRUE(node().set_up(device, true));
+  ASSERT_TRUE(node().add_address({device, ip("192.0.2.2"), 24}));
+  EXPECT_TRUE(node().next_hops().value().empty());
+  ASSERT_TRUE(node().replace_route({cidr("0.0.0.0/0"), ip("192.0.2.1"), device, false, false, 0, std::nullopt}));
+  ASSERT_TRUE(node().replace_route({cidr("198.51.100.0/24"), std::nullopt, device, false, true, 0, std::nullopt}));
+  ASSERT_TRUE(node().replace_route({cidr("2001:db8::/32"), ip("fe80::1"), device, false, false, 0, std::nullopt}));
+  EXPECT_EQ(node().next_hops().value(), (std::vector{ip("192.0.2.1"), ip("fe80::1")}));
+}
+
 TEST_P(NetlinkTest, SetsPermanentNeighbours) {
   const Device host = node().create_veth(request()).value();
   ASSERT_TRUE(node().set_up(host.index, true));

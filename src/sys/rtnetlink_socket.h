@@ -81,6 +81,9 @@ class Attributes {
   Attributes(const nlmsghdr* message, std::size_t header_size) {
     mnl_attr_parse(message, static_cast<unsigned>(header_size), &Attributes::store, this);
   }
+  Attributes(const std::uint8_t* payload, std::size_t size) {
+    mnl_attr_parse_payload(payload, size, &Attributes::store, this);
+  }
   explicit Attributes(const nlattr* nest) {
     if (nest != nullptr) mnl_attr_parse_nested(nest, &Attributes::store, this);
   }

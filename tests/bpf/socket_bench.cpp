@@ -205,7 +205,7 @@ int bench_main(int argc, char** argv) {
     if (file)
       fmt::print(file,
                  "{}{{\"case\": \"svc_socket_connect\", \"metric\": \"{}\", \"unit\": \"ns\", \"weft\": {:.0f}, "
-                 "\"peer\": {:.0f}, \"peer_name\": \"hook that does nothing, not subtracted elsewhere\", "
+                 "\"peer\": {:.0f}, \"peer_name\": \"hook that does nothing, already taken off\", "
                  "\"runs\": {}}}{}\n",
                  i == 0 ? "[\n  " : "  ", kinds[i].name, net, median(noop[i]), rounds,
                  i + 1 < kinds.size() ? "," : "\n]");

@@ -183,6 +183,7 @@ Cases translated(const Net& net) {
         xdp_sends(talk.answer.with_flags(kRst), talk.back.with_flags(kRst)),
         flow(talk.answer, {.flags_set = WEFT_FLOW_RESET, .flags_clear = WEFT_FLOW_CLOSED}),
         xdp_sends(talk.answer_ack, talk.back_ack), flow(talk.answer, {.flags_clear = WEFT_FLOW_RESET}),
+        xdp_sends(talk.ack, talk.out_ack),
         expect("the backend has lost its flow", [](Datapath& d) { return backend_stats(d, 3).active == 1; })}},
       {"XDP: datagrams, with and without a checksum",
        {datagrams},

@@ -143,6 +143,7 @@ in_pod() { inside "$@"; }
 # serve WHERE PORT [NAME]: a server that says who asked; waits until it listens.
 serve() {
   local log="$work/serve.${1//\//.}.$2"
+  : >"$log" # what a server before this one said is no sign
   ip netns exec "$(netns_of "$1")" "$traffic" serve "$2" --name "${3:-$1}" >"$log" 2>&1 &
   pids+=($!)
   until_true 5 grep -q ready "$log" || stop_test "no server in $1 on port $2: $(cat "$log")"

@@ -13,7 +13,7 @@ is "the tour has its commands" "$([[ ${#tour[@]} -ge 8 ]] && echo yes)" yes
 # What varies between runs, made equal: times, ports, counts, addresses, which replica answered.
 plain() {
   sed -E "s/$lab/tour/g; s/[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}/TIME/; s/[0-9.]+ s\$/N s/; s/:[0-9]{4,5} ->/:PORT ->/
-    s/[0-9]+ B in [0-9]+( packets)?/N B/g; s/10\.244\.0\.[0-9]+/ADDRESS/g; s/^web-[01]\$/web-N/; s/> default\/web-[01]/> default\/web-N/
+    s/[0-9]+ B in [0-9]+( packets)?/N B/g; s/10\.244\.0\.[0-9]+/ADDRESS/g; s/^web-[01]\$/web-N/; s/> default\/web-[01]/> default\/web-N/; s/default\/web-[01] \(/default\/web-N (/
     s/^(192\.0\.2\.1):[0-9]+ +/\1:PORT /; s/pod weft[0-9]+ +[0-9]+s +[0-9]+\/[0-9]+ +[0-9]+ B\/[0-9]+ B/pod N/
     s/^(CLIENT|192.0.2.1:PORT) +/\1 /; s/ +LEAVES BY +/ LEAVES BY /; s/\(ADDRESS:8080\) +/(ADDRESS:8080) /; s/(BACKEND) +/\1 /; s/AGE +PACKETS/AGE PACKETS/"
 }

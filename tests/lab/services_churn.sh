@@ -113,6 +113,21 @@ for name in healthy healthy-pod; do
   end_stream $name || fail "a stream to the healthy endpoint was cut: $(cat "$work/stream.$name")"
   [[ $(jq .longest_stall_ms "$work/stream.$name") -lt 1500 ]] || fail "it stalled: $(cat "$work/stream.$name")"
 done
+step "a port gets another number: its connections go on, new ones to the old number find nobody"
+steady() { # PORT
+  service steady '' "type: NodePort, selector: {app: web}, ports: [{name: http, port: $1, targetPort: 7000, nodePort: 30080}, {name: dns, port: 53, targetPort: 7000, nodePort: 30053, protocol: UDP}]"
+}
+begin renumbered world $node4 30080 --rate 1000000
+begin renumbered-pod default/one "$(cluster_ip steady 4)" 80 --rate 1000000
+until_true 3 server_of renumbered-pod
+steady 8080 | apply
+reached "the new number" default/one tcp "$(cluster_ip steady 4)" 8080 'default.web-[012]'
+not_reached "the old number" 'refused|timeout' default/one tcp "$(cluster_ip steady 4)" 80
+reached "the node port" world tcp $node4 30080 'default.web-[012]'
+for name in renumbered renumbered-pod; do
+  moving $name || fail "$name stands still"
+  end_stream $name || fail "a stream was cut: $(cat "$work/stream.$name")"
+done
 is "health after the churn" "$(weft status -o json | jq -r .health)" ok
 is "nothing is owed" "$(weft status -o json | jq -c '[.reconcile.pending, .reconcile.failed]')" '[0,0]'
 finish

@@ -59,6 +59,7 @@ Result<void> Machine::start() {
   if (!problems.empty()) return fail(ErrorCode::internal, problems.front());
   objects_->on_change([this](const agent::ObjectChange& change) { publisher_->object_changed(change); });
   publisher_->set_node(node_);
+  publisher_->set_may_announce([](const weft_l2_key&) { return true; });  // nobody else is on the link
   publisher_->set_records(records_);
   return publish();
 }

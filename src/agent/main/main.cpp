@@ -1,5 +1,6 @@
 // weftd: the node agent.
 #include <fmt/format.h>
+#include <malloc.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -102,6 +103,8 @@ int main(int argc, char** argv) {
     const auto done = agent::clean_up(*config, [](const std::string& line) { fmt::print("{}\n", line); });
     return done ? 0 : refuse(done.error());
   }
+  // What one thread makes another frees: a heap of each thread's own would keep the most of both.
+  ::mallopt(M_ARENA_MAX, 1);
   try {
     set_up_log(*config);
     return run(*config);

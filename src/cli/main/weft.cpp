@@ -17,8 +17,12 @@ int main(int argc, char** argv) {
   const bool colour = tty && (no_color == nullptr || *no_color == '\0') &&
                       (terminal == nullptr || std::string_view(terminal) != "dumb");
   try {
-    const int code = weft::cli::run({argv + 1, argv + argc},
-                                    {.in = std::cin, .out = std::cout, .err = std::cerr, .tty = tty, .colour = colour});
+    const int code = weft::cli::run({argv + 1, argv + argc}, {.in = std::cin,
+                                                              .out = std::cout,
+                                                              .err = std::cerr,
+                                                              .tty = tty,
+                                                              .err_tty = ::isatty(STDERR_FILENO) == 1,
+                                                              .colour = colour});
     // Commands of the lab write through stdio. A disk that is full shows only now.
     const bool written = std::cout.flush().good() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     if (written || code != weft::cli::exit_ok) return code;

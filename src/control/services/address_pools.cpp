@@ -30,6 +30,11 @@ void AddressPools::keep_out(const std::unordered_set<IpAddress>& addresses) {
   kept_out_ = {addresses.begin(), addresses.end()};
   lowest_free_.clear();
 }
+void AddressPools::speak_for(std::unordered_set<IpAddress> addresses) {
+  if (addresses.empty() && spoken_for_.empty()) return;
+  spoken_for_ = std::move(addresses);
+  lowest_free_.clear();  // what was passed over is free again
+}
 void AddressPools::erase(const std::string& name) { pools_.erase(name); }
 
 bool AddressPools::serves(const model::LoadBalancerPool& pool, const Key& service, const AddressWish& wish) {
@@ -90,7 +95,7 @@ std::string AddressPools::search(const Key& service, const AddressWish& wish, Fa
       for (auto user = users_.lower_bound(candidate); candidate <= range.last; candidate = candidate.plus(1)) {
         if (user != users_.end() && user->first == candidate)
           ++user;
-        else if (!kept_out_.contains(candidate))
+        else if (!kept_out_.contains(candidate) && !spoken_for_.contains(candidate))
           break;
       }
       if (candidate > range.last) continue;

@@ -34,8 +34,11 @@ bool wants_pool_addresses(const model::Service& service);
 class AddressPools {
  public:
   void upsert(const model::LoadBalancerPool& pool);
-  // The node's own: of a pool that covers them they are given to those only who ask for them.
+  // The node's own, and those others on its networks have: of a pool that covers them they are given to those only
+  // who ask for them.
   void keep_out(const std::unordered_set<IpAddress>& addresses);
+  // Likewise, until it is called again.
+  void speak_for(std::unordered_set<IpAddress> addresses);
   void erase(const std::string& name);
 
   // The addresses the Service shall have, given those it has. An error when a requested one is in no pool for it or
@@ -64,6 +67,7 @@ class AddressPools {
   std::map<std::string, model::LoadBalancerPool> pools_;
   std::map<IpAddress, std::vector<Key>> users_;
   std::set<IpAddress> kept_out_;
+  std::unordered_set<IpAddress> spoken_for_;
   // Of a range (first, last): below this none is free. What a search has learnt.
   mutable std::map<std::pair<IpAddress, IpAddress>, IpAddress> lowest_free_;
   std::unordered_map<Key, AddressWish, KeyHash> wishes_;

@@ -173,6 +173,40 @@ TEST_F(Pools, KeepTheNodesOwnAddressesForThoseWhoAsk) {
   EXPECT_THAT(given("four"), ElementsAre(ip("192.0.2.1")));
 }
 
+TEST_F(Pools, PassOverWhatOthersOnTheNetworkHave) {
+  compiler_.set_node({"n1", "", {}, {ip("192.0.2.0"), ip("192.0.2.1")}});
+  compiler_.upsert(pool("a", "192.0.2.0", "192.0.2.2"));
+  ASSERT_TRUE(ask(typed("one", Type::load_balancer)));
+  ASSERT_TRUE(ask(typed("two", Type::load_balancer)));
+  EXPECT_THAT(given("one"), ElementsAre(ip("192.0.2.2")));
+  EXPECT_THAT(given("two"), IsEmpty());
+}
+
+// Whatever the order of the Services in one apply, and of what they ask for by name and leave open.
+TEST_F(Pools, WhatIsSpokenForIsLeftToThoseWhoAskForIt) {
+  compiler_.upsert(pool("a", "192.0.2.1", "192.0.2.4"));
+  auto first = typed("first", Type::load_balancer);  // asks for one thing and takes any of the others
+  first.ports = {port(80, std::uint16_t{8080}, "http"), port(81, std::uint16_t{8081}, "more")};
+  first.ports[0].node_port = 30000;
+  auto second = typed("second", Type::load_balancer);
+  second.ports[0].node_port = 30001;
+  second.cluster_ips = {ip("10.96.0.2")};
+  second.families = {Family::v4};
+  second.load_balancer_ips = {ip("192.0.2.1")};
+  compiler_.speak_for({&first, &second});
+  ASSERT_TRUE(ask(first));
+  ASSERT_TRUE(ask(second)) << ask(second).error().message;
+  compiler_.speak_for({});
+  EXPECT_EQ(node_port(compiler_, "first", 81), 30002);
+  EXPECT_EQ(compiler_.held({"shop", "first"}).cluster_ips.front(), ip("10.96.0.3"));
+  EXPECT_THAT(given("first"), ElementsAre(ip("192.0.2.2")));
+  // What was passed over is an address like any other afterwards.
+  compiler_.forget({"shop", "second"});
+  compiler_.erase_service({"shop", "second"});
+  ASSERT_TRUE(ask(typed("third", Type::load_balancer)));
+  EXPECT_THAT(given("third"), ElementsAre(ip("192.0.2.1")));
+}
+
 TEST_F(Pools, ComeAndGo) {
   apply(compiler_, typed("web", Type::load_balancer));
   EXPECT_EQ(reason("web"), "no LoadBalancerPool has IPv4 addresses for it");

@@ -62,17 +62,19 @@ std::vector<IpAddress> Assigner::own_status(const model::Service& service, const
 }
 
 Result<ServiceAssignment> Assigner::assign(const model::Service& service, const Key& key, const ServiceAssignment& held,
-                                           const std::vector<IpAddress>& preferred) {
+                                           const ServiceAssignment& keep) {
   ServiceAssignment chosen;
   AddressWish wish;
   std::string reason;
   const bool wanted = has_addresses(service) && wants_pool_addresses(service);
   if (has_addresses(service)) {
     WEFT_TRY(chosen.cluster_ips, cluster_ips_.choose(service, key, held.cluster_ips));
-    WEFT_CHECK(node_ports_.choose(service, key, held, chosen));
+    auto ports_held = held;
+    ports_held.node_ports = keep.node_ports;
+    WEFT_CHECK(node_ports_.choose(service, key, ports_held, chosen));
     if (wanted) {
       wish = wish_of(service, chosen.cluster_ips);
-      const auto& had = held.load_balancer_ips.empty() ? preferred : held.load_balancer_ips;
+      const auto& had = held.load_balancer_ips.empty() ? keep.load_balancer_ips : held.load_balancer_ips;
       WEFT_TRY(chosen.load_balancer_ips, pools_.choose(key, wish, had, reason));
     }
   }
@@ -133,6 +135,13 @@ void Assigner::forget(const Key& key, const ServiceAssignment& held) {
 void Assigner::upsert(const model::LoadBalancerPool& pool) {
   pools_.upsert(pool);
   pools_changed_ = true;
+}
+
+void Assigner::speak_for(const std::unordered_set<IpAddress>& addresses,
+                         const std::unordered_set<std::uint16_t>& ports) {
+  cluster_ips_.speak_for(addresses);
+  pools_.speak_for(addresses);
+  node_ports_.speak_for(ports);
 }
 
 void Assigner::erase_pool(const std::string& name) {

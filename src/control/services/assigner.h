@@ -18,10 +18,10 @@ class Assigner {
  public:
   explicit Assigner(const ServiceOptions& options);
 
-  // `held` is what the Service holds; it holds the result from now on. `preferred`: addresses of the pools it had
-  // elsewhere or earlier, to be had again where they are free.
+  // `held` is what the Service holds; it holds the result from now on. `keep`: the node ports of `held` by the numbers
+  // its ports have now, and addresses of the pools it had elsewhere or earlier, to be had again where they are free.
   Result<ServiceAssignment> assign(const model::Service& service, const Key& key, const ServiceAssignment& held,
-                                   const std::vector<IpAddress>& preferred);
+                                   const ServiceAssignment& keep);
   // As ServiceCompiler::own_status.
   [[nodiscard]] std::vector<IpAddress> own_status(const model::Service& service, const Key& key) const;
   // The Service holds `assignment` instead of `held`; both may be empty.
@@ -34,6 +34,8 @@ class Assigner {
 
   void upsert(const model::LoadBalancerPool& pool);
   void erase_pool(const std::string& name);
+  // As ServiceCompiler::speak_for.
+  void speak_for(const std::unordered_set<IpAddress>& addresses, const std::unordered_set<std::uint16_t>& ports);
   void keep_out(const std::unordered_set<IpAddress>& addresses) { pools_.keep_out(addresses); }
   // Services whose addresses may have to change: the pending ones, and all after a change of pools.
   [[nodiscard]] std::vector<Key> candidates();

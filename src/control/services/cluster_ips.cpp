@@ -98,7 +98,7 @@ Result<IpAddress> ClusterIps::next_free(const Cidr& known, const Key& service) c
     candidate = cursor->second.plus(1);
   for (std::uint64_t tried = 0; tried < count; ++tried) {
     if (!usable(known, candidate)) candidate = first;  // past the end
-    if (!owner_of_.contains(candidate)) return candidate;
+    if (!owner_of_.contains(candidate) && !spoken_for_.contains(candidate)) return candidate;
     candidate = candidate.plus(1);
   }
   return fail(ErrorCode::exhausted,

@@ -4,6 +4,8 @@
 
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "base/ip.h"
@@ -21,6 +23,8 @@ class ClusterIps {
   // no range at all and the Service is reached by other addresses (a balancer for plain hosts).
   [[nodiscard]] Result<std::vector<IpAddress>> choose(const model::Service& service, const Key& key,
                                                       const std::vector<IpAddress>& held) const;
+  // Given to those only who ask for them, until it is called again.
+  void speak_for(std::unordered_set<IpAddress> addresses) { spoken_for_ = std::move(addresses); }
   // Without a check: what `choose` gave, what the Service held a moment ago or before a restart. Addresses outside
   // the ranges are kept as long as their Service is.
   void claim(const Key& service, const std::vector<IpAddress>& addresses);
@@ -34,6 +38,7 @@ class ClusterIps {
 
   std::vector<Cidr> ranges_;
   std::unordered_map<IpAddress, Key> owner_of_;
+  std::unordered_set<IpAddress> spoken_for_;
   std::map<Family, IpAddress> cursor_;  // the last one claimed anew, so that reuse is late
 };
 

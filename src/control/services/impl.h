@@ -36,6 +36,7 @@ class ServiceCompiler::Impl {
 
   // tables.cpp
   Result<ServiceAssignment> assign(const model::Service& service, const std::vector<IpAddress>& preferred);
+  void speak_for(const std::vector<const model::Service*>& services);
   std::vector<IpAddress> own_status(const model::Service& service);
   void forget(const model::ObjectKey& service);
   void restore(const model::ObjectKey& service, const ServiceAssignment& assignment);
@@ -155,6 +156,7 @@ class ServiceCompiler::Impl {
   [[nodiscard]] bool is_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol) const;
 
   // place.cpp
+  [[nodiscard]] static const PortState* counterpart(const Owner& owner, const PortState& state);
   [[nodiscard]] const PortState* previous_of(const Owner& owner, PortState& state, Transaction& transaction,
                                              std::vector<Run>& runs);
   Result<void> identify(Transaction& transaction, const Owner& owner, PortState& state, const PortState* previous);

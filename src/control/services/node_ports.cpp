@@ -37,7 +37,8 @@ class NodePorts::Choice {
     std::uint16_t candidate = ports_.in_range(ports_.cursor_) ? ports_.cursor_ : ports_.last_;
     for (unsigned tried = 0; tried < count; ++tried) {
       candidate = candidate >= ports_.last_ ? ports_.first_ : static_cast<std::uint16_t>(candidate + 1);
-      if (!taken_.contains(candidate) && !ports_.owner_of_.contains(candidate)) {
+      if (!taken_.contains(candidate) && !ports_.owner_of_.contains(candidate) &&
+          !ports_.spoken_for_.contains(candidate)) {
         taken_.insert(candidate);
         return candidate;
       }

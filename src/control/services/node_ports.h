@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 #include "base/result.h"
 #include "control/services/names.h"
@@ -19,6 +21,8 @@ class NodePorts {
   // Nothing changes until `claim`.
   [[nodiscard]] Result<void> choose(const model::Service& service, const Key& key, const ServiceAssignment& held,
                                     ServiceAssignment& chosen) const;
+  // Given to those only who ask for them, until it is called again.
+  void speak_for(std::unordered_set<std::uint16_t> ports) { spoken_for_ = std::move(ports); }
   void claim(const Key& service, const ServiceAssignment& assignment);
   void release(const Key& service, const ServiceAssignment& assignment);
 
@@ -30,6 +34,7 @@ class NodePorts {
   std::uint16_t first_;
   std::uint16_t last_;
   std::unordered_map<std::uint16_t, Key> owner_of_;
+  std::unordered_set<std::uint16_t> spoken_for_;
   std::uint16_t cursor_ = 0;  // the last one claimed anew, so that reuse is late
 };
 

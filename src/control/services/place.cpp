@@ -35,14 +35,36 @@ std::string ServiceCompiler::Impl::where(const Owner& owner, const PortState& st
                      owner.is_pod ? "host port " : "port ", state.port, to_string(state.protocol));
 }
 
+// A port is known by its name, as to kube-proxy: with another number it keeps its id, and with it its backends' ids,
+// their connections and counters, and what affinity remembers. One that got another name keeps them by its number,
+// unless that has gone to a port of the record that is known by name.
+const services::PortState* ServiceCompiler::Impl::counterpart(const Owner& owner, const PortState& state) {
+  const PortState* by_number = nullptr;
+  const PortState* by_name = nullptr;
+  bool ambiguous = false;
+  for (const auto& old : owner.ports) {
+    const bool named = old.name == state.name && old.protocol == state.protocol && old.family == state.family;
+    if (old.same_port(state)) by_number = &old;
+    if (by_number == &old && named) return &old;
+    ambiguous = ambiguous || (named && by_name != nullptr);
+    if (named) by_name = &old;
+  }
+  if (owner.is_pod) return by_number;
+  const auto ports_named = [&](const services::Name& name) {
+    const auto is_it = [&](const auto& port) { return port.name == name && port.protocol == state.protocol; };
+    return std::ranges::count_if(static_cast<const ServiceEntry&>(owner).record->ports, is_it);
+  };
+  if (by_name != nullptr && !ambiguous && ports_named(state.name) == 1) return by_name;
+  return by_number != nullptr && ports_named(by_number->name) == 0 ? by_number : nullptr;
+}
+
 // What it was before: of the last compile, or in the maps since the last run. `runs`: those it may go on using.
 const services::PortState* ServiceCompiler::Impl::previous_of(const Owner& owner, PortState& state,
                                                               Transaction& transaction, std::vector<Run>& runs) {
-  const auto known = std::ranges::find_if(owner.ports, [&](const PortState& port) { return port.same_port(state); });
-  if (known != owner.ports.end()) {
+  if (const auto* known = counterpart(owner, state); known != nullptr) {
     for (const auto& run : {known->cluster, known->local, known->redirect})
       if (run.count != 0) runs.push_back(run);
-    return &*known;
+    return known;
   }
   if (adopted_ == nullptr) return nullptr;
   for (const auto& frontend : state.frontends) {

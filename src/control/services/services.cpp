@@ -30,6 +30,7 @@ Result<ServiceAssignment> ServiceCompiler::assign(const model::Service& service,
                                                   const std::vector<IpAddress>& preferred) {
   return impl_->assign(service, preferred);
 }
+void ServiceCompiler::speak_for(const std::vector<const model::Service*>& services) { impl_->speak_for(services); }
 std::vector<IpAddress> ServiceCompiler::own_status(const model::Service& service) const {
   return impl_->own_status(service);
 }

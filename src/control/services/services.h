@@ -49,6 +49,7 @@ struct ServiceNode {
   std::string name;
   std::string zone;
   std::vector<IpAddress> addresses;  // the node's own: backends with one of them are local
+  std::vector<IpAddress> taken;      // others on its networks have them: not to be given out of a pool
   bool operator==(const ServiceNode&) const = default;
 };
 
@@ -137,6 +138,9 @@ class ServiceCompiler {
   // is an error naming the owner or the range. A LoadBalancer Service no pool has room for gets none and
   // stays pending; `preferred` ones of the pools it gets when they are free.
   Result<ServiceAssignment> assign(const model::Service& service, const std::vector<IpAddress>& preferred = {});
+  // What the Services to be assigned next ask for by name: automatic choices leave it to them, whatever the order.
+  // Until it is called again.
+  void speak_for(const std::vector<const model::Service*>& services);
   // The addresses in its status, when all of them are from pools that serve it: then nobody else gave them, they are
   // what `weft get` showed, and no more than a preference to be told to `assign`. Otherwise none.
   [[nodiscard]] std::vector<IpAddress> own_status(const model::Service& service) const;

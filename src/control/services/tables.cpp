@@ -13,6 +13,36 @@ namespace {
 constexpr std::string_view service_name_label = "kubernetes.io/service-name";
 // Looking for a rare label of a selector stops at this many.
 constexpr unsigned many = 16;
+
+using NodePorts = std::map<std::pair<std::uint16_t, Protocol>, std::uint16_t>;
+
+// The node ports as they are held, by the numbers the ports have now: as with Kubernetes a port keeps its node port
+// while it has its name, else while it has its number.
+NodePorts follow_names(const NodePorts& held, const services::ServiceRecord& before, const model::Service& now) {
+  if (held.empty()) return held;
+  NodePorts result;
+  for (const auto& port : now.ports) {
+    const auto named = [&](const services::RecordPort& known) {
+      return known.name.text() == port.name && known.protocol == port.protocol;
+    };
+    const auto known_by_name = [&](const services::RecordPort& known) {
+      return std::ranges::any_of(now.ports, [&](const model::ServicePort& other) {
+        return known.name.text() == other.name && known.protocol == other.protocol;
+      });
+    };
+    auto old = std::ranges::find_if(before.ports, named);
+    if (old == before.ports.end())
+      old = std::ranges::find_if(before.ports, [&](const services::RecordPort& known) {
+        return known.port == port.port && known.protocol == port.protocol && !known_by_name(known);
+      });
+    if (old == before.ports.end()) continue;
+    auto node_port = held.find({old->port, old->protocol});
+    if (node_port == held.end()) node_port = held.find({port.port, port.protocol});  // it follows already
+    if (node_port != held.end()) result[{port.port, port.protocol}] = node_port->second;
+  }
+  return result;
+}
+
 }  // namespace
 
 ServiceCompiler::Impl::Impl(ServiceOptions options, ServiceAssignments restored)
@@ -112,13 +142,29 @@ Result<ServiceAssignment> ServiceCompiler::Impl::assign(const model::Service& se
                                                         const std::vector<IpAddress>& preferred) {
   auto& entry = entry_of(intern(service.meta.key()));
   const auto held = entry.held.get();
-  auto assignment = assigner_.assign(service, entry.key, held, preferred);
+  ServiceAssignment keep;
+  keep.load_balancer_ips = preferred;
+  keep.node_ports = entry.record == nullptr ? held.node_ports : follow_names(held.node_ports, *entry.record, service);
+  auto assignment = assigner_.assign(service, entry.key, held, keep);
   if (!assignment) {
     touch(entry);  // it may be an empty one
     return assignment;
   }
   if (*assignment != held || entry.record == nullptr) remember_assignment(entry, *assignment);
   return assignment;
+}
+
+void ServiceCompiler::Impl::speak_for(const std::vector<const model::Service*>& services) {
+  std::unordered_set<IpAddress> addresses;
+  std::unordered_set<std::uint16_t> ports;
+  for (const auto* service : services) {
+    addresses.insert(service->cluster_ips.begin(), service->cluster_ips.end());
+    addresses.insert(service->load_balancer_ips.begin(), service->load_balancer_ips.end());
+    if (service->health_check_node_port != 0) ports.insert(service->health_check_node_port);
+    for (const auto& port : service->ports)
+      if (port.node_port != 0) ports.insert(port.node_port);
+  }
+  assigner_.speak_for(addresses, ports);
 }
 
 void ServiceCompiler::Impl::forget(const model::ObjectKey& service) {
@@ -333,7 +379,9 @@ void ServiceCompiler::Impl::set_node(const ServiceNode& node) {
   for (const auto& address : node_addresses_)
     if (!addresses.contains(address)) touch_address(address);
   node_addresses_ = std::move(addresses);
-  assigner_.keep_out(node_addresses_);
+  auto kept_out = node_addresses_;
+  kept_out.insert(node.taken.begin(), node.taken.end());
+  assigner_.keep_out(kept_out);
   node_name_ = names_.intern(node.name);
   zone_ = names_.intern(node.zone);
   node_ = node;

@@ -133,6 +133,24 @@ Result<std::vector<StoredKey>> Store::object_keys(model::Kind kind, const std::o
   return keys;
 }
 
+Result<std::vector<StoredKey>> Store::object_keys(model::Kind kind, const std::optional<std::string>& space,
+                                                  const model::ObjectKey& after, std::size_t limit) {
+  std::vector<StoredKey> keys;
+  const auto add = [&](const Statement& row) {
+    keys.push_back({kind, {row.text(0), row.text(1)}});
+    return Result<void>();
+  };
+  const auto count = static_cast<std::int64_t>(limit);
+  const std::string_view name = space && after.namespace_ < *space ? std::string_view() : std::string_view(after.name);
+  WEFT_CHECK(space ? database_->query("SELECT namespace, name FROM object WHERE kind = ?1 AND namespace = ?2"
+                                      " AND name > ?3 ORDER BY name LIMIT ?4",
+                                      add, model::to_string(kind), std::string_view(*space), name, count)
+                   : database_->query("SELECT namespace, name FROM object WHERE kind = ?1"
+                                      " AND (namespace, name) > (?2, ?3) ORDER BY namespace, name LIMIT ?4",
+                                      add, model::to_string(kind), std::string_view(after.namespace_), name, count));
+  return keys;
+}
+
 Result<ObjectTally> Store::object_tally() {
   ObjectTally tally;
   WEFT_CHECK(database_->query("SELECT kind, namespace, COUNT(*), MIN(name) FROM object GROUP BY kind, namespace",

@@ -48,6 +48,9 @@ class Store {
   Result<void> each_object(model::Kind kind, const VisitObject& visit);
   // Ordered by namespace and name; of one namespace where one is given.
   Result<std::vector<StoredKey>> object_keys(model::Kind kind, const std::optional<std::string>& space = {});
+  // The first `limit` of them behind `after`.
+  Result<std::vector<StoredKey>> object_keys(model::Kind kind, const std::optional<std::string>& space,
+                                             const model::ObjectKey& after, std::size_t limit);
   Result<ObjectTally> object_tally();
   // Deletes first, then upserts. Deleting what is not there is no error.
   Result<void> apply(const std::vector<StoredObject>& upserts, const std::vector<StoredKey>& deletes,

@@ -1,0 +1,266 @@
+// API: apply and delete. Documents are read off the loop when they are long; all else, from the first look at the
+// tables to the answer, is one turn of it.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/agent.h"
+#include "agent/object_names.h"
+#include "agent/target_ports.h"
+#include "api/params.h"
+
+namespace weft::agent {
+namespace {
+
+using nlohmann::json;
+
+// Read in a few milliseconds: not worth waiting for those that are longer.
+constexpr std::size_t short_text = 16 * 1024;
+// Reading a large document takes many times its size.
+constexpr std::size_t large_text = 128 * 1024;
+
+json problem_json(const model::Problem& problem) {
+  return {{"file", problem.file}, {"line", problem.line},       {"column", problem.column},
+          {"path", problem.path}, {"message", problem.message}, {"text", problem.to_string()}};
+}
+
+json problems_json(const std::vector<model::Problem>& problems) {
+  auto list = json::array();
+  for (const auto& problem : problems) list.push_back(problem_json(problem));
+  return list;
+}
+
+std::string_view action_word(Objects::Action action) {
+  switch (action) {
+    case Objects::Action::created:
+      return "created";
+    case Objects::Action::configured:
+      return "configured";
+    case Objects::Action::unchanged:
+      break;
+  }
+  return "unchanged";
+}
+
+// All documents of a request; params.documents is [{file, text}].
+Result<model::ParseOutcome> parse_documents(const json& params) {
+  model::ParseOutcome all;
+  if (!params.contains("documents") || !params["documents"].is_array())
+    return weft::fail(ErrorCode::invalid, "documents: expected a list of {file, text}");
+  for (const auto& document : params["documents"]) {
+    WEFT_TRY(const auto file, api::required_text(document, "file"));
+    WEFT_TRY(const auto text, api::optional_text(document, "text"));
+    auto outcome = model::parse_manifests(file, text);
+    std::ranges::move(outcome.documents, std::back_inserter(all.documents));
+    std::ranges::move(outcome.problems, std::back_inserter(all.problems));
+    std::ranges::move(outcome.warnings, std::back_inserter(all.warnings));
+  }
+  return all;
+}
+
+std::size_t text_bytes(const json& params) {
+  std::size_t size = 0;
+  if (params.contains("documents") && params["documents"].is_array())
+    for (const auto& document : params["documents"])
+      if (document.is_object() && document.contains("text") && document["text"].is_string())
+        size += document["text"].get_ref<const std::string&>().size();
+  return size;
+}
+
+// The same object twice in one request: the last one counts, as if applied one after the other.
+void keep_last(std::vector<model::Document>& documents) {
+  std::map<store::StoredKey, std::size_t> last;
+  for (std::size_t i = 0; i < documents.size(); ++i) last[key_of(documents[i].object)] = i;
+  std::vector<model::Document> kept;
+  for (std::size_t i = 0; i < documents.size(); ++i)
+    if (last[key_of(documents[i].object)] == i) kept.push_back(std::move(documents[i]));
+  documents = std::move(kept);
+}
+
+// All of a request that needs no look at what the agent holds.
+Result<model::ParseOutcome> read(const json& params) {
+  try {
+    WEFT_TRY(auto outcome, parse_documents(params));
+    keep_last(outcome.documents);
+    for (auto& document : outcome.documents) Objects::prepare(document);
+    return outcome;
+  } catch (const std::exception& error) {
+    return weft::fail(ErrorCode::internal, fmt::format("reading the documents: {}", error.what()));
+  }
+}
+
+}  // namespace
+
+void Agent::register_objects() {
+  server_->handle_async("apply", [this](json params, const api::Responder& responder) {
+    with_documents(std::move(params), responder, [this](const json& rest, model::ParseOutcome outcome) {
+      return apply_objects(rest, std::move(outcome));
+    });
+  });
+  server_->handle_async("delete", [this](json params, const api::Responder& responder) {
+    if (!params.contains("documents")) return responder.answer(delete_named(params));
+    with_documents(std::move(params), responder,
+                   [this](const json&, const model::ParseOutcome& outcome) { return delete_documents(outcome); });
+  });
+  server_->handle("get", [this](const json& params) { return get_objects(params); });
+  server_->handle_stream("watch",
+                         [this](const json& params, const api::Stream& stream) { watch_objects(params, stream); });
+}
+
+void Agent::with_documents(json params, const api::Responder& responder, Apply apply) {
+  const auto size = text_bytes(params);
+  const auto answer = [](const api::Responder& to, const Apply& run, const json& rest,
+                         Result<model::ParseOutcome> outcome) {
+    to.answer_by([&]() -> api::Answer {
+      if (!outcome) return weft::fail(outcome.error());
+      return run(rest, std::move(*outcome));
+    });
+  };
+  if (size < short_text) return answer(responder, apply, params, read(params));
+  background_->run([=, this, params = std::move(params), responder = responder,
+                    apply = std::move(apply)]() mutable -> Background::Done {
+    auto outcome = read(params);
+    params.erase("documents");
+    return [=, this, params = std::move(params), responder = std::move(responder), apply = std::move(apply),
+            outcome = std::move(outcome)]() mutable {
+      answer(responder, apply, params, std::move(outcome));
+      if (size >= large_text) trim_owed_ = true;  // the thread's part of the heap is not yet free
+    };
+  });
+}
+
+// What only the whole node can refuse: addresses and ports. Refused documents leave `documents`.
+std::vector<model::Problem> Agent::admit(std::vector<model::Document>& documents) {
+  std::vector<model::Problem> problems;
+  std::set<std::size_t> refused;
+  for (const auto& [index, error] : publisher_->admit(documents)) {
+    auto& problem = problems.emplace_back(documents[index].refused(error.message));
+    if (!error.hint.empty()) problem.message += "; " + error.hint;
+    refused.insert(index);
+  }
+  std::vector<model::Document> kept;
+  for (std::size_t i = 0; i < documents.size(); ++i)
+    if (!refused.contains(i)) kept.push_back(std::move(documents[i]));
+  documents = std::move(kept);
+  return problems;
+}
+
+api::Answer Agent::apply_objects(const json& params, model::ParseOutcome outcome) {
+  WEFT_TRY(const auto all_or_nothing, api::optional_bool(params, "all_or_nothing", true));
+  WEFT_TRY(const auto dry_run, api::optional_bool(params, "dry_run", false));
+  const auto before = publisher_->held(outcome.documents);
+  std::ranges::move(admit(outcome.documents), std::back_inserter(outcome.problems));
+  json result{{"applied", json::array()},
+              {"problems", problems_json(outcome.problems)},
+              {"warnings", problems_json(outcome.warnings)}};
+  if (!outcome.problems.empty() && all_or_nothing) {
+    publisher_->give_back(before);
+    return weft::fail(api::ApiError({ErrorCode::invalid,
+                                     fmt::format("{} problem{} found, nothing was applied", outcome.problems.size(),
+                                                 outcome.problems.size() == 1 ? "" : "s"),
+                                     "correct the documents, or apply the good ones with --no-all-or-nothing"},
+                                    {{"problems", result["problems"]}, {"warnings", result["warnings"]}}));
+  }
+  if (dry_run) {
+    publisher_->give_back(before);
+    WEFT_TRY(const auto actions, objects_->plan(outcome.documents));
+    for (std::size_t i = 0; i < actions.size(); ++i) {
+      auto entry = identity_json(key_of(outcome.documents[i].object));
+      entry["action"] = action_word(actions[i]);
+      result["applied"].push_back(entry);
+    }
+    return result;
+  }
+  return commit(outcome.documents, before, std::move(result));
+}
+
+// Stores and publishes what was admitted; when it is refused, everything is as it was, the Services'
+// addresses and ports as in `before`.
+api::Answer Agent::commit(const std::vector<model::Document>& documents, const Publisher::Held& before, json result) {
+  publisher_->set_records(attachment_->records());
+  WEFT_TRY(const auto applied, publisher_->apply(documents, before));
+  enrichment_stale_ = true;
+  serve_outside();
+  duties_->refresh();
+  if (applied.owed) spdlog::warn("{}", applied.owed->message);  // told by the status while it lasts
+  WEFT_CHECK(publisher_->store_numbers(true));
+  WEFT_CHECK(store_->flush());  // enforced first, on the disk before the user is told
+  warn_of_targets(documents, result["warnings"]);
+  const auto& actions = applied.actions;
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    auto entry = identity_json(key_of(documents[i].object));
+    entry["action"] = action_word(actions[i]);
+    result["applied"].push_back(entry);
+  }
+  return result;
+}
+
+// Names of container ports that no pod has; the pods of the same request are known by now.
+void Agent::warn_of_targets(const std::vector<model::Document>& documents, json& warnings) const {
+  for (const auto& document : documents) {
+    const auto* service = std::get_if<model::Service>(&document.object);
+    if (service == nullptr || !services().slices_of(service->meta.key()).empty()) continue;
+    for (const auto& missing : missing_targets(*service, objects_->pods()))
+      warnings.push_back(
+          problem_json(document.refused(fmt::format("spec.ports[{}].targetPort: {}", missing.port, missing.text))));
+  }
+}
+
+api::Answer Agent::delete_documents(const model::ParseOutcome& outcome) {
+  if (!outcome.problems.empty())
+    return weft::fail(api::ApiError({ErrorCode::invalid, "nothing was deleted", {}},
+                                    {{"problems", problems_json(outcome.problems)}}));
+  std::vector<store::StoredKey> keys;
+  for (const auto& document : outcome.documents) keys.push_back(key_of(document.object));
+  return delete_objects(keys);
+}
+
+api::Answer Agent::delete_named(const json& params) {
+  WEFT_TRY(const auto word, api::required_text(params, "kind"));
+  WEFT_TRY(const auto kind, model::parse_kind(word));
+  WEFT_TRY(const auto name, api::required_text(params, "name"));
+  WEFT_TRY(const auto space, api::optional_text(params, "namespace", "default"));
+  return delete_objects({{kind, {!model::has_namespace(kind) ? "" : space.empty() ? "default" : space, name}}});
+}
+
+api::Answer Agent::delete_objects(const std::vector<store::StoredKey>& keys) {
+  std::vector<store::StoredKey> present;
+  json result{{"deleted", json::array()}};
+  for (const auto& key : keys) {
+    WEFT_TRY(const bool known, objects_->contains(key));
+    if (known) {
+      present.push_back(key);
+      result["deleted"].push_back(identity_json(key));
+    } else if (key.kind == model::Kind::pod && objects_->pod(key.key) != nullptr) {
+      return weft::fail(
+          ErrorCode::invalid,
+          fmt::format("pod {} belongs to Deployment {}", key.key.to_string(), objects_->pod(key.key)->workload),
+          "delete the Deployment, or apply it with fewer replicas");
+    }
+  }
+  if (present.empty())
+    return weft::fail(ErrorCode::not_found, keys.size() == 1 ? fmt::format("no {} {}", model::to_string(keys[0].kind),
+                                                                           keys[0].key.to_string())
+                                                             : "none of the objects exists");
+  // Deleting a namespace takes what is in it, as Kubernetes does.
+  std::set<store::StoredKey> doomed(present.begin(), present.end());
+  for (const auto& key : present)
+    if (key.kind == model::Kind::namespace_)
+      for (const auto kind : all_kinds) {
+        if (!model::has_namespace(kind)) continue;
+        WEFT_TRY(const auto others, objects_->keys(kind, key.key.name));
+        for (const auto& other : others)
+          if (doomed.insert(other).second) result["deleted"].push_back(identity_json(other));
+      }
+  publisher_->set_records(attachment_->records());
+  WEFT_TRY(const auto owed, publisher_->remove({doomed.begin(), doomed.end()}));
+  enrichment_stale_ = true;
+  duties_->refresh();
+  if (owed) spdlog::warn("{}", owed->message);
+  WEFT_CHECK(publisher_->store_numbers(true));
+  WEFT_CHECK(store_->flush());
+  return result;
+}
+
+}  // namespace weft::agent

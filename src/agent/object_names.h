@@ -1,0 +1,25 @@
+// What the handlers of objects have in common: kinds, keys, and how an object is named in an answer.
+#pragma once
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "model/objects.h"
+#include "sources/store/rows.h"
+
+namespace weft::agent {
+
+inline constexpr std::array all_kinds{model::Kind::namespace_,         model::Kind::pod,
+                                      model::Kind::deployment,         model::Kind::service,
+                                      model::Kind::endpoint_slice,     model::Kind::network_policy,
+                                      model::Kind::load_balancer_pool, model::Kind::l2_announcement};
+
+inline store::StoredKey key_of(const model::Object& object) {
+  return {model::kind_of(object), model::metadata_of(object).key()};
+}
+
+inline nlohmann::json identity_json(const store::StoredKey& key) {
+  return {{"kind", model::to_string(key.kind)}, {"namespace", key.key.namespace_}, {"name", key.key.name}};
+}
+
+}  // namespace weft::agent
