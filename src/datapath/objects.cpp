@@ -1,5 +1,6 @@
 #include "datapath/objects.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <optional>
 #include <span>
@@ -52,7 +53,7 @@ Result<void> share_maps(bpfrt::Object& object, const std::string& pins) {
     bool removed = false;
     for (const auto& map : object.maps())
       if (!removed && pinned.error().message.find(map) != std::string::npos) {
-        bpfrt::remove_pin(pins + "/" + map);
+        bpfrt::remove_pin(fmt::format("{}/{}", pins, map));
         removed = true;
       }
     if (!removed) return fail(pinned.error());
