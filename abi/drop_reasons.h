@@ -32,7 +32,8 @@
 	X(SOURCE_RANGE, "source-range", "the client is not in the service's loadBalancerSourceRanges") \
 	X(BACKEND_GONE, "backend-gone", "the connection's backend left the service; the connection is reset") \
 	X(ENCAPSULATION, "encapsulation", "the packet could not be put into, or taken out of, another one, or a pod sent what only nodes send each other") \
-	X(TOO_BIG, "too-big", "the packet does not fit the way to its backend; the client was told")
+	X(TOO_BIG, "too-big", "the packet does not fit the way to its backend; the client was told") \
+	X(LOOP, "loop", "the answer would come back for ever: the packet's source is its destination, or a client outside has a service's address")
 
 enum weft_drop_reason {
 #define WEFT_DROP_ENUM(name, text, meaning) WEFT_DROP_##name,

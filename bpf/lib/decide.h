@@ -98,35 +98,50 @@ enum route {
 	/* above: the device's index */
 };
 
+/* The question how a packet from `source`, seen at device `ifindex`, leaves for `destination`. */
+inline_always void route_ask(struct bpf_fib_lookup *fib, __u32 ifindex, const struct weft_addr *source,
+			     const struct weft_addr *destination, __u8 protocol, bool v4)
+{
+	fib->ifindex = ifindex;
+	fib->l4_protocol = protocol;
+	if (v4) {
+		fib->family = ADDRESS_FAMILY_V4;
+		fib->ipv4_src = source->word[3];
+		fib->ipv4_dst = destination->word[3];
+	} else {
+		fib->family = ADDRESS_FAMILY_V6;
+		__builtin_memcpy(fib->ipv6_src, source, 16);
+		__builtin_memcpy(fib->ipv6_dst, destination, 16);
+	}
+}
+
+/* What the answer of bpf_fib_lookup means. */
+inline_always int route_answer(const struct bpf_fib_lookup *fib, long result)
+{
+	switch (result) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+	case BPF_FIB_LKUP_RET_FRAG_NEEDED: /* this packet is too large for the device, the flow is not */
+		return fib->ifindex;
+	case BPF_FIB_LKUP_RET_BLACKHOLE:
+	case BPF_FIB_LKUP_RET_UNREACHABLE:
+	case BPF_FIB_LKUP_RET_PROHIBIT:
+		return ROUTE_NONE;
+	default:
+		return ROUTE_STACK;
+	}
+}
+
 /* The device by which a packet from `source` leaves for `destination`. */
 verified_once int route_find(struct __sk_buff *skb, const struct weft_addr *source, const struct weft_addr *destination,
 			     __u8 protocol, bool v4)
 {
 	struct bpf_fib_lookup fib = {};
-	long result;
 
 	if (!source || !destination)
 		return ROUTE_NONE;
-	fib.ifindex = skb->ifindex;
-	fib.l4_protocol = protocol;
-	if (v4) {
-		fib.family = ADDRESS_FAMILY_V4;
-		fib.ipv4_src = source->word[3];
-		fib.ipv4_dst = destination->word[3];
-	} else {
-		fib.family = ADDRESS_FAMILY_V6;
-		__builtin_memcpy(fib.ipv6_src, source, 16);
-		__builtin_memcpy(fib.ipv6_dst, destination, 16);
-	}
-	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	if (result == BPF_FIB_LKUP_RET_BLACKHOLE || result == BPF_FIB_LKUP_RET_UNREACHABLE ||
-	    result == BPF_FIB_LKUP_RET_PROHIBIT)
-		return ROUTE_NONE;
-	/* FRAG_NEEDED: this packet is too large for the device, the flow is not. */
-	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
-	    result != BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return ROUTE_STACK;
-	return fib.ifindex;
+	route_ask(&fib, skb->ifindex, source, destination, protocol, v4);
+	return route_answer(&fib, bpf_fib_lookup(skb, &fib, sizeof(fib), 0));
 }
 
 /* Fills the exit of scratch->forward towards an address outside; false when there is no route. */

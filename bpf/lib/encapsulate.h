@@ -41,11 +41,6 @@ struct frontend_option {
 
 #define UDP_GENEVE (sizeof(struct udphdr) + sizeof(struct geneve_header))
 
-inline_always bool addr_is_v4(const struct weft_addr *addr)
-{
-	return !addr->word[0] && !addr->word[1] && addr->word[2] == bpf_htonl(0xffff);
-}
-
 /* Bytes by which the packet grows. */
 inline_always __u32 encapsulation_overhead(__u8 encapsulation, bool outer_v4)
 {

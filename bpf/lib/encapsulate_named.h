@@ -120,6 +120,8 @@ inline_always enum weft_drop_reason named_choose(struct scratch *s, const struct
 	if (!service)
 		return WEFT_DROP_ENCAPSULATION;
 	s->context.service_id = service->service_id;
+	if (client_is_frontend())
+		return WEFT_DROP_LOOP;
 	if (!service_takes_source(service, &s->pair.saddr)) {
 		state = service_state(service->service_id);
 		if (state)

@@ -103,6 +103,9 @@ inline_always enum weft_drop_reason flow_decide_from_pod(struct __sk_buff *skb, 
 
 	if (!src)
 		return WEFT_DROP_SPOOFED_SOURCE;
+	/* No kernel sends such: what it has for itself does not leave. */
+	if (s->pair.sport == s->pair.dport && addr_equal(&s->pair.saddr, &s->pair.daddr))
+		return WEFT_DROP_LOOP;
 	s->context.src_endpoint = src->endpoint_id;
 	s->context.src_identity = src->identity;
 	s->context.direction = WEFT_EGRESS;

@@ -492,7 +492,7 @@ Cases all_cases(const Net& net) {
         algorithm_cases,       bereaved_cases, announce_cases,  nat_cases,      icmp_error_cases,
         fragment_cases,        tcp_cases,      reset_cases,     affinity_cases, from_pod_cases,
         neighbour_cases,       host_cases,     malformed_cases, xdp_cases,      xdp_dsr_cases,
-        xdp_decapsulate_cases, hostile_cases,  flood_cases}) {
+        xdp_decapsulate_cases, hostile_cases,  flood_cases,     loop_cases}) {
     for (auto& each : table(net)) all.push_back(std::move(each));
   }
   return all;

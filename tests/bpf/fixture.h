@@ -184,6 +184,7 @@ Cases xdp_cases(const Net& net);
 Cases xdp_dsr_cases(const Net& net);
 Cases hostile_cases(const Net& net);
 Cases flood_cases(const Net& net);
+Cases loop_cases(const Net& net);
 Cases xdp_decapsulate_cases(const Net& net);
 Cases all_cases(const Net& net);
 
