@@ -44,7 +44,7 @@ verified_once bool client_is_frontend(void)
 /* As check_destination. What goes inside another packet may be of another family than that. */
 inline_always enum weft_drop_reason check_backend(const struct scratch *s, const struct weft_endpoint *dst)
 {
-	bool inside = !dst && s->forwarding != WEFT_FORWARD_SNAT;
+	bool inside = !dst && s->forwarding != WEFT_FORWARD_SNAT && !node_is_tunneled(s->dst_node);
 
 	return check_destination(s, inside ? addr_is_v4(&s->pair.daddr) : packet_is_v4(&s->packet));
 }
@@ -128,6 +128,12 @@ inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct
 {
 	const struct weft_device *device;
 
+	if (unlikely(node_is_tunneled(s->dst_node))) {
+		/* Its answers have to find the tunnel back. */
+		want_gateway_source(s, config, v4);
+		s->reply.in_ifindex = WEFT_IN_TUNNEL;
+		return exit_to_node(skb, &s->forward, s->dst_node, false);
+	}
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)
 		return WEFT_DROP_UNKNOWN_ENDPOINT;
 	if (!route_outside(skb, s, v4) || s->forward.exit != WEFT_EXIT_NEIGH)

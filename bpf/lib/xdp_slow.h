@@ -8,6 +8,8 @@
 #include "lib/known_flow.h"
 #include "lib/xdp_fast.h"
 
+#define XDP_NOT_OURS WEFT_DROP_REASON_COUNT
+
 inline_always void xdp_scratch_packet(struct scratch *s, const struct xdp_view *view, bool v4)
 {
 	struct packet *packet = &s->packet;
@@ -58,6 +60,9 @@ inline_always enum weft_drop_reason xdp_exit_to_remote(struct xdp_md *ctx, struc
 	const struct weft_device *device;
 	enum weft_drop_reason reason;
 
+	/* tc puts it into the tunnel */
+	if (unlikely(node_is_tunneled(s->dst_node)))
+		return XDP_NOT_OURS;
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)
 		return WEFT_DROP_UNKNOWN_ENDPOINT;
 	if (xdp_route(ctx, &s->forward, &s->pair.saddr, &s->pair.daddr, s->pair.protocol) <= 0)
@@ -113,8 +118,6 @@ inline_always struct weft_service *xdp_service(struct scratch *s)
 	return service && (service->flags & WEFT_SERVICE_EXTERNAL) && service->external_slot_count ? service : NULL;
 }
 
-#define XDP_NOT_OURS WEFT_DROP_REASON_COUNT
-
 /* The backend of a client's flow, in scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
 verified_once enum weft_drop_reason xdp_choose(struct xdp_md *ctx, const struct weft_config *config)
 {
@@ -122,8 +125,9 @@ verified_once enum weft_drop_reason xdp_choose(struct xdp_md *ctx, const struct 
 	struct service_client client = {};
 	struct weft_service *service;
 
-	/* the node's own address, or a pod's, from outside: tc knows what to do */
-	if (!s || !config || endpoint_find(&s->packet.tuple.saddr) || !client_is_plausible(&s->packet))
+	/* the node's own address, a pod's or another node's, from outside: tc knows what to do */
+	if (!s || !config || endpoint_find(&s->packet.tuple.saddr) || !client_is_plausible(&s->packet) ||
+	    (unlikely(config->flags & WEFT_CONFIG_NODES) && node_of(&s->packet.tuple.saddr)))
 		return XDP_NOT_OURS;
 	s->pair = s->packet.tuple;
 	service = xdp_service(s);
@@ -149,11 +153,11 @@ inline_always enum weft_drop_reason xdp_decide(struct xdp_md *ctx, struct scratc
 
 	if (reason)
 		return reason;
-	count(WEFT_STAT_EXTERNAL_FLOW);
 	dst = endpoint_find(&s->pair.daddr);
-	if (!decide_policy(s, NULL, dst))
-		return WEFT_DROP_POLICY_DENIED;
-	return xdp_exit(ctx, s, config, dst);
+	reason = decide_policy(s, NULL, dst) ? xdp_exit(ctx, s, config, dst) : WEFT_DROP_POLICY_DENIED;
+	if (reason != XDP_NOT_OURS)
+		count(WEFT_STAT_EXTERNAL_FLOW);
+	return reason;
 }
 
 /* scratch->packet starts a flow. */
