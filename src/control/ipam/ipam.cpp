@@ -103,6 +103,8 @@ std::optional<IpAddress> Ipam::gateway(Family family) const {
   return pool->address().plus(1);
 }
 
+std::uint64_t Ipam::capacity(const Cidr& cidr) { return hosts_of(cidr).count; }
+
 std::uint64_t Ipam::capacity(Family family) const {
   std::uint64_t all = 0;
   for (const auto& cidr : cidrs(family)) {

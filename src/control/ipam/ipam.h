@@ -63,6 +63,7 @@ class Ipam {
   [[nodiscard]] std::uint64_t available(Family family, IpamTime now) const;
   // Addresses that can be handed out at all, saturating.
   [[nodiscard]] std::uint64_t capacity(Family family) const;
+  [[nodiscard]] static std::uint64_t capacity(const Cidr& cidr);
 
  private:
   [[nodiscard]] std::vector<Cidr> cidrs(Family family) const;

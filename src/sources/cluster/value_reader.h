@@ -23,6 +23,12 @@ constexpr int value_version = 1;
 
 inline json object() { return {{"version", value_version}}; }
 
+inline json texts(const std::vector<IpAddress>& addresses) {
+  auto list = json::array();
+  for (const auto& address : addresses) list.push_back(address.to_string());
+  return list;
+}
+
 // Text that came from elsewhere may not be UTF-8; what we write must be.
 inline std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
