@@ -32,12 +32,6 @@ inline json texts(const std::vector<IpAddress>& addresses) {
 // Text that came from elsewhere may not be UTF-8; what we write must be.
 inline std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
-inline json texts(const std::vector<IpAddress>& addresses) {
-  auto list = json::array();
-  for (const auto& address : addresses) list.push_back(address.to_string());
-  return list;
-}
-
 // An object as it is read: each field has been asked for by its name and type, the first wrong one is told.
 class Reader {
  public:
