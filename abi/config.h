@@ -35,7 +35,8 @@ struct weft_config {
 	__u16 lb_port_min; /* source ports for outside clients' flows to other nodes; apart from nat_port_* */
 	__u16 lb_port_max;
 	__u32 overlay_ifindex; /* the VXLAN device; 0: there is none */
-	__u32 pad1; /* zero */
+	__be16 overlay_port; /* of that device: no pod sends UDP there but to another pod; 0: there is none */
+	__u16 pad1; /* zero */
 };
 WEFT_ABI_ASSERT(sizeof(struct weft_config) == 72);
 

@@ -32,7 +32,11 @@
 	X(SOURCE_RANGE, "source-range", "the client is not in the service's loadBalancerSourceRanges") \
 	X(BACKEND_GONE, "backend-gone", "the connection's backend left the service; the connection is reset") \
 	X(ENCAPSULATION, "encapsulation", "the packet could not be put into, or taken out of, another one, or a pod sent what only nodes send each other") \
-	X(TOO_BIG, "too-big", "the packet does not fit the way to its backend; the client was told")
+	X(TOO_BIG, "too-big", "the packet does not fit the way to its backend; the client was told") \
+	X(LOOP, "loop", "the answer would come back for ever: the packet's source is its destination, or a client outside has a service's address") \
+	X(NODE_UNKNOWN, "node-unknown", "the address is another node's, and no way to that node is known") \
+	X(TUNNEL_SENDER, "tunnel-sender", "a tunnel's packet comes from no node of the cluster, or does not say whose it is") \
+	X(OUTSIDE_TUNNEL, "outside-tunnel", "the source address is another node's, whose packets come by a tunnel only")
 
 enum weft_drop_reason {
 #define WEFT_DROP_ENUM(name, text, meaning) WEFT_DROP_##name,

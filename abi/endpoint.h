@@ -68,14 +68,16 @@ struct weft_ip_identity {
 };
 WEFT_ABI_ASSERT(sizeof(struct weft_ip_identity) == 16);
 
-/* Map weft_remote_v1, hash: address -> what has it on another node. Looked up only where weft_ep_v1 has nothing. */
+/* Map weft_remote_v1, hash: address -> what has it on another node. Looked up only where weft_ep_v1 has nothing, and
+ * only with WEFT_CONFIG_NODES. What has a node's index is reached by that node's way. Node 0: reached like any address
+ * outside, as the addresses by which the nodes reach each other are; their gateways' addresses have their index. */
 enum weft_remote_flag {
 	WEFT_REMOTE_NODE = 1 << 0, /* the node itself: one of its own addresses, or its gateway's */
 };
 struct weft_remote {
 	__u32 identity; /* the pod's, or WEFT_IDENTITY_REMOTE_NODE */
 	__u32 cidr_identity; /* as in weft_endpoint */
-	__u32 node; /* index of weft_node_v1 */
+	__u32 node; /* index of weft_node_v1; 0: see above */
 	__u32 flags; /* weft_remote_flag */
 };
 WEFT_ABI_ASSERT(sizeof(struct weft_remote) == 16);
@@ -89,7 +91,9 @@ enum weft_way {
 	WEFT_WAY_IPIP = 4, /* IP-in-IP; the receiver looks the sender up */
 };
 
-/* Map weft_node_v1, array: the other nodes, numbered by the agent. An index keeps its node while flows may name it. */
+/* Map weft_node_v1, array: the other nodes, numbered by the agent from 1. An index keeps its node while flows may name
+ * it. */
+#define WEFT_NODES 8192
 struct weft_node {
 	struct weft_addr addr; /* where tunnels to it end */
 	struct weft_addr source; /* this node's address towards it, of the same family */

@@ -20,6 +20,8 @@ enum weft_event_hook {
 	WEFT_HOOK_TO_DEVICE = 4,
 	WEFT_HOOK_SOCKET = 5,
 	WEFT_HOOK_XDP = 6,
+	WEFT_HOOK_FROM_OVERLAY = 7, /* out of a tunnel, whichever hook took it out */
+	WEFT_HOOK_FROM_HOST = 8, /* the node itself, to what is reached by a tunnel */
 };
 
 /* Addresses and ports are those of the original direction as first sent: for a service flow the

@@ -34,6 +34,9 @@ enum weft_exit {
 	WEFT_EXIT_TUNNEL = 3, /* to weft_flow.node inside another packet */
 };
 
+/* weft_flow.in_ifindex of what comes out of a tunnel. */
+#define WEFT_IN_TUNNEL 0xffffffffU
+
 enum weft_flow_flag {
 	WEFT_FLOW_REPLY = 1 << 0, /* this entry is the reply direction */
 	WEFT_FLOW_DNAT = 1 << 1, /* rewrite the destination to dst_addr, dst_port */
@@ -67,7 +70,7 @@ struct weft_flow {
 	__u64 bytes; /* L3 bytes */
 	__u64 last_seen; /* jiffies */
 	__u32 epoch; /* weft_config.epoch under which it was decided */
-	__u32 in_ifindex; /* the pod's device it may only enter by; 0: the node or an uplink */
+	__u32 in_ifindex; /* the pod's device it may only enter by, or WEFT_IN_TUNNEL; 0: the node or an uplink */
 	__u32 out_ifindex;
 	__u16 flags; /* weft_flow_flag */
 	__u8 exit; /* weft_exit */

@@ -6,10 +6,10 @@
 
 #include "lib/backend.h"
 #include "lib/exit.h"
+#include "lib/node.h"
 #include "lib/policy.h"
 #include "lib/scratch.h"
 #include "lib/service.h"
-#include "maps/endpoint.h"
 
 #define ADDRESS_FAMILY_V4 2 /* AF_INET */
 #define ADDRESS_FAMILY_V6 10 /* AF_INET6 */
@@ -29,26 +29,32 @@ inline_always bool endpoint_is_host(const struct weft_endpoint *endpoint)
 	return endpoint && (endpoint->flags & WEFT_ENDPOINT_HOST);
 }
 
-/* The identity of an address; returns its weft_ip_flag bits, 0 for an endpoint's. */
-inline_always __u32 identify(const struct weft_addr *addr, const struct weft_endpoint *endpoint, __u32 *identity,
-			     __u32 *cidr_identity)
+/* Identities and nodes of both ends of scratch->pair. What a tunnel said of the sender is that one's own word; what the
+ * flow knew of it before stands in for an address nothing is known of yet. */
+inline_always void identify(struct scratch *s, const struct weft_endpoint *src, const struct weft_endpoint *dst)
 {
-	struct weft_lpm_key key = { .prefix_length = 128, .addr = *addr };
-	struct weft_ip_identity *found;
+	const struct weft_config *config = config_get();
+	bool nodes = config && (config->flags & WEFT_CONFIG_NODES);
+	struct owner owner;
 
-	if (endpoint) {
-		*identity = endpoint->identity;
-		*cidr_identity = endpoint->cidr_identity;
-		return 0;
+	owner_find(&owner, &s->pair.daddr, dst, nodes);
+	s->context.dst_identity = owner.identity;
+	s->dst_cidr = owner.cidr_identity;
+	s->dst_ip_flags = owner.ip_flags;
+	s->dst_node = owner.node;
+	s->unsettled = owner.unsettled;
+	owner_find(&owner, &s->pair.saddr, src, nodes);
+	if (unlikely(owner.node) && s->carried_identity) {
+		owner.identity = s->carried_identity;
+		owner.unsettled = false;
+	} else if (owner.unsettled && s->former_identity) {
+		owner.identity = s->former_identity;
 	}
-	*cidr_identity = 0;
-	found = bpf_map_lookup_elem(&weft_ipid_v2, &key);
-	if (!found) {
-		*identity = WEFT_IDENTITY_WORLD;
-		return 0;
-	}
-	*identity = found->identity;
-	return found->flags;
+	s->context.src_identity = owner.identity;
+	s->src_cidr = owner.cidr_identity;
+	s->src_ip_flags = owner.ip_flags;
+	s->src_node = owner.node;
+	s->unsettled |= owner.unsettled;
 }
 
 /* Policy between the ends of scratch->pair. Fills the context; true when allowed. */
@@ -64,8 +70,7 @@ verified_once bool decide_policy(struct scratch *s, const struct weft_endpoint *
 	context->dst_endpoint = dst ? dst->endpoint_id : 0;
 	context->egress_rule = 0;
 	context->ingress_rule = 0;
-	s->src_ip_flags = identify(&s->pair.saddr, src, &context->src_identity, &s->src_cidr);
-	s->dst_ip_flags = identify(&s->pair.daddr, dst, &context->dst_identity, &s->dst_cidr);
+	identify(s, src, dst);
 	/* A pod cannot block access to itself. */
 	if (src && dst && src->endpoint_id == dst->endpoint_id)
 		return true;
@@ -98,35 +103,50 @@ enum route {
 	/* above: the device's index */
 };
 
+/* The question how a packet from `source`, seen at device `ifindex`, leaves for `destination`. */
+inline_always void route_ask(struct bpf_fib_lookup *fib, __u32 ifindex, const struct weft_addr *source,
+			     const struct weft_addr *destination, __u8 protocol, bool v4)
+{
+	fib->ifindex = ifindex;
+	fib->l4_protocol = protocol;
+	if (v4) {
+		fib->family = ADDRESS_FAMILY_V4;
+		fib->ipv4_src = source->word[3];
+		fib->ipv4_dst = destination->word[3];
+	} else {
+		fib->family = ADDRESS_FAMILY_V6;
+		__builtin_memcpy(fib->ipv6_src, source, 16);
+		__builtin_memcpy(fib->ipv6_dst, destination, 16);
+	}
+}
+
+/* What the answer of bpf_fib_lookup means. */
+inline_always int route_answer(const struct bpf_fib_lookup *fib, long result)
+{
+	switch (result) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+	case BPF_FIB_LKUP_RET_FRAG_NEEDED: /* this packet is too large for the device, the flow is not */
+		return fib->ifindex;
+	case BPF_FIB_LKUP_RET_BLACKHOLE:
+	case BPF_FIB_LKUP_RET_UNREACHABLE:
+	case BPF_FIB_LKUP_RET_PROHIBIT:
+		return ROUTE_NONE;
+	default:
+		return ROUTE_STACK;
+	}
+}
+
 /* The device by which a packet from `source` leaves for `destination`. */
 verified_once int route_find(struct __sk_buff *skb, const struct weft_addr *source, const struct weft_addr *destination,
 			     __u8 protocol, bool v4)
 {
 	struct bpf_fib_lookup fib = {};
-	long result;
 
 	if (!source || !destination)
 		return ROUTE_NONE;
-	fib.ifindex = skb->ifindex;
-	fib.l4_protocol = protocol;
-	if (v4) {
-		fib.family = ADDRESS_FAMILY_V4;
-		fib.ipv4_src = source->word[3];
-		fib.ipv4_dst = destination->word[3];
-	} else {
-		fib.family = ADDRESS_FAMILY_V6;
-		__builtin_memcpy(fib.ipv6_src, source, 16);
-		__builtin_memcpy(fib.ipv6_dst, destination, 16);
-	}
-	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	if (result == BPF_FIB_LKUP_RET_BLACKHOLE || result == BPF_FIB_LKUP_RET_UNREACHABLE ||
-	    result == BPF_FIB_LKUP_RET_PROHIBIT)
-		return ROUTE_NONE;
-	/* FRAG_NEEDED: this packet is too large for the device, the flow is not. */
-	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH &&
-	    result != BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return ROUTE_STACK;
-	return fib.ifindex;
+	route_ask(&fib, skb->ifindex, source, destination, protocol, v4);
+	return route_answer(&fib, bpf_fib_lookup(skb, &fib, sizeof(fib), 0));
 }
 
 /* Fills the exit of scratch->forward towards an address outside; false when there is no route. */
@@ -141,10 +161,48 @@ inline_always bool route_outside(struct __sk_buff *skb, struct scratch *s, bool 
 	return true;
 }
 
+/* Fills where `flow` leaves towards an address of another node: the destination of scratch->pair, or its source with
+ * `back`. */
+verified_once enum weft_drop_reason exit_to_node(struct __sk_buff *skb, struct weft_flow *flow, __u32 index, bool back)
+{
+	struct scratch *s = scratch_get();
+	const struct weft_config *config = config_get();
+	const struct weft_node *node = node_get(index);
+	const struct weft_device *row;
+	int device;
+
+	if (!s || !config || !flow || !node)
+		return WEFT_DROP_NODE_UNKNOWN;
+	flow->node = index;
+	flow->mtu = node->mtu;
+	flow->exit = WEFT_EXIT_TUNNEL;
+	if (node->way == WEFT_WAY_VXLAN) {
+		flow->out_ifindex = config->overlay_ifindex;
+		return flow->out_ifindex ? WEFT_DROP_NONE : WEFT_DROP_NODE_UNKNOWN;
+	}
+	if (node->way == WEFT_WAY_DIRECT)
+		device = back ? route_find(skb, &s->pair.daddr, &s->pair.saddr, s->pair.protocol, packet_is_v4(&s->packet)) :
+				route_find(skb, &s->pair.saddr, &s->pair.daddr, s->pair.protocol, packet_is_v4(&s->packet));
+	else
+		device = route_find(skb, &node->source, &node->addr,
+				    node->way == WEFT_WAY_GENEVE ? IPPROTO_UDP : IPPROTO_IPIP, addr_is_v4(&node->addr));
+	if (device < 0 || (!device && node->way != WEFT_WAY_DIRECT))
+		return WEFT_DROP_NO_ROUTE;
+	flow->out_ifindex = device;
+	if (node->way != WEFT_WAY_DIRECT)
+		return WEFT_DROP_NONE;
+	row = bpf_map_lookup_elem(&weft_dev_v1, &flow->out_ifindex);
+	/* Not an uplink: leave it to the host's own configuration. */
+	flow->exit = row ? WEFT_EXIT_NEIGH : WEFT_EXIT_STACK;
+	flow->mtu = row ? row->mtu : 0;
+	return WEFT_DROP_NONE;
+}
+
 /* Copies the decision into both directions' entries. */
 inline_always void flow_stamp(struct weft_flow *flow, const struct scratch *s)
 {
-	flow->epoch = s->epoch;
+	/* of no epoch: each packet asks again, until it is known whose the address is */
+	flow->epoch = unlikely(s->unsettled) ? 0 : s->epoch;
 	flow->src_identity = s->context.src_identity;
 	flow->dst_identity = s->context.dst_identity;
 	flow->egress_rule = s->context.egress_rule;
@@ -289,6 +347,15 @@ inline_always void want_source_translation(struct scratch *s, const struct weft_
 	s->nat_address = *address;
 }
 
+/* The address of this node that other nodes reach by its way. */
+inline_always void want_gateway_source(struct scratch *s, const struct weft_config *config, bool v4)
+{
+	s->translate_source = true;
+	s->nat_address = config->gateway_v6;
+	if (v4)
+		addr_from_v4(&s->nat_address, config->gateway_v4);
+}
+
 /* Looks at the destination of scratch->pair, after policy: a service may have put anything there. */
 inline_always enum weft_drop_reason check_destination(const struct scratch *s, bool v4)
 {
@@ -322,17 +389,17 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 		if (dst->endpoint_id != src->endpoint_id)
 			return WEFT_DROP_NONE;
 		/* A pod does not take packets from its own address. */
-		struct weft_addr gateway = config->gateway_v6;
-
-		if (v4)
-			addr_from_v4(&gateway, config->gateway_v4);
-		want_source_translation(s, &gateway);
+		want_gateway_source(s, config, v4);
 		return WEFT_DROP_NONE;
 	}
 	if (endpoint_is_host(dst)) {
 		forward->exit = WEFT_EXIT_STACK;
 		reply->flags |= WEFT_FLOW_HOST_SOURCE;
 		return WEFT_DROP_NONE;
+	}
+	if (unlikely(s->dst_node)) {
+		reply->in_ifindex = node_in_ifindex(s->dst_node);
+		return exit_to_node(skb, forward, s->dst_node, false);
 	}
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)
 		return WEFT_DROP_UNKNOWN_ENDPOINT;

@@ -6,21 +6,13 @@
 #pragma once
 
 #include "abi/hash.h"
-#include "lib/checksum.h"
+#include "lib/outer.h"
 #include "lib/scratch.h"
 #include "maps/config.h"
 
-#define ENCAPSULATION_HOP_LIMIT 64
-#define IP_DONT_FRAGMENT 0x4000
-#define GENEVE_SOURCE_PORTS 0xc000 /* first of 16384 */
-#define DSCP_MASK 0xfc /* congestion marks stay inside: routers drop instead (RFC 6040, compatibility mode) */
-
-/* RFC 8926 with one option: the backend. The packet inside has no Ethernet header. */
+/* RFC 8926 with one option: the backend. */
 struct geneve_header {
-	__u8 version_options; /* words of options */
-	__u8 flags;
-	__be16 protocol; /* Ethernet type of the packet inside */
-	__be32 vni;
+	struct geneve_base base;
 	__be16 option_class;
 	__u8 option_type;
 	__u8 option_length; /* words after this one */
@@ -40,11 +32,6 @@ struct frontend_option {
 };
 
 #define UDP_GENEVE (sizeof(struct udphdr) + sizeof(struct geneve_header))
-
-inline_always bool addr_is_v4(const struct weft_addr *addr)
-{
-	return !addr->word[0] && !addr->word[1] && addr->word[2] == bpf_htonl(0xffff);
-}
 
 /* Bytes by which the packet grows. */
 inline_always __u32 encapsulation_overhead(__u8 encapsulation, bool outer_v4)
@@ -98,49 +85,13 @@ inline_always enum weft_drop_reason encapsulation_decide(struct scratch *s, cons
 	return WEFT_DROP_NONE;
 }
 
-/* The outer IP header at `ip`, of a packet of `length` bytes after it. */
-inline_always void outer_v4(struct iphdr *ip, const struct weft_flow *flow, __u32 length, __u8 protocol, __u8 tos)
-{
-	__u64 sum;
-
-	__builtin_memset(ip, 0, sizeof(*ip));
-	ip->version = 4;
-	ip->ihl = 5;
-	ip->tos = tos & DSCP_MASK;
-	ip->tot_len = bpf_htons(sizeof(*ip) + length);
-	ip->frag_off = bpf_htons(IP_DONT_FRAGMENT);
-	ip->ttl = ENCAPSULATION_HOP_LIMIT;
-	ip->protocol = protocol;
-	ip->saddr = flow->src_addr.word[3];
-	ip->daddr = flow->dst_addr.word[3];
-	sum = (__u64)ip->saddr + ip->daddr + ip->tot_len + ip->frag_off +
-	      bpf_htons(0x4500 | ip->tos) + bpf_htons(ENCAPSULATION_HOP_LIMIT << 8 | protocol);
-	ip->check = ~checksum_fold(sum);
-}
-
-inline_always void outer_v6(struct ipv6hdr *ip, const struct weft_flow *flow, __u32 length, __u8 protocol, __u8 tos)
-{
-	*(__be32 *)ip = bpf_htonl(6U << 28 | (__u32)(tos & DSCP_MASK) << 20);
-	ip->payload_len = bpf_htons(length);
-	ip->nexthdr = protocol;
-	ip->hop_limit = ENCAPSULATION_HOP_LIMIT;
-	__builtin_memcpy(&ip->saddr, &flow->src_addr, 16);
-	__builtin_memcpy(&ip->daddr, &flow->dst_addr, 16);
-}
-
-/* RFC 6935 and 6936 allow UDP over IPv6 without a checksum to a tunnel; the packet inside has its own. */
-inline_always void outer_geneve(struct udphdr *udp, const struct weft_flow *flow, __u32 length, bool inner_v4)
+/* The backend of the flow as the option of a Geneve header. */
+inline_always void outer_backend(struct udphdr *udp, const struct weft_flow *flow, __u32 length, bool inner_v4)
 {
 	struct geneve_header *geneve = (void *)(udp + 1);
 
-	udp->source = flow->src_port;
-	udp->dest = bpf_htons(WEFT_GENEVE_PORT);
-	udp->len = bpf_htons(UDP_GENEVE + length);
-	udp->check = 0;
-	geneve->version_options = 1 + GENEVE_OPTION_WORDS;
-	geneve->flags = 0;
-	geneve->protocol = inner_v4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
-	geneve->vni = 0;
+	outer_geneve(udp, flow->src_port, sizeof(*geneve) - sizeof(geneve->base) + length, inner_v4,
+		     1 + GENEVE_OPTION_WORDS, 0);
 	geneve->option_class = bpf_htons(WEFT_GENEVE_CLASS);
 	geneve->option_type = WEFT_GENEVE_TYPE_BACKEND;
 	geneve->option_length = GENEVE_OPTION_WORDS;
@@ -157,9 +108,9 @@ inline_always void outer_headers(void *at, const struct weft_flow *flow, __u32 l
 	__u32 header = outer_is_v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 
 	if (outer_is_v4)
-		outer_v4(at, flow, length + (geneve ? UDP_GENEVE : 0), protocol, tos);
+		outer_v4(at, &flow->src_addr, &flow->dst_addr, length + (geneve ? UDP_GENEVE : 0), protocol, tos);
 	else
-		outer_v6(at, flow, length + (geneve ? UDP_GENEVE : 0), protocol, tos);
+		outer_v6(at, &flow->src_addr, &flow->dst_addr, length + (geneve ? UDP_GENEVE : 0), protocol, tos);
 	if (geneve)
-		outer_geneve(at + header, flow, length, inner_v4);
+		outer_backend(at + header, flow, length, inner_v4);
 }

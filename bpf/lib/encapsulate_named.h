@@ -15,8 +15,8 @@
 /* RFC 8926: one option of ours and nothing else is what our nodes send. */
 inline_always bool geneve_is_ours(const struct geneve_header *geneve, bool v4)
 {
-	return geneve->version_options == 1 + GENEVE_OPTION_WORDS && !(geneve->flags & 0x80) &&
-	       geneve->protocol == (v4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)) &&
+	return geneve->base.version_options == 1 + GENEVE_OPTION_WORDS && !(geneve->base.flags & 0x80) &&
+	       geneve->base.protocol == (v4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)) &&
 	       geneve->option_class == bpf_htons(WEFT_GENEVE_CLASS) && geneve->option_type == WEFT_GENEVE_TYPE_BACKEND &&
 	       geneve->option_length == GENEVE_OPTION_WORDS;
 }
@@ -120,6 +120,8 @@ inline_always enum weft_drop_reason named_choose(struct scratch *s, const struct
 	if (!service)
 		return WEFT_DROP_ENCAPSULATION;
 	s->context.service_id = service->service_id;
+	if (client_is_frontend())
+		return WEFT_DROP_LOOP;
 	if (!service_takes_source(service, &s->pair.saddr)) {
 		state = service_state(service->service_id);
 		if (state)

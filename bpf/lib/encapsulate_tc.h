@@ -82,7 +82,7 @@ verified_once int encapsulate(struct __sk_buff *skb)
 	if (packet->hop_limit > 1 && decrement_hop_limit(skb, v4, packet->hop_limit))
 		return drop(skb, WEFT_DROP_REWRITE);
 	if (!v4)
-		failed = tc_wrap_family(skb, flow, packet->length, start[0] << 4 | start[1] >> 4, false);
+		failed = tc_wrap_family(skb, flow, packet->length, ip_tos(start, false), false);
 	else if (flow->encapsulation == WEFT_ENCAPSULATION_OPTION)
 		failed = start[0] == 0x45 && !(packet->flags & (PACKET_FRAGMENT | PACKET_LATER_FRAGMENT)) ?
 				 tc_wrap_option(skb, packet, flow) :

@@ -266,7 +266,7 @@ inline_always enum weft_drop_reason reply_enter_translated(struct __sk_buff *skb
 inline_always bool reply_enters_itself(struct scratch *s)
 {
 	if (s->forward.exit != WEFT_EXIT_PEER || s->translate_source || (s->forward.flags & WEFT_FLOW_DNAT) ||
-	    !tcp_begins(s->packet.tcp_flags))
+	    s->src_node || !tcp_begins(s->packet.tcp_flags))
 		return false;
 	tuple_reverse(&s->peer, &s->packet.tuple);
 	return !flow_find(&s->peer, packet_is_v4(&s->packet));

@@ -3,12 +3,12 @@
 #pragma once
 
 #include "lib/rewrite.h"
-#include "maps/config.h"
+#include "lib/tunnel_send.h"
 
-/* Hooks at tc ingress can redirect; at egress a packet only passes. */
+/* Hooks at tc ingress can redirect; at egress a packet only passes, or goes into a tunnel. */
 inline_always bool hook_is_ingress(enum weft_event_hook hook)
 {
-	return hook == WEFT_HOOK_FROM_POD || hook == WEFT_HOOK_FROM_DEVICE;
+	return hook == WEFT_HOOK_FROM_POD || hook == WEFT_HOOK_FROM_DEVICE || hook == WEFT_HOOK_FROM_OVERLAY;
 }
 
 inline_always bool hook_is_device(enum weft_event_hook hook)
@@ -25,6 +25,8 @@ inline_always __u32 arrived_by(struct __sk_buff *skb, enum weft_event_hook hook)
 		return skb->ifindex;
 	case WEFT_HOOK_TO_DEVICE:
 		return skb->ingress_ifindex;
+	case WEFT_HOOK_FROM_OVERLAY:
+		return WEFT_IN_TUNNEL;
 	default:
 		return 0;
 	}
@@ -71,16 +73,36 @@ inline_always bool needs_stack(struct __sk_buff *skb, const struct weft_flow *fl
 /* Packets of an outside client between two other hosts: the stack would take them for the node's own. */
 inline_always bool passes_through(const struct weft_flow *flow, enum weft_event_hook hook)
 {
-	return hook == WEFT_HOOK_FROM_DEVICE && (flow->flags & WEFT_FLOW_EXTERNAL) && flow->exit == WEFT_EXIT_NEIGH;
+	return (hook == WEFT_HOOK_FROM_DEVICE || hook == WEFT_HOOK_FROM_OVERLAY) && (flow->flags & WEFT_FLOW_EXTERNAL) &&
+	       flow->exit == WEFT_EXIT_NEIGH;
 }
 
-/* Whether a pod's packet of the flow would reach the node, or another one, as Geneve, which only nodes speak
- * (docs/xdp.md). `port` is the packet's destination, before translation. */
-inline_always bool speaks_geneve(const struct weft_flow *flow, __u8 protocol, __be16 port, enum weft_event_hook hook)
+inline_always bool enters_tunnel(const struct weft_flow *flow, enum weft_event_hook hook)
 {
-	if (hook != WEFT_HOOK_FROM_POD || flow->exit == WEFT_EXIT_PEER || protocol != IPPROTO_UDP)
+	return flow->exit == WEFT_EXIT_TUNNEL && (hook_is_ingress(hook) || hook == WEFT_HOOK_FROM_HOST);
+}
+
+/* Whether Weft, and not the stack, says that a packet is too large. */
+inline_always bool answers_size(const struct weft_flow *flow, enum weft_event_hook hook)
+{
+	return passes_through(flow, hook) || enters_tunnel(flow, hook);
+}
+
+/* Ports of UDP at which only nodes speak to nodes (docs/xdp.md). */
+inline_always bool port_is_nodes(const struct weft_config *config, __be16 port)
+{
+	return port == bpf_htons(WEFT_GENEVE_PORT) || (port == config->overlay_port && port);
+}
+
+/* Whether a pod's packet of the flow would reach the node, or another one, at such a port. `port` is the packet's
+ * destination, before translation. */
+inline_always bool speaks_as_node(const struct weft_config *config, const struct weft_flow *flow, __u8 protocol,
+				  __be16 port, enum weft_event_hook hook)
+{
+	if (hook != WEFT_HOOK_FROM_POD || protocol != IPPROTO_UDP || flow->exit == WEFT_EXIT_PEER ||
+	    flow->exit == WEFT_EXIT_TUNNEL)
 		return false;
-	return (flow->flags & WEFT_FLOW_DNAT ? flow->dst_port : port) == bpf_htons(WEFT_GENEVE_PORT);
+	return port_is_nodes(config, flow->flags & WEFT_FLOW_DNAT ? flow->dst_port : port);
 }
 
 /* The packet has the flow's verdict: rewrite, send. */
@@ -94,12 +116,15 @@ inline_always int flow_forward(struct __sk_buff *skb, bool v4, const struct weft
 		count(WEFT_STAT_TO_STACK_MTU);
 		return TC_ACT_OK;
 	}
-	/* At 1 only where passes_through(): the next router says that it has ended. */
-	bool hop = hook_is_ingress(hook) && flow->exit == WEFT_EXIT_NEIGH && hop_limit > 1;
+	/* At 1 only where passes_through(), or into a tunnel: the next router says that it has ended. */
+	bool leaves = flow->exit == WEFT_EXIT_NEIGH || flow->exit == WEFT_EXIT_TUNNEL;
+	bool hop = hook_is_ingress(hook) && leaves && hop_limit > 1;
 
 	if ((hop || (flow->flags & (WEFT_FLOW_DNAT | WEFT_FLOW_SNAT))) &&
 	    rewrite_packet(skb, v4, flow, tuple, l4_offset, hop_limit, hop))
 		return drop(skb, WEFT_DROP_REWRITE);
+	if (enters_tunnel(flow, hook))
+		return tunnel_send(skb, flow);
 	if (!hook_is_ingress(hook))
 		return TC_ACT_OK;
 	switch (flow->exit) {

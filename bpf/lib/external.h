@@ -26,10 +26,25 @@ inline_always bool client_is_plausible(const struct packet *packet)
 	       !address_reserved(&tuple->daddr, v4) && !address_is_group(&tuple->daddr, v4);
 }
 
+/* Whether the client of scratch->packet has an address that only a service answers from. A forged one: what is
+ * answered goes out, comes back as a client's, and is answered. */
+verified_once bool client_is_frontend(void)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return false;
+	const struct weft_flow_key_v6 *tuple = &s->packet.tuple;
+
+	return addr_equal(&tuple->saddr, &tuple->daddr) ||
+	       (unlikely(port_is_in(WEFT_PORTS_DEVICE, tuple->protocol, tuple->sport)) &&
+		service_find(&tuple->saddr, tuple->sport, tuple->protocol));
+}
+
 /* As check_destination. What goes inside another packet may be of another family than that. */
 inline_always enum weft_drop_reason check_backend(const struct scratch *s, const struct weft_endpoint *dst)
 {
-	bool inside = !dst && s->forwarding != WEFT_FORWARD_SNAT;
+	bool inside = !dst && s->forwarding != WEFT_FORWARD_SNAT && !node_is_tunneled(s->dst_node);
 
 	return check_destination(s, inside ? addr_is_v4(&s->pair.daddr) : packet_is_v4(&s->packet));
 }
@@ -45,6 +60,8 @@ verified_once enum weft_drop_reason decide_external_service(const struct weft_co
 	service = service_for_outside(s);
 	if (!service || !(service->flags & WEFT_SERVICE_EXTERNAL))
 		return DECIDE_NOT_OURS;
+	if (client_is_frontend())
+		return WEFT_DROP_LOOP;
 	client.addr = s->pair.saddr;
 	client.port = s->pair.sport;
 	client.protocol = s->pair.protocol;
@@ -70,29 +87,58 @@ inline_always void exit_to_client(struct __sk_buff *skb, struct scratch *s, bool
 	s->reply.mtu = device ? device->mtu : 0;
 }
 
-inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct scratch *s,
-						   const struct weft_config *config, bool v4)
+/* A backend on the node itself: the stack takes the packets and sends the answers. */
+inline_always void exit_to_host(struct scratch *s)
 {
-	struct weft_flow *forward = &s->forward;
-	struct weft_device *device;
+	s->forward.exit = WEFT_EXIT_STACK;
+	s->reply.exit = WEFT_EXIT_STACK;
+	s->reply.flags |= WEFT_FLOW_HOST_SOURCE;
+}
 
-	if (s->dst_ip_flags & WEFT_IP_RESERVED)
-		return WEFT_DROP_UNKNOWN_ENDPOINT;
-	if (!route_outside(skb, s, v4) || forward->exit != WEFT_EXIT_NEIGH)
-		return WEFT_DROP_NO_ROUTE;
-	__u32 out = forward->out_ifindex;
+/* A pod here; how it answers is the hook's to find. */
+inline_always void exit_to_pod(struct scratch *s, const struct weft_endpoint *dst)
+{
+	s->forward.exit = WEFT_EXIT_PEER;
+	s->forward.out_ifindex = dst->ifindex;
+	s->reply.in_ifindex = dst->ifindex;
+}
 
-	device = bpf_map_lookup_elem(&weft_dev_v1, &out);
+/* A backend elsewhere, by the device of scratch->forward: inside another packet, or translated. `*row`: the device's, or NULL. */
+inline_always enum weft_drop_reason exit_by_device(struct scratch *s, const struct weft_config *config,
+						   const struct weft_device **row)
+{
+	__u32 out = s->forward.out_ifindex;
+	struct weft_device *device = bpf_map_lookup_elem(&weft_dev_v1, &out);
+
+	*row = device;
 	if (!device)
 		return WEFT_DROP_NAT_NO_ADDRESS;
-	forward->mtu = device->mtu;
+	s->forward.mtu = device->mtu;
 	if (s->forwarding != WEFT_FORWARD_SNAT)
 		return encapsulation_decide(s, device, config);
-	s->nat_address = v4 ? device->nat_v4 : device->nat_v6;
+	s->nat_address = packet_is_v4(&s->packet) ? device->nat_v4 : device->nat_v6;
 	if (addr_is_zero(&s->nat_address))
 		return WEFT_DROP_NAT_NO_ADDRESS;
 	s->translate_source = true;
 	return WEFT_DROP_NONE;
+}
+
+inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct scratch *s,
+						   const struct weft_config *config, bool v4)
+{
+	const struct weft_device *device;
+
+	if (unlikely(node_is_tunneled(s->dst_node))) {
+		/* Its answers have to find the tunnel back. */
+		want_gateway_source(s, config, v4);
+		s->reply.in_ifindex = WEFT_IN_TUNNEL;
+		return exit_to_node(skb, &s->forward, s->dst_node, false);
+	}
+	if (s->dst_ip_flags & WEFT_IP_RESERVED)
+		return WEFT_DROP_UNKNOWN_ENDPOINT;
+	if (!route_outside(skb, s, v4) || s->forward.exit != WEFT_EXIT_NEIGH)
+		return WEFT_DROP_NO_ROUTE;
+	return exit_by_device(s, config, &device);
 }
 
 /* Exits of a client's flow, once policy has allowed it. */
@@ -109,16 +155,12 @@ verified_once enum weft_drop_reason decide_exit_external(struct __sk_buff *skb, 
 	if (reason)
 		return reason;
 	if (endpoint_is_host(dst)) {
-		s->forward.exit = WEFT_EXIT_STACK;
-		s->reply.exit = WEFT_EXIT_STACK;
-		s->reply.flags |= WEFT_FLOW_HOST_SOURCE;
+		exit_to_host(s);
 		return WEFT_DROP_NONE;
 	}
 	exit_to_client(skb, s, v4);
 	if (!endpoint_is_pod(dst))
 		return exit_to_remote(skb, s, config, v4);
-	s->forward.exit = WEFT_EXIT_PEER;
-	s->forward.out_ifindex = dst->ifindex;
-	s->reply.in_ifindex = dst->ifindex;
+	exit_to_pod(s, dst);
 	return WEFT_DROP_NONE;
 }

@@ -43,8 +43,9 @@ inline_always bool fast_is_control(const __u8 *l4, const void *end, __u8 protoco
 inline_always bool fast_is_special(struct __sk_buff *skb, const struct weft_flow *flow, __u8 protocol, __u32 l4_offset,
 				   enum weft_event_hook hook)
 {
-	return passes_through(flow, hook) &&
-	       (flow->encapsulation || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, l4_offset)));
+	if (!answers_size(flow, hook))
+		return false;
+	return flow->encapsulation || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, l4_offset));
 }
 
 /* Whether an IP length leaves out part of the header the fast path reads: a frame's padding would be read
@@ -100,7 +101,7 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 	if (!flow)
 		return FAST_ABSENT;
 	if (control || !fast_usable(flow, config, skb, hook) ||
-	    unlikely(speaks_geneve(flow, protocol, ports >> 16, hook)) ||
+	    unlikely(speaks_as_node(config, flow, protocol, ports >> 16, hook)) ||
 	    fast_is_special(skb, flow, protocol, ETH_HLEN + sizeof(struct iphdr), hook))
 		return FAST_MISS;
 	fast_account(skb, flow, hook);
@@ -145,7 +146,7 @@ inline_always int fast_v6(struct __sk_buff *skb, const struct weft_config *confi
 	if (!flow)
 		return FAST_ABSENT;
 	if (control || !fast_usable(flow, config, skb, hook) ||
-	    unlikely(speaks_geneve(flow, key.protocol, key.dport, hook)) ||
+	    unlikely(speaks_as_node(config, flow, key.protocol, key.dport, hook)) ||
 	    fast_is_special(skb, flow, key.protocol, ETH_HLEN + sizeof(struct ipv6hdr), hook))
 		return FAST_MISS;
 	fast_account(skb, flow, hook);

@@ -131,6 +131,8 @@ inline_always bool icmp_error_on_way(struct __sk_buff *skb, const struct weft_fl
 		return flow->in_ifindex == skb->ifindex;
 	case WEFT_HOOK_TO_POD:
 		return flow->exit != WEFT_EXIT_PEER || flow->out_ifindex == skb->ifindex;
+	case WEFT_HOOK_FROM_DEVICE:
+		return flow->in_ifindex != WEFT_IN_TUNNEL;
 	default:
 		return true;
 	}
@@ -206,6 +208,8 @@ verified_once int icmp_error_forward(struct __sk_buff *skb, bool from_host)
 		return TC_ACT_OK;
 	if (icmp_error_rewrite(skb, packet, tuple, flow, s->quoted_l4))
 		return drop(skb, WEFT_DROP_REWRITE);
+	if (enters_tunnel(flow, hook))
+		return tunnel_send(skb, flow);
 	if (!hook_is_ingress(hook))
 		return TC_ACT_OK;
 	switch (flow->exit) {

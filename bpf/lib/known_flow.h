@@ -4,6 +4,7 @@
 #pragma once
 
 #include "lib/decide.h"
+#include "lib/node.h"
 
 /* Fills scratch->pair with the ends as policy sees them, for a packet of a known flow. */
 inline_always void pair_of_flow(struct scratch *s, const struct weft_flow *flow)
@@ -25,11 +26,12 @@ inline_always void pair_of_flow(struct scratch *s, const struct weft_flow *flow)
 	}
 }
 
-/* Devices may have been replaced since: where the entry's packets come from and go to. */
-inline_always void flow_redirect(struct weft_flow *flow, const struct weft_endpoint *from,
-				 const struct weft_endpoint *to)
+/* Devices may have been replaced since, and nodes' ways: where the entry's packets come from and go to. `node`: of the
+ * sender's address, 0: none. */
+inline_always void flow_redirect(struct weft_flow *flow, const struct weft_endpoint *from, const struct weft_endpoint *to,
+				 __u32 node)
 {
-	flow->in_ifindex = endpoint_is_pod(from) ? from->ifindex : 0;
+	flow->in_ifindex = endpoint_is_pod(from) ? from->ifindex : node_in_ifindex(node);
 	if (flow->exit == WEFT_EXIT_PEER && endpoint_is_pod(to))
 		flow->out_ifindex = to->ifindex;
 }
@@ -120,6 +122,26 @@ inline_always enum redecision flow_bereaved(struct scratch *s, struct weft_flow 
 	return REDECIDED_RESET;
 }
 
+/* Brings an entry to the way of the node its packets go to. Not the same flow any more where the address has come to
+ * another node, or back from one, and the source it was translated to does not go with the way. */
+inline_always bool flow_reway(struct __sk_buff *skb, struct weft_flow *flow, __u32 node, bool back)
+{
+	if (likely(!node))
+		return !flow || flow->exit != WEFT_EXIT_TUNNEL;
+	if (!flow)
+		return true;
+	if (!back && flow->exit != WEFT_EXIT_TUNNEL && (flow->flags & WEFT_FLOW_SNAT) && node_is_tunneled(node))
+		return false;
+	return !exit_to_node(skb, flow, node, back);
+}
+
+verified_once bool flow_rewayed(struct __sk_buff *skb, struct weft_flow *forward, struct weft_flow *backward)
+{
+	struct scratch *s = scratch_get();
+
+	return s && flow_reway(skb, forward, s->dst_node, false) && flow_reway(skb, backward, s->src_node, true);
+}
+
 /* The epoch moved on: the flow is decided again, by either direction's packet, on its original
  * direction's terms. scratch->peer is the other direction's key afterwards. */
 verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_flow *flow,
@@ -148,6 +170,9 @@ verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_f
 	struct weft_endpoint *src = endpoint_find(&s->pair.saddr);
 	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
 
+	s->former_identity = flow->src_identity;
+	if (is_reply)
+		s->carried_identity = 0;
 	if (!decide_policy(s, src, dst)) {
 		/* The entries stay, of an old epoch: what either end still says is part of this flow and
 		 * must not pass for a new one in the opposite direction. */
@@ -167,12 +192,16 @@ verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_f
 	}
 	if ((flow->flags & WEFT_FLOW_EXTERNAL) && flow->exit == WEFT_EXIT_NEIGH)
 		flow_reroute(skb, s, flow, v4);
-	count(WEFT_STAT_REDECIDED);
 	other = flow_find(&s->peer, v4);
-	flow_redirect(flow, is_reply ? dst : src, is_reply ? src : dst);
+	if (!flow_rewayed(skb, is_reply ? other : flow, is_reply ? flow : other)) {
+		flow_forget(s, flow, v4);
+		return REDECIDED_AS_NEW;
+	}
+	count(WEFT_STAT_REDECIDED);
+	flow_redirect(flow, is_reply ? dst : src, is_reply ? src : dst, is_reply ? s->dst_node : s->src_node);
 	flow_stamp(flow, s);
 	if (other) {
-		flow_redirect(other, is_reply ? src : dst, is_reply ? dst : src);
+		flow_redirect(other, is_reply ? src : dst, is_reply ? dst : src, is_reply ? s->src_node : s->dst_node);
 		flow_stamp(other, s);
 	}
 	return REDECIDED_ALLOWED;
@@ -228,7 +257,7 @@ inline_always struct weft_flow *flow_restore_reply(struct __sk_buff *skb, struct
 		return NULL;
 	s->reply = *original;
 	s->reply.flags = WEFT_FLOW_REPLY | (original->flags & (WEFT_FLOW_FROM_HOST | WEFT_FLOW_CLOSED | WEFT_FLOW_OPENING));
-	if (hook == WEFT_HOOK_TO_POD && !skb->ingress_ifindex)
+	if (hook == WEFT_HOOK_FROM_HOST || (hook == WEFT_HOOK_TO_POD && !skb->ingress_ifindex))
 		s->reply.flags |= WEFT_FLOW_HOST_SOURCE;
 	s->reply.packets = 0;
 	s->reply.bytes = 0;
@@ -236,6 +265,11 @@ inline_always struct weft_flow *flow_restore_reply(struct __sk_buff *skb, struct
 	s->reply.in_ifindex = arrived_by(skb, hook);
 	s->reply.out_ifindex = original->in_ifindex;
 	s->reply.exit = original->in_ifindex ? WEFT_EXIT_PEER : WEFT_EXIT_STACK;
+	if (unlikely(original->in_ifindex == WEFT_IN_TUNNEL)) {
+		s->pair = s->peer;
+		if (exit_to_node(skb, &s->reply, node_of(&s->pair.saddr), true))
+			return NULL;
+	}
 	flow_insert(&s->packet.tuple, &s->reply, v4, BPF_ANY);
 	return flow_find(&s->packet.tuple, v4);
 }

@@ -35,7 +35,7 @@ verified_once int forward(struct __sk_buff *skb, struct scratch *s, const struct
 {
 	if (!s || !flow)
 		return TC_ACT_SHOT;
-	if (passes_through(flow, hook) && flow->mtu &&
+	if (answers_size(flow, hook) && flow->mtu &&
 	    exceeds_mtu(skb, flow->mtu, s->packet.tuple.protocol, s->packet.l4_offset)) {
 		s->answer_mtu = flow->mtu;
 		return ANSWER_TOO_BIG;
@@ -74,6 +74,12 @@ inline_always void decide_exit_to_pod(struct __sk_buff *skb, struct scratch *s, 
 	}
 }
 
+/* Whether the packet comes from another node's address to a pod here. */
+inline_always bool comes_from_node(struct scratch *s)
+{
+	return unlikely(s->sender_node) && endpoint_is_pod(endpoint_find(&s->packet.tuple.daddr));
+}
+
 /* From a client outside, at an uplink. */
 inline_always enum weft_drop_reason flow_decide_external(struct __sk_buff *skb, struct scratch *s,
 							 const struct weft_config *config)
@@ -103,6 +109,9 @@ inline_always enum weft_drop_reason flow_decide_from_pod(struct __sk_buff *skb, 
 
 	if (!src)
 		return WEFT_DROP_SPOOFED_SOURCE;
+	/* No kernel sends such: what it has for itself does not leave. */
+	if (s->pair.sport == s->pair.dport && addr_equal(&s->pair.saddr, &s->pair.daddr))
+		return WEFT_DROP_LOOP;
 	s->context.src_endpoint = src->endpoint_id;
 	s->context.src_identity = src->identity;
 	s->context.direction = WEFT_EGRESS;
@@ -114,9 +123,52 @@ inline_always enum weft_drop_reason flow_decide_from_pod(struct __sk_buff *skb, 
 	if (!decide_policy(s, src, dst))
 		return WEFT_DROP_POLICY_DENIED;
 	s->context.direction = WEFT_EGRESS;
-	if (s->pair.protocol == IPPROTO_UDP && s->pair.dport == bpf_htons(WEFT_GENEVE_PORT) && !endpoint_is_pod(dst))
+	if (s->pair.protocol == IPPROTO_UDP && port_is_nodes(config, s->pair.dport) && !endpoint_is_pod(dst) &&
+	    !node_is_tunneled(s->dst_node))
 		return WEFT_DROP_ENCAPSULATION;
 	return decide_exit_from_pod(skb, s, packet_is_v4(&s->packet), src, dst, config);
+}
+
+/* From another node's address, to one here. */
+inline_always enum weft_drop_reason flow_decide_from_node(struct __sk_buff *skb, struct scratch *s)
+{
+	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
+
+	s->context.direction = WEFT_INGRESS;
+	if (!dst)
+		return WEFT_DROP_UNKNOWN_ENDPOINT;
+	if (!decide_policy(s, NULL, dst))
+		return WEFT_DROP_POLICY_DENIED;
+	s->forward.in_ifindex = s->context.hook == WEFT_HOOK_FROM_OVERLAY ? WEFT_IN_TUNNEL : 0;
+	if (endpoint_is_host(dst))
+		exit_to_host(s);
+	else
+		exit_to_pod(s, dst);
+	return exit_to_node(skb, &s->reply, s->src_node, true);
+}
+
+/* From the node itself, by the device whose routes lead to what is reached by a tunnel. */
+inline_always enum weft_drop_reason flow_decide_from_host(struct __sk_buff *skb, struct scratch *s,
+							  const struct weft_config *config)
+{
+	const struct weft_endpoint *src = endpoint_find(&s->pair.saddr);
+	bool v4 = packet_is_v4(&s->packet);
+
+	if (!src)
+		return WEFT_DROP_SPOOFED_SOURCE;
+	if (config->flags & WEFT_CONFIG_SERVICES)
+		decide_hint(s, src->endpoint_id);
+	if (!decide_policy(s, src, NULL))
+		return WEFT_DROP_POLICY_DENIED;
+	if (!node_is_tunneled(s->dst_node))
+		return WEFT_DROP_NODE_UNKNOWN;
+	s->forward.flags |= WEFT_FLOW_FROM_HOST | WEFT_FLOW_HOST_SOURCE;
+	s->reply.flags |= WEFT_FLOW_FROM_HOST;
+	s->reply.in_ifindex = WEFT_IN_TUNNEL;
+	want_gateway_source(s, config, v4);
+	if (addr_equal(&s->nat_address, &s->pair.saddr))
+		s->translate_source = false;
+	return exit_to_node(skb, &s->forward, s->dst_node, false);
 }
 
 /* The decision as scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
@@ -125,8 +177,12 @@ inline_always enum weft_drop_reason flow_decide(struct __sk_buff *skb, struct sc
 {
 	if (s->context.hook == WEFT_HOOK_FROM_POD)
 		return flow_decide_from_pod(skb, s, config, src);
+	if (s->context.hook == WEFT_HOOK_FROM_OVERLAY || (s->context.hook == WEFT_HOOK_FROM_DEVICE && comes_from_node(s)))
+		return flow_decide_from_node(skb, s);
 	if (s->context.hook == WEFT_HOOK_FROM_DEVICE)
 		return flow_decide_external(skb, s, config);
+	if (s->context.hook == WEFT_HOOK_FROM_HOST)
+		return flow_decide_from_host(skb, s, config);
 	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
 
 	if (endpoint_is_host(src) && (config->flags & WEFT_CONFIG_SERVICES))

@@ -49,6 +49,11 @@ inline_always void addr_from_v4(struct weft_addr *addr, __be32 v4)
 	addr->word[3] = v4;
 }
 
+inline_always bool addr_is_v4(const struct weft_addr *addr)
+{
+	return !addr->word[0] && !addr->word[1] && addr->word[2] == bpf_htonl(0xffff);
+}
+
 inline_always bool addr_equal(const struct weft_addr *a, const struct weft_addr *b)
 {
 	return a->word[3] == b->word[3] && a->word[2] == b->word[2] && a->word[1] == b->word[1] &&

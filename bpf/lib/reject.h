@@ -4,8 +4,7 @@
 #pragma once
 
 #include "lib/checksum.h"
-#include "lib/exit.h"
-#include "lib/scratch.h"
+#include "lib/decide.h"
 
 #define ICMP_PORT_UNREACHABLE 3 /* code of ICMP_DEST_UNREACH */
 #define ICMP_FRAGMENTATION_NEEDED 4
@@ -230,12 +229,29 @@ verified_once int write_icmp_error(struct __sk_buff *skb, __u32 type, __u32 code
 	return bpf_skb_store_bytes(skb, ETH_HLEN + header, &icmp, sizeof(icmp), BPF_F_RECOMPUTE_CSUM);
 }
 
+/* Back to the node that the packet was taken out of a tunnel of. */
+verified_once int answer_by_tunnel(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return TC_ACT_SHOT;
+	s->pair = s->packet.tuple;
+	SCRATCH_ZERO(&s->reply);
+	s->reply.src_identity = WEFT_IDENTITY_REMOTE_NODE;
+	if (exit_to_node(skb, &s->reply, s->sender_node, true) || s->reply.exit != WEFT_EXIT_TUNNEL)
+		return TC_ACT_SHOT;
+	return tunnel_send(skb, &s->reply);
+}
+
 /* Sends the answer that the packet has become back where the packet came from. */
 inline_always int answer_sender(struct __sk_buff *skb, enum weft_event_hook hook)
 {
 	count(WEFT_STAT_REJECTED);
 	if (hook == WEFT_HOOK_FROM_POD)
 		return bpf_redirect_peer(skb->ifindex, 0);
+	if (hook == WEFT_HOOK_FROM_OVERLAY)
+		return answer_by_tunnel(skb);
 	swap_macs(skb);
 	skb->mark = MARK_ANSWER;
 	return bpf_redirect(skb->ifindex, hook_is_ingress(hook) ? 0 : BPF_F_INGRESS);
@@ -298,10 +314,13 @@ inline_always int reset_both(struct __sk_buff *skb)
 	tuple_reverse(&s->answer, &s->packet.tuple);
 	if (write_reset(skb))
 		return TC_ACT_SHOT;
+	/* of what came by a tunnel only the receiver is told: a copy has no way back */
 	skb->mark = MARK_ANSWER;
 	swap_macs(skb);
-	bpf_clone_redirect(skb, skb->ifindex, hook_is_ingress(hook) ? 0 : BPF_F_INGRESS);
-	count(WEFT_STAT_REJECTED);
+	if (hook != WEFT_HOOK_FROM_OVERLAY) {
+		bpf_clone_redirect(skb, skb->ifindex, hook_is_ingress(hook) ? 0 : BPF_F_INGRESS);
+		count(WEFT_STAT_REJECTED);
+	}
 	skb->mark = 0;
 	swap_macs(skb);
 	if (s->forward.encapsulation)
@@ -312,6 +331,8 @@ inline_always int reset_both(struct __sk_buff *skb)
 	tuple_rewrite(&s->answer, &s->packet.tuple, &s->forward);
 	if (write_reset(skb))
 		return TC_ACT_SHOT;
+	if (enters_tunnel(&s->forward, hook))
+		return tunnel_send(skb, &s->forward);
 	if (!hook_is_ingress(hook))
 		return TC_ACT_OK;
 	switch (s->forward.exit) {

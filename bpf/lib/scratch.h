@@ -54,6 +54,13 @@ struct scratch {
 	__u32 dst_cidr;
 	__u32 src_ip_flags;
 	__u32 dst_ip_flags;
+	__u32 src_node; /* the other node that has the source of `pair`; 0: none */
+	__u32 dst_node;
+	__u32 sender_node; /* the same of the packet's source, where WEFT_CONFIG_NODES is set */
+	__u32 tunnel_identity; /* what the tunnel that the packet was taken out of says of its sender; 0: nothing */
+	__u32 carried_identity; /* that, where it is about the source of `pair` */
+	__u32 former_identity; /* of the flow's source when it was decided last; 0: never */
+	bool unsettled; /* an end of `pair` is another node's, and what has it there is not known yet */
 	struct weft_addr nat_address; /* to translate the source to, if translate_source */
 	bool translate_source;
 	bool silent; /* a client that is refused gets no answer */
@@ -100,6 +107,8 @@ inline_always void context_reset(struct scratch *s, const struct weft_config *co
 				 __u32 ifindex)
 {
 	s->epoch = config->epoch;
+	s->sender_node = 0;
+	s->carried_identity = 0;
 	SCRATCH_ZERO(&s->context);
 	s->context.hook = hook;
 	s->context.ifindex = ifindex;
@@ -113,6 +122,7 @@ inline_always void decision_reset(struct scratch *s, __u16 flags)
 	SCRATCH_ZERO(&s->reply);
 	s->translate_source = false;
 	s->silent = false;
+	s->former_identity = 0;
 	s->affinity.service_id = 0;
 	if (tcp_begins(s->packet.tcp_flags))
 		flags |= WEFT_FLOW_OPENING;

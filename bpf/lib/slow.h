@@ -39,6 +39,9 @@ inline_always bool sender_is_known(struct __sk_buff *skb, const struct weft_flow
 		return true;
 	case WEFT_HOOK_TO_POD:
 		return !skb->ingress_ifindex;
+	case WEFT_HOOK_FROM_OVERLAY:
+	case WEFT_HOOK_FROM_HOST:
+		return true; /* the node the tunnel comes from knows its pods */
 	case WEFT_HOOK_TO_DEVICE:
 		return skb->ingress_ifindex == flow->in_ifindex;
 	default:
@@ -47,10 +50,11 @@ inline_always bool sender_is_known(struct __sk_buff *skb, const struct weft_flow
 }
 
 /* Whether a packet of no flow may start one at an uplink. */
-inline_always bool starts_here(const struct weft_config *config, const struct scratch *s, enum weft_event_hook hook)
+inline_always bool starts_here(const struct weft_config *config, struct scratch *s, enum weft_event_hook hook)
 {
-	return hook == WEFT_HOOK_FROM_DEVICE &&
-	       external_wanted(config, s->packet.tuple.protocol, s->packet.tuple.dport);
+	if (hook != WEFT_HOOK_FROM_DEVICE)
+		return false;
+	return comes_from_node(s) || external_wanted(config, s->packet.tuple.protocol, s->packet.tuple.dport);
 }
 
 /* A verdict, or an answer_verdict.
@@ -99,7 +103,7 @@ verified_once int slow_flow(struct __sk_buff *skb, const struct weft_config *con
 		return TC_ACT_OK;
 	if (!flow)
 		return flow_new(skb, config, src);
-	if (speaks_geneve(flow, packet->tuple.protocol, packet->tuple.dport, hook))
+	if (speaks_as_node(config, flow, packet->tuple.protocol, packet->tuple.dport, hook))
 		return refuse(skb, s, config, WEFT_DROP_ENCAPSULATION);
 	if (counts_here(flow, hook))
 		flow_account(flow, skb->len - ETH_HLEN);
@@ -125,6 +129,8 @@ inline_always bool slow_parse(struct __sk_buff *skb, struct scratch *s, const st
 		else if (hook == WEFT_HOOK_FROM_DEVICE && skb->protocol == bpf_htons(ETH_P_ARP) &&
 			 (config->flags & WEFT_CONFIG_L2))
 			*verdict = arp_from_device(skb);
+		else if (hook == WEFT_HOOK_FROM_OVERLAY)
+			*verdict = drop(skb, WEFT_DROP_UNKNOWN_L3);
 		return true;
 	}
 	s->context.tcp_flags = s->packet.tcp_flags;
@@ -149,6 +155,8 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 	}
 	SCRATCH_ZERO(&s->packet);
 	context_reset(s, config, hook, skb->ifindex);
+	if (hook == WEFT_HOOK_FROM_OVERLAY)
+		s->carried_identity = s->tunnel_identity;
 	if (slow_parse(skb, s, config, hook, &reason, &verdict))
 		return verdict;
 	switch (hook) {
@@ -171,14 +179,33 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		from_host = endpoint_is_host(src);
 		if (forged_towards_pod(skb, src))
 			reason = WEFT_DROP_SPOOFED_SOURCE;
+		else if (!src && skb->ingress_ifindex && sender_must_tunnel(s, config))
+			reason = WEFT_DROP_OUTSIDE_TUNNEL;
 		if (!reason && (s->packet.flags & PACKET_ICMP_OTHER))
 			return from_host || neighbour_talk(skb, &s->packet) ? TC_ACT_OK : drop(skb, WEFT_DROP_ICMP_UNSUPPORTED);
 		break;
 	case WEFT_HOOK_FROM_DEVICE:
 		if (source_is_inside(skb, &s->packet.tuple.saddr))
 			reason = WEFT_DROP_SPOOFED_SOURCE;
+		else if (sender_must_tunnel(s, config))
+			reason = WEFT_DROP_OUTSIDE_TUNNEL;
 		if (!reason && (config->flags & WEFT_CONFIG_L2) && solicit_is_valid(&s->packet))
 			return solicit_from_device(skb);
+		break;
+	case WEFT_HOOK_FROM_OVERLAY:
+		if (!reason)
+			reason = check_from_tunnel();
+		if (!reason && (s->packet.flags & PACKET_ICMP_OTHER))
+			reason = WEFT_DROP_ICMP_UNSUPPORTED;
+		break;
+	case WEFT_HOOK_FROM_HOST:
+		if (!reason)
+			reason = check_from_host();
+		if (reason == DECIDE_NOT_OURS)
+			return TC_ACT_OK;
+		from_host = true;
+		if (!reason && (s->packet.flags & PACKET_ICMP_OTHER))
+			reason = WEFT_DROP_ICMP_UNSUPPORTED;
 		break;
 	default:
 		break;

@@ -72,13 +72,54 @@ inline_always bool source_is_inside(struct __sk_buff *skb, const struct weft_add
 	return endpoint_find(addr) && skb->pkt_type != PACKET_TYPE_LOOPBACK;
 }
 
+/* Whether the packet's source, which nothing here has, is another node's that sends by a tunnel. Fills
+ * scratch->sender_node. */
+inline_always bool sender_must_tunnel(struct scratch *s, const struct weft_config *config)
+{
+	if (likely(!(config->flags & WEFT_CONFIG_NODES)))
+		return false;
+	s->sender_node = node_of(&s->packet.tuple.saddr);
+	return node_is_tunneled(s->sender_node);
+}
+
+/* Whether the source of what came out of a tunnel is another node's: nobody there has an address of this one. */
+verified_once int check_from_tunnel(void)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return WEFT_DROP_SPOOFED_SOURCE;
+	s->sender_node = node_of(&s->packet.tuple.saddr);
+	return s->sender_node && !endpoint_find(&s->packet.tuple.saddr) ? WEFT_DROP_NONE : WEFT_DROP_SPOOFED_SOURCE;
+}
+
+/* Whether the node itself sends the packet, and to another node's address: its neighbours and groups are the
+ * device's own business, DECIDE_NOT_OURS. */
+verified_once int check_from_host(void)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s || !node_of(&s->packet.tuple.daddr))
+		return DECIDE_NOT_OURS;
+	return endpoint_is_host(endpoint_find(&s->packet.tuple.saddr)) ? WEFT_DROP_NONE : WEFT_DROP_SPOOFED_SOURCE;
+}
+
+/* Whether a plain packet of no flow is one of another node's addresses, or goes to a pod here, which a flow from such
+ * an address may begin with. What nodes say to each other is neither. */
+inline_always bool node_concerned(const struct weft_addr *source, const struct weft_addr *destination)
+{
+	struct weft_remote *remote = bpf_map_lookup_elem(&weft_remote_v1, source);
+
+	return remote ? remote->node : endpoint_is_pod(endpoint_find(destination));
+}
+
 /* Whether the slow path has to look at a plain packet of no flow at an uplink: it claims an address from inside,
  * or may be a client's. Cheaper than the slow path. */
 inline_always bool device_concerned(struct __sk_buff *skb, const struct weft_config *config)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
-	struct weft_addr addr;
+	struct weft_addr addr, to;
 	__u8 *l4;
 	__u8 protocol;
 
@@ -88,6 +129,7 @@ inline_always bool device_concerned(struct __sk_buff *skb, const struct weft_con
 		if ((void *)(ip + 1) > end)
 			return true;
 		addr_from_v4(&addr, ip->saddr);
+		addr_from_v4(&to, ip->daddr);
 		protocol = ip->protocol;
 		l4 = (void *)(ip + 1);
 	} else {
@@ -96,12 +138,15 @@ inline_always bool device_concerned(struct __sk_buff *skb, const struct weft_con
 		if ((void *)(ip + 1) > end)
 			return true;
 		__builtin_memcpy(&addr, &ip->saddr, 16);
+		__builtin_memcpy(&to, &ip->daddr, 16);
 		protocol = ip->nexthdr;
 		l4 = (void *)(ip + 1);
 	}
 	if ((void *)(l4 + 4) > end || external_wanted(config, protocol, *(__be16 *)(l4 + 2)))
 		return true;
-	return source_is_inside(skb, &addr);
+	if (source_is_inside(skb, &addr))
+		return true;
+	return unlikely(config->flags & WEFT_CONFIG_NODES) && node_concerned(&addr, &to);
 }
 
 /* Whether a packet from the stack wears a pod's address without having come from that pod, or the

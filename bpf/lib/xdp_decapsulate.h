@@ -73,12 +73,13 @@ inline_always __u32 xdp_read_outer(struct xdp_md *ctx, struct scratch *s, bool v
 }
 
 /* Fills scratch->packet as the packet will be when it is out. */
-inline_always bool xdp_read_inside(struct xdp_md *ctx, struct scratch *s, bool v4)
+inline_always bool xdp_read_inside(struct xdp_md *ctx, struct scratch *s, bool v4, bool tunnels)
 {
 	__u32 room = xdp_read_outer(ctx, s, v4);
 	struct xdp_view view;
 
-	if (likely(!room) || !is_balancer(&s->outer_source) ||
+	/* between nodes with tunnels tc has to see which of both it is */
+	if (likely(!room) || !is_balancer(&s->outer_source) || (tunnels && s->named_by == WEFT_ENCAPSULATION_IPIP && sender_is_node(&s->outer_source)) ||
 	    !xdp_parse_at(ctx, &view, ETH_HLEN + (s->named_strip & STRIP_MASK), v4) || view.length > room)
 		return false;
 	xdp_scratch_packet(s, &view, v4);
@@ -122,7 +123,7 @@ inline_always bool xdp_read_option(struct xdp_md *ctx, struct scratch *s)
 
 /* Whether the packet is another node's with a client's inside: that is in scratch->packet then, and what is said of
  * its backend in named_*. */
-verified_once bool xdp_inside(struct xdp_md *ctx)
+verified_once bool xdp_inside(struct xdp_md *ctx, bool tunnels)
 {
 	struct scratch *s = scratch_get();
 	struct ethhdr *ethernet = (void *)(long)ctx->data;
@@ -130,8 +131,8 @@ verified_once bool xdp_inside(struct xdp_md *ctx)
 	if (!s || (void *)(ethernet + 1) > (void *)(long)ctx->data_end)
 		return false;
 	if (ethernet->h_proto == bpf_htons(ETH_P_IP))
-		return xdp_read_inside(ctx, s, true) || xdp_read_option(ctx, s);
-	return ethernet->h_proto == bpf_htons(ETH_P_IPV6) && xdp_read_inside(ctx, s, false);
+		return xdp_read_inside(ctx, s, true, tunnels) || xdp_read_option(ctx, s);
+	return ethernet->h_proto == bpf_htons(ETH_P_IPV6) && xdp_read_inside(ctx, s, false, tunnels);
 }
 
 inline_always long xdp_strip(struct xdp_md *ctx, __u32 strip)

@@ -21,34 +21,22 @@ verified_once int xdp_route(struct xdp_md *ctx, struct weft_flow *flow, const st
 {
 	struct bpf_fib_lookup fib = {};
 	long result;
+	int device;
 
 	if (!flow || !source || !destination)
 		return ROUTE_NONE;
-	fib.ifindex = ctx->ingress_ifindex;
-	fib.l4_protocol = protocol;
-	if (!destination->word[0] && !destination->word[1] && destination->word[2] == bpf_htonl(0xffff)) {
-		fib.family = ADDRESS_FAMILY_V4;
-		fib.ipv4_src = source->word[3];
-		fib.ipv4_dst = destination->word[3];
-	} else {
-		fib.family = ADDRESS_FAMILY_V6;
-		__builtin_memcpy(fib.ipv6_src, source, 16);
-		__builtin_memcpy(fib.ipv6_dst, destination, 16);
-	}
+	route_ask(&fib, ctx->ingress_ifindex, source, destination, protocol, addr_is_v4(destination));
 	flow->mac_checked = 0;
 	result = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
-	if (result == BPF_FIB_LKUP_RET_BLACKHOLE || result == BPF_FIB_LKUP_RET_UNREACHABLE ||
-	    result == BPF_FIB_LKUP_RET_PROHIBIT)
-		return ROUTE_NONE;
-	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
-		return ROUTE_STACK;
-	flow->out_ifindex = fib.ifindex;
+	device = route_answer(&fib, result);
+	if (device > 0)
+		flow->out_ifindex = device;
 	if (result == BPF_FIB_LKUP_RET_SUCCESS) {
 		__builtin_memcpy(flow->next_hop_mac, fib.dmac, 6);
 		__builtin_memcpy(flow->device_mac, fib.smac, 6);
 		flow->mac_checked = (__u32)bpf_jiffies64() | 1;
 	}
-	return fib.ifindex;
+	return device;
 }
 
 inline_always bool xdp_may_send_by(struct xdp_md *ctx, __u32 ifindex)

@@ -8,6 +8,8 @@
 #include "lib/known_flow.h"
 #include "lib/xdp_fast.h"
 
+#define XDP_NOT_OURS WEFT_DROP_REASON_COUNT
+
 inline_always void xdp_scratch_packet(struct scratch *s, const struct xdp_view *view, bool v4)
 {
 	struct packet *packet = &s->packet;
@@ -55,26 +57,21 @@ inline_always void xdp_exit_to_client(struct xdp_md *ctx, struct scratch *s, con
 inline_always enum weft_drop_reason xdp_exit_to_remote(struct xdp_md *ctx, struct scratch *s,
 							const struct weft_config *config)
 {
-	struct weft_flow *forward = &s->forward;
-	struct weft_device *device;
+	const struct weft_device *device;
+	enum weft_drop_reason reason;
 
+	/* tc puts it into the tunnel */
+	if (unlikely(node_is_tunneled(s->dst_node)))
+		return XDP_NOT_OURS;
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)
 		return WEFT_DROP_UNKNOWN_ENDPOINT;
-	if (xdp_route(ctx, forward, &s->pair.saddr, &s->pair.daddr, s->pair.protocol) <= 0)
+	if (xdp_route(ctx, &s->forward, &s->pair.saddr, &s->pair.daddr, s->pair.protocol) <= 0)
 		return WEFT_DROP_NO_ROUTE;
-	forward->exit = WEFT_EXIT_NEIGH;
-	device = bpf_map_lookup_elem(&weft_dev_v1, &forward->out_ifindex);
-	if (!device)
-		return WEFT_DROP_NAT_NO_ADDRESS;
-	forward->mtu = device->mtu;
-	if (s->forwarding != WEFT_FORWARD_SNAT)
-		return encapsulation_decide(s, device, config);
-	s->nat_address = packet_is_v4(&s->packet) ? device->nat_v4 : device->nat_v6;
-	if (addr_is_zero(&s->nat_address))
-		return WEFT_DROP_NAT_NO_ADDRESS;
-	s->translate_source = true;
-	xdp_exit_to_client(ctx, s, device);
-	return WEFT_DROP_NONE;
+	s->forward.exit = WEFT_EXIT_NEIGH;
+	reason = exit_by_device(s, config, &device);
+	if (s->translate_source)
+		xdp_exit_to_client(ctx, s, device);
+	return reason;
 }
 
 /* Exits of a client's flow, once policy has allowed it. */
@@ -86,17 +83,13 @@ inline_always enum weft_drop_reason xdp_exit(struct xdp_md *ctx, struct scratch 
 	if (reason)
 		return reason;
 	if (endpoint_is_host(dst)) {
-		s->forward.exit = WEFT_EXIT_STACK;
-		s->reply.exit = WEFT_EXIT_STACK;
-		s->reply.flags |= WEFT_FLOW_HOST_SOURCE;
+		exit_to_host(s);
 		return WEFT_DROP_NONE;
 	}
 	if (!endpoint_is_pod(dst))
 		return xdp_exit_to_remote(ctx, s, config);
 	xdp_exit_to_client(ctx, s, NULL);
-	s->forward.exit = WEFT_EXIT_PEER;
-	s->forward.out_ifindex = dst->ifindex;
-	s->reply.in_ifindex = dst->ifindex;
+	exit_to_pod(s, dst);
 	return WEFT_DROP_NONE;
 }
 
@@ -125,8 +118,6 @@ inline_always struct weft_service *xdp_service(struct scratch *s)
 	return service && (service->flags & WEFT_SERVICE_EXTERNAL) && service->external_slot_count ? service : NULL;
 }
 
-#define XDP_NOT_OURS WEFT_DROP_REASON_COUNT
-
 /* The backend of a client's flow, in scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
 verified_once enum weft_drop_reason xdp_choose(struct xdp_md *ctx, const struct weft_config *config)
 {
@@ -134,14 +125,17 @@ verified_once enum weft_drop_reason xdp_choose(struct xdp_md *ctx, const struct 
 	struct service_client client = {};
 	struct weft_service *service;
 
-	/* the node's own address, or a pod's, from outside: tc knows what to do */
-	if (!s || !config || endpoint_find(&s->packet.tuple.saddr) || !client_is_plausible(&s->packet))
+	/* the node's own address, a pod's or another node's, from outside: tc knows what to do */
+	if (!s || !config || endpoint_find(&s->packet.tuple.saddr) || !client_is_plausible(&s->packet) ||
+	    (unlikely(config->flags & WEFT_CONFIG_NODES) && node_of(&s->packet.tuple.saddr)))
 		return XDP_NOT_OURS;
 	s->pair = s->packet.tuple;
 	service = xdp_service(s);
 	if (!service)
 		return XDP_NOT_OURS;
 	xdp_scratch_reset(ctx, s, config);
+	if (client_is_frontend())
+		return WEFT_DROP_LOOP;
 	client.external = true;
 	client.addr = s->pair.saddr;
 	client.port = s->pair.sport;
@@ -159,11 +153,11 @@ inline_always enum weft_drop_reason xdp_decide(struct xdp_md *ctx, struct scratc
 
 	if (reason)
 		return reason;
-	count(WEFT_STAT_EXTERNAL_FLOW);
 	dst = endpoint_find(&s->pair.daddr);
-	if (!decide_policy(s, NULL, dst))
-		return WEFT_DROP_POLICY_DENIED;
-	return xdp_exit(ctx, s, config, dst);
+	reason = decide_policy(s, NULL, dst) ? xdp_exit(ctx, s, config, dst) : WEFT_DROP_POLICY_DENIED;
+	if (reason != XDP_NOT_OURS)
+		count(WEFT_STAT_EXTERNAL_FLOW);
+	return reason;
 }
 
 /* scratch->packet starts a flow. */

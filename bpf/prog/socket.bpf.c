@@ -46,17 +46,12 @@ inline_always void set_address(struct bpf_sock_addr *context, bool v4, const str
 	context->user_port = port;
 }
 
-inline_always bool addr_is_mapped(const struct weft_addr *addr)
-{
-	return !addr->word[0] && !addr->word[1] && addr->word[2] == bpf_htonl(0xffff);
-}
-
 /* Connecting to the zero address means the local host. */
 inline_always bool addr_is_loopback(const struct weft_addr *addr)
 {
 	if (addr_is_zero(addr))
 		return true;
-	if (addr_is_mapped(addr))
+	if (addr_is_v4(addr))
 		return (addr->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
 	return !addr->word[0] && !addr->word[1] && !addr->word[2] && addr->word[3] == bpf_htonl(1);
 }
@@ -74,7 +69,7 @@ inline_always struct weft_service *find_node_port(const struct weft_netns *netns
 		if (!endpoint || !(endpoint->flags & WEFT_ENDPOINT_HOST))
 			return NULL;
 	}
-	return service_find_node(addr_is_mapped(&to->addr), to->port, protocol);
+	return service_find_node(addr_is_v4(&to->addr), to->port, protocol);
 }
 
 /* The one event of this hook: a flow that is translated tells its service by itself. */

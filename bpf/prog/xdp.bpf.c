@@ -17,7 +17,7 @@ int weft_xdp(struct xdp_md *ctx)
 	if (!config)
 		return XDP_PASS;
 	if (unlikely(config->flags & WEFT_CONFIG_DECAPSULATE)) {
-		if (xdp_inside(ctx)) {
+		if (xdp_inside(ctx, config->flags & WEFT_CONFIG_TUNNEL)) {
 			verdict = xdp_admit(ctx, config);
 			return verdict == XDP_PASS ? xdp_take_out(ctx) : verdict;
 		}

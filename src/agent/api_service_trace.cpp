@@ -309,7 +309,7 @@ json Agent::trace_choice(const TraceQuestion& question) const {
 }
 
 json Agent::trace_flows(const TracedFlows& traced) const {
-  static constexpr std::string_view exits[] = {"stack", "pod", "neighbour"};
+  static constexpr std::string_view exits[] = {"stack", "pod", "neighbour", "tunnel"};
   auto items = json::array();
   const auto now = monotonic_now();
   for (const auto& flow : traced.flows) {
@@ -331,7 +331,7 @@ json Agent::trace_flows(const TracedFlows& traced) const {
          {"translated_source",
           flow.source_after ? json(endpoint_text(*flow.source_after, flow.source_port_after)) : json()},
          {"encapsulation", encapsulation_text(flow.encapsulation)},
-         {"exit", flow.exit < 3 ? exits[flow.exit] : "unknown"},
+         {"exit", flow.exit < std::size(exits) ? exits[flow.exit] : "unknown"},
          {"device", device},
          {"packets", flow.packets},
          {"bytes", flow.bytes},

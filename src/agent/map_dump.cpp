@@ -60,7 +60,7 @@ std::string endpoint_text(const weft_addr& addr, std::uint16_t port) {
 
 json flow_json(const Context& context, const weft_addr& saddr, std::uint16_t sport, const weft_addr& daddr,
                std::uint16_t dport, std::uint8_t protocol, const weft_flow& flow) {
-  static constexpr const char* exits[] = {"stack", "peer", "neighbour"};
+  static constexpr const char* exits[] = {"stack", "peer", "neighbour", "tunnel"};
   json item{{"source", endpoint_text(saddr, sport)},
             {"destination", endpoint_text(daddr, dport)},
             {"protocol", weft::to_string(static_cast<Protocol>(protocol))},
@@ -68,9 +68,9 @@ json flow_json(const Context& context, const weft_addr& saddr, std::uint16_t spo
             {"packets", flow.packets},
             {"bytes", flow.bytes},
             {"epoch", flow.epoch},
-            {"in_ifindex", flow.in_ifindex},
+            {"in_ifindex", flow.in_ifindex == WEFT_IN_TUNNEL ? json("tunnel") : json(flow.in_ifindex)},
             {"out_ifindex", flow.out_ifindex},
-            {"exit", flow.exit < 3 ? exits[flow.exit] : "unknown"},
+            {"exit", flow.exit < std::size(exits) ? exits[flow.exit] : "unknown"},
             {"opening", (flow.flags & WEFT_FLOW_OPENING) != 0},
             {"closed", (flow.flags & WEFT_FLOW_CLOSED) != 0},
             {"external", (flow.flags & WEFT_FLOW_EXTERNAL) != 0},
@@ -80,6 +80,7 @@ json flow_json(const Context& context, const weft_addr& saddr, std::uint16_t spo
             {"ingress_rule", rule_text(context, flow.ingress_rule)},
             {"service", flow.service_id},
             {"backend", flow.backend_id}};
+  if (flow.exit == WEFT_EXIT_TUNNEL) item["node"] = flow.node;
   if ((flow.flags & WEFT_FLOW_DNAT) != 0) item["rewrite_destination"] = endpoint_text(flow.dst_addr, flow.dst_port);
   if ((flow.flags & WEFT_FLOW_SNAT) != 0) item["rewrite_source"] = endpoint_text(flow.src_addr, flow.src_port);
   return item;
@@ -137,10 +138,47 @@ Result<void> dump_identities(Context& context) {
         const auto length = address.is_v4() && key.prefix_length >= 96 ? key.prefix_length - 96 : key.prefix_length;
         return {{"cidr", fmt::format("{}/{}", address.to_string(), length)},
                 {"identity", value.identity},
+                {"node", value.node},
                 {"native", (value.flags & WEFT_IP_NATIVE) != 0},
                 {"reserved", (value.flags & WEFT_IP_RESERVED) != 0},
                 {"balancer", (value.flags & WEFT_IP_BALANCER) != 0}};
       });
+}
+
+Result<void> dump_remotes(Context& context) {
+  return visit<weft_addr, weft_remote>(context, "weft_remote_v1", [&](const auto& key, const auto& value) -> json {
+    return {{"address", from_abi(key).to_string()},
+            {"identity", value.identity},
+            {"cidr_identity", value.cidr_identity},
+            {"node", value.node},
+            {"node_address", (value.flags & WEFT_REMOTE_NODE) != 0}};
+  });
+}
+
+std::string_view way_text(std::uint8_t way) {
+  switch (way) {
+    case WEFT_WAY_DIRECT:
+      return "direct";
+    case WEFT_WAY_VXLAN:
+      return "vxlan";
+    case WEFT_WAY_GENEVE:
+      return "geneve";
+    case WEFT_WAY_IPIP:
+      return "ipip";
+    default:
+      return "unknown";
+  }
+}
+
+Result<void> dump_nodes(Context& context) {
+  return visit<std::uint32_t, weft_node>(context, "weft_node_v1", [&](const auto& index, const auto& value) -> json {
+    if (value.way == WEFT_WAY_NONE) return nullptr;
+    return {{"node", index},
+            {"way", way_text(value.way)},
+            {"address", from_abi(value.addr).to_string()},
+            {"source", from_abi(value.source).to_string()},
+            {"mtu", value.mtu}};
+  });
 }
 
 Result<void> dump_services(Context& context) {
@@ -335,6 +373,8 @@ const std::map<std::string, Result<void> (*)(Context&)>& dumpers() {
       {"services", dump_services},
       {"backends", dump_backends},
       {"identities", dump_identities},
+      {"remotes", dump_remotes},
+      {"nodes", dump_nodes},
       {"netns", dump_netns},
       {"affinity", dump_affinity},
       {"devices", dump_devices},

@@ -24,7 +24,8 @@ struct Options {
   std::uint32_t service_entries = 65536;  // frontends, and ports of Services
   std::uint32_t backend_entries = 131072;
   std::uint32_t slot_entries = 1048576;
-  std::uint32_t ring_bytes = 1U << 20;  // a power of two
+  std::uint32_t remote_entries = 65536;  // addresses of other nodes' pods
+  std::uint32_t ring_bytes = 1U << 20;   // a power of two
 };
 
 // What was found on this kernel and chosen.

@@ -35,7 +35,8 @@ Result<void> size_maps(bpfrt::Object& object, const Options& options) {
       {"weft_flow4_v2", options.flow_entries},      {"weft_flow6_v2", options.flow_entries},
       {"weft_svc_v2", options.service_entries},     {"weft_svcstate_v1", options.service_entries},
       {"weft_backend_v2", options.backend_entries}, {"weft_bstat_v1", options.backend_entries},
-      {"weft_slot_v2", options.slot_entries},       {"weft_events_v1", options.ring_bytes},
+      {"weft_slot_v2", options.slot_entries},       {"weft_remote_v1", options.remote_entries},
+      {"weft_events_v1", options.ring_bytes},
   };
   for (const auto& [table, entries] : sizes)
     if (std::ranges::find(maps, table) != maps.end()) WEFT_CHECK(object.set_max_entries(table, entries));

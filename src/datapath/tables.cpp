@@ -19,6 +19,14 @@ Result<void> open_table(std::unique_ptr<MapTable<K, V>>& table, const Tables::Fi
   return {};
 }
 
+// The array has rows by number, whatever their count.
+Result<void> admit_nodes(const Rows<std::uint32_t, weft_node>& nodes, std::uint32_t capacity) {
+  for (const auto& [index, node] : nodes)
+    if (index == 0 || index >= capacity)
+      return fail(ErrorCode::exhausted, fmt::format("weft_node_v1 has no place {} for a node, only 1 to {}", index, capacity - 1));
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
@@ -26,6 +34,8 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   WEFT_CHECK(open_table(tables->policy_, find, "weft_policy_v1"));
   WEFT_CHECK(open_table(tables->endpoints_, find, "weft_ep_v1"));
   WEFT_CHECK(open_table(tables->identities_, find, "weft_ipid_v2"));
+  WEFT_CHECK(open_table(tables->remotes_, find, "weft_remote_v1"));
+  WEFT_CHECK(open_table(tables->nodes_, find, "weft_node_v1", Storage::array));
   WEFT_CHECK(open_table(tables->netns_, find, "weft_netns_v1"));
   WEFT_CHECK(open_table(tables->devices_, find, "weft_dev_v1"));
   WEFT_CHECK(open_table(tables->announced_, find, "weft_l2_v1"));
@@ -58,6 +68,9 @@ Result<void> Tables::admit(const DesiredRows& rows, const Wanted& wanted) const 
   WEFT_CHECK(policy_->admit(wanted.policy));
   WEFT_CHECK(endpoints_->admit(rows.endpoints));
   WEFT_CHECK(identities_->admit(rows.identities));
+  WEFT_CHECK(remotes_->admit(rows.remotes));
+  WEFT_CHECK(nodes_->admit(rows.nodes));
+  WEFT_CHECK(admit_nodes(rows.nodes, nodes_->capacity()));
   WEFT_CHECK(netns_->admit(rows.netns));
   WEFT_CHECK(devices_->admit(rows.devices));
   return announced_->admit(rows.announced);
@@ -68,6 +81,8 @@ Result<void> Tables::want(const DesiredRows& rows) {
   WEFT_CHECK(admit(rows, wanted));
   WEFT_CHECK(policy_->want(wanted.policy));
   WEFT_CHECK(identities_->want(rows.identities));
+  WEFT_CHECK(remotes_->want(rows.remotes));
+  WEFT_CHECK(nodes_->want(rows.nodes));
   WEFT_CHECK(netns_->want(rows.netns));
   WEFT_CHECK(devices_->want(rows.devices));
   WEFT_CHECK(announced_->want(rows.announced));
@@ -122,6 +137,7 @@ bool Tables::switch_changes_decisions() const {
   if (policy_->replaces()) return true;
   if (endpoints_->replaces() || endpoints_->removes()) return true;
   if (identities_->adds() || identities_->removes()) return true;
+  if (remotes_->replaces() || remotes_->removes() || nodes_->replaces() || nodes_->removes()) return true;
   return devices_->adds() || devices_->removes();
 }
 
@@ -158,11 +174,14 @@ bool Tables::add_rows() {
   // Policy rows before the addresses and endpoints that lead to them.
   bool complete = policy_->add();
   complete = devices_->add() && complete;
+  // A way before the addresses that lead to it; one that is there already changes with the epoch.
+  if (!nodes_->replaces()) complete = nodes_->add() && complete;
   return complete;
 }
 
 bool Tables::switch_over() {
-  bool complete = switch_endpoints();
+  bool complete = nodes_->add();
+  complete = switch_endpoints() && complete;
   complete = announced_->add() && complete;
   complete = announced_->remove() && complete;
   complete = netns_->add() && complete;
@@ -173,7 +192,7 @@ bool Tables::switch_over() {
 // New identities of addresses before the classes that tell them apart, old ones for as long as a class
 // may (bridge.h). A new endpoint is there before a service leads to it, an old one until none does.
 bool Tables::switch_endpoints() {
-  if (!identities_->add()) return false;
+  if (!identities_->add() || !remotes_->add()) return false;
   bool complete = endpoints_->add();
   while (complete && !endpoint_steps_.empty()) {
     complete = static_cast<bool>(endpoints_->want(endpoint_steps_.back()));
@@ -182,7 +201,7 @@ bool Tables::switch_endpoints() {
   }
   const bool served = services_->add() && services_->remove();
   complete = endpoints_->remove() && complete;
-  return complete && served && identities_->remove();
+  return complete && served && remotes_->remove() && identities_->remove();
 }
 
 bool Tables::remove_rows() {
@@ -190,11 +209,14 @@ bool Tables::remove_rows() {
   bridging_.clear();
   bool complete = policy_->remove();
   complete = devices_->remove() && complete;
+  // Flows decided before the switch named the node; the addresses that lead to it are gone.
+  complete = nodes_->remove() && complete;
   return complete;
 }
 
 std::uint64_t Tables::writes() const {
-  return policy_->writes() + endpoints_->writes() + identities_->writes() + devices_->writes() + services_->writes();
+  return policy_->writes() + endpoints_->writes() + identities_->writes() + remotes_->writes() +
+         nodes_->writes() + devices_->writes() + services_->writes();
 }
 
 // Writes the config if it differs, with the next epoch if that is owed and something happened since the last.
@@ -226,6 +248,8 @@ ReconcileStatus Tables::status() const {
   include(policy_->status());
   include(endpoints_->status());
   include(identities_->status());
+  include(remotes_->status());
+  include(nodes_->status());
   include(netns_->status());
   include(devices_->status());
   include(announced_->status());

@@ -72,6 +72,8 @@ class Tables {
   std::unique_ptr<MapTable<weft_policy_key, weft_policy_entry>> policy_;
   std::unique_ptr<MapTable<weft_addr, weft_endpoint>> endpoints_;
   std::unique_ptr<MapTable<weft_lpm_key, weft_ip_identity>> identities_;
+  std::unique_ptr<MapTable<weft_addr, weft_remote>> remotes_;
+  std::unique_ptr<MapTable<std::uint32_t, weft_node>> nodes_;
   std::unique_ptr<MapTable<std::uint64_t, weft_netns>> netns_;
   std::unique_ptr<MapTable<std::uint32_t, weft_device>> devices_;
   std::unique_ptr<MapTable<weft_l2_key, weft_l2>> announced_;

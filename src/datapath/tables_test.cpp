@@ -133,6 +133,80 @@ TEST_F(TablesTest, EachChangeOfADecisionIsOneEpoch) {
   EXPECT_EQ(epochs_for(*tables, rows), 1U) << "a pod is gone";
 }
 
+weft_node way(weft_way way) {
+  weft_node node{};
+  node.addr = to_abi(*IpAddress::parse("192.0.2.7"));
+  node.mtu = 1450;
+  node.way = static_cast<std::uint8_t>(way);
+  return node;
+}
+
+TEST_F(TablesTest, OtherNodesAreRowsLikeEndpoints) {
+  auto tables = open();
+  auto rows = small_world();
+  ASSERT_TRUE(tables->apply(rows, {}));
+  rows.nodes[1] = way(WEFT_WAY_DIRECT);
+  rows.remotes[address(99)] = {300, 0, 1, 0};
+  EXPECT_EQ(epochs_for(*tables, rows), 0U) << "a node and its pod are new";
+  rows.remotes[address(98)] = {301, 0, 1, 0};
+  EXPECT_EQ(epochs_for(*tables, rows), 0U) << "another pod";
+  rows.remotes[address(99)].identity = 302;
+  EXPECT_EQ(epochs_for(*tables, rows), 1U) << "it is somebody else";
+  rows.nodes[2] = way(WEFT_WAY_VXLAN);
+  rows.remotes[address(99)].node = 2;
+  EXPECT_EQ(epochs_for(*tables, rows), 1U) << "it moved";
+  rows.nodes[1] = way(WEFT_WAY_GENEVE);
+  EXPECT_EQ(epochs_for(*tables, rows), 1U) << "another way";
+  rows.remotes.erase(address(98));
+  rows.nodes.erase(1);
+  EXPECT_EQ(epochs_for(*tables, rows), 1U) << "a node and its pod are gone";
+  rows.config.flags |= WEFT_CONFIG_NODES;
+  EXPECT_EQ(epochs_for(*tables, rows), 1U) << "nodes are looked at";
+  // a second run takes over what is there
+  auto again = open();
+  EXPECT_EQ(epochs_for(*again, rows), 1U);
+  EXPECT_TRUE(testing::same(maps.all(), rows));
+}
+
+TEST_F(TablesTest, AWayIsThereBeforeTheAddressesItLeadsToAndAfterThem) {
+  auto tables = open();
+  auto rows = small_world();
+  ASSERT_TRUE(tables->apply(rows, {}));
+  maps.written = [&](const std::string&) {
+    const auto now = maps.all();
+    for (const auto& [key, remote] : now.remotes) EXPECT_TRUE(now.nodes.contains(remote.node)) << remote.node;
+  };
+  rows.nodes[1] = way(WEFT_WAY_VXLAN);
+  rows.nodes[2] = way(WEFT_WAY_VXLAN);
+  rows.remotes[address(99)] = {300, 0, 1, 0};
+  ASSERT_TRUE(tables->apply(rows, {}));
+  rows.nodes[2] = way(WEFT_WAY_GENEVE);
+  rows.nodes[3] = way(WEFT_WAY_DIRECT);
+  rows.nodes.erase(1);
+  rows.remotes[address(99)].node = 3;
+  ASSERT_TRUE(tables->apply(rows, {}));
+  rows.nodes.erase(3);
+  rows.remotes.erase(address(99));
+  ASSERT_TRUE(tables->apply(rows, {}));
+  EXPECT_TRUE(testing::same(maps.all(), rows));
+}
+
+TEST_F(TablesTest, ANodeBeyondTheTableIsRefused) {
+  auto tables = open();
+  auto rows = small_world();
+  ASSERT_TRUE(tables->apply(rows, {}));
+  const auto writes = maps.writes();
+  for (const std::uint32_t index : {0U, 1024U}) {
+    auto more = rows;
+    more.nodes[index] = way(WEFT_WAY_DIRECT);
+    const auto refused = tables->apply(more, {});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::exhausted);
+    EXPECT_NE(refused.error().message.find("weft_node_v1"), std::string::npos) << refused.error().message;
+  }
+  EXPECT_EQ(maps.writes(), writes);
+}
+
 TEST_F(TablesTest, RowsOfADeadClassGoWithoutAnEpoch) {
   auto tables = open();
   auto rows = small_world();

@@ -21,6 +21,8 @@ class FakeMaps {
     add<weft_policy_key, weft_policy_entry>(sizes, "weft_policy_v1", "hash");
     add<weft_addr, weft_endpoint>(sizes, "weft_ep_v1", "hash");
     add<weft_lpm_key, weft_ip_identity>(sizes, "weft_ipid_v2", "lpm_trie");
+    add<weft_addr, weft_remote>(sizes, "weft_remote_v1", "hash");
+    add<std::uint32_t, weft_node>(sizes, "weft_node_v1", "array");
     add<std::uint64_t, weft_netns>(sizes, "weft_netns_v1", "hash");
     add<std::uint32_t, weft_device>(sizes, "weft_dev_v1", "hash");
     add<weft_l2_key, weft_l2>(sizes, "weft_l2_v1", "hash");
@@ -77,6 +79,9 @@ class FakeMaps {
     result.policy = policy();
     result.endpoints = endpoints();
     result.identities = rows<weft_lpm_key, weft_ip_identity>("weft_ipid_v2");
+    result.remotes = rows<weft_addr, weft_remote>("weft_remote_v1");
+    result.nodes = rows<std::uint32_t, weft_node>("weft_node_v1");
+    std::erase_if(result.nodes, [](const auto& row) { return row.second.way == WEFT_WAY_NONE; });
     result.netns = rows<std::uint64_t, weft_netns>("weft_netns_v1");
     result.devices = rows<std::uint32_t, weft_device>("weft_dev_v1");
     result.announced = rows<weft_l2_key, weft_l2>("weft_l2_v1");
@@ -162,7 +167,8 @@ bool same(const Rows<K, V>& left, const Rows<K, V>& right) {
 // The config apart, whose epoch is the tables' own.
 inline bool same(const DesiredRows& left, const DesiredRows& right) {
   return same(left.policy, right.policy) && same(left.endpoints, right.endpoints) &&
-         same(left.identities, right.identities) && same(left.netns, right.netns) &&
+         same(left.identities, right.identities) && same(left.remotes, right.remotes) &&
+         same(left.nodes, right.nodes) && same(left.netns, right.netns) &&
          same(left.devices, right.devices) && same(left.announced, right.announced);
 }
 

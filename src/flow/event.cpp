@@ -35,7 +35,7 @@ Result<weft_event> decode_event(std::span<const std::byte> record) {
                 "the datapath is of another version than the agent: restart weftd so that it loads its own");
   std::memcpy(&event, record.data(), sizeof(event));
   if (event.type < WEFT_EVENT_NEW || event.type > WEFT_EVENT_TRANSLATED) return odd("type", event.type);
-  if (event.hook < WEFT_HOOK_FROM_POD || event.hook > WEFT_HOOK_XDP) return odd("hook", event.hook);
+  if (event.hook < WEFT_HOOK_FROM_POD || event.hook > WEFT_HOOK_FROM_HOST) return odd("hook", event.hook);
   if (event.direction > WEFT_EGRESS) return odd("direction", event.direction);
   return event;
 }
@@ -74,8 +74,8 @@ std::string_view verdict_name(const weft_event& event) {
 }
 
 std::string_view hook_name(const weft_event& event) {
-  constexpr std::array<std::string_view, 7> names{"",          "from-pod", "to-pod", "from-device",
-                                                  "to-device", "socket",   "xdp"};
+  constexpr std::array<std::string_view, 9> names{"",       "from-pod", "to-pod",       "from-device", "to-device",
+                                                  "socket", "xdp",      "from-overlay", "from-host"};
   return event.hook < names.size() ? names[event.hook] : "";
 }
 

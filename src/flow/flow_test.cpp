@@ -44,7 +44,7 @@ TEST(Event, OddRecordsAreRefused) {
       {"empty", event(), 0, "0 bytes"},
       {"type", with([](auto& e) { e.type = 9; }), 136, "type 9"},
       {"no type", with([](auto& e) { e.type = 0; }), 136, "type 0"},
-      {"hook", with([](auto& e) { e.hook = 7; }), 136, "hook 7"},
+      {"hook", with([](auto& e) { e.hook = 9; }), 136, "hook 9"},
       {"direction", with([](auto& e) { e.direction = 2; }), 136, "direction 2"},
   };
   for (const auto& entry : cases) {
@@ -207,7 +207,8 @@ TEST(Render, TranslatedSocketFindsItsSourceByEndpoint) {
 TEST(Render, EveryHookHasAName) {
   const std::pair<std::uint8_t, const char*> names[] = {
       {WEFT_HOOK_FROM_POD, "from-pod"},   {WEFT_HOOK_TO_POD, "to-pod"}, {WEFT_HOOK_FROM_DEVICE, "from-device"},
-      {WEFT_HOOK_TO_DEVICE, "to-device"}, {WEFT_HOOK_SOCKET, "socket"}, {WEFT_HOOK_XDP, "xdp"}};
+      {WEFT_HOOK_TO_DEVICE, "to-device"}, {WEFT_HOOK_SOCKET, "socket"}, {WEFT_HOOK_XDP, "xdp"},
+      {WEFT_HOOK_FROM_OVERLAY, "from-overlay"}, {WEFT_HOOK_FROM_HOST, "from-host"}};
   for (const auto& [hook, name] : names) {
     auto value = event(WEFT_EVENT_NEW);
     value.hook = hook;

@@ -1,5 +1,6 @@
 #include "datapath.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
@@ -231,9 +232,32 @@ RunResult Datapath::run_xdp(const Packet& packet, const RunOptions& options) {
   return result;
 }
 
+int Datapath::with_tunnel(const Tunnel& tunnel, int program) {
+  if (!tunnel_key_) {
+    tunnel_key_.reset(bpf_object__open_file(WEFT_TUNNEL_KEY_OBJECT, nullptr));
+    if (!tunnel_key_ || bpf_object__load(tunnel_key_.get()) != 0) die("cannot load " WEFT_TUNNEL_KEY_OBJECT);
+  }
+  bpf_tunnel_key key{};
+  key.tunnel_id = tunnel.vni;
+  if (tunnel.v4)
+    key.local_ipv4 = ntohl(tunnel.sender.word[3]);
+  else
+    std::memcpy(key.local_ipv6, &tunnel.sender, 16);
+  const std::uint32_t zero = 0;
+  const auto map_of = [&](const char* name) {
+    return bpf_map__fd(bpf_object__find_map_by_name(tunnel_key_.get(), name));
+  };
+  if (bpf_map_update_elem(map_of("tunnel_key"), &zero, &key, 0) != 0 ||
+      bpf_map_update_elem(map_of("tunnel_target"), &zero, &program, 0) != 0)
+    die("cannot write the tunnel's key");
+  return bpf_program__fd(
+      bpf_object__find_program_by_name(tunnel_key_.get(), tunnel.v4 ? "tunnel_of_v4" : "tunnel_of_v6"));
+}
+
 RunResult Datapath::run(Hook hook, const Packet& packet, const RunOptions& options) {
   if (hook == Hook::xdp) return run_xdp(packet, options);
-  static constexpr const char* names[] = {"weft_from_pod", "weft_to_pod", "weft_from_device", "weft_to_device"};
+  static constexpr const char* names[] = {"weft_from_pod",  "weft_to_pod",       "weft_from_device",
+                                          "weft_to_device", "weft_from_overlay", "weft_from_host"};
   const auto input = packet.bytes();
   RunResult result;
   result.packet.resize(input.size() + 256);
@@ -250,7 +274,9 @@ RunResult Datapath::run(Hook hook, const Packet& packet, const RunOptions& optio
   run.ctx_in = &context;
   run.ctx_size_in = sizeof context;
   run.repeat = 1;
-  if (const int error = bpf_prog_test_run_opts(program(names[static_cast<int>(hook)]), &run); error != 0)
+  int entry = program(names[static_cast<int>(hook)]);
+  if (options.tunnel) entry = with_tunnel(*options.tunnel, entry);
+  if (const int error = bpf_prog_test_run_opts(entry, &run); error != 0)
     die(fmt::format("test run of {} failed: {}", names[static_cast<int>(hook)], std::strerror(-error)));
   result.verdict = static_cast<int>(run.retval);
   result.packet.resize(run.data_size_out);

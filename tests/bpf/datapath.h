@@ -24,7 +24,7 @@ struct ring_buffer;
 
 namespace weft::test {
 
-enum class Hook { from_pod, to_pod, from_device, to_device, xdp };
+enum class Hook { from_pod, to_pod, from_device, to_device, from_overlay, from_host, xdp };
 
 inline constexpr int kActOk = 0;
 inline constexpr int kActShot = 2;
@@ -50,9 +50,17 @@ struct RunResult {
   Octets packet;
 };
 
+// What the kernel's VXLAN device tells of a packet it has taken out.
+struct Tunnel {
+  weft_addr sender{};
+  std::uint32_t vni = 0;
+  bool v4 = true;
+};
+
 struct RunOptions {
   std::uint32_t ifindex = 0;
   std::uint32_t ingress_ifindex = 0;  // where the packet entered the node; to_device only
+  std::optional<Tunnel> tunnel{};
 };
 
 class Datapath {
@@ -113,11 +121,14 @@ class Datapath {
   bool get_bytes(const std::string& name, const void* key, void* value) const;
   ObjectPointer load(const std::string& hook, const Sizes& sizes);
   RunResult run_xdp(const Packet& packet, const RunOptions& options);
+  // The program that gives a packet its tunnel's key and goes on with `program`.
+  int with_tunnel(const Tunnel& tunnel, int program);
   [[nodiscard]] std::array<bpf_object*, 3> objects() const { return {pod_.get(), host_.get(), xdp_.get()}; }
 
   ObjectPointer pod_;
   ObjectPointer host_;
   ObjectPointer xdp_;
+  ObjectPointer tunnel_key_;
   std::unique_ptr<ring_buffer, RingCloser> ring_;
   std::vector<weft_event> events_;
   weft_config config_{};

@@ -28,6 +28,9 @@ Net make_net(bool v4) {
   net.other_subnet = address(v4 ? "198.51.100.9" : "2001:db8:5::9");
   net.client = address(v4 ? "203.0.114.50" : "2001:db8:c::50");
   net.remote = address(v4 ? "192.0.2.77" : "2001:db8::77");
+  net.far_gateway = address(v4 ? "10.3.0.1" : "fd00:3::1");
+  net.far = address(v4 ? "10.3.0.2" : "fd00:3::2");
+  net.far_unknown = address(v4 ? "10.3.0.77" : "fd00:3::77");
   net.link_local = address(v4 ? "169.254.7.7" : "fe80::7");
   return net;
 }
@@ -119,6 +122,7 @@ void check_flow(const Datapath& datapath, const Packet& key, const FlowWant& wan
   expect_field("service_id", want.service_id, found->service_id);
   expect_field("backend_id", want.backend_id, found->backend_id);
   expect_field("mtu", want.mtu, found->mtu);
+  expect_field("node", want.node, found->node);
   expect_field("source_identity", want.source_identity, found->src_identity);
   expect_field("destination_identity", want.destination_identity, found->dst_identity);
   expect_field("packets", want.packets, found->packets);
@@ -235,6 +239,46 @@ Row prefix(const std::string& cidr, std::uint32_t identity, std::uint32_t flags)
   const weft_ip_identity value{identity, flags};
   return [key, value](Datapath& d) { d.put("weft_ipid_v2", key, value); };
 }
+
+Row remote(const IpAddress& address, std::uint32_t identity, std::uint32_t node, std::uint32_t flags,
+           std::uint32_t cidr_identity) {
+  const weft_remote value{identity, cidr_identity, node, flags};
+  return [addr = to_abi(address), value](Datapath& d) { d.put("weft_remote_v1", addr, value); };
+}
+
+Row no_remote(const IpAddress& address) {
+  return [addr = to_abi(address)](Datapath& d) { d.erase("weft_remote_v1", addr); };
+}
+
+Row way_to(std::uint32_t index, weft_way way, const Net& underlay, std::uint32_t mtu) {
+  weft_node value{};
+  value.addr = to_abi(underlay.remote);
+  value.source = to_abi(underlay.nat);
+  value.mtu = mtu;
+  value.way = static_cast<std::uint8_t>(way);
+  return [index, value](Datapath& d) { d.put("weft_node_v1", index, value); };
+}
+
+Row far_node(const Net& net, weft_way way, const Net& underlay, std::uint32_t mtu) {
+  const auto block = Cidr::parse(net.v4 ? "10.3.0.0/24" : "fd00:3::/64").value();
+  const weft_lpm_key key{block.mapped_length(), to_abi(block.address())};
+  const weft_ip_identity value{WEFT_IDENTITY_INIT, WEFT_IP_RESERVED, kFarNode, 0};
+  const Rows rows{way_to(kFarNode, way, underlay, mtu),
+                  remote(net.far, kFarIdentity, kFarNode),
+                  remote(net.far_gateway, WEFT_IDENTITY_REMOTE_NODE, kFarNode, WEFT_REMOTE_NODE),
+                  remote(underlay.remote, WEFT_IDENTITY_REMOTE_NODE, 0, WEFT_REMOTE_NODE),
+                  configure([way](weft_config& config) {
+                    config.flags |= WEFT_CONFIG_NODES | (way == WEFT_WAY_DIRECT ? 0 : WEFT_CONFIG_TUNNEL);
+                    config.overlay_ifindex = kOther;
+                    config.overlay_port = htons(4789);
+                  })};
+  return [=](Datapath& d) {
+    d.put("weft_ipid_v2", key, value);
+    for (const auto& row : rows) row(d);
+  };
+}
+
+Row far_node(const Net& net, weft_way way) { return far_node(net, way, net); }
 
 Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, std::uint32_t id,
             const std::vector<std::uint32_t>& backends, std::uint32_t affinity_seconds, std::uint32_t first_slot) {
@@ -450,6 +494,11 @@ Step& Step::entering(std::uint32_t ifindex) {
   return *this;
 }
 
+Step& Step::sent_by(const IpAddress& node, std::uint32_t vni) {
+  options.tunnel = Tunnel{to_abi(node), vni, node.is_v4()};
+  return *this;
+}
+
 Step send(Hook hook, std::uint32_t ifindex, Packet packet) {
   Step step;
   step.packet = std::move(packet);
@@ -492,7 +541,8 @@ Cases all_cases(const Net& net) {
         algorithm_cases,       bereaved_cases, announce_cases,  nat_cases,      icmp_error_cases,
         fragment_cases,        tcp_cases,      reset_cases,     affinity_cases, from_pod_cases,
         neighbour_cases,       host_cases,     malformed_cases, xdp_cases,      xdp_dsr_cases,
-        xdp_decapsulate_cases, hostile_cases,  flood_cases}) {
+        xdp_decapsulate_cases, hostile_cases,  flood_cases,     loop_cases,     node_cases,
+        tunnel_cases}) {
     for (auto& each : table(net)) all.push_back(std::move(each));
   }
   return all;

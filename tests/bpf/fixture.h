@@ -18,6 +18,9 @@ struct Net {
   bool v4 = true;
   IpAddress a, b, c, host, gateway, nat, world, world2, service, nobody, unreachable, other_subnet, link_local;
   IpAddress client, remote;  // outside: a client, and a backend on another node
+  // Another node, kFarNode, which sends and is reached by `remote`: its gateway, a pod of identity kFarIdentity, an
+  // address of its block that nothing is known of.
+  IpAddress far_gateway, far, far_unknown;
   [[nodiscard]] const char* name() const { return v4 ? "v4" : "v6"; }
   [[nodiscard]] std::uint8_t icmp() const { return v4 ? 1 : 58; }
 };
@@ -47,6 +50,15 @@ Row policy(std::uint32_t policy_class, weft_direction direction, std::uint32_t i
 Row no_policy(std::uint32_t policy_class, weft_direction direction, std::uint32_t identity, std::uint8_t protocol,
               std::uint16_t port, unsigned prefix_length);
 Row prefix(const std::string& cidr, std::uint32_t identity, std::uint32_t flags);
+inline constexpr std::uint32_t kFarNode = 3;
+inline constexpr std::uint32_t kFarIdentity = 1777;
+// The far node: its block, gateway, pod and the address it sends by. `underlay`: the family of that one.
+Row far_node(const Net& net, weft_way way, const Net& underlay, std::uint32_t mtu = 1450);
+Row far_node(const Net& net, weft_way way);
+Row remote(const IpAddress& address, std::uint32_t identity, std::uint32_t node, std::uint32_t flags = 0,
+           std::uint32_t cidr_identity = 0);
+Row no_remote(const IpAddress& address);
+Row way_to(std::uint32_t index, weft_way way, const Net& underlay, std::uint32_t mtu = 1450);
 // A frontend with the slots first_slot.. holding `backends`.
 Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, std::uint32_t id,
             const std::vector<std::uint32_t>& backends, std::uint32_t affinity_seconds = 0,
@@ -107,7 +119,7 @@ struct FlowWant {
   bool absent = false;
   std::optional<weft_exit> exit{};
   std::optional<std::uint32_t> out_ifindex{}, in_ifindex{}, epoch{}, egress_rule{}, ingress_rule{}, service_id{},
-      backend_id{}, mtu{};
+      backend_id{}, mtu{}, node{};
   std::optional<std::uint32_t> source_identity{}, destination_identity{};
   std::optional<std::uint64_t> packets{}, bytes{};
   std::uint16_t flags_set = 0;
@@ -141,6 +153,7 @@ struct Step {
   Step& answered(weft_drop_reason reason, Packet answer, const EventWant& details = {.type = WEFT_EVENT_DENIED});
   Step& counts(weft_stat stat);
   Step& entering(std::uint32_t ifindex);  // options.ingress_ifindex
+  Step& sent_by(const IpAddress& node, std::uint32_t vni);  // options.tunnel
 };
 Step send(Hook hook, std::uint32_t ifindex, Packet packet);
 Step flow(Packet key, FlowWant want);
@@ -184,7 +197,10 @@ Cases xdp_cases(const Net& net);
 Cases xdp_dsr_cases(const Net& net);
 Cases hostile_cases(const Net& net);
 Cases flood_cases(const Net& net);
+Cases loop_cases(const Net& net);
 Cases xdp_decapsulate_cases(const Net& net);
+Cases node_cases(const Net& net);
+Cases tunnel_cases(const Net& net);
 Cases all_cases(const Net& net);
 
 inline constexpr std::uint8_t kTcp = 6;

@@ -414,6 +414,25 @@ Packet neighbour_message(std::uint8_t type, const IpAddress& from, const IpAddre
   return packet;
 }
 
+Octets geneve_payload(const Packet& inner, const IpAddress& backend, std::uint16_t port) {
+  Octets out{6, 0};  // six words of options
+  put16(out, inner.is_v4() ? 0x0800 : 0x86dd);
+  out.insert(out.end(), {0, 0, 0, 0, 0xff, 0xf7, 1, 5});  // no network; class, type, five words
+  out.insert(out.end(), backend.bytes().begin(), backend.bytes().end());
+  put16(out, port);
+  put16(out, 0);
+  const auto packet = inner.l3_bytes();
+  out.insert(out.end(), packet.begin(), packet.end());
+  return out;
+}
+
+Octets frontend_option(const Packet& inner) {
+  Octets out{0x9a, 8};
+  put16(out, inner.destination_port);
+  put_address(out, inner.destination);
+  return out;
+}
+
 std::string dump(const Octets& bytes) {
   std::string text;
   for (std::size_t i = 0; i < bytes.size(); ++i)

@@ -105,6 +105,11 @@ Packet neighbour_message(std::uint8_t type, const IpAddress& from, const IpAddre
                          std::uint8_t option, const std::array<std::uint8_t, 6>& mac);
 Packet raw_frame(std::uint16_t ether_type, Octets content);
 
+// What one node sends another with `inner` in it: the payload of its datagram (RFC 8926, one option that names the
+// backend), and the IPv4 option with the frontend that `inner` goes to.
+Octets geneve_payload(const Packet& inner, const IpAddress& backend, std::uint16_t port);
+Octets frontend_option(const Packet& inner);
+
 // Lines of 16 bytes in hex, for messages.
 std::string dump(const Octets& bytes);
 

@@ -11,11 +11,6 @@ const EventWant kCreated{.type = WEFT_EVENT_NEW};
 
 Packet hop(const Packet& packet) { return packet.with_hop_limit(63); }
 
-Octets joined(Octets first, const Octets& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
-
 Packet outer(const Net& net, const IpAddress& destination, std::uint8_t protocol, Octets payload) {
   Packet packet;
   packet.source = net.remote;
@@ -33,25 +28,7 @@ Packet ipip(const Net& net, const Packet& inner, const IpAddress& backend, std::
 }
 
 Packet geneve(const Net& net, const Packet& inner, const IpAddress& backend, std::uint16_t port) {
-  Octets header{6,
-                0,
-                static_cast<std::uint8_t>(net.v4 ? 0x08 : 0x86),
-                static_cast<std::uint8_t>(net.v4 ? 0 : 0xdd),
-                0,
-                0,
-                0,
-                0,
-                0xff,
-                0xf7,
-                1,
-                5};
-  const auto address = to_abi(backend);
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&address);
-  header.insert(header.end(), bytes, bytes + sizeof address);
-  header.push_back(static_cast<std::uint8_t>(port >> 8));
-  header.push_back(static_cast<std::uint8_t>(port));
-  header.insert(header.end(), 2, 0);
-  auto packet = outer(net, backend, kUdp, joined(header, inner.l3_bytes()));
+  auto packet = outer(net, backend, kUdp, geneve_payload(inner, backend, port));
   packet.source_port = 50123;
   packet.destination_port = 6081;
   return packet.with_checksum(0);
@@ -59,12 +36,7 @@ Packet geneve(const Net& net, const Packet& inner, const IpAddress& backend, std
 
 Packet with_frontend(const Net& net, const Packet& inner, const IpAddress& backend, std::uint16_t port) {
   (void)net;
-  Octets option{0x9a, 8, static_cast<std::uint8_t>(inner.destination_port >> 8),
-                static_cast<std::uint8_t>(inner.destination_port)};
-  const auto address = to_abi(inner.destination).word[3];
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&address);
-  option.insert(option.end(), bytes, bytes + 4);
-  return inner.to(backend, port).with_options(option);
+  return inner.to(backend, port).with_options(frontend_option(inner));
 }
 
 using Wrap = Packet (*)(const Net& net, const Packet& inner, const IpAddress& backend, std::uint16_t port);
@@ -146,6 +118,10 @@ Cases taken(const Net& net, const std::string& name, Wrap wrap) {
        {xdp(in(syn.from(net.a, 1))).dropped(WEFT_DROP_SPOOFED_SOURCE),
         xdp(in(syn.from(net.host, 2))).dropped(WEFT_DROP_SPOOFED_SOURCE),
         tc(in(syn.from(net.a, 3))).dropped(WEFT_DROP_SPOOFED_SOURCE), no_flow(syn)}},
+      {name + " whose answer would come back",
+       {serving(net)},
+       {xdp(in(syn.from(net.service, 80))).dropped(WEFT_DROP_LOOP), no_flow(syn.from(net.service, 80)),
+        tc(in(syn.from(net.service, 80))).dropped(WEFT_DROP_LOOP), no_flow(syn.from(net.service, 80))}},
       {name + " by policy",
        {serving(net), isolated},
        {xdp(in(syn)).dropped(WEFT_DROP_POLICY_DENIED,

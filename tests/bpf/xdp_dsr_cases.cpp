@@ -17,11 +17,6 @@ const EventWant kCreated{.type = WEFT_EVENT_NEW};
 
 Packet hop(const Packet& packet) { return packet.with_hop_limit(63); }
 
-Octets joined(Octets first, const Octets& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
-
 // From the node to the backend, on the wire.
 Packet outer(const Net& net, std::uint8_t protocol, Octets payload) {
   Packet packet;
@@ -44,42 +39,15 @@ std::uint16_t geneve_port(const Net& net, const Packet& inner) {
   return static_cast<std::uint16_t>(0xc000 | (weft_hash_final(hash) & 0x3fff));
 }
 
-Octets geneve_header(const Net& net, const IpAddress& backend, std::uint16_t port) {
-  Octets header{6,
-                0,
-                static_cast<std::uint8_t>(net.v4 ? 0x08 : 0x86),
-                static_cast<std::uint8_t>(net.v4 ? 0 : 0xdd),
-                0,
-                0,
-                0,
-                0,
-                0xff,
-                0xf7,
-                1,
-                5};
-  const auto address = to_abi(backend);
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&address);
-  header.insert(header.end(), bytes, bytes + sizeof address);
-  header.push_back(static_cast<std::uint8_t>(port >> 8));
-  header.push_back(static_cast<std::uint8_t>(port));
-  header.insert(header.end(), 2, 0);
-  return header;
-}
-
 Packet geneve(const Net& net, const Packet& inner) {
-  auto packet = outer(net, kUdp, joined(geneve_header(net, net.remote, 8080), inner.l3_bytes()));
+  auto packet = outer(net, kUdp, geneve_payload(inner, net.remote, 8080));
   packet.source_port = geneve_port(net, inner);
   packet.destination_port = 6081;
   return packet.with_checksum(0);
 }
 
 Packet with_frontend(const Net& net, const Packet& inner) {
-  Octets option{0x9a, 8, static_cast<std::uint8_t>(inner.destination_port >> 8),
-                static_cast<std::uint8_t>(inner.destination_port)};
-  const auto address = to_abi(inner.destination).word[3];
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&address);
-  option.insert(option.end(), bytes, bytes + 4);
-  return inner.to(net.remote, 8080).with_options(option).with_macs(kRemoteMac, kUplinkMac);
+  return inner.to(net.remote, 8080).with_options(frontend_option(inner)).with_macs(kRemoteMac, kUplinkMac);
 }
 
 // tc leaves the link's addresses to the kernel.

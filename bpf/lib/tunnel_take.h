@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Takes other nodes' packets out of their tunnels: out of the kernel's VXLAN device, which has taken off what was
+ * outside, and out of Geneve and IP-in-IP at an uplink. Who sent them is scratch->outer_source, and what that node says
+ * of the one inside scratch->tunnel_identity. */
+#pragma once
+
+#include "lib/encapsulate_take.h"
+
+#define PACKET_TYPE_HOST 0 /* linux/if_packet.h */
+
+/* What a node may say of another one's endpoint (lib/tunnel_send.h). */
+inline_always bool identity_is_abroad(__u32 identity)
+{
+	return identity > WEFT_IDENTITY_HOST && identity <= WEFT_IDENTITY_LAST;
+}
+
+/* The packet comes out of the VXLAN device. A reason to drop it, or none. */
+verified_once int vxlan_take(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+	struct bpf_tunnel_key key = {};
+
+	if (!s)
+		return WEFT_DROP_TUNNEL_SENDER;
+	if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0))
+		addr_from_v4(&s->outer_source, bpf_htonl(key.remote_ipv4));
+	else if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6))
+		__builtin_memcpy(&s->outer_source, key.remote_ipv6, 16);
+	else
+		return WEFT_DROP_TUNNEL_SENDER;
+	if (!sender_is_node(&s->outer_source) || !identity_is_abroad(key.tunnel_id))
+		return WEFT_DROP_TUNNEL_SENDER;
+	s->tunnel_identity = key.tunnel_id;
+	/* Its Ethernet header is the sending node's business. */
+	if (skb->pkt_type != PACKET_TYPE_HOST)
+		bpf_skb_change_type(skb, PACKET_TYPE_HOST);
+	return WEFT_DROP_NONE;
+}
+
+/* Whether the packet may be a tunnel's: few instructions for what is none. */
+inline_always bool tunnel_suspected(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct iphdr *ip4 = data + ETH_HLEN;
+	struct ipv6hdr *ip6 = data + ETH_HLEN;
+	struct udphdr *udp;
+	__u8 protocol;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if ((void *)(ip4 + 1) > end)
+			return false;
+		protocol = ip4->protocol;
+		udp = (void *)(ip4 + 1);
+	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		if ((void *)(ip6 + 1) > end)
+			return false;
+		protocol = ip6->nexthdr;
+		udp = (void *)(ip6 + 1);
+	} else {
+		return false;
+	}
+	if (protocol == IPPROTO_UDP)
+		return (void *)(udp + 1) <= end && udp->dest == bpf_htons(WEFT_GENEVE_PORT);
+	return protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6;
+}
+
+/* Geneve of a tunnel in the IP packet whose `length` bytes from `offset` on these are; fills scratch->tunnel_identity. */
+inline_always bool tunnel_read_geneve(struct __sk_buff *skb, struct scratch *s, __u32 offset, __u32 length, bool *inner_v4)
+{
+	struct {
+		struct udphdr udp;
+		struct geneve_base geneve;
+	} header;
+
+	if (length < sizeof(header) || bpf_skb_load_bytes(skb, offset, &header, sizeof(header)) ||
+	    header.udp.dest != bpf_htons(WEFT_GENEVE_PORT) || header.geneve.version_options ||
+	    (header.geneve.flags & 0x80) || (bpf_ntohs(header.udp.len) != length && length <= 0xffff))
+		return false;
+	*inner_v4 = header.geneve.protocol == bpf_htons(ETH_P_IP);
+	s->tunnel_identity = bpf_ntohl(header.geneve.vni) >> 8;
+	return *inner_v4 || header.geneve.protocol == bpf_htons(ETH_P_IPV6);
+}
+
+/* Whether the packet of that family at `offset` has an address of another node for its source: of IP-in-IP between
+ * nodes the rest has a client's packet inside, or is a tunnel of somebody else's. */
+inline_always bool tunnel_holds_node(struct __sk_buff *skb, __u32 offset, bool v4)
+{
+	struct weft_addr source;
+
+	if (v4) {
+		__be32 address;
+
+		if (bpf_skb_load_bytes(skb, offset + offsetof(struct iphdr, saddr), &address, sizeof(address)))
+			return false;
+		addr_from_v4(&source, address);
+	} else if (bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, saddr), &source, sizeof(source))) {
+		return false;
+	}
+	return node_of(&source);
+}
+
+/* The bytes before the packet inside; 0: it is no tunnel's of a node to this one. */
+inline_always __u32 tunnel_read(struct __sk_buff *skb, struct scratch *s, bool v4, bool *inner_v4)
+{
+	__u32 strip = v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	__u8 protocol = 0;
+	__u32 room = take_read_ip(skb, s, v4, &protocol);
+	__u32 length;
+
+	s->tunnel_identity = 0;
+	if (!room || !endpoint_is_host(endpoint_find(&s->named_addr)) || !sender_is_node(&s->outer_source))
+		return 0;
+	*inner_v4 = protocol == IPPROTO_IPIP;
+	if (protocol == IPPROTO_UDP) {
+		if (!tunnel_read_geneve(skb, s, ETH_HLEN + strip, room, inner_v4))
+			return 0;
+		strip += sizeof(struct udphdr) + sizeof(struct geneve_base);
+		room -= sizeof(struct udphdr) + sizeof(struct geneve_base);
+	} else if (!tunnel_holds_node(skb, ETH_HLEN + strip, *inner_v4)) {
+		return 0;
+	}
+	length = take_length(skb, ETH_HLEN + strip, *inner_v4);
+	return length && length <= room ? strip : 0;
+}
+
+/* Takes `strip` bytes off before a packet of the other family than the outer one's, which alone tells the kernel of
+ * its family: that is changed with the difference of both headers. */
+inline_always long tunnel_change_family(struct __sk_buff *skb, __u32 *strip, bool inner_v4)
+{
+	const __u32 difference = sizeof(struct ipv6hdr) - sizeof(struct iphdr);
+	__be16 type = inner_v4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+
+	*strip += inner_v4 ? -difference : difference;
+	return bpf_skb_change_proto(skb, type, 0) ||
+	       bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &type, sizeof(type), 0);
+}
+
+/* The same of a tunnel built by another node's programs, at an uplink: TAKE_PLAIN, TAKE_TAKEN or a verdict. */
+verified_once int tunnel_take(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+	bool v4 = skb->protocol == bpf_htons(ETH_P_IP);
+	bool inner_v4 = false;
+	__u32 strip;
+
+	if (!s || (!v4 && skb->protocol != bpf_htons(ETH_P_IPV6)))
+		return TAKE_PLAIN;
+	strip = tunnel_read(skb, s, v4, &inner_v4);
+	if (!strip)
+		return TAKE_PLAIN;
+	/* IP-in-IP says nothing */
+	if (s->tunnel_identity && !identity_is_abroad(s->tunnel_identity))
+		return drop(skb, WEFT_DROP_TUNNEL_SENDER);
+	if (inner_v4 != v4 && tunnel_change_family(skb, &strip, inner_v4))
+		return drop(skb, WEFT_DROP_ENCAPSULATION);
+	if (bpf_skb_adjust_room(skb, -(int)strip, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return drop(skb, WEFT_DROP_ENCAPSULATION);
+	return TAKE_TAKEN;
+}
