@@ -24,6 +24,7 @@
 #include "agent/node.h"
 #include "agent/node_routes.h"
 #include "agent/objects.h"
+#include "agent/overlay.h"
 #include "agent/publisher.h"
 #include "agent/service_duties.h"
 #include "agent/service_trace.h"
@@ -210,6 +211,7 @@ class Agent {
   // Of store: etcd only.
   std::unique_ptr<ClusterLink> cluster_;
   std::optional<NodeRoutes> node_routes_;
+  std::optional<Overlay> overlay_;
   std::optional<AttachGate> attach_gate_;
   std::vector<IpAddress> prepared_gateways_;
   asio::steady_timer others_timer_;
