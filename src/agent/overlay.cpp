@@ -12,6 +12,10 @@ namespace {
 
 // Packets of other nodes' pods come in by a device that no route to them names; the loose filter takes them (ip-sysctl,
 // rp_filter: the stricter of `all` and the device's counts, and 2 is above 1).
+// The loose filter drops what comes in by a device without any address (fib_frontend.c, __fib_validate_source): one
+// that nobody is asked to use (RFC 3927).
+const IpAddress idle_address = IpAddress::v4(0xa9fe5701);  // 169.254.87.1
+
 void filter_loosely(const std::string& device) {
   const auto key = fmt::format("net/ipv4/conf/{}/rp_filter", device);
   if (const auto value = sys::read_sysctl(key); value && !value->starts_with("2")) (void)sys::write_sysctl(key, "2");
@@ -29,7 +33,8 @@ Result<void> Overlay::make(const Node& node) {
     device = netlink_.create_vxlan(overlay_device, config_.tunnel_port, gateway_mac);
   if (!device) return fail(device.error());
   ifindex_ = static_cast<std::uint32_t>(device->index);
-  // No address of its own: nobody speaks there but pods.
+  WEFT_CHECK(netlink_.add_address({device->index, idle_address, 32}));
+  // No IPv6 address of its own: nobody speaks there but pods.
   (void)sys::write_sysctl(fmt::format("net/ipv6/conf/{}/addr_gen_mode", overlay_device), "1");
   const auto v4 = config_.tunnel_overhead(true);
   const auto mtu = node.uplink_mtu > v4 ? node.uplink_mtu - v4 : node.uplink_mtu;
