@@ -3,6 +3,7 @@
  * Geneve or IP-in-IP here. Segments of a large packet each get the outer headers when they are made. */
 #pragma once
 
+#include "abi/hash.h"
 #include "lib/node.h"
 #include "lib/outer.h"
 
@@ -46,6 +47,21 @@ inline_always int vxlan_send(struct __sk_buff *skb, const struct weft_flow *flow
 	return bpf_redirect(flow->out_ifindex, 0);
 }
 
+/* Another source port for every flow, so that routers spread them: from what stands where a packet without options
+ * has its addresses and ports. */
+inline_always __be16 tunnel_port(struct __sk_buff *skb, bool v4)
+{
+	__u32 words[3] = {}; /* of source and destination the last, ports */
+
+	if (v4)
+		bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, saddr), words, sizeof(words));
+	else if (!bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, saddr) + 12, words, 4))
+		bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, daddr) + 12, words + 1, 8);
+	__u32 hash = weft_hash_final(weft_hash_word(weft_hash_word(words[0], words[1]), words[2]));
+
+	return bpf_htons(GENEVE_SOURCE_PORTS | (hash & 0x3fff));
+}
+
 /* The first three flags are constants where it is called. */
 inline_always long tunnel_wrap(struct __sk_buff *skb, const struct weft_node *node, __u32 vni, __u8 tos,
 			       bool outer_is_v4, bool geneve, bool inner_v4)
@@ -64,11 +80,8 @@ inline_always long tunnel_wrap(struct __sk_buff *skb, const struct weft_node *no
 		outer_v4((void *)&room, &node->source, &node->addr, length + udp, protocol, tos);
 	else
 		outer_v6((void *)&room, &node->source, &node->addr, length + udp, protocol, tos);
-	/* another source port for every flow, so that routers spread them */
 	if (geneve)
-		outer_geneve((void *)&room + header,
-			     bpf_htons(GENEVE_SOURCE_PORTS | (bpf_get_hash_recalc(skb) & 0x3fff)), length, inner_v4, 0,
-			     vni);
+		outer_geneve((void *)&room + header, tunnel_port(skb, inner_v4), length, inner_v4, 0, vni);
 	if (bpf_skb_adjust_room(skb, header + udp, BPF_ADJ_ROOM_MAC, flags))
 		return -1;
 	if (outer_is_v4 != inner_v4 && bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &type, 2, 0))

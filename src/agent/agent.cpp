@@ -113,6 +113,7 @@ Result<void> Agent::open_node() {
   prepared_gateways_ = gateways();
   WEFT_CHECK(prepare_node(*netlink_, prepared_gateways_));
   WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
+  if (overlay_) overlay_->prepare(node_);
   publisher_->set_base(base_config());
   WEFT_TRY(auto monitor, sys::NetlinkMonitor::open());
   monitor_.emplace(std::move(monitor));
@@ -163,7 +164,8 @@ Result<void> Agent::open_attachment() {
   WEFT_CHECK(attachment_->recover(notes));
   for (const auto& text : notes) spdlog::warn("{}", text);
   uplinks_.emplace(*datapath_, config_, faults_);
-  healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *uplinks_, *ipam_, config_, faults_});
+  healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *uplinks_, *ipam_, config_, faults_,
+                                overlay_ ? &*overlay_ : nullptr});
   take_over();
   return {};
 }
@@ -183,7 +185,12 @@ void Agent::take_over() {
     faults_.set("socket hook", "socket hook: " + sockets.error().message);
   std::vector<std::uint32_t> uplinks;
   for (const auto& [index, uplink] : node_.uplinks) uplinks.push_back(index);
-  datapath_->prune(uplinks);
+  if (overlay_) {
+    overlay_->attach();
+    datapath_->prune(uplinks, overlay_->ifindex(), overlay_->host_ifindex());
+  } else {
+    datapath_->prune(uplinks);
+  }
   healer_->check(node_);
 }
 
@@ -277,6 +284,7 @@ void Agent::poll_slow() {
       cluster_->check();
       ask_for_blocks();
       cluster_->release_unused(*ipam_);
+      cluster_objects_->check();
     }
     ++slow_polls_;
     if (std::exchange(trim_owed_, false)) give_memory_back(loop_);
@@ -340,7 +348,10 @@ Result<void> Agent::serve() {
   register_bpf();
   register_observe();
   register_nodes();
-  if (cluster_) others_changed();
+  if (cluster_) {
+    open_cluster_objects();
+    others_changed();
+  }
   watch_netlink();
   WEFT_TRY(event_reader_, EventReader::start(loop_, ring_->epoll_fd(), event_poll, [this] { consume_events(); }));
   poll_slow();

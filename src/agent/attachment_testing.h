@@ -65,6 +65,9 @@ class SteppedNetlink final : public sys::Netlink {
   Result<sys::Device> create_dummy(const std::string& name, const MacAddress& mac) override {
     return inner_->create_dummy(name, mac);
   }
+  Result<sys::Device> create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) override {
+    return inner_->create_vxlan(name, port, mac);
+  }
   Result<void> delete_device(int index) override {
     WEFT_CHECK(steps_.take("delete device"));
     return inner_->delete_device(index);

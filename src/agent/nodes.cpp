@@ -42,6 +42,7 @@ Result<void> Agent::open_cluster() {
                                               compiler().learn(difference.set, difference.gone, whole);
                                             }}));
   node_routes_.emplace(*netlink_, faults_);
+  overlay_.emplace(*netlink_, *datapath_, config_, faults_);
   attach_gate_.emplace(loop_, *cluster_);
   ipam_->set_cidrs(cluster_->usable_blocks(), cluster_->gateways());
   publisher_->set_cluster(cluster_->view(node_));
@@ -88,7 +89,9 @@ void Agent::others_changed() {
 }
 
 void Agent::take_others() {
-  publisher_->set_cluster(cluster_->view(node_));
+  auto view_now = cluster_->view(node_);
+  view_now.overlay_ifindex = overlay_->ifindex();
+  publisher_->set_cluster(std::move(view_now));
   if (!taken_over_) return;
   const auto& view = publisher_->cluster();
   if (view.known) node_routes_->add(view.plan.routes, node_);

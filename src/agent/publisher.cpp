@@ -171,7 +171,8 @@ weft_config Publisher::config_now() const {
   if (!compiled_.rows.nodes.empty()) config.flags |= WEFT_CONFIG_NODES;
   const auto tunnelled = [](const auto& row) { return row.second.way > WEFT_WAY_DIRECT; };
   if (std::ranges::any_of(compiled_.rows.nodes, tunnelled)) config.flags |= WEFT_CONFIG_TUNNEL;
-  config.overlay_ifindex = cluster_.overlay_ifindex;
+  config.overlay_ifindex =
+      cluster_.overlay_ifindex != 0 ? cluster_.overlay_ifindex : parts_.tables.config().overlay_ifindex;
   config.hash_seed = parts_.config.service_hash_seed;
   config.lb_port_min = parts_.config.lb_port_min;
   config.lb_port_max = parts_.config.lb_port_max;
@@ -296,12 +297,24 @@ void Publisher::forget_views() {
     services_->hold_replaced();
 }
 
+// What other nodes have told is in the maps, for as long as the machine runs: an agent that starts while etcd is away
+// goes on with it.
+void Publisher::keep_of_nodes(datapath::DesiredRows& rows) const {
+  if (!cluster_.clustered || cluster_.known) return;
+  auto kept = parts_.tables.of_nodes();
+  rows.nodes = std::move(kept.nodes);
+  std::erase_if(kept.remotes, [&](const auto& row) { return rows.endpoints.contains(row.first); });
+  rows.remotes = std::move(kept.remotes);
+  for (const auto& [prefix, row] : kept.blocks) rows.identities.insert_or_assign(prefix, row);
+}
+
 Result<void> Publisher::publish() {
   auto outcome = compiler_->compile(parts_.objects, *records_, *node_, cluster_);
   if (!outcome) {
     compiler_->refused();
     return fail(outcome.error());
   }
+  keep_of_nodes(outcome->rows);
   // Numbers first: a row in the kernel must never carry one that a restart would give to another.
   auto ready = store_numbers(false);
   if (ready) ready = parts_.tables.admit(outcome->rows);
@@ -513,8 +526,9 @@ Result<Publisher::Changed> Publisher::bring(const Brought& brought) {
     brought_ = std::max(brought_, concerns_services_only(key.kind) ? Changed::services : Changed::all);
     if (key.kind == model::Kind::service) brought_services_.insert(key.key);
   }
+  const std::set<store::StoredKey> keys(objects.begin(), objects.end());
   for (const auto& [object, json] : brought.objects)
-    if (const auto* slice = std::get_if<model::EndpointSlice>(&object))
+    if (const auto* slice = std::get_if<model::EndpointSlice>(&object); slice != nullptr && keys.contains(key_of(object)))
       if (const auto label = slice->meta.labels.find("kubernetes.io/service-name"); label != slice->meta.labels.end())
         brought_services_.insert({slice->meta.namespace_, label->second});
   return std::exchange(brought_, Changed::nothing);

@@ -139,6 +139,7 @@ class Publisher {
   void keep_waiting(const model::ObjectKey& service, const std::string& reason);
   void read_services_pods();
   void read_remote_pods();
+  void keep_of_nodes(datapath::DesiredRows& rows) const;
   void compile_announcements();
   [[nodiscard]] weft_config config_now() const;
   void mark_redirect_targets(datapath::DesiredRows& rows) const;

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "datapath/instance.h"
@@ -112,28 +113,39 @@ class Datapath::Impl {
     return objects->program(hook, name);
   }
 
-  Result<void> attach(bpfrt::AttachMode mode, const char* role, std::uint32_t ifindex, const std::string& hook,
-                      const std::string& ingress, const std::string& egress) const {
-    WEFT_TRY(const auto in, program(hook, ingress));
-    WEFT_TRY(const auto out, program(hook, egress));
-    const auto device = static_cast<int>(ifindex);
-    WEFT_CHECK(bpfrt::attach_device(mode, device, Hook::ingress, in, pins.link(role, ifindex, Hook::ingress)));
-    return bpfrt::attach_device(mode, device, Hook::egress, out, pins.link(role, ifindex, Hook::egress));
+  // A program of one side of a device.
+  struct Place {
+    const char* role;
+    Hook side;
+    const char* object;
+    const char* program;
+  };
+  Result<void> attach(bpfrt::AttachMode mode, std::uint32_t ifindex, std::span<const Place> places) const {
+    for (const auto& place : places) {
+      WEFT_TRY(const auto descriptor, program(place.object, place.program));
+      WEFT_CHECK(bpfrt::attach_device(mode, static_cast<int>(ifindex), place.side, descriptor,
+                                      pins.link(place.role, ifindex, place.side)));
+    }
+    return {};
   }
 
-  [[nodiscard]] Result<bool> is_attached(bpfrt::AttachMode mode, const char* role, std::uint32_t ifindex,
-                                         const std::string& hook, const std::string& ingress,
-                                         const std::string& egress) const {
-    const std::pair<Hook, const std::string&> sides[] = {{Hook::ingress, ingress}, {Hook::egress, egress}};
-    for (const auto& [side, name] : sides) {
-      WEFT_TRY(const auto descriptor, program(hook, name));
+  [[nodiscard]] Result<bool> is_attached(bpfrt::AttachMode mode, std::uint32_t ifindex,
+                                         std::span<const Place> places) const {
+    for (const auto& place : places) {
+      WEFT_TRY(const auto descriptor, program(place.object, place.program));
       WEFT_TRY(const auto id, bpfrt::program_id(descriptor));
-      WEFT_TRY(const auto attached,
-               bpfrt::is_attached(mode, static_cast<int>(ifindex), side, pins.link(role, ifindex, side), id));
+      WEFT_TRY(const auto attached, bpfrt::is_attached(mode, static_cast<int>(ifindex), place.side,
+                                                       pins.link(place.role, ifindex, place.side), id));
       if (!attached) return false;
     }
     return true;
   }
+  static constexpr std::array pod_places{Place{"pod", Hook::ingress, "pod", "weft_from_pod"},
+                                         Place{"pod", Hook::egress, "pod", "weft_to_pod"}};
+  static constexpr std::array uplink_places{Place{"uplink", Hook::ingress, "host", "weft_from_device"},
+                                            Place{"uplink", Hook::egress, "host", "weft_to_device"}};
+  static constexpr std::array overlay_places{Place{"overlay", Hook::ingress, "host", "weft_from_overlay"}};
+  static constexpr std::array host_places{Place{"host", Hook::egress, "host", "weft_from_host"}};
 };
 
 Datapath::Datapath(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -167,11 +179,19 @@ Result<std::unique_ptr<Datapath>> Datapath::open(const Options& options) {
 Tables& Datapath::tables() const { return *impl_->tables; }
 
 Result<void> Datapath::attach_pod(std::uint32_t ifindex) {
-  return impl_->attach(pod_attach_mode, "pod", ifindex, "pod", "weft_from_pod", "weft_to_pod");
+  return impl_->attach(pod_attach_mode, ifindex, Impl::pod_places);
 }
 
 Result<void> Datapath::attach_uplink(std::uint32_t ifindex) {
-  return impl_->attach(impl_->features.attach, "uplink", ifindex, "host", "weft_from_device", "weft_to_device");
+  return impl_->attach(impl_->features.attach, ifindex, Impl::uplink_places);
+}
+
+Result<void> Datapath::attach_overlay(std::uint32_t ifindex) {
+  return impl_->attach(impl_->features.attach, ifindex, Impl::overlay_places);
+}
+
+Result<void> Datapath::attach_host(std::uint32_t ifindex) {
+  return impl_->attach(impl_->features.attach, ifindex, Impl::host_places);
 }
 
 Result<void> Datapath::attach_xdp(std::uint32_t ifindex, bpfrt::XdpMode mode) {
@@ -204,11 +224,19 @@ Result<bool> Datapath::xdp_attached(std::uint32_t ifindex) {
 }
 
 Result<bool> Datapath::pod_attached(std::uint32_t ifindex) {
-  return impl_->is_attached(pod_attach_mode, "pod", ifindex, "pod", "weft_from_pod", "weft_to_pod");
+  return impl_->is_attached(pod_attach_mode, ifindex, Impl::pod_places);
 }
 
 Result<bool> Datapath::uplink_attached(std::uint32_t ifindex) {
-  return impl_->is_attached(impl_->features.attach, "uplink", ifindex, "host", "weft_from_device", "weft_to_device");
+  return impl_->is_attached(impl_->features.attach, ifindex, Impl::uplink_places);
+}
+
+Result<bool> Datapath::overlay_attached(std::uint32_t ifindex) {
+  return impl_->is_attached(impl_->features.attach, ifindex, Impl::overlay_places);
+}
+
+Result<bool> Datapath::host_attached(std::uint32_t ifindex) {
+  return impl_->is_attached(impl_->features.attach, ifindex, Impl::host_places);
 }
 
 std::vector<std::string> Datapath::strangers(std::uint32_t ifindex) const {
@@ -243,8 +271,10 @@ Result<bool> Datapath::sockets_attached() {
   return true;
 }
 
-void Datapath::prune(const std::vector<std::uint32_t>& uplinks) {
+void Datapath::prune(const std::vector<std::uint32_t>& uplinks, std::uint32_t overlay, std::uint32_t host) {
   std::set<std::string> wanted;
+  if (overlay != 0) wanted.insert(impl_->pins.link("overlay", overlay, Hook::ingress));
+  if (host != 0) wanted.insert(impl_->pins.link("host", host, Hook::egress));
   for (const auto hook : {Hook::ingress, Hook::egress})
     for (const auto ifindex : uplinks) wanted.insert(impl_->pins.link("uplink", ifindex, hook));
   for (const auto& program : socket_programs) wanted.insert(impl_->pins.socket(program.name));

@@ -239,6 +239,12 @@ bool Tables::write_config(bool owed) {
   return true;
 }
 
+Tables::OfNodes Tables::of_nodes() const {
+  OfNodes rows{remotes_->actual_rows(), nodes_->actual_rows(), identities_->actual_rows()};
+  std::erase_if(rows.blocks, [](const auto& row) { return row.second.node == 0; });
+  return rows;
+}
+
 ReconcileStatus Tables::status() const {
   ReconcileStatus total;
   const auto include = [&](const reconcile::Status& status) {

@@ -55,6 +55,7 @@ void FakeKernel::remove(const End& end) {
   std::erase_if(netns->second.routes, of_device);
   std::erase_if(netns->second.neighbours, of_device);
   netns->second.groups.erase(end.index);
+  netns->second.vxlan_ports.erase(end.index);
   if (const auto pair = peers_.find(end); pair != peers_.end()) {
     const End peer = pair->second;
     peers_.erase(pair);
@@ -111,6 +112,13 @@ class FakeNetlink final : public Netlink {
   Result<Device> create_dummy(const std::string& name, const MacAddress& mac) override {
     WEFT_CHECK(check_free(here(), name));
     return here().devices.at(add(here(), name, "dummy", mac, 1500));
+  }
+
+  Result<Device> create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) override {
+    WEFT_CHECK(check_free(here(), name));
+    const int index = add(here(), name, "vxlan", mac, 1500);
+    here().vxlan_ports.emplace(index, port);
+    return here().devices.at(index);
   }
 
   Result<void> delete_device(int index) override {
@@ -253,6 +261,10 @@ Result<Device> FaultyNetlink::create_veth(const VethRequest& request) {
 Result<Device> FaultyNetlink::create_dummy(const std::string& name, const MacAddress& mac) {
   WEFT_CHECK(maybe_fail("create dummy device"));
   return inner_->create_dummy(name, mac);
+}
+Result<Device> FaultyNetlink::create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) {
+  WEFT_CHECK(maybe_fail("create VXLAN device"));
+  return inner_->create_vxlan(name, port, mac);
 }
 Result<void> FaultyNetlink::delete_device(int index) {
   WEFT_CHECK(maybe_fail("delete device"));

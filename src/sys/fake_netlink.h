@@ -19,6 +19,7 @@ using FakeNeighbour = Neighbour;
 struct FakeNamespace {
   std::map<int, Device> devices;  // by index; "lo" is 1
   std::map<int, std::uint32_t> groups;
+  std::map<int, std::uint16_t> vxlan_ports;  // by device
   std::vector<DeviceAddress> addresses;
   std::vector<Route> routes;
   std::vector<FakeNeighbour> neighbours;
@@ -66,6 +67,7 @@ class FaultyNetlink final : public Netlink {
   Result<Device> device(int index) override;
   Result<Device> create_veth(const VethRequest& request) override;
   Result<Device> create_dummy(const std::string& name, const MacAddress& mac) override;
+  Result<Device> create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) override;
   Result<void> delete_device(int index) override;
   Result<void> set_up(int index, bool up) override;
   Result<void> set_mtu(int index, std::uint32_t mtu) override;

@@ -72,8 +72,13 @@ class Netlink {
   // Both ends in one request; the peer is created inside its namespace under its final name, so
   // nothing half-made is ever visible there. `exists` when either name is taken. Returns the host side.
   virtual Result<Device> create_veth(const VethRequest& request) = 0;
-  // A device that only carries addresses; its kind is "bridge" (without ports) where the kernel has no dummy driver.
+  // A device that only carries addresses, and knows no neighbours: what a route sends to it needs none. Its kind is
+  // "bridge" (without ports) where the kernel has no dummy driver.
   virtual Result<Device> create_dummy(const std::string& name, const MacAddress& mac) = 0;
+  // A VXLAN device that learns nothing: where a packet goes, and as whose, is the packet's own metadata ("external").
+  // One such device has a port for itself in its namespace: a second one fails when it is set up. UDP over IPv6
+  // without checksums, which the packets inside have.
+  virtual Result<Device> create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) = 0;
   virtual Result<void> delete_device(int index) = 0;  // not_found is success
   virtual Result<void> set_up(int index, bool up) = 0;
   virtual Result<void> set_mtu(int index, std::uint32_t mtu) = 0;

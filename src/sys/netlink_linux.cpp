@@ -1,5 +1,6 @@
 // Netlink over rtnetlink. Requests name the one thing they are about; only devices(), addresses(),
 // routes(), next_hops() and neighbours() dump.
+#include <arpa/inet.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -253,6 +254,26 @@ class LinuxNetlink final : public Netlink {
     return device(name);
   }
 
+  Result<Device> create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) override {
+    WEFT_CHECK(check_name(name));
+    Request request(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+    request.header<ifinfomsg>();
+    put_link(request, name, mac, 0);
+    nlattr* info = request.nest(IFLA_LINKINFO);
+    request.put_text(IFLA_INFO_KIND, "vxlan");
+    nlattr* data = request.nest(IFLA_INFO_DATA);
+    const std::uint16_t wire_port = htons(port);
+    request.put(IFLA_VXLAN_PORT, &wire_port, sizeof wire_port);
+    request.put_u8(IFLA_VXLAN_COLLECT_METADATA, 1)
+        .put_u8(IFLA_VXLAN_LEARNING, 0)
+        .put_u8(IFLA_VXLAN_UDP_ZERO_CSUM6_TX, 1)
+        .put_u8(IFLA_VXLAN_UDP_ZERO_CSUM6_RX, 1);
+    request.end_nest(data);
+    request.end_nest(info);
+    WEFT_CHECK(mutate(request, [&] { return fmt::format("create VXLAN device {} of port {}", name, port); }));
+    return device(name);
+  }
+
   Result<void> delete_device(int index) override {
     Request request(RTM_DELLINK, NLM_F_ACK);
     request.header<ifinfomsg>().ifi_index = index;
@@ -411,7 +432,8 @@ class LinuxNetlink final : public Netlink {
 
   Result<void> create_plain(const std::string& name, const MacAddress& mac, const char* kind) {
     Request request(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
-    request.header<ifinfomsg>();
+    auto& header = request.header<ifinfomsg>();
+    header.ifi_flags = header.ifi_change = IFF_NOARP;
     put_link(request, name, mac, 0);
     nlattr* info = request.nest(IFLA_LINKINFO);
     request.put_text(IFLA_INFO_KIND, kind);

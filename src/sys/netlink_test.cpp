@@ -3,13 +3,17 @@
 #include "sys/netlink.h"
 
 #include <gtest/gtest.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
+#include <cstring>
 
 #include "sys/fake_netlink.h"
 #include "sys/netns.h"
@@ -135,6 +139,15 @@ TEST_P(NetlinkTest, DeletesAGroupAtOnce) {
   EXPECT_EQ(node().delete_group(0).error().code, ErrorCode::invalid);
 }
 
+TEST_P(NetlinkTest, MakesAVxlanDevice) {
+  const Device made = node().create_vxlan("weft-v0", 8472, mac("02:00:00:00:00:08")).value();
+  EXPECT_EQ(made.kind, "vxlan");
+  EXPECT_EQ(made.mac, mac("02:00:00:00:00:08"));
+  EXPECT_EQ(node().create_vxlan("weft-v0", 8473, {}).error().code, ErrorCode::exists);
+  EXPECT_TRUE(node().set_up(made.index, true));
+  EXPECT_TRUE(node().delete_device(made.index));
+}
+
 TEST_P(NetlinkTest, ChangesDevices) {
   const Device host = node().create_veth(request()).value();
   ASSERT_TRUE(node().set_up(host.index, true));
@@ -245,6 +258,34 @@ TEST(LinuxNetlink, ErrorsCarryTheKernelsWords) {
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find("invalid gateway"), std::string::npos) << refused.error().message;
   EXPECT_NE(refused.error().message.find("10.0.0.0/8 via 10.9.9.9"), std::string::npos) << refused.error().message;
+}
+
+TEST(LinuxNetlink, AVxlanDeviceTakesItsMetadataFromThePacket) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const TestNetns netns("vxlan");
+  const auto scope = NetnsScope::enter(netns.fd()).value();
+  auto netlink = open_netlink().value();
+  ASSERT_TRUE(netlink->create_vxlan("weft-v0", 8472, {}));
+  FILE* ip = popen("ip -d link show weft-v0", "r");
+  ASSERT_NE(ip, nullptr);
+  std::string said(4096, '\0');
+  said.resize(std::fread(said.data(), 1, said.size(), ip));
+  EXPECT_EQ(pclose(ip), 0);
+  for (const auto* word : {"external", "dstport 8472", "nolearning", " udp6zerocsumtx", " udp6zerocsumrx"})
+    EXPECT_NE(said.find(word), std::string::npos) << word << " is not in\n" << said;
+}
+
+TEST(LinuxNetlink, AHostDeviceNeedsNoNeighbours) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const TestNetns netns("noarp");
+  const auto scope = NetnsScope::enter(netns.fd()).value();
+  auto netlink = open_netlink().value();
+  const Device host = netlink->create_dummy("weft0", mac("02:00:00:00:00:09")).value();
+  ifreq request{};
+  std::strncpy(request.ifr_name, "weft0", IFNAMSIZ - 1);
+  const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::ioctl(socket.get(), SIOCGIFFLAGS, &request), 0);
+  EXPECT_TRUE((request.ifr_flags & IFF_NOARP) != 0);
 }
 
 TEST(LinuxNetlink, AHostDeviceCarriesUsableAddresses) {

@@ -30,6 +30,7 @@ class Request {
     return *static_cast<Header*>(mnl_nlmsg_put_extra_header(message(), sizeof(Header)));
   }
   Request& put(std::uint16_t type, const void* data, std::size_t size);
+  Request& put_u8(std::uint16_t type, std::uint8_t value) { return put(type, &value, sizeof value); }
   Request& put_u32(std::uint16_t type, std::uint32_t value) { return put(type, &value, sizeof value); }
   Request& put_text(std::uint16_t type, const std::string& value) { return put(type, value.c_str(), value.size() + 1); }
   Request& put_ip(std::uint16_t type, const IpAddress& address);  // 4 or 16 bytes

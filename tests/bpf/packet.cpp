@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
+
+#include "abi/hash.h"
 
 namespace weft::test {
 namespace {
@@ -138,7 +141,7 @@ Octets Packet::l3_bytes() const {
   if (is_v4()) {
     const auto header = 20 + ip_options.size();
     out.push_back(static_cast<std::uint8_t>(0x40 | header / 4));
-    out.push_back(0);
+    out.push_back(traffic_class);
     put16(out, header + body.size());
     put16(out, fragment ? fragment_id : id);
     put16(out, (fragment.value_or(0) / 8u) | (more_fragments ? 0x2000u : 0u) | (dont_fragment ? 0x4000u : 0u));
@@ -165,7 +168,7 @@ Octets Packet::l3_bytes() const {
       headers[i][0] = types[i + 1];
       length += headers[i].size();
     }
-    put32(out, 0x60000000);
+    put32(out, 0x60000000 | static_cast<std::uint32_t>(traffic_class) << 20);
     put16(out, length);
     out.push_back(types[0]);
     out.push_back(hop_limit);
@@ -216,6 +219,12 @@ Packet Packet::with_flags(std::uint8_t flags) const {
 Packet Packet::with_hop_limit(std::uint8_t value) const {
   auto copy = *this;
   copy.hop_limit = value;
+  return copy;
+}
+
+Packet Packet::with_traffic_class(std::uint8_t value) const {
+  auto copy = *this;
+  copy.traffic_class = value;
   return copy;
 }
 
@@ -424,6 +433,52 @@ Octets geneve_payload(const Packet& inner, const IpAddress& backend, std::uint16
   const auto packet = inner.l3_bytes();
   out.insert(out.end(), packet.begin(), packet.end());
   return out;
+}
+
+namespace {
+
+// As a node makes them.
+Packet between_nodes(const IpAddress& from, const IpAddress& to, std::uint8_t protocol, Octets payload) {
+  Packet packet;
+  packet.source = from;
+  packet.destination = to;
+  packet.protocol = protocol;
+  packet.id = 0;
+  packet.dont_fragment = true;
+  packet.payload = std::move(payload);
+  return packet;
+}
+
+std::uint32_t last_word(const IpAddress& address) {
+  std::uint32_t word = 0;
+  std::memcpy(&word, address.bytes().data() + 12, sizeof word);
+  return word;
+}
+
+}  // namespace
+
+Packet geneve_tunnel(const IpAddress& from, const IpAddress& to, const Packet& inner, std::uint32_t vni) {
+  const auto inside = inner.l3_bytes();
+  Octets out{0, 0};
+  put16(out, inner.is_v4() ? 0x0800 : 0x86dd);
+  put32(out, vni << 8);
+  append(out, inside);
+  auto packet = between_nodes(from, to, 17, std::move(out));
+  std::uint32_t ports = 0;
+  std::memcpy(&ports, inside.data() + (inner.is_v4() ? 20 : 40), sizeof ports);
+  packet.source_port = static_cast<std::uint16_t>(
+      0xc000 |
+      (weft_hash_final(weft_hash_word(weft_hash_word(last_word(inner.source), last_word(inner.destination)), ports)) &
+       0x3fff));
+  packet.destination_port = 6081;
+  packet.traffic_class = inner.traffic_class & 0xfc;
+  return packet.with_checksum(0).with_macs(inner.to_mac, inner.from_mac);
+}
+
+Packet ipip_tunnel(const IpAddress& from, const IpAddress& to, const Packet& inner) {
+  auto packet = between_nodes(from, to, inner.is_v4() ? 4 : 41, inner.l3_bytes());
+  packet.traffic_class = inner.traffic_class & 0xfc;
+  return packet.with_macs(inner.to_mac, inner.from_mac);
 }
 
 Octets frontend_option(const Packet& inner) {

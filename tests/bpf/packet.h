@@ -26,6 +26,7 @@ struct Packet {
   IpAddress destination;
   std::uint8_t protocol = 0;
   std::uint8_t hop_limit = 64;
+  std::uint8_t traffic_class = 0;  // type of service
   std::uint16_t id = 0x1234;
   bool dont_fragment = false;      // IPv4
   Octets ip_options;               // IPv4, a multiple of 4
@@ -64,6 +65,7 @@ struct Packet {
   [[nodiscard]] Packet with_echo_id(std::uint16_t value) const;
   [[nodiscard]] Packet with_flags(std::uint8_t flags) const;
   [[nodiscard]] Packet with_hop_limit(std::uint8_t value) const;
+  [[nodiscard]] Packet with_traffic_class(std::uint8_t value) const;
   [[nodiscard]] Packet with_payload(std::size_t length) const;
   [[nodiscard]] Packet with_options(Octets options) const;
   [[nodiscard]] Packet with_extension(std::uint8_t type, Octets header) const;
@@ -109,6 +111,9 @@ Packet raw_frame(std::uint16_t ether_type, Octets content);
 // backend), and the IPv4 option with the frontend that `inner` goes to.
 Octets geneve_payload(const Packet& inner, const IpAddress& backend, std::uint16_t port);
 Octets frontend_option(const Packet& inner);
+// `inner` in a tunnel between nodes: Geneve (the sender's identity as VNI) and IP-in-IP.
+Packet geneve_tunnel(const IpAddress& from, const IpAddress& to, const Packet& inner, std::uint32_t vni);
+Packet ipip_tunnel(const IpAddress& from, const IpAddress& to, const Packet& inner);
 
 // Lines of 16 bytes in hex, for messages.
 std::string dump(const Octets& bytes);

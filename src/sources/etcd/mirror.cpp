@@ -124,12 +124,13 @@ void Mirror::apply(const std::vector<Event>& events, Revision revision) {
 
 void Mirror::heard() {
   last_heard_ = scheduler_->now();
-  if (!problem_) return;
+  if (std::exchange(told_live_, true) && !problem_) return;
   problem_.reset();
   if (handlers_.state) handlers_.state();
 }
 
 void Mirror::troubled(const Failure& why) {
+  told_live_ = false;
   problem_ = why;
   if (handlers_.state) handlers_.state();
 }

@@ -85,6 +85,7 @@ class Mirror {
   View view_;
   Revision revision_ = 0;
   bool synced_ = false;
+  bool told_live_ = false;
   std::optional<Failure> problem_;
   std::uint64_t lists_ = 0;
   Scheduler::Time last_heard_{};

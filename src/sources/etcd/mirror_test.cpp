@@ -88,6 +88,22 @@ TEST_F(MirrorTest, AnEmptyPrefixIsSyncedWithoutAChange) {
   EXPECT_GE(states_, 1);
 }
 
+TEST_F(MirrorTest, EachTurnOfLiveIsTold) {
+  std::string told;
+  mirror_ = std::make_unique<Mirror>(
+      *client_, world_.time, fixed_random(), options_,
+      MirrorHandlers{.changed = [](const Change&) {}, .state = [&] { told += mirror_->live() ? "+" : "-"; }});
+  world_.time.settle();
+  EXPECT_EQ(told, "-+") << "listed, then watched";
+  put("a", "1");
+  world_.time.advance(seconds(60));
+  EXPECT_EQ(told, "-+") << "signs of life are no news";
+  world_.cluster.break_watches();
+  world_.time.settle();
+  ASSERT_TRUE(run_until_live());
+  EXPECT_EQ(told, "-+-+");
+}
+
 TEST_F(MirrorTest, PagesAreOfOneRevision) {
   options_.page = 2;
   for (const auto* name : {"a", "b", "c", "d", "e"}) put(name, "1");
