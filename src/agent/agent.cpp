@@ -40,7 +40,7 @@ std::uint32_t new_flow_rate(const Config& config) { return std::max(20000U, flow
 
 control::PoolOptions pool_options(const Config& config) {
   control::PoolOptions options;
-  options.cidrs = config.pod_cidrs;
+  if (!config.clustered()) options.cidrs = config.pod_cidrs;  // else blocks of them
   options.quarantine = std::chrono::seconds(config.quarantine_seconds);
   return options;
 }
@@ -48,7 +48,11 @@ control::PoolOptions pool_options(const Config& config) {
 }  // namespace
 
 Agent::Agent(asio::io_context& loop, Config config, Attachment::Checkpoint checkpoint)
-    : loop_(loop), config_(std::move(config)), checkpoint_(std::move(checkpoint)), slow_timer_(loop) {}
+    : loop_(loop),
+      config_(std::move(config)),
+      checkpoint_(std::move(checkpoint)),
+      others_timer_(loop),
+      slow_timer_(loop) {}
 
 Agent::~Agent() = default;
 
@@ -100,13 +104,17 @@ Result<void> Agent::open_state() {
 
 Result<void> Agent::open_node() {
   WEFT_TRY(netlink_, sys::open_netlink());
-  std::vector<IpAddress> gateways;
-  for (const auto family : {Family::v4, Family::v6})
-    if (const auto gateway = ipam_->gateway(family)) gateways.push_back(*gateway);
-  WEFT_CHECK(prepare_node(*netlink_, gateways));
   WEFT_TRY(const auto netns, sys::current_netns());
   WEFT_TRY(const auto cookie, sys::netns_cookie(netns.get()));
+  if (config_.clustered()) {
+    WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
+    WEFT_CHECK(open_cluster());
+  }
+  prepared_gateways_ = gateways();
+  WEFT_CHECK(prepare_node(*netlink_, prepared_gateways_));
   WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
+  if (overlay_) overlay_->prepare(node_);
+  publisher_->set_base(base_config());
   WEFT_TRY(auto monitor, sys::NetlinkMonitor::open());
   monitor_.emplace(std::move(monitor));
   if (auto reserved = source_ports_.reserve(); !reserved)
@@ -156,7 +164,8 @@ Result<void> Agent::open_attachment() {
   WEFT_CHECK(attachment_->recover(notes));
   for (const auto& text : notes) spdlog::warn("{}", text);
   uplinks_.emplace(*datapath_, config_, faults_);
-  healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *uplinks_, *ipam_, config_, faults_});
+  healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *uplinks_, *ipam_, config_, faults_,
+                                overlay_ ? &*overlay_ : nullptr});
   take_over();
   return {};
 }
@@ -176,7 +185,12 @@ void Agent::take_over() {
     faults_.set("socket hook", "socket hook: " + sockets.error().message);
   std::vector<std::uint32_t> uplinks;
   for (const auto& [index, uplink] : node_.uplinks) uplinks.push_back(index);
-  datapath_->prune(uplinks);
+  if (overlay_) {
+    overlay_->attach();
+    datapath_->prune(uplinks, overlay_->ifindex(), overlay_->host_ifindex());
+  } else {
+    datapath_->prune(uplinks);
+  }
   healer_->check(node_);
 }
 
@@ -216,6 +230,7 @@ Result<void> Agent::publish() {
   tell_services_fault();
   enrichment_stale_ = true;
   if (duties_) duties_->refresh();
+  if (published) tell_endpoints();
   return published;
 }
 
@@ -228,6 +243,10 @@ void Agent::refresh_node() {
   if (*node == node_ && !lost && !faults_.has("publish")) return;
   node_ = std::move(*node);
   attachment_->set_pod_mtu(node_.pod_mtu);
+  if (cluster_) {
+    cluster_->tell(node_);
+    others_changed();
+  }
   if (!taken_over_) return take_over();
   if (auto published = publish(); !published)
     faults_.set("publish", "the node changed: " + published.error().message);
@@ -261,6 +280,11 @@ void Agent::poll_slow() {
     duties_->refresh();
     attachment_->finish_removals();
     attachment_->expire_quarantine();
+    if (cluster_) {
+      cluster_->check();
+      ask_for_blocks();
+      cluster_->release_unused(*ipam_);
+    }
     ++slow_polls_;
     if (std::exchange(trim_owed_, false)) give_memory_back(loop_);
     // All of it is compiled again: less often where a start has failed already.
@@ -322,6 +346,8 @@ Result<void> Agent::serve() {
   register_services();
   register_bpf();
   register_observe();
+  register_nodes();
+  if (cluster_) others_changed();
   watch_netlink();
   WEFT_TRY(event_reader_, EventReader::start(loop_, ring_->epoll_fd(), event_poll, [this] { consume_events(); }));
   poll_slow();

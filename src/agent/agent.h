@@ -13,14 +13,18 @@
 #include <unordered_map>
 #include <vector>
 
+#include "agent/attach_gate.h"
 #include "agent/attachment.h"
 #include "agent/background.h"
+#include "agent/cluster_link.h"
 #include "agent/config.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
 #include "agent/heal.h"
 #include "agent/node.h"
+#include "agent/node_routes.h"
 #include "agent/objects.h"
+#include "agent/overlay.h"
 #include "agent/publisher.h"
 #include "agent/service_duties.h"
 #include "agent/service_trace.h"
@@ -54,6 +58,7 @@ class Agent {
   Agent(asio::io_context& loop, Config config, Attachment::Checkpoint checkpoint);
   Result<void> open_state();
   Result<void> open_node();
+  Result<void> open_cluster();
   Result<void> open_datapath();
   Result<void> open_attachment();
   Result<void> serve();
@@ -64,6 +69,7 @@ class Agent {
   void register_services();
   void register_bpf();
   void register_observe();
+  void register_nodes();
 
   // Compiles the tables and brings the kernel to it. An error leaves the last good state.
   Result<void> publish();
@@ -78,6 +84,14 @@ class Agent {
   void tell_services_fault();
   void serve_outside();
   void note(const std::string& problem);
+
+  // The cluster.
+  [[nodiscard]] std::vector<IpAddress> gateways() const;
+  void blocks_changed();
+  void ask_for_blocks();
+  void others_changed();
+  void take_others();
+  void tell_endpoints();
 
   // Timers and descriptors.
   void poll_slow();
@@ -166,6 +180,8 @@ class Agent {
   std::optional<control::ExplainSide> in_family(const control::ExplainSide& side, Family family) const;
   control::ExplainSide side_of(const LiveEndpoint& endpoint, const IpAddress& address) const;
   control::ExplainSide side_of(const IpAddress& address) const;
+  control::ExplainSide side_of(const RemotePod& pod, const IpAddress& address) const;
+  const RemotePod* remote(const IpAddress& address) const;
   std::vector<Target> through_service(const control::ServicePort& port) const;
   api::Answer explain_policy(const nlohmann::json& params) const;
   api::Answer policy_verdicts(const nlohmann::json& params) const;
@@ -192,6 +208,14 @@ class Agent {
   std::optional<Uplinks> uplinks_;
   std::optional<Healer> healer_;
   bool taken_over_ = false;
+  // Of store: etcd only.
+  std::unique_ptr<ClusterLink> cluster_;
+  std::optional<NodeRoutes> node_routes_;
+  std::optional<Overlay> overlay_;
+  std::optional<AttachGate> attach_gate_;
+  std::vector<IpAddress> prepared_gateways_;
+  asio::steady_timer others_timer_;
+  bool others_due_ = false;
 
   std::unique_ptr<flow::FlowStore> flows_;
   std::optional<bpfrt::RingBuffer> ring_;

@@ -22,7 +22,26 @@ Result<store::EndpointKey> key_of(const json& params) {
 }  // namespace
 
 void Agent::register_attachment() {
-  server_->handle("cni.add", [this](const json& params) { return cni_add(params); });
+  server_->handle_async("cni.add", [this](const json& params, const api::Responder& responder) {
+    if (!cluster_) return responder.answer(cni_add(params));
+    const auto request = parse_attach(params);
+    if (!request) return responder.answer(weft::fail(request.error()));
+    const auto labels = identity_labels_of(*objects_, {request->namespace_, request->pod}, request->labels);
+    std::set<Family> families;
+    const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+    if (request->addresses.empty())
+      for (const auto& cidr : config_.pod_cidrs)
+        if (ipam_->available(cidr.family(), now) == 0) families.insert(cidr.family());
+    const bool numbered = compiler().identities().number_of(labels).has_value();
+    attach_gate_->pass(numbered ? std::nullopt : std::optional(labels), families,
+                       [this, params, responder](const Result<void>& passed) {
+                         if (responder.closed()) return;
+                         responder.answer_by([&]() -> api::Answer {
+                           if (!passed) return weft::fail(passed.error());
+                           return cni_add(params);
+                         });
+                       });
+  });
   server_->handle("cni.ack", [this](const json& params) -> api::Answer {
     WEFT_TRY(const auto key, key_of(params));
     attachment_->acknowledge(key);
@@ -58,17 +77,13 @@ Result<void> Agent::can_attach() {
   if (auto written = probe_store(); !written)
     return weft::fail(ErrorCode::unavailable, "the store cannot be written: " + written.error().message);
   attachment_->expire_quarantine();
-  const auto allocations = ipam_->allocations();
-  const auto quarantined = ipam_->quarantined();
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   for (const auto& cidr : config_.pod_cidrs) {
-    const auto inside = [&](const auto& entry) { return cidr.contains(entry.address); };
-    const auto gateway = ipam_->gateway(cidr.family());
-    const auto used = static_cast<std::uint64_t>(std::ranges::count_if(
-        allocations, [&](const auto& entry) { return inside(entry) && entry.address != gateway; }));
-    const auto waiting = static_cast<std::uint64_t>(std::ranges::count_if(quarantined, inside));
-    if (used + waiting >= ipam_->capacity(cidr.family()))
-      return weft::fail(ErrorCode::unavailable, fmt::format("no address is left in {}: {} are in use, {} in quarantine",
-                                                            cidr.to_string(), used, waiting));
+    if (ipam_->available(cidr.family(), now) != 0 || (cluster_ && cluster_->joined())) continue;
+    const auto held = ipam_->allocations();
+    const auto used = std::ranges::count_if(held, [&](const auto& entry) { return cidr.contains(entry.address); });
+    return weft::fail(ErrorCode::unavailable, fmt::format("no address is left in {}: {} are in use, {} in quarantine",
+                                                          cidr.to_string(), used, ipam_->quarantined().size()));
   }
   return {};
 }

@@ -52,13 +52,34 @@ control::ExplainSide Agent::side_of(const LiveEndpoint& endpoint, const IpAddres
   return side;
 }
 
+control::ExplainSide Agent::side_of(const RemotePod& pod, const IpAddress& address) const {
+  control::ExplainSide side;
+  side.pod = pod.key;
+  side.address = address;
+  side.identity = pod.identity;
+  side.cidr_identity = compiler().cidrs().narrowest(address);
+  if (const auto* identity = compiler().identities().find(pod.identity))
+    side.labels = control::pod_labels_of(identity->labels);
+  return side;
+}
+
+const RemotePod* Agent::remote(const IpAddress& address) const {
+  const auto& pods = publisher_->cluster().pods;
+  const auto found = std::ranges::find_if(pods, [&](const RemotePod& pod) {
+    return !pod.host_network && std::ranges::find(pod.addresses, address) != pod.addresses.end();
+  });
+  return found == pods.end() ? nullptr : &*found;
+}
+
 control::ExplainSide Agent::side_of(const IpAddress& address) const {
   if (const auto* endpoint = live(address)) return side_of(*endpoint, address);
+  if (const auto* pod = remote(address)) return side_of(*pod, address);
   control::ExplainSide side;
   side.address = address;
   side.is_host = node_.addresses.contains(address);
   side.cidr_identity = compiler().cidrs().narrowest(address);
   side.identity = side.cidr_identity != 0 ? side.cidr_identity : control::IdentityId{WEFT_IDENTITY_WORLD};
+  if (publisher_->cluster().plan.addresses.contains(address)) side.identity = WEFT_IDENTITY_REMOTE_NODE;
   if (side.is_host) side.identity = WEFT_IDENTITY_HOST;
   return side;
 }
@@ -88,7 +109,9 @@ std::vector<Agent::Target> Agent::through_service(const control::ServicePort& po
 
 // In the pod and service ranges only endpoints and served ports are reached.
 std::optional<Agent::Target> Agent::nobody_at(const IpAddress& address, const PortProtocol& port) const {
-  if (live(address) != nullptr || node_.addresses.contains(address)) return std::nullopt;
+  if (live(address) != nullptr || remote(address) != nullptr || node_.addresses.contains(address) ||
+      publisher_->cluster().plan.addresses.contains(address))
+    return std::nullopt;
   const auto holds = [&](const Cidr& cidr) { return cidr.contains(address); };
   const bool of_services = std::ranges::any_of(config_.service_cidrs, holds);
   if (!of_services && std::ranges::none_of(config_.pod_cidrs, holds)) return std::nullopt;
@@ -122,6 +145,9 @@ std::optional<control::ExplainSide> Agent::in_family(const control::ExplainSide&
     if (const auto* endpoint = live(*side.pod))
       for (const auto& address : endpoint->record.addresses)
         if (address.family() == family) return side_of(*endpoint, address);
+    if (const auto* pod = remote(*side.address))
+      for (const auto& address : pod->addresses)
+        if (address.family() == family) return side_of(*pod, address);
   }
   return std::nullopt;
 }
@@ -209,6 +235,12 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
   for (const auto& endpoint : compiled().endpoints)
     if (endpoint.record.namespace_ == space && (endpoint.record.pod == name || endpoint.workload == name))
       targets.push_back(only(side_of(endpoint, endpoint.record.addresses.front())));
+  for (const auto& pod : publisher_->cluster().pods) {
+    const auto* object = objects_->pod(pod.key);
+    const bool named = pod.key.name == name || (object != nullptr && object->workload == name);
+    if (!pod.host_network && pod.key.namespace_ == space && named && !pod.addresses.empty() && live(pod.key) == nullptr)
+      targets.push_back(only(side_of(pod, pod.addresses.front())));
+  }
   if (const auto addresses = node_.main_addresses(); targets.empty() && !addresses.empty())
     for (const auto& [key, pod] : objects_->pods())
       if (pod.spec.host_network && key.namespace_ == space && (key.name == name || pod.workload == name)) {
@@ -292,6 +324,16 @@ api::Answer Agent::explain_policy(const json& params) const {
     item["deciding"] = answer.deciding == WEFT_EGRESS ? "egress" : "ingress";
     item["rule"] = direction_json(answer.decisive())["rule"];
     item["text"] = answer.text;
+    // Each node decides for its own pods.
+    const auto elsewhere = [&](const control::ExplainSide& side, const char* direction) {
+      const auto* pod = side.address ? remote(*side.address) : nullptr;
+      if (pod != nullptr)
+        item["text"].push_back(
+            fmt::format("{} is on node {}: what its policies say of {} is decided and explained there",
+                        pod->key.to_string(), pod->node, direction));
+    };
+    elsewhere(source, "egress");
+    elsewhere(target.side, "ingress");
     item["change"] = answer.change;
     result["items"].push_back(std::move(item));
   }

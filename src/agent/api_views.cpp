@@ -179,7 +179,7 @@ json Agent::list_ipam() const {
   json result{{"pools", json::array()}, {"allocations", json::array()}, {"quarantine", json::array()}};
   const auto allocations = ipam_->allocations();
   const auto quarantined = ipam_->quarantined();
-  for (const auto& cidr : config_.pod_cidrs) {
+  for (const auto& cidr : ipam_->options().cidrs) {
     std::uint64_t used = 0;
     std::uint64_t waiting = 0;
     for (const auto& allocation : allocations) used += cidr.contains(allocation.address) ? 1 : 0;
@@ -189,7 +189,7 @@ json Agent::list_ipam() const {
                                {"cidr", cidr.to_string()},
                                {"family", cidr.is_v4() ? 4 : 6},
                                {"gateway", gateway ? gateway->to_string() : ""},
-                               {"capacity", ipam_->capacity(cidr.family())},
+                               {"capacity", control::Ipam::capacity(cidr)},
                                {"allocated", used},
                                {"quarantined", waiting}});
   }
@@ -325,6 +325,7 @@ json Agent::status() {
             {"stats", stat_counters(datapath_->map("weft_stats_v1"))}}},
           {"uplinks", uplinks},
           {"pods", {{"total", objects_->pods().size()}, {"attached", attached}}},
+          {"cluster", cluster_ ? cluster_->status_json() : json(nullptr)},
           {"identities", compiler().identities().all().size()},
           {"policies", compiled().policy_input.policies.size()},
           {"services", services().usage().frontends},

@@ -78,15 +78,33 @@ void Compiler::owed() {
 
 void Compiler::refused() { policy_.restore(kept_classes_, highest_class_); }
 
-Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
-    const Objects& objects, const std::map<store::EndpointKey, store::EndpointRecord>& records) {
-  std::vector<LiveEndpoint> result;
+LabelMap identity_labels_of(const Objects& objects, const model::ObjectKey& pod, const LabelMap& container_labels) {
+  if (const auto* object = objects.pod(pod))
+    return control::identity_labels(pod.namespace_, object->meta.labels, ports_of(*object));
+  auto labels = control::identity_labels(pod.namespace_, {});
+  labels.merge(LabelMap(container_labels));
+  return labels;
+}
+
+void Compiler::learn(const std::map<control::IdentityId, LabelMap>& set, const std::vector<control::IdentityId>& gone,
+                     bool whole) {
+  std::vector<control::IdentityId> stale = gone;
+  if (whole)
+    for (const auto& [id, identity] : identities_.all())
+      if (!set.contains(id)) stale.push_back(id);
+  for (const auto id : stale) identities_.forget(id);
+  for (const auto& [id, labels] : set) identities_.learn(id, labels);
+}
+
+Result<void> Compiler::live_endpoints(Compiled& compiled, const Objects& objects,
+                                      const std::map<store::EndpointKey, store::EndpointRecord>& records,
+                                      bool clustered) {
+  auto& result = compiled.endpoints;
   std::map<store::EndpointKey, control::IdentityId> held;
   for (const auto& [key, record] : records) {
     if (record.state == store::EndpointState::deleting || record.ifindex == 0) continue;
     LiveEndpoint live;
     live.record = record;
-    LabelMap labels;
     if (const auto* pod = objects.pod(live.pod())) {
       live.pod_labels = pod->meta.labels;
       live.ports = ports_of(*pod);
@@ -94,27 +112,56 @@ Result<std::vector<LiveEndpoint>> Compiler::live_endpoints(
       live.ready = pod->ready;
       live.terminating = pod->terminating;
       live.weight = pod->weight;
-      labels = control::identity_labels(record.namespace_, live.pod_labels, live.ports);
+    }
+    const auto labels = identity_labels_of(objects, live.pod(), record.labels);
+    if (clustered) {
+      compiled.labels.insert(labels);
+      const auto before = held_.find(key);
+      const auto otherwise = before == held_.end() ? control::IdentityId{WEFT_IDENTITY_INIT} : before->second;
+      live.identity = identities_.number_of(labels).value_or(otherwise);
     } else {
-      labels = control::identity_labels(record.namespace_, {});
-      labels.merge(LabelMap(record.labels));
+      const auto identity = identities_.acquire(labels);
+      if (!identity) {
+        for (const auto& [taker, taken] : held) identities_.release(taken);
+        return fail(identity.error());
+      }
+      live.identity = *identity;
     }
-    const auto identity = identities_.acquire(labels);
-    if (!identity) {
-      for (const auto& [taker, taken] : held) identities_.release(taken);
-      return fail(identity.error());
-    }
-    live.identity = *identity;
     held.emplace(key, live.identity);
     result.push_back(std::move(live));
   }
-  for (const auto& [key, identity] : held_) identities_.release(identity);
+  if (!clustered)
+    for (const auto& [key, identity] : held_) identities_.release(identity);
   held_ = std::move(held);
   // Containers without a pod object have label sets of their own. The numbers of the gone are kept a
   // while, so that flows of the past still have names.
-  if (identities_.all().size() > 2 * held_.size() + spare_identities) (void)identities_.collect();
+  if (!clustered && identities_.all().size() > 2 * held_.size() + spare_identities) (void)identities_.collect();
   std::ranges::sort(result, {}, [](const LiveEndpoint& endpoint) { return endpoint.pod(); });
-  return result;
+  return {};
+}
+
+// The pods of other nodes as peers: all of an identity are one.
+void Compiler::add_peers(Compiled& compiled, const ClusterView& cluster) const {
+  std::map<control::IdentityId, control::PolicyEndpoint> peers;
+  for (const auto& pod : cluster.pods) {
+    if (pod.host_network) continue;
+    const auto [entry, added] = peers.try_emplace(pod.identity);
+    auto& peer = entry->second;
+    if (added) {
+      const auto* identity = identities_.find(pod.identity);
+      if (identity == nullptr || pod.identity < WEFT_IDENTITY_FIRST) {
+        peers.erase(entry);
+        continue;
+      }
+      peer.pod.namespace_ = control::namespace_of(identity->labels);
+      peer.identity = pod.identity;
+      peer.labels = control::pod_labels_of(identity->labels);
+      peer.ports = control::named_ports_of(identity->labels);
+    }
+    // Only a port's name makes an address matter.
+    if (!peer.ports.empty()) peer.addresses.insert(peer.addresses.end(), pod.addresses.begin(), pod.addresses.end());
+  }
+  for (auto& [id, peer] : peers) compiled.policy_input.peers.push_back(std::move(peer));
 }
 
 void Compiler::fill_endpoints(Compiled& compiled, const Node& node) const {
@@ -147,8 +194,25 @@ void Compiler::fill_endpoints(Compiled& compiled, const Node& node) const {
   }
 }
 
-// Every prefix the datapath must tell apart: policy CIDRs, the pod and service ranges, native ones.
-void Compiler::fill_identities(Compiled& compiled, const Node& node) const {
+// Other nodes, and who has which address there. What this node has itself is never another's.
+void Compiler::fill_remotes(Compiled& compiled, const ClusterView& cluster) const {
+  auto& rows = compiled.rows;
+  for (const auto& [number, node] : cluster.plan.nodes) rows.nodes.emplace(number, node);
+  const auto add = [&](const IpAddress& address, control::IdentityId identity, std::uint32_t node,
+                       std::uint32_t flags) {
+    const auto key = to_abi(address);
+    if (rows.endpoints.contains(key)) return;
+    rows.remotes.try_emplace(key, weft_remote{identity, cidrs_.narrowest(address), node, flags});
+  };
+  for (const auto& [address, owner] : cluster.plan.addresses)
+    add(address, WEFT_IDENTITY_REMOTE_NODE, owner.number, WEFT_REMOTE_NODE);
+  for (const auto& pod : cluster.pods)
+    if (!pod.host_network && pod.node_number != 0)
+      for (const auto& address : pod.addresses) add(address, pod.identity, pod.node_number, 0);
+}
+
+// Every prefix the datapath must tell apart: policy CIDRs, the pod and service ranges, native ones, nodes' blocks.
+void Compiler::fill_identities(Compiled& compiled, const Node& node, const ClusterView& cluster) const {
   std::map<Cidr, std::uint32_t> special;  // prefix -> weft_ip_flag
   for (const auto* ranges : {&config_.pod_cidrs, &config_.service_cidrs})
     for (const auto& cidr : *ranges) special[cidr] |= WEFT_IP_RESERVED | WEFT_IP_NATIVE;
@@ -158,11 +222,13 @@ void Compiler::fill_identities(Compiled& compiled, const Node& node) const {
   std::set<Cidr> prefixes;
   for (const auto& [cidr, flags] : special) prefixes.insert(cidr);
   for (const auto& [cidr, id] : cidrs_.all()) prefixes.insert(cidr);
+  for (const auto& [cidr, number] : cluster.plan.blocks) prefixes.insert(cidr);
+  const auto& blocks = cluster.plan.blocks;
   // Always there: otherwise ::/0 would catch IPv4, whose keys are IPv4-mapped.
   prefixes.insert(*Cidr::parse("0.0.0.0/0"));
   prefixes.insert(*Cidr::parse("::/0"));
   for (const auto& prefix : prefixes) {
-    weft_ip_identity row{WEFT_IDENTITY_WORLD, 0};
+    weft_ip_identity row{.identity = WEFT_IDENTITY_WORLD};
     unsigned narrowest = 0;
     for (const auto& [cidr, id] : cidrs_.all())
       if (cidr.contains(prefix) && cidr.length() + 1 > narrowest) {
@@ -171,27 +237,34 @@ void Compiler::fill_identities(Compiled& compiled, const Node& node) const {
       }
     for (const auto& [cidr, flags] : special)
       if (cidr.contains(prefix)) row.flags |= flags;
+    // Blocks do not overlap: only the last one that begins before the prefix can hold it.
+    if (auto block = blocks.upper_bound(prefix); block != blocks.begin() && (--block)->first.contains(prefix)) {
+      row.node = block->second;
+      row.identity = WEFT_IDENTITY_INIT;
+    }
     compiled.rows.identities.emplace(to_abi(prefix), row);
   }
 }
 
 Result<Compiled> Compiler::compile(const Objects& objects,
-                                   const std::map<store::EndpointKey, store::EndpointRecord>& records,
-                                   const Node& node) {
+                                   const std::map<store::EndpointKey, store::EndpointRecord>& records, const Node& node,
+                                   const ClusterView& cluster) {
   Compiled compiled;
-  WEFT_TRY(compiled.endpoints, live_endpoints(objects, records));
+  WEFT_CHECK(live_endpoints(compiled, objects, records, cluster.clustered));
   auto& input = compiled.policy_input;
   input.namespaces = objects.namespaces();
   input.policies = objects.policies();
   input.revisions = objects.policy_revisions();
   for (const auto& live : compiled.endpoints)
     input.endpoints.push_back({live.pod(), live.identity, live.pod_labels, live.ports, live.record.addresses});
+  add_peers(compiled, cluster);
   compiled.policy = policy_.compile(input);
   for (const auto& [key, number] : policy_.classes()) highest_class_ = std::max(highest_class_, number);
   for (const auto& [key, entry] : compiled.policy.rows) compiled.rows.policy.emplace(key, entry);
   compiled.cidr_identities = cidrs_.all();
   fill_endpoints(compiled, node);
-  fill_identities(compiled, node);
+  fill_remotes(compiled, cluster);
+  fill_identities(compiled, node, cluster);
   return compiled;
 }
 

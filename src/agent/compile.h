@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/cluster_view.h"
 #include "agent/config.h"
 #include "agent/node.h"
 #include "agent/objects.h"
@@ -42,7 +43,11 @@ struct Compiled {
   control::CompiledPolicy policy;
   std::map<Cidr, control::IdentityId> cidr_identities;
   datapath::DesiredRows rows;
+  std::set<LabelMap> labels;  // that the endpoints have identities for, or wait for one
 };
+
+// The labels that give an attached container its identity.
+LabelMap identity_labels_of(const Objects& objects, const model::ObjectKey& pod, const LabelMap& container_labels);
 
 class Compiler {
  public:
@@ -50,8 +55,13 @@ class Compiler {
            std::uint32_t highest_class);
 
   // Errors name what does not fit; nothing has changed then but numbers handed out.
+  // In a cluster numbers are learnt, not given: an endpoint whose labels have none yet keeps the one it had, or is
+  // WEFT_IDENTITY_INIT.
   Result<Compiled> compile(const Objects& objects, const std::map<store::EndpointKey, store::EndpointRecord>& records,
-                           const Node& node);
+                           const Node& node, const ClusterView& cluster = {});
+  // Numbers of the cluster; `whole`: all others are forgotten.
+  void learn(const std::map<control::IdentityId, LabelMap>& set, const std::vector<control::IdentityId>& gone,
+             bool whole);
 
   // What became of the rows compiled last. Class numbers are free again only once their rows
   // have left the maps: `owed` rows are on their way, `refused` ones never come, and the classes are again
@@ -71,10 +81,12 @@ class Compiler {
   [[nodiscard]] const control::RuleTable& rules() const { return rules_; }
 
  private:
-  Result<std::vector<LiveEndpoint>> live_endpoints(const Objects& objects,
-                                                   const std::map<store::EndpointKey, store::EndpointRecord>& records);
+  Result<void> live_endpoints(Compiled& compiled, const Objects& objects,
+                              const std::map<store::EndpointKey, store::EndpointRecord>& records, bool clustered);
+  void add_peers(Compiled& compiled, const ClusterView& cluster) const;
   void fill_endpoints(Compiled& compiled, const Node& node) const;
-  void fill_identities(Compiled& compiled, const Node& node) const;
+  void fill_remotes(Compiled& compiled, const ClusterView& cluster) const;
+  void fill_identities(Compiled& compiled, const Node& node, const ClusterView& cluster) const;
 
   Config config_;
   control::IdentityAllocator identities_;

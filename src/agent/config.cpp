@@ -115,6 +115,24 @@ Result<Config::Xdp> parse_xdp(std::string_view text) {
   return fail(ErrorCode::invalid, fmt::format("expected auto, native, generic or off, found \"{}\"", text));
 }
 
+Result<Config::Store> parse_store(std::string_view text) {
+  if (text == "embedded") return Config::Store::embedded;
+  if (text == "etcd") return Config::Store::etcd;
+  return fail(ErrorCode::invalid, fmt::format("expected embedded or etcd, found \"{}\"", text));
+}
+
+Result<Config::Tunnel> parse_tunnel(std::string_view text) {
+  for (const auto tunnel : {Config::Tunnel::none, Config::Tunnel::vxlan, Config::Tunnel::geneve, Config::Tunnel::ipip})
+    if (text == to_string(tunnel)) return tunnel;
+  return fail(ErrorCode::invalid, fmt::format("expected none, vxlan, geneve or ipip, found \"{}\"", text));
+}
+
+Result<Config::TunnelScope> parse_tunnel_scope(std::string_view text) {
+  if (text == "always") return Config::TunnelScope::always;
+  if (text == "cross-subnet") return Config::TunnelScope::cross_subnet;
+  return fail(ErrorCode::invalid, fmt::format("expected always or cross-subnet, found \"{}\"", text));
+}
+
 const std::map<std::string, Setter>& setters() {
   static const std::map<std::string, Setter> table{
       {"instance", text(&Config::instance)},
@@ -154,6 +172,25 @@ const std::map<std::string, Setter>& setters() {
       {"xdp", word(&Config::xdp, &parse_xdp)},
       {"events", flag(&Config::events)},
       {"flow_history", number(&Config::flow_history, 16, 1048576)},
+      {"store", word(&Config::store, &parse_store)},
+      {"cluster", text(&Config::cluster)},
+      {"etcd_endpoints",
+       [](Config& config, const YAML::Node& node) -> Result<void> {
+         WEFT_TRY(config.etcd_endpoints, texts(node));
+         return {};
+       }},
+      {"etcd_ca_file", text(&Config::etcd_ca_file)},
+      {"etcd_certificate_file", text(&Config::etcd_certificate_file)},
+      {"etcd_key_file", text(&Config::etcd_key_file)},
+      {"etcd_user", text(&Config::etcd_user)},
+      {"etcd_password_file", text(&Config::etcd_password_file)},
+      {"pod_block_length_v4", number(&Config::pod_block_length_v4, 8, 29)},
+      {"pod_block_length_v6", number(&Config::pod_block_length_v6, 8, 125)},
+      {"tunnel", word(&Config::tunnel, &parse_tunnel)},
+      {"tunnel_scope", word(&Config::tunnel_scope, &parse_tunnel_scope)},
+      {"tunnel_port", number(&Config::tunnel_port, 1, 65535)},
+      {"lease_seconds", number(&Config::lease_seconds, 2, 3600)},
+      {"reclaim_seconds", number(&Config::reclaim_seconds, 4, 604800)},
       {"log_level", set_log_level},
       {"log_file", text(&Config::log_file)},
   };
@@ -204,8 +241,36 @@ Result<void> check_ranges(const Config& config) {
   return {};
 }
 
+// What only nodes of a cluster need.
+Result<void> check_cluster(const Config& config) {
+  if (!config.clustered()) {
+    if (!config.etcd_endpoints.empty())
+      return fail(ErrorCode::invalid, "etcd_endpoints are given, but store is embedded", "set store: etcd");
+    if (config.tunnel != Config::Tunnel::none)
+      return fail(ErrorCode::invalid,
+                  fmt::format("tunnel: {} leads to other nodes, but store is embedded, which knows none",
+                              to_string(config.tunnel)),
+                  "set store: etcd");
+    return {};
+  }
+  if (config.etcd_endpoints.empty())
+    return fail(ErrorCode::invalid, "store is etcd, but etcd_endpoints is empty",
+                "list the URLs of the cluster's members, for example [\"http://10.0.0.1:2379\"]");
+  for (const auto& cidr : config.pod_cidrs) {
+    const auto length = cidr.is_v4() ? config.pod_block_length_v4 : config.pod_block_length_v6;
+    if (length < cidr.length())
+      return fail(ErrorCode::invalid, fmt::format("pod_block_length_v{}: a block of /{} is larger than pod_cidrs {}",
+                                                  cidr.is_v4() ? 4 : 6, length, cidr.to_string()));
+  }
+  if (config.reclaim_seconds < 2 * config.lease_seconds)
+    return fail(ErrorCode::invalid, fmt::format("reclaim_seconds: {} is less than twice lease_seconds, {}",
+                                                config.reclaim_seconds, config.lease_seconds));
+  return {};
+}
+
 Result<void> validate(const Config& config) {
   WEFT_CHECK(check_ranges(config));
+  WEFT_CHECK(check_cluster(config));
   if (config.nat_port_min > config.nat_port_max) return fail(ErrorCode::invalid, "nat_port_min is above nat_port_max");
   if (config.node_port_min > config.node_port_max)
     return fail(ErrorCode::invalid, "node_port_min is above node_port_max");
@@ -274,10 +339,45 @@ Result<void> read_keys(Config& config, const std::string& file, const YAML::Node
     if (auto set = found->second(config, entry.second); !set)
       return fail(set.error().in(name).in(place(file, entry.second.Mark())));
   }
+  // A range that many nodes share is larger than that of one.
+  if (config.clustered() && !seen.contains("pod_cidrs"))
+    config.pod_cidrs = {*Cidr::parse("10.244.0.0/16"), *Cidr::parse("fd00:10:244::/48")};
   return {};
 }
 
 }  // namespace
+
+std::string_view to_string(Config::Tunnel tunnel) {
+  switch (tunnel) {
+    case Config::Tunnel::vxlan:
+      return "vxlan";
+    case Config::Tunnel::geneve:
+      return "geneve";
+    case Config::Tunnel::ipip:
+      return "ipip";
+    case Config::Tunnel::none:
+      break;
+  }
+  return "none";
+}
+
+std::uint32_t Config::tunnel_overhead(bool outer_v4) const {
+  constexpr std::uint32_t udp = 8;
+  constexpr std::uint32_t vxlan = 8 + 14;  // RFC 7348, with the Ethernet header inside
+  constexpr std::uint32_t geneve = 8;      // RFC 8926 without options, an IP packet inside
+  const std::uint32_t ip = outer_v4 ? 20 : 40;
+  switch (tunnel) {
+    case Tunnel::vxlan:
+      return ip + udp + vxlan;
+    case Tunnel::geneve:
+      return ip + udp + geneve;
+    case Tunnel::ipip:
+      return ip;
+    case Tunnel::none:
+      break;
+  }
+  return 0;
+}
 
 std::string Config::reserved_ports() const {
   const auto list = [](std::uint16_t first, std::uint16_t last) {

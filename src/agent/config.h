@@ -51,14 +51,38 @@ struct Config {
   std::uint32_t flow_history = 4096;  // flows kept for `weft observe`
   std::string log_level = "info";     // error, warn, info, debug
   std::string log_file;               // standard error when empty
+  // Other nodes; docs/nodes.md. `embedded` knows none: the node is by itself.
+  enum class Store { embedded, etcd };
+  Store store = Store::embedded;
+  std::string cluster = "default";          // nodes of one cluster share what lies below this name
+  std::vector<std::string> etcd_endpoints;  // "https://10.0.0.1:2379"
+  std::string etcd_ca_file;
+  std::string etcd_certificate_file;
+  std::string etcd_key_file;
+  std::string etcd_user;
+  std::string etcd_password_file;
+  std::uint32_t pod_block_length_v4 = 24;  // of a node's share of pod_cidrs
+  std::uint32_t pod_block_length_v6 = 64;
+  enum class Tunnel { none, vxlan, geneve, ipip };
+  Tunnel tunnel = Tunnel::none;
+  enum class TunnelScope { always, cross_subnet };
+  TunnelScope tunnel_scope = TunnelScope::always;
+  std::uint16_t tunnel_port = 8472;  // of VXLAN
+  std::uint32_t lease_seconds = 30;
+  std::uint32_t reclaim_seconds = 600;
 
   // The node's own sockets are to leave these alone: lb_port_* and, with masquerade, nat_port_*, as the kernel
   // writes a list of ports, in order and neighbours joined.
   [[nodiscard]] std::string reserved_ports() const;
+  [[nodiscard]] bool clustered() const { return store == Store::etcd; }
+  // What pods' packets grow by on their way to another node, in IPv4 or IPv6; 0 where they go as they are.
+  [[nodiscard]] std::uint32_t tunnel_overhead(bool outer_v4) const;
   [[nodiscard]] std::string socket_path() const { return run_dir + "/weft.sock"; }
   [[nodiscard]] std::string store_path() const { return state_dir + "/weft.db"; }
   [[nodiscard]] std::string pin_path() const { return bpffs + "/" + instance; }
 };
+
+std::string_view to_string(Config::Tunnel tunnel);
 
 // An unknown key, a wrong type or value is an error "<file>:<line>:<column>: <key>: ...".
 Result<Config> parse_config(const std::string& file, std::string_view text);

@@ -43,6 +43,31 @@ TEST(Config, RangesThatCannotBeUsedAreRefused) {
   EXPECT_EQ(problem("pod_cidrs: [10.1.0.0/29]"), "accepted");
 }
 
+TEST(Config, AClusterNeedsToBeReachedAndCutIntoBlocks) {
+  EXPECT_THAT(problem("store: etcd"), HasSubstr("etcd_endpoints is empty"));
+  EXPECT_THAT(problem("store: mysql"), HasSubstr("expected embedded or etcd"));
+  EXPECT_THAT(problem("etcd_endpoints: [\"http://a:1\"]"), HasSubstr("store is embedded"));
+  EXPECT_THAT(problem("tunnel: vxlan"), HasSubstr("store is embedded, which knows none"));
+  const std::string cluster = "store: etcd\netcd_endpoints: [\"http://a:1\"]\n";
+  EXPECT_EQ(problem(cluster), "accepted");
+  EXPECT_THAT(problem(cluster + "pod_cidrs: [10.0.0.0/25]"), HasSubstr("a block of /24 is larger than"));
+  EXPECT_THAT(problem(cluster + "lease_seconds: 30\nreclaim_seconds: 59"), HasSubstr("less than twice"));
+  EXPECT_THAT(problem(cluster + "tunnel: gre"), HasSubstr("expected none, vxlan, geneve or ipip"));
+  EXPECT_EQ(parse_config("weftd.yaml", cluster)->pod_cidrs.front().length(), 16U);
+}
+
+TEST(Config, ATunnelTakesItsRoom) {
+  Config config;
+  EXPECT_EQ(config.tunnel_overhead(true), 0U);
+  config.tunnel = Config::Tunnel::vxlan;
+  EXPECT_EQ(config.tunnel_overhead(true), 50U);
+  EXPECT_EQ(config.tunnel_overhead(false), 70U);
+  config.tunnel = Config::Tunnel::geneve;
+  EXPECT_EQ(config.tunnel_overhead(true), 36U);
+  config.tunnel = Config::Tunnel::ipip;
+  EXPECT_EQ(config.tunnel_overhead(true), 20U);
+}
+
 TEST(Config, WhatIsNoYamlIsSaidInWords) {
   EXPECT_THAT(problem("a: [1"), HasSubstr("weftd.yaml:"));
   EXPECT_THAT(problem("a: [1"), HasSubstr("not YAML"));
@@ -85,6 +110,21 @@ events: no
 flow_history: 100
 log_level: debug
 log_file: /tmp/log
+store: etcd
+cluster: west
+etcd_endpoints: ["https://10.0.0.1:2379", "https://10.0.0.2:2379"]
+etcd_ca_file: /ca
+etcd_certificate_file: /cert
+etcd_key_file: /key
+etcd_user: weft
+etcd_password_file: /password
+pod_block_length_v4: 26
+pod_block_length_v6: 80
+tunnel: geneve
+tunnel_scope: cross-subnet
+tunnel_port: 4789
+lease_seconds: 5
+reclaim_seconds: 60
 )");
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->instance, "blue-1");
@@ -117,6 +157,18 @@ log_file: /tmp/log
   EXPECT_EQ(config->service_hash_seed, 7U);
   EXPECT_EQ(config->service_table_entries, 128U);
   EXPECT_EQ(config->backend_table_entries, 256U);
+  EXPECT_EQ(config->store, Config::Store::etcd);
+  EXPECT_EQ(config->cluster, "west");
+  EXPECT_EQ(config->etcd_endpoints.size(), 2U);
+  EXPECT_EQ(config->etcd_ca_file + config->etcd_certificate_file + config->etcd_key_file, "/ca/cert/key");
+  EXPECT_EQ(config->etcd_user + config->etcd_password_file, "weft/password");
+  EXPECT_EQ(config->pod_block_length_v4, 26U);
+  EXPECT_EQ(config->pod_block_length_v6, 80U);
+  EXPECT_EQ(config->tunnel, Config::Tunnel::geneve);
+  EXPECT_EQ(config->tunnel_scope, Config::TunnelScope::cross_subnet);
+  EXPECT_EQ(config->tunnel_port, 4789);
+  EXPECT_EQ(config->lease_seconds, 5U);
+  EXPECT_EQ(config->reclaim_seconds, 60U);
   EXPECT_EQ(config->slot_table_entries, 4096U);
   EXPECT_EQ(config->xdp, Config::Xdp::native);
   EXPECT_FALSE(config->external_ips);

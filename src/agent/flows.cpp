@@ -50,6 +50,17 @@ void Agent::refresh_enrichment() {
     flow::put(*endpoints, old.endpoints.get(), live.record.endpoint_id, party);
     for (const auto& address : live.record.addresses) flow::put(*addresses, old.addresses.get(), address, party);
   }
+  for (const auto& remote : publisher_->cluster().pods) {
+    if (remote.host_network) continue;
+    flow::Party party;
+    party.kind = flow::PeerKind::pod;
+    party.namespace_ = remote.key.namespace_;
+    party.pod = remote.key.name;
+    party.identity = remote.identity;
+    party.addresses = remote.addresses;
+    for (const auto& address : remote.addresses)
+      if (!addresses->contains(address)) flow::put(*addresses, old.addresses.get(), address, party);
+  }
   flow::Party host;
   host.kind = flow::PeerKind::host;
   host.identity = WEFT_IDENTITY_HOST;

@@ -91,6 +91,8 @@ void Healer::check(const Node& node) {
   for (const auto& text : parts_.attachment.heal_programs(programs_in_a_round)) repaired(text);
   if (thorough) check_pods();
   for (const auto& text : parts_.uplinks.heal(node)) repaired(text);
+  if (thorough && parts_.overlay != nullptr)
+    for (const auto& text : parts_.overlay->heal(node)) repaired(text);
   check_sockets();
   if (thorough) check_orphans();
   check_store_file();

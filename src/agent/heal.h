@@ -15,6 +15,7 @@
 #include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/node.h"
+#include "agent/overlay.h"
 #include "agent/uplinks.h"
 #include "control/ipam/ipam.h"
 #include "datapath/datapath.h"
@@ -32,6 +33,7 @@ class Healer {
     const control::Ipam& ipam;
     const Config& config;
     Faults& faults;
+    Overlay* overlay = nullptr;  // of a node of a cluster
   };
   explicit Healer(const Parts& parts);
 

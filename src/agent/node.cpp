@@ -27,16 +27,25 @@ std::set<int> uplink_indexes(const std::vector<sys::Device>& devices, const std:
 
 }  // namespace
 
-std::vector<IpAddress> Node::main_addresses() const {
+std::vector<IpAddress> Node::underlay() const {
   std::vector<IpAddress> result;
-  for (const auto family : {Family::v4, Family::v6}) {
-    std::optional<IpAddress> chosen;
+  for (const auto family : {Family::v4, Family::v6})
     for (const auto& [index, uplink] : uplinks)
-      if (!chosen) chosen = family == Family::v4 ? uplink.v4 : uplink.v6;
+      if (const auto& address = family == Family::v4 ? uplink.v4 : uplink.v6) {
+        result.push_back(*address);
+        break;
+      }
+  return result;
+}
+
+std::vector<IpAddress> Node::main_addresses() const {
+  auto result = underlay();
+  for (const auto family : {Family::v4, Family::v6}) {
     const auto any = std::ranges::find(addresses, family, &IpAddress::family);
-    if (!chosen && any != addresses.end()) chosen = *any;
-    if (chosen) result.push_back(*chosen);
+    if (any != addresses.end() && std::ranges::find(result, family, &IpAddress::family) == result.end())
+      result.push_back(*any);
   }
+  std::ranges::stable_sort(result, {}, &IpAddress::family);
   return result;
 }
 
@@ -52,8 +61,8 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
   const auto indexes = uplink_indexes(devices, routes, config);
   for (const auto& device : devices)
     if (indexes.contains(device.index))
-      node.uplinks[static_cast<std::uint32_t>(device.index)] = {device.name, device.mtu,  {},       {},
-                                                                device.mac,  device.kind, device.up};
+      node.uplinks[static_cast<std::uint32_t>(device.index)] = {device.name, device.mtu,  {},        {},
+                                                                device.mac,  device.kind, device.up, {}};
   for (const auto& entry : addresses) {
     if (entry.address.is_loopback() || is_link_local(entry.address)) continue;
     node.addresses.insert(entry.address);
@@ -67,13 +76,20 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
     if (uplink == node.uplinks.end()) continue;
     auto& slot = entry.address.is_v4() ? uplink->second.v4 : uplink->second.v6;
     if (!slot) slot = entry.address;
+    uplink->second.subnets.insert(Cidr(entry.address, entry.length));
+    node.subnets.insert(Cidr(entry.address, entry.length));
   }
   for (const auto& neighbour : neighbours)
     if (node.uplinks.contains(static_cast<std::uint32_t>(neighbour.device))) node.neighbours.insert(neighbour.address);
   std::uint32_t smallest = 0;
   for (const auto& [index, uplink] : node.uplinks)
     if (smallest == 0 || uplink.mtu < smallest) smallest = uplink.mtu;
-  node.pod_mtu = config.mtu != 0 ? config.mtu : smallest != 0 ? smallest : 1500;
+  if (smallest != 0) node.uplink_mtu = smallest;
+  const bool outer_v4 =
+      std::ranges::any_of(node.uplinks, [](const auto& entry) { return entry.second.v4.has_value(); });
+  const auto overhead = config.tunnel_overhead(outer_v4);
+  const auto inside = node.uplink_mtu > overhead ? node.uplink_mtu - overhead : node.uplink_mtu;
+  node.pod_mtu = config.mtu != 0 ? config.mtu : inside;
   return node;
 }
 

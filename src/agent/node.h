@@ -23,6 +23,7 @@ struct Uplink {
   MacAddress mac;
   std::string kind;  // "veth", "bond", ...; empty for hardware
   bool up = true;
+  std::set<Cidr> subnets;  // the networks it is on
   auto operator<=>(const Uplink&) const = default;
 };
 
@@ -30,14 +31,18 @@ struct Node {
   std::set<IpAddress> addresses;            // every address of the node, loopback excepted
   std::map<std::uint32_t, Uplink> uplinks;  // by ifindex
   std::uint64_t netns_cookie = 0;
-  std::uint32_t pod_mtu = 1500;
-  std::set<IpAddress> broadcasts;  // of the IPv4 networks the node is on
-  std::set<IpAddress> networks;    // their first addresses, which name them; of IPv6 the routers' anycast ones
-  std::set<IpAddress> next_hops;   // the routers it sends by
-  std::set<IpAddress> neighbours;  // hosts with a permanent entry on an uplink
+  std::uint32_t uplink_mtu = 1500;  // the smallest
+  std::uint32_t pod_mtu = 1500;     // what is left of it inside the tunnel to other nodes
+  std::set<Cidr> subnets;           // the networks of all uplinks
+  std::set<IpAddress> broadcasts;   // of the IPv4 networks the node is on
+  std::set<IpAddress> networks;     // their first addresses, which name them; of IPv6 the routers' anycast ones
+  std::set<IpAddress> next_hops;    // the routers it sends by
+  std::set<IpAddress> neighbours;   // hosts with a permanent entry on an uplink
   // The one others know it by, at most one of each family: an uplink's, else any. Pods in the node's
   // own namespace (hostNetwork) have these.
   [[nodiscard]] std::vector<IpAddress> main_addresses() const;
+  // Where other nodes reach it: an uplink's, at most one of each family.
+  [[nodiscard]] std::vector<IpAddress> underlay() const;
   auto operator<=>(const Node&) const = default;
 };
 

@@ -167,6 +167,11 @@ weft_config Publisher::config_now() const {
   if (services_fault_) config.flags |= parts_.tables.config().flags & of_services;
   if (!parts_.config.load_balancer_peers.empty()) config.flags |= WEFT_CONFIG_DECAPSULATE;
   if (!compiled_.rows.announced.empty()) config.flags |= WEFT_CONFIG_L2;
+  if (!compiled_.rows.nodes.empty()) config.flags |= WEFT_CONFIG_NODES;
+  const auto tunnelled = [](const auto& row) { return row.second.way > WEFT_WAY_DIRECT; };
+  if (std::ranges::any_of(compiled_.rows.nodes, tunnelled)) config.flags |= WEFT_CONFIG_TUNNEL;
+  config.overlay_ifindex =
+      cluster_.overlay_ifindex != 0 ? cluster_.overlay_ifindex : parts_.tables.config().overlay_ifindex;
   config.hash_seed = parts_.config.service_hash_seed;
   config.lb_port_min = parts_.config.lb_port_min;
   config.lb_port_max = parts_.config.lb_port_max;
@@ -207,11 +212,38 @@ void Publisher::read_services_pods() {
     tell(pod);
   }
   for (const auto& key : service_pods_)
-    if (!seen.contains(key)) services_->erase_pod(key);
+    if (!seen.contains(key) && !remote_pods_.contains(key)) services_->erase_pod(key);
+  const bool same_here = service_pods_ == seen;
   service_pods_ = std::move(seen);
+  if (cluster_.known && (remote_revision_ != cluster_.revision || !same_here)) read_remote_pods();
   services_->set_node({parts_.config.node, parts_.config.zone,
                        std::vector<IpAddress>(node_->addresses.begin(), node_->addresses.end()),
                        taken_addresses(*node_)});
+}
+
+// Those of other nodes. One that is here as well is here.
+void Publisher::read_remote_pods() {
+  remote_revision_ = cluster_.revision;
+  std::set<model::ObjectKey> seen;
+  for (const auto& remote : cluster_.pods) {
+    if (service_pods_.contains(remote.key)) continue;
+    const auto* identity = compiler_->identities().find(remote.identity);
+    if (identity == nullptr) continue;
+    control::ServicePod pod;
+    pod.key = remote.key;
+    pod.node = remote.node;
+    pod.labels = control::pod_labels_of(identity->labels);
+    pod.ports = remote.ports;
+    pod.addresses = remote.addresses;
+    pod.ready = remote.ready;
+    pod.terminating = remote.terminating;
+    pod.weight = remote.weight;
+    seen.insert(pod.key);
+    services_->upsert(pod);
+  }
+  for (const auto& key : remote_pods_)
+    if (!seen.contains(key) && !service_pods_.contains(key)) services_->erase_pod(key);
+  remote_pods_ = std::move(seen);
 }
 
 void Publisher::mark_redirect_targets(datapath::DesiredRows& rows) const {
@@ -264,12 +296,24 @@ void Publisher::forget_views() {
     services_->hold_replaced();
 }
 
+// What other nodes have told is in the maps, for as long as the machine runs: an agent that starts while etcd is away
+// goes on with it.
+void Publisher::keep_of_nodes(datapath::DesiredRows& rows) const {
+  if (!cluster_.clustered || cluster_.known) return;
+  auto kept = parts_.tables.of_nodes();
+  rows.nodes = std::move(kept.nodes);
+  std::erase_if(kept.remotes, [&](const auto& row) { return rows.endpoints.contains(row.first); });
+  rows.remotes = std::move(kept.remotes);
+  for (const auto& [prefix, row] : kept.blocks) rows.identities.insert_or_assign(prefix, row);
+}
+
 Result<void> Publisher::publish() {
-  auto outcome = compiler_->compile(parts_.objects, *records_, *node_);
+  auto outcome = compiler_->compile(parts_.objects, *records_, *node_, cluster_);
   if (!outcome) {
     compiler_->refused();
     return fail(outcome.error());
   }
+  keep_of_nodes(outcome->rows);
   // Numbers first: a row in the kernel must never carry one that a restart would give to another.
   auto ready = store_numbers(false);
   if (ready) ready = parts_.tables.admit(outcome->rows);

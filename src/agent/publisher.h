@@ -44,6 +44,8 @@ class Publisher {
   void set_base(const weft_config& base) { base_ = base; }  // flags of services are added
   void set_node(const Node& node) { node_ = &node; }        // outlives the publisher
   void set_records(const Records& records) { records_ = &records; }
+  void set_cluster(ClusterView cluster) { cluster_ = std::move(cluster); }
+  [[nodiscard]] const ClusterView& cluster() const { return cluster_; }
 
   // Objects tells every change, in order.
   void object_changed(const ObjectChange& change);
@@ -123,6 +125,8 @@ class Publisher {
   Result<void> admit(model::Document& document, const std::vector<const model::LoadBalancerPool*>& pools);
   void keep_waiting(const model::ObjectKey& service, const std::string& reason);
   void read_services_pods();
+  void read_remote_pods();
+  void keep_of_nodes(datapath::DesiredRows& rows) const;
   void compile_announcements();
   [[nodiscard]] weft_config config_now() const;
   void mark_redirect_targets(datapath::DesiredRows& rows) const;
@@ -136,6 +140,9 @@ class Publisher {
   ServiceFacts facts_;
   Compiled compiled_;
   std::set<model::ObjectKey> service_pods_;
+  ClusterView cluster_;
+  std::set<model::ObjectKey> remote_pods_;  // told to the service compiler
+  std::uint64_t remote_revision_ = 0;       // of the view they are from
   std::vector<model::ObjectKey> held_out_of_range_;
   std::vector<model::ObjectKey> served_at_start_;               // until the first compile
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps

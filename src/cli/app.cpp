@@ -219,6 +219,7 @@ class CommandLine {
 
   void add_lists() {
     add_list("endpoint", "Attached pods: addresses, identity, policy and socket coverage", "endpoint.list");
+    add_list("node", "Nodes of the cluster: state, addresses, blocks of pods' addresses, the way there", "node.list");
     add_list("identity", "Identities: the numbers that stand for sets of labels", "identity.list");
     service_ =
         add_list("service", "Services as the datapath balances them, and where clients are sent", "service.list");

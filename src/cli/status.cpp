@@ -42,6 +42,7 @@ class StatusPrinter {
       line("Addresses",
            fmt::format("{} {}: {} of {} allocated, {} in quarantine", cell(pool, "name"), text(pool, "cidr"),
                        number(pool, "allocated"), capacity_text(pool), number(pool, "quarantined")));
+    cluster();
     announced();
     reconcile();
     drops();
@@ -77,6 +78,15 @@ class StatusPrinter {
                            attached ? "attached" : "NOT ATTACHED", mode == "-" ? "" : ", XDP " + mode);
     }
     if (status_.contains("uplinks")) line("Uplinks", words.empty() ? "none" : words);
+  }
+
+  void cluster() {
+    const auto& all = member(status_, "cluster");
+    if (!all.is_object()) return;
+    const bool joined = flag(all, "joined");
+    line("Cluster",
+         fmt::format("{}: {} since {}, {} of {} nodes alive, tunnel {}", text(all, "name"), joined ? "joined" : "AWAY",
+                     text(all, "since"), number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
   }
 
   void announced() {

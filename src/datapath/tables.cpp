@@ -23,7 +23,8 @@ Result<void> open_table(std::unique_ptr<MapTable<K, V>>& table, const Tables::Fi
 Result<void> admit_nodes(const Rows<std::uint32_t, weft_node>& nodes, std::uint32_t capacity) {
   for (const auto& [index, node] : nodes)
     if (index == 0 || index >= capacity)
-      return fail(ErrorCode::exhausted, fmt::format("weft_node_v1 has no place {} for a node, only 1 to {}", index, capacity - 1));
+      return fail(ErrorCode::exhausted,
+                  fmt::format("weft_node_v1 has no place {} for a node, only 1 to {}", index, capacity - 1));
   return {};
 }
 
@@ -222,8 +223,8 @@ bool Tables::remove_rows() {
 }
 
 std::uint64_t Tables::writes() const {
-  return policy_->writes() + endpoints_->writes() + identities_->writes() + remotes_->writes() +
-         nodes_->writes() + devices_->writes() + services_->writes();
+  return policy_->writes() + endpoints_->writes() + identities_->writes() + remotes_->writes() + nodes_->writes() +
+         devices_->writes() + services_->writes();
 }
 
 // Writes the config if it differs, with the next epoch if that is owed and something happened since the last.
@@ -243,6 +244,12 @@ bool Tables::write_config(bool owed) {
     writes_at_epoch_ = writes();
   }
   return true;
+}
+
+Tables::OfNodes Tables::of_nodes() const {
+  OfNodes rows{remotes_->actual_rows(), nodes_->actual_rows(), identities_->actual_rows()};
+  std::erase_if(rows.blocks, [](const auto& row) { return row.second.node == 0; });
+  return rows;
 }
 
 ReconcileStatus Tables::status() const {

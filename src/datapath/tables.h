@@ -45,6 +45,13 @@ class Tables {
   [[nodiscard]] ReconcileStatus status() const;
   // The addresses the datapath answers the neighbours for.
   [[nodiscard]] Rows<weft_l2_key, weft_l2> announced() const { return announced_->actual_rows(); }
+  // What is there of other nodes: remotes, nodes, and the prefixes that are a node's blocks.
+  struct OfNodes {
+    Rows<weft_addr, weft_remote> remotes;
+    Rows<std::uint32_t, weft_node> nodes;
+    Rows<weft_lpm_key, weft_ip_identity> blocks;
+  };
+  [[nodiscard]] OfNodes of_nodes() const;
   [[nodiscard]] const ServiceTables& services() const { return *services_; }
   [[nodiscard]] std::uint32_t epoch() const { return config_.epoch; }
   [[nodiscard]] const weft_config& config() const { return config_; }  // as it is in the map

@@ -168,8 +168,8 @@ bool same(const Rows<K, V>& left, const Rows<K, V>& right) {
 inline bool same(const DesiredRows& left, const DesiredRows& right) {
   return same(left.policy, right.policy) && same(left.endpoints, right.endpoints) &&
          same(left.identities, right.identities) && same(left.remotes, right.remotes) &&
-         same(left.nodes, right.nodes) && same(left.netns, right.netns) &&
-         same(left.devices, right.devices) && same(left.announced, right.announced);
+         same(left.nodes, right.nodes) && same(left.netns, right.netns) && same(left.devices, right.devices) &&
+         same(left.announced, right.announced);
 }
 
 }  // namespace weft::datapath::testing

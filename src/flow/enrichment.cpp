@@ -24,6 +24,7 @@ std::shared_ptr<const IdentityInfo> reserved_labels(std::uint32_t identity) {
   static const auto world = make("reserved:world");
   static const auto unmanaged = make("reserved:unmanaged");
   static const auto init = make("reserved:init");
+  static const auto remote_node = make("reserved:remote-node");
   switch (identity) {
     case WEFT_IDENTITY_HOST:
       return host;
@@ -33,6 +34,8 @@ std::shared_ptr<const IdentityInfo> reserved_labels(std::uint32_t identity) {
       return unmanaged;
     case WEFT_IDENTITY_INIT:
       return init;
+    case WEFT_IDENTITY_REMOTE_NODE:
+      return remote_node;
     default:
       return nullptr;
   }

@@ -57,6 +57,7 @@ Result<std::uint32_t> parse_identity(const std::string& key, const std::string& 
   if (name == "world") return WEFT_IDENTITY_WORLD;
   if (name == "unmanaged") return WEFT_IDENTITY_UNMANAGED;
   if (name == "init") return WEFT_IDENTITY_INIT;
+  if (name == "remote-node") return WEFT_IDENTITY_REMOTE_NODE;
   std::uint32_t number = 0;
   const auto* end = entry.data() + entry.size();
   if (const auto [at, error] = std::from_chars(entry.data(), end, number); error != std::errc{} || at != end)

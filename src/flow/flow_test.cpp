@@ -205,10 +205,14 @@ TEST(Render, TranslatedSocketFindsItsSourceByEndpoint) {
 }
 
 TEST(Render, EveryHookHasAName) {
-  const std::pair<std::uint8_t, const char*> names[] = {
-      {WEFT_HOOK_FROM_POD, "from-pod"},   {WEFT_HOOK_TO_POD, "to-pod"}, {WEFT_HOOK_FROM_DEVICE, "from-device"},
-      {WEFT_HOOK_TO_DEVICE, "to-device"}, {WEFT_HOOK_SOCKET, "socket"}, {WEFT_HOOK_XDP, "xdp"},
-      {WEFT_HOOK_FROM_OVERLAY, "from-overlay"}, {WEFT_HOOK_FROM_HOST, "from-host"}};
+  const std::pair<std::uint8_t, const char*> names[] = {{WEFT_HOOK_FROM_POD, "from-pod"},
+                                                        {WEFT_HOOK_TO_POD, "to-pod"},
+                                                        {WEFT_HOOK_FROM_DEVICE, "from-device"},
+                                                        {WEFT_HOOK_TO_DEVICE, "to-device"},
+                                                        {WEFT_HOOK_SOCKET, "socket"},
+                                                        {WEFT_HOOK_XDP, "xdp"},
+                                                        {WEFT_HOOK_FROM_OVERLAY, "from-overlay"},
+                                                        {WEFT_HOOK_FROM_HOST, "from-host"}};
   for (const auto& [hook, name] : names) {
     auto value = event(WEFT_EVENT_NEW);
     value.hook = hook;

@@ -31,6 +31,10 @@ struct DeviceAddress {
   unsigned length = 0;  // prefix bits of the family
 };
 
+// rtm_protocol of routes to other nodes' pods, out of those that are nobody's (linux/rtnetlink.h: above RTPROT_STATIC
+// they are for user space, /etc/iproute2/rt_protos names the known ones).
+inline constexpr std::uint8_t route_protocol_weft = 87;
+
 struct Route {
   Cidr destination;
   std::optional<IpAddress> gateway;
@@ -39,6 +43,7 @@ struct Route {
   bool scope_link = false;
   std::uint32_t mtu = 0;
   std::optional<IpAddress> source;  // preferred source
+  std::uint8_t protocol = 0;        // who made it; 0 when it is set: RTPROT_STATIC
 };
 
 struct Neighbour {

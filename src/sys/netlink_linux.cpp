@@ -92,6 +92,7 @@ std::optional<Route> parse_route(const nlmsghdr* message) {
   route.scope_link = !route.gateway;
   route.mtu = Attributes<RTAX_MTU + 1>(attributes[RTA_METRICS]).u32(RTAX_MTU);
   route.source = address_of(attributes[RTA_PREFSRC]);
+  route.protocol = header->rtm_protocol;
   return route;
 }
 
@@ -161,7 +162,8 @@ void put_route(Request& request, const Route& route, bool deleting) {
   header.rtm_dst_len = static_cast<std::uint8_t>(route.destination.length());
   header.rtm_table = RT_TABLE_MAIN;
   header.rtm_type = RTN_UNICAST;
-  if (!deleting) header.rtm_protocol = RTPROT_STATIC;  // 0 matches any protocol in a deletion
+  // 0 matches any protocol in a deletion
+  if (!deleting) header.rtm_protocol = route.protocol != 0 ? route.protocol : std::uint8_t{RTPROT_STATIC};
   header.rtm_scope = route.scope_link || !route.gateway ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
   if (deleting) header.rtm_scope = RT_SCOPE_NOWHERE;  // matches any scope
   if (route.onlink) header.rtm_flags |= RTNH_F_ONLINK;

@@ -263,8 +263,7 @@ Row far_node(const Net& net, weft_way way, const Net& underlay, std::uint32_t mt
   const auto block = Cidr::parse(net.v4 ? "10.3.0.0/24" : "fd00:3::/64").value();
   const weft_lpm_key key{block.mapped_length(), to_abi(block.address())};
   const weft_ip_identity value{WEFT_IDENTITY_INIT, WEFT_IP_RESERVED, kFarNode, 0};
-  const Rows rows{way_to(kFarNode, way, underlay, mtu),
-                  remote(net.far, kFarIdentity, kFarNode),
+  const Rows rows{way_to(kFarNode, way, underlay, mtu), remote(net.far, kFarIdentity, kFarNode),
                   remote(net.far_gateway, WEFT_IDENTITY_REMOTE_NODE, kFarNode, WEFT_REMOTE_NODE),
                   remote(underlay.remote, WEFT_IDENTITY_REMOTE_NODE, 0, WEFT_REMOTE_NODE),
                   configure([way](weft_config& config) {

@@ -152,7 +152,7 @@ struct Step {
   // Dropped, but told so by this packet.
   Step& answered(weft_drop_reason reason, Packet answer, const EventWant& details = {.type = WEFT_EVENT_DENIED});
   Step& counts(weft_stat stat);
-  Step& entering(std::uint32_t ifindex);  // options.ingress_ifindex
+  Step& entering(std::uint32_t ifindex);                    // options.ingress_ifindex
   Step& sent_by(const IpAddress& node, std::uint32_t vni);  // options.tunnel
 };
 Step send(Hook hook, std::uint32_t ifindex, Packet packet);

@@ -467,9 +467,9 @@ Packet geneve_tunnel(const IpAddress& from, const IpAddress& to, const Packet& i
   std::uint32_t ports = 0;
   std::memcpy(&ports, inside.data() + (inner.is_v4() ? 20 : 40), sizeof ports);
   packet.source_port = static_cast<std::uint16_t>(
-      0xc000 | (weft_hash_final(weft_hash_word(weft_hash_word(last_word(inner.source), last_word(inner.destination)),
-                                               ports)) &
-                0x3fff));
+      0xc000 |
+      (weft_hash_final(weft_hash_word(weft_hash_word(last_word(inner.source), last_word(inner.destination)), ports)) &
+       0x3fff));
   packet.destination_port = 6081;
   packet.traffic_class = inner.traffic_class & 0xfc;
   return packet.with_checksum(0).with_macs(inner.to_mac, inner.from_mac);

@@ -34,8 +34,8 @@ struct Tunneled {
 
   [[nodiscard]] bool says_identity() const { return way != WEFT_WAY_IPIP; }
   [[nodiscard]] Row base() const {
-    return all({standard(net), host_address(net.gateway), host_address(underlay.host),
-                far_node(net, way, underlay, kMtu)});
+    return all(
+        {standard(net), host_address(net.gateway), host_address(underlay.host), far_node(net, way, underlay, kMtu)});
   }
   // What leaves the node with `inner` in it.
   [[nodiscard]] Packet wrapped(const Packet& inner, std::uint32_t identity) const {
@@ -79,9 +79,9 @@ Cases pods(const Tunneled& t) {
                    .mtu = kMtu,
                    .node = kFarNode,
                    .flags_clear = WEFT_FLOW_SNAT | WEFT_FLOW_DNAT}),
-        flow(back, {.exit = WEFT_EXIT_PEER, .out_ifindex = kPodA, .in_ifindex = WEFT_IN_TUNNEL}), t.in(back).redirected(),
-        t.out(out.with_flags(kAck)), t.in(back.with_flags(kAck)).redirected(), flow(out, {.packets = 2}),
-        flow(back, {.packets = 2})}},
+        flow(back, {.exit = WEFT_EXIT_PEER, .out_ifindex = kPodA, .in_ifindex = WEFT_IN_TUNNEL}),
+        t.in(back).redirected(), t.out(out.with_flags(kAck)), t.in(back.with_flags(kAck)).redirected(),
+        flow(out, {.packets = 2}), flow(back, {.packets = 2})}},
       {"from a pod and back",
        {t.base()},
        {t.in(in).redirected().event({.type = WEFT_EVENT_NEW,
@@ -92,7 +92,8 @@ Cases pods(const Tunneled& t) {
                                      .destination_endpoint = 12,
                                      .hook = WEFT_HOOK_FROM_OVERLAY}),
         flow(in, {.exit = WEFT_EXIT_PEER, .out_ifindex = kPodB, .in_ifindex = WEFT_IN_TUNNEL, .packets = 1}),
-        flow(answer, {.exit = WEFT_EXIT_TUNNEL, .out_ifindex = exit, .in_ifindex = kPodB, .mtu = kMtu, .node = kFarNode}),
+        flow(answer,
+             {.exit = WEFT_EXIT_TUNNEL, .out_ifindex = exit, .in_ifindex = kPodB, .mtu = kMtu, .node = kFarNode}),
         answered(answer), t.in(in.with_flags(kAck)).redirected(), answered(answer.with_flags(kAck)),
         flow(in, {.packets = 2}), flow(answer, {.packets = 2}),
         // a reply whose entry was evicted makes it again
@@ -154,15 +155,14 @@ Cases shapes(const Tunneled& t) {
       {"segments to be made are measured, not their sum",
        {t.base()},
        // a test run's packet has no segments of a kind that could be put into another one: traffic_test has
-       t.way != WEFT_WAY_VXLAN
-           ? Steps{}
-           : Steps{t.out(out.with_payload(3000).with_gso(kMtu - overhead)).event(kCreated),
-                   t.out(out.with_payload(3000).with_gso(kMtu - overhead)),
-                   send(Hook::from_pod, kPodA, out.with_payload(3000).with_gso(kMtu - overhead + 1))
-                       .answered(WEFT_DROP_TOO_BIG, out.with_payload(3000).too_big(kMtu))
-                       .silently(),
-                   t.in(in.with_payload(3000).with_gso(1000)).redirected().event(kCreated),
-                   t.in(in.with_payload(3000).with_gso(1000)).redirected()}},
+       t.way != WEFT_WAY_VXLAN ? Steps{}
+                               : Steps{t.out(out.with_payload(3000).with_gso(kMtu - overhead)).event(kCreated),
+                                       t.out(out.with_payload(3000).with_gso(kMtu - overhead)),
+                                       send(Hook::from_pod, kPodA, out.with_payload(3000).with_gso(kMtu - overhead + 1))
+                                           .answered(WEFT_DROP_TOO_BIG, out.with_payload(3000).too_big(kMtu))
+                                           .silently(),
+                                       t.in(in.with_payload(3000).with_gso(1000)).redirected().event(kCreated),
+                                       t.in(in.with_payload(3000).with_gso(1000)).redirected()}},
       {"fragments",
        {t.base()},
        {t.out(datagram.first_fragment(77)).event(kCreated), t.out(datagram.later_fragment(77, 1400)),
@@ -199,7 +199,8 @@ Cases refused(const Tunneled& t) {
        {t.in(in.from(net.a, 9)).dropped(t.way == WEFT_WAY_IPIP ? WEFT_DROP_NONE : WEFT_DROP_SPOOFED_SOURCE)}},
       {"to an address that nothing has here",
        {t.base()},
-       {t.in(in.to(net.nobody, 9)).dropped(WEFT_DROP_UNKNOWN_ENDPOINT), t.in(in.to(net.world, 9)).dropped(WEFT_DROP_UNKNOWN_ENDPOINT)}},
+       {t.in(in.to(net.nobody, 9)).dropped(WEFT_DROP_UNKNOWN_ENDPOINT),
+        t.in(in.to(net.world, 9)).dropped(WEFT_DROP_UNKNOWN_ENDPOINT)}},
       {"the same addresses outside the tunnel",
        {t.base()},
        {t.in(in).redirected().event(kCreated),
@@ -216,8 +217,9 @@ Cases refused(const Tunneled& t) {
   };
   if (t.way == WEFT_WAY_IPIP) {
     // another tunnel of the nodes', as far as one can see
-    cases[0].steps = {t.in(in.from(net.a, 9)).becomes(ipip_tunnel(t.underlay.remote, t.underlay.host, in.from(net.a, 9))),
-                      t.in(in.from(net.world, 9)).becomes(ipip_tunnel(t.underlay.remote, t.underlay.host, in.from(net.world, 9)))};
+    cases[0].steps = {
+        t.in(in.from(net.a, 9)).becomes(ipip_tunnel(t.underlay.remote, t.underlay.host, in.from(net.a, 9))),
+        t.in(in.from(net.world, 9)).becomes(ipip_tunnel(t.underlay.remote, t.underlay.host, in.from(net.world, 9)))};
   } else {
     cases[0].steps.push_back(t.in(in.from(net.host, 9)).dropped(WEFT_DROP_SPOOFED_SOURCE));
     cases[0].steps.push_back(t.in(in.from(net.world, 9)).dropped(WEFT_DROP_SPOOFED_SOURCE));
@@ -225,26 +227,45 @@ Cases refused(const Tunneled& t) {
     for (const std::uint32_t vni : {0u, 1u, 65536u})
       if (vni != 0 || device) odd.steps.push_back(t.in(in, vni).dropped(WEFT_DROP_TUNNEL_SENDER).silently());
     cases.push_back(odd);
-    cases.push_back({"known by the tunnel alone",
-                     {t.base()},
-                     {t.in(in.from(net.far_unknown, 9), 1888).redirected().event({.type = WEFT_EVENT_NEW, .source_identity = 1888}),
-                      flow(in.from(net.far_unknown, 9), {.epoch = 1}), change(bump()),
-                      // asked by the side that is not told
-                      t.out(Hook::from_pod, kPodB, in.from(net.far_unknown, 9).reversed().with_flags(kAck),
-                            hop(in.from(net.far_unknown, 9).reversed().with_flags(kAck)), 1002),
-                      flow(in.from(net.far_unknown, 9), {.source_identity = 1888})}});
+    cases.push_back(
+        {"known by the tunnel alone",
+         {t.base()},
+         {t.in(in.from(net.far_unknown, 9), 1888).redirected().event({.type = WEFT_EVENT_NEW, .source_identity = 1888}),
+          flow(in.from(net.far_unknown, 9), {.epoch = 1}), change(bump()),
+          // asked by the side that is not told
+          t.out(Hook::from_pod, kPodB, in.from(net.far_unknown, 9).reversed().with_flags(kAck),
+                hop(in.from(net.far_unknown, 9).reversed().with_flags(kAck)), 1002),
+          flow(in.from(net.far_unknown, 9), {.source_identity = 1888})}});
   }
   if (device) {
-    cases.push_back({"from no node", {t.base()}, {t.in_from(stranger, in, kFarIdentity).dropped(WEFT_DROP_TUNNEL_SENDER).silently(),
-        send(Hook::from_overlay, kOther, in).dropped(WEFT_DROP_TUNNEL_SENDER).silently(),
-        send(Hook::from_overlay, kOther, arp(1, {2, 0, 0, 0, 0, 2}, net_v4().far, {}, net_v4().b)).sent_by(t.underlay.remote, kFarIdentity).dropped(WEFT_DROP_UNKNOWN_L3).silently()}});
+    cases.push_back({"from no node",
+                     {t.base()},
+                     {t.in_from(stranger, in, kFarIdentity).dropped(WEFT_DROP_TUNNEL_SENDER).silently(),
+                      send(Hook::from_overlay, kOther, in).dropped(WEFT_DROP_TUNNEL_SENDER).silently(),
+                      send(Hook::from_overlay, kOther, arp(1, {2, 0, 0, 0, 0, 2}, net_v4().far, {}, net_v4().b))
+                          .sent_by(t.underlay.remote, kFarIdentity)
+                          .dropped(WEFT_DROP_UNKNOWN_L3)
+                          .silently()}});
   } else {
-    const auto left = [&](Step step) { step.want_packet.reset(); return step; };
-    cases.push_back({"from no node: some tunnel of the administrator's", {t.base()}, {left(t.in_from(stranger, in, kFarIdentity)), left(t.in_from(t.underlay.a, in, kFarIdentity).dropped(WEFT_DROP_SPOOFED_SOURCE).silently())}});
+    const auto left = [&](Step step) {
+      step.want_packet.reset();
+      return step;
+    };
+    cases.push_back({"from no node: some tunnel of the administrator's",
+                     {t.base()},
+                     {left(t.in_from(stranger, in, kFarIdentity)),
+                      left(t.in_from(t.underlay.a, in, kFarIdentity).dropped(WEFT_DROP_SPOOFED_SOURCE).silently())}});
     cases.back().steps.pop_back();
-    cases.push_back({"not to the node", {t.base()}, {send(Hook::from_device, kUplink, t.way == WEFT_WAY_GENEVE ? geneve_tunnel(t.underlay.remote, t.underlay.world, in, kFarIdentity) : ipip_tunnel(t.underlay.remote, t.underlay.world, in))}});
+    cases.push_back(
+        {"not to the node",
+         {t.base()},
+         {send(Hook::from_device, kUplink,
+               t.way == WEFT_WAY_GENEVE ? geneve_tunnel(t.underlay.remote, t.underlay.world, in, kFarIdentity)
+                                        : ipip_tunnel(t.underlay.remote, t.underlay.world, in))}});
     cases.push_back({"switched off",
-                     {t.base(), configure([](weft_config& config) { config.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_TUNNEL); })},
+                     {t.base(), configure([](weft_config& config) {
+                        config.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_TUNNEL);
+                      })},
                      {left(t.in(in))}});
   }
   return cases;
@@ -268,7 +289,10 @@ Cases node_itself(const Tunneled& t) {
                               .destination_identity = kFarIdentity,
                               .source_endpoint = 1,
                               .hook = WEFT_HOOK_FROM_HOST}),
-        flow(out, {.exit = WEFT_EXIT_TUNNEL, .in_ifindex = 0, .mtu = kMtu, .node = kFarNode,
+        flow(out, {.exit = WEFT_EXIT_TUNNEL,
+                   .in_ifindex = 0,
+                   .mtu = kMtu,
+                   .node = kFarNode,
                    .flags_set = WEFT_FLOW_FROM_HOST | WEFT_FLOW_HOST_SOURCE}),
         t.in(out.reversed().with_flags(kSyn | kAck)), sent(out.with_flags(kAck), out.with_flags(kAck)),
         t.in(out.reversed().with_flags(kAck)),
@@ -280,7 +304,8 @@ Cases node_itself(const Tunneled& t) {
         sent(other.with_flags(kAck), seen.with_flags(kAck))}},
       {"a pod there to the node and back",
        {t.base()},
-       {t.in(in).event({.type = WEFT_EVENT_NEW, .source_identity = kFarIdentity, .destination_identity = WEFT_IDENTITY_HOST}),
+       {t.in(in).event(
+            {.type = WEFT_EVENT_NEW, .source_identity = kFarIdentity, .destination_identity = WEFT_IDENTITY_HOST}),
         sent(in.reversed().with_flags(kSyn | kAck), in.reversed().with_flags(kSyn | kAck)), t.in(in.with_flags(kAck)),
         // only the node itself answers
         send(Hook::from_device, kUplink, in.reversed()).dropped(WEFT_DROP_SPOOFED_SOURCE)}},
@@ -288,7 +313,8 @@ Cases node_itself(const Tunneled& t) {
        {t.base()},
        {sent(out, out).event(kCreated),
         send(Hook::from_host, kOther, out.with_flags(kAck).with_payload(1500))
-            .answered(WEFT_DROP_TOO_BIG, out.with_flags(kAck).with_payload(1500).too_big(kMtu).with_macs(out.from_mac, out.to_mac))
+            .answered(WEFT_DROP_TOO_BIG,
+                      out.with_flags(kAck).with_payload(1500).too_big(kMtu).with_macs(out.from_mac, out.to_mac))
             .silently()}},
       {"what is not the node's does not leave as its own",
        {t.base()},
@@ -331,12 +357,15 @@ Cases served(const Tunneled& t) {
        {service(WEFT_FORWARD_SNAT)},
        {t.out(Hook::from_device, kUplink, client, hop(outward), world).event(kCreated),
         send(Hook::from_device, kUplink, client.with_flags(kAck).with_payload(1450))
-            .answered(WEFT_DROP_TOO_BIG, client.with_flags(kAck).with_payload(1450).too_big(kMtu).with_macs(client.from_mac, client.to_mac))
+            .answered(WEFT_DROP_TOO_BIG, client.with_flags(kAck).with_payload(1450).too_big(kMtu).with_macs(
+                                             client.from_mac, client.to_mac))
             .silently()}},
       {"a pod here at the other end of somebody else's balancing",
        {t.base()},
-       {t.in(tcp(net.far_gateway, 61000, net.b, 8080, kSyn), world).redirected().event(
-            {.type = WEFT_EVENT_NEW, .source_identity = t.says_identity() ? world : WEFT_IDENTITY_REMOTE_NODE})}},
+       {t.in(tcp(net.far_gateway, 61000, net.b, 8080, kSyn), world)
+            .redirected()
+            .event(
+                {.type = WEFT_EVENT_NEW, .source_identity = t.says_identity() ? world : WEFT_IDENTITY_REMOTE_NODE})}},
   };
   for (const auto forwarding : {WEFT_FORWARD_SNAT, WEFT_FORWARD_DSR_IPIP, WEFT_FORWARD_DSR_GENEVE})
     cases.push_back({fmt::format("a client's service with a backend there, forwarding {}", static_cast<int>(forwarding)),
@@ -370,23 +399,24 @@ Cases served(const Tunneled& t) {
 Cases impostors(const Net& net) {
   const Tunneled t{net, net, WEFT_WAY_VXLAN};
   const auto datagram = udp(net.a, 40000, net.remote, 4789);
-  return {{"tunnels: a pod does not speak as its node",
-           {t.base()},
-           {send(Hook::from_pod, kPodA, datagram).dropped(WEFT_DROP_ENCAPSULATION),
-            send(Hook::from_pod, kPodA, datagram.to(net.host, 4789)).dropped(WEFT_DROP_ENCAPSULATION),
-            send(Hook::from_pod, kPodA, datagram.to(net.b, 4789)).redirected().event(kCreated),
-            t.out(datagram.to(net.far, 4789)).event(kCreated), t.out(datagram.to(net.far, 6081)).event(kCreated),
-            send(Hook::from_pod, kPodA, tcp(net.a, 40000, net.remote, 4789, kSyn))
-                .redirected()
-                .becomes(hop(tcp(net.nat, 40000, net.remote, 4789, kSyn)))
-                .event(kCreated)}},
-          {"tunnels: nor as an answer",
-           {t.base(), serving_outside(), backend(3, net.b, 53, kUdp), frontend(net.service, 53, kUdp, {.backends = {3}})},
-           {send(Hook::from_device, kUplink, udp(net.client, 4789, net.service, 53))
-                .redirected()
-                .becomes(udp(net.client, 4789, net.b, 53))
-                .event(kCreated),
-            send(Hook::from_pod, kPodB, udp(net.b, 53, net.client, 4789)).dropped(WEFT_DROP_ENCAPSULATION)}}};
+  return {
+      {"tunnels: a pod does not speak as its node",
+       {t.base()},
+       {send(Hook::from_pod, kPodA, datagram).dropped(WEFT_DROP_ENCAPSULATION),
+        send(Hook::from_pod, kPodA, datagram.to(net.host, 4789)).dropped(WEFT_DROP_ENCAPSULATION),
+        send(Hook::from_pod, kPodA, datagram.to(net.b, 4789)).redirected().event(kCreated),
+        t.out(datagram.to(net.far, 4789)).event(kCreated), t.out(datagram.to(net.far, 6081)).event(kCreated),
+        send(Hook::from_pod, kPodA, tcp(net.a, 40000, net.remote, 4789, kSyn))
+            .redirected()
+            .becomes(hop(tcp(net.nat, 40000, net.remote, 4789, kSyn)))
+            .event(kCreated)}},
+      {"tunnels: nor as an answer",
+       {t.base(), serving_outside(), backend(3, net.b, 53, kUdp), frontend(net.service, 53, kUdp, {.backends = {3}})},
+       {send(Hook::from_device, kUplink, udp(net.client, 4789, net.service, 53))
+            .redirected()
+            .becomes(udp(net.client, 4789, net.b, 53))
+            .event(kCreated),
+        send(Hook::from_pod, kPodB, udp(net.b, 53, net.client, 4789)).dropped(WEFT_DROP_ENCAPSULATION)}}};
 }
 
 }  // namespace

@@ -71,12 +71,34 @@ LabelMap pod_labels_of(const LabelMap& identity_labels) {
   return labels;
 }
 
+std::vector<model::ContainerPort> named_ports_of(const LabelMap& identity_labels) {
+  std::vector<model::ContainerPort> ports;
+  const auto found = identity_labels.find(prefixed(pod_source, named_ports_key));
+  if (found == identity_labels.end()) return ports;
+  std::string_view rest = found->second;
+  while (!rest.empty()) {
+    const auto entry = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), entry.size() + 1));
+    const auto equals = entry.rfind('=');
+    if (equals == std::string_view::npos) continue;
+    const auto target = PortProtocol::parse(entry.substr(equals + 1));
+    if (!target || equals == 0) continue;
+    model::ContainerPort port;
+    port.name = entry.substr(0, equals);
+    port.port = target->port;
+    port.protocol = target->protocol;
+    ports.push_back(std::move(port));
+  }
+  return ports;
+}
+
 const std::vector<Identity>& reserved_identities() {
   static const std::vector<Identity> identities{
       {WEFT_IDENTITY_HOST, {{"reserved:host", ""}}},
       {WEFT_IDENTITY_WORLD, {{"reserved:world", ""}}},
       {WEFT_IDENTITY_UNMANAGED, {{"reserved:unmanaged", ""}}},
       {WEFT_IDENTITY_INIT, {{"reserved:init", ""}}},
+      {WEFT_IDENTITY_REMOTE_NODE, {{"reserved:remote-node", ""}}},
   };
   return identities;
 }
@@ -118,6 +140,33 @@ Result<IdentityId> IdentityAllocator::acquire(const LabelMap& labels) {
   by_labels_.emplace(labels, id);
   references_[id] = 1;
   return id;
+}
+
+void IdentityAllocator::learn(IdentityId id, const LabelMap& labels) {
+  if (id < WEFT_IDENTITY_FIRST || id > WEFT_IDENTITY_LAST || labels.empty()) return;
+  const auto& reserved = reserved_identities();
+  if (std::ranges::find(reserved, labels, &Identity::labels) != reserved.end()) return;
+  if (const auto known = by_id_.find(id); known != by_id_.end() && known->second.labels == labels) return;
+  forget(id);
+  if (const auto other = by_labels_.find(labels); other != by_labels_.end()) forget(IdentityId{other->second});
+  by_id_.emplace(id, Identity{id, labels});
+  by_labels_.emplace(labels, id);
+}
+
+void IdentityAllocator::forget(IdentityId id) {
+  const auto known = by_id_.find(id);
+  if (known == by_id_.end()) return;
+  by_labels_.erase(known->second.labels);
+  references_.erase(id);
+  by_id_.erase(known);
+}
+
+std::optional<IdentityId> IdentityAllocator::number_of(const LabelMap& labels) const {
+  const auto& reserved = reserved_identities();
+  if (const auto found = std::ranges::find(reserved, labels, &Identity::labels); found != reserved.end())
+    return found->id;
+  const auto known = by_labels_.find(labels);
+  return known == by_labels_.end() ? std::nullopt : std::optional(known->second);
 }
 
 void IdentityAllocator::release(IdentityId id) {

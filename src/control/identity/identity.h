@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,8 @@ LabelMap container_identity_labels(const LabelMap& labels);
 // The reverse of the first two: namespace (empty when there is none) and plain pod labels.
 std::string namespace_of(const LabelMap& identity_labels);
 LabelMap pod_labels_of(const LabelMap& identity_labels);
+// The named ports among them; what cannot be read of somebody else's labels is left out.
+std::vector<model::ContainerPort> named_ports_of(const LabelMap& identity_labels);
 
 class IdentityAllocator {
  public:
@@ -50,6 +53,12 @@ class IdentityAllocator {
   // The number of this label set, allocating one if there is none; counts a reference. A reserved
   // identity's labels give its number, uncounted. Error: exhausted.
   Result<IdentityId> acquire(const LabelMap& labels);
+  // Where the numbers are a cluster's, others choose them: these are its, in place of what stood against them, and
+  // nothing else is allocated. Reserved labels and numbers are ignored.
+  void learn(IdentityId id, const LabelMap& labels);
+  void forget(IdentityId id);
+  // The number of these labels, if they have one; counts nothing.
+  [[nodiscard]] std::optional<IdentityId> number_of(const LabelMap& labels) const;
   // Drops a reference; the number stays known until `collect`. Unknown numbers are ignored.
   void release(IdentityId id);
   // Forgets the identities without references and returns them.

@@ -31,6 +31,33 @@ TEST(IdentityLabels, NamedPortsAreSortedAndStrippedAgain) {
   EXPECT_EQ(pod_labels_of(labels), (LabelMap{{"app", "web"}}));
 }
 
+TEST(IdentityLabels, NamedPortsAreReadAgain) {
+  const std::vector<model::ContainerPort> ports{{"dns", 53, Protocol::udp}, {"metrics", 9090, Protocol::tcp}};
+  EXPECT_EQ(named_ports_of(identity_labels("shop", {}, ports)), ports);
+  EXPECT_TRUE(named_ports_of({{"k8s:app", "web"}}).empty());
+  for (const auto* text : {"", ",", "=", "a=", "=80/TCP", "a=80/XXX", "a=99999/TCP", "a"})
+    EXPECT_TRUE(named_ports_of({{"k8s:io.weft.named-ports", text}}).empty()) << text;
+  EXPECT_EQ(named_ports_of({{"k8s:io.weft.named-ports", "x,a=80/TCP,"}}).size(), 1U);
+}
+
+TEST(IdentityAllocator, LearnsNumbersThatOthersChose) {
+  IdentityAllocator identities({{300, app("old")}, {301, app("web")}});
+  EXPECT_EQ(identities.number_of(app("web")), 301U);
+  EXPECT_EQ(identities.number_of(app("db")), std::nullopt);
+  identities.learn(300, app("db"));   // in place of "old"
+  identities.learn(400, app("web"));  // "web" has moved
+  EXPECT_EQ(identities.number_of(app("old")), std::nullopt);
+  EXPECT_EQ(identities.number_of(app("db")), 300U);
+  EXPECT_EQ(identities.number_of(app("web")), 400U);
+  EXPECT_EQ(identities.find(301), nullptr);
+  identities.forget(400);
+  EXPECT_EQ(identities.number_of(app("web")), std::nullopt);
+  identities.learn(1, app("x"));
+  identities.learn(500, {{"reserved:host", ""}});
+  EXPECT_EQ(identities.number_of({{"reserved:host", ""}}), 1U);
+  EXPECT_EQ(identities.all().size(), 1U);
+}
+
 TEST(IdentityLabels, PortsWithoutNamesDoNotTellPodsApart) {
   EXPECT_EQ(identity_labels("shop", {{"app", "web"}}, {{"", 80, Protocol::tcp}}),
             identity_labels("shop", {{"app", "web"}}));
@@ -54,11 +81,12 @@ TEST(IdentityLabels, ContainersHaveTheirOwnSource) {
 
 TEST(ReservedIdentities, HaveTheFieldsNumbers) {
   IdentityAllocator allocator;
-  ASSERT_EQ(reserved_identities().size(), 4U);
+  ASSERT_EQ(reserved_identities().size(), 5U);
   EXPECT_EQ(allocator.find(1)->labels, (LabelMap{{"reserved:host", ""}}));
   EXPECT_EQ(allocator.find(2)->labels, (LabelMap{{"reserved:world", ""}}));
   EXPECT_EQ(allocator.find(3)->labels, (LabelMap{{"reserved:unmanaged", ""}}));
   EXPECT_EQ(allocator.find(5)->labels, (LabelMap{{"reserved:init", ""}}));
+  EXPECT_EQ(allocator.find(6)->labels, (LabelMap{{"reserved:remote-node", ""}}));
   EXPECT_EQ(allocator.find(4), nullptr);
   EXPECT_EQ(allocator.acquire({{"reserved:world", ""}}).value(), 2U);
   EXPECT_TRUE(allocator.all().empty());

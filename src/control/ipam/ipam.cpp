@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 #include <set>
 
 namespace weft::control {
@@ -75,20 +77,76 @@ Ipam::Ipam(PoolOptions options, std::vector<Allocation> restored, const std::vec
   }
 }
 
-const Cidr* Ipam::cidr(Family family) const {
-  const auto found = std::ranges::find(options_.cidrs, family, &Cidr::family);
+std::vector<Cidr> Ipam::cidrs(Family family) const {
+  std::vector<Cidr> result;
+  std::ranges::copy_if(options_.cidrs, std::back_inserter(result),
+                       [&](const Cidr& cidr) { return cidr.family() == family; });
+  return result;
+}
+
+const Cidr* Ipam::cidr_of(const IpAddress& address) const {
+  const auto found = std::ranges::find_if(options_.cidrs, [&](const Cidr& cidr) { return cidr.contains(address); });
   return found == options_.cidrs.end() ? nullptr : &*found;
 }
 
+std::vector<Family> Ipam::families() const {
+  std::vector<Family> result;
+  for (const auto& cidr : options_.cidrs)
+    if (std::ranges::find(result, cidr.family()) == result.end()) result.push_back(cidr.family());
+  return result;
+}
+
 std::optional<IpAddress> Ipam::gateway(Family family) const {
-  const auto* pool = cidr(family);
-  if (pool == nullptr || pool->size() < 2) return std::nullopt;
+  if (const auto given = options_.gateways.find(family); given != options_.gateways.end()) return given->second;
+  const auto pool = std::ranges::find(options_.cidrs, family, &Cidr::family);
+  if (pool == options_.cidrs.end() || pool->size() < 2) return std::nullopt;
   return pool->address().plus(1);
 }
 
+std::uint64_t Ipam::capacity(const Cidr& cidr) { return hosts_of(cidr).count; }
+
 std::uint64_t Ipam::capacity(Family family) const {
-  const auto* pool = cidr(family);
-  return pool == nullptr ? 0 : hosts_of(*pool).count;
+  std::uint64_t all = 0;
+  for (const auto& cidr : cidrs(family)) {
+    const auto count = hosts_of(cidr).count;
+    all = count > std::numeric_limits<std::uint64_t>::max() - all ? std::numeric_limits<std::uint64_t>::max()
+                                                                  : all + count;
+  }
+  return all;
+}
+
+void Ipam::set_cidrs(std::vector<Cidr> cidrs, std::map<Family, IpAddress> gateways) {
+  options_.cidrs = std::move(cidrs);
+  options_.gateways = std::move(gateways);
+}
+
+bool Ipam::unused(const Cidr& cidr) const {
+  const auto none = [&](const auto& map) {
+    const auto first = map.lower_bound(cidr.address());
+    return first == map.end() || !cidr.contains(first->first);
+  };
+  return none(owner_of_) && none(quarantine_);
+}
+
+Ipam::Use Ipam::use(Family family, IpamTime now) const {
+  Use use{.capacity = capacity(family)};
+  const auto inside = [&](const IpAddress& address) {
+    const auto* pool = cidr_of(address);
+    return address.family() == family && pool != nullptr && contains(hosts_of(*pool), address);
+  };
+  for (const auto& [address, owner] : owner_of_)
+    if (inside(address)) ++use.held;
+  for (const auto& [address, until] : quarantine_) {
+    if (until <= now || !inside(address)) continue;
+    ++use.resting;
+    use.soonest = std::min(use.soonest, until);
+  }
+  return use;
+}
+
+std::uint64_t Ipam::available(Family family, IpamTime now) const {
+  const auto now_used = use(family, now);
+  return now_used.capacity - std::min(now_used.capacity, now_used.held + now_used.resting);
 }
 
 // In the order of the pool's families; addresses of a family the pool lacks come last.
@@ -96,15 +154,15 @@ std::vector<IpAddress> Ipam::held_by(const std::string& owner) const {
   std::vector<IpAddress> held;
   const auto [begin, end] = addresses_of_.equal_range(owner);
   for (auto it = begin; it != end; ++it) held.push_back(it->second);
-  std::ranges::stable_sort(held, {}, [&](const IpAddress& address) {
-    return std::ranges::find(options_.cidrs, address.family(), &Cidr::family) - options_.cidrs.begin();
-  });
+  const auto order = families();
+  std::ranges::stable_sort(
+      held, {}, [&](const IpAddress& address) { return std::ranges::find(order, address.family()) - order.begin(); });
   return held;
 }
 
 Result<void> Ipam::check_requested(const IpAddress& address, IpamTime now) const {
-  const auto* pool = cidr(address.family());
-  if (pool == nullptr || !pool->contains(address))
+  const auto* pool = cidr_of(address);
+  if (pool == nullptr)
     return fail(ErrorCode::invalid, fmt::format("{} is outside {}", address.to_string(), describe(options_)),
                 "ask for an address of the pool, or none");
   if (address == gateway(address.family()))
@@ -137,33 +195,29 @@ std::optional<IpAddress> Ipam::first_free(const IpAddress& from, const IpAddress
   return std::nullopt;
 }
 
-Result<IpAddress> Ipam::next_free(const Cidr& pool, IpamTime now) const {
-  const auto range = hosts_of(pool);
-  if (range.count == 0) return fail(exhausted(pool, now));
-  const auto cursor = cursor_.find(pool.family());
-  if (cursor != cursor_.end() && cursor->second < range.last)
-    if (auto found = first_free(cursor->second.plus(1), range.last, now)) return *found;
-  if (auto found = first_free(range.first, range.last, now)) return *found;
-  return fail(exhausted(pool, now));
+Result<IpAddress> Ipam::next_free(Family family, IpamTime now) const {
+  const auto cursor = cursor_.find(family);
+  for (const auto& pool : cidrs(family)) {
+    const auto range = hosts_of(pool);
+    if (range.count == 0) continue;
+    if (cursor != cursor_.end() && contains(range, cursor->second) && cursor->second < range.last)
+      if (auto found = first_free(cursor->second.plus(1), range.last, now)) return *found;
+    if (auto found = first_free(range.first, range.last, now)) return *found;
+  }
+  return fail(exhausted(family, now));
 }
 
-Error Ipam::exhausted(const Cidr& pool, IpamTime now) const {
-  const auto range = hosts_of(pool);
-  const auto allocated =
-      std::ranges::count_if(owner_of_, [&](const auto& entry) { return contains(range, entry.first); });
-  std::size_t resting = 0;
-  IpamTime soonest = IpamTime::max();
-  for (const auto& [address, until] : quarantine_) {
-    if (!contains(range, address) || until <= now) continue;
-    ++resting;
-    soonest = std::min(soonest, until);
-  }
+Error Ipam::exhausted(Family family, IpamTime now) const {
+  const auto now_used = use(family, now);
+  std::string pools;
+  for (const auto& cidr : cidrs(family)) pools += (pools.empty() ? "" : ", ") + cidr.to_string();
   auto message = fmt::format("pool \"{}\" has no free address in {}: of {} addresses {} are allocated", options_.name,
-                             pool.to_string(), range.count, allocated);
-  if (resting != 0) message += fmt::format(" and {} quarantined, the first until {}", resting, text(soonest));
-  return Error{
-      ErrorCode::exhausted, std::move(message),
-      resting != 0 ? "try again then, or give the pool a larger CIDR" : "delete pods, or give the pool a larger CIDR"};
+                             pools, now_used.capacity, now_used.held);
+  if (now_used.resting != 0)
+    message += fmt::format(" and {} quarantined, the first until {}", now_used.resting, text(now_used.soonest));
+  return Error{ErrorCode::exhausted, std::move(message),
+               now_used.resting != 0 ? "try again then, or give the pool a larger CIDR"
+                                     : "delete pods, or give the pool a larger CIDR"};
 }
 
 Result<std::vector<IpAddress>> Ipam::allocate(const std::string& owner, const std::vector<IpAddress>& requested,
@@ -182,8 +236,8 @@ Result<std::vector<IpAddress>> Ipam::allocate(const std::string& owner, const st
     chosen.push_back(address);
   }
   if (requested.empty()) {
-    for (const auto& pool : options_.cidrs) {
-      WEFT_TRY(chosen.emplace_back(), next_free(pool, now));
+    for (const auto family : families()) {
+      WEFT_TRY(chosen.emplace_back(), next_free(family, now));
     }
     if (chosen.empty())
       return fail(ErrorCode::exhausted, fmt::format("pool \"{}\" has no CIDR", options_.name), "configure one");

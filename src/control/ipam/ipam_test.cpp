@@ -27,6 +27,38 @@ Ipam ipam(std::initializer_list<const char*> cidrs, int quarantine = 60) {
   return Ipam(pool(cidrs, quarantine), {}, {});
 }
 
+TEST(Ipam, SeveralBlocksOfAFamilyAreOnePool) {
+  auto blocks = ipam({"10.0.1.0/30", "10.0.5.0/29", "fd00::/125"});
+  EXPECT_EQ(blocks.gateway(Family::v4), ip("10.0.1.1"));
+  EXPECT_EQ(blocks.capacity(Family::v4), 1U + 5U);
+  EXPECT_EQ(blocks.allocate("a", {}, at(0)).value(), (std::vector{ip("10.0.1.2"), ip("fd00::2")}));
+  EXPECT_EQ(blocks.allocate("b", {}, at(0)).value(), (std::vector{ip("10.0.5.2"), ip("fd00::3")}));
+  EXPECT_EQ(blocks.available(Family::v4, at(0)), 4U);
+  EXPECT_EQ(blocks.allocate("c", {ip("10.0.5.4")}, at(0)).value(), std::vector{ip("10.0.5.4")});
+  EXPECT_THAT(blocks.allocate("d", {ip("10.0.2.4")}, at(0)).error().message, HasSubstr("is outside"));
+  for (const auto* owner : {"e", "f", "g"}) ASSERT_TRUE(blocks.allocate(owner, {}, at(0)));
+  const auto full = blocks.allocate("h", {}, at(0));
+  EXPECT_THAT(full.error().message, HasSubstr("no free address in 10.0.1.0/30, 10.0.5.0/29: of 6 addresses 6 are"));
+  EXPECT_EQ(blocks.allocations().size(), 2U * 5 + 1);  // all or nothing: no IPv6 address for "h"
+}
+
+TEST(Ipam, BlocksComeAndGoWhileTheGatewayAndWhatIsHeldStay) {
+  auto blocks = ipam({"10.0.1.0/29"}, 10);
+  ASSERT_TRUE(blocks.allocate("a", {}, at(0)));
+  blocks.set_cidrs({*Cidr::parse("10.0.9.0/29")}, {{Family::v4, ip("10.0.1.1")}});
+  EXPECT_EQ(blocks.gateway(Family::v4), ip("10.0.1.1"));
+  EXPECT_EQ(blocks.allocate("a", {}, at(0)).value(), std::vector{ip("10.0.1.2")});
+  EXPECT_EQ(blocks.allocate("b", {}, at(0)).value(), std::vector{ip("10.0.9.2")});
+  EXPECT_FALSE(blocks.unused(*Cidr::parse("10.0.1.0/29")));
+  EXPECT_TRUE(blocks.unused(*Cidr::parse("10.0.2.0/29")));
+  (void)blocks.release("a", at(0));
+  EXPECT_FALSE(blocks.unused(*Cidr::parse("10.0.1.0/29")));  // it rests
+  blocks.expire(at(11));
+  EXPECT_TRUE(blocks.unused(*Cidr::parse("10.0.1.0/29")));
+  blocks.set_cidrs({}, {{Family::v4, ip("10.0.1.1")}});
+  EXPECT_EQ(blocks.allocate("c", {}, at(11)).error().code, ErrorCode::exhausted);
+}
+
 TEST(Ipam, SkipsNetworkGatewayAndBroadcast) {
   auto four = ipam({"10.0.0.0/29"});
   EXPECT_EQ(four.gateway(Family::v4), ip("10.0.0.1"));

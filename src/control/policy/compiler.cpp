@@ -57,12 +57,13 @@ void visit_named_block_peers(const model::PolicyRule& rule, const PolicyInput& i
     if (name == nullptr) continue;
     for (const auto& peer : rule.peers) {
       if (!peer.ip_block) continue;
-      for (const auto& endpoint : input.endpoints) {
-        const auto numbers = resolve_named_port(endpoint.ports, *name, port.protocol);
-        if (numbers.empty()) continue;
-        for (const auto& address : endpoint.addresses)
-          if (block_holds(*peer.ip_block, host_cidr(address))) visit(host_cidr(address), numbers, port.protocol);
-      }
+      for (const auto* endpoints : {&input.endpoints, &input.peers})
+        for (const auto& endpoint : *endpoints) {
+          const auto numbers = resolve_named_port(endpoint.ports, *name, port.protocol);
+          if (numbers.empty()) continue;
+          for (const auto& address : endpoint.addresses)
+            if (block_holds(*peer.ip_block, host_cidr(address))) visit(host_cidr(address), numbers, port.protocol);
+        }
     }
   }
 }
@@ -127,10 +128,13 @@ class Pass {
 void Pass::select() {
   selecting_.resize(world_.groups().size());
   for (const auto& [key, policy] : input_.policies) {
-    const auto& selected = world_.selected_by(policy);
-    if (selected.empty()) continue;
-    for (const auto group : selected) selecting_[group].push_back(active_.size());
-    active_.push_back(compile(key, policy));
+    bool concerns = false;
+    for (const auto group : world_.selected_by(policy)) {
+      if (!world_.groups()[group].local) continue;
+      selecting_[group].push_back(active_.size());
+      concerns = true;
+    }
+    if (concerns) active_.push_back(compile(key, policy));
   }
 }
 

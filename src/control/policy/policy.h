@@ -96,6 +96,8 @@ struct PolicyInput {
   std::map<model::ObjectKey, model::NetworkPolicy> policies;
   std::map<model::ObjectKey, std::uint64_t> revisions;  // grows with every change of the policy
   std::vector<PolicyEndpoint> endpoints;                // sorted by pod
+  // Pods of other nodes, one for all of an identity: peers that nothing is enforced for here.
+  std::vector<PolicyEndpoint> peers;
 };
 
 // How one endpoint stands to policy; becomes part of its weft_endpoint value.

@@ -26,6 +26,33 @@ struct Shop : World {
   RuleDescription rule_of(const PolicyAnswer& answer) { return *rules.find(answer.rule); }
 };
 
+TEST(PolicyPeers, PodsOfOtherNodesArePeersAndNothingIsEnforcedForThem) {
+  Shop shop;
+  auto& inward = shop.policy("shop/db", db);
+  inward.ingress = {{.peers = {pods({{"app", "far"}})}, .ports = {named("http")}}};
+  auto& outward = shop.policy("shop/web", web);
+  outward.applies_egress = true;
+  outward.egress = {{.peers = {pods({{"app", "far"}})}, .ports = {named("metrics")}}};
+  shop.policy("shop/far", {{"app", "far"}});
+  shop.input.peers.push_back({.pod = {"shop", ""},
+                              .identity = 700,
+                              .labels = {{"app", "far"}},
+                              .ports = {{"metrics", 9090, Protocol::tcp}},
+                              .addresses = {}});
+  shop.compile();
+  const auto allowed = [&](std::string_view pod, weft_direction direction, IdentityId peer, std::uint16_t number) {
+    return evaluate(shop.compiled.rows, shop.stand(pod), direction, peer, 0, Protocol::tcp, number).allowed;
+  };
+  EXPECT_TRUE(allowed("shop/db", WEFT_INGRESS, 700, 80));
+  EXPECT_FALSE(allowed("shop/db", WEFT_INGRESS, 700, 81));
+  EXPECT_FALSE(allowed("shop/db", WEFT_INGRESS, 701, 80));
+  EXPECT_TRUE(allowed("shop/web", WEFT_EGRESS, 700, 9090));
+  EXPECT_FALSE(allowed("shop/web", WEFT_EGRESS, 700, 80));
+  std::set<std::uint32_t> classes;
+  for (const auto& [key, entry] : shop.compiled.rows) classes.insert(key.policy_class);
+  EXPECT_EQ(classes.size(), 2U);  // none for a policy that only selects pods elsewhere
+}
+
 TEST(PortPrefixes, CoverExactlyTheRange) {
   using Pairs = std::vector<std::pair<std::uint16_t, unsigned>>;
   EXPECT_EQ(port_prefixes(80, 80), (Pairs{{80, 16}}));

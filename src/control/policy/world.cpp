@@ -8,14 +8,15 @@ namespace weft::control::policy_internal {
 
 PolicyWorld::PolicyWorld(const PolicyInput& input) {
   group_of_endpoint_.reserve(input.endpoints.size());
-  for (const auto& endpoint : input.endpoints) group_of_endpoint_.push_back(find_or_add_group(endpoint));
+  for (const auto& endpoint : input.endpoints) group_of_endpoint_.push_back(find_or_add_group(endpoint, true));
+  for (const auto& peer : input.peers) find_or_add_group(peer, false);
   for (std::size_t group = 0; group < groups_.size(); ++group)
     namespaces_[groups_[group].example->pod.namespace_].groups.push_back(group);
   for (auto& [name, entry] : namespaces_) entry.labels = namespace_labels(input, name);
   matched_.resize(groups_of_identity_.size());
 }
 
-std::size_t PolicyWorld::find_or_add_group(const PolicyEndpoint& endpoint) {
+std::size_t PolicyWorld::find_or_add_group(const PolicyEndpoint& endpoint, bool local) {
   const auto [index, added] = index_of_identity_.try_emplace(endpoint.identity, groups_of_identity_.size());
   if (added) groups_of_identity_.emplace_back();
   auto& same_identity = groups_of_identity_[index->second];
@@ -26,7 +27,7 @@ std::size_t PolicyWorld::find_or_add_group(const PolicyEndpoint& endpoint) {
       return group;
   }
   same_identity.push_back(groups_.size());
-  groups_.push_back({endpoint.identity, index->second, &endpoint});
+  groups_.push_back({endpoint.identity, index->second, &endpoint, local});
   return groups_.size() - 1;
 }
 

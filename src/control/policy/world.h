@@ -19,6 +19,7 @@ struct EndpointGroup {
   IdentityId identity = 0;
   std::size_t identity_index = 0;
   const PolicyEndpoint* example = nullptr;
+  bool local = true;  // some endpoint of it is policed here, the example is one
 };
 
 class PolicyWorld {
@@ -47,7 +48,7 @@ class PolicyWorld {
   // Groups of one namespace a selector matches, by namespace.
   using Matches = std::map<const NamespaceGroups*, std::vector<std::size_t>>;
 
-  std::size_t find_or_add_group(const PolicyEndpoint& endpoint);
+  std::size_t find_or_add_group(const PolicyEndpoint& endpoint, bool local);
   const std::vector<std::size_t>& matching_groups(const model::LabelSelector& selector, const NamespaceGroups& in);
   const std::vector<const NamespaceGroups*>& matching_namespaces(const model::LabelSelector& selector);
 

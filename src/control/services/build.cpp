@@ -62,8 +62,9 @@ bool ServiceCompiler::Impl::is_healthy(const IpAddress& address, std::uint16_t p
 
 std::uint16_t ServiceCompiler::Impl::locality(const IpAddress& address, const Name& node) const {
   if (node_addresses_.contains(address)) return services::backend_local | services::backend_of_node;
-  const bool named = !node.empty() && node == node_name_;
-  return named || pods_by_address_.contains(address) ? services::backend_local : 0;
+  const auto [first, last] = pods_by_address_.equal_range(address);
+  const bool here = std::any_of(first, last, [](const auto& entry) { return entry.second->record.node.empty(); });
+  return here || (!node.empty() && node == node_name_) ? services::backend_local : 0;
 }
 
 // The present pods with an address that a selector of the namespace selects.
@@ -95,9 +96,11 @@ Backend ServiceCompiler::Impl::backend_of(const PodEntry& pod, const IpAddress& 
   backend.address = address;
   backend.port = port;
   backend.pod = pod.key.name;
-  backend.node = node_name_;
+  const bool here = pod.record.node.empty();
+  backend.node = here ? node_name_ : pod.record.node;
   backend.weight = pod.record.weight;
-  backend.bits = services::backend_local | services::backend_healthy;
+  backend.bits = services::backend_healthy;
+  set_bit(backend, services::backend_local, here);
   set_bit(backend, services::backend_of_node, node_addresses_.contains(address));
   set_bit(backend, services::backend_ready, pod.record.ready && !pod.record.terminating);
   set_bit(backend, services::backend_serving, pod.record.ready);
@@ -228,6 +231,7 @@ Result<void> ServiceCompiler::Impl::build_service(Transaction& transaction, Serv
   if (entry.slices == nullptr) pods = selected(entry.key, record.selector);
   std::vector<const PodEntry*> redirect;
   if (record.extras != nullptr) redirect = selected(entry.key, record.extras->redirect);
+  std::erase_if(redirect, [](const PodEntry* pod) { return !pod->record.node.empty(); });
   std::set<IpAddress> local[2];
   bool redirected = false;
   for (const auto family : families_of(record, held))

@@ -154,6 +154,7 @@ PodRecord record_of(NamePool& names, const ServicePod& pod) {
   for (const auto& port : pod.ports) record.ports.push_back({names.intern(port.name), port.port, port.protocol});
   record.addresses = pod.addresses;
   record.host_ports = pod.host_ports;
+  record.node = names.intern(pod.node);
   record.weight = static_cast<std::uint16_t>(std::min(pod.weight, 65535U));
   record.ready = pod.ready;
   record.terminating = pod.terminating;

@@ -198,6 +198,7 @@ struct PodPortRecord {
 };
 
 struct PodRecord {
+  Name node;  // empty: this one
   Labels labels;
   std::vector<PodPortRecord> ports;
   std::vector<IpAddress> addresses;

@@ -32,9 +32,10 @@ struct HostPort {
   auto operator<=>(const HostPort&) const = default;
 };
 
-// A pod of this node as services see it.
+// A pod as services see it.
 struct ServicePod {
   model::ObjectKey key;
+  std::string node;  // empty: this one
   LabelMap labels;
   std::vector<model::ContainerPort> ports;
   std::vector<IpAddress> addresses;  // empty: not attached yet

@@ -359,6 +359,29 @@ TEST_F(Services, FirstComeFirstServed) {
   EXPECT_EQ(row("198.51.100.7", 80)->service_id, only_port("a").id);
 }
 
+TEST_F(Services, PodsOfOtherNodesServeAndAreNotLocal) {
+  auto web = service("web", {{"app", "web"}});
+  web.internal_local = true;
+  apply(web);
+  apply(service("all", {{"app", "web"}}));
+  auto here = pod("here", {{"app", "web"}}, {"10.0.0.1"});
+  auto there = pod("there", {{"app", "web"}}, {"10.0.1.1"});
+  there.node = "node2";
+  compiler_.upsert(here);
+  compiler_.upsert(there);
+  compile();
+  const auto& port = only_port("all");
+  ASSERT_THAT(port.backends, SizeIs(2));
+  for (const auto& backend : port.backends) {
+    EXPECT_EQ(backend.local, backend.pod.name == "here");
+    EXPECT_TRUE(backend.internal);
+    if (!backend.local) {
+      EXPECT_EQ(backend.node, "node2");
+    }
+  }
+  for (const auto& backend : only_port("web").backends) EXPECT_EQ(backend.internal, backend.local);
+}
+
 TEST_F(Services, HostPortsOfPods) {
   auto web = pod("web", {}, {"10.0.0.1", "fd00::1"});
   web.ready = false;

@@ -36,7 +36,11 @@ BlockAllocator::BlockAllocator(Context context, NodeRegistry& registry, std::vec
       turns_(context_.scheduler, context_.backoff, context_.random, [this] { return step(); }),
       mirror_(context_.client, context_.scheduler, context_.random, context_.mirror(context_.keys.blocks()),
               {.changed = [this](const etcd::Change& change) { mirror_changed(change); },
-               .state = [this] { turns_.wake(); }}) {
+               .state =
+                   [this] {
+                     turns_.wake();
+                     if (handlers_.owners) handlers_.owners();
+                   }}) {
   const auto& self = registry.self();
   if (!self.predecessor.empty()) predecessor_value_ = encode(Incarnation{self.name, self.predecessor});
   for (const auto& block : remembered) own_.try_emplace(block);
@@ -287,7 +291,24 @@ bool BlockAllocator::is_ours(const etcd::KeyValue& kv) const {
   return kv.value == value_ || (!predecessor_value_.empty() && kv.value == predecessor_value_);
 }
 
+void BlockAllocator::refresh_owners(const etcd::Change& change) {
+  for (const auto& kv : change.erased)
+    if (const auto key = context_.keys.parse_as<BlockKey>(kv.key)) owners_.erase(key->block);
+  for (const auto& kv : change.set) {
+    const auto key = context_.keys.parse_as<BlockKey>(kv.key);
+    if (!key) continue;
+    const auto owner = decode_incarnation(kv.key, kv.value);
+    if (owner)
+      owners_[key->block] = owner->node;
+    else
+      owners_.erase(key->block);
+    if (!owner && handlers_.trouble) handlers_.trouble(owner.error());
+  }
+  if (handlers_.owners) handlers_.owners();
+}
+
 void BlockAllocator::mirror_changed(const etcd::Change& change) {
+  refresh_owners(change);
   std::erase_if(conflicts_, [&](const auto& conflict) { return conflict.second <= mirror_.revision(); });
   std::vector<Block> lost;
   for (const auto& [block, own] : own_) {

@@ -26,7 +26,11 @@
 
 namespace weft::cluster {
 
+// Who has which block, of all nodes.
+using BlockOwners = std::map<Block, std::string>;
+
 struct BlockHandlers {
+  std::function<void()> owners;   // owners(), or synced()
   std::function<void()> changed;  // blocks(), or what may be allocated from
   // Others may have them by now: no address of them may be in use here any more.
   std::function<void(const std::vector<Block>& blocks)> lost;
@@ -55,6 +59,9 @@ class BlockAllocator {
   // the answer to a claim had been lost.
   [[nodiscard]] std::vector<Block> blocks() const;
   [[nodiscard]] bool may_allocate_from(const Block& block) const;
+  // By the mirror. A key or value that makes no sense is left out, and told as trouble when it comes.
+  [[nodiscard]] const BlockOwners& owners() const { return owners_; }
+  [[nodiscard]] bool synced() const { return mirror_.synced(); }
   // The registry's node joined or left.
   void membership_changed();
 
@@ -86,6 +93,7 @@ class BlockAllocator {
   void lose(const Block& block);
   void answer(Result<Block> result);
   void mirror_changed(const etcd::Change& change);
+  void refresh_owners(const etcd::Change& change);
   [[nodiscard]] bool is_ours(const etcd::KeyValue& kv) const;
   // The request's failure ends the turn; its success goes on in `good`.
   template <class T>
@@ -100,6 +108,7 @@ class BlockAllocator {
   etcd::Revision pools_agreed_ = 0;
   bool agreed_ = false;
   std::map<Block, Own> own_;
+  BlockOwners owners_;
   std::deque<Claim> claims_;
   std::map<Block, etcd::Revision> conflicts_;  // seen as taken at that revision, and not yet in the mirror
   Turns turns_;

@@ -9,6 +9,17 @@ using etcd::Compare;
 using etcd::EraseRequest;
 using etcd::Keys;
 
+template <class Kind>
+void Collection::judge_by_node(const std::vector<etcd::KeyValue>& kvs, etcd::Scheduler::Time now, Cleanup& cleanup) {
+  for (const auto& kv : kvs) {
+    const auto key = keys_.parse_as<Kind>(kv.key);
+    if (key)
+      judge(kv, key->node, std::nullopt, now, cleanup);
+    else
+      cleanup.problems.push_back(key.error());
+  }
+}
+
 Cleanup Collection::look(const Picture& picture, etcd::Scheduler::Time now) {
   Cleanup cleanup;
   seen_.clear();
@@ -19,13 +30,9 @@ Cleanup Collection::look(const Picture& picture, etcd::Scheduler::Time now) {
     if (!key || !run) cleanup.problems.push_back(key ? run.error() : key.error());
     if (key) alive_[key->node] = {run ? std::optional(run->boot_id) : std::nullopt, kv.mod_revision};
   }
-  for (const auto& kv : picture.nodes) {
-    const auto key = keys_.parse_as<NodeKey>(kv.key);
-    if (key)
-      judge(kv, key->node, std::nullopt, now, cleanup);
-    else
-      cleanup.problems.push_back(key.error());
-  }
+  judge_by_node<NodeKey>(picture.nodes, now, cleanup);
+  // Those of an earlier run are replaced by the one that is alive; nobody takes them for its own (endpoint_table.h).
+  judge_by_node<EndpointsKey>(picture.endpoints, now, cleanup);
   for (const auto& kv : picture.blocks) {
     const auto owner = decode_incarnation(kv.key, kv.value);
     if (owner)

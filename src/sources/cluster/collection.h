@@ -13,12 +13,13 @@
 
 namespace weft::cluster {
 
-// Everything below the prefixes; of `identities` and `marks` the values are not looked at.
+// Everything below the prefixes; of `endpoints`, `identities` and `marks` the values are not looked at.
 struct Picture {
   std::vector<etcd::KeyValue> alive;
   std::vector<etcd::KeyValue> nodes;
   std::vector<etcd::KeyValue> blocks;
   std::vector<etcd::KeyValue> users;
+  std::vector<etcd::KeyValue> endpoints;
   std::vector<etcd::KeyValue> identities;
   std::vector<etcd::KeyValue> marks;
 };
@@ -57,6 +58,9 @@ class Collection {
   // `boot_id` absent: any run of the node.
   void judge(const etcd::KeyValue& kv, const std::string& node, const std::optional<std::string>& boot_id,
              etcd::Scheduler::Time now, Cleanup& cleanup);
+  // Of a kind whose keys name a node.
+  template <class Kind>
+  void judge_by_node(const std::vector<etcd::KeyValue>& kvs, etcd::Scheduler::Time now, Cleanup& cleanup);
   void look_at_identities(const Picture& picture, Cleanup& cleanup) const;
 
   Keyspace keys_;

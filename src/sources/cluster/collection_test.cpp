@@ -26,6 +26,7 @@ class CollectionTest : public ::testing::Test {
             .nodes = below(keys_.nodes()),
             .blocks = below(keys_.blocks()),
             .users = below(keys_.users()),
+            .endpoints = below(keys_.endpoints()),
             .identities = below(keys_.identities()),
             .marks = below(keys_.marks())};
   }
@@ -85,6 +86,23 @@ TEST_F(CollectionTest, ABlockOfAnEarlierRunGoesWhileTheNextOneIsAlive) {
   const auto cleanup = look(60);
   ASSERT_EQ(cleanup.leftovers.size(), 1U);
   EXPECT_TRUE(applies(cleanup.leftovers[0]));
+}
+
+TEST_F(CollectionTest, PodsGoWithTheirNodeUnlessAnyRunOfItIsAlive) {
+  put("endpoints/a", "not looked at");
+  put("alive/a", run_);
+  look(0);
+  EXPECT_TRUE(look(60).leftovers.empty());
+  erase("alive/a");
+  look(70);
+  EXPECT_TRUE(look(129).leftovers.empty());
+  const auto cleanup = look(130);
+  ASSERT_EQ(cleanup.leftovers.size(), 1U);
+  put("alive/a", encode(Incarnation{"a", "boot-2"}));
+  EXPECT_FALSE(applies(cleanup.leftovers[0])) << "it came back";
+  erase("alive/a");
+  EXPECT_TRUE(applies(cleanup.leftovers[0]));
+  EXPECT_TRUE(picture().endpoints.empty());
 }
 
 TEST_F(CollectionTest, WhatCannotBeReadIsToldAndNothingIsTakenForIt) {

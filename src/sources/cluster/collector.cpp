@@ -65,6 +65,7 @@ void Collector::look() {
       {.compare = {*role_->holds()},
        .then = {RangeRequest{.keys = Keys::prefix(keys.alive())}, RangeRequest{.keys = Keys::prefix(keys.nodes())},
                 RangeRequest{.keys = Keys::prefix(keys.blocks())}, RangeRequest{.keys = Keys::prefix(keys.users())},
+                RangeRequest{.keys = Keys::prefix(keys.endpoints()), .keys_only = true},
                 RangeRequest{.keys = Keys::prefix(keys.identities()), .keys_only = true},
                 RangeRequest{.keys = Keys::prefix(keys.marks()), .keys_only = true}},
        .otherwise = {}},
@@ -82,8 +83,9 @@ void Collector::looked(const TxnResult& result) {
                                    .nodes = part(1),
                                    .blocks = part(2),
                                    .users = part(3),
-                                   .identities = part(4),
-                                   .marks = part(5)},
+                                   .endpoints = part(4),
+                                   .identities = part(5),
+                                   .marks = part(6)},
                                   context_.scheduler.now());
   ++rounds_;
   for (const auto& problem : cleanup.problems)

@@ -67,6 +67,7 @@ Result<Key> parse_rest(std::string_view rest) {
   };
   if (below("nodes/")) return named<NodeKey>("node", rest);
   if (below("alive/")) return named<AliveKey>("node", rest);
+  if (below("endpoints/")) return named<EndpointsKey>("node", rest);
   if (rest == "pools") return PoolsKey{};
   if (below("roles/")) return named<RoleKey>("role", rest);
   if (below("identities/users/")) return named<UsersKey>("node", rest);
@@ -141,6 +142,7 @@ std::string Keyspace::build(const Key& key) const {
     }
     std::string operator()(const UsersKey& key) const { return keys.users() + key.node; }
     std::string operator()(const MarkKey& key) const { return fmt::format("{}{}", keys.marks(), key.number); }
+    std::string operator()(const EndpointsKey& key) const { return keys.endpoints() + key.node; }
     std::string operator()(const RoleKey& key) const { return keys.roles() + key.role; }
   };
   return std::visit(Builder{*this}, key);

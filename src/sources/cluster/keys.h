@@ -56,11 +56,16 @@ struct MarkKey {
   IdentityNumber number = 0;
   auto operator<=>(const MarkKey&) const = default;
 };
+struct EndpointsKey {
+  std::string node;
+  auto operator<=>(const EndpointsKey&) const = default;
+};
 struct RoleKey {
   std::string role;
   auto operator<=>(const RoleKey&) const = default;
 };
-using Key = std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, RoleKey>;
+using Key = std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, EndpointsKey,
+                         RoleKey>;
 
 // A name of a cluster, node, pool or role: letters, digits, "-", "_" and ".", a letter or digit first, at most 253.
 // `what` begins the error.
@@ -81,6 +86,7 @@ class Keyspace {
   [[nodiscard]] std::string identities() const { return root_ + "identities/ids/"; }
   [[nodiscard]] std::string users() const { return root_ + "identities/users/"; }
   [[nodiscard]] std::string marks() const { return root_ + "identities/marks/"; }
+  [[nodiscard]] std::string endpoints() const { return root_ + "endpoints/"; }
   [[nodiscard]] std::string roles() const { return root_ + "roles/"; }
 
   // Each part has been checked: names by check_name, numbers by their range, labels by canonical.

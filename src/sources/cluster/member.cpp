@@ -32,19 +32,40 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
                .backoff = options.backoff,
                .delay = options.delay},
       registry_(context_, std::move(options.self), {.ttl = options.lease, .backoff = options.backoff},
-                {.changed = std::move(handlers.nodes),
-                 .joined = [this] { membership_changed(); },
-                 .left = [this](const etcd::Failure&) { membership_changed(); },
+                {.changed =
+                     [this, told = std::move(handlers.nodes)](const NodeDifference& difference) {
+                       if (told) told(difference);
+                       endpoints_.nodes_changed(difference);
+                     },
+                 .joined =
+                     [this, told = std::move(handlers.joined)] {
+                       membership_changed();
+                       if (told) told();
+                     },
+                 .left =
+                     [this, told = std::move(handlers.left)](const etcd::Failure& why) {
+                       membership_changed();
+                       if (told) told(why);
+                     },
                  .refused = std::move(handlers.refused),
                  .trouble = handlers.trouble}),
       blocks_(context_, registry_, std::move(options.pools), options.remembered,
-              {.changed = std::move(handlers.blocks),
+              {.owners = std::move(handlers.block_owners),
+               .changed = std::move(handlers.blocks),
                .lost = std::move(handlers.blocks_lost),
                .trouble = handlers.trouble}),
       identities_(context_, registry_, options.identities,
                   {.changed = std::move(handlers.identities),
                    .renumbered = std::move(handlers.renumbered),
                    .trouble = handlers.trouble}),
+      endpoint_publisher_(context_, registry_, handlers.trouble),
+      endpoints_(context_, registry_,
+                 {.changed = std::move(handlers.endpoints),
+                  .seen =
+                      [this](const std::string& node, etcd::Revision revision, etcd::Revision at) {
+                        if (node == registry_.self().name) endpoint_publisher_.seen(revision, at);
+                      },
+                  .trouble = handlers.trouble}),
       role_(context_, registry_, "collector", options.patience,
             {.changed = [this] { collector_.role_changed(); }, .trouble = handlers.trouble}),
       collector_(context_, role_, options.round, handlers.trouble) {}
@@ -52,6 +73,7 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
 void Member::membership_changed() {
   blocks_.membership_changed();
   identities_.membership_changed();
+  endpoint_publisher_.membership_changed();
   role_.membership_changed();
 }
 

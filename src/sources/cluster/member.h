@@ -7,6 +7,8 @@
 #include "sources/cluster/block_allocator.h"
 #include "sources/cluster/collector.h"
 #include "sources/cluster/context.h"
+#include "sources/cluster/endpoint_publisher.h"
+#include "sources/cluster/endpoint_table.h"
 #include "sources/cluster/identity_allocator.h"
 #include "sources/cluster/node_registry.h"
 #include "sources/cluster/role.h"
@@ -32,10 +34,14 @@ Result<void> validate(const MemberOptions& options);
 struct MemberHandlers {
   std::function<void(const NodeDifference& difference)> nodes;
   std::function<void(const Error& error)> refused;
+  std::function<void()> joined;
+  std::function<void(const etcd::Failure& why)> left;
   std::function<void()> blocks;
+  std::function<void()> block_owners;
   std::function<void(const std::vector<Block>& blocks)> blocks_lost;
   std::function<void(const IdentityDifference& difference)> identities;
   std::function<void(const LabelMap& labels, IdentityNumber before, IdentityNumber now)> renumbered;
+  std::function<void(const EndpointDifference& difference)> endpoints;
   Trouble trouble;
 };
 
@@ -48,6 +54,8 @@ class Member {
   NodeRegistry& registry() { return registry_; }
   BlockAllocator& blocks() { return blocks_; }
   IdentityAllocator& identities() { return identities_; }
+  EndpointPublisher& endpoint_publisher() { return endpoint_publisher_; }
+  [[nodiscard]] const EndpointTable& endpoints() const { return endpoints_; }
   [[nodiscard]] const Role& role() const { return role_; }
   [[nodiscard]] const Collector& collector() const { return collector_; }
 
@@ -58,6 +66,8 @@ class Member {
   NodeRegistry registry_;
   BlockAllocator blocks_;
   IdentityAllocator identities_;
+  EndpointPublisher endpoint_publisher_;
+  EndpointTable endpoints_;
   Role role_;
   Collector collector_;
 };

@@ -27,7 +27,25 @@ struct TestNode {
   std::vector<Block> lost;
   std::vector<std::string> gone;
   std::string renumbered;
+  std::vector<std::string> pods;  // each difference: "b: +web-1 -web-2"
 };
+
+std::string text_of(const EndpointDifference& difference) {
+  std::string text;
+  for (const auto& [node, pods] : difference.nodes) {
+    text += text.empty() ? node + ":" : "; " + node + ":";
+    for (const auto& [name, pod] : pods.set) text += " +" + name.name;
+    for (const auto& name : pods.gone) text += " -" + name.name;
+  }
+  return text;
+}
+
+SharedEndpoints pods(const std::vector<const char*>& names) {
+  SharedEndpoints all;
+  for (const auto* name : names)
+    all[{"shop", name}] = {.addresses = {IpAddress::parse("10.0.1.2").value()}, .identity = 300};
+  return all;
+}
 
 class MemberTest : public ::testing::Test {
  protected:
@@ -56,6 +74,7 @@ class MemberTest : public ::testing::Test {
             .blocks_lost = [n = node.get()](const std::vector<Block>& blocks) { n->lost = blocks; },
             .renumbered = [n = node.get()](const LabelMap&, IdentityNumber before,
                                            IdentityNumber now) { n->renumbered = fmt::format("{} {}", before, now); },
+            .endpoints = [n = node.get()](const EndpointDifference& d) { n->pods.push_back(text_of(d)); },
             .trouble = [n = node.get()](const Error& error) { n->troubles.push_back(error.message); }});
     world_.time.settle();
     return node;
@@ -116,6 +135,20 @@ TEST_F(MemberTest, ASecondRunOfANameIsRefusedWhileTheFirstIsAlive) {
   first.reset();
   world_.time.advance(seconds(60));
   EXPECT_TRUE(second->member->registry().membership());
+}
+
+TEST_F(MemberTest, EverybodyKnowsWhoHasWhichBlock) {
+  const auto a = start(options("a"));
+  const auto b = start(options("b"));
+  const auto block = claim(*a);
+  world_.time.settle();
+  const BlockOwners owners{{Block{"p", Cidr::parse(block).value()}, "a"}};
+  EXPECT_EQ(a->member->blocks().owners(), owners);
+  EXPECT_EQ(b->member->blocks().owners(), owners);
+  EXPECT_TRUE(b->member->blocks().synced());
+  a->member->blocks().release(owners.begin()->first);
+  world_.time.settle();
+  EXPECT_TRUE(b->member->blocks().owners().empty());
 }
 
 TEST_F(MemberTest, TheSameRunAndTheOneAfterItTakeOverAtOnceWithTheirBlocks) {
@@ -268,6 +301,127 @@ TEST_F(MemberTest, ANumberTakenAwayInALongAbsenceIsAnotherAfterwardsAndTold) {
   world_.cluster.changed();
   world_.time.advance(seconds(5));
   EXPECT_EQ(a->renumbered, fmt::format("{} {}", number, 513 - number));
+}
+
+TEST_F(MemberTest, EveryNodeKnowsThePodsOfAllAsDifferences) {
+  const auto a = start(options("a"));
+  const auto b = start(options("b"));
+  EXPECT_FALSE(a->member->endpoint_publisher().published());
+  a->member->endpoint_publisher().publish(pods({"web-1", "web-2"}));
+  world_.time.settle();
+  EXPECT_TRUE(a->member->endpoint_publisher().published());
+  auto changed = pods({"web-1", "web-3"});
+  changed.at({"shop", "web-1"}).ready = false;
+  a->member->endpoint_publisher().publish(changed);
+  world_.time.advance(seconds(1));
+  EXPECT_THAT(b->pods, ElementsAre("a: +web-1 +web-2", "a: +web-1 +web-3 -web-2"));
+  EXPECT_EQ(b->member->endpoints().pods_of("a"), changed);
+  EXPECT_EQ(a->pods, b->pods) << "one's own are told the same way";
+  a->member->endpoint_publisher().publish({});
+  world_.time.advance(seconds(1));
+  EXPECT_EQ(b->pods.back(), "a: -web-1 -web-3");
+}
+
+TEST_F(MemberTest, PodsAreWrittenTenTimesASecondAtMost) {
+  const auto a = start(options("a"));
+  const auto key = "/weft/v1/default/endpoints/a";
+  const auto versions = [&] { return world_.cluster.store().range({.keys = etcd::Keys::one(key)})->kvs.at(0).version; };
+  for (int i = 0; i < 200; ++i) {
+    a->member->endpoint_publisher().publish(pods({i % 2 == 0 ? "web-1" : "web-2"}));
+    world_.time.advance(milliseconds(5));
+  }
+  world_.time.advance(milliseconds(100));
+  EXPECT_GE(versions(), 10);
+  EXPECT_LE(versions(), 11);
+  EXPECT_EQ(a->member->endpoints().pods_of("a"), pods({"web-2"}));
+  const auto before = versions();
+  a->member->endpoint_publisher().publish(pods({"web-2"}));
+  world_.time.advance(seconds(1));
+  EXPECT_EQ(versions(), before) << "nothing is new";
+}
+
+TEST_F(MemberTest, PodsThatGotLostAreWrittenAgainAndOnlyThen) {
+  const auto a = start(options("a"));
+  const auto key = std::string("/weft/v1/default/endpoints/a");
+  a->member->endpoint_publisher().publish(pods({"web-1"}));
+  world_.time.settle();
+  auto& store = world_.cluster.store();
+  const auto revision = [&] {
+    const auto found = store.range({.keys = etcd::Keys::one(key)})->kvs;
+    return found.empty() ? 0 : found[0].mod_revision;
+  };
+  const auto written = revision();
+  // Away for longer than the lease, but not gone.
+  world_.cluster.set_available(false);
+  world_.time.advance(seconds(45));
+  world_.cluster.set_available(true);
+  world_.time.advance(seconds(45));
+  ASSERT_TRUE(a->member->registry().membership());
+  EXPECT_EQ(revision(), written) << "a thousand nodes that come back together have nothing to write";
+  ASSERT_TRUE(store.erase({etcd::Keys::one(key)}));
+  world_.cluster.changed();
+  world_.time.advance(seconds(1));
+  EXPECT_GT(revision(), written);
+  ASSERT_TRUE(store.put({.key = key, .value = "?"}));
+  world_.cluster.changed();
+  world_.time.advance(seconds(1));
+  EXPECT_EQ(a->member->endpoints().pods_of("a"), pods({"web-1"})) << "what cannot be read leaves what was there";
+  EXPECT_THAT(store.range({.keys = etcd::Keys::one(key)})->kvs.at(0).value, HasSubstr("web-1"));
+  world_.cluster.wipe(false);
+  world_.time.advance(seconds(60));
+  EXPECT_NE(revision(), 0);
+  EXPECT_TRUE(a->member->endpoint_publisher().published());
+}
+
+TEST_F(MemberTest, AWriteOfPodsWhoseAnswerIsLostIsFoundOut) {
+  const auto a = start(options("a"));
+  a->member->endpoint_publisher().publish(pods({"web-1"}));
+  world_.cluster.lose_answers(1);
+  world_.time.advance(milliseconds(1));
+  EXPECT_FALSE(a->member->endpoint_publisher().published());
+  a->member->endpoint_publisher().publish(pods({"web-2"}));
+  world_.time.advance(seconds(5));
+  EXPECT_TRUE(a->member->endpoint_publisher().published());
+  EXPECT_EQ(a->member->endpoints().pods_of("a"), pods({"web-2"}));
+}
+
+TEST_F(MemberTest, PodsOfANodeThatIsAwayStayThoseOfARunThatIsReplacedGo) {
+  const auto collector = start(options("z"));
+  auto a = start(options("a"));
+  auto b = start(options("b"));
+  a->member->endpoint_publisher().publish(pods({"web-1"}));
+  b->member->endpoint_publisher().publish(pods({"db-1"}));
+  world_.time.advance(milliseconds(10));
+  a.reset();
+  b.reset();
+  world_.time.advance(seconds(30));
+  EXPECT_EQ(collector->member->endpoints().pods_of("a"), pods({"web-1"}));
+  // It booted: its pods are gone, whatever its list says.
+  a = start(options("a", "boot-2"));
+  world_.time.advance(seconds(1));
+  EXPECT_EQ(collector->pods.back(), "a: -web-1");
+  EXPECT_TRUE(a->member->endpoints().pods_of("a").empty());
+  a->member->endpoint_publisher().publish(pods({"web-2"}));
+  world_.time.advance(seconds(1));
+  EXPECT_EQ(collector->pods.back(), "a: +web-2");
+  EXPECT_EQ(collector->member->endpoints().pods_of("b"), pods({"db-1"}));
+  world_.time.advance(seconds(120));
+  EXPECT_EQ(collector->pods.back(), "b: -db-1");
+  EXPECT_EQ(keys_below("endpoints/"), 1U);
+}
+
+TEST_F(MemberTest, MorePodsThanFitAreRefusedByNumber) {
+  const auto a = start(options("a"));
+  SharedEndpoints many;
+  for (int i = 0; i < 25000; ++i) many[{"shop", fmt::format("web-{}", i)}] = {.identity = 300};
+  a->member->endpoint_publisher().publish(many);
+  world_.time.advance(seconds(1));
+  ASSERT_EQ(a->troubles.size(), 1U);
+  EXPECT_THAT(a->troubles[0], HasSubstr("the 25000 pods of this node take"));
+  EXPECT_EQ(keys_below("endpoints/"), 0U);
+  a->member->endpoint_publisher().publish(pods({"web-1"}));
+  world_.time.advance(seconds(1));
+  EXPECT_EQ(keys_below("endpoints/"), 1U);
 }
 
 TEST_F(MemberTest, ForeignKeysAndValuesAreToldAndPassedOver) {

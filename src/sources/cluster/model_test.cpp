@@ -26,7 +26,7 @@ struct Budget {
   int crashes = 0;   // a node ends at any point, and starts again at any later one
   int cuts = 0;      // a node is cut off at any point, and reached again at any later one
   int ticks = 0;     // more time passes than a lease lasts; the delay is over after two
-  int asks = 0;      // a node that found no block free asks again
+  int asks = 0;      // a node that found no block free asks again; one with pods has others
 };
 
 struct Scenario {
@@ -83,6 +83,7 @@ class ModelNode {
     };
     member = std::make_unique<Member>(*client_, *time_, etcd::testing::fixed_random(), std::move(options),
                                       std::move(handlers));
+    if (!pods.empty()) want_pods();
   }
   void stop() {
     member.reset();
@@ -100,6 +101,11 @@ class ModelNode {
       answered = number ? std::to_string(*number) : number.error().message;
     });
   }
+  // Others each time, and in each run.
+  void want_pods() {
+    pods = {{{"shop", fmt::format("pod-{}-{}", runs_, ++wishes_)}, {.identity = 256}}};
+    member->endpoint_publisher().publish(pods);
+  }
   [[nodiscard]] SteppedClient& client() const { return *client_; }
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] int runs() const { return runs_; }
@@ -107,6 +113,7 @@ class ModelNode {
   std::unique_ptr<SteppedClient> client_;
   std::unique_ptr<Member> member;
   std::set<Block> lost;
+  SharedEndpoints pods;
   std::string answered;
   bool unserved = false;  // it asked for a block, and there was none
 
@@ -116,6 +123,7 @@ class ModelNode {
   const Scenario* scenario_;
   std::string name_;
   int runs_ = 0;
+  int wishes_ = 0;
   std::set<Block> told_;
 };
 
@@ -158,7 +166,7 @@ class ModelWorld {
       }
       if (node.client().has_news() && i != 0) all.push_back({Kind::deliver, i});
       if (unlucky && budget_.crashes > 0) all.push_back({Kind::crash, i});
-      if (node.unserved && budget_.asks > 0) all.push_back({Kind::ask, i});
+      if ((node.unserved || (unlucky && !node.pods.empty())) && budget_.asks > 0) all.push_back({Kind::ask, i});
       if (node.client().is_cut())
         all.push_back({Kind::heal, i});
       else if (unlucky && budget_.cuts > 0)
@@ -208,7 +216,7 @@ class ModelWorld {
         break;
       case Action::Kind::ask:
         --budget_.asks;
-        node.want_block();
+        node.pods.empty() ? node.want_block() : node.want_pods();
         break;
     }
     settle();
@@ -357,6 +365,9 @@ class ModelWorld {
         if (owners[block] != node->name()) return node->name() + " thinks that it has " + block.to_string();
         owners.erase(block);
       }
+      for (const auto& other : nodes)
+        if (other->member->endpoints().pods_of(node->name()) != node->pods)
+          return fmt::format("{} does not know the pods of {}", other->name(), node->name());
       for (const auto& [text, number] : node->member->identities().held()) {
         const auto* known = node->member->identities().labels_of(number);
         if (!listed[node->name()].contains(number)) return fmt::format("{} is not listed for {}", node->name(), number);
@@ -590,6 +601,42 @@ TEST(ClusterModel, ANumberIsNeededAgainAtAnyStepOfItsCollection) {
                            world.node(1).member->identities().release(web);
                            world.node(2).want_identity(web);
                          }});
+  explorer.run();
+}
+
+// Whatever of an earlier list comes late: the last one stays.
+TEST(ClusterModel, APodListIsWrittenAtAnyStepOfACrashAndWithLostAnswers) {
+  struct Way {
+    bool reboots;
+    Budget budget;
+  };
+  for (const auto& [reboots, budget] : {Way{false, {.timeouts = 1, .crashes = 1}}, Way{true, {.crashes = 1}},
+                                        Way{false, {.timeouts = 1, .ticks = 1, .asks = 1}}}) {
+    Explorer explorer({.nodes = {"a", "b"},
+                       .at_once = {"b", "z"},
+                       .beside = "/identities/",
+                       .reboots = reboots,
+                       .unlucky = {"a"},
+                       .budget = budget,
+                       .prepare =
+                           [](ModelWorld& world) {
+                             world.node(1).want_pods();
+                             world.time.advance(milliseconds(200));
+                           },
+                       .begin = [](ModelWorld& world) { world.node(1).want_pods(); }});
+    explorer.run();
+  }
+}
+
+// a is cut off for longer than the delay: z takes its list away at any step, and it is there again afterwards.
+TEST(ClusterModel, APodListIsCollectedAtAnyStepOfAComeback) {
+  Explorer explorer({.nodes = {"a", "b"},
+                     .at_once = {"b"},
+                     .beside = "/identities/",
+                     .news_at_once = true,
+                     .unlucky = {"a"},
+                     .budget = {.cuts = 1, .ticks = 3},
+                     .prepare = [](ModelWorld& world) { world.node(1).want_pods(); }});
   explorer.run();
 }
 

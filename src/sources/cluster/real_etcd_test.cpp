@@ -84,5 +84,31 @@ TEST_F(ClusterOnEtcd, TwentyNodesClaimAllBlocksAtOnceAndAgreeOnNumbers) {
   ASSERT_TRUE(world_.run_until([&] { return members_[1]->registry().nodes().size() == nodes; }));
 }
 
+TEST_F(ClusterOnEtcd, TwentyNodesKnowThePodsOfAllWhileTheyChange) {
+  constexpr int nodes = 20;
+  start(nodes, {});
+  const auto pods_at = [](int node, int turn) {
+    SharedEndpoints pods;
+    for (int i = 0; i < 50; ++i)
+      pods[{"shop", fmt::format("web-{}-{}", node, i + turn)}] = {
+          .addresses = {IpAddress::parse(fmt::format("10.{}.0.{}", node, i)).value()},
+          .identity = 300,
+          .ports = {{"http", 8080, Protocol::tcp}}};
+    return pods;
+  };
+  for (int turn = 0; turn < 20; ++turn) {
+    for (int i = 0; i < nodes; ++i)
+      members_[static_cast<std::size_t>(i)]->endpoint_publisher().publish(pods_at(i, turn));
+    world_.run_for(std::chrono::milliseconds(30));
+  }
+  const auto all_agree = [&] {
+    for (const auto& member : members_)
+      for (int i = 0; i < nodes; ++i)
+        if (member->endpoints().pods_of(fmt::format("node-{}", i)) != pods_at(i, 19)) return false;
+    return true;
+  };
+  EXPECT_TRUE(world_.run_until(all_agree));
+}
+
 }  // namespace
 }  // namespace weft::cluster::testing

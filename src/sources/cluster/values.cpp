@@ -2,93 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-#include <optional>
-
 #include "abi/endpoint.h"
+#include "sources/cluster/value_reader.h"
 
 namespace weft::cluster {
 namespace {
 
-using nlohmann::json;
-
-constexpr int version = 1;
 constexpr unsigned most_mtu = 65535;
-
-json object() { return {{"version", version}}; }
-
-// Text that came from elsewhere may not be UTF-8; what we write must be.
-std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
-
-// An object as it is read: each field has been asked for by its name and type, the first wrong one is told.
-class Reader {
- public:
-  Reader(std::string_view key, std::string_view text) : key_(key) {
-    value_ = json::parse(text, nullptr, false);
-    if (value_.is_object())
-      check_version();
-    else
-      wrong("not a JSON object");
-  }
-
-  std::string text(const char* field) {
-    const json* found = at(field);
-    if (found == nullptr) return {};
-    if (found->is_string()) return found->get<std::string>();
-    wrong(fmt::format("\"{}\" is no text", field));
-    return {};
-  }
-  std::uint64_t number(const char* field, std::uint64_t least, std::uint64_t most) {
-    const json* found = at(field);
-    return found == nullptr ? 0 : number_of(field, *found, least, most);
-  }
-  // Each element by `read`, told the reader too.
-  template <class Read>
-  void each(const char* field, Read read) {
-    const json* found = at(field);
-    if (found == nullptr) return;
-    if (!found->is_array()) return wrong(fmt::format("\"{}\" is no list", field));
-    for (const auto& element : *found)
-      if (good()) read(element);
-  }
-  std::uint64_t number_of(const char* field, const json& element, std::uint64_t least, std::uint64_t most) {
-    const auto value = element.is_number_unsigned() ? std::optional(element.get<std::uint64_t>()) : std::nullopt;
-    if (value && *value >= least && *value <= most) return *value;
-    wrong(fmt::format("\"{}\": {} is not a number from {} to {}", field, shortened(element), least, most));
-    return 0;
-  }
-  const json* at(const char* field) {
-    if (!good()) return nullptr;
-    const auto found = value_.find(field);
-    if (found != value_.end()) return &*found;
-    wrong(fmt::format("\"{}\" is missing", field));
-    return nullptr;
-  }
-  void wrong(const std::string& why) {
-    if (good())
-      error_ = Error{ErrorCode::invalid, fmt::format("value of etcd key {}: {}", etcd::printable(key_), why),
-                     "delete the key if nobody needs it, or find out who wrote it"};
-  }
-  static std::string shortened(const json& element) { return etcd::printable(dump(element)); }
-  [[nodiscard]] bool good() const { return !error_; }
-  template <class T>
-  Result<T> result(T value) {
-    if (error_) return fail(std::move(*error_));
-    return value;
-  }
-
- private:
-  void check_version() {
-    const auto found = value_.find("version");
-    if (found == value_.end() || !found->is_number_unsigned()) return wrong("\"version\" is no number");
-    if (const auto theirs = found->get<std::uint64_t>(); theirs != version)
-      wrong(fmt::format("version {} is not known; this program reads {}", theirs, version));
-  }
-
-  std::string_view key_;
-  json value_;
-  std::optional<Error> error_;
-};
 
 PoolRange read_range(Reader& reader, const json& element) {
   PoolRange range;
@@ -127,13 +47,13 @@ Pool read_pool(Reader& reader, const json& element) {
 
 std::string encode(const NodeRecord& record) {
   auto value = object();
-  auto underlay = json::array();
-  for (const auto& address : record.underlay) underlay.push_back(address.to_string());
   value["boot_id"] = record.boot_id;
-  value["underlay"] = std::move(underlay);
+  value["underlay"] = texts(record.underlay);
   value["mode"] = record.mode;
   value["mtu"] = record.mtu;
   value["public_key"] = record.public_key;
+  value["gateways"] = texts(record.gateways);
+  value["zone"] = record.zone;
   return dump(value);
 }
 
@@ -182,15 +102,14 @@ std::string encode_mark() { return dump(object()); }
 
 Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
   Reader reader(key, value);
-  NodeRecord record{.boot_id = reader.text("boot_id"), .underlay = {}, .mode = reader.text("mode"), .public_key = {}};
+  NodeRecord record;
+  record.boot_id = reader.text("boot_id");
+  record.underlay = reader.addresses("underlay");
+  record.mode = reader.text("mode");
   record.mtu = static_cast<unsigned>(reader.number("mtu", 0, most_mtu));
   record.public_key = reader.text("public_key");
-  reader.each("underlay", [&](const json& element) {
-    const auto address = element.is_string() ? IpAddress::parse(element.get_ref<const std::string&>())
-                                             : fail(ErrorCode::invalid, "no text");
-    if (!address) return reader.wrong(fmt::format("\"underlay\": {} is no address", Reader::shortened(element)));
-    record.underlay.push_back(*address);
-  });
+  record.gateways = reader.addresses("gateways");
+  record.zone = reader.text("zone");
   return reader.result(std::move(record));
 }
 

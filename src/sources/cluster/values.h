@@ -29,6 +29,9 @@ struct NodeRecord {
   std::string mode;  // how it reaches others: "tunnel", "native"
   unsigned mtu = 0;
   std::string public_key;  // empty: it does not encrypt
+  // Of its pods, out of its blocks: packets of the node itself come from there where they go through a tunnel.
+  std::vector<IpAddress> gateways;
+  std::string zone;
   auto operator<=>(const NodeRecord&) const = default;
 };
 

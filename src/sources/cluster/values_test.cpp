@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sources/cluster/shared_endpoints.h"
+
 namespace weft::cluster {
 namespace {
 
@@ -23,6 +25,7 @@ TEST(ClusterKeys, EveryKindIsReadAsItWasBuilt) {
       {LabelsKey{}, "identities/labels/{}"},
       {UsersKey{"a"}, "identities/users/a"},
       {MarkKey{65535}, "identities/marks/65535"},
+      {EndpointsKey{"a"}, "endpoints/a"},
       {RoleKey{"collector"}, "roles/collector"},
   };
   for (const auto& [key, text] : cases) {
@@ -67,7 +70,9 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
                         .underlay = {IpAddress::parse("10.0.0.1").value(), IpAddress::parse("fd00::1").value()},
                         .mode = "tunnel",
                         .mtu = 1450,
-                        .public_key = "k"};
+                        .public_key = "k",
+                        .gateways = {IpAddress::parse("10.244.1.1").value()},
+                        .zone = "west"};
   EXPECT_EQ(decode_node("k", encode(node)).value(), node);
   const Incarnation run{"a", "b"};
   EXPECT_EQ(decode_incarnation("k", encode(run)).value(), run);
@@ -78,6 +83,19 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
   for (const LabelMap& labels : {LabelMap{}, LabelMap{{"k8s:app", "web"}, {"x", ""}}})
     EXPECT_EQ(decode_labels("k", encode_labels(labels).value()).value(), labels);
   EXPECT_EQ(decode_number("k", encode_number(300)).value(), 300U);
+  const NodeEndpoints endpoints{
+      .boot_id = "b",
+      .pods = {{{"shop", "web-1"},
+                {.addresses = {IpAddress::parse("10.0.1.2").value(), IpAddress::parse("fd00::2").value()},
+                 .identity = 300,
+                 .ready = false,
+                 .terminating = true,
+                 .weight = 0,
+                 .ports = {{"http", 8080, Protocol::tcp}, {"", 53, Protocol::udp}}}},
+               {{"shop", "web-2"},
+                {.addresses = {IpAddress::parse("192.0.2.1").value()}, .identity = 301, .host_network = true}}}};
+  EXPECT_EQ(decode_endpoints("k", encode(endpoints)).value(), endpoints);
+  EXPECT_EQ(decode_endpoints("k", encode(NodeEndpoints{"b", {}})).value().pods.size(), 0U);
   EXPECT_FALSE(encode_labels({{"a", "\xff"}}));
   EXPECT_FALSE(encode_labels({{"a", std::string(20000, 'x')}}));
 }
@@ -97,6 +115,9 @@ TEST(ClusterValues, WhatIsWrongIsToldWithKeyAndField) {
   told(decode_incarnation("/k", R"({"version":1,"node":"/","boot_id":"b"})"), "is not a name");
   told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":70000,"public_key":"","underlay":[]})"),
        "\"mtu\": '70000' is not a number from 0 to 65535");
+  told(decode_node("/k",
+                   R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"public_key":"","gateways":[7]})"),
+       "\"gateways\": '7' is no address");
   told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":1,"public_key":"","underlay":["x"]})"),
        "is no address");
   told(decode_pools("/k", R"({"version":1,"pools":[7]})"), "is no pool");
@@ -107,6 +128,31 @@ TEST(ClusterValues, WhatIsWrongIsToldWithKeyAndField) {
   told(decode_users("/k", R"({"version":1,"boot_id":"b","numbers":{}})"), "\"numbers\" is no list");
   told(decode_labels("/k", R"({"version":1,"labels":{"a":1}})"), "label 'a' is no text");
   told(decode_number("/k", R"({"version":1,"number":-1})"), "is not a number");
+}
+
+TEST(ClusterValues, WhatIsWrongWithAPodIsTold) {
+  const auto told = [](const std::string& pods, const char* why) {
+    const auto decoded = decode_endpoints("/k", R"({"version":1,"boot_id":"b","pods":)" + pods + "}");
+    ASSERT_FALSE(decoded) << pods;
+    EXPECT_THAT(decoded.error().message, HasSubstr("value of etcd key '/k'"));
+    EXPECT_THAT(decoded.error().message, HasSubstr(why));
+  };
+  const auto pod = [](const std::string& more) {
+    return R"([{"namespace":"shop","name":"a","addresses":["10.0.1.2"],"identity":300)" + more + "}]";
+  };
+  ASSERT_TRUE(decode_endpoints("/k", R"({"version":1,"boot_id":"b","pods":)" + pod("") + "}"));
+  told("{}", "\"pods\" is no list");
+  told("[7]", "\"pods\": '7' is not a JSON object");
+  told(R"([{"namespace":"shop"}])", "\"name\" is missing");
+  told(R"([{"namespace":"shop","name":"a/b"}])", "is not a name");
+  told(R"([{"namespace":"shop","name":"a","addresses":["x"]}])", "is no address");
+  told(R"([{"namespace":"shop","name":"a","addresses":[],"identity":1}])", "is not a number from 256");
+  told(pod(R"(,"ready":1)"), "\"ready\" is neither true nor false");
+  told(pod(R"(,"weight":1001)"), "is not a number from 0 to 1000");
+  told(pod(R"(,"ports":[{"port":0,"protocol":"TCP"}])"), "is not a number from 1 to 65535");
+  told(pod(R"(,"ports":[{"port":1,"protocol":"x"}])"), "\"protocol\"");
+  const auto twice = pod("");
+  told(twice.substr(0, twice.size() - 1) + "," + twice.substr(1), "'shop/a' is there twice");
 }
 
 TEST(ClusterPools, AreCutIntoBlocks) {

@@ -1,0 +1,477 @@
+#include "agent/cluster_link.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "sources/etcd/grpc_client.h"
+#include "sys/system.h"
+
+namespace weft::agent {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view pool_name = "default";
+constexpr auto patience = std::chrono::seconds(3);  // before being away is a fault
+
+// Names of what the store keeps (docs/state.md).
+constexpr std::string_view stored_boot = "cluster-boot";
+constexpr std::string_view stored_blocks = "cluster-blocks";
+constexpr std::string_view stored_gateways = "cluster-gateways";
+constexpr std::string_view stored_numbers = "cluster-node-numbers";
+
+std::string time_text(std::chrono::system_clock::time_point time) {
+  return fmt::format("{:%FT%TZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+}
+
+Result<std::string> trimmed_file(const std::string& path) {
+  WEFT_TRY(auto text, sys::read_file(path));
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\r')) text.pop_back();
+  return text;
+}
+
+Result<etcd::Options> etcd_options(const Config& config) {
+  etcd::Options options;
+  options.endpoints = config.etcd_endpoints;
+  options.tls.ca_file = config.etcd_ca_file;
+  options.tls.cert_file = config.etcd_certificate_file;
+  options.tls.key_file = config.etcd_key_file;
+  options.user = config.etcd_user;
+  if (!config.etcd_password_file.empty()) {
+    WEFT_TRY(options.password, trimmed_file(config.etcd_password_file));
+  }
+  return options;
+}
+
+// What the store holds is this program's own; a row that is damaged counts as none.
+json stored_json(store::Store& store, std::string_view name) {
+  const auto text = store.get(name);
+  if (!text || !*text) return json();
+  return json::parse(**text, nullptr, false);
+}
+
+std::vector<cluster::Block> read_blocks(const json& list) {
+  std::vector<cluster::Block> blocks;
+  if (!list.is_array()) return blocks;
+  for (const auto& entry : list) {
+    if (!entry.is_object() || !entry.contains("pool") || !entry["pool"].is_string() || !entry.contains("cidr") ||
+        !entry["cidr"].is_string())
+      continue;
+    if (const auto cidr = Cidr::parse(entry["cidr"].get_ref<const std::string&>()))
+      blocks.push_back({entry["pool"].get<std::string>(), *cidr});
+  }
+  return blocks;
+}
+
+weft_way way_of(Config::Tunnel tunnel) {
+  switch (tunnel) {
+    case Config::Tunnel::vxlan:
+      return WEFT_WAY_VXLAN;
+    case Config::Tunnel::geneve:
+      return WEFT_WAY_GENEVE;
+    case Config::Tunnel::ipip:
+      return WEFT_WAY_IPIP;
+    case Config::Tunnel::none:
+      break;
+  }
+  return WEFT_WAY_NONE;
+}
+
+}  // namespace
+
+ClusterLink::ClusterLink(asio::io_context& loop, const Config& config, store::Store& store, Faults& faults,
+                         Handlers handlers)
+    : config_(config), store_(store), faults_(faults), handlers_(std::move(handlers)), scheduler_(loop) {}
+
+ClusterLink::~ClusterLink() = default;
+
+Result<std::unique_ptr<ClusterLink>> ClusterLink::open(asio::io_context& loop, const Config& config,
+                                                       store::Store& store, Faults& faults, const Node& node,
+                                                       Handlers handlers) {
+  std::unique_ptr<ClusterLink> link(new ClusterLink(loop, config, store, faults, std::move(handlers)));
+  link->remembered_ = read_blocks(stored_json(store, stored_blocks));
+  const auto gateways = stored_json(store, stored_gateways);
+  if (gateways.is_array())
+    for (const auto& text : gateways)
+      if (const auto address =
+              text.is_string() ? IpAddress::parse(text.get<std::string>()) : fail(ErrorCode::invalid, "no text"))
+        link->gateways_.emplace(address->family(), *address);
+  const auto numbers = stored_json(store, stored_numbers);
+  if (numbers.is_object())
+    for (const auto& [name, number] : numbers.items())
+      if (number.is_number_unsigned()) link->stored_numbers_.emplace(name, number.get<std::uint32_t>());
+  link->numbers_ = control::NodeNumbers(link->stored_numbers_);
+  if (auto connected = link->connect(node); !connected) return fail(connected.error().in("store: etcd"));
+  return link;
+}
+
+Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) const {
+  cluster::MemberOptions options;
+  options.cluster = config_.cluster;
+  options.lease = std::chrono::seconds(config_.lease_seconds);
+  options.delay = std::chrono::seconds(config_.reclaim_seconds);
+  options.round = std::clamp(std::chrono::milliseconds(options.delay) / 4, std::chrono::milliseconds(1000),
+                             std::chrono::milliseconds(60000));
+  options.self.name = config_.node;
+  WEFT_TRY(options.self.boot_id, trimmed_file("/proc/sys/kernel/random/boot_id"));
+  WEFT_TRY(const auto before, store_.get(stored_boot));
+  if (before && *before != options.self.boot_id) options.self.predecessor = *before;
+  WEFT_CHECK(store_.set(stored_boot, options.self.boot_id));
+  options.self.record = record(node);
+  cluster::Pool pool{.name = std::string(pool_name), .ranges = {}};
+  for (const auto& cidr : config_.pod_cidrs)
+    pool.ranges.push_back({cidr, cidr.is_v4() ? config_.pod_block_length_v4 : config_.pod_block_length_v6});
+  if (!pool.ranges.empty()) options.pools.push_back(std::move(pool));
+  options.remembered = remembered_;
+  return options;
+}
+
+Result<void> ClusterLink::connect(const Node& node) {
+  told_ = record(node);
+  WEFT_TRY(const auto options, member_options(node));
+  WEFT_CHECK(cluster::validate(options));
+  WEFT_TRY(const auto to, etcd_options(config_));
+  const auto random = etcd::system_random();
+  WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
+  cluster::MemberHandlers handlers;
+  handlers.nodes = [this](const auto&) { others_changed(); };
+  handlers.block_owners = [this] { others_changed(); };
+  handlers.endpoints = [this](const auto&) { others_changed(); };
+  handlers.blocks = [this] { blocks_changed(); };
+  handlers.blocks_lost = [this](const std::vector<cluster::Block>& blocks) { lost(blocks); };
+  handlers.identities = [this](const cluster::IdentityDifference& difference) { identities_changed(difference); };
+  handlers.renumbered = [](const LabelMap&, cluster::IdentityNumber before, cluster::IdentityNumber now) {
+    spdlog::warn("identity {} is {} now: this node was away for so long that the cluster gave its number up", before,
+                 now);
+  };
+  handlers.joined = [this] {
+    since_ = std::chrono::system_clock::now();
+    why_away_.clear();
+    faults_.clear("cluster");
+    faults_.clear("cluster name");
+    spdlog::info("joined cluster {} as {}", config_.cluster, config_.node);
+    blocks_changed();
+  };
+  handlers.left = [this](const etcd::Failure& why) {
+    since_ = std::chrono::system_clock::now();
+    away_since_ = std::chrono::steady_clock::now();
+    why_away_ = why.to_error().message;
+  };
+  handlers.refused = [this](const Error& error) { faults_.set("cluster name", error.text()); };
+  handlers.trouble = [this](const Error& error) {
+    if (why_away_ != error.message) spdlog::debug("etcd: {}", error.message);
+    why_away_ = error.message;
+  };
+  member_ = std::make_unique<cluster::Member>(*client_, scheduler_, random, options, std::move(handlers));
+  return {};
+}
+
+cluster::NodeRecord ClusterLink::record(const Node& node) const {
+  cluster::NodeRecord record;
+  record.underlay = node.underlay();
+  record.mode = to_string(config_.tunnel);
+  record.mtu = node.pod_mtu;
+  for (const auto& [family, gateway] : gateways_) record.gateways.push_back(gateway);
+  record.zone = config_.zone;
+  return record;
+}
+
+void ClusterLink::tell(const Node& node) {
+  auto now = record(node);
+  if (now == told_) return;
+  told_ = now;
+  member_->registry().update(std::move(now));
+}
+
+void ClusterLink::tell(cluster::SharedEndpoints pods) { member_->endpoint_publisher().publish(std::move(pods)); }
+
+// --- Blocks --------------------------------------------------------------------------------------
+
+std::vector<Cidr> ClusterLink::usable_blocks() const {
+  std::vector<Cidr> first;
+  std::vector<Cidr> rest;
+  for (const auto& block : member_->blocks().blocks()) {
+    if (!member_->blocks().may_allocate_from(block)) continue;
+    const auto gateway = gateways_.find(block.cidr.family());
+    const bool has_gateway = gateway != gateways_.end() && block.cidr.contains(gateway->second);
+    (has_gateway ? first : rest).push_back(block.cidr);
+  }
+  first.insert(first.end(), rest.begin(), rest.end());
+  return first;
+}
+
+void ClusterLink::choose_gateways() {
+  const auto blocks = member_->blocks().blocks();
+  const auto before = gateways_;
+  for (const auto family : {Family::v4, Family::v6}) {
+    const auto has = [&](const IpAddress& address) {
+      return std::ranges::any_of(blocks, [&](const auto& block) { return block.cidr.contains(address); });
+    };
+    const auto known = gateways_.find(family);
+    if (known != gateways_.end() && has(known->second)) continue;
+    const auto usable = std::ranges::find_if(blocks, [&](const auto& block) { return block.cidr.family() == family; });
+    // One that was lost goes on to serve the pods that know it, until there is another.
+    if (usable != blocks.end()) gateways_[family] = usable->cidr.address().plus(1);
+  }
+  if (gateways_ == before) return;
+  auto list = json::array();
+  for (const auto& [family, gateway] : gateways_) list.push_back(gateway.to_string());
+  if (auto stored = store_.set(stored_gateways, list.dump()); !stored)
+    spdlog::warn("remembering the gateways: {}", stored.error().message);
+}
+
+void ClusterLink::blocks_changed() {
+  // Before an address of theirs is used.
+  auto blocks = member_->blocks().blocks();
+  if (blocks != remembered_) {
+    auto list = json::array();
+    for (const auto& block : blocks) list.push_back({{"pool", block.pool}, {"cidr", block.cidr.to_string()}});
+    if (auto stored = store_.set(stored_blocks, list.dump()); !stored)
+      spdlog::warn("remembering the blocks: {}", stored.error().message);
+    else
+      remembered_ = std::move(blocks);
+  }
+  choose_gateways();
+  handlers_.blocks();
+}
+
+void ClusterLink::lost(const std::vector<cluster::Block>& blocks) {
+  std::vector<std::string> names;
+  for (const auto& block : blocks) names.push_back(block.cidr.to_string());
+  const auto text = fmt::format(
+      "this node was away for longer than reclaim_seconds and {} may be another node's by now: create the pods with "
+      "such "
+      "addresses again (weft endpoint list)",
+      fmt::join(names, ", "));
+  faults_.set("cluster blocks", text);
+}
+
+void ClusterLink::claim(Family family, Done done) {
+  auto& waiting = claims_[family];
+  waiting.push_back(std::move(done));
+  if (waiting.size() > 1) return;
+  member_->blocks().claim(std::string(pool_name), family, [this, family](const Result<cluster::Block>& block) {
+    // Usable only once whoever gives addresses out has heard of it.
+    scheduler_.post([this, family, answer = block ? Result<void>() : Result<void>(fail(block.error()))] {
+      blocks_changed();
+      for (const auto& each : std::exchange(claims_[family], {})) each(answer);
+    });
+  });
+}
+
+bool ClusterLink::claims(Family family) const {
+  const auto waiting = claims_.find(family);
+  return waiting != claims_.end() && !waiting->second.empty();
+}
+
+void ClusterLink::release_unused(const control::Ipam& ipam) {
+  if (!joined()) return;
+  const auto blocks = member_->blocks().blocks();
+  std::map<Family, std::size_t> left;
+  for (const auto& block : blocks) ++left[block.cidr.family()];
+  for (const auto& block : blocks) {
+    const auto family = block.cidr.family();
+    const auto gateway = gateways_.find(family);
+    const bool has_gateway = gateway != gateways_.end() && block.cidr.contains(gateway->second);
+    if (has_gateway || left[family] < 2 || claims(family) || !ipam.unused(block.cidr)) continue;
+    --left[family];
+    spdlog::info("gives block {} back: nothing in it is used", block.cidr.to_string());
+    member_->blocks().release(block);
+    scheduler_.post([this] { blocks_changed(); });
+  }
+}
+
+// --- Numbers -------------------------------------------------------------------------------------
+
+void ClusterLink::acquire(const LabelMap& labels, Done done) {
+  member_->identities().acquire(
+      labels, [this, labels, done = std::move(done)](const Result<cluster::IdentityNumber>& number) {
+        if (!number) return done(fail(number.error()));
+        handlers_.identities({.set = {{*number, labels}}, .gone = {}}, false);  // the mirror may be later
+        done({});
+      });
+}
+
+void ClusterLink::release(const LabelMap& labels) { member_->identities().release(labels); }
+
+void ClusterLink::need(const std::set<LabelMap>& labels) {
+  for (auto entry = needs_.begin(); entry != needs_.end();) {
+    auto& [known, use] = *entry;
+    use.wanted = labels.contains(known);
+    // What has not been answered is released when it is.
+    if (use.wanted || !use.answered) {
+      ++entry;
+      continue;
+    }
+    release(known);
+    entry = needs_.erase(entry);
+  }
+  for (const auto& each : labels) {
+    if (!needs_.try_emplace(each).second) continue;
+    acquire(each, [this, each](const Result<void>& acquired) {
+      const auto use = needs_.find(each);
+      if (use == needs_.end()) return;
+      if (!acquired) spdlog::warn("no identity for {}: {}", fmt::join(to_texts(each), ", "), acquired.error().text());
+      use->second.answered = acquired.has_value();
+      if (!acquired || !use->second.wanted) {
+        if (acquired) release(each);
+        needs_.erase(use);
+      }
+      others_changed();
+    });
+  }
+}
+
+void ClusterLink::identities_changed(const cluster::IdentityDifference& difference) {
+  if (std::exchange(identities_whole_, true))
+    handlers_.identities(difference, false);
+  else
+    handlers_.identities({.set = member_->identities().all(), .gone = {}}, true);
+  others_changed();
+}
+
+// --- Others --------------------------------------------------------------------------------------
+
+void ClusterLink::others_changed() {
+  ++revision_;
+  handlers_.others();
+}
+
+bool ClusterLink::joined() const { return member_->registry().membership().has_value(); }
+
+bool ClusterLink::synced() const {
+  return member_->registry().synced() && member_->blocks().synced() && member_->endpoints().synced() &&
+         member_->identities().synced();
+}
+
+control::RemoteNodes ClusterLink::remote_nodes() const {
+  control::RemoteNodes nodes;
+  for (const auto& [name, node] : member_->registry().nodes()) {
+    if (name == config_.node || !node.record) continue;
+    nodes[name] = {.underlay = node.record->underlay, .gateways = node.record->gateways, .blocks = {}};
+  }
+  for (const auto& [block, owner] : member_->blocks().owners())
+    if (const auto node = nodes.find(owner); node != nodes.end()) node->second.blocks.push_back(block.cidr);
+  return nodes;
+}
+
+ClusterView ClusterLink::view(const Node& node) {
+  ClusterView view;
+  view.clustered = true;
+  view.known = synced();
+  view.revision = revision_;
+  if (!view.known) return view;
+  control::NodeSelf self;
+  self.underlay = node.underlay();
+  for (const auto& [family, gateway] : gateways_) self.gateways.push_back(gateway);
+  self.networks = node.subnets;
+  self.mtu = node.uplink_mtu;
+  self.tunnel = way_of(config_.tunnel);
+  self.cross_subnet = config_.tunnel_scope == Config::TunnelScope::cross_subnet;
+  self.overhead_v4 = config_.tunnel_overhead(true);
+  self.overhead_v6 = config_.tunnel_overhead(false);
+  view.plan = control::plan_nodes(self, remote_nodes(), numbers_);
+  if (numbers_.all() != stored_numbers_) {
+    // Before a flow names a node by it.
+    if (auto stored = store_.set(stored_numbers, json(numbers_.all()).dump()); stored) stored_numbers_ = numbers_.all();
+  }
+  member_->endpoints().each([&](const std::string& name, const cluster::SharedEndpoints& pods) {
+    const auto reach = view.plan.reach.find(name);
+    if (name == config_.node || reach == view.plan.reach.end()) return;
+    for (const auto& [pod, told] : pods) {
+      auto& added = view.pods.emplace_back();
+      added.key = {pod.namespace_, pod.name};
+      added.node = name;
+      added.node_number = reach->second.number;
+      added.identity = told.identity;
+      added.addresses = told.addresses;
+      for (const auto& port : told.ports) {
+        auto& known = added.ports.emplace_back();
+        known.name = port.name;
+        known.port = port.port;
+        known.protocol = port.protocol;
+      }
+      added.host_network = told.host_network;
+      added.ready = told.ready;
+      added.terminating = told.terminating;
+      added.weight = told.weight;
+    }
+  });
+  std::ranges::stable_sort(view.pods, {}, &RemotePod::key);
+  return view;
+}
+
+// --- Status --------------------------------------------------------------------------------------
+
+void ClusterLink::check() {
+  if (joined()) return faults_.clear("cluster");
+  if (std::chrono::steady_clock::now() - away_since_ < patience) return;
+  faults_.set("cluster", fmt::format("etcd ({}) is away since {}: {}; traffic goes on, changes wait",
+                                     fmt::join(config_.etcd_endpoints, ", "), time_text(since_),
+                                     why_away_.empty() ? "no answer yet" : why_away_));
+}
+
+json ClusterLink::status_json() const {
+  auto blocks = json::array();
+  for (const auto& block : member_->blocks().blocks())
+    blocks.push_back({{"cidr", block.cidr.to_string()}, {"usable", member_->blocks().may_allocate_from(block)}});
+  std::size_t alive = 0;
+  for (const auto& [name, node] : member_->registry().nodes()) alive += node.alive ? 1 : 0;
+  return {{"name", config_.cluster},
+          {"endpoints", config_.etcd_endpoints},
+          {"joined", joined()},
+          {"since", time_text(since_)},
+          {"problem", joined() ? "" : why_away_},
+          {"synced", synced()},
+          {"nodes", member_->registry().nodes().size()},
+          {"alive", alive},
+          {"blocks", std::move(blocks)},
+          {"collector", member_->role().holds().has_value()},
+          {"tunnel", to_string(config_.tunnel)}};
+}
+
+json ClusterLink::nodes_json(const ClusterView& view) const {
+  std::map<std::string, std::size_t> pods;
+  for (const auto& pod : view.pods) ++pods[pod.node];
+  std::map<std::string, std::vector<std::string>> blocks;
+  for (const auto& [block, owner] : member_->blocks().owners()) blocks[owner].push_back(block.cidr.to_string());
+  const auto texts = [](const std::vector<IpAddress>& addresses) {
+    auto list = json::array();
+    for (const auto& address : addresses) list.push_back(address.to_string());
+    return list;
+  };
+  auto items = json::array();
+  for (const auto& [name, node] : member_->registry().nodes()) {
+    const bool self = name == config_.node;
+    json item{{"name", name},
+              {"self", self},
+              {"state", node.alive ? "alive" : "away"},
+              {"addresses", json::array()},
+              {"gateways", json::array()},
+              {"zone", ""},
+              {"blocks", blocks[name]},
+              {"way", self ? "self" : "none"},
+              {"problem", ""}};
+    if (node.record) {
+      item["addresses"] = texts(node.record->underlay);
+      item["gateways"] = texts(node.record->gateways);
+      item["zone"] = node.record->zone;
+      item["mode"] = node.record->mode;
+    }
+    item["pods"] = self ? member_->endpoints().pods_of(name).size() : pods[name];
+    if (const auto reach = view.plan.reach.find(name); reach != view.plan.reach.end()) {
+      item["way"] = control::to_string(reach->second.way);
+      item["number"] = reach->second.number;
+      item["problem"] = reach->second.problem;
+    }
+    items.push_back(std::move(item));
+  }
+  return items;
+}
+
+}  // namespace weft::agent

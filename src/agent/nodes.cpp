@@ -1,0 +1,128 @@
+// The agent as one node of a cluster: what the shared state tells becomes blocks to allocate from, rows and routes;
+// what runs here is told to the others.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "agent/agent.h"
+
+namespace weft::agent {
+namespace {
+
+// News of other nodes that come together are compiled together.
+constexpr auto others_pace = std::chrono::milliseconds(20);
+// One more block is asked for before the last address is gone.
+constexpr std::uint64_t few_addresses = 4;
+
+cluster::SharedEndpoint shared(const std::vector<IpAddress>& addresses, control::IdentityId identity,
+                               const std::vector<model::ContainerPort>& ports) {
+  cluster::SharedEndpoint told;
+  told.addresses = addresses;
+  told.identity = identity;
+  for (const auto& port : ports) told.ports.push_back({port.name, port.port, port.protocol});
+  return told;
+}
+
+}  // namespace
+
+std::vector<IpAddress> Agent::gateways() const {
+  std::vector<IpAddress> all;
+  for (const auto family : {Family::v4, Family::v6})
+    if (const auto gateway = ipam_->gateway(family)) all.push_back(*gateway);
+  return all;
+}
+
+Result<void> Agent::open_cluster() {
+  WEFT_TRY(cluster_, ClusterLink::open(loop_, config_, *store_, faults_, node_,
+                                       {.blocks = [this] { blocks_changed(); },
+                                        .others = [this] { others_changed(); },
+                                        .identities =
+                                            [this](const cluster::IdentityDifference& difference, bool whole) {
+                                              compiler().learn(difference.set, difference.gone, whole);
+                                            }}));
+  node_routes_.emplace(*netlink_, faults_);
+  overlay_.emplace(*netlink_, *datapath_, config_, faults_);
+  attach_gate_.emplace(loop_, *cluster_);
+  ipam_->set_cidrs(cluster_->usable_blocks(), cluster_->gateways());
+  publisher_->set_cluster(cluster_->view(node_));
+  return {};
+}
+
+void Agent::blocks_changed() {
+  ipam_->set_cidrs(cluster_->usable_blocks(), cluster_->gateways());
+  ask_for_blocks();
+  const auto now = gateways();
+  if (now != prepared_gateways_) {
+    if (auto prepared = prepare_node(*netlink_, now); !prepared)
+      return faults_.set("node", "gateway addresses: " + prepared.error().message);
+    prepared_gateways_ = now;
+    publisher_->set_base(base_config());
+    refresh_node();
+    cluster_->tell(node_);
+  }
+  others_changed();
+}
+
+void Agent::ask_for_blocks() {
+  if (!cluster_->joined()) return;
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  for (const auto& cidr : config_.pod_cidrs) {
+    const auto family = cidr.family();
+    if (ipam_->available(family, now) > few_addresses || cluster_->claims(family)) continue;
+    cluster_->claim(family, [this, family](const Result<void>& claimed) {
+      const auto about = fmt::format("cluster pool {}", family == Family::v4 ? "IPv4" : "IPv6");
+      if (claimed) return faults_.clear(about);
+      faults_.set(about, claimed.error().text());
+    });
+  }
+}
+
+void Agent::others_changed() {
+  if (std::exchange(others_due_, true)) return;
+  others_timer_.expires_after(others_pace);
+  others_timer_.async_wait([this](const std::error_code& error) {
+    if (error) return;
+    others_due_ = false;
+    take_others();
+  });
+}
+
+void Agent::take_others() {
+  auto view_now = cluster_->view(node_);
+  view_now.overlay_ifindex = overlay_->ifindex();
+  publisher_->set_cluster(std::move(view_now));
+  if (!taken_over_) return;
+  const auto& view = publisher_->cluster();
+  if (view.known) node_routes_->add(view.plan.routes, node_);
+  if (auto published = publish(); !published)
+    return faults_.set("publish", "what other nodes told: " + published.error().text());
+  faults_.clear("publish");
+  if (view.known) node_routes_->prune(view.plan.routes);
+}
+
+void Agent::tell_endpoints() {
+  if (!cluster_ || !taken_over_) return;
+  cluster_->need(compiled().labels);
+  cluster::SharedEndpoints pods;
+  for (const auto& live : compiled().endpoints) {
+    if (live.identity < WEFT_IDENTITY_FIRST) continue;  // told once it has a number
+    auto& told = pods[{live.record.namespace_, live.record.pod}];
+    told = shared(live.record.addresses, live.identity, live.ports);
+    told.ready = live.ready;
+    told.terminating = live.terminating;
+    told.weight = live.weight;
+  }
+  cluster_->tell(std::move(pods));
+}
+
+void Agent::register_nodes() {
+  server_->handle("node.list", [this](const nlohmann::json&) -> api::Answer {
+    if (!cluster_)
+      return weft::fail(ErrorCode::unsupported, "this node is by itself: its store is embedded",
+                        "nodes that share an etcd (store: etcd) know each other");
+    return nlohmann::json{{"items", cluster_->nodes_json(publisher_->cluster())}};
+  });
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,73 @@
+// The pods of all nodes, this one's among them, as the nodes themselves tell them.
+//
+// A node's pods count for as long as its key is there, also while the node is away: whoever cannot reach etcd, or has
+// an agent that is being replaced, still serves its pods, and the cluster goes on sending to them; whether they answer
+// is for checks to find out. They go when the collector has found the node gone and erases the key. Only when another
+// run of the node is alive are they known to be dead before: a machine that booted has none of the pods it had.
+//
+// A key that cannot be read leaves what was read there before.
+//
+// Owner thread only; a handler must not destroy the table.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sources/cluster/context.h"
+#include "sources/cluster/node_registry.h"
+#include "sources/cluster/shared_endpoints.h"
+
+namespace weft::cluster {
+
+struct EndpointDifference {
+  struct OfNode {
+    SharedEndpoints set;  // new, or another than before
+    std::vector<PodName> gone;
+    [[nodiscard]] bool empty() const { return set.empty() && gone.empty(); }
+  };
+  std::map<std::string, OfNode> nodes;
+};
+
+struct EndpointHandlers {
+  std::function<void(const EndpointDifference& difference)> changed;  // never empty; the table has it already
+  // A node's key was set or erased (revision 0), in the view of `at`.
+  std::function<void(const std::string& node, etcd::Revision revision, etcd::Revision at)> seen;
+  Trouble trouble;
+};
+
+class EndpointTable {
+ public:
+  EndpointTable(Context context, const NodeRegistry& registry, EndpointHandlers handlers);
+  ~EndpointTable() = default;
+  EndpointTable(const EndpointTable&) = delete;
+  EndpointTable& operator=(const EndpointTable&) = delete;
+
+  // Empty where the node is not known. The same pod may be on two nodes for a while: one writes that it has gone later
+  // than the other that it has come.
+  [[nodiscard]] const SharedEndpoints& pods_of(const std::string& node) const;
+  void each(const std::function<void(const std::string& node, const SharedEndpoints& pods)>& see) const;
+  [[nodiscard]] bool synced() const { return mirror_.synced(); }
+  // The registry told a difference.
+  void nodes_changed(const NodeDifference& difference);
+
+ private:
+  struct List {
+    NodeEndpoints endpoints;
+    bool counts = false;
+    [[nodiscard]] const SharedEndpoints& pods() const;
+  };
+
+  void mirror_changed(const etcd::Change& change);
+  [[nodiscard]] bool counts(const std::string& node, const std::string& boot_id) const;
+  void tell(const EndpointDifference& difference) const;
+
+  Context context_;
+  const NodeRegistry* registry_;
+  EndpointHandlers handlers_;
+  std::map<std::string, List> lists_;  // as last read
+  etcd::Mirror mirror_;
+};
+
+}  // namespace weft::cluster
