@@ -47,8 +47,8 @@ std::vector<Kind> kinds() {
           {"node_direct_in", WEFT_WAY_DIRECT, "weft_from_device", in, 0, false},
           {"node_vxlan_out", WEFT_WAY_VXLAN, "weft_from_pod", out, 0, true, "node_set_key"},
           {"node_vxlan_in", WEFT_WAY_VXLAN, "weft_from_overlay", in, 0, false, "node_get_key"},
-          {"node_vxlan_outer", WEFT_WAY_VXLAN, "weft_from_device", udp(there(), 0x8000, here(), 4789), 0, false, nullptr,
-           kActOk},
+          {"node_vxlan_outer", WEFT_WAY_VXLAN, "weft_from_device", udp(there(), 0x8000, here(), 4789), 0, false,
+           nullptr, kActOk},
           {"node_geneve_in", WEFT_WAY_GENEVE, "weft_from_device", geneve_tunnel(there(), here(), in, kIdentity), 36,
            false, "node_take_geneve"},
           {"node_ipip_in", WEFT_WAY_IPIP, "weft_from_device", ipip_tunnel(there(), here(), in), 20, false,
@@ -131,7 +131,8 @@ void fill(Datapath& datapath, weft_way way) {
   datapath.put("weft_ep_v1", to_abi(here()), endpoint);
   datapath.put("weft_remote_v1", to_abi(address("10.3.0.2")), weft_remote{kIdentity, 0, kNode, 0});
   datapath.put("weft_remote_v1", to_abi(there()), weft_remote{WEFT_IDENTITY_REMOTE_NODE, 0, 0, WEFT_REMOTE_NODE});
-  datapath.put("weft_node_v1", kNode, weft_node{to_abi(there()), to_abi(here()), 1450, static_cast<std::uint8_t>(way), {}});
+  datapath.put("weft_node_v1", kNode,
+               weft_node{to_abi(there()), to_abi(here()), 1450, static_cast<std::uint8_t>(way), {}});
   weft_device device{};
   device.nat_v4 = to_abi(here());
   device.mtu = 1500;

@@ -35,7 +35,12 @@ std::string mac_of(int node) { return fmt::format("02:00:00:00:10:0{}", node); }
 class Node {
  public:
   Node(int number, weft_way way, bool over_v4)
-      : number_(number), other_(1 - number), way_(way), over_v4_(over_v4), name_(fmt::format("node{}", number)), datapath_(of(number)) {}
+      : number_(number),
+        other_(1 - number),
+        way_(way),
+        over_v4_(over_v4),
+        name_(fmt::format("node{}", number)),
+        datapath_(of(number)) {}
 
   [[nodiscard]] const Namespace& node() const { return node_; }
   [[nodiscard]] const Namespace& pod() const { return pod_; }
@@ -45,31 +50,37 @@ class Node {
   void make_devices() const {
     const auto in = fmt::format("ip -n {} ", node_.name());
     const auto there = fmt::format("ip -n {} ", pod_.name());
-    std::string commands = in + "link set lo up;" + in +
-                           fmt::format("link add pod address 02:00:00:00:00:99 type veth peer name eth0 netns {};", pod_.name()) +
-                           in + "link set pod up;" + in + "link set under up;" + in +
-                           "link add weft0 type bridge;" + in + "link set weft0 arp off up;" + in +
-                           "link add vx type vxlan external dstport 4789 nolearning udp6zerocsumtx udp6zerocsumrx;" + in +
-                           "link set vx up;" + there + "link set lo up;" + there + "link set eth0 up;";
+    std::string commands =
+        in + "link set lo up;" + in +
+        fmt::format("link add pod address 02:00:00:00:00:99 type veth peer name eth0 netns {};", pod_.name()) + in +
+        "link set pod up;" + in + "link set under up;" + in + "link add weft0 type bridge;" + in +
+        "link set weft0 arp off up;" + in +
+        "link add vx type vxlan external dstport 4789 nolearning udp6zerocsumtx udp6zerocsumrx;" + in +
+        "link set vx up;" + there + "link set lo up;" + there + "link set eth0 up;";
     for (const bool v4 : {true, false}) {
       const std::string family = v4 ? "" : "-6 ";
       const std::string nodad = v4 ? "" : " nodad";
       const auto length = v4 ? 32 : 128;
-      commands += in + fmt::format("neigh add {} lladdr {} dev under;", underlay_of(other_, v4).to_string(), mac_of(other_));
       commands +=
-          in + fmt::format("address add {}/{} dev under{};", underlay_of(number_, v4).to_string(), v4 ? 24 : 64, nodad) + in +
-          fmt::format("address add {}/{} dev weft0{};", gateway_of(number_, v4).to_string(), length, nodad) + in + family +
-          fmt::format("route add {}/{} dev pod;", pod_of(number_, v4).to_string(), length) + in + family +
-          (way_ == WEFT_WAY_DIRECT ? fmt::format("route add {} via {};", block_of(other_, v4), underlay_of(other_, v4).to_string())
-                                   : fmt::format("route add {} dev weft0 src {} mtu {};", block_of(other_, v4),
-                                                 gateway_of(number_, v4).to_string(), kMtu)) +
+          in + fmt::format("neigh add {} lladdr {} dev under;", underlay_of(other_, v4).to_string(), mac_of(other_));
+      commands +=
+          in +
+          fmt::format("address add {}/{} dev under{};", underlay_of(number_, v4).to_string(), v4 ? 24 : 64, nodad) +
+          in + fmt::format("address add {}/{} dev weft0{};", gateway_of(number_, v4).to_string(), length, nodad) + in +
+          family + fmt::format("route add {}/{} dev pod;", pod_of(number_, v4).to_string(), length) + in + family +
+          (way_ == WEFT_WAY_DIRECT
+               ? fmt::format("route add {} via {};", block_of(other_, v4), underlay_of(other_, v4).to_string())
+               : fmt::format("route add {} dev weft0 src {} mtu {};", block_of(other_, v4),
+                             gateway_of(number_, v4).to_string(), kMtu)) +
           there + fmt::format("address add {}/{} dev eth0{};", pod_of(number_, v4).to_string(), length, nodad) + there +
           family + fmt::format("route add {} dev eth0;", gateway_of(number_, v4).to_string()) + there + family +
           fmt::format("route add default via {};", gateway_of(number_, v4).to_string()) + there +
-          fmt::format("neigh add {} lladdr 02:00:00:00:00:99 dev eth0 nud permanent;", gateway_of(number_, v4).to_string());
+          fmt::format("neigh add {} lladdr 02:00:00:00:00:99 dev eth0 nud permanent;",
+                      gateway_of(number_, v4).to_string());
     }
     commands += fmt::format(
-        "ip netns exec {} sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; "
+        "ip netns exec {} sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > "
+        "/proc/sys/net/ipv6/conf/all/forwarding; "
         "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done'",
         node_.name());
     shell("set -e; " + commands);
@@ -77,7 +88,11 @@ class Node {
 
   void fill_maps() {
     datapath_.clear();
-    const auto index = node_.run([] { return std::array{if_nametoindex("pod"), if_nametoindex("under"), if_nametoindex("vx")}; }).get();
+    const auto index =
+        node_.run([] {
+               return std::array{if_nametoindex("pod"), if_nametoindex("under"), if_nametoindex("vx")};
+             })
+            .get();
     datapath_.config().flags |= WEFT_CONFIG_NODES | (way_ == WEFT_WAY_DIRECT ? 0 : WEFT_CONFIG_TUNNEL);
     datapath_.config().gateway_v4 = to_abi(gateway_of(number_, true)).word[3];
     datapath_.config().gateway_v6 = to_abi(gateway_of(number_, false));
@@ -96,19 +111,24 @@ class Node {
     device.mtu = 1500;
     datapath_.put("weft_dev_v1", index[1], device);
     // the pod takes what comes from the other pod and the other node
-    for (const std::uint32_t peer : {kPodIdentity + static_cast<std::uint32_t>(other_), std::uint32_t{WEFT_IDENTITY_REMOTE_NODE}})
-      for (const std::uint8_t protocol : {kTcp, kUdp}) policy(kClass, WEFT_INGRESS, peer, protocol, kPort, 16, 33)(datapath_);
+    for (const std::uint32_t peer :
+         {kPodIdentity + static_cast<std::uint32_t>(other_), std::uint32_t{WEFT_IDENTITY_REMOTE_NODE}})
+      for (const std::uint8_t protocol : {kTcp, kUdp})
+        policy(kClass, WEFT_INGRESS, peer, protocol, kPort, 16, 33)(datapath_);
     for (const bool v4 : {true, false}) fill_family(v4, index[0]);
   }
 
   void attach() {
     const auto program = [this](const char* name) { return datapath_.program(name); };
-    node_.run([&] {
-           hooks_.push_back(std::make_unique<Hooks>(if_nametoindex("pod"), program("weft_from_pod"), program("weft_to_pod")));
-           hooks_.push_back(std::make_unique<Hooks>(if_nametoindex("under"), program("weft_from_device"), program("weft_to_device")));
-           hooks_.push_back(std::make_unique<Hooks>(if_nametoindex("vx"), program("weft_from_overlay"), -1));
-           hooks_.push_back(std::make_unique<Hooks>(if_nametoindex("weft0"), -1, program("weft_from_host")));
-         })
+    node_
+        .run([&] {
+          hooks_.push_back(
+              std::make_unique<Hooks>(if_nametoindex("pod"), program("weft_from_pod"), program("weft_to_pod")));
+          hooks_.push_back(
+              std::make_unique<Hooks>(if_nametoindex("under"), program("weft_from_device"), program("weft_to_device")));
+          hooks_.push_back(std::make_unique<Hooks>(if_nametoindex("vx"), program("weft_from_overlay"), -1));
+          hooks_.push_back(std::make_unique<Hooks>(if_nametoindex("weft0"), -1, program("weft_from_host")));
+        })
         .get();
   }
   void detach() {
@@ -230,12 +250,17 @@ TEST_P(Overlay, PodsAndNodesTalkBothWays) {
 }
 
 TEST_P(Overlay, ADatagramThatIsTooLargeIsToldTheSender) {
-  const auto receiver = nodes_[1].pod().run([&] {
-    Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
-    socket.serve(pod_of(1, v4_), kPort, false);
-    return socket;
-  }).get();
-  nodes_[0].pod().run([&] {
+  const auto receiver = nodes_[1]
+                            .pod()
+                            .run([&] {
+                              Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
+                              socket.serve(pod_of(1, v4_), kPort, false);
+                              return socket;
+                            })
+                            .get();
+  nodes_[0]
+      .pod()
+      .run([&] {
         Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
         socket.never_fragment(v4_);
         EXPECT_EQ(0, socket.connect_to(pod_of(1, v4_), kPort));
@@ -267,7 +292,9 @@ TEST_P(Overlay, ALargeDatagramArrivesWhole) {
     return heard;
   });
   listening.get_future().wait();
-  nodes_[0].pod().run([&] {
+  nodes_[0]
+      .pod()
+      .run([&] {
         Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
         EXPECT_EQ(0, socket.connect_to(pod_of(1, v4_), kPort));
         EXPECT_EQ(0, socket.say(std::string(kLarge, 'x')));

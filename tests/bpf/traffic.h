@@ -140,7 +140,7 @@ class Endpoint {
     return Endpoint(fd);
   }
   void never_fragment(bool v4) const {
-    const int on = IP_PMTUDISC_DO; // IPv6 calls it the same
+    const int on = IP_PMTUDISC_DO;  // IPv6 calls it the same
     if (v4)
       setsockopt(fd_, IPPROTO_IP, IP_MTU_DISCOVER, &on, sizeof on);
     else
