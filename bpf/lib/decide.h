@@ -201,7 +201,9 @@ verified_once enum weft_drop_reason exit_to_node(struct __sk_buff *skb, struct w
 	flow->out_ifindex = device;
 	if (node->way != WEFT_WAY_DIRECT)
 		return WEFT_DROP_NONE;
-	row = bpf_map_lookup_elem(&weft_dev_v1, &flow->out_ifindex);
+	__u32 out = device;
+
+	row = bpf_map_lookup_elem(&weft_dev_v1, &out);
 	/* Not an uplink: leave it to the host's own configuration. */
 	flow->exit = row ? WEFT_EXIT_NEIGH : WEFT_EXIT_STACK;
 	flow->mtu = row ? row->mtu : 0;

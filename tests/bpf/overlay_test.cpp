@@ -15,6 +15,7 @@ namespace weft::test {
 namespace {
 
 constexpr std::uint16_t kPort = 8080;
+constexpr std::uint16_t kNodePort = 30080;
 constexpr std::uint32_t kMtu = 1400;
 constexpr std::uint32_t kClass = 5;
 constexpr std::uint32_t kPodIdentity = 1000;  // of node 0's pod, the next is node 1's
@@ -52,8 +53,9 @@ class Node {
     const auto there = fmt::format("ip -n {} ", pod_.name());
     std::string commands =
         in + "link set lo up;" + in +
-        fmt::format("link add pod address 02:00:00:00:00:99 type veth peer name eth0 netns {};", pod_.name()) + in +
-        "link set pod up;" + in + "link set under up;" + in + "link add weft0 type bridge;" + in +
+        fmt::format("link add pod address 02:00:00:00:00:99 type veth peer name eth0 address {} netns {};", mac_of(5),
+                    pod_.name()) +
+        in + "link set pod up;" + in + "link set under up;" + in + "link add weft0 type bridge;" + in +
         "link set weft0 arp off up;" + in +
         "link add vx type vxlan external dstport 4789 nolearning udp6zerocsumtx udp6zerocsumrx;" + in +
         "link set vx up;" + there + "link set lo up;" + there + "link set eth0 up;";
@@ -62,7 +64,8 @@ class Node {
       const std::string nodad = v4 ? "" : " nodad";
       const auto length = v4 ? 32 : 128;
       commands +=
-          in + fmt::format("neigh add {} lladdr {} dev under;", underlay_of(other_, v4).to_string(), mac_of(other_));
+          in + fmt::format("neigh add {} lladdr {} dev under;", underlay_of(other_, v4).to_string(), mac_of(other_)) +
+          in + fmt::format("neigh add {} lladdr {} dev pod;", pod_of(number_, v4).to_string(), mac_of(5));
       commands +=
           in +
           fmt::format("address add {}/{} dev under{};", underlay_of(number_, v4).to_string(), v4 ? 24 : 64, nodad) +
@@ -135,6 +138,43 @@ class Node {
     node_.run([&] { hooks_.clear(); }).get();
   }
 
+  // A client outside on a second uplink, and a port of the node that leads to the other node's pod. The address of it.
+  IpAddress serve(const Namespace& client, bool v4) {
+    const auto own = ip(v4 ? "198.51.100.1" : "2001:db8:5::1");
+    const auto theirs = v4 ? "198.51.100.2" : "2001:db8:5::2";
+    const auto in = fmt::format("ip -n {} ", node_.name());
+    const auto there = fmt::format("ip -n {} ", client.name());
+    const auto* nodad = v4 ? "" : " nodad";
+    shell("set -e; " + in +
+          fmt::format("link add outer address {} type veth peer name eth0 address {} netns {};", mac_of(8), mac_of(9),
+                      client.name()) +
+          in + "link set outer up;" + there + "link set lo up;" + there + "link set eth0 up;" + in +
+          fmt::format("address add {}/{} dev outer{};", own.to_string(), v4 ? 24 : 64, nodad) + in +
+          fmt::format("neigh add {} lladdr {} dev outer;", theirs, mac_of(9)) + there +
+          fmt::format("address add {}/{} dev eth0{};", theirs, v4 ? 24 : 64, nodad) + there +
+          fmt::format("neigh add {} lladdr {} dev eth0", own.to_string(), mac_of(8)));
+    const auto index = node_.run([] { return if_nametoindex("outer"); }).get();
+    weft_device device{};
+    device.nat_v4 = device.nat_v6 = to_abi(own);
+    device.mtu = 1500;
+    datapath_.put("weft_dev_v1", index, device);
+    weft_endpoint host{};
+    host.endpoint_id = WEFT_ENDPOINT_ID_HOST;
+    host.identity = WEFT_IDENTITY_HOST;
+    host.flags = WEFT_ENDPOINT_HOST;
+    datapath_.put("weft_ep_v1", to_abi(own), host);
+    serving_outside()(datapath_);
+    backend(3, pod_of(other_, v4), kPort, kTcp)(datapath_);
+    node_port(v4 ? net_v4() : net_v6(), kNodePort, kTcp, {.backends = {3}})(datapath_);
+    node_
+        .run([&] {
+          hooks_.push_back(std::make_unique<Hooks>(index, datapath_.program("weft_from_device"),
+                                                   datapath_.program("weft_to_device")));
+        })
+        .get();
+    return own;
+  }
+
  private:
   // Loaded once.
   static Datapath& of(int number) {
@@ -197,6 +237,11 @@ class Overlay : public testing::TestWithParam<std::tuple<weft_way, bool, bool>> 
 
   // `text` from a client to a server that answers with as much as is said; whom the server saw.
   static std::string talk(const Namespace& from, const Namespace& to, const IpAddress& address) {
+    return talk(from, to, address, address, kPort);
+  }
+  // The same, called at another address and port than the server has.
+  static std::string talk(const Namespace& from, const Namespace& to, const IpAddress& address, const IpAddress& called,
+                          std::uint16_t port) {
     std::promise<void> listening;
     auto server = to.run([&] {
       Endpoint socket(address, SOCK_STREAM);
@@ -212,8 +257,8 @@ class Overlay : public testing::TestWithParam<std::tuple<weft_way, bool, bool>> 
     });
     listening.get_future().wait();
     from.run([&] {
-          Endpoint socket(address, SOCK_STREAM);
-          EXPECT_EQ(0, socket.connect_to(address, kPort));
+          Endpoint socket(called, SOCK_STREAM);
+          EXPECT_EQ(0, socket.connect_to(called, port));
           EXPECT_EQ(0, socket.say(std::string(kMuch, 'x')));
           std::size_t heard = 0;
           EXPECT_EQ(0, socket.hear(heard, kMuch));
@@ -246,6 +291,16 @@ TEST_P(Overlay, PodsAndNodesTalkBothWays) {
     EXPECT_EQ(gateway_of(0, v4_).to_string(), talk(nodes_[0].node(), nodes_[1].pod(), pod_of(1, v4_)));
     EXPECT_EQ(pod_of(0, v4_).to_string(), talk(nodes_[0].pod(), nodes_[1].node(), gateway_of(1, v4_)));
   }
+  expect_nothing_refused();
+}
+
+// Large segments come out of a tunnel and are sent on.
+TEST_P(Overlay, AClientOutsideReachesABackendThere) {
+  const Namespace client("client");
+  policy(kClass, WEFT_INGRESS, WEFT_IDENTITY_WORLD, kTcp, kPort, 16, 33)(nodes_[1].datapath());
+  const auto called = nodes_[0].serve(client, v4_);
+  const auto seen = way_ == WEFT_WAY_DIRECT ? underlay_of(0, v4_) : gateway_of(0, v4_);
+  EXPECT_EQ(seen.to_string(), talk(client, nodes_[1].pod(), pod_of(1, v4_), called, kNodePort));
   expect_nothing_refused();
 }
 
