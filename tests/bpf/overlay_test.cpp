@@ -17,6 +17,7 @@ namespace {
 constexpr std::uint16_t kPort = 8080;
 constexpr std::uint16_t kNodePort = 30080;
 constexpr std::uint32_t kMtu = 1400;
+constexpr const char* kGatewayMac = "02:00:00:00:00:99";
 constexpr std::uint32_t kClass = 5;
 constexpr std::uint32_t kPodIdentity = 1000;  // of node 0's pod, the next is node 1's
 constexpr std::size_t kMuch = 8 << 20;
@@ -49,44 +50,21 @@ class Node {
 
   // Once the uplinks are there.
   void make_devices() const {
-    const auto in = fmt::format("ip -n {} ", node_.name());
-    const auto there = fmt::format("ip -n {} ", pod_.name());
-    std::string commands =
-        in + "link set lo up;" + in +
-        fmt::format("link add pod address 02:00:00:00:00:99 type veth peer name eth0 address {} netns {};", mac_of(5),
-                    pod_.name()) +
-        in + "link set pod up;" + in + "link set under up;" + in + "link add weft0 type bridge;" + in +
-        "link set weft0 arp off up;" + in +
-        "link add vx type vxlan external dstport 4789 nolearning udp6zerocsumtx udp6zerocsumrx;" + in +
-        "link set vx up;" + there + "link set lo up;" + there + "link set eth0 up;";
-    for (const bool v4 : {true, false}) {
-      const std::string family = v4 ? "" : "-6 ";
-      const std::string nodad = v4 ? "" : " nodad";
-      const auto length = v4 ? 32 : 128;
-      commands +=
-          in + fmt::format("neigh add {} lladdr {} dev under;", underlay_of(other_, v4).to_string(), mac_of(other_)) +
-          in + fmt::format("neigh add {} lladdr {} dev pod;", pod_of(number_, v4).to_string(), mac_of(5));
-      commands +=
-          in +
-          fmt::format("address add {}/{} dev under{};", underlay_of(number_, v4).to_string(), v4 ? 24 : 64, nodad) +
-          in + fmt::format("address add {}/{} dev weft0{};", gateway_of(number_, v4).to_string(), length, nodad) + in +
-          family + fmt::format("route add {}/{} dev pod;", pod_of(number_, v4).to_string(), length) + in + family +
-          (way_ == WEFT_WAY_DIRECT
-               ? fmt::format("route add {} via {};", block_of(other_, v4), underlay_of(other_, v4).to_string())
-               : fmt::format("route add {} dev weft0 src {} mtu {};", block_of(other_, v4),
-                             gateway_of(number_, v4).to_string(), kMtu)) +
-          there + fmt::format("address add {}/{} dev eth0{};", pod_of(number_, v4).to_string(), length, nodad) + there +
-          family + fmt::format("route add {} dev eth0;", gateway_of(number_, v4).to_string()) + there + family +
-          fmt::format("route add default via {};", gateway_of(number_, v4).to_string()) + there +
-          fmt::format("neigh add {} lladdr 02:00:00:00:00:99 dev eth0 nud permanent;",
-                      gateway_of(number_, v4).to_string());
-    }
-    commands += fmt::format(
-        "ip netns exec {} sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > "
-        "/proc/sys/net/ipv6/conf/all/forwarding; "
-        "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done'",
-        node_.name());
-    shell("set -e; " + commands);
+    node_.ip(
+        fmt::format("link set lo up\n"
+                    "link add pod address {} type veth peer name eth0 address {} netns {}\n"
+                    "link set pod up\nlink set under up\n"
+                    "link add weft0 type bridge\nlink set weft0 arp off up\n"
+                    "link add vx type vxlan external dstport 4789 nolearning udp6zerocsumtx udp6zerocsumrx\n"
+                    "link set vx up\n",
+                    kGatewayMac, mac_of(5), pod_.name()));
+    pod_.ip("link set lo up\nlink set eth0 up\n");
+    for (const bool v4 : {true, false}) add_addresses(v4);
+    shell(
+        fmt::format("ip netns exec {} sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward; "
+                    "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; "
+                    "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done'",
+                    node_.name()));
   }
 
   void fill_maps() {
@@ -142,17 +120,16 @@ class Node {
   IpAddress serve(const Namespace& client, bool v4) {
     const auto own = ip(v4 ? "198.51.100.1" : "2001:db8:5::1");
     const auto theirs = v4 ? "198.51.100.2" : "2001:db8:5::2";
-    const auto in = fmt::format("ip -n {} ", node_.name());
-    const auto there = fmt::format("ip -n {} ", client.name());
     const auto* nodad = v4 ? "" : " nodad";
-    shell("set -e; " + in +
-          fmt::format("link add outer address {} type veth peer name eth0 address {} netns {};", mac_of(8), mac_of(9),
-                      client.name()) +
-          in + "link set outer up;" + there + "link set lo up;" + there + "link set eth0 up;" + in +
-          fmt::format("address add {}/{} dev outer{};", own.to_string(), v4 ? 24 : 64, nodad) + in +
-          fmt::format("neigh add {} lladdr {} dev outer;", theirs, mac_of(9)) + there +
-          fmt::format("address add {}/{} dev eth0{};", theirs, v4 ? 24 : 64, nodad) + there +
-          fmt::format("neigh add {} lladdr {} dev eth0", own.to_string(), mac_of(8)));
+    const auto length = v4 ? 24 : 64;
+    node_.ip(
+        fmt::format("link add outer address {} type veth peer name eth0 address {} netns {}\nlink set outer up\n"
+                    "address add {}/{} dev outer{}\nneigh add {} lladdr {} dev outer\n",
+                    mac_of(8), mac_of(9), client.name(), own.to_string(), length, nodad, theirs, mac_of(9)));
+    client.ip(
+        fmt::format("link set lo up\nlink set eth0 up\naddress add {}/{} dev eth0{}\n"
+                    "neigh add {} lladdr {} dev eth0\n",
+                    theirs, length, nodad, own.to_string(), mac_of(8)));
     const auto index = node_.run([] { return if_nametoindex("outer"); }).get();
     weft_device device{};
     device.nat_v4 = device.nat_v6 = to_abi(own);
@@ -180,6 +157,26 @@ class Node {
   static Datapath& of(int number) {
     static std::array<Datapath, 2> both{Datapath({.flows = 1024}), Datapath({.flows = 1024})};
     return both[static_cast<std::size_t>(number)];
+  }
+
+  void add_addresses(bool v4) const {
+    const auto* nodad = v4 ? "" : " nodad";
+    const auto length = v4 ? 32 : 128;
+    const auto pod = pod_of(number_, v4).to_string();
+    const auto gateway = gateway_of(number_, v4).to_string();
+    const auto other = underlay_of(other_, v4).to_string();
+    const auto way =
+        way_ == WEFT_WAY_DIRECT ? fmt::format("via {}", other) : fmt::format("dev weft0 src {} mtu {}", gateway, kMtu);
+    node_.ip(
+        fmt::format("neigh add {} lladdr {} dev under\nneigh add {} lladdr {} dev pod\n"
+                    "address add {}/{} dev under{}\naddress add {}/{} dev weft0{}\n"
+                    "route add {}/{} dev pod\nroute add {} {}\n",
+                    other, mac_of(other_), pod, mac_of(5), underlay_of(number_, v4).to_string(), v4 ? 24 : 64, nodad,
+                    gateway, length, nodad, pod, length, block_of(other_, v4), way));
+    pod_.ip(
+        fmt::format("address add {0}/{1} dev eth0{2}\nroute add {3}/{1} dev eth0\nroute add default via {3}\n"
+                    "neigh add {3} lladdr {4} dev eth0 nud permanent\n",
+                    pod, length, nodad, gateway, kGatewayMac));
   }
 
   void fill_family(bool v4, std::uint32_t pod_index) {

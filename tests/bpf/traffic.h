@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <future>
@@ -40,6 +41,14 @@ class Namespace {
   Namespace(const Namespace&) = delete;
   Namespace& operator=(const Namespace&) = delete;
   [[nodiscard]] const std::string& name() const { return name_; }
+
+  // Lines for ip(8), all of which must be taken.
+  void ip(const std::string& lines) const {
+    FILE* batch = popen(("ip -n " + name_ + " -batch -").c_str(), "w");
+    if (batch == nullptr) throw std::runtime_error("cannot start ip");
+    std::fwrite(lines.data(), 1, lines.size(), batch);
+    if (pclose(batch) != 0) throw std::runtime_error("ip did not take:\n" + lines);
+  }
 
   // Runs `work` on a thread inside.
   template <class Work>
