@@ -161,6 +161,18 @@ inline_always bool route_outside(struct __sk_buff *skb, struct scratch *s, bool 
 	return true;
 }
 
+inline_always __u8 tunnel_protocol(__u8 way)
+{
+	return way == WEFT_WAY_IPIP ? IPPROTO_IPIP : IPPROTO_UDP;
+}
+
+inline_always void exit_into_tunnel(struct weft_flow *flow, const struct weft_node *node, __u32 index)
+{
+	flow->node = index;
+	flow->mtu = node->mtu;
+	flow->exit = WEFT_EXIT_TUNNEL;
+}
+
 /* Fills where `flow` leaves towards an address of another node: the destination of scratch->pair, or its source with
  * `back`. */
 verified_once enum weft_drop_reason exit_to_node(struct __sk_buff *skb, struct weft_flow *flow, __u32 index, bool back)
@@ -173,9 +185,7 @@ verified_once enum weft_drop_reason exit_to_node(struct __sk_buff *skb, struct w
 
 	if (!s || !config || !flow || !node)
 		return WEFT_DROP_NODE_UNKNOWN;
-	flow->node = index;
-	flow->mtu = node->mtu;
-	flow->exit = WEFT_EXIT_TUNNEL;
+	exit_into_tunnel(flow, node, index);
 	if (node->way == WEFT_WAY_VXLAN) {
 		flow->out_ifindex = config->overlay_ifindex;
 		return flow->out_ifindex ? WEFT_DROP_NONE : WEFT_DROP_NODE_UNKNOWN;
@@ -185,13 +195,15 @@ verified_once enum weft_drop_reason exit_to_node(struct __sk_buff *skb, struct w
 				route_find(skb, &s->pair.saddr, &s->pair.daddr, s->pair.protocol, packet_is_v4(&s->packet));
 	else
 		device = route_find(skb, &node->source, &node->addr,
-				    node->way == WEFT_WAY_GENEVE ? IPPROTO_UDP : IPPROTO_IPIP, addr_is_v4(&node->addr));
+				    tunnel_protocol(node->way), addr_is_v4(&node->addr));
 	if (device < 0 || (!device && node->way != WEFT_WAY_DIRECT))
 		return WEFT_DROP_NO_ROUTE;
 	flow->out_ifindex = device;
 	if (node->way != WEFT_WAY_DIRECT)
 		return WEFT_DROP_NONE;
-	row = bpf_map_lookup_elem(&weft_dev_v1, &flow->out_ifindex);
+	__u32 out = device;
+
+	row = bpf_map_lookup_elem(&weft_dev_v1, &out);
 	/* Not an uplink: leave it to the host's own configuration. */
 	flow->exit = row ? WEFT_EXIT_NEIGH : WEFT_EXIT_STACK;
 	flow->mtu = row ? row->mtu : 0;

@@ -123,15 +123,20 @@ inline_always enum weft_drop_reason exit_by_device(struct scratch *s, const stru
 	return WEFT_DROP_NONE;
 }
 
+/* The other node's answers have to find the tunnel back. */
+inline_always void outside_by_tunnel(struct scratch *s, const struct weft_config *config)
+{
+	want_gateway_source(s, config, packet_is_v4(&s->packet));
+	s->reply.in_ifindex = WEFT_IN_TUNNEL;
+}
+
 inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct scratch *s,
 						   const struct weft_config *config, bool v4)
 {
 	const struct weft_device *device;
 
 	if (unlikely(node_is_tunneled(s->dst_node))) {
-		/* Its answers have to find the tunnel back. */
-		want_gateway_source(s, config, v4);
-		s->reply.in_ifindex = WEFT_IN_TUNNEL;
+		outside_by_tunnel(s, config);
 		return exit_to_node(skb, &s->forward, s->dst_node, false);
 	}
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)

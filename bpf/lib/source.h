@@ -104,13 +104,16 @@ verified_once int check_from_host(void)
 	return endpoint_is_host(endpoint_find(&s->packet.tuple.saddr)) ? WEFT_DROP_NONE : WEFT_DROP_SPOOFED_SOURCE;
 }
 
-/* Whether a plain packet of no flow is one of another node's addresses, or goes to a pod here, which a flow from such
- * an address may begin with. What nodes say to each other is neither. */
-inline_always bool node_concerned(const struct weft_addr *source, const struct weft_addr *destination)
+/* The same where there are other nodes: also one of another node's addresses, and any to a pod here, which a flow from
+ * such an address may begin with. What nodes say to each other, tunnels too, is neither, and is known by one lookup. */
+inline_always bool node_concerned(struct __sk_buff *skb, const struct weft_addr *source,
+				  const struct weft_addr *destination)
 {
 	struct weft_remote *remote = bpf_map_lookup_elem(&weft_remote_v1, source);
 
-	return remote ? remote->node : endpoint_is_pod(endpoint_find(destination));
+	if (remote)
+		return remote->node;
+	return source_is_inside(skb, source) || endpoint_is_pod(endpoint_find(destination));
 }
 
 /* Whether the slow path has to look at a plain packet of no flow at an uplink: it claims an address from inside,
@@ -144,9 +147,9 @@ inline_always bool device_concerned(struct __sk_buff *skb, const struct weft_con
 	}
 	if ((void *)(l4 + 4) > end || external_wanted(config, protocol, *(__be16 *)(l4 + 2)))
 		return true;
-	if (source_is_inside(skb, &addr))
-		return true;
-	return unlikely(config->flags & WEFT_CONFIG_NODES) && node_concerned(&addr, &to);
+	if (unlikely(config->flags & WEFT_CONFIG_NODES))
+		return node_concerned(skb, &addr, &to);
+	return source_is_inside(skb, &addr);
 }
 
 /* Whether a packet from the stack wears a pod's address without having come from that pod, or the

@@ -8,8 +8,6 @@
 #include "lib/known_flow.h"
 #include "lib/xdp_fast.h"
 
-#define XDP_NOT_OURS WEFT_DROP_REASON_COUNT
-
 inline_always void xdp_scratch_packet(struct scratch *s, const struct xdp_view *view, bool v4)
 {
 	struct packet *packet = &s->packet;
@@ -54,15 +52,33 @@ inline_always void xdp_exit_to_client(struct xdp_md *ctx, struct scratch *s, con
 	reply->mtu = device ? device->mtu : 0;
 }
 
+/* A backend reached by a tunnel: tc puts the packets in, and finds the entries made here. */
+inline_always enum weft_drop_reason xdp_exit_to_tunnel(struct xdp_md *ctx, struct scratch *s,
+							const struct weft_config *config)
+{
+	const struct weft_node *node = node_get(s->dst_node);
+	struct weft_flow *forward = &s->forward;
+
+	if (!node)
+		return WEFT_DROP_NODE_UNKNOWN;
+	forward->out_ifindex = config->overlay_ifindex;
+	if (node->way != WEFT_WAY_VXLAN &&
+	    xdp_route(ctx, forward, &node->source, &node->addr, tunnel_protocol(node->way)) <= 0)
+		return WEFT_DROP_NO_ROUTE;
+	exit_into_tunnel(forward, node, s->dst_node);
+	outside_by_tunnel(s, config);
+	xdp_exit_to_client(ctx, s, NULL);
+	return forward->out_ifindex ? WEFT_DROP_NONE : WEFT_DROP_NODE_UNKNOWN;
+}
+
 inline_always enum weft_drop_reason xdp_exit_to_remote(struct xdp_md *ctx, struct scratch *s,
 							const struct weft_config *config)
 {
 	const struct weft_device *device;
 	enum weft_drop_reason reason;
 
-	/* tc puts it into the tunnel */
 	if (unlikely(node_is_tunneled(s->dst_node)))
-		return XDP_NOT_OURS;
+		return xdp_exit_to_tunnel(ctx, s, config);
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)
 		return WEFT_DROP_UNKNOWN_ENDPOINT;
 	if (xdp_route(ctx, &s->forward, &s->pair.saddr, &s->pair.daddr, s->pair.protocol) <= 0)
@@ -118,6 +134,8 @@ inline_always struct weft_service *xdp_service(struct scratch *s)
 	return service && (service->flags & WEFT_SERVICE_EXTERNAL) && service->external_slot_count ? service : NULL;
 }
 
+#define XDP_NOT_OURS WEFT_DROP_REASON_COUNT
+
 /* The backend of a client's flow, in scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
 verified_once enum weft_drop_reason xdp_choose(struct xdp_md *ctx, const struct weft_config *config)
 {
@@ -153,11 +171,9 @@ inline_always enum weft_drop_reason xdp_decide(struct xdp_md *ctx, struct scratc
 
 	if (reason)
 		return reason;
+	count(WEFT_STAT_EXTERNAL_FLOW);
 	dst = endpoint_find(&s->pair.daddr);
-	reason = decide_policy(s, NULL, dst) ? xdp_exit(ctx, s, config, dst) : WEFT_DROP_POLICY_DENIED;
-	if (reason != XDP_NOT_OURS)
-		count(WEFT_STAT_EXTERNAL_FLOW);
-	return reason;
+	return decide_policy(s, NULL, dst) ? xdp_exit(ctx, s, config, dst) : WEFT_DROP_POLICY_DENIED;
 }
 
 /* scratch->packet starts a flow. */

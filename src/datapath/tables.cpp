@@ -58,6 +58,7 @@ Tables::Wanted Tables::wanted(const DesiredRows& rows) const {
   if (change.empty()) return wanted;
   before.policy = policy_->actual_rows();
   before.endpoints = endpoints_->actual_rows();
+  before.remotes = remotes_->actual_rows();
   wanted.bridge = bridge(change, before, rows);
   wanted.policy.insert(wanted.bridge.policy.begin(), wanted.bridge.policy.end());
   return wanted;
@@ -82,7 +83,9 @@ Result<void> Tables::want(const DesiredRows& rows) {
   WEFT_CHECK(admit(rows, wanted));
   WEFT_CHECK(policy_->want(wanted.policy));
   WEFT_CHECK(identities_->want(rows.identities));
-  WEFT_CHECK(remotes_->want(rows.remotes));
+  last_remotes_.reset();
+  if (!wanted.bridge.remotes.empty()) last_remotes_ = rows.remotes;
+  WEFT_CHECK(remotes_->want(last_remotes_ ? wanted.bridge.remotes : rows.remotes));
   WEFT_CHECK(nodes_->want(rows.nodes));
   WEFT_CHECK(netns_->want(rows.netns));
   WEFT_CHECK(devices_->want(rows.devices));
@@ -199,6 +202,10 @@ bool Tables::switch_endpoints() {
     complete = static_cast<bool>(endpoints_->want(endpoint_steps_.back()));
     endpoint_steps_.pop_back();
     complete = endpoints_->add() && complete;
+  }
+  if (complete && last_remotes_) {
+    complete = static_cast<bool>(remotes_->want(*last_remotes_)) && remotes_->add();
+    last_remotes_.reset();
   }
   const bool served = services_->add() && services_->remove();
   complete = endpoints_->remove() && complete;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,7 @@ class Tables {
   weft_config wanted_config_{};                                 // epoch ignored
   std::vector<weft_policy_key> bridging_;                       // rows that leave after the switch
   std::vector<Rows<weft_addr, weft_endpoint>> endpoint_steps_;  // still to come, the next one last
+  std::optional<Rows<weft_addr, weft_remote>> last_remotes_;    // after those
   // Decisions made before the switch, or before the removals, may be stale: a new epoch follows each.
   bool switch_owed_ = false;
   bool removal_owed_ = false;

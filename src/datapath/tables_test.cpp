@@ -191,6 +191,34 @@ TEST_F(TablesTest, AWayIsThereBeforeTheAddressesItLeadsToAndAfterThem) {
   EXPECT_TRUE(testing::same(maps.all(), rows));
 }
 
+// A peer elsewhere that its CIDR let in before, and its own identity after: allowed at every moment between.
+TEST_F(TablesTest, AnAddressElsewhereLeavesItsCidrAfterTheClassesHave) {
+  auto tables = open();
+  auto rows = small_world();
+  constexpr std::uint32_t kCidr = 1U << 24;
+  add_identity(rows, "10.0.0.64/26", kCidr);
+  rows.nodes[1] = way(WEFT_WAY_VXLAN);
+  rows.remotes[address(99)] = {300, kCidr, 1, 0};
+  rows.policy[policy_key(1, kCidr)] = {16, WEFT_POLICY_ALLOW, {}};
+  ASSERT_TRUE(tables->apply(rows, {}));
+  maps.written = [&](const std::string& map) {
+    const auto now = maps.all();
+    const auto& peer = now.remotes.at(address(99));
+    const auto& pod = now.endpoints.at(address(2));
+    EXPECT_TRUE(now.policy.contains(policy_key(pod.policy_class, peer.identity)) ||
+                now.policy.contains(policy_key(pod.policy_class, peer.cidr_identity)))
+        << "after a write to " << map;
+  };
+  rows.identities.erase(to_abi(*Cidr::parse("10.0.0.64/26")));
+  rows.policy.clear();
+  rows.policy[policy_key(2, 300)] = {17, WEFT_POLICY_ALLOW, {}};
+  rows.remotes[address(99)].cidr_identity = 0;
+  rows.endpoints[address(2)] = endpoint(2, 2);
+  rows.endpoints[address(3)] = endpoint(3, 2);
+  ASSERT_TRUE(tables->apply(rows, {}));
+  EXPECT_TRUE(testing::same(maps.all(), rows));
+}
+
 TEST_F(TablesTest, ANodeBeyondTheTableIsRefused) {
   auto tables = open();
   auto rows = small_world();
@@ -442,6 +470,10 @@ DesiredRows random_world(std::mt19937& random) {
   for (unsigned n = 0; n < pick(4); ++n)
     add_identity(rows, "10." + std::to_string(pick(5)) + ".0.0/16", (1U << 24) + pick(3));
   for (unsigned n = 0; n < pick(3); ++n) rows.devices[n + 2].mtu = 1400 + pick(3);
+  for (unsigned n = 1; n < 4; ++n)
+    if (pick(3) != 0) rows.nodes[n] = way(static_cast<weft_way>(1 + pick(4)));
+  for (unsigned n = 100; n < 110; ++n)
+    if (pick(3) != 0) rows.remotes[address(n)] = {256 + pick(12), pick(2) != 0 ? 0 : (1U << 24) + pick(3), pick(4), 0};
   return rows;
 }
 
@@ -455,7 +487,8 @@ TEST_F(TablesTest, RandomWorldsConvergeWhateverFails) {
   std::uint64_t last_epoch = 0;
   maps.written = [&](const std::string& map) {
     ++number;
-    if (map == "weft_ep_v1" || map == "weft_ipid_v2" || map == "weft_svc_v2") last_switch = number;
+    if (map == "weft_ep_v1" || map == "weft_ipid_v2" || map == "weft_remote_v1" || map == "weft_svc_v2")
+      last_switch = number;
     if (map == "weft_config_v3") last_epoch = number;
   };
   for (int round = 0; round < 300; ++round) {

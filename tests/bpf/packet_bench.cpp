@@ -5,6 +5,8 @@
 //
 //   packet_bench [--json FILE] [--rounds N] [--flows N] [--case NAME]
 #include "packet_bench.h"
+
+#include "node_bench.h"
 #include "xdp_bench.h"
 
 #include <arpa/inet.h>
@@ -463,6 +465,9 @@ int bench_main(int argc, char** argv) {
   for (const auto& row : run_xdp_bench({options.only, options.only_flows, options.rounds}))
     rows.push_back(
         {row.name, row.flows, "few", row.median, row.lowest, row.highest, row.peer, "its entries in LRU tables"});
+  for (const auto& row : run_node_bench({options.only, options.only_flows, options.rounds}))
+    rows.push_back({row.name, row.flows, "few", row.median, row.lowest, row.highest, row.peer,
+                    "the kernel's helpers of the tunnel alone"});
   if (!options.json.empty()) write_json(options.json, rows, options.rounds);
   return 0;
 }

@@ -371,8 +371,7 @@ Cases served(const Tunneled& t) {
     cases.push_back(
         {fmt::format("a client's service with a backend there, forwarding {}", static_cast<int>(forwarding)),
          {service(forwarding)},
-         {send(Hook::xdp, kUplink, client), no_flow(client),
-          t.out(Hook::from_device, kUplink, client, hop(outward), world)
+         {t.out(Hook::from_device, kUplink, client, hop(outward), world)
               .event({.type = WEFT_EVENT_NEW, .source = net.client, .backend = net.far, .service_id = kService})
               .counts(WEFT_STAT_EXTERNAL_FLOW),
           t.in(answer.with_flags(kSyn | kAck)).redirected().becomes(hop(to_client.with_flags(kSyn | kAck))),
@@ -380,6 +379,21 @@ Cases served(const Tunneled& t) {
           t.out(Hook::from_device, kUplink, client.with_flags(kAck), hop(to_backend(client.with_flags(kAck))), world),
           t.in(answer).redirected().becomes(hop(to_client)), flow(client, {.packets = 2}),
           flow(answer, {.exit = WEFT_EXIT_NEIGH, .in_ifindex = WEFT_IN_TUNNEL, .packets = 2})}});
+  cases.push_back(
+      {"a client's flow that XDP chooses the backend of, once",
+       {service(WEFT_FORWARD_SNAT)},
+       {send(Hook::xdp, kUplink, client)
+            .event({.type = WEFT_EVENT_NEW, .backend = net.far, .hook = WEFT_HOOK_XDP})
+            .counts(WEFT_STAT_EXTERNAL_FLOW),
+        flow(client, {.exit = WEFT_EXIT_TUNNEL,
+                      .out_ifindex = t.way == WEFT_WAY_VXLAN ? kOther : kUplink,
+                      .mtu = kMtu,
+                      .node = kFarNode,
+                      .packets = 0,
+                      .flags_set = WEFT_FLOW_SNAT | WEFT_FLOW_DNAT | WEFT_FLOW_EXTERNAL}),
+        t.out(Hook::from_device, kUplink, client, hop(outward), world),
+        t.in(answer.with_flags(kSyn | kAck)).redirected().becomes(hop(to_client.with_flags(kSyn | kAck))),
+        flow(client, {.packets = 1}), flow(answer, {.exit = WEFT_EXIT_NEIGH, .in_ifindex = WEFT_IN_TUNNEL})}});
   return cases;
 }
 

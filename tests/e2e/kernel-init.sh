@@ -14,6 +14,8 @@ ip link set lo up
 built=$(cat /weft/built-in)
 mkdir -p "$built"
 [ -e "$built/bpf" ] || ln -s /weft/bpf "$built/bpf"
+mkdir -p "$built/tests"
+[ -e "$built/tests/bpf" ] || ln -s /weft/tests "$built/tests/bpf"
 echo "WEFT kernel $(uname -r) $(uname -v)"
 
 # report NAME COMMAND...: the last lines of what a failure said.
