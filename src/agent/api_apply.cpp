@@ -100,8 +100,8 @@ api::ApiError refusal(const std::vector<model::Problem>& problems, const std::ve
 // Documents by which something is to be deleted: an error when one of them is bad.
 api::Answer refused_documents(const model::ParseOutcome& outcome) {
   if (outcome.problems.empty()) return json();
-  return weft::fail(api::ApiError({ErrorCode::invalid, "nothing was deleted", {}},
-                                  {{"problems", problems_json(outcome.problems)}}));
+  return weft::fail(
+      api::ApiError({ErrorCode::invalid, "nothing was deleted", {}}, {{"problems", problems_json(outcome.problems)}}));
 }
 
 // All of a request that needs no look at what the agent holds.
@@ -228,8 +228,11 @@ Result<std::vector<store::StoredKey>> Agent::named_keys(const json& params) {
   WEFT_TRY(const auto kind, model::parse_kind(word));
   WEFT_TRY(const auto name, api::required_text(params, "name"));
   WEFT_TRY(const auto space, api::optional_text(params, "namespace", "default"));
-  return std::vector<store::StoredKey>{
-      {kind, {!model::has_namespace(kind) ? "" : space.empty() ? "default" : space, name}}};
+  return std::vector<store::StoredKey>{{kind,
+                                        {!model::has_namespace(kind) ? ""
+                                         : space.empty()             ? "default"
+                                                                     : space,
+                                         name}}};
 }
 
 // Those of them that are there, and what goes with a namespace.
@@ -298,9 +301,8 @@ void Agent::open_cluster_objects() {
                                                   : faults_.set("cluster objects", "what the cluster has: " + text);
                                    },
                                .note = [this](const std::string& text) { note(text); }});
-  server_->handle_async("store.push", [this](const json& params, const api::Responder& responder) {
-    push_store(params, responder);
-  });
+  server_->handle_async("store.push",
+                        [this](const json& params, const api::Responder& responder) { push_store(params, responder); });
 }
 
 Result<void> Agent::publish_brought(Publisher::Changed changed) {

@@ -54,6 +54,12 @@ Result<store::StoredKey> key_of_token(const std::string& token) {
   return store::StoredKey{*kind, {token.substr(first + 1, second - first - 1), token.substr(second + 1)}};
 }
 
+// One that runs on another node; null: none is known.
+const RemotePod* told_by_others(const std::vector<RemotePod>& pods, const model::ObjectKey& key) {
+  const auto found = std::ranges::lower_bound(pods, key, {}, &RemotePod::key);
+  return found == pods.end() || found->key != key ? nullptr : &*found;
+}
+
 }  // namespace
 
 Result<json> Agent::pod_object(const model::Pod& pod) const {
@@ -61,20 +67,22 @@ Result<json> Agent::pod_object(const model::Pod& pod) const {
   auto object = json::parse(model::public_json(text), nullptr, false);
   if (!object.is_object()) object = json::object();
   json status{{"phase", "Pending"}, {"conditions", json::array()}};
-  const auto runs_at = [&](const std::vector<IpAddress>& addresses) {
+  const auto runs_at = [&](const std::vector<IpAddress>& addresses, bool ready) {
     status["phase"] = "Running";
     if (!addresses.empty()) status["podIP"] = addresses.front().to_string();
     for (const auto& address : addresses) status["podIPs"].push_back({{"ip", address.to_string()}});
-    status["conditions"].push_back({{"type", "Ready"}, {"status", pod.ready ? "True" : "False"}});
+    status["conditions"].push_back({{"type", "Ready"}, {"status", ready ? "True" : "False"}});
   };
   // The record, not the compiled endpoint: that one was made before the attachment was complete.
   const auto* endpoint = live(pod.meta.key());
   const auto record =
       endpoint == nullptr ? attachment_->records().end() : attachment_->records().find(endpoint->record.key);
   if (record != attachment_->records().end() && record->second.state == store::EndpointState::ready)
-    runs_at(record->second.addresses);
+    runs_at(record->second.addresses, pod.ready);
+  else if (const auto* told = told_by_others(publisher_->cluster().pods, pod.meta.key()))
+    runs_at(told->addresses, told->ready);
   else if (pod.spec.host_network)  // nobody attaches it
-    runs_at(node_.main_addresses());
+    runs_at(node_.main_addresses(), pod.ready);
   object["status"] = status;
   return object;
 }

@@ -528,7 +528,8 @@ Result<Publisher::Changed> Publisher::bring(const Brought& brought) {
   }
   const std::set<store::StoredKey> keys(objects.begin(), objects.end());
   for (const auto& [object, json] : brought.objects)
-    if (const auto* slice = std::get_if<model::EndpointSlice>(&object); slice != nullptr && keys.contains(key_of(object)))
+    if (const auto* slice = std::get_if<model::EndpointSlice>(&object);
+        slice != nullptr && keys.contains(key_of(object)))
       if (const auto label = slice->meta.labels.find("kubernetes.io/service-name"); label != slice->meta.labels.end())
         brought_services_.insert({slice->meta.namespace_, label->second});
   return std::exchange(brought_, Changed::nothing);

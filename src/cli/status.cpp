@@ -94,9 +94,9 @@ class StatusPrinter {
                        : state == "lost"    ? "; ETCD HAS THEM NO LONGER, this node goes on with its own"
                        : state == "unheard" ? "; etcd has not answered since the start, this node goes on with its own"
                                             : "; the cluster has none yet: weft apply or weft store push";
-    line("Store", fmt::format("{} objects at revision {}, {} since {}{}", number(store, "objects"),
-                              number(store, "revision"), flag(store, "connected") ? "connected" : "NOT CONNECTED",
-                              text(store, "since"), said));
+    line("Store",
+         fmt::format("{} objects at revision {}, {} since {}{}", number(store, "objects"), number(store, "revision"),
+                     flag(store, "connected") ? "connected" : "NOT CONNECTED", text(store, "since"), said));
   }
 
   void announced() {
