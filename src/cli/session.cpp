@@ -35,7 +35,7 @@ Result<api::Client> Session::connect() const {
 api::Answer Session::call(std::string_view method, const nlohmann::json& params) const {
   WEFT_TRY(auto client, connect());
   // Changes may take their time; a question that is not answered soon will not be.
-  const bool change = method == "apply" || method == "delete";
+  const bool change = method == "apply" || method == "delete" || method == "store.push";
   if (!change) return client.call(method, params, longest_answer(method));
   if (!io.err_tty) return client.call(method, params, api::Client::default_timeout);
   bool told = false;
