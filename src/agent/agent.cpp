@@ -282,6 +282,7 @@ void Agent::poll_slow() {
     attachment_->expire_quarantine();
     if (cluster_) {
       cluster_->check();
+      faults_.replace("node health ", node_health_->problems());
       ask_for_blocks();
       cluster_->release_unused(*ipam_);
     }

@@ -22,6 +22,7 @@
 #include "agent/flow_sweep.h"
 #include "agent/heal.h"
 #include "agent/node.h"
+#include "agent/node_health.h"
 #include "agent/node_routes.h"
 #include "agent/objects.h"
 #include "agent/overlay.h"
@@ -91,6 +92,7 @@ class Agent {
   void ask_for_blocks();
   void others_changed();
   void take_others();
+  void watch_health();
   void tell_endpoints();
 
   // Timers and descriptors.
@@ -213,6 +215,7 @@ class Agent {
   std::optional<NodeRoutes> node_routes_;
   std::optional<Overlay> overlay_;
   std::optional<AttachGate> attach_gate_;
+  std::optional<NodeHealth> node_health_;
   std::vector<IpAddress> prepared_gateways_;
   asio::steady_timer others_timer_;
   bool others_due_ = false;

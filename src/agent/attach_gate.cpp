@@ -41,7 +41,7 @@ void AttachGate::pass(const std::optional<LabelMap>& labels, const std::set<Fami
       if (outcome) cluster_.release(labels);  // what runs now needs them by itself
     });
   for (const auto family : families) cluster_.claim(family, arrived);
-  waiting->timer.expires_after(patience);
+  waiting->timer.expires_after(patience_);
   waiting->timer.async_wait([waiting, asked_labels = labels.has_value()](const std::error_code& error) {
     if (error) return;
     waiting->tell(fail(ErrorCode::unavailable,

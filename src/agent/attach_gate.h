@@ -17,10 +17,9 @@ namespace weft::agent {
 
 class AttachGate {
  public:
-  // Longer than a lease's renewal or a leader's election takes, shorter than a runtime waits for a plugin.
-  static constexpr auto patience = std::chrono::seconds(8);
-
-  AttachGate(asio::io_context& loop, ClusterLink& cluster) : loop_(loop), cluster_(cluster) {}
+  // By default longer than an election of etcd takes, shorter than a runtime waits for a plugin.
+  AttachGate(asio::io_context& loop, ClusterLink& cluster, std::chrono::milliseconds patience = std::chrono::seconds(8))
+      : loop_(loop), cluster_(cluster), patience_(patience) {}
 
   // `done` is told once: at once when nothing is missing, `unavailable` after the patience. Numbers that were acquired
   // for it are held until it has returned.
@@ -30,6 +29,7 @@ class AttachGate {
  private:
   asio::io_context& loop_;
   ClusterLink& cluster_;
+  std::chrono::milliseconds patience_;
 };
 
 }  // namespace weft::agent

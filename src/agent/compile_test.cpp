@@ -57,6 +57,56 @@ TEST_F(CompileTest, WhatIsBeingRemovedOrHasNoDeviceIsNotCompiled) {
   EXPECT_EQ(compiled->endpoints.front().record.pod, "c");
 }
 
+TEST_F(CompileTest, InAClusterNumbersAreLearntAndAnEndpointKeepsTheOneItHad) {
+  ClusterView cluster{.clustered = true, .known = true};
+  const auto identity = [&] { return compiler.compile(*objects, records, node, cluster)->endpoints.front().identity; };
+  attach("a", 1);
+  EXPECT_EQ(identity(), control::IdentityId{WEFT_IDENTITY_INIT});
+  EXPECT_TRUE(compiler.identities().all().empty());  // none was given
+  const auto labels = identity_labels_of(*objects, {"default", "a"}, {{"container:name", "a"}});
+  EXPECT_EQ(compiler.compile(*objects, records, node, cluster)->labels, std::set{labels});
+  compiler.learn({{700, labels}, {701, {{"k8s:app", "old"}}}}, {}, false);
+  EXPECT_EQ(identity(), 700U);
+  compiler.learn({{701, {{"k8s:app", "other"}}}}, {}, true);  // all there are: 700 is gone
+  EXPECT_EQ(identity(), 700U);
+  compiler.learn({{702, labels}}, {}, false);
+  EXPECT_EQ(identity(), 702U);
+}
+
+TEST_F(CompileTest, OtherNodesAndTheirPodsAreRowsAndPeers) {
+  attach("a", 1);
+  compiler.learn({{800, control::identity_labels("default", {{"app", "far"}})}}, {}, true);
+  ClusterView cluster{.clustered = true, .known = true};
+  cluster.plan.nodes[3].way = WEFT_WAY_VXLAN;
+  cluster.plan.blocks[*Cidr::parse("10.244.3.0/24")] = 3;
+  cluster.plan.addresses[IpAddress::v4(0xc0000203)] = {"far", 0};
+  cluster.plan.addresses[IpAddress::v4(0x0af40301)] = {"far", 3};
+  auto& pod = cluster.pods.emplace_back();
+  pod.key = {"default", "there"};
+  pod.node_number = 3;
+  pod.identity = 800;
+  pod.addresses = {IpAddress::v4(0x0af40302), IpAddress::v4(0x0a000003)};  // the second is this node's own pod's
+  const auto compiled = compiler.compile(*objects, records, node, cluster);
+  ASSERT_TRUE(compiled);
+  const auto& remotes = compiled->rows.remotes;
+  ASSERT_EQ(remotes.size(), 3U);
+  const auto& there = remotes.at(datapath::to_abi(IpAddress::v4(0x0af40302)));
+  EXPECT_EQ(there.identity, 800U);
+  EXPECT_EQ(there.node, 3U);
+  EXPECT_EQ(there.flags, 0U);
+  const auto& far = remotes.at(datapath::to_abi(IpAddress::v4(0xc0000203)));
+  EXPECT_EQ(far.identity, std::uint32_t{WEFT_IDENTITY_REMOTE_NODE});
+  EXPECT_EQ(far.node, 0U);
+  EXPECT_EQ(far.flags, std::uint32_t{WEFT_REMOTE_NODE});
+  const auto& block = compiled->rows.identities.at(datapath::to_abi(*Cidr::parse("10.244.3.0/24")));
+  EXPECT_EQ(block.node, 3U);
+  EXPECT_EQ(block.identity, std::uint32_t{WEFT_IDENTITY_INIT});
+  EXPECT_EQ(compiled->rows.identities.at(datapath::to_abi(*Cidr::parse("0.0.0.0/0"))).node, 0U);
+  ASSERT_EQ(compiled->policy_input.peers.size(), 1U);
+  EXPECT_EQ(compiled->policy_input.peers[0].pod.namespace_, "default");
+  EXPECT_EQ(compiled->policy_input.peers[0].labels, (LabelMap{{"app", "far"}}));
+}
+
 TEST_F(CompileTest, ACompileThatFailsHalfwayHoldsNoIdentity) {
   store::NumberSet restored;
   for (std::uint32_t id = WEFT_IDENTITY_FIRST; id < WEFT_IDENTITY_LAST; ++id)

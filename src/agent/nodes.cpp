@@ -24,6 +24,11 @@ cluster::SharedEndpoint shared(const std::vector<IpAddress>& addresses, control:
   return told;
 }
 
+Error by_itself() {
+  return {ErrorCode::unsupported, "this node is by itself: its store is embedded",
+          "nodes that share an etcd (store: etcd) know each other"};
+}
+
 }  // namespace
 
 std::vector<IpAddress> Agent::gateways() const {
@@ -46,6 +51,8 @@ Result<void> Agent::open_cluster() {
   attach_gate_.emplace(loop_, *cluster_);
   ipam_->set_cidrs(cluster_->usable_blocks(), cluster_->gateways());
   publisher_->set_cluster(cluster_->view(node_));
+  node_health_.emplace(loop_);
+  if (auto started = node_health_->start(); !started) note("asking the other nodes: " + started.error().message);
   return {};
 }
 
@@ -99,6 +106,23 @@ void Agent::take_others() {
     return faults_.set("publish", "what other nodes told: " + published.error().text());
   faults_.clear("publish");
   if (view.known) node_routes_->prune(view.plan.routes);
+  watch_health();
+}
+
+void Agent::watch_health() {
+  HealthTargets targets;
+  for (const auto& [name, node] : cluster_->member().registry().nodes()) {
+    const auto reach = publisher_->cluster().plan.reach.find(name);
+    if (!node.record || reach == publisher_->cluster().plan.reach.end()) continue;
+    auto& target = targets[name];
+    target.addresses = node.record->underlay;
+    target.gateways = node.record->gateways;
+    target.way = reach->second.way;
+    target.alive = node.alive.has_value();
+    const auto row = publisher_->cluster().plan.nodes.find(reach->second.number);
+    if (row != publisher_->cluster().plan.nodes.end()) target.mtu = std::min(row->second.mtu, node_.pod_mtu);
+  }
+  node_health_->set_targets(std::move(targets));
 }
 
 void Agent::tell_endpoints() {
@@ -118,10 +142,12 @@ void Agent::tell_endpoints() {
 
 void Agent::register_nodes() {
   server_->handle("node.list", [this](const nlohmann::json&) -> api::Answer {
-    if (!cluster_)
-      return weft::fail(ErrorCode::unsupported, "this node is by itself: its store is embedded",
-                        "nodes that share an etcd (store: etcd) know each other");
+    if (!cluster_) return weft::fail(by_itself());
     return nlohmann::json{{"items", cluster_->nodes_json(publisher_->cluster())}};
+  });
+  server_->handle("node.health", [this](const nlohmann::json&) -> api::Answer {
+    if (!cluster_) return weft::fail(by_itself());
+    return nlohmann::json{{"items", node_health_->to_json()}};
   });
 }
 

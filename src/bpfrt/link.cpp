@@ -3,6 +3,7 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <linux/if_link.h>
+#include <linux/pkt_cls.h>
 #include <net/if.h>
 #include <sys/stat.h>
 
@@ -48,6 +49,14 @@ Result<void> attach_link(std::uint32_t target, std::uint32_t attach_type, int pr
   const Fd link = create_link(program, target, attach_type);
   if (!link.valid()) return fail(errno_error("attach to " + where, errno));
   return pin_object(link.get(), pin_path);
+}
+
+// A program that says the same of every packet.
+Fd load_constant(bpf_prog_type type, const char* name, int answer) {
+  const std::array<bpf_insn, 2> program{
+      bpf_insn{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = answer},
+      bpf_insn{.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  return Fd(bpf_prog_load(type, name, "GPL", program.data(), program.size(), nullptr));
 }
 
 bpf_tc_hook clsact_hook(int ifindex, Hook hook) {
@@ -184,12 +193,15 @@ Result<void> attach_xdp(XdpMode mode, int ifindex, int program, const std::strin
   return pin_object(link.get(), pin_path);
 }
 
+Result<void> attach_drop(int ifindex) {
+  const Fd program = load_constant(BPF_PROG_TYPE_SCHED_CLS, "weft_drop", TC_ACT_SHOT);
+  if (!program.valid()) return fail(errno_error("load a program that drops packets", errno));
+  return attach_device(AttachMode::clsact, ifindex, Hook::ingress, program.get(), {});
+}
+
 Result<void> attach_pass_through(int ifindex) {
   const LibbpfLog log;
-  const std::array<bpf_insn, 2> pass{
-      bpf_insn{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = XDP_PASS},
-      bpf_insn{.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
-  const Fd program(bpf_prog_load(BPF_PROG_TYPE_XDP, "weft_pass", "GPL", pass.data(), pass.size(), nullptr));
+  const Fd program = load_constant(BPF_PROG_TYPE_XDP, "weft_pass", XDP_PASS);
   if (!program.valid()) return fail(errno_error("load a program that lets packets pass", errno));
   if (const int status = bpf_xdp_attach(ifindex, program.get(), XDP_FLAGS_DRV_MODE, nullptr); status != 0)
     return fail(log.error(fmt::format("attach to XDP of device {}", ifindex), -status));

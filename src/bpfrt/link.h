@@ -44,6 +44,8 @@ void detach_xdp(const std::string& pin_path);  // absent is success
 // Gives a veth end a program that lets everything pass, and with it the receive loop (NAPI) without which what the
 // other end sends from XDP is lost. It stays with the device.
 Result<void> attach_pass_through(int ifindex);
+// Gives a device a clsact filter that drops all that arrives, after packet sockets have seen it; detach_device ends it.
+Result<void> attach_drop(int ifindex);
 // True when the program with this id runs on the device through the link pinned there.
 Result<bool> is_xdp_attached(int ifindex, const std::string& pin_path, std::uint32_t program_id);
 

@@ -220,6 +220,10 @@ class CommandLine {
   void add_lists() {
     add_list("endpoint", "Attached pods: addresses, identity, policy and socket coverage", "endpoint.list");
     add_list("node", "Nodes of the cluster: state, addresses, blocks of pods' addresses, the way there", "node.list");
+    auto* health =
+        command(&app_, "health", "Whether the cluster's other nodes answer, and how fast", "weft health -o json");
+    add_output(health, list_outputs_["health"], {"table", "wide", "json", "yaml", "name"});
+    runs(health, [this](const Session& session) { return run_health(session, list_outputs_["health"]); });
     add_list("identity", "Identities: the numbers that stand for sets of labels", "identity.list");
     service_ =
         add_list("service", "Services as the datapath balances them, and where clients are sent", "service.list");

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -170,10 +171,13 @@ class Completer {
       names_of("pods", true);
       if (option.check_lname("to")) names_of("services", true, "svc/");
       for (const auto* value : {"world", "host"}) add(value);
+      if (in_lab()) nodes();
     } else if (named({"service"})) {
       names_of("services", true);
     } else if (named({"protocol"})) {
       for (const auto* value : {"TCP", "UDP", "SCTP", "ICMP", "ICMPv6"}) add(value);
+    } else if (named({"node"})) {
+      nodes();
     } else if (named({"lab"}) || (option.check_lname("name") && in_lab())) {
       labs();
     } else if (named({"filename", "socket", "file", "config"})) {
@@ -195,8 +199,11 @@ class Completer {
         for (const auto* kind : {"all", "deployments", "endpointslices", "l2announcements", "loadbalancerpools",
                                  "namespaces", "networkpolicies", "pods", "services"})
           if (command == "get" || std::string_view(kind) != "all") add(kind);
-    } else if (command == "exec" && in_lab() && positionals_.empty()) {
+    } else if (in_lab() && positionals_.empty() && command == "exec") {
       names_of("pods", true);
+      nodes();
+    } else if (in_lab() && positionals_.empty() && takes_nodes(command)) {
+      nodes();
     } else if (command == "help") {
       const auto* top = at_->get_parent();
       for (const auto& word : positionals_)
@@ -205,6 +212,11 @@ class Completer {
         for (const auto* sub : top->get_subcommands([](const CLI::App*) { return true; }))
           if (!sub->get_group().empty()) add(sub->get_name(), sub->get_description());
     }
+  }
+
+  static bool takes_nodes(std::string_view command) {
+    constexpr std::array<std::string_view, 7> commands = {"partition", "heal", "delay", "loss", "kill", "crash", "start"};
+    return std::ranges::find(commands, command) != commands.end();
   }
 
   static const CLI::App* find_sub(const CLI::App* app, const std::string& name) {
@@ -233,11 +245,15 @@ class Completer {
     }
   }
 
-  void labs() {
+  void labs() { directories(lab::Roots{}.run); }
+
+  // Each node of a lab has a directory in the lab's.
+  void nodes() { directories(lab::Roots{}.run + "/" + (session_.lab.empty() ? std::string(lab::default_lab) : session_.lab)); }
+
+  void directories(const std::string& parent) {
     std::error_code error;
-    for (std::filesystem::directory_iterator entry(lab::Roots{}.run, error), end; !error && entry != end;
-         entry.increment(error))
-      add(entry->path().filename().string());
+    for (std::filesystem::directory_iterator entry(parent, error), end; !error && entry != end; entry.increment(error))
+      if (entry->is_directory(error) && entry->path().filename() != "pods") add(entry->path().filename().string());
   }
 
   void add(const std::string& word, const std::string& description = {}) {

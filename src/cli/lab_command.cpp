@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/lab_command_parts.h"
 #include "cli/session.h"
 #include "lab/inspect.h"
 #include "lab/lifecycle.h"
@@ -22,24 +23,8 @@
 #include "lab/supervisor.h"
 
 namespace weft::cli {
-namespace {
 
-struct LabOptions {
-  std::string name{lab::default_lab};
-  std::vector<std::string> files;
-  std::chrono::milliseconds timeout{60'000};
-  std::string output = "table";
-  bool all = false;
-  std::string target;
-  std::vector<std::string> command;
-  lab::ProbeOptions probe;
-  std::string family = "4";
-};
-
-using Options = std::shared_ptr<LabOptions>;
-
-// With the name of a lab that is there: an agent that does not answer, or ends meanwhile, is not started by hand in it.
-int report(const Error& error, const std::string& lab = {}) {
+int report(const Error& error, const std::string& lab) {
   const auto says = [&](const char* what) { return error.message.find(what) != std::string::npos; };
   const bool away = error.code == ErrorCode::unavailable && (says("does not answer") || says("closed the connection"));
   const auto hint = away && !lab.empty() ? "bring it back with: weft lab up --name " + lab : error.hint;
@@ -48,16 +33,46 @@ int report(const Error& error, const std::string& lab = {}) {
   return error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
 }
 
-void progress(const std::string& line) {
+int usage(const Error& error) {
+  report(error);
+  return exit_usage;
+}
+
+void print_line(const std::string& line) {
   fmt::print("{}\n", line);
   std::fflush(stdout);
 }
 
-lab::UpOptions up_options(const LabOptions& options) { return {options.name, options.files, options.timeout}; }
+Options fresh_options() { return std::make_shared<LabOptions>(); }
+
+CLI::App* add_lab_subcommand(const LabParent& parent, const char* name, const char* description, const char* example,
+                             const Options& options, int (*run)(const LabOptions&)) {
+  auto* command = parent.app.add_subcommand(name, description);
+  auto* named = command->add_option("--name", options->name, "the lab; default: that of weft --lab, else \"default\"")
+                    ->check(lab_name_problem);
+  command->footer(std::string("Example:\n  ") + example);
+  command->callback([parent, named, options, run] {
+    if (named->count() == 0 && !parent.lab.empty()) options->name = parent.lab;
+    parent.exit_code = run(*options);
+  });
+  return command;
+}
+
+void add_lab_output(CLI::App* command, const Options& options) {
+  command->add_option("-o,--output", options->output, "table or json")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"table", "json"}));
+}
+
+namespace {
+
+lab::UpOptions up_options(const LabOptions& options) {
+  return {options.name, options.files, options.timeout, options.settings};
+}
 
 int up(const LabOptions& options) {
   const auto machine = lab::this_machine();
-  if (const auto done = lab::up(machine, up_options(options), progress); !done) return report(done.error());
+  if (const auto done = lab::up(machine, up_options(options), print_line); !done) return report(done.error());
   const auto name = options.name == lab::default_lab ? std::string() : " --name " + options.name;
   const auto layout = machine.layout(options.name);
   fmt::print("lab {} is up; its API is {}\nnext: weft lab probe{}, weft lab exec{} NS/POD -- CMD, weft lab down{}\n",
@@ -66,28 +81,37 @@ int up(const LabOptions& options) {
 }
 
 int apply(const LabOptions& options) {
-  const auto done = lab::apply(lab::this_machine(), up_options(options), progress);
+  const auto done = lab::apply(lab::this_machine(), up_options(options), print_line);
   return done ? 0 : report(done.error(), options.name);
 }
 
 int remove(const LabOptions& options) {
-  const auto done = lab::remove(lab::this_machine(), up_options(options), progress);
+  const auto done = lab::remove(lab::this_machine(), up_options(options), print_line);
   return done ? 0 : report(done.error(), options.name);
 }
 
 int down(const LabOptions& options) {
   const auto machine = lab::this_machine();
   auto names = options.all ? lab::find_labs(machine.roots) : std::vector<std::string>{options.name};
-  if (names.empty()) progress("there is no lab");
+  if (names.empty()) print_line("there is no lab");
   int exit_code = 0;
   for (const auto& name : names) {
-    const auto done = lab::down(machine, name, progress);
+    const auto done = lab::down(machine, name, print_line);
     if (!done)
       exit_code = report(done.error());
     else
-      progress(fmt::format("{} {}", *done ? "taken down: lab" : "nothing to do: there is no lab", name));
+      print_line(fmt::format("{} {}", *done ? "taken down: lab" : "nothing to do: there is no lab", name));
   }
   return exit_code;
+}
+
+// Of a lab with several nodes each line has the node's pods.
+void print_node(const lab::LabInfo& lab, const lab::NodeInfo& node) {
+  const bool only = lab.nodes.size() == 1;
+  const auto pods = only ? fmt::format("{}/{}", lab.pods_ready, lab.pods_total)
+                         : fmt::format("{}/{}", node.pods_ready, node.pods.size());
+  fmt::print("{:<16} {:<9} {:>7}  {:<6} {:<9} {:<15} {:<28} {}\n", lab.name, lab.state, pods, node.name, node.state,
+             node.address.empty() ? node.address_v6 : node.address, node.netns, node.socket);
 }
 
 int list(const LabOptions& options) {
@@ -95,16 +119,15 @@ int list(const LabOptions& options) {
   if (const auto root = lab::check_root(); !root) return report(root.error());
   const auto labs = lab::list_labs(lab::this_machine());
   if (options.output == "json") {
-    progress(lab::labs_to_json(labs));
+    print_line(lab::labs_to_json(labs));
     return 0;
   }
-  if (labs.empty()) progress("there is no lab; make one with: weft lab up -f FILE|DIR");
+  if (labs.empty()) print_line("there is no lab; make one with: weft lab up -f FILE|DIR");
   if (!labs.empty())
-    fmt::print("{:<16} {:<9} {:>7}  {:<6} {:<28} {}\n", "NAME", "STATE", "PODS", "NODE", "NETNS", "API");
+    fmt::print("{:<16} {:<9} {:>7}  {:<6} {:<9} {:<15} {:<28} {}\n", "NAME", "STATE", "PODS", "NODE", "IS", "ADDRESS",
+               "NETNS", "API");
   for (const auto& lab : labs)
-    for (const auto& node : lab.nodes)
-      fmt::print("{:<16} {:<9} {:>7}  {:<6} {:<28} {}\n", lab.name, lab.state,
-                 fmt::format("{}/{}", lab.pods_ready, lab.pods_total), node.name, node.netns, node.socket);
+    for (const auto& node : lab.nodes) print_node(lab, node);
   return 0;
 }
 
@@ -114,8 +137,7 @@ int exec(const LabOptions& options) {
   std::vector<std::string> command = options.command;
   if (!command.empty() && command.front() == "--") command.erase(command.begin());
   if (command.empty()) {
-    report({ErrorCode::invalid, "exec needs a command", "weft lab exec NS/POD -- CMD"});
-    return exit_usage;
+    return usage({ErrorCode::invalid, "exec needs a command", "weft lab exec NS/POD -- CMD"});
   }
   const auto error = lab::execute(lab::this_machine().layout(options.name), options.target, command);
   report(error, options.name);
@@ -137,7 +159,7 @@ int probe(const LabOptions& options) {
     return results.error().code == ErrorCode::invalid ? exit_usage : code;
   }
   if (options.output == "json")
-    progress(lab::probes_to_json(*results));
+    print_line(lab::probes_to_json(*results));
   else
     fmt::print("{}", lab::draw_matrix(*results, ::isatty(STDOUT_FILENO) == 1));
   for (const auto& result : *results)
@@ -149,26 +171,6 @@ int supervise(const LabOptions& options) {
   const auto machine = lab::this_machine();
   if (const auto valid = lab::check_lab_name(options.name); !valid) return report(valid.error());
   return lab::supervise(machine.layout(options.name), machine.binary_directory, STDOUT_FILENO);
-}
-
-// What the commands are added to and where they leave their exit code.
-struct Parent {
-  CLI::App& app;
-  const std::string& lab;  // of `weft --lab`
-  int& exit_code;
-};
-
-CLI::App* add(const Parent& parent, const char* name, const char* description, const char* example,
-              const Options& options, int (*run)(const LabOptions&)) {
-  auto* command = parent.app.add_subcommand(name, description);
-  auto* named = command->add_option("--name", options->name, "the lab; default: that of weft --lab, else \"default\"")
-                    ->check(lab_name_problem);
-  command->footer(std::string("Example:\n  ") + example);
-  command->callback([parent, named, options, run] {
-    if (named->count() == 0 && !parent.lab.empty()) options->name = parent.lab;
-    parent.exit_code = run(*options);
-  });
-  return command;
 }
 
 void add_files(CLI::App* command, const Options& options, bool required) {
@@ -201,13 +203,25 @@ void add_timeout(CLI::App* command, const Options& options, const char* descript
       ->type_name("DURATION");
 }
 
-void add_output(CLI::App* command, const Options& options) {
-  command->add_option("-o,--output", options->output, "table or json")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"table", "json"}));
+void add_nodes(CLI::App* command, const Options& options) {
+  auto& settings = options->settings;
+  command->add_option("--nodes", settings.nodes, "how many nodes, 1 to 32; more than there are adds some")
+      ->check(CLI::Range(1U, lab::most_nodes))
+      ->type_name("N");
+  const auto choice = [command](const char* name, std::string& slot, const char* what, std::vector<std::string> words) {
+    command->add_option(name, slot, what)->check(CLI::IsMember(std::move(words)));
+  };
+  choice("--tunnel", settings.tunnel, "how pods' packets get to other nodes (default none: as they are)",
+         {"none", "vxlan", "geneve", "ipip"});
+  choice("--tunnel-scope", settings.tunnel_scope, "the tunnel for every way, or between networks only (default always)",
+         {"always", "cross-subnet"});
+  choice("--underlay", settings.underlay,
+         "nodes on one network, each on one of its own, or half of them on each of two (default flat)",
+         {"flat", "routed", "mixed"});
+  choice("--underlay-family", settings.underlay_family, "addresses of nodes (default dual)", {"4", "6", "dual"});
+  choice("--store", settings.store, "etcd for the lab, or each node by itself (default: etcd with several nodes)",
+         {"embedded", "etcd"});
 }
-
-Options fresh() { return std::make_shared<LabOptions>(); }
 
 }  // namespace
 
@@ -217,57 +231,62 @@ std::string lab_name_problem(const std::string& text) {
 }
 
 void add_lab_command(CLI::App& app, const std::string& of_weft, int& exit_code) {
-  auto& lab = *app.add_subcommand("lab", "a node and its pods on this machine, from manifests (needs root)");
+  auto& lab = *app.add_subcommand("lab", "nodes and their pods on this machine, from manifests (needs root)");
   lab.require_subcommand(1);
   lab.footer("Example:\n  weft lab up -f examples/shop && weft lab probe && weft lab down");
-  const Parent parent{lab, of_weft, exit_code};
+  const LabParent parent{lab, of_weft, exit_code};
 
-  auto options = fresh();
-  auto* command = add(parent, "up", "make a lab, apply manifests, wait until every pod answers",
-                      "weft lab up --name shop -f examples/shop\n  generate | weft lab up -f -", options, up);
+  auto options = fresh_options();
+  auto* command = add_lab_subcommand(parent, "up", "make a lab, apply manifests, wait until every pod answers",
+                      "weft lab up --name shop -f examples/shop\n  generate | weft lab up -f -\n"
+                "  weft lab up --nodes 3 --tunnel vxlan -f examples/shop",
+                options, up);
   add_files(command, options, false);
   add_timeout(command, options, "how long to wait (default 60s)");
+  add_nodes(command, options);
 
-  options = fresh();
-  command = add(parent, "apply", "apply manifests to a lab and wait until every pod answers",
+  options = fresh_options();
+  command = add_lab_subcommand(parent, "apply", "apply manifests to a lab and wait until every pod answers",
                 "weft lab apply --name shop -f policy.yaml", options, apply);
   add_files(command, options, true);
   add_timeout(command, options, "how long to wait (default 60s)");
 
-  options = fresh();
-  command = add(parent, "delete", "delete the manifests' objects and wait until their pods are gone",
+  options = fresh_options();
+  command = add_lab_subcommand(parent, "delete", "delete the manifests' objects and wait until their pods are gone",
                 "weft lab delete --name shop -f policy.yaml", options, remove);
   add_files(command, options, true);
   add_timeout(command, options, "how long to wait (default 60s)");
 
-  options = fresh();
-  command = add(parent, "exec", "run a command in the network namespace of a pod, of the host or of the world",
-                "weft lab exec shop/web -- curl -s http://10.96.0.10\n  weft lab exec host -- ip route", options, exec);
-  command->add_option("target", options->target, "NS/POD, NS/WORKLOAD (its first pod), host or world")->required();
+  options = fresh_options();
+  command = add_lab_subcommand(parent, "exec", "run a command in the network namespace of a pod, of a node or of the world",
+                "weft lab exec shop/web -- curl -s http://10.96.0.10\n  weft lab exec node2 -- ip route", options, exec);
+  command->add_option("target", options->target, "NS/POD, NS/WORKLOAD (its first pod), a node, host or world")->required();
   command->add_option("command", options->command, "the command, best after --");
 
-  options = fresh();
-  command = add(parent, "list", "the labs of this machine", "weft lab list\n  weft lab list -o json", options, list);
-  add_output(command, options);
+  options = fresh_options();
+  command = add_lab_subcommand(parent, "list", "the labs of this machine", "weft lab list\n  weft lab list -o json", options, list);
+  add_lab_output(command, options);
 
-  options = fresh();
-  command = add(parent, "down", "take a lab away, also what a crash left of it",
+  options = fresh_options();
+  command = add_lab_subcommand(parent, "down", "take a lab away, also what a crash left of it",
                 "weft lab down --name shop\n  weft lab down --all", options, down);
   command->add_flag("--all", options->all, "every lab of this machine");
 
-  options = fresh();
+  options = fresh_options();
   options->timeout = std::chrono::seconds(1);
-  command = add(parent, "probe", "connect from pods to pods and compare with what the policy engine says",
+  command = add_lab_subcommand(parent, "probe", "connect from pods to pods and compare with what the policy engine says",
                 "weft lab probe\n  weft lab probe --from shop/web --to svc/shop/db --port 6379/TCP", options, probe);
-  command->add_option("--from", options->probe.from, "NS/POD, NS/WORKLOAD, host or world; default: every pod");
-  command->add_option("--to", options->probe.to, "NS/POD, NS/WORKLOAD, svc/NS/NAME, an address, host or world");
+  command->add_option("--from", options->probe.from, "NS/POD, NS/WORKLOAD, a node, host or world; default: every pod");
+  command->add_option("--to", options->probe.to, "NS/POD, NS/WORKLOAD, svc/NS/NAME, an address, a node, host or world");
   command->add_option("--port", options->probe.ports, "80/TCP, 53/UDP, ICMP; default: the declared ports");
   command->add_option("--family", options->family, "4, 6 or all")->check(CLI::IsMember({"4", "6", "all"}));
   add_timeout(command, options, "for each connection (default 1s)");
-  add_output(command, options);
+  add_lab_output(command, options);
 
-  options = fresh();
-  command = add(parent, "supervise", "keep a lab running (started by up)", "weft lab supervise --name shop", options,
+  add_net_commands(parent);
+
+  options = fresh_options();
+  command = add_lab_subcommand(parent, "supervise", "keep a lab running (started by up)", "weft lab supervise --name shop", options,
                 supervise);
   command->group("");
 }

@@ -211,6 +211,54 @@ int run_list(const Session& session, const std::string& list, const std::string&
   return exit_ok;
 }
 
+namespace {
+
+std::string latency_text(const json& probe) {
+  if (!member(probe, "average_us").is_number()) return number(probe, "sent") == 0 ? "not asked yet" : "NO ANSWER";
+  if (number(probe, "lost_in_row") > 2) return "NO ANSWER";
+  return fmt::format("{:.2f} ms", static_cast<double>(number(probe, "average_us")) / 1000.0);
+}
+
+}  // namespace
+
+// A line for each probe. 1 when some node has a problem.
+int run_health(const Session& session, const std::string& output) {
+  auto answer = session.call("node.health", json::object());
+  if (!answer) return session.report(answer.error());
+  const auto& nodes = member(*answer, "items");
+  const bool wrong = std::ranges::any_of(nodes, [](const json& node) { return !text(node, "problem").empty(); });
+  const int code = wrong ? exit_failed : exit_ok;
+  if (output == "json" || output == "yaml") {
+    output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
+    return code;
+  }
+  auto rows = json::array();
+  for (const auto& node : nodes)
+    for (auto probe : member(node, "probes")) {
+      probe["node"] = node["node"];
+      probe["way"] = text(probe, "what") == "node" ? json("-") : node["way"];
+      rows.push_back(std::move(probe));
+    }
+  print_items(session, rows, output,
+              {{column("NODE", "node"),
+                column("OF", "what"),
+                column("ADDRESS", "address"),
+                column("WAY", "way"),
+                {"LATENCY", latency_text, false},
+                {"LOST",
+                 [](const json& probe) {
+                   return fmt::format("{}/{}", number(probe, "sent") - number(probe, "answered"),
+                                      number(probe, "sent"));
+                 },
+                 false},
+                column("BYTES", "bytes", true)},
+               [](const json& probe) { return text(probe, "node"); },
+               "no other nodes"});
+  for (const auto& node : nodes)
+    if (!text(node, "problem").empty()) session.io.out << "! " << text(node, "problem") << '\n';
+  return code;
+}
+
 int run_ipam(const Session& session, const std::string& output) {
   auto answer = session.call("ipam.list", json::object());
   if (!answer) return session.report(answer.error());

@@ -30,10 +30,12 @@ constexpr auto longest_pause = 10'000ms;
 // Kept alive by its pending waits; `stop` ends them.
 class CommandRunner::Command : public std::enable_shared_from_this<CommandRunner::Command> {
  public:
-  Command(asio::io_context& loop, CommandPlan plan, std::string pod, std::string netns_path, std::string log_file)
+  Command(asio::io_context& loop, CommandPlan plan, std::string pod, std::string netns_path, std::string cgroup,
+          std::string log_file)
       : plan_(std::move(plan)),
         pod_(std::move(pod)),
         netns_path_(std::move(netns_path)),
+        cgroup_(std::move(cgroup)),
         log_file_(std::move(log_file)),
         pidfd_(loop),
         restart_(loop) {}
@@ -78,6 +80,7 @@ class CommandRunner::Command : public std::enable_shared_from_this<CommandRunner
     request.arguments = plan_.arguments;
     request.environment = plan_.environment;
     request.netns = netns.get();
+    request.cgroup = cgroup_;
     request.standard_output = log.get();
     request.standard_error = log.get();
     request.new_session = true;
@@ -106,6 +109,7 @@ class CommandRunner::Command : public std::enable_shared_from_this<CommandRunner
   const CommandPlan plan_;
   const std::string pod_;
   const std::string netns_path_;
+  const std::string cgroup_;
   const std::string log_file_;
   asio::posix::stream_descriptor pidfd_;
   asio::steady_timer restart_;
@@ -121,14 +125,14 @@ CommandRunner::~CommandRunner() {
   while (!commands_.empty()) stop(std::string(commands_.begin()->first));
 }
 
-void CommandRunner::start(const PodPlan& plan, const std::string& netns_path) {
+void CommandRunner::start(const PodPlan& plan, const std::string& netns_path, const std::string& cgroup) {
   stop(plan.key());
   if (plan.commands.empty()) return;
   if (const auto made = sys::make_directories(log_dir_, 0755); !made) log_line("{}", made.error().message);
   for (const auto& command : plan.commands) {
     const std::string log = fmt::format("{}/{}.{}.{}.log", log_dir_, plan.namespace_, plan.name, command.container);
     auto& added =
-        commands_[plan.key()].emplace_back(std::make_shared<Command>(loop_, command, plan.key(), netns_path, log));
+        commands_[plan.key()].emplace_back(std::make_shared<Command>(loop_, command, plan.key(), netns_path, cgroup, log));
     added->launch();
   }
 }

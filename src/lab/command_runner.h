@@ -27,7 +27,8 @@ class CommandRunner {
 
   // Replaces what the pod had. Commands that end with something else than 0 are started again, with
   // pauses growing to 10 seconds; the processes die with the supervisor.
-  void start(const PodPlan& plan, const std::string& netns_path);
+  // `cgroup` is the directory of the node's; empty: the supervisor's own.
+  void start(const PodPlan& plan, const std::string& netns_path, const std::string& cgroup);
   void stop(const std::string& key);
   // One line for each command of the pod that does not run as it should.
   [[nodiscard]] std::vector<std::string> problems(const std::string& key) const;

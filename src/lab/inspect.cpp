@@ -1,5 +1,6 @@
 #include "lab/inspect.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
 #include <unistd.h>
@@ -13,7 +14,9 @@
 #include "api/answer.h"
 #include "api/client.h"
 #include "lab/inventory.h"
+#include "lab/placement.h"
 #include "lab/process.h"
+#include "lab/programs.h"
 #include "sys/netns.h"
 
 namespace weft::lab {
@@ -23,13 +26,32 @@ using nlohmann::json;
 
 constexpr std::chrono::seconds patience{2};
 
+NodeInfo* find(LabInfo& lab, const std::string& name) {
+  const auto found = std::ranges::find(lab.nodes, name, &NodeInfo::name);
+  return found == lab.nodes.end() ? nullptr : &*found;
+}
+
 std::string state_of(const json& status, LabInfo& lab) {
-  bool failed = !status.at("agent").value("serving", false);
+  bool failed = false;
+  for (const auto& node : status.at("nodes")) {
+    const bool serving = node.value("serving", false);
+    failed = failed || !serving;
+    if (NodeInfo* known = find(lab, node.value("name", "")))
+      known->state = node.value("down", false) ? "down" : serving ? "serving" : "starting";
+  }
+  if (const auto& etcd = status.at("etcd"); etcd.is_object()) {
+    lab.etcd = etcd.value("pid", 0) != 0 ? "running" : "starting";
+    failed = failed || etcd.value("pid", 0) == 0;
+  }
   for (const auto& pod : status.at("pods")) {
     const auto state = pod.value("state", "");
-    lab.pods_ready += state == "ready" ? 1 : 0;
+    const bool ready = state == "ready";
+    lab.pods_ready += ready ? 1 : 0;
     failed = failed || state == "failed";
-    lab.nodes.front().pods.push_back(pod.value("namespace", "") + "/" + pod.value("name", ""));
+    if (NodeInfo* node = find(lab, pod.value("node", ""))) {
+      node->pods.push_back(pod.value("namespace", "") + "/" + pod.value("name", ""));
+      node->pods_ready += ready ? 1 : 0;
+    }
   }
   lab.pods_total = status.at("pods").size();
   if (failed) return "degraded";
@@ -37,8 +59,13 @@ std::string state_of(const json& status, LabInfo& lab) {
 }
 
 LabInfo inspect(const Layout& layout) {
-  LabInfo lab{.name = layout.name(), .state = "stopped"};
-  for (const auto& node : layout.nodes()) lab.nodes.push_back({node.name, node.netns, node.socket(), {}});
+  LabInfo lab{.name = layout.name(), .state = "stopped", .settings = layout.settings()};
+  for (const auto& node : layout.nodes())
+    lab.nodes.push_back({.name = node.name,
+                         .netns = node.netns,
+                         .socket = node.socket(),
+                         .address = node.address_v4,
+                         .address_v6 = node.address_v6});
   const auto supervisor = read_pid_file(layout.supervisor_pid_file());
   if (!supervisor) return lab;
   lab.supervisor_pid = supervisor->pid;
@@ -69,44 +96,65 @@ std::string labs_to_json(const std::vector<LabInfo>& labs) {
                        {"netns", node.netns},
                        {"api", node.socket},
                        {"socket", node.socket},
-                       {"pods", node.pods}});
+                       {"state", node.state},
+                       {"address", node.address.empty() ? json() : json(node.address)},
+                       {"address_v6", node.address_v6.empty() ? json() : json(node.address_v6)},
+                       {"pods", node.pods},
+                       {"pods_ready", node.pods_ready}});
     list.push_back({{"name", lab.name},
                     {"state", lab.state},
                     {"supervisor_pid", lab.supervisor_pid == 0 ? json() : json(lab.supervisor_pid)},
                     {"nodes", std::move(nodes)},
+                    {"store", lab.settings.store},
+                    {"etcd", lab.etcd.empty() ? json() : json(lab.etcd)},
+                    {"tunnel", lab.settings.tunnel},
+                    {"tunnel_scope", lab.settings.tunnel_scope},
+                    {"underlay", to_string(lab.settings.underlay)},
+                    {"underlay_family", lab.settings.underlay_family},
                     {"pods", lab.pods_total},
                     {"pods_ready", lab.pods_ready}});
   }
   return list.dump(2);
 }
 
-Result<std::string> find_netns(const Layout& layout, const std::string& target) {
+Result<Place> find_place(const Layout& layout, const std::string& target) {
   WEFT_CHECK(check_lab_exists(layout));
-  if (target == "world") return layout.world_netns();
-  if (target == neighbour_name) return layout.neighbour_netns();
-  if (target == "host" || target == layout.node().name) return layout.node().netns;
+  if (target == "world") return Place{layout.world_netns(), nullptr};
+  if (target == neighbour_name) return Place{layout.neighbour_netns(), nullptr};
+  if (const auto* node = target == "host" ? &layout.node() : layout.find_node(target)) return Place{node->netns, node};
   const auto slash = target.find('/');
   const auto namespace_ = slash == std::string::npos ? std::string("default") : target.substr(0, slash);
   const auto pod = slash == std::string::npos ? target : target.substr(slash + 1);
-  // Without asking the agent: the way into a pod is also needed when the agent is away.
-  if (auto name = layout.pod_netns(namespace_, pod); is_netns(name)) return name;
-  WEFT_TRY(const auto pods, load_pods(layout.node().socket()));
+  // Without asking the agents: the way into a pod is also needed when they are away.
+  if (auto name = layout.pod_netns(namespace_, pod); is_netns(name)) {
+    const auto placement = read_placement(layout.placement_file());
+    const auto found = placement.find(namespace_ + "/" + pod);
+    const auto* node = found == placement.end() ? nullptr : layout.find_node(found->second);
+    return Place{std::move(name), node == nullptr ? &layout.node() : node};
+  }
+  WEFT_TRY(const auto pods, load_pods(layout));
   const Inventory inventory{pods, {}};
   WEFT_TRY(const auto found, inventory.find_pods(target));
   const PodPlan& first = *found.front();
-  if (first.host_network) return layout.node().netns;
+  WEFT_TRY(const auto* node, layout.need_node(first.node));
+  if (first.host_network) return Place{node->netns, node};
   auto name = layout.pod_netns(first.namespace_, first.name);
-  if (is_netns(name)) return name;
+  if (is_netns(name)) return Place{std::move(name), node};
   return fail(ErrorCode::unavailable, fmt::format("pod {} is not attached yet", first.key()),
               "see `weft lab list` and the log " + layout.supervisor_log());
 }
 
 Error execute(const Layout& layout, const std::string& target, const std::vector<std::string>& command) {
-  const auto name = find_netns(layout, target);
-  if (!name) return name.error();
-  const auto netns = sys::open_netns(sys::named_netns_path(*name));
+  const auto place = find_place(layout, target);
+  if (!place) return place.error();
+  const auto netns = sys::open_netns(sys::named_netns_path(place->netns));
   if (!netns) return netns.error();
-  if (::setns(netns->get(), CLONE_NEWNET) != 0) return errno_error("enter the namespace " + *name, errno);
+  if (place->node != nullptr)
+    if (const auto cgroup = cgroup_directory(*place->node); !cgroup.empty()) {
+      const Fd file(::open((cgroup + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+      if (!file.valid() || ::write(file.get(), "0", 1) != 1) return errno_error("enter the cgroup " + cgroup, errno);
+    }
+  if (::setns(netns->get(), CLONE_NEWNET) != 0) return errno_error("enter the namespace " + place->netns, errno);
   std::vector<std::string> arguments = command;
   std::vector<char*> list;
   for (auto& argument : arguments) list.push_back(argument.data());

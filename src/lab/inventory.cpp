@@ -9,6 +9,8 @@
 
 #include "api/answer.h"
 #include "api/client.h"
+#include "lab/agents.h"
+#include "lab/placement.h"
 
 namespace weft::lab {
 namespace {
@@ -79,21 +81,49 @@ std::optional<ServicePort> service_port(const json& item) {
   return service;
 }
 
-}  // namespace
-
-Result<std::vector<PodPlan>> load_pods(const std::string& socket) {
-  WEFT_TRY(auto client, api::Client::connect(socket));
-  return load_pods(client);
+// Of nodes by themselves each knows the addresses of its own pods only.
+void add_addresses_of_others(const Layout& layout, std::vector<PodPlan>& pods) {
+  for (std::size_t i = 1; i < layout.nodes().size(); ++i) {
+    auto client = api::Client::connect(layout.nodes()[i].socket());
+    if (!client) continue;
+    const auto theirs = load_pods(*client);
+    if (!theirs) continue;
+    for (auto& pod : pods)
+      if (pod.node == layout.nodes()[i].name)
+        for (const auto& known : *theirs)
+          if (known.key() == pod.key()) pod.addresses = known.addresses;
+  }
 }
 
-Result<Inventory> load_inventory(const std::string& socket) {
-  WEFT_TRY(auto client, api::Client::connect(socket));
+}  // namespace
+
+Result<std::vector<PodPlan>> load_pods(const Layout& layout) {
+  WEFT_TRY(auto pods, ask_any(layout, [](const std::string& socket) -> Result<std::vector<PodPlan>> {
+             WEFT_TRY(auto client, api::Client::connect(socket));
+             return load_pods(client);
+           }));
+  const auto placement = read_placement(layout.placement_file());
+  for (auto& pod : pods) {
+    const auto found = placement.find(pod.key());
+    pod.node = found != placement.end() && layout.find_node(found->second) != nullptr ? found->second
+                                                                                       : layout.node().name;
+  }
+  if (!layout.settings().shares_objects()) add_addresses_of_others(layout, pods);
+  return pods;
+}
+
+Result<Inventory> load_inventory(const Layout& layout) {
   Inventory inventory;
-  WEFT_TRY(inventory.pods, load_pods(client));
-  const auto services = client.call("service.list", json::object());
-  if (!services) return fail(services.error().error);
-  for (const auto& item : items_of(*services, "items"))
-    if (auto service = service_port(item)) inventory.services.push_back(std::move(*service));
+  WEFT_TRY(inventory.pods, load_pods(layout));
+  WEFT_TRY(inventory.services, ask_any(layout, [](const std::string& socket) -> Result<std::vector<ServicePort>> {
+             WEFT_TRY(auto client, api::Client::connect(socket));
+             const auto answer = client.call("service.list", json::object());
+             if (!answer) return fail(answer.error().error);
+             std::vector<ServicePort> services;
+             for (const auto& item : items_of(*answer, "items"))
+               if (auto service = service_port(item)) services.push_back(std::move(*service));
+             return services;
+           }));
   return inventory;
 }
 

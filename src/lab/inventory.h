@@ -1,4 +1,4 @@
-// The pods and services of a lab as its agent knows them, and what users' words for them mean.
+// The pods and services of a lab as its agents know them, and what users' words for them mean.
 #pragma once
 
 #include <string>
@@ -38,7 +38,8 @@ struct Inventory {
   [[nodiscard]] std::vector<const ServicePort*> service_ports(std::string_view key) const;
 };
 
-Result<std::vector<PodPlan>> load_pods(const std::string& socket);
-Result<Inventory> load_inventory(const std::string& socket);
+// From the agents that answer (lab/agents.h), each pod with its node.
+Result<std::vector<PodPlan>> load_pods(const Layout& layout);
+Result<Inventory> load_inventory(const Layout& layout);
 
 }  // namespace weft::lab

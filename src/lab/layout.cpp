@@ -11,7 +11,7 @@ namespace weft::lab {
 namespace {
 
 constexpr std::string_view prefix = "weft-";
-constexpr std::string_view node_name = "node1";
+constexpr std::string_view node_prefix = "node";
 constexpr std::size_t longest_netns_name = 200;  // a file name, and /proc shows it
 
 // FNV-1a: names must be the same in every process and every build, which std::hash does not promise.
@@ -36,6 +36,12 @@ std::vector<std::string> entries_of(const std::string& directory) {
   return names;
 }
 
+// "node" and "node12": a word and a number.
+bool is_numbered(std::string_view text, std::string_view word) {
+  return text.starts_with(word) && text.size() > word.size() &&
+         std::ranges::all_of(text.substr(word.size()), [](char c) { return c >= '0' && c <= '9'; });
+}
+
 }  // namespace
 
 Result<void> check_lab_name(std::string_view name) {
@@ -45,14 +51,55 @@ Result<void> check_lab_name(std::string_view name) {
                           longest_lab_name));
 }
 
-Layout::Layout(std::string name, Roots roots) : name_(std::move(name)), roots_(std::move(roots)) {
-  const std::string instance = fmt::format("lab-{}-{}", name_, node_name);
-  nodes_.push_back({.name = std::string(node_name),
-                    .instance = instance,
-                    .netns = fmt::format("{}{}-{}", prefix, name_, node_name),
-                    .run_dir = fmt::format("{}/{}/{}", roots_.run, name_, node_name),
-                    .state_dir = fmt::format("{}/{}/{}", roots_.state, name_, node_name),
-                    .bpffs = fmt::format("{}/{}", roots_.bpffs, instance)});
+NodeLayout Layout::node_layout(unsigned number) const {
+  NodeLayout node{.number = number, .name = fmt::format("{}{}", node_prefix, number)};
+  node.instance = fmt::format("lab-{}-{}", name_, node.name);
+  node.netns = fmt::format("{}{}-{}", prefix, name_, node.name);
+  node.run_dir = fmt::format("{}/{}/{}", roots_.run, name_, node.name);
+  node.state_dir = fmt::format("{}/{}/{}", roots_.state, name_, node.name);
+  node.bpffs = fmt::format("{}/{}", roots_.bpffs, node.instance);
+  if (settings_.nodes > 1 || settings_.shared()) node.cgroup = "weft-" + node.instance;
+  const Underlay underlay = settings_.underlay;
+  node.network = underlay == Underlay::routed ? number : underlay == Underlay::mixed ? 1 + (number - 1) % 2 : 0;
+  // .2 is the first node, as in a lab of one; .3 is host1.
+  const unsigned first = settings_.renumbered.contains(number) ? 200 : 100;
+  const unsigned host = first == 100 && (number == 1 || underlay == Underlay::routed) ? 2 : first + number;
+  const NetworkLayout& network = networks_[node.network];
+  const auto beside = [host](const std::string& world) { return fmt::format("{}{}", world.substr(0, world.size() - 1), host); };
+  if (settings_.has_v4()) node.gateway_v4 = network.world_v4, node.address_v4 = beside(network.world_v4);
+  if (settings_.has_v6()) node.gateway_v6 = network.world_v6, node.address_v6 = beside(network.world_v6);
+  node.pod_cidrs = {fmt::format("10.244.{}.0/24", number - 1),
+                    number == 1 ? "fd00:10:244::/64" : fmt::format("fd00:10:244:{:x}::/64", number - 1)};
+  return node;
+}
+
+Layout::Layout(std::string name, Roots roots, const Settings& settings)
+    : name_(std::move(name)), roots_(std::move(roots)), settings_(settings) {
+  networks_.push_back({std::string(addresses::uplink), std::string(addresses::world_v4),
+                       std::string(addresses::world_v6), 0x01});
+  const unsigned further =
+      settings_.underlay == Underlay::routed ? settings_.nodes : settings_.underlay == Underlay::mixed ? 2 : 0;
+  for (unsigned number = 1; number <= further; ++number)
+    networks_.push_back({fmt::format("net{}", number), fmt::format("198.18.{}.1", number),
+                         fmt::format("2001:db8:0:1{:02x}::1", number), static_cast<std::uint8_t>(0xa0 + number)});
+  for (unsigned number = 1; number <= settings_.nodes; ++number) nodes_.push_back(node_layout(number));
+}
+
+const NodeLayout* Layout::find_node(std::string_view name) const {
+  const auto found = std::ranges::find(nodes_, name, &NodeLayout::name);
+  return found == nodes_.end() ? nullptr : &*found;
+}
+
+Result<const NodeLayout*> Layout::need_node(std::string_view name) const {
+  if (const auto* node = find_node(name)) return node;
+  return fail(ErrorCode::not_found, fmt::format("\"{}\" is no node of lab {}", name, name_),
+              nodes_.size() == 1 ? "its only node is node1"
+                                 : fmt::format("its nodes are node1 to {}", nodes_.back().name));
+}
+
+std::string Layout::etcd_endpoint() const {
+  return settings_.has_v4() ? fmt::format("http://{}:{}", addresses::world_v4, addresses::etcd_port)
+                            : fmt::format("http://[{}]:{}", addresses::world_v6, addresses::etcd_port);
 }
 
 // Dots separate, because neither lab names nor Kubernetes namespaces have any: "a" with "b-c/d" and
@@ -75,9 +122,7 @@ std::optional<std::string> lab_of_netns(std::string_view netns_name) {
     rest = rest.substr(0, dot);
   } else if (const auto dash = rest.rfind('-'); dash != std::string_view::npos) {
     const auto role = rest.substr(dash + 1);
-    const bool numbered = (role.starts_with("node") || role.starts_with("host")) && role.size() > 4 &&
-                          std::ranges::all_of(role.substr(4), [](char c) { return c >= '0' && c <= '9'; });
-    if (!numbered && role != "world") return std::nullopt;
+    if (!is_numbered(role, node_prefix) && !is_numbered(role, "host") && role != "world") return std::nullopt;
     rest = rest.substr(0, dash);
   } else {
     return std::nullopt;
@@ -93,6 +138,22 @@ std::vector<std::string> namespaces_of(std::string_view lab) {
   return names;
 }
 
+std::optional<std::string> lab_of_instance(std::string_view name) {
+  constexpr std::string_view instance_prefix = "lab-";
+  const auto dash = name.rfind('-');
+  if (!name.starts_with(instance_prefix) || dash <= instance_prefix.size()) return std::nullopt;
+  const auto lab = name.substr(instance_prefix.size(), dash - instance_prefix.size());
+  if (!is_numbered(name.substr(dash + 1), node_prefix) || !is_lab_name(lab)) return std::nullopt;
+  return std::string(lab);
+}
+
+std::vector<std::string> pins_of(const Roots& roots, std::string_view lab) {
+  std::vector<std::string> directories;
+  for (const auto& name : entries_of(roots.bpffs))
+    if (lab_of_instance(name) == lab) directories.push_back(roots.bpffs + "/" + name);
+  return directories;
+}
+
 std::vector<std::string> find_labs(const Roots& roots) {
   std::set<std::string> labs;
   for (const auto& directory : {roots.run, roots.state})
@@ -100,15 +161,8 @@ std::vector<std::string> find_labs(const Roots& roots) {
       if (is_lab_name(name)) labs.insert(name);
   for (const auto& name : entries_of("/run/netns"))
     if (const auto lab = lab_of_netns(name)) labs.insert(*lab);
-  constexpr std::string_view instance_prefix = "lab-";
-  const std::string instance_suffix = fmt::format("-{}", node_name);
   for (const std::string_view name : entries_of(roots.bpffs))
-    if (name.starts_with(instance_prefix) && name.ends_with(instance_suffix) &&
-        name.size() > instance_prefix.size() + instance_suffix.size()) {
-      const auto lab =
-          name.substr(instance_prefix.size(), name.size() - instance_prefix.size() - instance_suffix.size());
-      if (is_lab_name(lab)) labs.emplace(lab);
-    }
+    if (const auto lab = lab_of_instance(name)) labs.insert(*lab);
   return {labs.begin(), labs.end()};
 }
 

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "lab/settings.h"
 
 namespace weft::lab {
 
@@ -27,28 +29,51 @@ inline constexpr std::string_view neighbour_name = "host1";
 Result<void> check_lab_name(std::string_view name);
 
 struct NodeLayout {
+  unsigned number = 1;
   std::string name;      // "node1"
   std::string instance;  // "lab-<lab>-node1": names the agent's pins and device group
   std::string netns;     // name below /run/netns
   std::string run_dir;
   std::string state_dir;
   std::string bpffs;  // the agent's pin directory
+  // Its own cgroup below the hierarchy's mount; empty for the only node, whose agent has all of it.
+  std::string cgroup;
+  // On the underlay; empty where the lab has none of the family.
+  std::string address_v4;
+  std::string address_v6;
+  std::string gateway_v4;  // the world's address on the node's network
+  std::string gateway_v6;
+  unsigned network = 0;                // which of the underlay's networks it is on
+  std::vector<std::string> pod_cidrs;  // of the node by itself, without etcd
   [[nodiscard]] std::string socket() const { return run_dir + "/weft.sock"; }
   [[nodiscard]] std::string config_file() const { return run_dir + "/weftd.yaml"; }
   [[nodiscard]] std::string pid_file() const { return run_dir + "/weftd.pid"; }
   [[nodiscard]] std::string log_file() const { return run_dir + "/weftd.log"; }
 };
 
+// A network of the underlay: a bridge in the world, which is router between them.
+struct NetworkLayout {
+  std::string bridge;
+  std::string world_v4;  // the world's addresses on it
+  std::string world_v6;
+  std::uint8_t mac = 0;  // last byte of the bridge's
+};
+
 class Layout {
  public:
   // `name` has passed check_lab_name.
-  Layout(std::string name, Roots roots);
+  Layout(std::string name, Roots roots, const Settings& settings = {});
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const Roots& roots() const { return roots_; }
-  // One today; the rest of the lab asks for the list.
+  [[nodiscard]] const Settings& settings() const { return settings_; }
   [[nodiscard]] const std::vector<NodeLayout>& nodes() const { return nodes_; }
   [[nodiscard]] const NodeLayout& node() const { return nodes_.front(); }
+  [[nodiscard]] const NodeLayout* find_node(std::string_view name) const;
+  // not_found, naming the nodes there are.
+  [[nodiscard]] Result<const NodeLayout*> need_node(std::string_view name) const;
+  // The first is that of the world and of host1; it has one also when no node is on it.
+  [[nodiscard]] const std::vector<NetworkLayout>& networks() const { return networks_; }
 
   [[nodiscard]] std::string run_dir() const { return roots_.run + "/" + name_; }
   [[nodiscard]] std::string state_dir() const { return roots_.state + "/" + name_; }
@@ -56,6 +81,13 @@ class Layout {
   [[nodiscard]] std::string supervisor_pid_file() const { return run_dir() + "/supervisor.pid"; }
   [[nodiscard]] std::string supervisor_log() const { return run_dir() + "/supervisor.log"; }
   [[nodiscard]] std::string supervisor_socket() const { return run_dir() + "/supervisor.sock"; }
+  [[nodiscard]] std::string settings_file() const { return state_dir() + "/lab.json"; }
+  [[nodiscard]] std::string placement_file() const { return state_dir() + "/placement"; }
+  [[nodiscard]] std::string conditions_file() const { return state_dir() + "/conditions.json"; }
+  [[nodiscard]] std::string etcd_data() const { return state_dir() + "/etcd"; }
+  [[nodiscard]] std::string etcd_pid_file() const { return run_dir() + "/etcd.pid"; }
+  [[nodiscard]] std::string etcd_log() const { return run_dir() + "/etcd.log"; }
+  [[nodiscard]] std::string etcd_endpoint() const;
   [[nodiscard]] std::string world_netns() const { return "weft-" + name_ + "-world"; }
   // Another host on the node's network, without Weft: clients outside, backends elsewhere.
   [[nodiscard]] std::string neighbour_netns() const { return "weft-" + name_ + "-" + std::string(neighbour_name); }
@@ -64,10 +96,20 @@ class Layout {
   [[nodiscard]] std::string container_id(std::string_view namespace_, std::string_view pod) const;
 
  private:
+  [[nodiscard]] NodeLayout node_layout(unsigned number) const;
+
   std::string name_;
   Roots roots_;
+  Settings settings_;
   std::vector<NodeLayout> nodes_;
+  std::vector<NetworkLayout> networks_;
 };
+
+// The lab of an agent's instance, "lab-<lab>-node<N>"; nothing when it is not one.
+std::optional<std::string> lab_of_instance(std::string_view name);
+
+// The directories below `roots.bpffs` where agents of this lab's nodes pin.
+std::vector<std::string> pins_of(const Roots& roots, std::string_view lab);
 
 // The lab a named network namespace belongs to; nothing when it is not a lab's.
 std::optional<std::string> lab_of_netns(std::string_view netns_name);
@@ -78,10 +120,9 @@ std::vector<std::string> find_labs(const Roots& roots);
 std::vector<std::string> namespaces_of(std::string_view lab);
 
 // What every lab looks like inside. Labs are separate network namespaces, so all have the same
-// addresses; those of the world are documentation ranges (RFC 5737, RFC 3849).
+// addresses; those of the world are documentation ranges (RFC 5737, RFC 3849), those of networks of
+// routed nodes are of the range for benchmarks of networks (RFC 2544). Nodes' own are in NodeLayout.
 namespace addresses {
-inline constexpr std::string_view node_v4 = "192.0.2.2";
-inline constexpr std::string_view node_v6 = "2001:db8:0:1::2";
 inline constexpr std::string_view world_v4 = "192.0.2.1";
 inline constexpr std::string_view world_v6 = "2001:db8:0:1::1";
 inline constexpr std::string_view neighbour_v4 = "192.0.2.3";
@@ -90,9 +131,11 @@ inline constexpr unsigned uplink_length_v4 = 24;
 inline constexpr unsigned uplink_length_v6 = 64;
 // Further places outside, for ipBlock rules.
 inline constexpr std::array<std::string_view, 3> world_places = {"198.51.100.1", "203.0.113.1", "2001:db8:0:2::1"};
-inline constexpr std::array<std::string_view, 2> pod_cidrs = {"10.244.0.0/24", "fd00:10:244::/64"};
+// Of the whole lab; a node by itself has the first /24 and /64.
+inline constexpr std::array<std::string_view, 2> pod_cidrs = {"10.244.0.0/16", "fd00:10:244::/48"};
 inline constexpr std::array<std::string_view, 2> service_cidrs = {"10.96.0.0/16", "fd00:10:96::/112"};
-inline constexpr std::string_view uplink = "uplink0";
+inline constexpr std::string_view uplink = "uplink0";  // of every host, and the world's switch
+inline constexpr unsigned etcd_port = 2379;
 }  // namespace addresses
 
 }  // namespace weft::lab

@@ -23,6 +23,47 @@ TEST(Layout, EverythingIsNamedAfterTheLab) {
   EXPECT_EQ(layout.pod_netns("web", "a-0"), "weft-shop.web.a-0");
 }
 
+TEST(Layout, ANodeByItselfIsTheFirstOfMany) {
+  const Layout one("shop", {});
+  const Layout many("shop", {}, {.nodes = 32, .store = "etcd"});
+  ASSERT_EQ(many.nodes().size(), 32U);
+  EXPECT_EQ(one.node().address_v4, "192.0.2.2");
+  EXPECT_EQ(one.node().address_v6, "2001:db8:0:1::2");
+  EXPECT_EQ(one.node().cgroup, "") << "all of the hierarchy";
+  EXPECT_EQ(many.node().address_v4, one.node().address_v4);
+  EXPECT_EQ(many.node().netns, one.node().netns);
+  EXPECT_EQ(many.nodes()[31].name, "node32");
+  EXPECT_EQ(many.nodes()[31].address_v4, "192.0.2.132");
+  EXPECT_EQ(many.nodes()[31].cgroup, "weft-lab-shop-node32");
+  EXPECT_EQ(many.nodes()[11].pod_cidrs[1], "fd00:10:244:b::/64");
+  EXPECT_EQ(many.find_node("node7")->number, 7U);
+  EXPECT_EQ(many.find_node("node33"), nullptr);
+}
+
+TEST(Layout, RoutedNodesHaveNetworksOfTheirOwn) {
+  const Layout routed("shop", {}, {.nodes = 3, .underlay = Underlay::routed});
+  ASSERT_EQ(routed.networks().size(), 4U) << "and that of the world and host1";
+  EXPECT_EQ(routed.nodes()[2].address_v4, "198.18.3.2");
+  EXPECT_EQ(routed.nodes()[2].gateway_v6, "2001:db8:0:103::1");
+  const Layout mixed("shop", {}, {.nodes = 4, .underlay = Underlay::mixed, .underlay_family = "4"});
+  EXPECT_EQ(mixed.nodes()[0].network, mixed.nodes()[2].network);
+  EXPECT_NE(mixed.nodes()[0].network, mixed.nodes()[1].network);
+  EXPECT_EQ(mixed.nodes()[3].address_v4, "198.18.2.104");
+  EXPECT_EQ(mixed.nodes()[3].address_v6, "");
+  EXPECT_EQ(mixed.etcd_endpoint(), "http://192.0.2.1:2379");
+  EXPECT_EQ(Layout("shop", {}, {.nodes = 2, .underlay_family = "6"}).etcd_endpoint(), "http://[2001:db8:0:1::1]:2379");
+}
+
+TEST(Layout, InstancesAndNamespacesOfEveryNodeBelongToTheirLab) {
+  const Layout layout("a-b", {}, {.nodes = 12});
+  for (const auto& node : layout.nodes()) {
+    EXPECT_EQ(lab_of_netns(node.netns), "a-b");
+    EXPECT_EQ(lab_of_instance(node.instance), "a-b");
+  }
+  for (const auto* other : {"", "lab-", "lab-a", "lab-a-host1", "lab--node1", "lab-a-node", "lab-A-node1", "a-node1"})
+    EXPECT_EQ(lab_of_instance(other), std::nullopt) << other;
+}
+
 TEST(Layout, NamesOfDifferentLabsNeverMeet) {
   const Layout a("a", {});
   const Layout ab("a-b", {});
@@ -53,8 +94,8 @@ TEST(Layout, LongPodNamesAreCutButStayApart) {
 }
 
 TEST(Layout, PathsFitIntoASocketAddress) {
-  const Layout layout(std::string(longest_lab_name, 'x'), {});
-  EXPECT_LT(layout.node().socket().size(), 108U);
+  const Layout layout(std::string(longest_lab_name, 'x'), {}, {.nodes = 32});
+  EXPECT_LT(layout.nodes().back().socket().size(), 108U);
   EXPECT_LT(layout.supervisor_socket().size(), 108U);
 }
 

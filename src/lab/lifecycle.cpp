@@ -11,10 +11,14 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <thread>
 
+#include "api/answer.h"
+#include "api/client.h"
 #include "lab/inventory.h"
 #include "lab/process.h"
+#include "lab/programs.h"
 #include "lab/readiness.h"
 #include "lab/world.h"
 #include "sys/netns.h"
@@ -24,6 +28,7 @@ namespace weft::lab {
 namespace {
 
 using namespace std::chrono_literals;
+using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto supervisor_grace = 15s;  // it waits for weftd itself
@@ -83,6 +88,14 @@ Result<void> start_supervisor(const Machine& machine, const Layout& layout) {
               "its log is " + layout.supervisor_log());
 }
 
+// One that runs already takes up the nodes that were added.
+Result<void> reload_supervisor(const Layout& layout) {
+  if (layout.nodes().size() == 1) return {};
+  WEFT_TRY(auto client, api::Client::connect(layout.supervisor_socket()));
+  const auto answer = client.call("lab.reload", json::object());
+  return answer ? Result<void>() : fail(answer.error().error.in("the lab's supervisor"));
+}
+
 // A supervisor that was killed or asked to end is there until its last thread is, but answers no more.
 // True when this one is such and has ended by the deadline: another can take its place.
 bool await_ending(const ProcessId& supervisor, const Layout& layout, Deadline deadline) {
@@ -94,15 +107,22 @@ bool await_ending(const ProcessId& supervisor, const Layout& layout, Deadline de
 Result<void> build(const Machine& machine, const Layout& layout, Deadline deadline, const Progress& progress) {
   const auto start = Clock::now();
   WEFT_CHECK(sys::ensure_bpffs("/sys/fs/bpf"));
+  // First, so that whoever finds what a crash leaves knows how many nodes it had.
+  WEFT_CHECK(sys::make_directories(layout.state_dir(), 0755));
+  WEFT_CHECK(save_settings(layout.settings_file(), layout.settings()));
   WEFT_CHECK(build_world(layout));
   for (const auto& node : layout.nodes()) {
     WEFT_CHECK(sys::make_directories(node.run_dir, 0755));
     WEFT_CHECK(sys::make_directories(node.state_dir, 0700));
   }
-  if (!read_pid_file(layout.supervisor_pid_file())) WEFT_CHECK(start_supervisor(machine, layout));
-  WEFT_CHECK(wait_for_agent(layout, deadline));
-  progress(fmt::format("lab {}: weftd serves in namespace {} after {}", layout.name(), layout.node().netns,
-                       seconds_since(start)));
+  if (!read_pid_file(layout.supervisor_pid_file()))
+    WEFT_CHECK(start_supervisor(machine, layout));
+  else
+    WEFT_CHECK(reload_supervisor(layout));
+  WEFT_CHECK(wait_for_agents(layout, deadline));
+  const auto where = layout.nodes().size() == 1 ? "namespace " + layout.node().netns
+                                                : fmt::format("each of its {} nodes", layout.nodes().size());
+  progress(fmt::format("lab {}: weftd serves in {} after {}", layout.name(), where, seconds_since(start)));
   return {};
 }
 
@@ -111,11 +131,11 @@ Result<void> build(const Machine& machine, const Layout& layout, Deadline deadli
 Result<void> apply_files(const Layout& layout, const std::vector<ManifestFile>& files, Deadline deadline,
                          const Progress& progress) {
   if (files.empty()) return {};
-  auto applied = apply_manifests(layout.node().socket(), files);
+  auto applied = apply_manifests(layout, files);
   while (!applied && applied.error().code == ErrorCode::unavailable && Clock::now() < deadline &&
          read_pid_file(layout.supervisor_pid_file())) {
     std::this_thread::sleep_for(retry_pause);
-    applied = apply_manifests(layout.node().socket(), files);
+    applied = apply_manifests(layout, files);
   }
   WEFT_TRY(const auto summary, std::move(applied));
   for (const auto& warning : summary.warnings) progress("warning: " + warning);
@@ -132,13 +152,27 @@ Result<void> raise(const Machine& machine, const Layout& layout, const std::vect
   return wait_for_pods(layout, deadline, progress);
 }
 
+bool exists(const Layout& layout) { return static_cast<bool>(check_lab_exists(layout)); }
+
+// Whether it was ever built, not only looked for: its settings stay then.
+bool is_made(const Layout& layout) {
+  return ::access(layout.settings_file().c_str(), F_OK) == 0 || ::access(layout.node().state_dir.c_str(), F_OK) == 0;
+}
+
+// Which nodes the lab has after this `up`.
+Result<Layout> layout_after(const Machine& machine, const UpOptions& options) {
+  const Layout present = machine.layout(options.name);
+  WEFT_TRY(const auto settings, settle(options.settings, present.settings(), is_made(present)));
+  Layout layout(options.name, machine.roots, settings);
+  WEFT_CHECK(check_etcd(layout));
+  return layout;
+}
+
 Result<Layout> layout_for(const Machine& machine, const std::string& name) {
   WEFT_CHECK(check_root());
   WEFT_CHECK(check_lab_name(name));
   return machine.layout(name);
 }
-
-bool exists(const Layout& layout) { return static_cast<bool>(check_lab_exists(layout)); }
 
 Result<void> remove_tree(const std::string& path) {
   std::error_code error;
@@ -152,15 +186,23 @@ void remove_if_empty(const std::string& path) { ::rmdir(path.c_str()); }
 
 void end_processes(const Layout& layout) {
   if (const auto supervisor = read_pid_file(layout.supervisor_pid_file())) terminate({*supervisor}, supervisor_grace);
+  // Together, so that twenty take no longer than one.
+  std::vector<ProcessId> programs;
   for (const auto& node : layout.nodes())
-    if (const auto agent = read_pid_file(node.pid_file())) terminate({*agent}, 5s);
-  for (const auto& name : namespaces_of(layout.name())) terminate(processes_in_named_netns(name), process_grace);
+    if (const auto agent = read_pid_file(node.pid_file())) programs.push_back(*agent);
+  if (const auto etcd = read_pid_file(layout.etcd_pid_file())) programs.push_back(*etcd);
+  terminate(programs, 5s);
+  std::vector<ProcessId> others;
+  for (const auto& name : namespaces_of(layout.name()))
+    for (const auto& process : processes_in_named_netns(name)) others.push_back(process);
+  terminate(others, process_grace);
 }
 
 Result<void> take_down(const Layout& layout) {
   end_processes(layout);
-  for (const auto& node : layout.nodes()) WEFT_CHECK(remove_tree(node.bpffs));
+  for (const auto& pins : pins_of(layout.roots(), layout.name())) WEFT_CHECK(remove_tree(pins));
   for (const auto& name : namespaces_of(layout.name())) WEFT_CHECK(sys::delete_named_netns(name));
+  WEFT_CHECK(remove_cgroups(layout.name()));
   WEFT_CHECK(remove_tree(layout.state_dir()));
   WEFT_CHECK(remove_tree(layout.run_dir()));
   for (const auto& root : {layout.roots().run, layout.roots().state, layout.roots().bpffs}) {
@@ -194,12 +236,15 @@ Result<LabLock> LabLock::take(const Layout& layout, const Progress& progress) {
 
 Result<void> up(const Machine& machine, const UpOptions& options, const Progress& progress) {
   const auto deadline = Clock::now() + options.timeout;
-  WEFT_TRY(const Layout layout, layout_for(machine, options.name));
+  WEFT_TRY(const Layout present, layout_for(machine, options.name));
   WEFT_TRY(const auto files, read_manifests(options.files));
-  WEFT_CHECK(check_manifests(files));
+  WEFT_TRY(const Layout wanted, layout_after(machine, options));
+  WEFT_CHECK(check_manifests(wanted, files));
   WEFT_CHECK(check_binaries(machine));
-  const bool existed = exists(layout);
-  WEFT_TRY(const auto lock, LabLock::take(layout, progress));
+  const bool existed = exists(present);
+  WEFT_TRY(const auto lock, LabLock::take(present, progress));
+  // Another `up` may have been faster.
+  WEFT_TRY(const Layout layout, layout_after(machine, options));
   while (true) {
     const auto taken_over = read_pid_file(layout.supervisor_pid_file());
     bool applied = false;
@@ -220,6 +265,7 @@ Result<void> apply(const Machine& machine, const UpOptions& options, const Progr
   WEFT_TRY(const Layout layout, layout_for(machine, options.name));
   WEFT_TRY(const auto files, read_manifests(options.files));
   WEFT_CHECK(check_lab_exists(layout));
+  WEFT_CHECK(check_manifests(layout, files));
   const auto deadline = Clock::now() + options.timeout;
   WEFT_CHECK(apply_files(layout, files, deadline, progress));
   return wait_for_pods(layout, deadline, progress);
@@ -229,7 +275,7 @@ Result<void> remove(const Machine& machine, const UpOptions& options, const Prog
   WEFT_TRY(const Layout layout, layout_for(machine, options.name));
   WEFT_TRY(const auto files, read_manifests(options.files));
   WEFT_CHECK(check_lab_exists(layout));
-  WEFT_TRY(const auto deleted, delete_manifests(layout.node().socket(), files));
+  WEFT_TRY(const auto deleted, delete_manifests(layout, files));
   for (const auto& object : deleted) progress("deleted " + object);
   return wait_for_pods(layout, Clock::now() + options.timeout, progress);
 }

@@ -27,6 +27,7 @@ struct UpOptions {
   std::string name{default_lab};
   std::vector<std::string> files;  // paths for read_manifests; none: an empty lab
   std::chrono::milliseconds timeout{60'000};
+  SettingsRequest settings;  // of `up`
 };
 
 // Repeatable: what is there stays, what is missing is made. Ends when every pod is attached and

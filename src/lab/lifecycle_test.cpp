@@ -300,6 +300,98 @@ TEST_F(LifecycleTest, AnnotatedPodsRunTheirCommandInTheirNamespace) {
   for (const auto& process : processes) EXPECT_FALSE(is_alive(process));
 }
 
+class NodesTest : public LifecycleTest {
+ protected:
+  // By themselves, as the stand-in for the agent knows no etcd.
+  Result<void> start_nodes(unsigned nodes, const std::string& text) {
+    return up(machine_,
+              {.name = name_,
+               .files = {write(text)},
+               .timeout = 60s,
+               .settings = {.nodes = nodes, .store = nodes > 1 ? "embedded" : ""}},
+              tell());
+  }
+  void expect_nodes_up(unsigned nodes, const std::string& text) {
+    const auto started = start_nodes(nodes, text);
+    ASSERT_TRUE(started) << started.error().message << "\n" << started.error().hint;
+  }
+  static std::string pods(std::initializer_list<const char*> names) {
+    std::string text;
+    for (const auto* name : names) text += pod_manifest(name);
+    return text;
+  }
+  [[nodiscard]] int attached_at(const NodeLayout& node) const {
+    auto client = api::Client::connect(node.socket());
+    const auto count = client ? client->call("test.attached", json::object()) : api::Answer(fail(Error{}));
+    return count ? count->get<int>() : -1;
+  }
+};
+
+TEST_F(NodesTest, EachNodeHasItsAgentAndItsSharesOfThePods) {
+  expect_nodes_up(3, pods({"a", "b", "c", "d"}));
+  const auto lab = info();
+  EXPECT_EQ(lab.state, "running");
+  ASSERT_EQ(lab.nodes.size(), 3U);
+  EXPECT_THAT(lab.nodes[0].pods, ElementsAre("shop/a", "shop/d"));
+  EXPECT_THAT(lab.nodes[1].pods, ElementsAre("shop/b"));
+  EXPECT_THAT(lab.nodes[2].pods, ElementsAre("shop/c"));
+  EXPECT_EQ(attached_at(layout().nodes()[0]), 2);
+  EXPECT_EQ(attached_at(layout().nodes()[2]), 1);
+  EXPECT_THAT(ask_pod("c"), HasSubstr("c\n"));
+  EXPECT_EQ(find_place(layout(), "shop/b")->node->name, "node2");
+  EXPECT_EQ(find_place(layout(), "node3")->netns, layout().nodes()[2].netns);
+  EXPECT_EQ(*down(machine_, name_, tell()), true);
+  expect_nothing_left();
+}
+
+TEST_F(NodesTest, PodsStayWhereTheyAreWhenTheLabGrowsAndTheSupervisorIsKilled) {
+  expect_nodes_up(2, pods({"a", "b"}));
+  const auto first = read_pid_file(layout().node().pid_file());
+  expect_nodes_up(4, pods({"a", "b", "c"}));
+  ASSERT_EQ(info().nodes.size(), 4U);
+  EXPECT_THAT(info().nodes[2].pods, ElementsAre("shop/c"));
+  kill_process(layout().supervisor_pid_file());
+  expect_up(pods({"a", "b", "c", "d"}));
+  const auto lab = info();
+  ASSERT_EQ(lab.nodes.size(), 4U) << "without --nodes it has what it had";
+  EXPECT_THAT(lab.nodes[0].pods, ElementsAre("shop/a"));
+  EXPECT_THAT(lab.nodes[1].pods, ElementsAre("shop/b"));
+  EXPECT_THAT(lab.nodes[2].pods, ElementsAre("shop/c"));
+  EXPECT_THAT(lab.nodes[3].pods, ElementsAre("shop/d"));
+  EXPECT_EQ(read_pid_file(layout().node().pid_file())->pid, first->pid);
+  const auto shrunk = start_nodes(2, "");
+  ASSERT_FALSE(shrunk);
+  EXPECT_THAT(shrunk.error().message, HasSubstr("--nodes 2: the lab was made with 4 nodes"));
+}
+
+TEST_F(NodesTest, APodIsOnTheNodeItNames) {
+  const auto named = [](const char* node) {
+    return "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec: {nodeName: " + std::string(node) +
+           ", containers: [{name: c, image: none}]}\n";
+  };
+  const auto wrong = start_nodes(2, named("node7"));
+  ASSERT_FALSE(wrong);
+  EXPECT_THAT(wrong.error().message, HasSubstr("manifest-1.yaml:1:1: spec.nodeName: \"node7\" is no node of lab"));
+  expect_nothing_left();
+  expect_nodes_up(2, named("node2"));
+  EXPECT_THAT(info().nodes[1].pods, ElementsAre("shop/a"));
+  // Said anew, it moves.
+  expect_nodes_up(2, named("node1"));
+  EXPECT_THAT(info().nodes[0].pods, ElementsAre("shop/a"));
+  EXPECT_EQ(attached_at(layout().nodes()[0]), 1);
+  EXPECT_EQ(attached_at(layout().nodes()[1]), 0);
+}
+
+TEST_F(NodesTest, DownFindsNodesOfALabWhoseSettingsAreGone) {
+  expect_nodes_up(3, pods({"a", "b", "c"}));
+  const auto agent = read_pid_file(layout().nodes()[2].pid_file());
+  kill_process(layout().supervisor_pid_file());
+  std::filesystem::remove(layout().settings_file());
+  EXPECT_EQ(*down(machine_, name_, tell()), true);
+  EXPECT_FALSE(is_alive(*agent));
+  expect_nothing_left();
+}
+
 TEST_F(LifecycleTest, ExecPassesTheExitCodeAndEntersOnlyTheNetwork) {
   expect_up(pod_manifest("a"));
   const pid_t child = ::fork();
@@ -310,10 +402,10 @@ TEST_F(LifecycleTest, ExecPassesTheExitCodeAndEntersOnlyTheNetwork) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(exit_code_of(status), 42);
-  EXPECT_EQ(*find_netns(layout(), "world"), layout().world_netns());
-  EXPECT_EQ(*find_netns(layout(), "host"), layout().node().netns);
-  EXPECT_EQ(find_netns(layout(), "shop/nope").error().code, ErrorCode::not_found);
-  EXPECT_EQ(find_netns(machine_.layout("nope"), "shop/a").error().code, ErrorCode::not_found);
+  EXPECT_EQ(find_place(layout(), "world")->netns, layout().world_netns());
+  EXPECT_EQ(find_place(layout(), "host")->netns, layout().node().netns);
+  EXPECT_EQ(find_place(layout(), "shop/nope").error().code, ErrorCode::not_found);
+  EXPECT_EQ(find_place(machine_.layout("nope"), "shop/a").error().code, ErrorCode::not_found);
 }
 
 }  // namespace

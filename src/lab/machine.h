@@ -18,7 +18,8 @@ struct Machine {
   // How to start a supervisor; the lab's name is appended. It finds `ready` on standard output.
   std::vector<std::string> supervisor_command;
 
-  [[nodiscard]] Layout layout(const std::string& lab) const { return {lab, roots}; }
+  // With the nodes the lab was made with; one that does not exist has one.
+  [[nodiscard]] Layout layout(const std::string& lab) const;
 };
 
 // The running program's own directory (or $WEFT_BIN_DIR) and `<itself> lab supervise --name`.

@@ -8,9 +8,11 @@
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "api/answer.h"
 #include "api/client.h"
+#include "lab/agents.h"
 #include "model/parse.h"
 #include "sys/system.h"
 
@@ -69,6 +71,50 @@ json documents_of(const std::vector<ManifestFile>& files) {
   return documents;
 }
 
+// A pod or a template of pods that names a node the lab does not have.
+std::optional<std::string> node_problem(const Layout& layout, const model::Document& document) {
+  const json object = json::parse(document.json, nullptr, false);
+  for (const auto* path : {"/spec/nodeName", "/spec/template/spec/nodeName"}) {
+    const json::json_pointer pointer(path);
+    if (!object.is_object() || !object.contains(pointer) || !object[pointer].is_string()) continue;
+    const auto node = layout.need_node(object[pointer].get<std::string>());
+    if (node) continue;
+    model::Problem problem = document.place;
+    problem.path = path[6] == 'n' ? "spec.nodeName" : "spec.template.spec.nodeName";
+    problem.message = fmt::format("{}; {}", node.error().message, node.error().hint);
+    return problem.to_string();
+  }
+  return std::nullopt;
+}
+
+Result<ApplySummary> apply_at(const std::string& socket, const std::vector<ManifestFile>& files) {
+  WEFT_TRY(auto client, api::Client::connect(socket));
+  const auto answer = client.call("apply", {{"documents", documents_of(files)}, {"all_or_nothing", true}});
+  if (!answer) return fail(with_problems(answer.error()));
+  ApplySummary summary;
+  if (const auto applied = answer->find("applied"); applied != answer->end() && applied->is_array())
+    for (const auto& object : *applied) {
+      const auto action = text_of(object, "action");
+      ++(action == "created" ? summary.created : action == "configured" ? summary.configured : summary.unchanged);
+    }
+  summary.warnings = lines_of(*answer, "warnings");
+  return summary;
+}
+
+Result<std::vector<std::string>> delete_at(const std::string& socket, const std::vector<ManifestFile>& files) {
+  WEFT_TRY(auto client, api::Client::connect(socket));
+  const auto answer = client.call("delete", {{"documents", documents_of(files)}});
+  if (!answer) return fail(with_problems(answer.error()));
+  std::vector<std::string> deleted;
+  if (const auto list = answer->find("deleted"); list != answer->end() && list->is_array())
+    for (const auto& object : *list) {
+      const auto namespace_ = text_of(object, "namespace");
+      deleted.push_back(fmt::format("{} {}{}{}", text_of(object, "kind"), namespace_, namespace_.empty() ? "" : "/",
+                                    text_of(object, "name")));
+    }
+  return deleted;
+}
+
 }  // namespace
 
 Result<std::vector<ManifestFile>> read_manifests(const std::vector<std::string>& paths) {
@@ -91,10 +137,15 @@ Result<std::vector<ManifestFile>> read_manifests(const std::vector<std::string>&
   return files;
 }
 
-Result<void> check_manifests(const std::vector<ManifestFile>& files) {
+Result<void> check_manifests(const Layout& layout, const std::vector<ManifestFile>& files) {
   std::vector<std::string> problems;
-  for (const auto& [name, text] : files)
-    for (const auto& problem : model::parse_manifests(name, text).problems) problems.push_back(problem.to_string());
+  for (const auto& [name, text] : files) {
+    const auto outcome = model::parse_manifests(name, text);
+    for (const auto& problem : outcome.problems) problems.push_back(problem.to_string());
+    if (layout.nodes().size() == 1) continue;
+    for (const auto& document : outcome.documents)
+      if (const auto problem = node_problem(layout, document)) problems.push_back(*problem);
+  }
   if (problems.empty()) return {};
   return fail(ErrorCode::invalid, fmt::format("{}", fmt::join(problems, "\n")), "nothing was changed");
 }
@@ -104,32 +155,12 @@ std::string ApplySummary::to_string() const {
                      created, configured, unchanged);
 }
 
-Result<ApplySummary> apply_manifests(const std::string& socket, const std::vector<ManifestFile>& files) {
-  WEFT_TRY(auto client, api::Client::connect(socket));
-  const auto answer = client.call("apply", {{"documents", documents_of(files)}, {"all_or_nothing", true}});
-  if (!answer) return fail(with_problems(answer.error()));
-  ApplySummary summary;
-  if (const auto applied = answer->find("applied"); applied != answer->end() && applied->is_array())
-    for (const auto& object : *applied) {
-      const auto action = text_of(object, "action");
-      ++(action == "created" ? summary.created : action == "configured" ? summary.configured : summary.unchanged);
-    }
-  summary.warnings = lines_of(*answer, "warnings");
-  return summary;
+Result<ApplySummary> apply_manifests(const Layout& layout, const std::vector<ManifestFile>& files) {
+  return change_all(layout, [&files](const std::string& socket) { return apply_at(socket, files); });
 }
 
-Result<std::vector<std::string>> delete_manifests(const std::string& socket, const std::vector<ManifestFile>& files) {
-  WEFT_TRY(auto client, api::Client::connect(socket));
-  const auto answer = client.call("delete", {{"documents", documents_of(files)}});
-  if (!answer) return fail(with_problems(answer.error()));
-  std::vector<std::string> deleted;
-  if (const auto list = answer->find("deleted"); list != answer->end() && list->is_array())
-    for (const auto& object : *list) {
-      const auto namespace_ = text_of(object, "namespace");
-      deleted.push_back(fmt::format("{} {}{}{}", text_of(object, "kind"), namespace_, namespace_.empty() ? "" : "/",
-                                    text_of(object, "name")));
-    }
-  return deleted;
+Result<std::vector<std::string>> delete_manifests(const Layout& layout, const std::vector<ManifestFile>& files) {
+  return change_all(layout, [&files](const std::string& socket) { return delete_at(socket, files); });
 }
 
 }  // namespace weft::lab

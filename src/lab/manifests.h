@@ -19,8 +19,8 @@ struct ManifestFile {
 Result<std::vector<ManifestFile>> read_manifests(const std::vector<std::string>& paths);
 
 // Parses without any agent, so that nothing is built for manifests that are wrong. The error's
-// message has one line for each problem.
-Result<void> check_manifests(const std::vector<ManifestFile>& files);
+// message has one line for each problem. A pod that names a node is one when the lab has several and that is none.
+Result<void> check_manifests(const Layout& layout, const std::vector<ManifestFile>& files);
 
 struct ApplySummary {
   int created = 0;
@@ -31,8 +31,8 @@ struct ApplySummary {
 };
 
 // All or nothing. An `invalid` error has one line for each problem.
-Result<ApplySummary> apply_manifests(const std::string& socket, const std::vector<ManifestFile>& files);
+Result<ApplySummary> apply_manifests(const Layout& layout, const std::vector<ManifestFile>& files);
 // The objects deleted, "Kind namespace/name".
-Result<std::vector<std::string>> delete_manifests(const std::string& socket, const std::vector<ManifestFile>& files);
+Result<std::vector<std::string>> delete_manifests(const Layout& layout, const std::vector<ManifestFile>& files);
 
 }  // namespace weft::lab

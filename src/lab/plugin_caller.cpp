@@ -33,12 +33,24 @@ Error error_of(const char* command, const Finished& finished) {
   return {kind, fmt::format("weft-cni {}: error {}: {}", command, code, text("msg")), text("details")};
 }
 
+// Of a CNI result: "ips": [{"address": "10.244.0.2/24"}, ...].
+std::vector<IpAddress> addresses_in(const std::string& output) {
+  std::vector<IpAddress> addresses;
+  const json result = json::parse(output, nullptr, false);
+  if (!result.is_object() || !result.contains("ips") || !result["ips"].is_array()) return addresses;
+  for (const auto& ip : result["ips"]) {
+    const auto text = ip.is_object() ? ip.value("address", "") : std::string();
+    if (const auto address = IpAddress::parse(text.substr(0, text.find('/')))) addresses.push_back(*address);
+  }
+  return addresses;
+}
+
 }  // namespace
 
 PluginCaller::PluginCaller(std::string binary, std::string agent_socket)
     : binary_(std::move(binary)), socket_(std::move(agent_socket)) {}
 
-Result<void> PluginCaller::call(const char* command, const Attachment& attachment, const std::string& config) const {
+Result<std::string> PluginCaller::call(const char* command, const Attachment& attachment, const std::string& config) const {
   SpawnRequest request;
   request.arguments = {binary_};
   request.inherit_environment = false;
@@ -52,24 +64,27 @@ Result<void> PluginCaller::call(const char* command, const Attachment& attachmen
         fmt::format("IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_INFRA_CONTAINER_ID={}",
                     attachment.namespace_, attachment.pod, attachment.container_id);
   }
-  WEFT_TRY(const Finished finished, run(std::move(request), config, plugin_timeout));
-  if (finished.exit_code == 0) return {};
+  WEFT_TRY(Finished finished, run(std::move(request), config, plugin_timeout));
+  if (finished.exit_code == 0) return std::move(finished.output);
   return fail(error_of(command, finished));
 }
 
-Result<void> PluginCaller::add(const Attachment& attachment) const {
-  return call("ADD", attachment, configuration(socket_).dump());
+Result<std::vector<IpAddress>> PluginCaller::add(const Attachment& attachment) const {
+  WEFT_TRY(const auto output, call("ADD", attachment, configuration(socket_).dump()));
+  return addresses_in(output);
 }
 
 Result<void> PluginCaller::del(const Attachment& attachment) const {
-  return call("DEL", attachment, configuration(socket_).dump());
+  WEFT_CHECK(call("DEL", attachment, configuration(socket_).dump()));
+  return {};
 }
 
 Result<void> PluginCaller::collect_garbage(const std::vector<std::string>& valid_container_ids) const {
   json config = configuration(socket_);
   json& valid = config["cni.dev/valid-attachments"] = json::array();
   for (const auto& id : valid_container_ids) valid.push_back({{"containerID", id}, {"ifname", interface_name}});
-  return call("GC", {}, config.dump());
+  WEFT_CHECK(call("GC", {}, config.dump()));
+  return {};
 }
 
 }  // namespace weft::lab

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ip.h"
 #include "base/result.h"
 
 namespace weft::lab {
@@ -23,13 +24,15 @@ class PluginCaller {
 
   PluginCaller(std::string binary, std::string agent_socket);
 
-  [[nodiscard]] Result<void> add(const Attachment& attachment) const;
+  // The addresses the pod got.
+  [[nodiscard]] Result<std::vector<IpAddress>> add(const Attachment& attachment) const;
   [[nodiscard]] Result<void> del(const Attachment& attachment) const;
   // Detaches every container of this network but these.
   [[nodiscard]] Result<void> collect_garbage(const std::vector<std::string>& valid_container_ids) const;
 
  private:
-  [[nodiscard]] Result<void> call(const char* command, const Attachment& attachment, const std::string& config) const;
+  // What the plugin printed.
+  [[nodiscard]] Result<std::string> call(const char* command, const Attachment& attachment, const std::string& config) const;
   const std::string binary_;
   const std::string socket_;
 };

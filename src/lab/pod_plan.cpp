@@ -82,6 +82,7 @@ Result<PodPlan> pod_plan_from_json(const json& pod) {
   plan.uid = text(meta, "uid");
   for (const auto& owner : array(meta, "ownerReferences"))
     if (text(owner, "kind") == "Deployment") plan.workload = text(owner, "name");
+  plan.node_name = text(spec, "nodeName");
   plan.host_network = member(spec, "hostNetwork") == true;
   for (const auto& entry : array(member(pod, "status"), "podIPs"))
     if (const auto address = IpAddress::parse(text(entry, "ip"))) plan.addresses.push_back(*address);

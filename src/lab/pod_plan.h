@@ -26,6 +26,8 @@ struct PodPlan {
   std::string name;
   std::string uid;
   std::string workload;  // the owning Deployment; may be empty
+  std::string node_name;  // spec.nodeName; may be empty
+  std::string node;       // where the lab has placed it; of an Inventory only
   bool host_network = false;
   std::vector<IpAddress> addresses;       // status.podIPs: empty before the pod is attached
   std::vector<ResponderPort> ports;       // declared, sorted, without repetition

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -52,22 +53,30 @@ std::size_t deciding(const Probe& probe, const WireOutcome& wire, const std::vec
   return first_with(wire.reachable == true ? "allow" : "deny");
 }
 
-}  // namespace
-
-Result<std::vector<std::vector<Verdict>>> ask_verdicts(const std::string& socket, const std::vector<Probe>& probes) {
-  // Many probes ask the same: several ports of a service, both families of a pod.
+// What one agent is asked. Many probes ask the same: several ports of a service, both families of a pod.
+struct Questions {
   std::map<std::string, std::size_t> known;
   std::vector<json> queries;
-  std::vector<std::vector<std::size_t>> wanted(probes.size());
-  for (std::size_t i = 0; i < probes.size(); ++i)
-    for (const auto& query : probes[i].queries) {
-      const auto key = fmt::format("{} {} {} {}", query.from, query.to, query.port, static_cast<int>(query.protocol));
-      const auto [found, added] = known.emplace(key, queries.size());
-      if (added)
-        queries.push_back(
-            {{"from", query.from}, {"to", query.to}, {"port", query.port}, {"protocol", to_string(query.protocol)}});
-      wanted[i].push_back(found->second);
-    }
+
+  std::size_t add(const VerdictQuery& query, const std::string& node) {
+    const auto name = [&node](const QueryEnd& end) { return end.node == node ? end.here : end.elsewhere; };
+    const auto from = name(query.from);
+    const auto to = name(query.to);
+    const auto key = fmt::format("{} {} {} {}", from, to, query.port, static_cast<int>(query.protocol));
+    const auto [found, added] = known.emplace(key, queries.size());
+    if (added)
+      queries.push_back({{"from", from}, {"to", to}, {"port", query.port}, {"protocol", to_string(query.protocol)}});
+    return found->second;
+  }
+};
+
+struct Asked {
+  std::string node;
+  std::size_t position;
+};
+
+Result<std::vector<Verdict>> ask_agent(const std::string& socket, const Questions& questions) {
+  const auto& queries = questions.queries;
   WEFT_TRY(auto client, api::Client::connect(socket));
   std::vector<Verdict> answers;
   for (std::size_t first = 0; first < queries.size(); first += queries_per_call) {
@@ -81,9 +90,39 @@ Result<std::vector<std::vector<Verdict>>> ask_verdicts(const std::string& socket
       return fail(ErrorCode::internal, "policy.verdicts: as many answers as questions were expected");
     for (const auto& item : *items) answers.push_back(verdict_of(item));
   }
+  return answers;
+}
+
+}  // namespace
+
+Result<std::vector<std::vector<Verdict>>> ask_verdicts(const Layout& layout, const std::vector<Probe>& probes) {
+  std::map<std::string, Questions> agents;  // by node
+  std::vector<std::vector<std::vector<Asked>>> asked(probes.size());
+  for (std::size_t i = 0; i < probes.size(); ++i)
+    for (const auto& query : probes[i].queries) {
+      auto& of_query = asked[i].emplace_back();
+      // Who is outside has no agent of its own; without any on either side the first node's is asked.
+      std::set<std::string> nodes = {query.from.node, query.to.node};
+      nodes.erase(std::string());
+      if (nodes.empty()) nodes.insert(layout.node().name);
+      for (const auto& node : nodes) of_query.push_back({node, agents[node].add(query, node)});
+    }
+  std::map<std::string, std::vector<Verdict>> answers;
+  for (const auto& [node, questions] : agents) {
+    WEFT_TRY(const auto* its_layout, layout.need_node(node));
+    WEFT_TRY(answers[node], ask_agent(its_layout->socket(), questions));
+  }
   std::vector<std::vector<Verdict>> result(probes.size());
   for (std::size_t i = 0; i < probes.size(); ++i)
-    for (const auto position : wanted[i]) result[i].push_back(answers[position]);
+    for (const auto& of_query : asked[i]) {
+      Verdict verdict;
+      for (const auto& [node, position] : of_query) {
+        const Verdict& one = answers[node][position];
+        if (verdict.verdict.empty() || one.verdict == "deny") verdict = one;
+        if (verdict.verdict == "deny") break;
+      }
+      result[i].push_back(std::move(verdict));
+    }
   return result;
 }
 
@@ -105,10 +144,10 @@ ProbeResult judge(const Probe& probe, const WireOutcome& wire, const std::vector
 
 Result<std::vector<ProbeResult>> run_probes(const Layout& layout, const ProbeOptions& options) {
   WEFT_CHECK(check_lab_exists(layout));
-  WEFT_TRY(const auto inventory, patiently([&] { return load_inventory(layout.node().socket()); }));
+  WEFT_TRY(const auto inventory, patiently([&] { return load_inventory(layout); }));
   WEFT_TRY(const auto probes, plan_probes(layout, inventory, options));
   const auto outcomes = try_probes(probes, options.timeout);
-  WEFT_TRY(const auto verdicts, patiently([&] { return ask_verdicts(layout.node().socket(), probes); }));
+  WEFT_TRY(const auto verdicts, patiently([&] { return ask_verdicts(layout, probes); }));
   std::vector<ProbeResult> results;
   results.reserve(probes.size());
   for (std::size_t i = 0; i < probes.size(); ++i) results.push_back(judge(probes[i], outcomes[i], verdicts[i]));

@@ -17,17 +17,25 @@ namespace weft::lab {
 
 struct ProbeOptions {
   enum class Families { prefer_v4, v6, all };
-  std::vector<std::string> from;   // "ns/pod", "ns/workload", "host", "world", "host1"; none: all pods
+  std::vector<std::string> from;   // "ns/pod", "ns/workload", "host", "node2", "world", "host1"; none: all pods
   std::vector<std::string> to;     // also "svc/ns/name" and addresses; none: all pods
   std::vector<std::string> ports;  // "80/TCP", "53/UDP", "ICMP"; none: the declared ones
   std::chrono::milliseconds timeout{1000};
   Families families = Families::prefer_v4;
 };
 
-// Words of docs/api.md's policy.verdicts.
+// An end of a connection: the node whose agent decides about it, empty when it is outside, and what agents call it
+// (words of docs/api.md's policy.verdicts): that one, and those of other nodes.
+struct QueryEnd {
+  std::string node;
+  std::string here;
+  std::string elsewhere;
+};
+
+// Asked of both ends' agents: the one decides what may leave its pod, the other what may reach its own.
 struct VerdictQuery {
-  std::string from;
-  std::string to;
+  QueryEnd from;
+  QueryEnd to;
   std::uint16_t port = 0;
   Protocol protocol = Protocol::tcp;
   std::string backend;  // the pod's name when this is one backend of a service
@@ -73,8 +81,9 @@ Result<std::vector<Probe>> plan_probes(const Layout& layout, const Inventory& in
 // Makes all connections at once from their namespaces, in one thread. Same order as `probes`.
 std::vector<WireOutcome> try_probes(const std::vector<Probe>& probes, std::chrono::milliseconds timeout);
 
-// One batch. Same order as `probes`, each with the verdicts of its queries.
-Result<std::vector<std::vector<Verdict>>> ask_verdicts(const std::string& socket, const std::vector<Probe>& probes);
+// One batch for each agent. Same order as `probes`, each with the verdicts of its queries: what one end's agent denies is
+// denied.
+Result<std::vector<std::vector<Verdict>>> ask_verdicts(const Layout& layout, const std::vector<Probe>& probes);
 
 // Joins the wire with the verdicts. Of a service's backends the one that answered counts.
 ProbeResult judge(const Probe& probe, const WireOutcome& wire, const std::vector<Verdict>& verdicts);

@@ -15,8 +15,8 @@ using Families = ProbeOptions::Families;
 struct Source {
   std::string name;
   std::string netns;
-  std::string query;  // of IPv4, or for both
-  std::string query_v6;
+  QueryEnd end;  // of IPv4
+  QueryEnd end_v6;
 };
 
 struct Port {
@@ -30,7 +30,7 @@ struct Target {
   std::string name;
   std::vector<IpAddress> addresses;  // of the wanted families; empty: it has none
   std::vector<Port> ports;
-  std::string query;  // empty: the address itself
+  QueryEnd end;  // without names: the address itself
   const ServicePort* service = nullptr;
 };
 
@@ -51,7 +51,18 @@ std::vector<IpAddress> parse_all(std::initializer_list<std::string_view> texts) 
   return list;
 }
 
-bool is_host(std::string_view text, const Layout& layout) { return text == "host" || text == layout.node().name; }
+// "host" is the first node.
+const NodeLayout* host_named(std::string_view text, const Layout& layout) {
+  return text == "host" ? &layout.node() : layout.find_node(text);
+}
+
+// A node is "host" to its own agent only.
+QueryEnd end_of_host(const NodeLayout& node, bool v6) {
+  return {node.name, "host", v6 ? node.address_v6 : node.address_v4};
+}
+
+
+QueryEnd end_outside(std::string_view address) { return {{}, std::string(address), std::string(address)}; }
 
 class Planner {
  public:
@@ -89,26 +100,42 @@ class Planner {
     return {};
   }
 
+  [[nodiscard]] const NodeLayout& node_of(const PodPlan& pod) const {
+    const auto* node = layout_.find_node(pod.node);
+    return node == nullptr ? layout_.node() : *node;
+  }
+
+  // Nodes by themselves know no pods of others.
+  [[nodiscard]] QueryEnd end_of_pod(const PodPlan& pod, bool v6) const {
+    QueryEnd end{node_of(pod).name, pod.key(), pod.key()};
+    if (layout_.settings().shares_objects()) return end;
+    const auto own = std::ranges::find(pod.addresses, v6, &IpAddress::is_v6);
+    if (own != pod.addresses.end()) end.elsewhere = own->to_string();
+    return end;
+  }
+
   void add_source(const PodPlan& pod) {
     if (!named_sources_.insert(pod.key()).second) return;
+    const NodeLayout& node = node_of(pod);
     if (pod.host_network)
-      sources_.push_back({pod.key(), layout_.node().netns, "host", "host"});
+      sources_.push_back({pod.key(), node.netns, end_of_host(node, false), end_of_host(node, true)});
     else
-      sources_.push_back({pod.key(), layout_.pod_netns(pod.namespace_, pod.name), pod.key(), pod.key()});
+      sources_.push_back({pod.key(), layout_.pod_netns(pod.namespace_, pod.name), end_of_pod(pod, false),
+                          end_of_pod(pod, true)});
   }
 
   Result<void> find_sources() {
     if (options_.from.empty())
       for (const auto& pod : inventory_.pods) add_source(pod);
     for (const auto& text : options_.from) {
-      if (is_host(text, layout_)) {
-        sources_.push_back({"host", layout_.node().netns, "host", "host"});
+      if (const auto* node = host_named(text, layout_)) {
+        sources_.push_back({text, node->netns, end_of_host(*node, false), end_of_host(*node, true)});
       } else if (text == "world") {
         sources_.push_back(
-            {"world", layout_.world_netns(), std::string(addresses::world_v4), std::string(addresses::world_v6)});
+            {"world", layout_.world_netns(), end_outside(addresses::world_v4), end_outside(addresses::world_v6)});
       } else if (text == neighbour_name) {
-        sources_.push_back({text, layout_.neighbour_netns(), std::string(addresses::neighbour_v4),
-                            std::string(addresses::neighbour_v6)});
+        sources_.push_back({text, layout_.neighbour_netns(), end_outside(addresses::neighbour_v4),
+                            end_outside(addresses::neighbour_v6)});
       } else {
         auto pods = inventory_.find_pods(text);
         if (!pods) return fail(pods.error().in("--from"));
@@ -120,9 +147,12 @@ class Planner {
 
   void add_target(const PodPlan& pod) {
     if (!named_targets_.insert(pod.key()).second) return;
-    Target target{.name = pod.key(), .query = pod.host_network ? "host" : pod.key()};
-    const auto node = parse_all({addresses::node_v4, addresses::node_v6});
-    target.addresses = choose(pod.host_network && pod.addresses.empty() ? node : pod.addresses, options_.families);
+    const NodeLayout& node = node_of(pod);
+    const auto own = parse_all({node.address_v4, node.address_v6});
+    Target target{.name = pod.key()};
+    target.addresses = choose(pod.host_network && pod.addresses.empty() ? own : pod.addresses, options_.families);
+    const bool v6 = !target.addresses.empty() && target.addresses.front().is_v6();
+    target.end = pod.host_network ? end_of_host(node, v6) : end_of_pod(pod, v6);
     const auto greets = [&pod](const Port& port) {
       return std::ranges::any_of(pod.responders, [&port](const ResponderPort& responder) {
         return responder.port == port.port && responder.protocol == port.protocol;
@@ -175,8 +205,9 @@ class Planner {
     });
   }
 
-  void add_place(const std::string& name, std::string_view v4, std::string_view v6) {
+  void add_place(const std::string& name, std::string_view v4, std::string_view v6, const std::string& node = {}) {
     Target target{.name = name, .addresses = choose(parse_all({v4, v6}), options_.families), .ports = ports_};
+    target.end.node = node;
     if (ports_.empty()) target.ports = {{80, Protocol::tcp, false}};
     targets_.push_back(std::move(target));
   }
@@ -196,8 +227,10 @@ class Planner {
         target.ports.clear();
       }
     if (!targets_.empty() && targets_.back().name == target.name && targets_.back().service != nullptr) return;
+    const PodPlan* pod = inventory_.pod_at(address);
+    if (pod != nullptr) target.end.node = node_of(*pod).name;
     if (ports_.empty()) {
-      if (const PodPlan* pod = inventory_.pod_at(address))
+      if (pod != nullptr)
         for (const auto& port : pod->ports) target.ports.push_back({port.port, port.protocol, false});
       else
         target.ports = {{80, Protocol::tcp, false}};
@@ -211,8 +244,8 @@ class Planner {
     for (const auto& text : options_.to) {
       if (text.starts_with("svc/")) {
         WEFT_CHECK(add_service(text.substr(4)));
-      } else if (is_host(text, layout_)) {
-        add_place("host", addresses::node_v4, addresses::node_v6);
+      } else if (const auto* node = host_named(text, layout_)) {
+        add_place(text, node->address_v4, node->address_v6, node->name);
       } else if (text == "world") {
         add_place(text, addresses::world_v4, addresses::world_v6);
       } else if (text == neighbour_name) {
@@ -228,7 +261,13 @@ class Planner {
     return {};
   }
 
-  static void add(std::vector<Probe>& probes, const Source& source, const Target& target) {
+  [[nodiscard]] QueryEnd end_of_backend(const ServiceBackend& backend) const {
+    const PodPlan* pod = inventory_.pod(backend.pod);
+    if (pod != nullptr && !pod->host_network) return end_of_pod(*pod, backend.address.is_v6());
+    return end_outside(backend.pod.empty() ? backend.address.to_string() : backend.pod);
+  }
+
+  void add(std::vector<Probe>& probes, const Source& source, const Target& target) const {
     for (const auto& port : target.ports) {
       Probe probe{.from = source.name,
                   .from_netns = source.netns,
@@ -237,7 +276,7 @@ class Planner {
                   .protocol = port.protocol,
                   .greets = port.greets};
       if (target.addresses.empty()) {
-        probe.queries = {{source.query, target.query, port.port, port.protocol, {}}};
+        probe.queries = {{source.end, target.end, port.port, port.protocol, {}}};
         probes.push_back(std::move(probe));
         continue;
       }
@@ -245,14 +284,16 @@ class Planner {
         Probe one = probe;
         one.address = address;
         if (port.protocol == Protocol::icmp && address.is_v6()) one.protocol = Protocol::icmpv6;
-        const auto& from = address.is_v6() ? source.query_v6 : source.query;
+        const auto& from = address.is_v6() ? source.end_v6 : source.end;
         if (target.service != nullptr)
           for (const auto& backend : target.service->backends)
-            one.queries.push_back({from, backend.pod.empty() ? backend.address.to_string() : backend.pod, backend.port,
-                                   one.protocol, backend.pod});
+            one.queries.push_back({from, end_of_backend(backend), backend.port, one.protocol, backend.pod});
         one.no_backend = target.service != nullptr && one.queries.empty();
-        if (one.queries.empty())
-          one.queries = {{from, target.query.empty() ? address.to_string() : target.query, one.port, one.protocol, {}}};
+        if (one.queries.empty()) {
+          QueryEnd to = target.end;
+          if (to.here.empty()) to.here = to.elsewhere = address.to_string();
+          one.queries = {{from, to, one.port, one.protocol, {}}};
+        }
         probes.push_back(std::move(one));
       }
     }

@@ -80,7 +80,7 @@ TEST(ProbePlan, ServicesAreTriedAtEachClusterIpAndAskedForEachBackend) {
   EXPECT_THAT(told(probes),
               ElementsAre("shop/db svc/shop/web 10.96.0.9 8000/TCP", "shop/db svc/shop/web fd00:96::9 8000/TCP"));
   ASSERT_EQ(probes[0].queries.size(), 2U);
-  EXPECT_EQ(probes[0].queries[1].to, "shop/web-1");
+  EXPECT_EQ(probes[0].queries[1].to.here, "shop/web-1");
   EXPECT_EQ(probes[0].queries[1].port, 80);
   EXPECT_TRUE(probes[0].greets);
   EXPECT_TRUE(plan({.from = {"shop/db"}, .to = {"svc/shop/none"}})[0].no_backend);
@@ -92,7 +92,7 @@ TEST(ProbePlan, AddressesMayBeServicesPodsOrOutside) {
               ElementsAre("shop/db 10.0.0.2 10.0.0.2 80/TCP", "shop/db 10.0.0.2 10.0.0.2 53/UDP"));
   const auto outside = plan({.from = {"shop/db"}, .to = {"203.0.113.1"}});
   EXPECT_THAT(told(outside), ElementsAre("shop/db 203.0.113.1 203.0.113.1 80/TCP"));
-  EXPECT_EQ(outside[0].queries[0].to, "203.0.113.1");
+  EXPECT_EQ(outside[0].queries[0].to.here, "203.0.113.1");
   EXPECT_FALSE(outside[0].greets);
 }
 
@@ -100,9 +100,9 @@ TEST(ProbePlan, HostAndWorldAreSourcesToo) {
   const auto probes = plan({.from = {"host", "world"}, .to = {"shop/db"}});
   ASSERT_EQ(probes.size(), 2U);
   EXPECT_EQ(probes[0].from_netns, "weft-lab-node1");
-  EXPECT_EQ(probes[0].queries[0].from, "host");
+  EXPECT_EQ(probes[0].queries[0].from.here, "host");
   EXPECT_EQ(probes[1].from_netns, "weft-lab-world");
-  EXPECT_EQ(probes[1].queries[0].from, "192.0.2.1");
+  EXPECT_EQ(probes[1].queries[0].from.here, "192.0.2.1");
 }
 
 TEST(ProbePlan, IcmpFollowsTheFamily) {

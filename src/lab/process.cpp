@@ -51,7 +51,7 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
 
 // Runs in the child of a process that may have threads: only async-signal-safe calls from here.
 [[noreturn]] void become(const SpawnRequest& request, char* const* arguments, char* const* variables, pid_t parent,
-                         int null, int report) {
+                         int null, int cgroup, int report) {
   const auto report_and_exit = [report] {
     const int error = errno;
     if (::write(report, &error, sizeof error) < 0) ::_exit(126);
@@ -61,6 +61,7 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   for (const int signal : {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGCHLD}) ::signal(signal, SIG_DFL);
+  if (cgroup >= 0 && ::write(cgroup, "0", 1) != 1) report_and_exit();
   if (request.new_session) ::setsid();
   if (request.die_with_parent) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -144,6 +145,12 @@ Result<ProcessId> spawn(const SpawnRequest& request) {
   const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!null.valid()) return fail(errno_error("open /dev/null", errno));
   WEFT_TRY(auto report, make_pipe());
+  Fd cgroup;
+  if (!request.cgroup.empty()) {
+    const std::string file = request.cgroup + "/cgroup.procs";
+    cgroup = Fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!cgroup.valid()) return fail(errno_error("open " + file, errno));
+  }
   // The child inherits the namespace of the thread that forks.
   std::optional<sys::NetnsScope> scope;
   if (request.netns >= 0) {
@@ -152,7 +159,8 @@ Result<ProcessId> spawn(const SpawnRequest& request) {
   }
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
-  if (pid == 0) become(request, argument_list.data(), variable_list.data(), parent, null.get(), report[1].get());
+  if (pid == 0)
+    become(request, argument_list.data(), variable_list.data(), parent, null.get(), cgroup.get(), report[1].get());
   scope.reset();
   if (pid < 0) return fail(errno_error("fork", errno));
   report[1].reset();
@@ -232,14 +240,14 @@ Result<void> write_pid_file(const std::string& path, const ProcessId& process) {
   return sys::write_file_atomically(path, fmt::format("{} {}\n", process.pid, process.start_time), 0644);
 }
 
-void terminate(const std::vector<ProcessId>& processes, std::chrono::milliseconds grace) {
+void terminate(const std::vector<ProcessId>& processes, std::chrono::milliseconds grace, int signal) {
   std::vector<Fd> alive;
   for (const auto& process : processes) {
     if (process.pid == ::getpid() || process.pid <= 1) continue;
     if (auto fd = open_pidfd(process)) alive.push_back(std::move(*fd));
   }
-  const auto signal_all = [&alive](int signal) {
-    for (const auto& fd : alive) ::syscall(SYS_pidfd_send_signal, fd.get(), signal, nullptr, 0);
+  const auto signal_all = [&alive](int number) {
+    for (const auto& fd : alive) ::syscall(SYS_pidfd_send_signal, fd.get(), number, nullptr, 0);
   };
   const auto wait_until = [&alive](Clock::time_point deadline) {
     while (!alive.empty()) {
@@ -251,7 +259,7 @@ void terminate(const std::vector<ProcessId>& processes, std::chrono::millisecond
         return;
     }
   };
-  signal_all(SIGTERM);
+  signal_all(signal);
   wait_until(Clock::now() + grace);
   signal_all(SIGKILL);
   wait_until(Clock::now() + std::chrono::seconds(10));  // the kernel takes what time it needs, not for ever

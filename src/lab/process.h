@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -26,6 +27,7 @@ struct SpawnRequest {
   std::map<std::string, std::string> environment;
   bool inherit_environment = true;  // `environment` is added to this process's own
   int netns = -1;                   // namespace to run in; -1: this thread's
+  std::string cgroup;               // directory of the cgroup to run in; empty: this process's own
   int standard_input = -1;          // -1: /dev/null
   int standard_output = -1;         // -1: /dev/null
   int standard_error = -1;
@@ -55,8 +57,8 @@ bool wait_readable(const Fd& fd, std::chrono::steady_clock::time_point deadline)
 std::optional<ProcessId> read_pid_file(const std::string& path);
 Result<void> write_pid_file(const std::string& path, const ProcessId& process);
 
-// SIGTERM, SIGKILL after `grace`; returns when all have ended. Never signals this process.
-void terminate(const std::vector<ProcessId>& processes, std::chrono::milliseconds grace);
+// `signal`, SIGKILL after `grace`; returns when all have ended. Never signals this process.
+void terminate(const std::vector<ProcessId>& processes, std::chrono::milliseconds grace, int signal = SIGTERM);
 // Everything that runs in a named namespace; nothing when the namespace is not there.
 std::vector<ProcessId> processes_in_named_netns(const std::string& name);
 

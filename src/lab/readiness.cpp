@@ -48,6 +48,7 @@ std::string last_lines(const std::string& path) {
 
 struct Progressed {
   std::size_t ready = 0;
+  std::size_t down = 0;  // on nodes that are down by wish: not waited for
   std::vector<std::string> missing;                          // a line each
   std::map<std::string, std::vector<std::string>> warnings;  // what is wrong -> with which pods
 };
@@ -73,6 +74,9 @@ bool listens_on(const json& pod, const std::vector<ResponderPort>& wanted, Progr
 Progressed compare(const json& status, const std::vector<PodPlan>& wanted) {
   Progressed result;
   std::map<std::string, const json*> present;
+  std::set<std::string> down;
+  for (const auto& node : status.at("nodes"))
+    if (node.value("down", false)) down.insert(node.value("name", ""));
   for (const auto& pod : status.at("pods")) present[pod.value("namespace", "") + "/" + pod.value("name", "")] = &pod;
   for (const auto& plan : wanted) {
     const auto found = present.find(plan.key());
@@ -84,7 +88,9 @@ Progressed compare(const json& status, const std::vector<PodPlan>& wanted) {
     const auto state = pod.value("state", "");
     const auto error = pod.value("error", "");
     const bool this_one = plan.uid.empty() || pod.value("uid", "") == plan.uid;
-    if (state == "ready" && this_one && listens_on(pod, plan.responders, result, plan.key())) {
+    if (down.contains(pod.value("node", ""))) {
+      ++result.down;
+    } else if (state == "ready" && this_one && listens_on(pod, plan.responders, result, plan.key())) {
       ++result.ready;
       for (const auto& problem : pod.value("problems", json::array()))
         if (problem.is_string()) result.warnings[problem.get<std::string>()].push_back(plan.key());
@@ -93,7 +99,8 @@ Progressed compare(const json& status, const std::vector<PodPlan>& wanted) {
     }
     present.erase(found);
   }
-  for (const auto& [key, pod] : present) result.missing.push_back(key + ": still there, " + pod->value("state", ""));
+  for (const auto& [key, pod] : present)
+    if (!down.contains(pod->value("node", ""))) result.missing.push_back(key + ": still there, " + pod->value("state", ""));
   return result;
 }
 
@@ -104,27 +111,39 @@ bool supervisor_answers(const Layout& layout) {
   return client && client->call("lab.status", json::object());
 }
 
-Result<void> wait_for_agent(const Layout& layout, Deadline deadline) {
+Result<void> wait_for_agents(const Layout& layout, Deadline deadline) {
+  std::string missing;
   std::string problem;
-  bool serving = false;
   WEFT_TRY(const bool decided, follow(layout, deadline, [&](const json& status) {
-             const json& agent = status.at("agent");
-             problem = agent.value("problem", "");
-             serving = agent.value("serving", false);
-             return serving || agent.value("failures", 0) >= hopeless_failures;
+             missing.clear();
+             bool hopeless = false;
+             for (const auto& node : status.at("nodes")) {
+               if (node.value("serving", false) || node.value("down", false)) continue;
+               const bool lost = node.value("failures", 0) >= hopeless_failures;
+               if (missing.empty() || (lost && !hopeless)) {
+                 missing = node.value("name", "");
+                 problem = node.value("problem", "");
+               }
+               hopeless = hopeless || lost;
+             }
+             return missing.empty() || hopeless;
            }));
-  if (decided && serving) return {};
-  return fail(ErrorCode::unavailable, fmt::format("weftd does not serve{}{}", problem.empty() ? "" : ": ", problem),
-              last_lines(layout.node().log_file()));
+  if (decided && missing.empty()) return {};
+  const auto* node = layout.find_node(missing);
+  if (node == nullptr) node = &layout.node();
+  const auto of_node = layout.nodes().size() == 1 ? std::string() : " of " + node->name;
+  return fail(ErrorCode::unavailable,
+              fmt::format("weftd{} does not serve{}{}", of_node, problem.empty() ? "" : ": ", problem),
+              last_lines(node->log_file()));
 }
 
 Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progress& progress) {
-  auto loaded = load_pods(layout.node().socket());
+  auto loaded = load_pods(layout);
   // Without a supervisor nobody starts the agent again.
   while (!loaded && loaded.error().code == ErrorCode::unavailable && std::chrono::steady_clock::now() < deadline &&
          read_pid_file(layout.supervisor_pid_file())) {
     std::this_thread::sleep_for(std::chrono::milliseconds(25));
-    loaded = load_pods(layout.node().socket());
+    loaded = load_pods(layout);
   }
   WEFT_TRY(const auto wanted, std::move(loaded));
   Progressed now;
@@ -142,13 +161,15 @@ Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progre
     progress(fmt::format("warning: {} ({})", warning, fmt::join(pods, ", ")));
   if (ready) {
     progress(fmt::format("{}/{} pods attached and answering", now.ready, wanted.size()));
+    if (now.down != 0) progress(fmt::format("{} pods are on nodes that are down", now.down));
     return {};
   }
   // The time, of a lab that answers: not `unavailable`.
   return fail(ErrorCode::exhausted,
               fmt::format("{} of {} pods are not ready:\n  {}", now.missing.size(), wanted.size(),
                           fmt::join(now.missing, "\n  ")),
-              fmt::format("logs: {} and {}", layout.supervisor_log(), layout.node().log_file()));
+              fmt::format("logs: {} and {}", layout.supervisor_log(),
+                          layout.nodes().size() == 1 ? layout.node().log_file() : "weftd.log of each node beside it"));
 }
 
 }  // namespace weft::lab

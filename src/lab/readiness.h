@@ -1,4 +1,4 @@
-// Waiting for a lab's supervisor to have done what the agent's objects ask for.
+// Waiting for a lab's supervisor to have done what the agents' objects ask for.
 #pragma once
 
 #include <chrono>
@@ -17,10 +17,10 @@ using Deadline = std::chrono::steady_clock::time_point;
 // Whether the supervisor answers now.
 bool supervisor_answers(const Layout& layout);
 
-// Until weftd answers; `unavailable` with its last words otherwise.
-Result<void> wait_for_agent(const Layout& layout, Deadline deadline);
+// Until every node's weftd answers that is not to be down; `unavailable` with the last words of one that does not.
+Result<void> wait_for_agents(const Layout& layout, Deadline deadline);
 
-// Until every pod of the agent is attached and answers on its ports, and no other pod is left.
+// Until every pod of the lab is attached and answers on its ports, and no other pod is left.
 // Tells progress, and at the end which ports could not be opened.
 Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progress& progress);
 

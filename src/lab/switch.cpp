@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "base/fd.h"
@@ -68,6 +69,30 @@ Result<void> add_port(int netns, const std::string& bridge, const std::string& p
   if (::ioctl(fd.get(), SIOCBRADDIF, &request) != 0 && errno != EBUSY)
     return fail(errno_error("join " + port + " to the bridge " + bridge, errno));
   return {};
+}
+
+Result<void> move_port(int netns, const std::string& bridge, const std::string& port) {
+  WEFT_TRY(const Fd fd, socket_in(netns));
+  WEFT_TRY(const auto scope, sys::NetnsScope::enter(netns));
+  const unsigned index = ::if_nametoindex(port.c_str());
+  if (index == 0) return fail(errno_error("find the port " + port, errno));
+  // Whose port it is only its bridge says, by letting it go.
+  std::unique_ptr<struct if_nameindex, decltype(&::if_freenameindex)> devices(::if_nameindex(), &::if_freenameindex);
+  for (const auto* device = devices.get(); device != nullptr && device->if_index != 0; ++device) {
+    if (bridge == device->if_name) continue;
+    ifreq request = request_for(device->if_name);
+    request.ifr_ifindex = static_cast<int>(index);
+    (void)::ioctl(fd.get(), SIOCBRDELIF, &request);
+  }
+  return bridge.empty() ? Result<void>() : add_port(netns, bridge, port);
+}
+
+Result<void> set_deaf(int netns, const std::string& device, bool deaf) {
+  WEFT_TRY(const auto scope, sys::NetnsScope::enter(netns));
+  const int index = static_cast<int>(::if_nametoindex(device.c_str()));
+  if (index == 0) return fail(errno_error("find the device " + device, errno));
+  if (!deaf) return bpfrt::detach_device(bpfrt::AttachMode::clsact, index, bpfrt::Hook::ingress, {});
+  return bpfrt::attach_drop(index);
 }
 
 Result<void> act_like_a_wire(int netns, const std::string& device) {

@@ -29,12 +29,15 @@ Result<Side> open_side(const std::string& name) {
   return Side{std::move(netns), std::move(netlink)};
 }
 
+// Nothing for an empty text: the lab has no addresses of that family.
 Result<void> add_address(sys::Netlink& netlink, int device, std::string_view text, unsigned length) {
+  if (text.empty()) return {};
   WEFT_TRY(const IpAddress address, address_of(text));
   return netlink.add_address({device, address, length});
 }
 
 Result<void> add_route(sys::Netlink& netlink, int device, std::string_view destination, std::string_view gateway) {
+  if (gateway.empty()) return {};
   sys::Route route;
   WEFT_TRY(route.destination, Cidr::parse(destination));
   WEFT_TRY(route.gateway, address_of(gateway));
@@ -49,56 +52,93 @@ Result<void> enable_forwarding(int netns) {
   return sys::write_sysctl("net/ipv6/conf/all/forwarding", "1");
 }
 
-// Joins a host to the switch by a veth pair, whose end there is named after the host. A pair half
-// there (a crash between the two names cannot happen, a manual delete can) is made anew.
-Result<void> join(Side& host, Side& world, const std::string& port, std::uint8_t number) {
+struct Host {
+  std::string port;  // the name of its end at the switch
+  std::string bridge;
+  std::string_view v4, v6;
+  std::string_view gateway_v4, gateway_v6;
+  std::uint8_t number = 0;  // of its MAC address
+};
+
+Host host_of(const NodeLayout& node, const Layout& layout) {
+  const auto number = static_cast<std::uint8_t>(node.number == 1 ? 2 : 100 + node.number);
+  return {node.name,       layout.networks()[node.network].bridge, node.address_v4, node.address_v6, node.gateway_v4,
+          node.gateway_v6, number};
+}
+
+Host neighbour_of(const Layout& layout) {
+  Host host{.port = std::string(neighbour_name), .bridge = std::string(addresses::uplink), .number = 3};
+  if (layout.settings().has_v4()) host.v4 = addresses::neighbour_v4, host.gateway_v4 = addresses::world_v4;
+  if (layout.settings().has_v6()) host.v6 = addresses::neighbour_v6, host.gateway_v6 = addresses::world_v6;
+  return host;
+}
+
+// Joins a host to its switch by a veth pair, whose end there is named after the host. A pair half there is made anew: by a
+// manual delete, or as the kernel takes its time to end a namespace that went with its node.
+Result<void> join(Side& side, Side& world, const Host& host) {
   const std::string name(addresses::uplink);
-  if (auto device = host.netlink->device(name); device && !world.netlink->device(port))
-    WEFT_CHECK(host.netlink->delete_device(device->index));
-  if (!host.netlink->device(name)) {
+  if (auto device = side.netlink->device(name); device && !world.netlink->device(host.port))
+    WEFT_CHECK(side.netlink->delete_device(device->index));
+  if (!side.netlink->device(name)) {
+    if (const auto left = world.netlink->device(host.port)) WEFT_CHECK(world.netlink->delete_device(left->index));
     sys::VethRequest request;
     request.host_name = name;
-    request.host_mac = {{0x02, 0, 0, 0, 0, number}};
-    request.peer_name = port;
-    request.peer_mac = {{0x02, 0, 0, 0, 1, number}};
+    request.host_mac = {{0x02, 0, 0, 0, 0, host.number}};
+    request.peer_name = host.port;
+    request.peer_mac = {{0x02, 0, 0, 0, 1, host.number}};
     request.mtu = uplink_mtu;
     request.peer_netns = world.netns.get();
-    if (auto made = host.netlink->create_veth(request); !made) return fail(made.error().in("make the uplink"));
+    if (auto made = side.netlink->create_veth(request); !made) return fail(made.error().in("make the uplink"));
   }
-  WEFT_CHECK(add_port(world.netns.get(), name, port));
-  WEFT_CHECK(act_like_a_wire(world.netns.get(), port));
-  WEFT_TRY(const auto device, world.netlink->device(port));
+  WEFT_CHECK(add_port(world.netns.get(), host.bridge, host.port));
+  WEFT_CHECK(act_like_a_wire(world.netns.get(), host.port));
+  WEFT_TRY(const auto device, world.netlink->device(host.port));
   return world.netlink->set_up(device.index, true);
 }
 
 // A host on the network with the world as its way out.
-Result<void> set_up_host(Side& host, std::string_view v4, std::string_view v6) {
-  WEFT_TRY(const auto uplink, host.netlink->device(std::string(addresses::uplink)));
-  WEFT_CHECK(host.netlink->set_up(uplink.index, true));
-  WEFT_CHECK(add_address(*host.netlink, uplink.index, v4, addresses::uplink_length_v4));
-  WEFT_CHECK(add_address(*host.netlink, uplink.index, v6, addresses::uplink_length_v6));
-  WEFT_CHECK(add_route(*host.netlink, uplink.index, "0.0.0.0/0", addresses::world_v4));
-  return add_route(*host.netlink, uplink.index, "::/0", addresses::world_v6);
+Result<void> set_up_host(Side& side, const Host& host) {
+  WEFT_TRY(const auto uplink, side.netlink->device(std::string(addresses::uplink)));
+  WEFT_CHECK(side.netlink->set_up(uplink.index, true));
+  WEFT_CHECK(add_address(*side.netlink, uplink.index, host.v4, addresses::uplink_length_v4));
+  WEFT_CHECK(add_address(*side.netlink, uplink.index, host.v6, addresses::uplink_length_v6));
+  WEFT_CHECK(add_route(*side.netlink, uplink.index, "0.0.0.0/0", host.gateway_v4));
+  return add_route(*side.netlink, uplink.index, "::/0", host.gateway_v6);
 }
 
-// The way back to pods, for `--from world`; pods that go out wear the node's address.
-Result<void> add_routes_to_pods(Side& host) {
-  WEFT_TRY(const auto uplink, host.netlink->device(std::string(addresses::uplink)));
-  for (const auto cidr : addresses::pod_cidrs)
-    WEFT_CHECK(
-        add_route(*host.netlink, uplink.index, cidr, cidr.contains(':') ? addresses::node_v6 : addresses::node_v4));
-  return {};
-}
-
-Result<void> set_up_world(Side& world) {
-  WEFT_TRY(const auto uplink, world.netlink->device(std::string(addresses::uplink)));
+Result<void> set_up_world(Side& world, const Layout& layout) {
+  const bool v4 = layout.settings().has_v4();
+  const bool v6 = layout.settings().has_v6();
+  for (const auto& network : layout.networks()) {
+    WEFT_TRY(const auto bridge, world.netlink->device(network.bridge));
+    WEFT_CHECK(world.netlink->set_up(bridge.index, true));
+    WEFT_CHECK(add_address(*world.netlink, bridge.index, v4 ? network.world_v4 : "", addresses::uplink_length_v4));
+    WEFT_CHECK(add_address(*world.netlink, bridge.index, v6 ? network.world_v6 : "", addresses::uplink_length_v6));
+  }
   WEFT_TRY(const auto loopback, world.netlink->device("lo"));
-  WEFT_CHECK(world.netlink->set_up(uplink.index, true));
-  WEFT_CHECK(add_address(*world.netlink, uplink.index, addresses::world_v4, addresses::uplink_length_v4));
-  WEFT_CHECK(add_address(*world.netlink, uplink.index, addresses::world_v6, addresses::uplink_length_v6));
   for (const auto place : addresses::world_places)
     WEFT_CHECK(add_address(*world.netlink, loopback.index, place, place.contains(':') ? 128 : 32));
+  // The router between the nodes' networks.
+  return layout.networks().size() > 1 ? enable_forwarding(world.netns.get()) : Result<void>();
+}
+
+// The way back to pods, for `--from world`; pods that go out wear the node's address. Of nodes that share their
+// addresses only the agents know who has which: the supervisor adds those pod by pod.
+Result<void> add_routes_to_pods(Side& side, const Layout& layout) {
+  if (layout.settings().shared()) return {};
+  for (const auto& node : layout.nodes())
+    for (const auto& cidr : node.pod_cidrs) WEFT_CHECK(add_pod_route(*side.netlink, layout, node, cidr));
   return {};
+}
+
+Result<void> build_node_in(const Layout& layout, const NodeLayout& node, Side& world) {
+  WEFT_CHECK(ensure_netns(node.netns));
+  WEFT_TRY(auto side, open_side(node.netns));
+  WEFT_CHECK(enable_forwarding(side.netns.get()));
+  const Host host = host_of(node, layout);
+  // Both sides up before routes: a route by way of a device without carrier is refused for IPv6.
+  WEFT_CHECK(join(side, world, host));
+  return set_up_host(side, host);
 }
 
 }  // namespace
@@ -120,22 +160,36 @@ Result<bool> ensure_netns(const std::string& name) {
   return created;
 }
 
+Result<void> add_pod_route(sys::Netlink& netlink, const Layout& layout, const NodeLayout& node,
+                           const std::string& cidr) {
+  const bool v6 = cidr.contains(':');
+  const std::string& address = v6 ? node.address_v6 : node.address_v4;
+  if (address.empty()) return {};
+  if (const auto bridge = netlink.device(layout.networks()[node.network].bridge))
+    return add_route(netlink, bridge->index, cidr, address);
+  // Seen from another network than the node's, the world is the way.
+  WEFT_TRY(const auto uplink, netlink.device(std::string(addresses::uplink)));
+  return add_route(netlink, uplink.index, cidr, v6 ? addresses::world_v6 : addresses::world_v4);
+}
+
+Result<void> build_node(const Layout& layout, const NodeLayout& node) {
+  WEFT_TRY(auto world, open_side(layout.world_netns()));
+  return build_node_in(layout, node, world);
+}
+
 Result<void> build_world(const Layout& layout) {
-  for (const auto& name : {layout.world_netns(), layout.node().netns, layout.neighbour_netns()})
-    WEFT_CHECK(ensure_netns(name));
-  WEFT_TRY(auto node, open_side(layout.node().netns));
+  WEFT_CHECK(ensure_netns(layout.world_netns()));
+  WEFT_CHECK(ensure_netns(layout.neighbour_netns()));
   WEFT_TRY(auto world, open_side(layout.world_netns()));
   WEFT_TRY(auto neighbour, open_side(layout.neighbour_netns()));
-  WEFT_CHECK(enable_forwarding(node.netns.get()));
-  WEFT_CHECK(ensure_bridge(world.netns.get(), std::string(addresses::uplink), {{0x02, 0, 0, 0, 0, 0x01}}));
-  WEFT_CHECK(join(node, world, layout.node().name, 0x02));
-  WEFT_CHECK(join(neighbour, world, std::string(neighbour_name), 0x03));
-  // All sides up before routes: a route by way of a device without carrier is refused for IPv6.
-  WEFT_CHECK(set_up_world(world));
-  WEFT_CHECK(set_up_host(node, addresses::node_v4, addresses::node_v6));
-  WEFT_CHECK(set_up_host(neighbour, addresses::neighbour_v4, addresses::neighbour_v6));
-  WEFT_CHECK(add_routes_to_pods(world));
-  return add_routes_to_pods(neighbour);
+  for (const auto& network : layout.networks())
+    WEFT_CHECK(ensure_bridge(world.netns.get(), network.bridge, {{0x02, 0, 0, 0, 0, network.mac}}));
+  WEFT_CHECK(set_up_world(world, layout));
+  WEFT_CHECK(join(neighbour, world, neighbour_of(layout)));
+  WEFT_CHECK(set_up_host(neighbour, neighbour_of(layout)));
+  for (const auto& node : layout.nodes()) WEFT_CHECK(build_node_in(layout, node, world));
+  WEFT_CHECK(add_routes_to_pods(world, layout));
+  return add_routes_to_pods(neighbour, layout);
 }
 
 }  // namespace weft::lab

@@ -13,7 +13,7 @@
 
 #include "api/answer.h"
 #include "api/server.h"
-#include "lab/layout.h"
+#include "lab/machine.h"
 #include "lab/supervisor.h"
 #include "model/parse.h"
 #include "sys/system.h"
@@ -158,7 +158,7 @@ int main(int count, char** values) {
   const std::vector<std::string> arguments(values + 1, values + count);
   if (arguments.size() == 4 && arguments[0] == "supervise") {
     const lab::Roots roots{arguments[1] + "/run", arguments[1] + "/state", arguments[1] + "/bpffs"};
-    return lab::supervise(lab::Layout(arguments[3], roots), arguments[2], 1);
+    return lab::supervise(lab::Machine{.roots = roots}.layout(arguments[3]), arguments[2], 1);
   }
   if (arguments.size() == 2 && arguments[0] == "--config") {
     const auto config = sys::read_file(arguments[1]);

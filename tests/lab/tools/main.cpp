@@ -15,6 +15,8 @@
 //                                       Geneve and gives them to a TUN device of this name
 //   line SOCKET                         a unix socket as standard input and output
 //   icmp ADDRESS [--ttl N] [--size N] [--df] [--timeout MS]
+//   ping ADDRESS [--count N] [--interval MS] [--timeout MS]
+//                                       many echo requests; prints a JSON object: sent, received, times
 //   packet DEVICE --mac MAC --source A --destination A [--source-port N] [--port N] [--count N]
 //       [--vlan TAG]
 //                                       a UDP packet with any source, past the socket layer
@@ -48,8 +50,9 @@ int main(int argc, char** argv) {
   if (command == "decapsulate" && enough(1)) return decapsulate(arguments);
   if (command == "line" && enough(1)) return line(arguments);
   if (command == "icmp" && enough(1)) return echo_request(arguments);
+  if (command == "ping" && enough(1)) return ping(arguments);
   if (command == "packet" && enough(1)) return send_packet(arguments);
   fmt::print(stderr,
-             "usage: lab_traffic serve|ask|load|decapsulate|stream|icmp|packet ... (see tests/lab/tools/main.cpp)\n");
+             "usage: lab_traffic serve|ask|load|decapsulate|stream|icmp|ping|packet ... (see tests/lab/tools/main.cpp)\n");
   return 2;
 }

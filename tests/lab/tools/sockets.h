@@ -56,6 +56,7 @@ bool is_pattern(std::span<const char> bytes, std::uint64_t offset);
 
 int ask(const Arguments& arguments);
 int echo_request(const Arguments& arguments);
+int ping(const Arguments& arguments);
 int decapsulate(const Arguments& arguments);
 int line(const Arguments& arguments);
 int load(const Arguments& arguments);

@@ -1,0 +1,104 @@
+// Whether the other nodes answer, and how fast: the node at its own address, and its pods' network by the way that
+// pods' packets take, with small packets and with the largest that are to fit. What is wrong between two nodes is told
+// apart by which of these fail. On the agent's thread.
+#pragma once
+
+#include <array>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "abi/endpoint.h"
+#include "base/ip.h"
+#include "sys/ping_socket.h"
+
+namespace weft::agent {
+
+struct HealthTarget {
+  std::vector<IpAddress> addresses;  // the node's own
+  std::vector<IpAddress> gateways;   // its pods', reached as pods are
+  std::uint32_t mtu = 0;             // largest packet to pods
+  weft_way way = WEFT_WAY_NONE;
+  bool alive = true;  // as it says itself: one that is away is asked, but its silence is no news
+  bool operator==(const HealthTarget&) const = default;
+};
+using HealthTargets = std::map<std::string, HealthTarget>;  // by node
+
+// One of the things asked of a node.
+struct HealthProbe {
+  enum class What { node, pods, large };
+  What what = What::node;
+  IpAddress address;
+  std::uint32_t size = 0;
+};
+std::string_view to_string(HealthProbe::What what);
+
+struct HealthResult {
+  HealthProbe probe;
+  std::uint32_t sent = 0;
+  std::uint32_t answered = 0;
+  std::uint32_t lost_in_row = 0;
+  std::optional<std::chrono::microseconds> latency;  // of the last answer
+  std::optional<std::chrono::microseconds> average;  // an eighth of each new one
+  std::string error;                                 // why the last one could not be sent
+};
+
+// What the results of a node mean, for the operator; empty: nothing is wrong. Pure.
+std::string diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results);
+std::vector<HealthProbe> probes_of(const HealthTarget& target);
+
+class NodeHealth {
+ public:
+  using Clock = std::chrono::steady_clock;
+  // Each node is asked once in `interval`; what is not answered until its next turn is lost.
+  explicit NodeHealth(asio::io_context& loop, std::chrono::milliseconds interval = std::chrono::seconds(5));
+  ~NodeHealth();
+
+  // `unavailable` without the right to open the sockets.
+  Result<void> start();
+  void set_targets(HealthTargets targets);
+  [[nodiscard]] nlohmann::json to_json() const;
+  // By node; those with nothing to say are left out.
+  [[nodiscard]] std::map<std::string, std::string> problems() const;
+
+ private:
+  struct Asked {
+    std::uint16_t sequence = 0;
+    Clock::time_point at;
+    bool waits = false;
+  };
+  struct Known {
+    HealthTarget target;
+    std::vector<HealthResult> results;
+    std::vector<Asked> asked;
+  };
+  struct Socket {
+    sys::PingSocket ping;
+    asio::posix::stream_descriptor ready;
+  };
+
+  void turn();
+  void ask(const std::string& node, Known& known);
+  void listen(Family family);
+  void heard(const sys::EchoReply& reply);
+
+  asio::io_context& loop_;
+  std::chrono::milliseconds interval_;
+  asio::steady_timer timer_;
+  std::array<std::unique_ptr<Socket>, 2> sockets_;  // IPv4, IPv6
+  std::uint16_t identifier_ = 0;
+  std::uint16_t next_sequence_ = 0;
+  std::map<std::string, Known> nodes_;
+  std::string last_turn_;                                                 // the node that was asked last
+  std::map<std::uint16_t, std::pair<std::string, std::size_t>> waiting_;  // by sequence
+};
+
+}  // namespace weft::agent

@@ -1,0 +1,76 @@
+#include "agent/node_routes.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sys/fake_netlink.h"
+
+namespace weft::agent {
+namespace {
+
+IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
+Cidr cidr(std::string_view text) { return Cidr::parse(text).value(); }
+
+class NodeRoutesTest : public ::testing::Test {
+ protected:
+  NodeRoutesTest() {
+    const auto host = netlink->create_dummy(host_device, {}).value();
+    const auto uplink = netlink->create_dummy("eth0", {}).value();
+    EXPECT_TRUE(netlink->set_up(host.index, true));
+    EXPECT_TRUE(netlink->set_up(uplink.index, true));
+    host_index = host.index;
+    uplink_index = uplink.index;
+    node.uplinks[static_cast<std::uint32_t>(uplink.index)].subnets = {cidr("192.0.2.0/24")};
+  }
+  [[nodiscard]] const sys::Route* route(std::string_view destination) {
+    const auto& all = kernel.at().routes;
+    const auto found = std::ranges::find(all, cidr(destination), &sys::Route::destination);
+    return found == all.end() ? nullptr : &*found;
+  }
+
+  sys::FakeKernel kernel;
+  std::unique_ptr<sys::Netlink> netlink = kernel.open();
+  Faults faults;
+  NodeRoutes routes{*netlink, faults};
+  Node node;
+  int host_index = 0;
+  int uplink_index = 0;
+};
+
+TEST_F(NodeRoutesTest, LeadToTheNextHopOrTheHostDevice) {
+  const std::set<control::NodeRoute> wanted{{cidr("10.244.2.0/24"), ip("192.0.2.2"), {}},
+                                            {cidr("10.244.3.0/24"), {}, ip("10.244.1.1")}};
+  routes.add(wanted, node);
+  ASSERT_NE(route("10.244.2.0/24"), nullptr);
+  EXPECT_EQ(route("10.244.2.0/24")->device, uplink_index);
+  EXPECT_EQ(route("10.244.2.0/24")->gateway, ip("192.0.2.2"));
+  ASSERT_NE(route("10.244.3.0/24"), nullptr);
+  EXPECT_EQ(route("10.244.3.0/24")->device, host_index);
+  EXPECT_EQ(route("10.244.3.0/24")->source, ip("10.244.1.1"));
+  EXPECT_TRUE(faults.texts().empty());
+}
+
+TEST_F(NodeRoutesTest, ThoseOfGoneNodesGoAndOthersStay) {
+  sys::Route foreign;
+  foreign.destination = cidr("10.9.0.0/16");
+  foreign.device = uplink_index;
+  ASSERT_TRUE(netlink->replace_route(foreign));
+  routes.add({{cidr("10.244.2.0/24"), ip("192.0.2.2"), {}}, {cidr("10.244.3.0/24"), ip("192.0.2.3"), {}}}, node);
+  routes.prune({{cidr("10.244.3.0/24"), ip("192.0.2.3"), {}}});
+  EXPECT_EQ(route("10.244.2.0/24"), nullptr);
+  EXPECT_NE(route("10.244.3.0/24"), nullptr);
+  EXPECT_NE(route("10.9.0.0/16"), nullptr);
+}
+
+TEST_F(NodeRoutesTest, ANextHopOnNoNetworkIsToldUntilItIs) {
+  const std::set<control::NodeRoute> wanted{{cidr("10.244.2.0/24"), ip("198.51.100.2"), {}}};
+  routes.add(wanted, node);
+  EXPECT_TRUE(faults.has("node route 10.244.2.0/24"));
+  node.uplinks.begin()->second.subnets.insert(cidr("198.51.100.0/24"));
+  routes.add(wanted, node);
+  EXPECT_TRUE(faults.texts().empty());
+  EXPECT_NE(route("10.244.2.0/24"), nullptr);
+}
+
+}  // namespace
+}  // namespace weft::agent
