@@ -215,7 +215,8 @@ class Completer {
   }
 
   static bool takes_nodes(std::string_view command) {
-    constexpr std::array<std::string_view, 7> commands = {"partition", "heal", "delay", "loss", "kill", "crash", "start"};
+    constexpr std::array<std::string_view, 7> commands = {"partition", "heal",  "delay", "loss",
+                                                          "kill",      "crash", "start"};
     return std::ranges::find(commands, command) != commands.end();
   }
 
@@ -248,7 +249,9 @@ class Completer {
   void labs() { directories(lab::Roots{}.run); }
 
   // Each node of a lab has a directory in the lab's.
-  void nodes() { directories(lab::Roots{}.run + "/" + (session_.lab.empty() ? std::string(lab::default_lab) : session_.lab)); }
+  void nodes() {
+    directories(lab::Roots{}.run + "/" + (session_.lab.empty() ? std::string(lab::default_lab) : session_.lab));
+  }
 
   void directories(const std::string& parent) {
     std::error_code error;

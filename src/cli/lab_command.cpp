@@ -238,44 +238,48 @@ void add_lab_command(CLI::App& app, const std::string& of_weft, int& exit_code) 
 
   auto options = fresh_options();
   auto* command = add_lab_subcommand(parent, "up", "make a lab, apply manifests, wait until every pod answers",
-                      "weft lab up --name shop -f examples/shop\n  generate | weft lab up -f -\n"
-                "  weft lab up --nodes 3 --tunnel vxlan -f examples/shop",
-                options, up);
+                                     "weft lab up --name shop -f examples/shop\n  generate | weft lab up -f -\n"
+                                     "  weft lab up --nodes 3 --tunnel vxlan -f examples/shop",
+                                     options, up);
   add_files(command, options, false);
   add_timeout(command, options, "how long to wait (default 60s)");
   add_nodes(command, options);
 
   options = fresh_options();
   command = add_lab_subcommand(parent, "apply", "apply manifests to a lab and wait until every pod answers",
-                "weft lab apply --name shop -f policy.yaml", options, apply);
+                               "weft lab apply --name shop -f policy.yaml", options, apply);
   add_files(command, options, true);
   add_timeout(command, options, "how long to wait (default 60s)");
 
   options = fresh_options();
   command = add_lab_subcommand(parent, "delete", "delete the manifests' objects and wait until their pods are gone",
-                "weft lab delete --name shop -f policy.yaml", options, remove);
+                               "weft lab delete --name shop -f policy.yaml", options, remove);
   add_files(command, options, true);
   add_timeout(command, options, "how long to wait (default 60s)");
 
   options = fresh_options();
-  command = add_lab_subcommand(parent, "exec", "run a command in the network namespace of a pod, of a node or of the world",
-                "weft lab exec shop/web -- curl -s http://10.96.0.10\n  weft lab exec node2 -- ip route", options, exec);
-  command->add_option("target", options->target, "NS/POD, NS/WORKLOAD (its first pod), a node, host or world")->required();
+  command = add_lab_subcommand(
+      parent, "exec", "run a command in the network namespace of a pod, of a node or of the world",
+      "weft lab exec shop/web -- curl -s http://10.96.0.10\n  weft lab exec node2 -- ip route", options, exec);
+  command->add_option("target", options->target, "NS/POD, NS/WORKLOAD (its first pod), a node, host or world")
+      ->required();
   command->add_option("command", options->command, "the command, best after --");
 
   options = fresh_options();
-  command = add_lab_subcommand(parent, "list", "the labs of this machine", "weft lab list\n  weft lab list -o json", options, list);
+  command = add_lab_subcommand(parent, "list", "the labs of this machine", "weft lab list\n  weft lab list -o json",
+                               options, list);
   add_lab_output(command, options);
 
   options = fresh_options();
   command = add_lab_subcommand(parent, "down", "take a lab away, also what a crash left of it",
-                "weft lab down --name shop\n  weft lab down --all", options, down);
+                               "weft lab down --name shop\n  weft lab down --all", options, down);
   command->add_flag("--all", options->all, "every lab of this machine");
 
   options = fresh_options();
   options->timeout = std::chrono::seconds(1);
-  command = add_lab_subcommand(parent, "probe", "connect from pods to pods and compare with what the policy engine says",
-                "weft lab probe\n  weft lab probe --from shop/web --to svc/shop/db --port 6379/TCP", options, probe);
+  command = add_lab_subcommand(
+      parent, "probe", "connect from pods to pods and compare with what the policy engine says",
+      "weft lab probe\n  weft lab probe --from shop/web --to svc/shop/db --port 6379/TCP", options, probe);
   command->add_option("--from", options->probe.from, "NS/POD, NS/WORKLOAD, a node, host or world; default: every pod");
   command->add_option("--to", options->probe.to, "NS/POD, NS/WORKLOAD, svc/NS/NAME, an address, a node, host or world");
   command->add_option("--port", options->probe.ports, "80/TCP, 53/UDP, ICMP; default: the declared ports");
@@ -286,8 +290,8 @@ void add_lab_command(CLI::App& app, const std::string& of_weft, int& exit_code) 
   add_net_commands(parent);
 
   options = fresh_options();
-  command = add_lab_subcommand(parent, "supervise", "keep a lab running (started by up)", "weft lab supervise --name shop", options,
-                supervise);
+  command = add_lab_subcommand(parent, "supervise", "keep a lab running (started by up)",
+                               "weft lab supervise --name shop", options, supervise);
   command->group("");
 }
 

@@ -95,9 +95,7 @@ int relay(const LabOptions& options) {
 
 // One word, so that others may follow it.
 CLI::Option* add_nodes(CLI::App* command, const Options& options, const char* what) {
-  const auto split = [options](const std::string& text) {
-    options->nodes = CLI::detail::split(text, ',');
-  };
+  const auto split = [options](const std::string& text) { options->nodes = CLI::detail::split(text, ','); };
   return command->add_option_function<std::string>("node", split, what)->type_name("NODE[,NODE...]");
 }
 
@@ -110,10 +108,9 @@ void add_net_commands(const LabParent& parent) {
   const LabParent below{net, parent.lab, parent.exit_code};
 
   auto options = fresh_options();
-  auto* command = add_lab_subcommand(below, "partition",
-                                     "cut nodes off from the others and the world, not from each other",
-                                     "weft lab net partition node2,node3\n  weft lab net partition node2 --from etcd",
-                                     options, partition);
+  auto* command = add_lab_subcommand(
+      below, "partition", "cut nodes off from the others and the world, not from each other",
+      "weft lab net partition node2,node3\n  weft lab net partition node2 --from etcd", options, partition);
   add_nodes(command, options, "the nodes of one side")->required();
   command->add_option("--from", options->from, "all, or etcd: only TCP 2379")->check(CLI::IsMember({"all", "etcd"}));
   add_lab_output(command, options);
@@ -139,11 +136,11 @@ void add_net_commands(const LabParent& parent) {
   add_lab_output(command, options);
 
   options = fresh_options();
-  command = add_lab_subcommand(below, "show", "what was done to the nodes", "weft lab net show -o json", options, show_all);
+  command =
+      add_lab_subcommand(below, "show", "what was done to the nodes", "weft lab net show -o json", options, show_all);
   add_lab_output(command, options);
 
-  const auto one = [&](const char* name, const char* description, const char* example,
-                       int (*run)(const LabOptions&)) {
+  const auto one = [&](const char* name, const char* description, const char* example, int (*run)(const LabOptions&)) {
     options = fresh_options();
     auto* added = add_lab_subcommand(parent, name, description, example, options, run);
     added->add_option("node", options->nodes, "the node")->required()->expected(1)->type_name("NODE");

@@ -131,8 +131,8 @@ void CommandRunner::start(const PodPlan& plan, const std::string& netns_path, co
   if (const auto made = sys::make_directories(log_dir_, 0755); !made) log_line("{}", made.error().message);
   for (const auto& command : plan.commands) {
     const std::string log = fmt::format("{}/{}.{}.{}.log", log_dir_, plan.namespace_, plan.name, command.container);
-    auto& added =
-        commands_[plan.key()].emplace_back(std::make_shared<Command>(loop_, command, plan.key(), netns_path, cgroup, log));
+    auto& added = commands_[plan.key()].emplace_back(
+        std::make_shared<Command>(loop_, command, plan.key(), netns_path, cgroup, log));
     added->launch();
   }
 }

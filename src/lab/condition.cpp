@@ -81,11 +81,11 @@ Result<void> save_conditions(const std::string& path, const Conditions& conditio
 
 Result<std::chrono::microseconds> parse_delay(std::string_view text) {
   const auto measure = parse_measure(text);
-  const double factor = !measure                 ? 0
-                        : measure->unit == "us"  ? 1
-                        : measure->unit == "ms"  ? 1'000
-                        : measure->unit == "s"   ? 1'000'000
-                                                 : 0;
+  const double factor = !measure                ? 0
+                        : measure->unit == "us" ? 1
+                        : measure->unit == "ms" ? 1'000
+                        : measure->unit == "s"  ? 1'000'000
+                                                : 0;
   const double value = measure ? measure->value * factor : 0;
   if (factor == 0 || value > 60'000'000)
     return fail(ErrorCode::invalid,
@@ -96,7 +96,8 @@ Result<std::chrono::microseconds> parse_delay(std::string_view text) {
 Result<std::uint32_t> parse_loss(std::string_view text) {
   const auto measure = parse_measure(text);
   if (!measure || measure->unit != "%" || measure->value > 100)
-    return fail(ErrorCode::invalid, fmt::format("expected a loss from 0% to 100%, such as 5% or 0.1%, found \"{}\"", text));
+    return fail(ErrorCode::invalid,
+                fmt::format("expected a loss from 0% to 100%, such as 5% or 0.1%, found \"{}\"", text));
   return static_cast<std::uint32_t>(measure->value * 10'000);
 }
 

@@ -12,8 +12,8 @@ namespace weft::lab {
 struct NodeInfo {
   std::string name;
   std::string netns;
-  std::string socket;             // of its agent's API
-  std::string address;            // on the underlay; empty: it has none of the family
+  std::string socket;   // of its agent's API
+  std::string address;  // on the underlay; empty: it has none of the family
   std::string address_v6;
   // serving; starting: its agent does not serve (yet); down: by wish; stopped: no supervisor.
   std::string state = "stopped";
@@ -45,8 +45,8 @@ struct Place {
 };
 Result<Place> find_place(const Layout& layout, const std::string& target);
 
-// Enters the target's network namespace and, where its node has one, the node's cgroup, nothing else, and becomes the command; returns only on
-// failure. A command that is not there is not_found.
+// Enters the target's network namespace and, where its node has one, the node's cgroup, nothing else, and becomes the
+// command; returns only on failure. A command that is not there is not_found.
 Error execute(const Layout& layout, const std::string& target, const std::vector<std::string>& command);
 
 }  // namespace weft::lab

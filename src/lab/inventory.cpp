@@ -105,8 +105,8 @@ Result<std::vector<PodPlan>> load_pods(const Layout& layout) {
   const auto placement = read_placement(layout.placement_file());
   for (auto& pod : pods) {
     const auto found = placement.find(pod.key());
-    pod.node = found != placement.end() && layout.find_node(found->second) != nullptr ? found->second
-                                                                                       : layout.node().name;
+    pod.node =
+        found != placement.end() && layout.find_node(found->second) != nullptr ? found->second : layout.node().name;
   }
   if (!layout.settings().shares_objects()) add_addresses_of_others(layout, pods);
   return pods;

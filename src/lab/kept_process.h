@@ -17,7 +17,7 @@ class io_context;
 namespace weft::lab {
 
 struct KeptProgram {
-  std::string what;  // for the log: "weftd of node2"
+  std::string what;   // for the log: "weftd of node2"
   std::string netns;  // name below /run/netns
   std::string pid_file;
   std::string log_file;

@@ -65,7 +65,9 @@ NodeLayout Layout::node_layout(unsigned number) const {
   const unsigned first = settings_.renumbered.contains(number) ? 200 : 100;
   const unsigned host = first == 100 && (number == 1 || underlay == Underlay::routed) ? 2 : first + number;
   const NetworkLayout& network = networks_[node.network];
-  const auto beside = [host](const std::string& world) { return fmt::format("{}{}", world.substr(0, world.size() - 1), host); };
+  const auto beside = [host](const std::string& world) {
+    return fmt::format("{}{}", world.substr(0, world.size() - 1), host);
+  };
   if (settings_.has_v4()) node.gateway_v4 = network.world_v4, node.address_v4 = beside(network.world_v4);
   if (settings_.has_v6()) node.gateway_v6 = network.world_v6, node.address_v6 = beside(network.world_v6);
   node.pod_cidrs = {fmt::format("10.244.{}.0/24", number - 1),
@@ -75,10 +77,11 @@ NodeLayout Layout::node_layout(unsigned number) const {
 
 Layout::Layout(std::string name, Roots roots, const Settings& settings)
     : name_(std::move(name)), roots_(std::move(roots)), settings_(settings) {
-  networks_.push_back({std::string(addresses::uplink), std::string(addresses::world_v4),
-                       std::string(addresses::world_v6), 0x01});
-  const unsigned further =
-      settings_.underlay == Underlay::routed ? settings_.nodes : settings_.underlay == Underlay::mixed ? 2 : 0;
+  networks_.push_back(
+      {std::string(addresses::uplink), std::string(addresses::world_v4), std::string(addresses::world_v6), 0x01});
+  const unsigned further = settings_.underlay == Underlay::routed  ? settings_.nodes
+                           : settings_.underlay == Underlay::mixed ? 2
+                                                                   : 0;
   for (unsigned number = 1; number <= further; ++number)
     networks_.push_back({fmt::format("net{}", number), fmt::format("198.18.{}.1", number),
                          fmt::format("2001:db8:0:1{:02x}::1", number), static_cast<std::uint8_t>(0xa0 + number)});
@@ -92,9 +95,9 @@ const NodeLayout* Layout::find_node(std::string_view name) const {
 
 Result<const NodeLayout*> Layout::need_node(std::string_view name) const {
   if (const auto* node = find_node(name)) return node;
-  return fail(ErrorCode::not_found, fmt::format("\"{}\" is no node of lab {}", name, name_),
-              nodes_.size() == 1 ? "its only node is node1"
-                                 : fmt::format("its nodes are node1 to {}", nodes_.back().name));
+  return fail(
+      ErrorCode::not_found, fmt::format("\"{}\" is no node of lab {}", name, name_),
+      nodes_.size() == 1 ? "its only node is node1" : fmt::format("its nodes are node1 to {}", nodes_.back().name));
 }
 
 std::string Layout::etcd_endpoint() const {

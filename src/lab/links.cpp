@@ -163,8 +163,7 @@ Result<void> Links::begin_relay(const NodeLayout& node, const Condition& conditi
                       .log_file = node.run_dir + "/relay.log",
                       .cgroup = {},
                       .prepare = [arguments]() -> Result<std::vector<std::string>> { return arguments; }};
-  relay = std::make_unique<Relay>(
-      Relay{condition, std::make_unique<KeptProcess>(loop_, std::move(program), changed_)});
+  relay = std::make_unique<Relay>(Relay{condition, std::make_unique<KeptProcess>(loop_, std::move(program), changed_)});
   relay->process->start();
   return {};
 }

@@ -50,8 +50,8 @@ Placement::Placement(std::string path) : path_(std::move(path)), nodes_(read_pla
     log_line("the placement of pods: {}", written.error().message);
 }
 
-// Appended, not written anew: a lab of thousands of pods would write millions of lines. A machine that loses power loses
-// the pods too, so there is no fsync.
+// Appended, not written anew: a lab of thousands of pods would write millions of lines. A machine that loses power
+// loses the pods too, so there is no fsync.
 void Placement::note(const std::string& pod, std::string_view node) const {
   const Fd file(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   const std::string line = fmt::format("{} {}\n", pod, node);
@@ -83,9 +83,8 @@ Result<std::string> Placement::place(const PodPlan& pod, const std::vector<NodeL
   // Manifests of clusters name theirs; a lab of one node never had them.
   if (nodes.size() == 1) return nodes.front().name;
   if (!pod.node_name.empty() && !is_node(pod.node_name))
-    return fail(ErrorCode::not_found,
-                fmt::format("spec.nodeName: \"{}\" is no node of this lab, which has node1 to {}", pod.node_name,
-                            nodes.back().name));
+    return fail(ErrorCode::not_found, fmt::format("spec.nodeName: \"{}\" is no node of this lab, which has node1 to {}",
+                                                  pod.node_name, nodes.back().name));
   workloads_[key] = group_of(pod);
   const auto present = nodes_.find(key);
   const bool placed = present != nodes_.end() && is_node(present->second);

@@ -54,8 +54,8 @@ TEST_F(PlacementTest, NeitherANewSupervisorNorMoreNodesMoveAPod) {
   EXPECT_EQ(*placement.place(pod("c"), nodes(5)), "node1");
   EXPECT_EQ(*placement.place(pod("a"), nodes(5)), "node1");
   EXPECT_EQ(*placement.place(pod("d"), nodes(5)), "node2");
-  EXPECT_THAT(read_placement(path()), ElementsAre(std::pair("shop/a", "node1"), std::pair("shop/c", "node1"),
-                                                  std::pair("shop/d", "node2")));
+  EXPECT_THAT(read_placement(path()),
+              ElementsAre(std::pair("shop/a", "node1"), std::pair("shop/c", "node1"), std::pair("shop/d", "node2")));
 }
 
 TEST_F(PlacementTest, APodThatNamesItsNodeGetsItOrAnError) {

@@ -50,7 +50,8 @@ std::vector<IpAddress> addresses_in(const std::string& output) {
 PluginCaller::PluginCaller(std::string binary, std::string agent_socket)
     : binary_(std::move(binary)), socket_(std::move(agent_socket)) {}
 
-Result<std::string> PluginCaller::call(const char* command, const Attachment& attachment, const std::string& config) const {
+Result<std::string> PluginCaller::call(const char* command, const Attachment& attachment,
+                                       const std::string& config) const {
   SpawnRequest request;
   request.arguments = {binary_};
   request.inherit_environment = false;

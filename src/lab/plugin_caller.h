@@ -32,7 +32,8 @@ class PluginCaller {
 
  private:
   // What the plugin printed.
-  [[nodiscard]] Result<std::string> call(const char* command, const Attachment& attachment, const std::string& config) const;
+  [[nodiscard]] Result<std::string> call(const char* command, const Attachment& attachment,
+                                         const std::string& config) const;
   const std::string binary_;
   const std::string socket_;
 };

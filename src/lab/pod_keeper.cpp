@@ -70,8 +70,8 @@ struct PodKeeper::Pod {
   PodPlan plan;
   std::string node;  // empty: it names one that is not there
   bool wanted = true;
-  bool seen = true;      // since begin_sync
-  bool replace = false;  // the same name with another uid, or on another node: detach first
+  bool seen = true;       // since begin_sync
+  bool replace = false;   // the same name with another uid, or on another node: detach first
   std::string next_node;  // where it goes then
   bool attached = false;
   bool open = false;     // responders and commands
@@ -409,9 +409,8 @@ void PodKeeper::collect_node(Node& node) {
 
 // What is left of nodes that did not answer stays until they do.
 void PodKeeper::remove_leftovers() {
-  const bool complete = std::ranges::all_of(nodes_, [](const auto& entry) {
-    return entry.second->collected || entry.second->away;
-  });
+  const bool complete =
+      std::ranges::all_of(nodes_, [](const auto& entry) { return entry.second->collected || entry.second->away; });
   if (!complete) {
     advance_all();
     return collect_later();

@@ -25,7 +25,7 @@ struct PodPlan {
   std::string namespace_;
   std::string name;
   std::string uid;
-  std::string workload;  // the owning Deployment; may be empty
+  std::string workload;   // the owning Deployment; may be empty
   std::string node_name;  // spec.nodeName; may be empty
   std::string node;       // where the lab has placed it; of an Inventory only
   bool host_network = false;

@@ -29,12 +29,13 @@ struct Presence::State : std::enable_shared_from_this<State> {
 
   // The agent says nothing by itself: what is read is its end.
   void hold() {
-    connection.async_read_some(asio::buffer(byte), [self = shared_from_this()](const asio::error_code& error, std::size_t) {
-      if (self->ended) return;
-      if (!error) return self->hold();
-      self->become(false);
-      self->later();
-    });
+    connection.async_read_some(asio::buffer(byte),
+                               [self = shared_from_this()](const asio::error_code& error, std::size_t) {
+                                 if (self->ended) return;
+                                 if (!error) return self->hold();
+                                 self->become(false);
+                                 self->later();
+                               });
   }
 
   void later() {

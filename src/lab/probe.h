@@ -81,8 +81,8 @@ Result<std::vector<Probe>> plan_probes(const Layout& layout, const Inventory& in
 // Makes all connections at once from their namespaces, in one thread. Same order as `probes`.
 std::vector<WireOutcome> try_probes(const std::vector<Probe>& probes, std::chrono::milliseconds timeout);
 
-// One batch for each agent. Same order as `probes`, each with the verdicts of its queries: what one end's agent denies is
-// denied.
+// One batch for each agent. Same order as `probes`, each with the verdicts of its queries: what one end's agent denies
+// is denied.
 Result<std::vector<std::vector<Verdict>>> ask_verdicts(const Layout& layout, const std::vector<Probe>& probes);
 
 // Joins the wire with the verdicts. Of a service's backends the one that answered counts.

@@ -61,7 +61,6 @@ QueryEnd end_of_host(const NodeLayout& node, bool v6) {
   return {node.name, "host", v6 ? node.address_v6 : node.address_v4};
 }
 
-
 QueryEnd end_outside(std::string_view address) { return {{}, std::string(address), std::string(address)}; }
 
 class Planner {
@@ -120,8 +119,8 @@ class Planner {
     if (pod.host_network)
       sources_.push_back({pod.key(), node.netns, end_of_host(node, false), end_of_host(node, true)});
     else
-      sources_.push_back({pod.key(), layout_.pod_netns(pod.namespace_, pod.name), end_of_pod(pod, false),
-                          end_of_pod(pod, true)});
+      sources_.push_back(
+          {pod.key(), layout_.pod_netns(pod.namespace_, pod.name), end_of_pod(pod, false), end_of_pod(pod, true)});
   }
 
   Result<void> find_sources() {

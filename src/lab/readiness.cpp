@@ -48,7 +48,7 @@ std::string last_lines(const std::string& path) {
 
 struct Progressed {
   std::size_t ready = 0;
-  std::size_t down = 0;  // on nodes that are down by wish: not waited for
+  std::size_t down = 0;                                      // on nodes that are down by wish: not waited for
   std::vector<std::string> missing;                          // a line each
   std::map<std::string, std::vector<std::string>> warnings;  // what is wrong -> with which pods
 };
@@ -100,7 +100,8 @@ Progressed compare(const json& status, const std::vector<PodPlan>& wanted) {
     present.erase(found);
   }
   for (const auto& [key, pod] : present)
-    if (!down.contains(pod->value("node", ""))) result.missing.push_back(key + ": still there, " + pod->value("state", ""));
+    if (!down.contains(pod->value("node", "")))
+      result.missing.push_back(key + ": still there, " + pod->value("state", ""));
   return result;
 }
 

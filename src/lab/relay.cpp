@@ -30,7 +30,8 @@ constexpr std::size_t most_bytes_held = std::size_t{64} << 20;  // a second of h
 constexpr int frames_a_turn = 64;
 
 std::uint16_t be16(std::span<const std::byte> bytes, std::size_t at) {
-  return static_cast<std::uint16_t>(std::to_integer<unsigned>(bytes[at]) << 8 | std::to_integer<unsigned>(bytes[at + 1]));
+  return static_cast<std::uint16_t>(std::to_integer<unsigned>(bytes[at]) << 8 |
+                                    std::to_integer<unsigned>(bytes[at + 1]));
 }
 
 // Whether an Ethernet frame is TCP from or to the port. Fragments and IPv6 extension headers are others' business.

@@ -48,8 +48,8 @@ class WireQueue {
   std::size_t bytes_ = 0;
 };
 
-// Bytes before each frame: struct virtio_net_hdr, which tells of checksums and segments still to be made. (Its header is
-// not C++.)
+// Bytes before each frame: struct virtio_net_hdr, which tells of checksums and segments still to be made. (Its header
+// is not C++.)
 inline constexpr std::size_t wire_header = 10;
 
 // Makes the TAP device that stands for the port at the switch, in the namespace behind `netns`; present is success. It

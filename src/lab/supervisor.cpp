@@ -45,8 +45,8 @@ Result<void> add_routes_in(const std::string& netns_name, const Layout& layout, 
   WEFT_TRY(const auto netns, sys::open_netns(sys::named_netns_path(netns_name)));
   WEFT_TRY(const auto netlink, sys::open_netlink_in(netns.get()));
   for (const auto& address : addresses)
-    WEFT_CHECK(add_pod_route(*netlink, layout, node,
-                             fmt::format("{}/{}", address.to_string(), address.is_v6() ? 128 : 32)));
+    WEFT_CHECK(
+        add_pod_route(*netlink, layout, node, fmt::format("{}/{}", address.to_string(), address.is_v6() ? 128 : 32)));
   return {};
 }
 
@@ -131,8 +131,9 @@ class Supervisor {
   void add_nodes() {
     for (const auto& node : layout_.nodes()) {
       if (find(node.name) != nullptr) continue;
-      auto& added = *nodes_.emplace_back(std::make_unique<Node>(loop_, layout_, node, agent_binary_, [this] { changed(); },
-                                                                [this, name = node.name] { presence_changed(name); }));
+      auto& added = *nodes_.emplace_back(std::make_unique<Node>(
+          loop_, layout_, node, agent_binary_, [this] { changed(); },
+          [this, name = node.name] { presence_changed(name); }));
       const auto down = links_.of(node.name).down;
       keeper_.set_away(node.name, down != Condition::Down::no, false);
       if (down == Condition::Down::no) added.agent.start();
@@ -364,7 +365,7 @@ class Supervisor {
   PodKeeper keeper_;
   std::unique_ptr<api::Server> server_;
   std::list<api::Stream> streams_;
-  std::string source_;            // the node whose agent tells of pods; empty: none serves
+  std::string source_;              // the node whose agent tells of pods; empty: none serves
   std::uint64_t watch_number_ = 0;  // of the watcher in use
   bool synced_ = false;
   bool announcing_ = false;

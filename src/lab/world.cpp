@@ -62,8 +62,10 @@ struct Host {
 
 Host host_of(const NodeLayout& node, const Layout& layout) {
   const auto number = static_cast<std::uint8_t>(node.number == 1 ? 2 : 100 + node.number);
-  return {node.name,       layout.networks()[node.network].bridge, node.address_v4, node.address_v6, node.gateway_v4,
-          node.gateway_v6, number};
+  return {node.name,       layout.networks()[node.network].bridge,
+          node.address_v4, node.address_v6,
+          node.gateway_v4, node.gateway_v6,
+          number};
 }
 
 Host neighbour_of(const Layout& layout) {
@@ -73,8 +75,8 @@ Host neighbour_of(const Layout& layout) {
   return host;
 }
 
-// Joins a host to its switch by a veth pair, whose end there is named after the host. A pair half there is made anew: by a
-// manual delete, or as the kernel takes its time to end a namespace that went with its node.
+// Joins a host to its switch by a veth pair, whose end there is named after the host. A pair half there is made anew:
+// by a manual delete, or as the kernel takes its time to end a namespace that went with its node.
 Result<void> join(Side& side, Side& world, const Host& host) {
   const std::string name(addresses::uplink);
   if (auto device = side.netlink->device(name); device && !world.netlink->device(host.port))

@@ -93,7 +93,8 @@ std::uint16_t replied_to(std::string_view packet, bool v6, std::uint16_t id) {
 }
 
 int echo_socket(bool v6) {
-  const int fd = ::socket(v6 ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_CLOEXEC, v6 ? int{IPPROTO_ICMPV6} : int{IPPROTO_ICMP});
+  const int fd =
+      ::socket(v6 ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_CLOEXEC, v6 ? int{IPPROTO_ICMPV6} : int{IPPROTO_ICMP});
   if (fd < 0) die("raw socket");
   return fd;
 }
@@ -125,13 +126,15 @@ int ping(const Arguments& arguments) {
     pollfd entry{fd, POLLIN, 0};
     if (::poll(&entry, 1, static_cast<int>(std::max<long>(left.count(), 0)) + 1) <= 0) continue;
     const ssize_t n = ::recv(fd, buffer.data(), buffer.size(), 0);
-    const std::size_t sequence = n > 0 ? replied_to({buffer.data(), static_cast<std::size_t>(n)}, v6, id) : std::uint16_t{0};
+    const std::size_t sequence =
+        n > 0 ? replied_to({buffer.data(), static_cast<std::size_t>(n)}, v6, id) : std::uint16_t{0};
     if (sequence == 0 || sequence > sent.size()) continue;
     times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - sent[sequence - 1]).count());
   }
   std::ranges::sort(times);
-  fmt::print(R"({{"sent":{},"received":{},"least_ms":{:.3f},"median_ms":{:.3f},"most_ms":{:.3f}}})" "\n", count,
-             times.size(), times.empty() ? 0 : times.front(), times.empty() ? 0 : times[times.size() / 2],
+  fmt::print(R"({{"sent":{},"received":{},"least_ms":{:.3f},"median_ms":{:.3f},"most_ms":{:.3f}}})"
+             "\n",
+             count, times.size(), times.empty() ? 0 : times.front(), times.empty() ? 0 : times[times.size() / 2],
              times.empty() ? 0 : times.back());
   return times.empty() ? 1 : 0;
 }

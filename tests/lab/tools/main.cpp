@@ -52,7 +52,8 @@ int main(int argc, char** argv) {
   if (command == "icmp" && enough(1)) return echo_request(arguments);
   if (command == "ping" && enough(1)) return ping(arguments);
   if (command == "packet" && enough(1)) return send_packet(arguments);
-  fmt::print(stderr,
-             "usage: lab_traffic serve|ask|load|decapsulate|stream|icmp|ping|packet ... (see tests/lab/tools/main.cpp)\n");
+  fmt::print(
+      stderr,
+      "usage: lab_traffic serve|ask|load|decapsulate|stream|icmp|ping|packet ... (see tests/lab/tools/main.cpp)\n");
   return 2;
 }
