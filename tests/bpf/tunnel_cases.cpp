@@ -18,14 +18,6 @@ Row all(Rows rows) {
   };
 }
 
-Row host_address(const IpAddress& address) {
-  weft_endpoint endpoint{};
-  endpoint.endpoint_id = WEFT_ENDPOINT_ID_HOST;
-  endpoint.identity = WEFT_IDENTITY_HOST;
-  endpoint.flags = WEFT_ENDPOINT_HOST;
-  return [addr = to_abi(address), endpoint](Datapath& d) { d.put("weft_ep_v1", addr, endpoint); };
-}
-
 // One way, over one family.
 struct Tunneled {
   const Net& net;
@@ -34,8 +26,7 @@ struct Tunneled {
 
   [[nodiscard]] bool says_identity() const { return way != WEFT_WAY_IPIP; }
   [[nodiscard]] Row base() const {
-    return all(
-        {standard(net), host_address(net.gateway), host_address(underlay.host), far_node(net, way, underlay, kMtu)});
+    return all({standard(net), host_at(net.gateway), host_at(underlay.host), far_node(net, way, underlay, kMtu)});
   }
   // What leaves the node with `inner` in it.
   [[nodiscard]] Packet wrapped(const Packet& inner, std::uint32_t identity) const {
