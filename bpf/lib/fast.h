@@ -57,6 +57,12 @@ inline_always bool fast_too_short(__u16 length, __u16 before, __u8 protocol)
 	return (__u16)(length - 1) < needed - 1;
 }
 
+/* No flow has one of the protocols that only nodes speak: a device need not look for it. */
+inline_always int fast_other(__u8 protocol, enum weft_event_hook hook)
+{
+	return hook_is_device(hook) && (protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6) ? FAST_ABSENT : FAST_MISS;
+}
+
 /* What leaves by a device is a reply, or its pod's device has seen it. */
 inline_always void fast_account(struct __sk_buff *skb, struct weft_flow *flow, enum weft_event_hook hook)
 {
@@ -83,7 +89,7 @@ inline_always int fast_v4(struct __sk_buff *skb, const struct weft_config *confi
 		return FAST_MISS;
 	protocol = ip->protocol;
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
-		return FAST_MISS;
+		return fast_other(protocol, hook);
 	if (fast_too_short(bpf_ntohs(ip->tot_len), sizeof(*ip), protocol))
 		return FAST_MISS;
 	bool control = fast_is_control(l4, end, protocol, &truncated);
@@ -129,7 +135,7 @@ inline_always int fast_v6(struct __sk_buff *skb, const struct weft_config *confi
 		return FAST_MISS;
 	key.protocol = ip->nexthdr;
 	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
-		return FAST_MISS;
+		return fast_other(key.protocol, hook);
 	if (fast_too_short(bpf_ntohs(ip->payload_len), 0, key.protocol))
 		return FAST_MISS;
 	bool control = fast_is_control(l4, end, key.protocol, &truncated);

@@ -212,12 +212,14 @@ Row no_pod(const Net& net, char letter) {
   return [addr = to_abi(pod_address(net, letter))](Datapath& d) { d.erase("weft_ep_v1", addr); };
 }
 
-Row host(const Net& net) {
+Row host(const Net& net) { return host_at(net.host); }
+
+Row host_at(const IpAddress& address) {
   weft_endpoint endpoint{};
   endpoint.endpoint_id = WEFT_ENDPOINT_ID_HOST;
   endpoint.identity = WEFT_IDENTITY_HOST;
   endpoint.flags = WEFT_ENDPOINT_HOST;
-  return [addr = to_abi(net.host), endpoint](Datapath& d) { d.put("weft_ep_v1", addr, endpoint); };
+  return [addr = to_abi(address), endpoint](Datapath& d) { d.put("weft_ep_v1", addr, endpoint); };
 }
 
 Row policy(std::uint32_t policy_class, weft_direction direction, std::uint32_t identity, std::uint8_t protocol,

@@ -44,6 +44,7 @@ struct PodOptions {
 Row pod(const Net& net, char letter, PodOptions options = {});
 Row no_pod(const Net& net, char letter);
 Row host(const Net& net);
+Row host_at(const IpAddress& address);
 Row policy(std::uint32_t policy_class, weft_direction direction, std::uint32_t identity, std::uint8_t protocol,
            std::uint16_t port, unsigned prefix_length, std::uint32_t rule,
            weft_policy_verdict verdict = WEFT_POLICY_ALLOW);

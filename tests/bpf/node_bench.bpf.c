@@ -60,6 +60,22 @@ int node_get_key(struct __sk_buff* skb) {
   return bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) ? TC_ACT_SHOT : TC_ACT_REDIRECT;
 }
 
+static __always_inline int room_out(struct __sk_buff* skb, __u32 room, __u64 flags) {
+  __u8 header[GENEVE_ROOM] = {};
+
+  if (bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC,
+                          flags | BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) ||
+      bpf_skb_store_bytes(skb, ETH_HLEN, header, room, 0))
+    return TC_ACT_SHOT;
+  return TC_ACT_REDIRECT;
+}
+
+SEC("tc")
+int node_room_geneve(struct __sk_buff* skb) { return room_out(skb, GENEVE_ROOM, BPF_F_ADJ_ROOM_ENCAP_L4_UDP); }
+
+SEC("tc")
+int node_room_ipip(struct __sk_buff* skb) { return room_out(skb, IPIP_ROOM, 0); }
+
 static __always_inline int room_in(struct __sk_buff* skb, int room) {
   return bpf_skb_adjust_room(skb, -room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) ? TC_ACT_SHOT : TC_ACT_REDIRECT;
 }

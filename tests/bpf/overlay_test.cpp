@@ -135,11 +135,7 @@ class Node {
     device.nat_v4 = device.nat_v6 = to_abi(own);
     device.mtu = 1500;
     datapath_.put("weft_dev_v1", index, device);
-    weft_endpoint host{};
-    host.endpoint_id = WEFT_ENDPOINT_ID_HOST;
-    host.identity = WEFT_IDENTITY_HOST;
-    host.flags = WEFT_ENDPOINT_HOST;
-    datapath_.put("weft_ep_v1", to_abi(own), host);
+    host_at(own)(datapath_);
     serving_outside()(datapath_);
     backend(3, pod_of(other_, v4), kPort, kTcp)(datapath_);
     node_port(v4 ? net_v4() : net_v6(), kNodePort, kTcp, {.backends = {3}})(datapath_);
@@ -189,12 +185,7 @@ class Node {
     endpoint.prefix_mask[WEFT_INGRESS] = 1u << 16;
     endpoint.mtu = 1500;
     datapath_.put("weft_ep_v1", to_abi(pod_of(number_, v4)), endpoint);
-    weft_endpoint own{};
-    own.endpoint_id = WEFT_ENDPOINT_ID_HOST;
-    own.identity = WEFT_IDENTITY_HOST;
-    own.flags = WEFT_ENDPOINT_HOST;
-    for (const auto& address : {gateway_of(number_, v4), underlay_of(number_, v4)})
-      datapath_.put("weft_ep_v1", to_abi(address), own);
+    for (const auto& address : {gateway_of(number_, v4), underlay_of(number_, v4)}) host_at(address)(datapath_);
     remote(gateway_of(other_, v4), WEFT_IDENTITY_REMOTE_NODE, 1, WEFT_REMOTE_NODE)(datapath_);
     remote(underlay_of(other_, v4), WEFT_IDENTITY_REMOTE_NODE, 0, WEFT_REMOTE_NODE)(datapath_);
     const auto block = Cidr::parse(block_of(other_, v4)).value();

@@ -45,11 +45,7 @@ class Traffic : public testing::TestWithParam<bool> {
     device.nat_v6 = to_abi(IpAddress::parse("fd00:77::1").value());
     device.mtu = 1500;
     datapath_.put("weft_dev_v1", up_index_, device);
-    weft_endpoint own{};
-    own.endpoint_id = WEFT_ENDPOINT_ID_HOST;
-    own.identity = WEFT_IDENTITY_HOST;
-    own.flags = WEFT_ENDPOINT_HOST;
-    datapath_.put("weft_ep_v1", to_abi(node_), own);
+    host_at(node_)(datapath_);
     for (const std::uint8_t protocol : {kTcp, kUdp}) {
       backend(protocol, net_.b, kBackendPort, protocol)(datapath_);
       node_port(net_, kNodePort, protocol, {.backends = {protocol}, .first_slot = protocol})(datapath_);

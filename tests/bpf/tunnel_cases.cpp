@@ -18,14 +18,6 @@ Row all(Rows rows) {
   };
 }
 
-Row host_address(const IpAddress& address) {
-  weft_endpoint endpoint{};
-  endpoint.endpoint_id = WEFT_ENDPOINT_ID_HOST;
-  endpoint.identity = WEFT_IDENTITY_HOST;
-  endpoint.flags = WEFT_ENDPOINT_HOST;
-  return [addr = to_abi(address), endpoint](Datapath& d) { d.put("weft_ep_v1", addr, endpoint); };
-}
-
 // One way, over one family.
 struct Tunneled {
   const Net& net;
@@ -34,8 +26,7 @@ struct Tunneled {
 
   [[nodiscard]] bool says_identity() const { return way != WEFT_WAY_IPIP; }
   [[nodiscard]] Row base() const {
-    return all(
-        {standard(net), host_address(net.gateway), host_address(underlay.host), far_node(net, way, underlay, kMtu)});
+    return all({standard(net), host_at(net.gateway), host_at(underlay.host), far_node(net, way, underlay, kMtu)});
   }
   // What leaves the node with `inner` in it.
   [[nodiscard]] Packet wrapped(const Packet& inner, std::uint32_t identity) const {
@@ -397,6 +388,45 @@ Cases served(const Tunneled& t) {
   return cases;
 }
 
+// A tunnel's packet is left as it is, for whoever else may know it, if it is not in every part what a node sends.
+Cases misshapen(const Net& net) {
+  const auto in = tcp(net.far, 50000, net.b, 8080, kSyn);
+  Cases cases;
+  for (const auto way : {WEFT_WAY_GENEVE, WEFT_WAY_IPIP}) {
+    const Tunneled t{net, net, way};
+    const auto outer = way == WEFT_WAY_GENEVE ? geneve_tunnel(net.remote, net.host, in, kFarIdentity)
+                                              : ipip_tunnel(net.remote, net.host, in);
+    const auto with = [&](auto change) {
+      auto packet = outer;
+      change(packet);
+      return send(Hook::from_device, kUplink, packet);
+    };
+    const auto header = way == WEFT_WAY_GENEVE ? 8u : 0u;  // before the packet inside
+    Case odd{fmt::format("tunnels: odd packets of {}", way == WEFT_WAY_GENEVE ? "Geneve" : "IP-in-IP"), {t.base()}, {}};
+    odd.steps = {with([&](Packet& p) { p.payload.resize(p.payload.size() - 1); }),
+                 with([&](Packet& p) { p.payload.resize(header + 12); }),
+                 with([&](Packet& p) { p.payload.resize(header); }), with([&](Packet& p) { p.payload[header] = 0x25; }),
+                 with([&](Packet& p) {
+                   p.fragment = 0;
+                   p.more_fragments = true;
+                 })};
+    if (way == WEFT_WAY_GENEVE) {
+      // options, an operator's packet, another protocol, another port
+      odd.steps.push_back(with([](Packet& p) { p.payload[0] = 1; }));
+      odd.steps.push_back(with([](Packet& p) { p.payload[1] = 0x80; }));
+      odd.steps.push_back(with([](Packet& p) { p.payload[2] = 0x65; }));
+      odd.steps.push_back(with([](Packet& p) { p.destination_port = 6082; }));
+    }
+    // more room than the packet inside takes: the stack cuts it off
+    auto padded = in.l3_bytes();
+    padded.push_back(0);
+    odd.steps.push_back(with([](Packet& p) { p.payload.push_back(0); }).redirected());
+    odd.steps.back().becomes(raw_frame(net.v4 ? 0x0800 : 0x86dd, padded)).event(kCreated);
+    cases.push_back(odd);
+  }
+  return cases;
+}
+
 // What only nodes say to nodes.
 Cases impostors(const Net& net) {
   const Tunneled t{net, net, WEFT_WAY_VXLAN};
@@ -425,6 +455,7 @@ Cases impostors(const Net& net) {
 
 Cases tunnel_cases(const Net& net) {
   Cases all = impostors(net);
+  for (const auto& one : misshapen(net)) all.push_back(one);
   for (const auto way : {WEFT_WAY_VXLAN, WEFT_WAY_GENEVE, WEFT_WAY_IPIP})
     for (const auto* underlay : {&net_v4(), &net_v6()}) {
       const Tunneled tunneled{net, *underlay, way};
