@@ -29,7 +29,7 @@ struct Settings {
   std::set<unsigned> renumbered;         // nodes that came back with another address
 
   [[nodiscard]] bool shared() const { return store == "etcd"; }
-  // Whether what is applied at one agent is known to all. Not yet: each is told.
+  // Whether what is applied at one agent is known to all.
   [[nodiscard]] bool shares_objects() const { return shared(); }
   [[nodiscard]] bool has_v4() const { return underlay_family != "6"; }
   [[nodiscard]] bool has_v6() const { return underlay_family != "4"; }
