@@ -285,6 +285,7 @@ void Agent::poll_slow() {
       faults_.replace("node health ", node_health_->problems());
       ask_for_blocks();
       cluster_->release_unused(*ipam_);
+      cluster_objects_->check();
     }
     ++slow_polls_;
     if (std::exchange(trim_owed_, false)) give_memory_back(loop_);
@@ -348,7 +349,10 @@ Result<void> Agent::serve() {
   register_bpf();
   register_observe();
   register_nodes();
-  if (cluster_) others_changed();
+  if (cluster_) {
+    open_cluster_objects();
+    others_changed();
+  }
   watch_netlink();
   WEFT_TRY(event_reader_, EventReader::start(loop_, ring_->epoll_fd(), event_poll, [this] { consume_events(); }));
   poll_slow();

@@ -17,6 +17,7 @@
 #include "agent/attachment.h"
 #include "agent/background.h"
 #include "agent/cluster_link.h"
+#include "agent/cluster_objects.h"
 #include "agent/config.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
@@ -106,13 +107,12 @@ class Agent {
   std::shared_ptr<const flow::ServiceInfo> service_name(std::uint32_t id);
 
   // API: objects
-  using Apply = std::function<api::Answer(const nlohmann::json& params, model::ParseOutcome outcome)>;
-  // Reads the documents, calls `apply` on the loop with them and what else is in `params`, and answers.
+  using Apply = std::function<void(const nlohmann::json& params, model::ParseOutcome outcome, const api::Responder&)>;
+  // Reads the documents and calls `apply` on the loop with them and what else is in `params`; it answers.
   void with_documents(nlohmann::json params, const api::Responder& responder, Apply apply);
   api::Answer apply_objects(const nlohmann::json& params, model::ParseOutcome outcome);
   void warn_of_targets(const std::vector<model::Document>& documents, nlohmann::json& warnings) const;
-  api::Answer delete_documents(const model::ParseOutcome& outcome);
-  api::Answer delete_named(const nlohmann::json& params);
+  static Result<std::vector<store::StoredKey>> named_keys(const nlohmann::json& params);
   api::Answer delete_objects(const std::vector<store::StoredKey>& keys);
   struct Keys {
     std::vector<store::StoredKey> keys;
@@ -121,6 +121,17 @@ class Agent {
   [[nodiscard]] Result<Keys> wanted_keys(const nlohmann::json& params) const;
   api::Answer get_objects(const nlohmann::json& params) const;
   void watch_objects(const nlohmann::json& params, const api::Stream& stream);
+  // Store: etcd. The same, answered once etcd has it and this node publishes it.
+  void open_cluster_objects();
+  Result<void> publish_brought(Publisher::Changed changed);
+  void apply_in_cluster(const nlohmann::json& params, model::ParseOutcome outcome, const api::Responder& responder);
+  void delete_in_cluster(const std::vector<store::StoredKey>& keys, const api::Responder& responder);
+  void push_store(const nlohmann::json& params, const api::Responder& responder);
+  struct Doomed {
+    std::set<store::StoredKey> keys;
+    nlohmann::json deleted;
+  };
+  Result<Doomed> doomed(const std::vector<store::StoredKey>& keys) const;
   std::vector<model::Problem> admit(std::vector<model::Document>& documents);
   api::Answer commit(const std::vector<model::Document>& documents, const Publisher::Held& before,
                      nlohmann::json result);
@@ -136,6 +147,7 @@ class Agent {
   api::Answer cni_gc(const nlohmann::json& params);
   // API: views
   nlohmann::json status();
+  nlohmann::json cluster_json() const;
   [[nodiscard]] std::vector<std::string> unserved() const;
   [[nodiscard]] std::vector<std::string> outside_ranges() const;
   nlohmann::json announced_json() const;
@@ -212,6 +224,7 @@ class Agent {
   bool taken_over_ = false;
   // Of store: etcd only.
   std::unique_ptr<ClusterLink> cluster_;
+  std::unique_ptr<ClusterObjects> cluster_objects_;  // its changes are answered by the server
   std::optional<NodeRoutes> node_routes_;
   std::optional<Overlay> overlay_;
   std::optional<AttachGate> attach_gate_;

@@ -1,14 +1,17 @@
 // API: apply and delete. Documents are read off the loop when they are long; all else, from the first look at the
 // tables to the answer, is one turn of it.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
 #include "agent/object_names.h"
+#include "agent/refusals.h"
 #include "agent/target_ports.h"
 #include "api/params.h"
+#include "sources/etcd/grpc_client.h"
 
 namespace weft::agent {
 namespace {
@@ -87,6 +90,20 @@ void keep_last(std::vector<model::Document>& documents) {
   documents = std::move(kept);
 }
 
+api::ApiError refusal(const std::vector<model::Problem>& problems, const std::vector<model::Problem>& warnings) {
+  return {{ErrorCode::invalid,
+           fmt::format("{} problem{} found, nothing was applied", problems.size(), problems.size() == 1 ? "" : "s"),
+           "correct the documents, or apply the good ones with --no-all-or-nothing"},
+          {{"problems", problems_json(problems)}, {"warnings", problems_json(warnings)}}};
+}
+
+// Documents by which something is to be deleted: an error when one of them is bad.
+api::Answer refused_documents(const model::ParseOutcome& outcome) {
+  if (outcome.problems.empty()) return json();
+  return weft::fail(api::ApiError({ErrorCode::invalid, "nothing was deleted", {}},
+                                  {{"problems", problems_json(outcome.problems)}}));
+}
+
 // All of a request that needs no look at what the agent holds.
 Result<model::ParseOutcome> read(const json& params) {
   try {
@@ -103,14 +120,30 @@ Result<model::ParseOutcome> read(const json& params) {
 
 void Agent::register_objects() {
   server_->handle_async("apply", [this](json params, const api::Responder& responder) {
-    with_documents(std::move(params), responder, [this](const json& rest, model::ParseOutcome outcome) {
-      return apply_objects(rest, std::move(outcome));
-    });
+    with_documents(std::move(params), responder,
+                   [this](const json& rest, model::ParseOutcome outcome, const api::Responder& to) {
+                     if (cluster_objects_) return apply_in_cluster(rest, std::move(outcome), to);
+                     to.answer_by([&] { return apply_objects(rest, std::move(outcome)); });
+                   });
   });
   server_->handle_async("delete", [this](json params, const api::Responder& responder) {
-    if (!params.contains("documents")) return responder.answer(delete_named(params));
+    const auto delete_keys = [this](const api::Answer& refused, std::vector<store::StoredKey> keys,
+                                    const api::Responder& to) {
+      if (!refused) return to.answer(refused);
+      if (cluster_objects_) return delete_in_cluster(keys, to);
+      to.answer_by([&] { return delete_objects(keys); });
+    };
+    if (!params.contains("documents")) {
+      const auto keys = named_keys(params);
+      return delete_keys(keys ? api::Answer(json()) : api::Answer(weft::fail(keys.error())),
+                         keys.value_or(std::vector<store::StoredKey>()), responder);
+    }
     with_documents(std::move(params), responder,
-                   [this](const json&, const model::ParseOutcome& outcome) { return delete_documents(outcome); });
+                   [delete_keys](const json&, const model::ParseOutcome& outcome, const api::Responder& to) {
+                     std::vector<store::StoredKey> keys;
+                     for (const auto& document : outcome.documents) keys.push_back(key_of(document.object));
+                     delete_keys(refused_documents(outcome), std::move(keys), to);
+                   });
   });
   server_->handle("get", [this](const json& params) { return get_objects(params); });
   server_->handle_stream("watch",
@@ -119,21 +152,19 @@ void Agent::register_objects() {
 
 void Agent::with_documents(json params, const api::Responder& responder, Apply apply) {
   const auto size = text_bytes(params);
-  const auto answer = [](const api::Responder& to, const Apply& run, const json& rest,
-                         Result<model::ParseOutcome> outcome) {
-    to.answer_by([&]() -> api::Answer {
-      if (!outcome) return weft::fail(outcome.error());
-      return run(rest, std::move(*outcome));
-    });
+  const auto pass_on = [](const api::Responder& to, const Apply& run, const json& rest,
+                          Result<model::ParseOutcome> outcome) {
+    if (!outcome) return to.answer(weft::fail(outcome.error()));
+    run(rest, std::move(*outcome), to);
   };
-  if (size < short_text) return answer(responder, apply, params, read(params));
+  if (size < short_text) return pass_on(responder, apply, params, read(params));
   background_->run([=, this, params = std::move(params), responder = responder,
                     apply = std::move(apply)]() mutable -> Background::Done {
     auto outcome = read(params);
     params.erase("documents");
     return [=, this, params = std::move(params), responder = std::move(responder), apply = std::move(apply),
             outcome = std::move(outcome)]() mutable {
-      answer(responder, apply, params, std::move(outcome));
+      pass_on(responder, apply, params, std::move(outcome));
       if (size >= large_text) trim_owed_ = true;  // the thread's part of the heap is not yet free
     };
   });
@@ -141,18 +172,7 @@ void Agent::with_documents(json params, const api::Responder& responder, Apply a
 
 // What only the whole node can refuse: addresses and ports. Refused documents leave `documents`.
 std::vector<model::Problem> Agent::admit(std::vector<model::Document>& documents) {
-  std::vector<model::Problem> problems;
-  std::set<std::size_t> refused;
-  for (const auto& [index, error] : publisher_->admit(documents)) {
-    auto& problem = problems.emplace_back(documents[index].refused(error.message));
-    if (!error.hint.empty()) problem.message += "; " + error.hint;
-    refused.insert(index);
-  }
-  std::vector<model::Document> kept;
-  for (std::size_t i = 0; i < documents.size(); ++i)
-    if (!refused.contains(i)) kept.push_back(std::move(documents[i]));
-  documents = std::move(kept);
-  return problems;
+  return take_refused(documents, publisher_->admit(documents));
 }
 
 api::Answer Agent::apply_objects(const json& params, model::ParseOutcome outcome) {
@@ -165,11 +185,7 @@ api::Answer Agent::apply_objects(const json& params, model::ParseOutcome outcome
               {"warnings", problems_json(outcome.warnings)}};
   if (!outcome.problems.empty() && all_or_nothing) {
     publisher_->give_back(before);
-    return weft::fail(api::ApiError({ErrorCode::invalid,
-                                     fmt::format("{} problem{} found, nothing was applied", outcome.problems.size(),
-                                                 outcome.problems.size() == 1 ? "" : "s"),
-                                     "correct the documents, or apply the good ones with --no-all-or-nothing"},
-                                    {{"problems", result["problems"]}, {"warnings", result["warnings"]}}));
+    return weft::fail(refusal(outcome.problems, outcome.warnings));
   }
   if (dry_run) {
     publisher_->give_back(before);
@@ -207,31 +223,25 @@ void Agent::warn_of_targets(const std::vector<model::Document>& documents, json&
   }
 }
 
-api::Answer Agent::delete_documents(const model::ParseOutcome& outcome) {
-  if (!outcome.problems.empty())
-    return weft::fail(api::ApiError({ErrorCode::invalid, "nothing was deleted", {}},
-                                    {{"problems", problems_json(outcome.problems)}}));
-  std::vector<store::StoredKey> keys;
-  for (const auto& document : outcome.documents) keys.push_back(key_of(document.object));
-  return delete_objects(keys);
-}
-
-api::Answer Agent::delete_named(const json& params) {
+Result<std::vector<store::StoredKey>> Agent::named_keys(const json& params) {
   WEFT_TRY(const auto word, api::required_text(params, "kind"));
   WEFT_TRY(const auto kind, model::parse_kind(word));
   WEFT_TRY(const auto name, api::required_text(params, "name"));
   WEFT_TRY(const auto space, api::optional_text(params, "namespace", "default"));
-  return delete_objects({{kind, {!model::has_namespace(kind) ? "" : space.empty() ? "default" : space, name}}});
+  return std::vector<store::StoredKey>{
+      {kind, {!model::has_namespace(kind) ? "" : space.empty() ? "default" : space, name}}};
 }
 
-api::Answer Agent::delete_objects(const std::vector<store::StoredKey>& keys) {
+// Those of them that are there, and what goes with a namespace.
+Result<Agent::Doomed> Agent::doomed(const std::vector<store::StoredKey>& keys) const {
+  Doomed result;
+  result.deleted = json::array();
   std::vector<store::StoredKey> present;
-  json result{{"deleted", json::array()}};
   for (const auto& key : keys) {
     WEFT_TRY(const bool known, objects_->contains(key));
     if (known) {
       present.push_back(key);
-      result["deleted"].push_back(identity_json(key));
+      result.deleted.push_back(identity_json(key));
     } else if (key.kind == model::Kind::pod && objects_->pod(key.key) != nullptr) {
       return weft::fail(
           ErrorCode::invalid,
@@ -244,23 +254,107 @@ api::Answer Agent::delete_objects(const std::vector<store::StoredKey>& keys) {
                                                                            keys[0].key.to_string())
                                                              : "none of the objects exists");
   // Deleting a namespace takes what is in it, as Kubernetes does.
-  std::set<store::StoredKey> doomed(present.begin(), present.end());
+  result.keys.insert(present.begin(), present.end());
   for (const auto& key : present)
     if (key.kind == model::Kind::namespace_)
       for (const auto kind : all_kinds) {
         if (!model::has_namespace(kind)) continue;
         WEFT_TRY(const auto others, objects_->keys(kind, key.key.name));
         for (const auto& other : others)
-          if (doomed.insert(other).second) result["deleted"].push_back(identity_json(other));
+          if (result.keys.insert(other).second) result.deleted.push_back(identity_json(other));
       }
+  return result;
+}
+
+api::Answer Agent::delete_objects(const std::vector<store::StoredKey>& keys) {
+  WEFT_TRY(auto gone, doomed(keys));
   publisher_->set_records(attachment_->records());
-  WEFT_TRY(const auto owed, publisher_->remove({doomed.begin(), doomed.end()}));
+  WEFT_TRY(const auto owed, publisher_->remove({gone.keys.begin(), gone.keys.end()}));
   enrichment_stale_ = true;
   duties_->refresh();
   if (owed) spdlog::warn("{}", owed->message);
   WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());
-  return result;
+  return json{{"deleted", std::move(gone.deleted)}};
+}
+
+// --- Store: etcd ---------------------------------------------------------------------------------
+
+void Agent::open_cluster_objects() {
+  cluster_objects_ = std::make_unique<ClusterObjects>(
+      ClusterObjects::Parts{.context = {.client = cluster_->client(),
+                                        .scheduler = cluster_->scheduler(),
+                                        .random = etcd::system_random(),
+                                        .keys = cluster::Keyspace::make(config_.cluster).value()},
+                            .node = config_.node,
+                            .etcd = fmt::format("{}", fmt::join(config_.etcd_endpoints, ", ")),
+                            .objects = *objects_,
+                            .publisher = *publisher_},
+      ClusterObjects::Handlers{.publish = [this](Publisher::Changed changed) { return publish_brought(changed); },
+                               .serves = [this] { return cluster_->member().role().holds().has_value(); },
+                               .fault =
+                                   [this](const std::string& text) {
+                                     text.empty() ? faults_.clear("cluster objects")
+                                                  : faults_.set("cluster objects", "what the cluster has: " + text);
+                                   },
+                               .note = [this](const std::string& text) { note(text); }});
+  server_->handle_async("store.push", [this](const json& params, const api::Responder& responder) {
+    push_store(params, responder);
+  });
+}
+
+Result<void> Agent::publish_brought(Publisher::Changed changed) {
+  if (!taken_over_) return {};  // which publishes all
+  publisher_->set_records(attachment_->records());
+  auto published = publisher_->publish_brought(changed);
+  tell_services_fault();
+  enrichment_stale_ = true;
+  serve_outside();
+  duties_->refresh();
+  if (published) tell_endpoints();
+  if (auto stored = publisher_->store_numbers(false); !stored) note(stored.error().message);
+  return published;
+}
+
+void Agent::apply_in_cluster(const json& params, model::ParseOutcome outcome, const api::Responder& responder) {
+  const auto all_or_nothing = api::optional_bool(params, "all_or_nothing", true);
+  const auto dry_run = api::optional_bool(params, "dry_run", false);
+  if (!all_or_nothing || !dry_run)
+    return responder.answer(weft::fail(all_or_nothing ? dry_run.error() : all_or_nothing.error()));
+  if (*dry_run) return responder.answer_by([&] { return apply_objects(params, std::move(outcome)); });
+  cluster_objects_->apply(
+      std::move(outcome.documents), std::move(outcome.problems), *all_or_nothing,
+      [this, responder, warnings = std::move(outcome.warnings)](const Result<ClusterObjects::Applied>& applied) {
+        responder.answer_by([&]() -> api::Answer {
+          if (!applied) return weft::fail(applied.error());
+          if (applied->refused) return weft::fail(refusal(applied->problems, warnings));
+          json result{{"applied", json::array()},
+                      {"problems", problems_json(applied->problems)},
+                      {"warnings", problems_json(warnings)}};
+          warn_of_targets(applied->documents, result["warnings"]);
+          add_applied(result, applied->documents, applied->actions);
+          return result;
+        });
+      });
+}
+
+void Agent::delete_in_cluster(const std::vector<store::StoredKey>& keys, const api::Responder& responder) {
+  auto gone = doomed(keys);
+  if (!gone) return responder.answer(weft::fail(gone.error()));
+  cluster_objects_->remove({gone->keys.begin(), gone->keys.end()},
+                           [responder, deleted = std::move(gone->deleted)](const Result<void>& removed) {
+                             if (!removed) return responder.answer(weft::fail(removed.error()));
+                             responder.answer(json{{"deleted", deleted}});
+                           });
+}
+
+void Agent::push_store(const json& params, const api::Responder& responder) {
+  const auto none = api::optional_bool(params, "none", false);
+  if (!none) return responder.answer(weft::fail(none.error()));
+  cluster_objects_->push(*none, [responder](const Result<std::size_t>& pushed) {
+    if (!pushed) return responder.answer(weft::fail(pushed.error()));
+    responder.answer(json{{"objects", *pushed}});
+  });
 }
 
 }  // namespace weft::agent

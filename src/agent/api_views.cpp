@@ -262,6 +262,13 @@ std::vector<std::string> Agent::outside_ranges() const {
   return texts;
 }
 
+json Agent::cluster_json() const {
+  if (!cluster_) return nullptr;
+  auto cluster = cluster_->status_json();
+  cluster["store"] = cluster_objects_->status_json();
+  return cluster;
+}
+
 json Agent::status() {
   const auto& features = datapath_->features();
   const auto reconcile = datapath_->tables().status();
@@ -325,7 +332,7 @@ json Agent::status() {
             {"stats", stat_counters(datapath_->map("weft_stats_v1"))}}},
           {"uplinks", uplinks},
           {"pods", {{"total", objects_->pods().size()}, {"attached", attached}}},
-          {"cluster", cluster_ ? cluster_->status_json() : json(nullptr)},
+          {"cluster", cluster_json()},
           {"identities", compiler().identities().all().size()},
           {"policies", compiled().policy_input.policies.size()},
           {"services", services().usage().frontends},

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "agent/rule_json.h"
 
@@ -238,7 +239,9 @@ void Compiler::fill_identities(Compiled& compiled, const Node& node, const Clust
     for (const auto& [cidr, flags] : special)
       if (cidr.contains(prefix)) row.flags |= flags;
     // Blocks do not overlap: only the last one that begins before the prefix can hold it.
-    if (auto block = blocks.upper_bound(prefix); block != blocks.begin() && (--block)->first.contains(prefix)) {
+    const auto after = blocks.upper_bound(prefix);
+    const auto block = after == blocks.begin() ? blocks.end() : std::prev(after);
+    if (block != blocks.end() && block->first.contains(prefix)) {
       row.node = block->second;
       row.identity = WEFT_IDENTITY_INIT;
     }

@@ -59,14 +59,6 @@ std::string json_of(const model::Document& document, const std::optional<store::
 
 }  // namespace
 
-// One document against what is stored.
-struct Objects::Planned {
-  store::StoredKey key;
-  Action action = Action::created;
-  std::string json;
-  std::optional<store::StoredObject> known;
-};
-
 std::string Objects::problem_of(const store::StoredKey& key) {
   return fmt::format("stored {} is not understood and has no effect", name_of(key));
 }
@@ -230,6 +222,45 @@ Result<void> Objects::remove(const std::vector<store::StoredKey>& keys) {
   ++revision_;
   tell(std::move(changes));
   return {};
+}
+
+Result<std::vector<store::StoredKey>> Objects::bring(const std::vector<Brought>& objects,
+                                                     const std::vector<store::StoredKey>& gone) {
+  std::vector<store::StoredObject> rows;
+  std::vector<const model::Object*> kept;  // of the rows
+  std::vector<store::StoredKey> added;
+  std::vector<store::StoredKey> erased;
+  std::vector<ObjectChange> changes;
+  auto revision = revision_;
+  for (const auto& [object, json] : objects) {
+    const auto key = key_of(object);
+    WEFT_TRY(const auto known, read(key));
+    if (known && known->json == json) continue;
+    const bool same = known && same_content(known->json, json);
+    rows.push_back({key.kind, key.key, json, same ? known->revision : ++revision});
+    kept.push_back(&object);
+    if (!known) added.push_back(key);
+    if (!same) changes.push_back({known ? ChangeType::modified : ChangeType::added, key, &object});
+  }
+  for (const auto& key : gone) {
+    WEFT_TRY(const bool there, contains(key));
+    if (!there) continue;
+    erased.push_back(key);
+    changes.push_back({ChangeType::deleted, key});
+  }
+  std::vector<store::StoredKey> changed;
+  for (const auto& change : changes) changed.push_back(change.key);
+  if (rows.empty() && erased.empty()) return changed;
+  WEFT_CHECK(store_->apply(rows, erased, store::Sync::later));
+  revision_ = revision + 1;
+  for (std::size_t i = 0; i < rows.size(); ++i) keep(*kept[i], rows[i].revision);
+  for (const auto& key : added) count(key.key.namespace_, true);
+  for (const auto& key : erased) {
+    drop(key);
+    count(key.key.namespace_, false);
+  }
+  tell(std::move(changes));
+  return changed;
 }
 
 Result<void> Objects::restore(const Before& before) {

@@ -54,6 +54,22 @@ class Objects {
   Result<Applied> apply(const std::vector<model::Document>& documents);
   // What apply would do.
   [[nodiscard]] Result<std::vector<Action>> plan(const std::vector<model::Document>& documents) const;
+  // One document against what is stored: the text it would get, uid included.
+  struct Planned {
+    store::StoredKey key;
+    Action action = Action::created;
+    std::string json;
+    std::optional<store::StoredObject> known;
+  };
+  [[nodiscard]] Result<Planned> plan(const model::Document& document) const;
+  // Texts from elsewhere, whose uids count, in one transaction with what is gone. Returns those that are another than
+  // before, which the listener was told of; the disk is synced later.
+  struct Brought {
+    model::Object object;
+    std::string json;
+  };
+  Result<std::vector<store::StoredKey>> bring(const std::vector<Brought>& objects,
+                                              const std::vector<store::StoredKey>& gone);
   // Those that are not there are passed over.
   Result<void> remove(const std::vector<store::StoredKey>& keys);
   // Puts these objects back as they were, revisions included.
@@ -108,11 +124,8 @@ class Objects {
     model::Deployment deployment;
     std::uint64_t revision = 0;
   };
-  struct Planned;
-
   explicit Objects(store::Store& store) : store_(&store) {}
   [[nodiscard]] Result<std::optional<model::Object>> read_object(const store::StoredKey& key) const;
-  [[nodiscard]] Result<Planned> plan(const model::Document& document) const;
   void keep(const model::Object& object, std::uint64_t revision);
   void drop(const store::StoredKey& key);
   void count(const std::string& space, bool more);

@@ -105,6 +105,7 @@ Result<control::ServiceAssignments> Publisher::stored_assignments(std::vector<st
 // stored before its family or range was known, or whose row was damaged, is given the rest.
 Result<void> Publisher::read_services(std::vector<std::string>& notes) {
   const auto assign = [&](const model::Service& service) {
+    if (parts_.config.clustered()) return;  // it is the cluster that gives
     if (auto assigned = services_->assign(service); !assigned)
       notes.push_back(fmt::format("Service {}: {}", service.meta.key().to_string(), assigned.error().message));
   };
@@ -508,6 +509,82 @@ Result<std::optional<Error>> Publisher::remove(const std::vector<store::StoredKe
   auto published = publish_kinds(services_only);
   if (auto waiting = serve_waiting(); !waiting) published = waiting;
   return published ? std::optional<Error>{} : std::optional(published.error());
+}
+
+Result<Publisher::Changed> Publisher::bring(const Brought& brought) {
+  std::set<model::ObjectKey> changed;
+  for (const auto& [service, assignment] : brought.assignments)
+    if (services_->held(service) != assignment) changed.insert(service);
+  // What one gives up another may have got.
+  for (const auto& service : changed) services_->forget(service);
+  for (const auto& service : changed)
+    if (const auto& held = brought.assignments.at(service); !held.empty()) services_->restore(service, held);
+  if (!changed.empty()) brought_ = std::max(brought_, Changed::services);
+  WEFT_CHECK(store_assignments(changed));
+  WEFT_TRY(const auto objects, parts_.objects.bring(brought.objects, brought.gone));
+  for (const auto& key : objects) {
+    brought_ = std::max(brought_, concerns_services_only(key.kind) ? Changed::services : Changed::all);
+    if (key.kind == model::Kind::service) brought_services_.insert(key.key);
+  }
+  const std::set<store::StoredKey> keys(objects.begin(), objects.end());
+  for (const auto& [object, json] : brought.objects)
+    if (const auto* slice = std::get_if<model::EndpointSlice>(&object); slice != nullptr && keys.contains(key_of(object)))
+      if (const auto label = slice->meta.labels.find("kubernetes.io/service-name"); label != slice->meta.labels.end())
+        brought_services_.insert({slice->meta.namespace_, label->second});
+  return std::exchange(brought_, Changed::nothing);
+}
+
+Result<void> Publisher::publish_brought(Changed changed) {
+  const bool services_only = changed == Changed::services;
+  for (const auto& key : std::exchange(unfit_services_, {})) {
+    WEFT_TRY(const auto service, parts_.objects.read_as<model::Service>({model::Kind::service, key}));
+    if (!service) continue;
+    services_->upsert(*service);
+    brought_services_.insert(key);
+  }
+  auto published = publish_kinds(services_only);
+  if (!published && published.error().code == ErrorCode::exhausted) return publish_what_fits(services_only);
+  if (published || published.error().code == ErrorCode::io) brought_services_.clear();
+  return published;
+}
+
+// Those that have frontends in the maps only where `all` are asked for.
+Result<std::vector<model::Service>> Publisher::brought_services(bool all) const {
+  std::vector<model::Service> services;
+  for (const auto& key : brought_services_) {
+    if (!all && !services_->ports_of(key).empty()) continue;
+    WEFT_TRY(auto service, parts_.objects.read_as<model::Service>({model::Kind::service, key}));
+    if (service) services.push_back(std::move(*service));
+  }
+  return services;
+}
+
+// The maps take new Services before they let old ones go, so those that are new wait until these have left, and those
+// that changed only where that is not enough.
+Result<void> Publisher::publish_what_fits(bool services_only) {
+  const auto fits = [](const Result<void>& published) { return published || published.error().code == ErrorCode::io; };
+  Result<void> published;
+  for (const bool all : {false, true}) {
+    WEFT_TRY(const auto services, brought_services(all));
+    for (const auto& service : services) services_->erase_service(service.meta.key());
+    published = publish_kinds(services_only);
+    if (!fits(published)) {
+      for (const auto& service : services) services_->upsert(service);
+      continue;
+    }
+    brought_services_.clear();
+    for (const auto& service : services) {
+      services_->upsert(service);
+      auto one = publish_services();
+      if (fits(one)) continue;
+      services_->erase_service(service.meta.key());
+      unfit_services_.insert(service.meta.key());
+      published = std::move(one);
+    }
+    if (!unfit_services_.empty()) (void)publish_services();
+    return published;
+  }
+  return published;
 }
 
 Result<void> Publisher::set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy) {

@@ -84,6 +84,19 @@ class Publisher {
   Result<Applied> apply(const std::vector<model::Document>& documents, const Held& before);
   Result<std::optional<Error>> remove(const std::vector<store::StoredKey>& keys);
 
+  // What the cluster says that there is, from whichever node: stored and told to the compilers, not published. What
+  // Services hold is not decided here. After an error it is to be brought again.
+  struct Brought {
+    std::vector<Objects::Brought> objects;
+    std::vector<store::StoredKey> gone;
+    std::map<model::ObjectKey, control::ServiceAssignment> assignments;  // an empty one: it holds nothing
+  };
+  enum class Changed { nothing, services, all };  // what is to be published
+  Result<Changed> bring(const Brought& brought);
+  // Publishes what was brought. Of Services that do not all fit those are published that do, new ones last; the others
+  // are not compiled, so that all else goes on, and tried again with each call. The error names one of them.
+  Result<void> publish_brought(Changed changed);
+
   // Backends the agent's own checks found out about.
   Result<void> set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy);
 
@@ -148,7 +161,13 @@ class Publisher {
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps
   Announcements announcements_;
   MayAnnounce may_announce_;
-  bool services_compiled_ = false;  // once, since the start
+  Result<void> publish_what_fits(bool services_only);
+  Result<std::vector<model::Service>> brought_services(bool all) const;
+
+  Changed brought_ = Changed::nothing;           // of a bring that was cut short
+  std::set<model::ObjectKey> brought_services_;  // since a publish succeeded
+  std::set<model::ObjectKey> unfit_services_;    // of them, those that are not compiled
+  bool services_compiled_ = false;               // once, since the start
   std::optional<Error> services_fault_;
   std::uint64_t service_revision_ = 0;
   store::NumberSet stored_numbers_;

@@ -34,6 +34,7 @@ class CommandLine {
         "\"weft COMMAND --help\" says more about a command.");
     add_general();
     add_objects();
+    add_store();
     add_lists();
     add_services();
     add_policy();
@@ -198,6 +199,16 @@ class CommandLine {
     add_namespace(remove, delete_.namespace_, "Namespace of the object");
     add_output(remove, delete_.output, {"table", "name", "json"});
     runs(remove, [this](const Session& session) { return run_delete(session, delete_); });
+  }
+
+  void add_store() {
+    auto* group = command(&app_, "store", "Where the objects of a cluster are kept", "weft store push");
+    group->require_subcommand(1);
+    auto* push = command(group, "push", "Make this node's objects those of a cluster that has none",
+                         "weft store push\n  weft store push --none     # begin with nothing");
+    push->add_flag("--none", push_.none, "The cluster begins with no objects; those of its nodes go");
+    add_output(push, push_.output, {"table", "json"});
+    runs(push, [this](const Session& session) { return run_store_push(session, push_); });
   }
 
   static void add_namespace(CLI::App* command, std::string& target, const std::string& description) {
@@ -427,6 +438,7 @@ class CommandLine {
   ApplyOptions apply_;
   ObjectOptions get_;
   ObjectOptions delete_;
+  PushOptions push_;
   ServiceOptions service_get_;
   TraceOptions trace_;
   ExplainOptions explain_;

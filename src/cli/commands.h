@@ -32,6 +32,12 @@ struct ObjectOptions {
 int run_get(const Session& session, ObjectOptions options);
 int run_delete(const Session& session, ObjectOptions options);
 
+struct PushOptions {
+  bool none = false;
+  std::string output = "table";
+};
+int run_store_push(const Session& session, const PushOptions& options);
+
 int run_version(const Session& session, const std::string& output);
 int run_status(const Session& session, const std::string& output);
 

@@ -77,6 +77,7 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
                                                                                      {"apply"},
                                                                                      {"get"},
                                                                                      {"delete"},
+                                                                                     {"store", "push"},
                                                                                      {"endpoint", "list"},
                                                                                      {"identity", "list"},
                                                                                      {"service", "list"},

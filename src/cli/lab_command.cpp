@@ -77,6 +77,8 @@ int up(const LabOptions& options) {
   const auto layout = machine.layout(options.name);
   fmt::print("lab {} is up; its API is {}\nnext: weft lab probe{}, weft lab exec{} NS/POD -- CMD, weft lab down{}\n",
              options.name, layout.node().socket(), name, name, name);
+  if (layout.nodes().size() > 1)
+    fmt::print("of one node: weft --lab {} --node {} status\n", options.name, layout.nodes().back().name);
   return 0;
 }
 

@@ -1,4 +1,4 @@
-// apply, get, delete.
+// apply, get, delete, store push.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -215,6 +215,16 @@ int run_delete(const Session& session, ObjectOptions options) {
   auto answer = session.call("delete", params);
   if (!answer) return report_failed(session, options.output, "deleted", answer.error());
   return print_deleted(session, *answer, options.output);
+}
+
+int run_store_push(const Session& session, const PushOptions& options) {
+  auto answer = session.call("store.push", {{"none", options.none}});
+  if (!answer) return session.report(answer.error());
+  if (options.output == "json")
+    print_json(session, *answer);
+  else
+    session.io.out << fmt::format("the cluster has {} objects\n", cell(*answer, "objects"));
+  return exit_ok;
 }
 
 }  // namespace weft::cli

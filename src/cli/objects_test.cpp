@@ -205,6 +205,16 @@ TEST_F(ObjectsTest, DeleteOfAKindWithoutNamespacesNamesNone) {
   EXPECT_EQ(params("delete"), (json{{"kind", "lbpool"}, {"name", "public"}}));
 }
 
+TEST_F(ObjectsTest, StorePushSaysHowManyObjectsTheClusterHas) {
+  answers("store.push", R"({"objects":3})");
+  EXPECT_EQ(weft({"store", "push"}).out, "the cluster has 3 objects\n");
+  EXPECT_EQ(params("store.push"), (json{{"none", false}}));
+  EXPECT_EQ(json::parse(weft({"store", "push", "--none", "-o", "json"}).out), (json{{"objects", 3}}));
+  EXPECT_EQ(params("store.push"), (json{{"none", true}}));
+  refuses("store.push", ErrorCode::exists, "the cluster has objects already");
+  EXPECT_EQ(weft({"store", "push"}).code, 1);
+}
+
 TEST_F(ObjectsTest, ADeploymentWithoutReplicasHasOne) {
   answers("get", R"({"items":[{"kind":"Deployment","metadata":{"namespace":"a","name":"web"},"spec":{}},
                               {"kind":"Deployment","metadata":{"namespace":"a","name":"none"},"spec":{"replicas":0}}]})");

@@ -1,6 +1,7 @@
 #include "cli/session.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "api/answer.h"
 #include "cli/json_access.h"
@@ -26,6 +27,10 @@ std::string Session::socket_path() const {
 Result<api::Client> Session::connect() const {
   if (!lab.empty()) WEFT_CHECK(lab::check_lab_name(lab));
   auto client = api::Client::connect(socket_path());
+  const auto there = [](const std::string& directory) { return ::access(directory.c_str(), F_OK) == 0; };
+  if (const auto of_lab = fmt::format("{}/{}", lab::Roots{}.run, lab);
+      !client && !lab.empty() && there(of_lab) && !there(fmt::format("{}/{}", of_lab, node)))
+    return fail(ErrorCode::unavailable, fmt::format("lab {} has no node \"{}\"", lab, node), "see \"weft lab list\"");
   if (!client && !lab.empty() && client.error().code == ErrorCode::unavailable)
     return fail(ErrorCode::unavailable, fmt::format("lab {} does not answer at {}", lab, socket_path()),
                 "see \"weft lab list\"; start it with \"weft lab up\"");
@@ -35,7 +40,7 @@ Result<api::Client> Session::connect() const {
 api::Answer Session::call(std::string_view method, const nlohmann::json& params) const {
   WEFT_TRY(auto client, connect());
   // Changes may take their time; a question that is not answered soon will not be.
-  const bool change = method == "apply" || method == "delete";
+  const bool change = method == "apply" || method == "delete" || method == "store.push";
   if (!change) return client.call(method, params, longest_answer(method));
   if (!io.err_tty) return client.call(method, params, api::Client::default_timeout);
   bool told = false;

@@ -87,6 +87,16 @@ class StatusPrinter {
     line("Cluster",
          fmt::format("{}: {} since {}, {} of {} nodes alive, tunnel {}", text(all, "name"), joined ? "joined" : "AWAY",
                      text(all, "since"), number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
+    const auto& store = member(all, "store");
+    if (!store.is_object()) return;
+    const auto state = text(store, "state");
+    const auto* said = state == "following" ? ""
+                       : state == "lost"    ? "; ETCD HAS THEM NO LONGER, this node goes on with its own"
+                       : state == "unheard" ? "; etcd has not answered since the start, this node goes on with its own"
+                                            : "; the cluster has none yet: weft apply or weft store push";
+    line("Store", fmt::format("{} objects at revision {}, {} since {}{}", number(store, "objects"),
+                              number(store, "revision"), flag(store, "connected") ? "connected" : "NOT CONNECTED",
+                              text(store, "since"), said));
   }
 
   void announced() {

@@ -89,7 +89,7 @@ Result<std::string> Placement::place(const PodPlan& pod, const std::vector<NodeL
   const auto present = nodes_.find(key);
   const bool placed = present != nodes_.end() && is_node(present->second);
   if (placed && (pod.node_name.empty() || pod.node_name == present->second)) return present->second;
-  const std::string node = pod.node_name.empty() ? choose(pod, nodes) : pod.node_name;
+  std::string node = pod.node_name.empty() ? choose(pod, nodes) : pod.node_name;
   nodes_[key] = node;
   note(key, node);
   return node;

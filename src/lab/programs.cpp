@@ -20,7 +20,7 @@ std::string find_in_path(const std::string& program) {
   const char* path = std::getenv("PATH");
   std::istringstream directories(path == nullptr ? "/usr/bin:/usr/sbin:/bin" : path);
   for (std::string directory; std::getline(directories, directory, ':');)
-    if (auto file = directory + "/" + program; ::access(file.c_str(), X_OK) == 0) return file;
+    if (auto file = fmt::format("{}/{}", directory, program); ::access(file.c_str(), X_OK) == 0) return file;
   return {};
 }
 
@@ -100,7 +100,7 @@ KeptProgram etcd_program(const Layout& layout) {
 Result<void> check_etcd(const Layout& layout) {
   if (!layout.settings().shared() || !find_in_path("etcd").empty()) return {};
   return fail(ErrorCode::not_found, "nodes that share what they know need etcd, which is not installed",
-              "install it (Debian and Ubuntu: apt install etcd-server, before Debian 13 etcd)");
+              "install it (Debian and Ubuntu: apt install etcd-server)");
 }
 
 std::string cgroup_directory(const NodeLayout& node) {

@@ -30,7 +30,7 @@ struct Settings {
 
   [[nodiscard]] bool shared() const { return store == "etcd"; }
   // Whether what is applied at one agent is known to all. Not yet: each is told.
-  [[nodiscard]] bool shares_objects() const { return false; }
+  [[nodiscard]] bool shares_objects() const { return shared(); }
   [[nodiscard]] bool has_v4() const { return underlay_family != "6"; }
   [[nodiscard]] bool has_v6() const { return underlay_family != "4"; }
   bool operator==(const Settings&) const = default;

@@ -22,6 +22,7 @@ void add_difference(EndpointDifference& difference, const std::string& node, con
 etcd::MirrorOptions mirror_options(const Context& context) {
   auto options = context.mirror(context.keys.endpoints());
   options.page = 200;  // of some ten kilobytes each
+  options.values = false;
   return options;
 }
 

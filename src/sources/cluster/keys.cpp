@@ -52,6 +52,32 @@ Result<LabelMap> parse_labels(std::string_view text) {
   return labels;
 }
 
+// "<kind>/<name>", "<kind>/<namespace>/<name>"
+Result<Key> parse_object(std::string_view text) {
+  ObjectKey key;
+  const auto first = text.find('/');
+  const auto last = text.rfind('/');
+  if (first == std::string_view::npos) return fail(ErrorCode::invalid, "the object's name is missing");
+  key.kind = text.substr(0, first);
+  if (last != first) {
+    key.namespace_ = text.substr(first + 1, last - first - 1);
+    WEFT_CHECK(check_name("namespace", key.namespace_));
+  }
+  key.name = text.substr(last + 1);
+  WEFT_CHECK(check_name("kind", key.kind));
+  WEFT_CHECK(check_name("object", key.name));
+  return key;
+}
+
+Result<Key> parse_assignment(std::string_view text) {
+  const auto slash = text.find('/');
+  if (slash == std::string_view::npos) return fail(ErrorCode::invalid, "the Service's name is missing");
+  AssignmentKey key{std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
+  WEFT_CHECK(check_name("namespace", key.namespace_));
+  WEFT_CHECK(check_name("Service", key.name));
+  return key;
+}
+
 template <class Kind>
 Result<Key> named(std::string_view what, std::string_view name) {
   WEFT_CHECK(check_name(what, name));
@@ -68,6 +94,10 @@ Result<Key> parse_rest(std::string_view rest) {
   if (below("nodes/")) return named<NodeKey>("node", rest);
   if (below("alive/")) return named<AliveKey>("node", rest);
   if (below("endpoints/")) return named<EndpointsKey>("node", rest);
+  if (below("state/objects/")) return parse_object(rest);
+  if (below("state/assignments/")) return parse_assignment(rest);
+  if (rest == "state/assignments-epoch") return AssignmentsEpochKey{};
+  if (rest == "state/founding") return FoundingKey{};
   if (rest == "pools") return PoolsKey{};
   if (below("roles/")) return named<RoleKey>("role", rest);
   if (below("identities/users/")) return named<UsersKey>("node", rest);
@@ -143,6 +173,15 @@ std::string Keyspace::build(const Key& key) const {
     std::string operator()(const UsersKey& key) const { return keys.users() + key.node; }
     std::string operator()(const MarkKey& key) const { return fmt::format("{}{}", keys.marks(), key.number); }
     std::string operator()(const EndpointsKey& key) const { return keys.endpoints() + key.node; }
+    std::string operator()(const ObjectKey& key) const {
+      return key.namespace_.empty() ? fmt::format("{}{}/{}", keys.objects(), key.kind, key.name)
+                                    : fmt::format("{}{}/{}/{}", keys.objects(), key.kind, key.namespace_, key.name);
+    }
+    std::string operator()(const AssignmentKey& key) const {
+      return fmt::format("{}{}/{}", keys.assignments(), key.namespace_, key.name);
+    }
+    std::string operator()(const AssignmentsEpochKey&) const { return keys.state() + "assignments-epoch"; }
+    std::string operator()(const FoundingKey&) const { return keys.state() + "founding"; }
     std::string operator()(const RoleKey& key) const { return keys.roles() + key.role; }
   };
   return std::visit(Builder{*this}, key);

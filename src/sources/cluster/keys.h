@@ -60,12 +60,33 @@ struct EndpointsKey {
   std::string node;
   auto operator<=>(const EndpointsKey&) const = default;
 };
+// An object users applied; `kind` as Kubernetes spells it. No namespace: its kind has none.
+struct ObjectKey {
+  std::string kind;
+  std::string namespace_;
+  std::string name;
+  auto operator<=>(const ObjectKey&) const = default;
+};
+// What a Service holds.
+struct AssignmentKey {
+  std::string namespace_;
+  std::string name;
+  auto operator<=>(const AssignmentKey&) const = default;
+};
+// Written with every assignment.
+struct AssignmentsEpochKey {
+  auto operator<=>(const AssignmentsEpochKey&) const = default;
+};
+// While a node brings its objects to a cluster that has none.
+struct FoundingKey {
+  auto operator<=>(const FoundingKey&) const = default;
+};
 struct RoleKey {
   std::string role;
   auto operator<=>(const RoleKey&) const = default;
 };
 using Key = std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, EndpointsKey,
-                         RoleKey>;
+                         ObjectKey, AssignmentKey, AssignmentsEpochKey, FoundingKey, RoleKey>;
 
 // A name of a cluster, node, pool or role: letters, digits, "-", "_" and ".", a letter or digit first, at most 253.
 // `what` begins the error.
@@ -87,6 +108,10 @@ class Keyspace {
   [[nodiscard]] std::string users() const { return root_ + "identities/users/"; }
   [[nodiscard]] std::string marks() const { return root_ + "identities/marks/"; }
   [[nodiscard]] std::string endpoints() const { return root_ + "endpoints/"; }
+  // Objects and all that goes with them: one mirror follows them at one revision.
+  [[nodiscard]] std::string state() const { return root_ + "state/"; }
+  [[nodiscard]] std::string objects() const { return root_ + "state/objects/"; }
+  [[nodiscard]] std::string assignments() const { return root_ + "state/assignments/"; }
   [[nodiscard]] std::string roles() const { return root_ + "roles/"; }
 
   // Each part has been checked: names by check_name, numbers by their range, labels by canonical.

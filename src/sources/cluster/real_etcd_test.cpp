@@ -5,6 +5,7 @@
 #include <set>
 
 #include "sources/cluster/member.h"
+#include "sources/cluster/testing/replica.h"
 #include "sources/etcd/testing/world.h"
 
 namespace weft::cluster::testing {
@@ -108,6 +109,45 @@ TEST_F(ClusterOnEtcd, TwentyNodesKnowThePodsOfAllWhileTheyChange) {
     return true;
   };
   EXPECT_TRUE(world_.run_until(all_agree));
+}
+
+TEST_F(ClusterOnEtcd, FiveNodesGiveOutNumbersAtOnceAndWriteHundredsOfObjects) {
+  constexpr std::size_t nodes = 5;
+  std::vector<std::unique_ptr<Replica>> replicas;
+  for (std::size_t i = 0; i < nodes; ++i) {
+    clients_.push_back(world_.connect(LoopWorld::options(cluster_->endpoints())));
+    replicas.push_back(std::make_unique<Replica>(*clients_.back(), world_.scheduler(), fmt::format("node-{}", i)));
+  }
+  const auto all = [&](auto holds) { return std::ranges::all_of(replicas, holds); };
+  ASSERT_TRUE(world_.run_until(
+      [&] { return all([](const auto& one) { return one->shared.state() == SharedObjects::State::unfounded; }); }));
+  int answers = 0;
+  std::vector<SharedWrite> many;
+  for (int i = 0; i < 1000; ++i) many.push_back({.key = {"Pod", "shop", fmt::format("p-{}", i)}, .text = "x"});
+  replicas[0]->shared.found(many, [&](const WriteResult& result) {
+    ++answers;
+    EXPECT_EQ(result.end, WriteResult::End::done) << result.error->message;
+  });
+  ASSERT_TRUE(world_.run_until(
+      [&] { return answers == 1 && all([](const auto& one) { return one->objects.size() == 1000; }); }));
+  for (int round = 0; round < 10; ++round)
+    for (std::size_t i = 0; i < nodes; ++i) replicas[i]->want_number(fmt::format("s-{}-{}", i, round), 200);
+  ASSERT_TRUE(world_.run_until([&] { return all([](const auto& one) { return one->wanting == 0; }); },
+                               std::chrono::seconds(60)));
+  ASSERT_TRUE(
+      world_.run_until([&] { return all([&](const auto& one) { return one->text() == replicas[0]->text(); }); }));
+  std::set<std::string> numbers;
+  for (const auto& [key, number] : replicas[0]->assignments) EXPECT_TRUE(numbers.insert(number).second) << number;
+  EXPECT_EQ(numbers.size(), nodes * 10) << replicas[0]->last_error;
+  // Deleted in parts, by another one.
+  std::vector<SharedWrite> gone;
+  for (int i = 0; i < 1000; ++i) gone.push_back({.key = {"Pod", "shop", fmt::format("p-{}", i)}});
+  replicas[1]->shared.write(gone, false, [&](const WriteResult& result) {
+    ++answers;
+    EXPECT_EQ(result.applied, 1000U);
+  });
+  ASSERT_TRUE(world_.run_until(
+      [&] { return answers == 2 && all([&](const auto& one) { return one->objects.size() == nodes * 10; }); }));
 }
 
 }  // namespace

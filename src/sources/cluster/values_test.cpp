@@ -26,6 +26,11 @@ TEST(ClusterKeys, EveryKindIsReadAsItWasBuilt) {
       {UsersKey{"a"}, "identities/users/a"},
       {MarkKey{65535}, "identities/marks/65535"},
       {EndpointsKey{"a"}, "endpoints/a"},
+      {ObjectKey{"Service", "shop", "web"}, "state/objects/Service/shop/web"},
+      {ObjectKey{"Namespace", "", "shop"}, "state/objects/Namespace/shop"},
+      {AssignmentKey{"shop", "web"}, "state/assignments/shop/web"},
+      {AssignmentsEpochKey{}, "state/assignments-epoch"},
+      {FoundingKey{}, "state/founding"},
       {RoleKey{"collector"}, "roles/collector"},
   };
   for (const auto& [key, text] : cases) {
@@ -52,6 +57,13 @@ TEST(ClusterKeys, ForeignKeysAreRefusedAndQuoted) {
       {"/weft/v1/shop/identities/ids/255", "from 256 to 65535"},
       {"/weft/v1/shop/identities/ids/0256", "from 256 to 65535"},
       {"/weft/v1/shop/identities/marks/x", "from 256 to 65535"},
+      {"/weft/v1/shop/state/objects/Service", "the object's name is missing"},
+      {"/weft/v1/shop/state/objects/Service//web", "namespace: the name is missing"},
+      {"/weft/v1/shop/state/objects/Service/a/b/c", "'a/b' is not a name"},
+      {"/weft/v1/shop/state/objects//a", "kind: the name is missing"},
+      {"/weft/v1/shop/state/assignments/web", "the Service's name is missing"},
+      {"/weft/v1/shop/state/assignments/shop/", "Service: the name is missing"},
+      {"/weft/v1/shop/state/other", "no kind of key"},
       {"/weft/v1/shop/identities/labels/[]", "not a JSON object of labels"},
       {R"(/weft/v1/shop/identities/labels/{"b":"","a":""})", "not spelled"},
   };

@@ -5,12 +5,14 @@
 namespace weft::etcd {
 namespace {
 
-// What leads from one view to another. A value written again unchanged is a change: its revision is.
-Change difference(const Mirror::View& before, const Mirror::View& after, Revision revision) {
+// What leads from one view to another. A value written again unchanged is a change: its revision is. A view without
+// values is as good: within one history a revision has one value.
+Change difference(const Mirror::View& before, const Mirror::View& after, bool values, Revision revision) {
   Change change{.revision = revision};
   for (const auto& [key, kv] : after) {
     const auto old = before.find(key);
-    if (old == before.end() || old->second != kv) change.set.push_back(kv);
+    if (old == before.end() || (values ? old->second != kv : old->second.mod_revision != kv.mod_revision))
+      change.set.push_back(kv);
   }
   for (const auto& [key, kv] : before)
     if (!after.contains(key)) change.erased.push_back(kv);
@@ -67,8 +69,9 @@ void Mirror::list_complete() {
   const std::weak_ptr<bool> alive = alive_;
   backoff_.reset();
   ++lists_;
-  const Change change = difference(view_, listing_, listing_revision_);
+  const Change change = difference(view_, listing_, options_.values, listing_revision_);
   view_ = std::exchange(listing_, {});
+  forget_values();
   revision_ = listing_revision_;
   synced_ = true;
   problem_.reset();
@@ -76,6 +79,11 @@ void Mirror::list_complete() {
   follow();
   if (!change.empty()) handlers_.changed(change);
   if (!alive.expired() && handlers_.state) handlers_.state();
+}
+
+void Mirror::forget_values() {
+  if (options_.values) return;
+  for (auto& [key, kv] : view_) kv.value = {};
 }
 
 void Mirror::follow() {
@@ -87,6 +95,9 @@ void Mirror::follow() {
                   .ended =
                       [this](const Failure& why) {
                         watch_.reset();
+                        // Another history: the same revision may have another value.
+                        if (why.reason == Reason::history_lost)
+                          for (auto& [key, kv] : view_) kv.mod_revision = 0;
                         retry_list(why);
                       }});
 }
@@ -100,7 +111,8 @@ void Mirror::apply(const std::vector<Event>& events, Revision revision) {
     const auto old = view_.find(key);
     if (event->type == Event::Type::put) {
       change.set.push_back(event->kv);
-      view_.insert_or_assign(event->kv.key, event->kv);
+      auto& kv = view_.insert_or_assign(event->kv.key, event->kv).first->second;
+      if (!options_.values) kv.value = {};
     } else if (old != view_.end()) {
       change.erased.push_back(std::move(old->second));
       view_.erase(old);
@@ -112,12 +124,13 @@ void Mirror::apply(const std::vector<Event>& events, Revision revision) {
 
 void Mirror::heard() {
   last_heard_ = scheduler_->now();
-  if (!problem_) return;
+  if (std::exchange(told_live_, true) && !problem_) return;
   problem_.reset();
   if (handlers_.state) handlers_.state();
 }
 
 void Mirror::troubled(const Failure& why) {
+  told_live_ = false;
   problem_ = why;
   if (handlers_.state) handlers_.state();
 }

@@ -20,6 +20,9 @@ namespace weft::etcd {
 struct MirrorOptions {
   std::string prefix;
   std::int64_t page = 1000;  // keys in one answer of the list
+  // False: the view has keys and revisions only, for whoever keeps the values elsewhere. Changes have the values of
+  // what is set, not of what is erased.
+  bool values = true;
   BackoffOptions backoff{};  // between tries to list
   WatchOptions watch{};
 };
@@ -66,6 +69,7 @@ class Mirror {
   void next_page(const std::string& after);
   void page_received(Outcome<RangeResult> page);
   void list_complete();
+  void forget_values();
   void follow();
   void apply(const std::vector<Event>& events, Revision revision);
   void heard();
@@ -81,6 +85,7 @@ class Mirror {
   View view_;
   Revision revision_ = 0;
   bool synced_ = false;
+  bool told_live_ = false;
   std::optional<Failure> problem_;
   std::uint64_t lists_ = 0;
   Scheduler::Time last_heard_{};

@@ -88,6 +88,22 @@ TEST_F(MirrorTest, AnEmptyPrefixIsSyncedWithoutAChange) {
   EXPECT_GE(states_, 1);
 }
 
+TEST_F(MirrorTest, EachTurnOfLiveIsTold) {
+  std::string told;
+  mirror_ = std::make_unique<Mirror>(
+      *client_, world_.time, fixed_random(), options_,
+      MirrorHandlers{.changed = [](const Change&) {}, .state = [&] { told += mirror_->live() ? "+" : "-"; }});
+  world_.time.settle();
+  EXPECT_EQ(told, "-+") << "listed, then watched";
+  put("a", "1");
+  world_.time.advance(seconds(60));
+  EXPECT_EQ(told, "-+") << "signs of life are no news";
+  world_.cluster.break_watches();
+  world_.time.settle();
+  ASSERT_TRUE(run_until_live());
+  EXPECT_EQ(told, "-+-+");
+}
+
 TEST_F(MirrorTest, PagesAreOfOneRevision) {
   options_.page = 2;
   for (const auto* name : {"a", "b", "c", "d", "e"}) put(name, "1");
@@ -199,6 +215,37 @@ TEST_F(MirrorTest, AnotherClusterWithALongerHistoryIsListedAnew) {
   ASSERT_TRUE(run_until_live());
   EXPECT_THAT(changes_, ElementsAre("+x=1-a=1"));
   expect_equal();
+}
+
+TEST_F(MirrorTest, WithoutValuesTheSameIsToldAndAnotherHistoryAnew) {
+  options_.values = false;
+  start_synced();
+  put("a", "1");
+  put("b", "1");
+  erase("b");
+  EXPECT_THAT(changes_, ElementsAre("+a=1", "+b=1", "-b="));
+  EXPECT_EQ(view(), "a= ");
+  const auto a = mirror_->view().at("/n/a").mod_revision;
+  world_.cluster.set_available(false);
+  world_.time.settle();
+  put("c", "0");
+  put("c", "1");
+  ASSERT_TRUE(world_.cluster.store().compact(world_.cluster.store().revision()));
+  changes_.clear();
+  world_.cluster.set_available(true);
+  ASSERT_TRUE(run_until_live());
+  ASSERT_EQ(mirror_->lists(), 2U);
+  EXPECT_THAT(changes_, ElementsAre("+c=1")) << "what did not change is not told again";
+  EXPECT_EQ(mirror_->view().at("/n/a").mod_revision, a);
+  // Another cluster, where the same revision holds another value.
+  changes_.clear();
+  world_.cluster.wipe(false);
+  auto& store = world_.cluster.store();
+  ASSERT_TRUE(store.put({.key = "/n/a", .value = "other"}));
+  while (store.revision() < mirror_->revision()) ASSERT_TRUE(store.put({.key = "/elsewhere", .value = "1"}));
+  EXPECT_EQ(store.range({.keys = Keys::one("/n/a")})->kvs.at(0).mod_revision, a);
+  ASSERT_TRUE(world_.run_until([&] { return mirror_->lists() == 3; }, seconds(60)));
+  EXPECT_THAT(changes_, ElementsAre("+a=other-c="));
 }
 
 TEST_F(MirrorTest, ASilentStreamIsGivenUp) {

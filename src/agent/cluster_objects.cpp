@@ -1,0 +1,432 @@
+#include "agent/cluster_objects.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "agent/assignments.h"
+#include "agent/object_names.h"
+#include "agent/refusals.h"
+
+namespace weft::agent {
+namespace {
+
+using cluster::WriteResult;
+
+// A watch that is being opened anew is no absence.
+constexpr auto silence = std::chrono::seconds(2);
+// Meeting another node's change each time is as unlikely as many nodes are busy.
+constexpr int most_tries = 20;
+constexpr int publish_pause = 10;  // seconds between tries to publish what did not fit: all is compiled anew
+constexpr auto founding_pause = std::chrono::milliseconds(200);
+
+std::string name_of(const store::StoredKey& key) {
+  return fmt::format("{} {}", model::to_string(key.kind), key.key.to_string());
+}
+
+std::string name_of(const cluster::ObjectKey& key) {
+  return fmt::format("{} {}{}{}", key.kind, key.namespace_, key.namespace_.empty() ? "" : "/", key.name);
+}
+
+cluster::ObjectKey shared_key(const store::StoredKey& key) {
+  return {std::string(model::to_string(key.kind)), key.key.namespace_, key.key.name};
+}
+
+// What others refer to comes first; so a part of it is never without what it needs.
+int rank(model::Kind kind) {
+  switch (kind) {
+    case model::Kind::namespace_:
+      return 0;
+    case model::Kind::load_balancer_pool:
+      return 1;
+    case model::Kind::l2_announcement:
+      return 2;
+    case model::Kind::network_policy:
+      return 3;
+    case model::Kind::service:
+      return 4;
+    case model::Kind::endpoint_slice:
+      return 5;
+    case model::Kind::deployment:
+      return 6;
+    case model::Kind::pod:
+      break;
+  }
+  return 7;
+}
+
+bool gives(model::Kind kind) { return kind == model::Kind::service || kind == model::Kind::load_balancer_pool; }
+
+// Empty: it holds nothing.
+std::string text_of(const control::ServiceAssignment& assignment) {
+  return assignment.empty() ? std::string() : assignment_to_text(assignment);
+}
+
+std::string time_text(std::chrono::system_clock::time_point time) {
+  return fmt::format("{:%FT%TZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+}
+
+std::string_view to_string(cluster::SharedObjects::State state) {
+  switch (state) {
+    case cluster::SharedObjects::State::unheard:
+      return "unheard";
+    case cluster::SharedObjects::State::unfounded:
+      return "unfounded";
+    case cluster::SharedObjects::State::following:
+      break;
+  }
+  return "following";
+}
+
+}  // namespace
+
+ClusterObjects::ClusterObjects(Parts parts, Handlers handlers)
+    : parts_(std::move(parts)), handlers_(std::move(handlers)) {
+  shared_ = std::make_unique<cluster::SharedObjects>(
+      parts_.context, parts_.node,
+      cluster::SharedObjectsHandlers{
+          .changed = [this](const cluster::SharedDifference& difference) { take(difference); },
+          .state = [this] { state_changed(); },
+          .trouble = [this](const Error& error) { handlers_.note(error.text()); }});
+}
+
+void ClusterObjects::state_changed() {
+  if (connected_ != shared_->connected()) {
+    connected_ = shared_->connected();
+    since_ = std::chrono::system_clock::now();
+  }
+}
+
+std::optional<Error> ClusterObjects::unavailable() const {
+  if (!shared_->connected() && shared_->silent_for() > silence) {
+    const auto since = std::chrono::system_clock::now() - shared_->silent_for();
+    return Error{ErrorCode::unavailable,
+                 fmt::format("etcd ({}) has not been heard of since {}: {}; nothing was changed", parts_.etcd,
+                             time_text(since), shared_->problem() ? shared_->problem()->message : "no answer yet"),
+                 "traffic goes on as it is; try again when weft status says that it is connected"};
+  }
+  if (owed_)
+    return Error{ErrorCode::unavailable, "this node has not taken what the cluster has: " + fault_,
+                 "weft status says what is wrong; nothing was changed"};
+  return {};
+}
+
+nlohmann::json ClusterObjects::status_json() const {
+  const auto& problem = shared_->problem();
+  return {{"state", shared_->lost() ? "lost" : to_string(shared_->state())},
+          {"connected", shared_->connected()},
+          {"since", time_text(since_)},
+          {"problem", shared_->connected() || !problem ? std::string() : problem->message},
+          {"revision", shared_->revision()},
+          {"objects", shared_->objects()},
+          {"owed", fault_}};
+}
+
+// --- Changes that are asked for here ------------------------------------------------------------
+
+void ClusterObjects::apply(std::vector<model::Document> documents, std::vector<model::Problem> problems,
+                           bool all_or_nothing, Done<Applied> done) {
+  submit({.kind = Job::Kind::apply,
+          .documents = std::move(documents),
+          .problems = std::move(problems),
+          .all_or_nothing = all_or_nothing,
+          .applied = std::move(done)});
+}
+
+void ClusterObjects::remove(std::vector<store::StoredKey> keys, Done<void> done) {
+  submit({.kind = Job::Kind::remove, .keys = std::move(keys), .removed = std::move(done)});
+}
+
+void ClusterObjects::push(bool none, Done<std::size_t> done) {
+  submit({.kind = Job::Kind::push, .none = none, .pushed = std::move(done)});
+}
+
+void ClusterObjects::submit(Job job) {
+  jobs_.push_back(std::move(job));
+  start_ = parts_.context.scheduler.after(std::chrono::milliseconds(0), [this] { start(); });
+}
+
+void ClusterObjects::start() {
+  if (working_ || jobs_.empty()) return;
+  working_ = true;
+  attempt();
+}
+
+Result<bool> ClusterObjects::has_own() const {
+  for (const auto kind : all_kinds) {
+    WEFT_TRY(const auto keys, parts_.objects.keys(kind));
+    if (!keys.empty()) return true;
+  }
+  return false;
+}
+
+void ClusterObjects::attempt() {
+  auto& job = jobs_.front();
+  if (auto why = unavailable()) return finish(why);
+  if (++job.tries > most_tries)
+    return finish(Error{ErrorCode::unavailable,
+                        fmt::format("other nodes changed the cluster's objects each of {} times", most_tries),
+                        "try again"});
+  const bool founds = shared_->state() == cluster::SharedObjects::State::unfounded;
+  job.writes.clear();
+  bool changes_assignments = false;
+  Result<void> planned;
+  if (job.kind == Job::Kind::push) {
+    planned = plan_push(job);
+  } else {
+    if (founds) {
+      const auto own = has_own();
+      if (!own) return finish(own.error());
+      if (*own)
+        return finish(Error{ErrorCode::unavailable,
+                            shared_->lost() ? "the cluster's objects are no longer in etcd, this node still has them"
+                                            : "the cluster has no objects yet, but this node has some of its own",
+                            "weft store push makes them the cluster's, weft store push --none lets them go"});
+    }
+    planned =
+        job.kind == Job::Kind::apply ? plan_apply(job, changes_assignments) : plan_remove(job, changes_assignments);
+  }
+  if (!planned) return finish(planned.error());
+  if (job.result.refused || (job.writes.empty() && job.kind != Job::Kind::push)) return finish({});
+  const auto done = [this](const WriteResult& result) { answered(result); };
+  founds || job.kind == Job::Kind::push ? shared_->found(job.writes, done)
+                                        : shared_->write(job.writes, changes_assignments, done);
+}
+
+// What it would be here and now, without anything being so afterwards: it is when it comes back.
+Result<void> ClusterObjects::plan_apply(Job& job, bool& changes_assignments) {
+  auto& publisher = parts_.publisher;
+  auto& [refused, documents, actions, problems] = job.result;
+  documents = job.documents;
+  problems = job.problems;
+  actions.clear();
+  const auto before = publisher.held(documents);
+  std::ranges::move(take_refused(documents, publisher.admit(documents)), std::back_inserter(problems));
+  std::map<model::ObjectKey, control::ServiceAssignment> held;
+  for (const auto& [service, assignment] : before.services) held.emplace(service, publisher.services().held(service));
+  publisher.give_back(before);
+  refused = !problems.empty() && job.all_or_nothing;
+  if (refused) return {};
+  std::vector<std::pair<model::Kind, cluster::SharedWrite>> writes;
+  for (const auto& document : documents) {
+    WEFT_TRY(auto planned, parts_.objects.plan(document));
+    const auto& key = planned.key;
+    cluster::SharedWrite write{.key = shared_key(key)};
+    if (key.kind == model::Kind::service && held.at(key.key) != before.services.at(key.key))
+      write.assignment = text_of(held.at(key.key));
+    const auto earlier = job.tried.find(key);
+    // What an earlier try wrote is what this call did.
+    const bool ours = earlier != job.tried.end() && planned.action == Objects::Action::unchanged && planned.known &&
+                      planned.known->json == earlier->second.json;
+    actions.push_back(ours ? earlier->second.action : planned.action);
+    const bool same = planned.action == Objects::Action::unchanged;
+    if (same && !write.assignment) continue;
+    if (gives(key.kind)) changes_assignments = true;
+    write.assignment_only = same;
+    if (!same) {
+      write.text = planned.json;
+      job.tried.insert_or_assign(key, planned);
+    }
+    writes.emplace_back(key.kind, std::move(write));
+  }
+  std::ranges::stable_sort(writes, {}, [](const auto& write) { return rank(write.first); });
+  for (auto& [kind, write] : writes) job.writes.push_back(std::move(write));
+  return {};
+}
+
+Result<void> ClusterObjects::plan_remove(Job& job, bool& changes_assignments) const {
+  auto keys = job.keys;
+  std::ranges::stable_sort(keys, {}, [](const auto& key) { return -rank(key.kind); });
+  for (const auto& key : keys) {
+    if (!shared_->contains(shared_key(key))) continue;
+    auto& write = job.writes.emplace_back(cluster::SharedWrite{.key = shared_key(key)});
+    if (key.kind == model::Kind::service) write.assignment = "";
+    if (gives(key.kind)) changes_assignments = true;
+  }
+  return {};
+}
+
+Result<void> ClusterObjects::plan_push(Job& job) const {
+  if (job.none) return {};
+  auto kinds = all_kinds;
+  std::ranges::sort(kinds, {}, rank);
+  for (const auto kind : kinds) {
+    WEFT_TRY(const auto keys, parts_.objects.keys(kind));
+    for (const auto& key : keys) {
+      WEFT_TRY(auto row, parts_.objects.read(key));
+      if (!row) continue;
+      auto& write = job.writes.emplace_back(cluster::SharedWrite{.key = shared_key(key), .text = std::move(row->json)});
+      if (kind != model::Kind::service) continue;
+      if (auto text = text_of(parts_.publisher.services().held(key.key)); !text.empty())
+        write.assignment = std::move(text);
+    }
+  }
+  return {};
+}
+
+void ClusterObjects::answered(const WriteResult& result) {
+  auto& job = jobs_.front();
+  if (result.end == WriteResult::End::done) {
+    if (fault_.empty()) return finish({});
+    return finish(Error{ErrorCode::exhausted, "the cluster has it, but this node cannot take it: " + fault_,
+                        "other nodes may have taken it; weft status says when this one has"});
+  }
+  for (std::size_t i = 0; i < result.applied; ++i) job.written.push_back(name_of(job.writes[i].key));
+  if (result.end == WriteResult::End::conflict) return attempt();
+  // Another node was first with the cluster's first objects: these come after them.
+  if (job.kind != Job::Kind::push && result.error && result.error->code == ErrorCode::exists) {
+    retry_ = parts_.context.scheduler.after(founding_pause, [this] { attempt(); });
+    return;
+  }
+  finish(failure(job, result));
+}
+
+// Says what of it is in etcd, as far as that is known.
+Error ClusterObjects::failure(const Job& job, const WriteResult& result) const {
+  auto error = result.error.value_or(Error{ErrorCode::internal, "etcd", {}});
+  std::vector<std::string> unsure;
+  for (std::size_t i = 0; i < result.unsure && result.applied + i < job.writes.size(); ++i)
+    unsure.push_back(name_of(job.writes[result.applied + i].key));
+  const auto* word = job.kind == Job::Kind::remove ? "deleted" : "applied";
+  if (!job.written.empty()) error.message += fmt::format("; {}: {}", word, fmt::join(job.written, ", "));
+  if (!unsure.empty()) error.message += fmt::format("; may be {}: {}", word, fmt::join(unsure, ", "));
+  if (job.written.empty() && unsure.empty()) error.message += fmt::format("; nothing was {}", word);
+  return error;
+}
+
+void ClusterObjects::finish(const std::optional<Error>& error) {
+  auto job = std::move(jobs_.front());
+  jobs_.pop_front();
+  working_ = false;
+  if (!jobs_.empty()) start_ = parts_.context.scheduler.after(std::chrono::milliseconds(0), [this] { start(); });
+  if (job.applied) error ? job.applied(fail(*error)) : job.applied(std::move(job.result));
+  if (job.removed) error ? job.removed(fail(*error)) : job.removed({});
+  if (job.pushed) error ? job.pushed(fail(*error)) : job.pushed(job.writes.size());
+}
+
+// --- What the cluster says ----------------------------------------------------------------------
+
+void ClusterObjects::take(const cluster::SharedDifference& difference) {
+  if (difference.whole || !owed_) owed_ = Owed{.whole = difference.whole};
+  for (const auto& [key, text] : difference.objects) owed_->objects.insert_or_assign(key, text);
+  for (const auto& key : difference.gone) owed_->objects.insert_or_assign(key, std::nullopt);
+  for (const auto& [key, text] : difference.assignments) owed_->assignments.insert_or_assign(key, text);
+  for (const auto& key : difference.assignments_gone) owed_->assignments.insert_or_assign(key, std::nullopt);
+  settle();
+  serve();
+}
+
+// What makes no sense is told, and what it stands for left as it is.
+void ClusterObjects::read_objects(Publisher::Brought& brought) {
+  std::set<store::StoredKey> there;
+  for (const auto& [key, text] : owed_->objects) {
+    const auto wrong = [&, what = name_of(key)](const std::string& why) {
+      handlers_.note(fmt::format("{} of the cluster is not understood and has no effect: {}", what, why));
+    };
+    const auto kind = model::parse_kind(key.kind);
+    if (!kind || model::to_string(*kind) != key.kind) {
+      wrong("this version of Weft knows no such kind");
+      continue;
+    }
+    const store::StoredKey stored{*kind, {key.namespace_, key.name}};
+    there.insert(stored);
+    if (!text) {
+      brought.gone.push_back(stored);
+      continue;
+    }
+    auto object = model::object_from_json(*text);
+    if (!object)
+      wrong(object.error().message);
+    else if (key_of(*object) != stored)
+      wrong(fmt::format("its text is that of {}", name_of(key_of(*object))));
+    else
+      brought.objects.push_back({std::move(*object), *text});
+  }
+  if (!owed_->whole) return;
+  for (const auto kind : all_kinds)
+    if (const auto keys = parts_.objects.keys(kind))
+      for (const auto& key : *keys)
+        if (!there.contains(key)) brought.gone.push_back(key);
+}
+
+void ClusterObjects::read_assignments(Publisher::Brought& brought) {
+  std::set<model::ObjectKey> there;
+  for (const auto& [key, text] : owed_->assignments) {
+    const model::ObjectKey service{key.namespace_, key.name};
+    there.insert(service);
+    auto assignment = text ? assignment_from_text(*text) : Result<control::ServiceAssignment>();
+    if (assignment)
+      brought.assignments.emplace(service, std::move(*assignment));
+    else
+      handlers_.note(fmt::format("what Service {} holds in the cluster is not understood: {}", service.to_string(),
+                                 assignment.error().message));
+  }
+  if (!owed_->whole) return;
+  for (const auto& [service, held] : parts_.publisher.services().assignments())
+    if (!there.contains(service)) brought.assignments.emplace(service, control::ServiceAssignment());
+}
+
+void ClusterObjects::settle() {
+  Publisher::Brought brought;
+  read_objects(brought);
+  read_assignments(brought);
+  for (const auto& [key, text] : owed_->objects)
+    if (key.kind == model::to_string(model::Kind::load_balancer_pool)) pools_changed_ = true;
+  if (owed_->whole) pools_changed_ = true;
+  const auto changed = parts_.publisher.bring(brought);
+  if (!changed) return set_fault(changed.error().text());
+  owed_.reset();
+  if (*changed == Publisher::Changed::nothing && !publish_owed_) return set_fault({});
+  publish(publish_owed_ ? Publisher::Changed::all : *changed);
+}
+
+void ClusterObjects::publish(Publisher::Changed changed) {
+  const auto published = handlers_.publish(changed);
+  publish_owed_ = !published && published.error().code != ErrorCode::io;
+  set_fault(publish_owed_ ? published.error().text() : std::string());
+}
+
+void ClusterObjects::set_fault(const std::string& text) {
+  fault_ = text;
+  handlers_.fault(text);
+}
+
+// A new pool, or an address given back, may serve those that wait. One node does it for all.
+void ClusterObjects::serve() {
+  auto& services = parts_.publisher.services();
+  if (serving_ || unavailable() || shared_->state() != cluster::SharedObjects::State::following) return;
+  if (!handlers_.serves() || (!pools_changed_ && services.pending().empty())) return;
+  const auto before = services.assignments();
+  std::vector<cluster::SharedWrite> writes;
+  for (const auto& service : services.assign_pending()) {
+    const auto held = services.held(service);
+    const auto key = shared_key({model::Kind::service, service});
+    const auto had = before.find(service);
+    services.restore(service, had == before.end() ? control::ServiceAssignment() : had->second);
+    if (shared_->contains(key)) writes.push_back({.key = key, .assignment = text_of(held), .assignment_only = true});
+  }
+  pools_changed_ = false;
+  if (writes.empty()) return;
+  serving_ = true;
+  shared_->write(std::move(writes), true, [this](const WriteResult& result) {
+    serving_ = false;
+    if (result.end == WriteResult::End::done) return;
+    // All are looked at again.
+    for (const auto& [key, pool] : parts_.objects.pools()) parts_.publisher.services().upsert(pool);
+    pools_changed_ = true;
+  });
+}
+
+void ClusterObjects::check() {
+  if (owed_)
+    settle();
+  else if (publish_owed_ && ++checks_ % publish_pause == 0)
+    publish(Publisher::Changed::all);
+  serve();
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,165 @@
+// The objects users applied and what Services hold, of the whole cluster: a mirror of both at one revision, told as
+// differences, and a writer.
+//
+// What a write says was decided from the mirror's view: each object is compared with its revision there, and whoever
+// gives out addresses or ports also compares and writes `state/assignments-epoch`, so that of two who decided at once
+// one decides again. Then nobody gives anything twice, whatever is lost, late or repeated.
+//
+// A cluster has objects from its founding on: `state/assignments-epoch` is written with the first of them, and stays
+// when the last is deleted. Without that key etcd is new, or was wiped; nothing is told then, not even that what was
+// there is gone, so that nodes go on with what they know until somebody founds it again.
+//
+// Values are texts that are not looked at here. Owner thread only; a handler must not destroy this.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sources/cluster/context.h"
+
+namespace weft::cluster {
+
+struct SharedDifference {
+  etcd::Revision revision = 0;  // of the view now
+  bool whole = false;           // it is all there is, not what is new
+  std::map<ObjectKey, std::string> objects;
+  std::vector<ObjectKey> gone;
+  std::map<AssignmentKey, std::string> assignments;
+  std::vector<AssignmentKey> assignments_gone;
+};
+
+struct SharedWrite {
+  ObjectKey key;
+  std::optional<std::string> text;  // nothing: it is deleted
+  // What the Service of this name shall hold: nothing: as it is; an empty text: nothing any more.
+  std::optional<std::string> assignment;
+  // The object itself stays as it is.
+  bool assignment_only = false;
+};
+
+struct WriteResult {
+  enum class End : std::uint8_t {
+    done,      // all of it is in etcd and in the view
+    conflict,  // somebody else wrote, or an answer was lost; the view has caught up: decide again
+    failed,
+  };
+  End end = End::done;
+  std::size_t applied = 0;  // of the writes, the first ones are in etcd
+  std::size_t unsure = 0;   // those after them may be
+  std::optional<Error> error;
+};
+
+struct SharedObjectsHandlers {
+  std::function<void(const SharedDifference& difference)> changed;
+  std::function<void()> state;  // the state, or whether it is connected, is another
+  Trouble trouble;
+};
+
+class SharedObjects {
+ public:
+  enum class State : std::uint8_t {
+    unheard,    // etcd has not answered yet
+    unfounded,  // the cluster has no objects; or they were lost
+    following,
+  };
+  using Done = std::function<void(const WriteResult& result)>;
+
+  SharedObjects(Context context, std::string node, SharedObjectsHandlers handlers);
+  ~SharedObjects() = default;
+  SharedObjects(const SharedObjects&) = delete;
+  SharedObjects& operator=(const SharedObjects&) = delete;
+
+  [[nodiscard]] State state() const { return state_; }
+  // It followed, and the founding key is gone.
+  [[nodiscard]] bool lost() const { return state_ == State::unfounded && followed_; }
+  // News would be heard.
+  [[nodiscard]] bool connected() const { return mirror_->live(); }
+  // Since when nothing was heard of etcd.
+  [[nodiscard]] std::chrono::milliseconds silent_for() const;
+  [[nodiscard]] const std::optional<etcd::Failure>& problem() const { return mirror_->problem(); }
+  [[nodiscard]] etcd::Revision revision() const { return mirror_->revision(); }
+  [[nodiscard]] std::size_t objects() const;  // counted each time
+  [[nodiscard]] bool contains(const ObjectKey& key) const { return revision_of(context_.keys.build(key)) != 0; }
+
+  // All writes in their order, in parts that etcd takes, each applied whole or not at all. `gives`: addresses or ports
+  // are given out, taken back, or may be by others because of it. One at a time; the others wait.
+  // Only while following; `done` does not run inside the call.
+  void write(std::vector<SharedWrite> writes, bool gives, Done done);
+  // The cluster's first objects; what is left of a founding that was cut short is erased. Refused once it is founded.
+  void found(std::vector<SharedWrite> writes, Done done);
+
+ private:
+  // One request to etcd: the first `writes` of those that are left.
+  struct Part {
+    etcd::Txn txn;
+    std::size_t writes = 0;
+  };
+  struct Job {
+    std::vector<SharedWrite> writes;
+    bool gives = false;
+    bool founds = false;
+    Done done;
+    std::size_t applied = 0;
+    bool begun = false;                          // of a founding
+    etcd::Revision expected = 0;                 // of the epoch, or of the founding key
+    std::map<std::string, etcd::Revision> seen;  // of the keys, in the view it was decided from
+    etcd::Revision revision = 0;                 // of the last part
+  };
+  struct Conflict {
+    std::string key;
+    etcd::Revision compared = 0;
+  };
+
+  void open();
+  void mirror_changed(const etcd::Change& change);
+  void mirror_state();
+  void restart();
+  void tell(const etcd::Change& change, bool whole);
+  [[nodiscard]] etcd::Revision revision_of(const std::string& key) const;
+
+  void submit(Job job);
+  void start();
+  void next_part();
+  [[nodiscard]] Part make_part() const;
+  [[nodiscard]] Part make_beginning() const;
+  void part_answered(const etcd::Outcome<etcd::TxnResult>& outcome, std::size_t writes, std::vector<Conflict> compared);
+  void look_again(std::size_t writes, std::vector<Conflict> compared, const etcd::Failure& why);
+  void conflicted(const etcd::TxnResult& result, const std::vector<Conflict>& compared);
+  void check_waiting();
+  void finish(WriteResult::End end, std::optional<Error> error = {}, std::size_t unsure = 0);
+
+  template <class Answer>
+  auto guarded(Answer answer) {
+    return [alive = std::weak_ptr(alive_), answer = std::move(answer)](const auto&... given) {
+      if (!alive.expired()) answer(given...);
+    };
+  }
+
+  Context context_;
+  std::string node_;
+  SharedObjectsHandlers handlers_;
+  std::string epoch_key_;
+  std::string founding_key_;
+  etcd::Scheduler::Time opened_;
+  State state_ = State::unheard;
+  bool followed_ = false;
+  bool fresh_ = true;  // the mirror has told nothing yet: what it tells is the whole
+  std::unique_ptr<etcd::Mirror> mirror_;
+
+  std::deque<Job> jobs_;  // the first one is at work
+  bool working_ = false;
+  enum class Wait : std::uint8_t { none, written, conflict };
+  Wait waiting_ = Wait::none;
+  std::vector<Conflict> conflicts_;
+  etcd::Timer patience_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace weft::cluster

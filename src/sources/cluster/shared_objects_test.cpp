@@ -1,0 +1,327 @@
+#include "sources/cluster/shared_objects.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sources/cluster/testing/replica.h"
+
+namespace weft::cluster::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+SharedWrite object(const std::string& name, const std::string& text = "1") {
+  return {.key = {"Pod", "shop", name}, .text = text};
+}
+
+class SharedObjectsTest : public ::testing::Test {
+ protected:
+  struct Node {
+    std::unique_ptr<etcd::Client> client;
+    std::unique_ptr<Replica> replica;
+    Replica* operator->() const { return replica.get(); }
+  };
+  Node start(const std::string& name) {
+    Node node{world_.cluster.connect(), nullptr};
+    node.replica = std::make_unique<Replica>(*node.client, world_.time, name);
+    world_.time.settle();
+    return node;
+  }
+  // What became of it: "done 2", "conflict 0", "failed 1 (2 unsure): why".
+  std::string write(const Node& node, std::vector<SharedWrite> writes, bool gives = false) {
+    return wait([&](SharedObjects::Done done) { node->shared.write(std::move(writes), gives, std::move(done)); });
+  }
+  std::string found(const Node& node, std::vector<SharedWrite> writes = {}) {
+    return wait([&](SharedObjects::Done done) { node->shared.found(std::move(writes), std::move(done)); });
+  }
+  static std::string text_of(const WriteResult& result) {
+    static constexpr const char* ends[] = {"done", "conflict", "failed"};
+    auto text = fmt::format("{} {}", ends[static_cast<int>(result.end)], result.applied);
+    if (result.unsure != 0) text += fmt::format(" ({} unsure)", result.unsure);
+    return result.error ? text + ": " + result.error->message : text;
+  }
+  std::string wait(const std::function<void(SharedObjects::Done)>& begin) {
+    const auto answer = std::make_shared<std::string>();
+    begin([answer](const WriteResult& result) { *answer = text_of(result); });
+    world_.run_until([&] { return !answer->empty(); }, seconds(120));
+    return *answer;
+  }
+  std::vector<etcd::KeyValue> below(const std::string& prefix) {
+    return world_.cluster.store().range({.keys = etcd::Keys::prefix("/weft/v1/c/" + prefix)})->kvs;
+  }
+  void put(const std::string& key, const std::string& value) {
+    ASSERT_TRUE(world_.cluster.store().put({.key = "/weft/v1/c/" + key, .value = value}));
+    world_.cluster.changed();
+    world_.time.settle();
+  }
+
+  etcd::testing::FakeWorld world_;
+};
+
+TEST_F(SharedObjectsTest, WhatOneWritesAllHaveWhenItIsDone) {
+  const auto a = start("a");
+  const auto b = start("b");
+  EXPECT_EQ(a->shared.state(), SharedObjects::State::unfounded);
+  EXPECT_EQ(write(a, {object("web")}), "failed 0: the cluster has no objects yet");
+  EXPECT_EQ(found(a, {object("web")}), "done 1");
+  EXPECT_EQ(a->text(), "Pod/web=1 ");
+  EXPECT_EQ(found(b), "failed 0: the cluster has objects already");
+  EXPECT_EQ(write(b, {object("web", "2"), object("db")}), "done 2");
+  EXPECT_EQ(b->text(), "Pod/db=1 Pod/web=2 ");
+  EXPECT_EQ(write(a, {{.key = {"Pod", "shop", "web"}}}), "done 1");
+  EXPECT_EQ(write(a, {{.key = {"Namespace", "", "shop"}, .text = "n"}}), "done 1");
+  world_.time.settle();
+  EXPECT_EQ(b->text(), "Namespace/shop=n Pod/db=1 ");
+  EXPECT_EQ(a->text(), b->text());
+  EXPECT_EQ(a->shared.objects(), 2U);
+  EXPECT_TRUE(a->shared.contains({"Namespace", "", "shop"}));
+  EXPECT_EQ(a->wholes, 1);
+  const auto c = start("c");
+  EXPECT_EQ(c->text(), a->text());
+}
+
+TEST_F(SharedObjectsTest, ServiceAndWhatItHoldsComeAndGoTogether) {
+  const auto a = start("a");
+  const auto b = start("b");
+  found(a);
+  const int before = b->differences;
+  EXPECT_EQ(write(a, {{.key = {"Service", "shop", "web"}, .text = "s", .assignment = "7"}}, true), "done 1");
+  EXPECT_EQ(b->text(), "Service/web=s web:7 ");
+  EXPECT_EQ(write(a, {{.key = {"Service", "shop", "web"}, .assignment = "8", .assignment_only = true}}, true),
+            "done 1");
+  EXPECT_EQ(b->text(), "Service/web=s web:8 ");
+  EXPECT_EQ(write(a, {{.key = {"Service", "shop", "web"}, .assignment = ""}}, true), "done 1");
+  world_.time.settle();
+  EXPECT_EQ(b->text(), "");
+  EXPECT_EQ(b->differences, before + 3) << "each transaction is one difference";
+}
+
+// Both decide by the same view before either is heard.
+TEST_F(SharedObjectsTest, OfTwoThatDecideAtOnceOneDecidesAgain) {
+  const auto a = start("a");
+  const auto b = start("b");
+  found(a);
+  world_.time.settle();
+  a->want_number("one");
+  b->want_number("two");
+  world_.run_until([&] { return a->wanting + b->wanting == 0; }, seconds(10));
+  world_.time.settle();
+  EXPECT_EQ(a->text(), "Service/one=one Service/two=two one:1 two:2 ");
+  EXPECT_EQ(a->text(), b->text());
+  // The same object.
+  std::string first;
+  std::string second;
+  a->shared.write({object("x", "a")}, false, [&](const WriteResult& result) { first = text_of(result); });
+  b->shared.write({object("x", "b")}, false, [&](const WriteResult& result) {
+    second = text_of(result);
+    EXPECT_EQ(b->objects.at({"Pod", "shop", "x"}), "a") << "it is told when the view has caught up";
+  });
+  world_.run_until([&] { return !first.empty() && !second.empty(); }, seconds(10));
+  EXPECT_EQ(first, "done 1");
+  EXPECT_EQ(second, "conflict 0");
+}
+
+TEST_F(SharedObjectsTest, WhoGivesNothingIsInNobodysWay) {
+  const auto a = start("a");
+  const auto b = start("b");
+  found(a);
+  world_.time.settle();
+  std::string first;
+  std::string second;
+  a->want_number("one");
+  b->shared.write({object("x")}, false, [&](const WriteResult& result) { second = text_of(result); });
+  world_.run_until([&] { return !second.empty(); }, seconds(10));
+  EXPECT_EQ(second, "done 1");
+}
+
+TEST_F(SharedObjectsTest, ManyObjectsGoInPartsOfWhichEachIsWhole) {
+  const auto a = start("a");
+  const auto b = start("b");
+  found(a);
+  world_.time.settle();
+  std::vector<SharedWrite> many;
+  for (int i = 0; i < 250; ++i) {
+    many.push_back(object(fmt::format("pod-{}", i)));
+    many.push_back(
+        {.key = {"Service", "shop", fmt::format("service-{}", i)}, .text = "s", .assignment = std::to_string(i)});
+  }
+  const int before = b->differences;
+  const auto requests = world_.cluster.requests();
+  EXPECT_EQ(write(a, many, true), "done 500");
+  EXPECT_EQ(world_.cluster.requests() - requests, 7U) << "750 operations, 120 each";
+  world_.time.settle();
+  EXPECT_EQ(b->differences - before, 7);
+  EXPECT_EQ(b->shared.objects(), 500U);
+  // Large ones by their size.
+  std::vector<SharedWrite> large;
+  for (int i = 0; i < 5; ++i) large.push_back(object(fmt::format("large-{}", i), std::string(400000, 'x')));
+  EXPECT_EQ(write(a, large), "done 5");
+  EXPECT_EQ(b->differences - before, 10);
+  EXPECT_THAT(write(a, {object("small"), object("huge", std::string(1500000, 'x'))}),
+              HasSubstr("failed 0: Pod shop/huge takes 15"));
+  EXPECT_FALSE(b->shared.contains({"Pod", "shop", "small"}));
+  EXPECT_THAT(write(a, {{.key = {"Pod", "shop", "a/b"}, .text = "x"}}), HasSubstr("is not a name"));
+}
+
+TEST_F(SharedObjectsTest, WhatIsAppliedIsSaidWhenEtcdGoesAwayInBetween) {
+  const auto a = start("a");
+  found(a);
+  world_.time.settle();
+  std::vector<SharedWrite> many;
+  for (int i = 0; i < 250; ++i) many.push_back(object(fmt::format("pod-{}", i)));
+  std::string answer;
+  world_.cluster.set_latency(milliseconds(10));
+  a->shared.write(many, false, [&](const WriteResult& result) { answer = text_of(result); });
+  world_.time.advance(milliseconds(15));  // the first part is answered, the second on its way
+  world_.cluster.set_available(false);
+  world_.run_until([&] { return !answer.empty(); }, seconds(60));
+  EXPECT_THAT(answer, HasSubstr("failed "));
+  EXPECT_EQ(below("state/objects/").size() % 119, 0U) << "parts are whole";
+  world_.cluster.set_latency(milliseconds(0));
+  EXPECT_THAT(write(a, many), HasSubstr("failed 0: "));
+  world_.cluster.set_available(true);
+  world_.time.advance(seconds(60));
+  EXPECT_EQ(a->shared.objects(), below("state/objects/").size());
+}
+
+TEST_F(SharedObjectsTest, ALostAnswerIsAConflictThatShowsWhatHappened) {
+  const auto a = start("a");
+  found(a);
+  world_.time.settle();
+  world_.cluster.lose_answers(1);
+  EXPECT_EQ(write(a, {object("web")}), "conflict 0");
+  EXPECT_EQ(a->text(), "Pod/web=1 ") << "it was applied, and is known to be";
+  // Nothing can be found out: it is said.
+  world_.cluster.lose_answers(2);
+  EXPECT_THAT(write(a, {object("db"), object("cache")}), HasSubstr("failed 0 (2 unsure): "));
+  world_.time.advance(seconds(5));
+  EXPECT_EQ(a->shared.objects(), 3U);
+}
+
+TEST_F(SharedObjectsTest, AWipedEtcdTakesNothingAwayUntilItIsFoundedAgain) {
+  const auto a = start("a");
+  const auto b = start("b");
+  found(a, {object("web"), object("db")});
+  world_.time.settle();
+  const auto known = b->text();
+  world_.cluster.wipe(false);
+  world_.time.advance(seconds(60));
+  EXPECT_TRUE(a->shared.lost());
+  EXPECT_EQ(a->text(), known);
+  EXPECT_EQ(b->text(), known);
+  EXPECT_EQ(write(a, {object("x")}), "failed 0: the cluster's objects are no longer in etcd");
+  EXPECT_EQ(found(a, {object("web")}), "done 1");
+  world_.time.settle();
+  EXPECT_EQ(b->text(), "Pod/web=1 ");
+  EXPECT_FALSE(b->shared.lost());
+}
+
+TEST_F(SharedObjectsTest, OfTwoFoundingsOneIsRefusedAndNothingOfItIsLeft) {
+  const auto a = start("a");
+  const auto b = start("b");
+  std::vector<SharedWrite> of_a;
+  std::vector<SharedWrite> of_b;
+  for (int i = 0; i < 300; ++i) {
+    of_a.push_back(object(fmt::format("a-{}", i)));
+    of_b.push_back(object(fmt::format("b-{}", i)));
+  }
+  std::string first;
+  std::string second;
+  world_.cluster.set_latency(milliseconds(5));
+  a->shared.found(of_a, [&](const WriteResult& result) { first = text_of(result); });
+  world_.time.advance(milliseconds(12));
+  b->shared.found(of_b, [&](const WriteResult& result) { second = text_of(result); });
+  world_.run_until([&] { return !first.empty() && !second.empty(); }, seconds(60));
+  EXPECT_THAT(first, HasSubstr("another node brings its objects to the cluster"));
+  EXPECT_EQ(second, "done 300");
+  world_.time.advance(seconds(1));
+  EXPECT_EQ(below("state/objects/Pod/shop/a-").size(), 0U);
+  EXPECT_EQ(a->text(), b->text());
+  EXPECT_EQ(below("state/founding").size(), 0U);
+}
+
+TEST_F(SharedObjectsTest, FollowsThroughCompactionAndTellsWhatIsForeign) {
+  const auto a = start("a");
+  const auto b = start("b");
+  found(a);
+  world_.time.settle();
+  write(a, {object("stays"), object("goes")});
+  world_.cluster.set_available(false);
+  world_.time.settle();
+  put("state/objects/Pod/shop/comes", "1");
+  ASSERT_TRUE(world_.cluster.store().erase({etcd::Keys::one("/weft/v1/c/state/objects/Pod/shop/goes")}));
+  ASSERT_TRUE(world_.cluster.store().compact(world_.cluster.store().revision()));
+  world_.time.advance(seconds(60));
+  EXPECT_FALSE(a->shared.connected());
+  EXPECT_GE(a->shared.silent_for(), seconds(60));
+  world_.cluster.set_available(true);
+  world_.time.advance(seconds(60));
+  EXPECT_EQ(a->text(), "Pod/comes=1 Pod/stays=1 ");
+  EXPECT_EQ(a->text(), b->text());
+  EXPECT_EQ(a->wholes, 1) << "a difference again";
+  put("state/objects/Pod/shop/a/b", "1");
+  put("state/other", "1");
+  ASSERT_EQ(a->troubles.size(), 2U);
+  EXPECT_THAT(a->troubles[0], HasSubstr("'/weft/v1/c/state/objects/Pod/shop/a/b'"));
+}
+
+TEST_F(SharedObjectsTest, NobodyGivesANumberTwiceThroughAnyMixOfFailures) {
+  std::vector<Node> nodes;
+  for (const auto* name : {"a", "b", "c"}) nodes.push_back(start(name));
+  found(nodes[0]);
+  auto random = etcd::testing::fixed_random();
+  int services = 0;
+  for (int step = 0; step < 3000; ++step) {
+    const auto& node = nodes[random() % nodes.size()];
+    auto& store = world_.cluster.store();
+    switch (random() % 16) {
+      case 0:
+        world_.cluster.lose_answers(1);
+        break;
+      case 1:
+        world_.cluster.break_watches();
+        break;
+      case 2:
+        world_.cluster.set_available(random() % 3 != 0);
+        break;
+      case 3:
+        world_.cluster.set_latency(milliseconds(random() % 50));
+        break;
+      case 4:
+        static_cast<void>(store.compact(store.revision() - static_cast<etcd::Revision>(random() % 4)));
+        break;
+      case 5:
+        if (node->assignments.size() > 3) {
+          const auto& key = std::next(node->assignments.begin(), static_cast<long>(random() % 3))->first;
+          node->shared.write({{.key = {"Service", key.namespace_, key.name}, .assignment = ""}}, true,
+                             [](const WriteResult&) {});
+        }
+        break;
+      case 6:
+      case 7:
+      case 8:
+        node->want_number(fmt::format("s-{}", ++services));
+        break;
+      default:
+        world_.time.advance(milliseconds(random() % 300));
+    }
+    world_.time.advance(milliseconds(random() % 5));
+    std::map<std::string, std::string> owners;
+    for (const auto& kv : below("state/assignments/"))
+      ASSERT_TRUE(owners.emplace(kv.value, kv.key).second)
+          << "step " << step << ": " << kv.value << " is " << kv.key << "'s and " << owners[kv.value] << "'s";
+  }
+  world_.cluster.set_available(true);
+  world_.cluster.set_latency(milliseconds(0));
+  world_.run_until([&] { return std::ranges::all_of(nodes, [](const auto& node) { return node->wanting == 0; }); },
+                   seconds(300));
+  world_.time.advance(seconds(60));
+  EXPECT_GT(below("state/assignments/").size(), 20U);
+  EXPECT_EQ(below("state/assignments/").size(), nodes[0]->assignments.size());
+  for (const auto& node : nodes) EXPECT_EQ(node->text(), nodes[0]->text());
+}
+
+}  // namespace
+}  // namespace weft::cluster::testing

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Trouble between nodes, under traffic: etcd hangs and dies, agents die without it, nodes are cut off, crash and come
+# back elsewhere, a firewall eats the tunnel. What runs goes on, what is wrong is named.
+# shellcheck source=tests/lab/lib.sh
+source "$(dirname "$0")/lib.sh"
+[[ -x $(command -v etcd) ]] || { echo "skipped: etcd is not installed"; exit 77; }
+
+pod() { # NAME NODE
+  cat <<YAML
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: $1, namespace: default, labels: {app: ${1%%-*}}, annotations: {weft.dev/run: "true"}}
+spec:
+  nodeName: $2
+  containers: [{name: serve, image: none, command: [$traffic, serve, "7000", --name, $1]}]
+YAML
+}
+{
+  pod client-1 node1; pod server-2 node2; pod server-3 node3; pod other-1 node1
+  cat <<'YAML'
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: server, namespace: default}
+spec: {podSelector: {matchLabels: {app: server}}, ingress: [{from: [{podSelector: {matchLabels: {app: client}}}]}]}
+YAML
+} | lab_up "$lab" --nodes 3 --tunnel vxlan
+lab_cmd() { "$weft" lab "$1" --name "$lab" "${@:2}"; }
+net() { "$weft" lab net "$1" --name "$lab" "${@:2}"; }
+at() { "$weft" --lab "$lab" --node "$1" "${@:2}"; }
+process_of() { awk '{print $1; exit}' "/run/weft/lab/$lab/$1.pid" 2>/dev/null; }
+pod_address() { # POD NODE v4|v6
+  at "$2" get pod "default/$1" -o json | jq -r --arg f "$3" '.status.podIPs[].ip | select(contains(":") == ($f == "v6"))'
+}
+joined() { [[ $(at "$1" status -o json | jq .cluster.joined) == "$2" ]]; }
+state_of() { at "$1" node list -o json | jq -r --arg n "$2" '.[] | select(.name == $n) | .state'; }
+is_state() { [[ $(state_of "$1" "$2") == "$3" ]]; }
+answers() { [[ $(ask "$@" --timeout 1000) == ok* ]]; }
+denied() { [[ $(ask "$@" --timeout 300) == timeout ]]; }
+holds() { # WHEN: what policies allow is reached, and nothing else
+  answers default/client-1 tcp "$server2" 7000 || fail "$1: a permitted connection to another node failed"
+  answers default/client-1 tcp "$server2_v6" 7000 || fail "$1: a permitted connection to another node failed by IPv6"
+  denied default/other-1 tcp "$server2" 7000 || fail "$1: a forbidden connection was made"
+}
+server2=$(pod_address server-2 node2 v4) server2_v6=$(pod_address server-2 node2 v6) server3=$(pod_address server-3 node3 v4)
+eventually 10 "pods across nodes" answers default/client-1 tcp "$server2" 7000
+eventually 10 "all of them" answers default/client-1 tcp "$server3" 7000
+holds "at first"
+
+begin to2 default/client-1 "$server2" 7000 --rate 1000000
+begin to2_v6 default/client-1 "$server2_v6" 7000 --rate 1000000
+for path in to2 to2_v6; do eventually 3 "$path flows" moving "$path"; done
+
+step "etcd hangs for longer than a lease"
+etcd=$(process_of etcd)
+cleanup_hooks+=("kill -CONT $etcd")
+kill -STOP "$etcd"
+eventually 25 "node1 knows that it is away" joined node1 false
+holds "etcd hangs"
+said() { at node1 status -o json | jq -r '.problems[]' | grep 'etcd .* is away since'; }
+eventually 10 "it is said" said
+
+step "an agent dies meanwhile"
+agent=$(process_of node1/weftd)
+kill -9 "$agent"
+holds "the agent is away"
+serves_again() { [[ $(process_of node1/weftd) != "$agent" ]] && at node1 status; }
+eventually 15 "it serves again" serves_again
+holds "the agent started without etcd"
+is "it has not joined" "$(at node1 status -o json | jq .cluster.joined)" false
+kill -CONT "$etcd"
+for node in node1 node2 node3; do eventually 30 "$node joins again" joined $node true; done
+holds "etcd is back"
+
+step "etcd is killed"
+kill -9 "$etcd"
+holds "etcd is killed"
+another() { [[ -n $(process_of etcd) && $(process_of etcd) != "$etcd" ]]; }
+eventually 15 "the lab starts it again" another
+for node in node1 node2 node3; do eventually 30 "$node joins again" joined $node true; done
+holds "etcd was restarted"
+
+for path in to2 to2_v6; do
+  end_stream "$path" || fail "stream $path: $(cat "$work/stream.$path")"
+  is "$path: error" "$(jq -r .error "$work/stream.$path")" ""
+  is "$path: every byte" "$(jq '.good == .sent and .sent > 1000000' "$work/stream.$path")" true
+  [[ $(jq .longest_stall_ms "$work/stream.$path") -lt 1000 ]] || fail "$path stalled: $(cat "$work/stream.$path")"
+  say "         $path: $(jq -r '"\(.good) bytes, longest pause \(.longest_stall_ms) ms"' "$work/stream.$path")"
+done
+
+step "a node is cut off from etcd only: its pods are still reached"
+exits 0 "partition" net partition node2 --from etcd
+eventually 25 "others see it as away" is_state node1 node2 away
+holds "node2 is away"
+exits 0 "heal" net heal node2
+eventually 30 "it is back" is_state node1 node2 alive
+
+step "a node crashes and comes back elsewhere"
+exits 0 "crash" lab_cmd crash node3
+exits 0 "start" lab_cmd start node3 --new-address
+serves3() { at node3 status -o json | jq -e '.cluster.joined and .pods.attached == 1'; }
+eventually 30 "it serves" serves3
+reached3() { server3=$(pod_address server-3 node3 v4) && answers default/client-1 tcp "$server3" 7000; }
+eventually 15 "its pod is reached" reached3
+eventually 10 "its address is known" is_state node1 node3 alive
+is "the new one" "$(at node1 node list -o json | jq -r '.[] | select(.name == "node3") | .addresses[0]')" 192.0.2.203
+
+step "what is wrong between two nodes is named"
+well() { at node1 health; }
+eventually 30 "all answer" well
+ip netns exec "weft-$lab-node2" nft -f - <<'RULES'
+table inet weft_test {
+  chain input { type filter hook input priority 0; udp dport 8472 drop; }
+}
+RULES
+named() { grep 'node node2 answers by itself, but not at its pods.* (vxlan).*UDP port tunnel_port' <<<"$(at node1 health)"; }
+eventually 40 "the firewall is found" named
+exits 1 "health says so" at node1 health
+like "status, too" "$(at node1 status)" "node2 answers by itself"
+ip netns exec "weft-$lab-node2" nft delete table inet weft_test
+eventually 30 "all answer again" well
+"$weft" lab down --name "$lab" >/dev/null || fail "down"
+finish
