@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -154,6 +155,14 @@ class Endpoint {
       setsockopt(fd_, IPPROTO_IP, IP_MTU_DISCOVER, &on, sizeof on);
     else
       setsockopt(fd_, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &on, sizeof on);
+  }
+  // What the network says of what was sent, within five seconds; 0: nothing.
+  [[nodiscard]] int told() const {
+    pollfd error{.fd = fd_, .events = 0, .revents = 0};
+    int value = 0;
+    socklen_t length = sizeof value;
+    if (poll(&error, 1, 5000) == 1) getsockopt(fd_, SOL_SOCKET, SO_ERROR, &value, &length);
+    return value;
   }
   int say(const std::string& text) {
     std::size_t sent = 0;
