@@ -81,7 +81,7 @@ Result<json> Agent::pod_object(const model::Pod& pod) const {
     runs_at(record->second.addresses, pod.ready);
   else if (const auto* told = told_by_others(publisher_->cluster().pods, pod.meta.key()))
     runs_at(told->addresses, told->ready);
-  else if (pod.spec.host_network)  // nobody attaches it
+  else if (pod.spec.host_network && runs_here(pod, config_))  // nobody attaches it
     runs_at(node_.main_addresses(), pod.ready);
   object["status"] = status;
   return object;

@@ -79,6 +79,10 @@ void Compiler::owed() {
 
 void Compiler::refused() { policy_.restore(kept_classes_, highest_class_); }
 
+bool runs_here(const model::Pod& pod, const Config& config) {
+  return !config.clustered() || pod.spec.node == config.node;
+}
+
 LabelMap identity_labels_of(const Objects& objects, const model::ObjectKey& pod, const LabelMap& container_labels) {
   if (const auto* object = objects.pod(pod))
     return control::identity_labels(pod.namespace_, object->meta.labels, ports_of(*object));

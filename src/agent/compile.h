@@ -46,6 +46,9 @@ struct Compiled {
   std::set<LabelMap> labels;  // that the endpoints have identities for, or wait for one
 };
 
+// Whether a pod that nobody attaches, as it has the node's network, is this node's: of a cluster only where it is
+// placed here.
+bool runs_here(const model::Pod& pod, const Config& config);
 // The labels that give an attached container its identity.
 LabelMap identity_labels_of(const Objects& objects, const model::ObjectKey& pod, const LabelMap& container_labels);
 

@@ -127,16 +127,33 @@ void Agent::watch_health() {
 
 void Agent::tell_endpoints() {
   if (!cluster_ || !taken_over_) return;
-  cluster_->need(compiled().labels);
+  auto labels = compiled().labels;
   cluster::SharedEndpoints pods;
+  // Nobody could read a list with one name in it that is none; without a number it is told once it has one.
+  const auto add = [&](const model::ObjectKey& key, cluster::SharedEndpoint told) {
+    if (told.identity >= WEFT_IDENTITY_FIRST && cluster::check_name("namespace", key.namespace_) &&
+        cluster::check_name("pod", key.name))
+      pods.insert_or_assign({key.namespace_, key.name}, std::move(told));
+  };
   for (const auto& live : compiled().endpoints) {
-    if (live.identity < WEFT_IDENTITY_FIRST) continue;  // told once it has a number
-    auto& told = pods[{live.record.namespace_, live.record.pod}];
-    told = shared(live.record.addresses, live.identity, live.ports);
+    auto told = shared(live.record.addresses, live.identity, live.ports);
     told.ready = live.ready;
     told.terminating = live.terminating;
     told.weight = live.weight;
+    add(live.pod(), std::move(told));
   }
+  for (const auto& [key, pod] : objects_->pods()) {
+    if (!pod.spec.host_network || !runs_here(pod, config_)) continue;
+    const auto of_pod = identity_labels_of(*objects_, key, {});
+    labels.insert(of_pod);
+    auto told = shared(node_.main_addresses(), compiler().identities().number_of(of_pod).value_or(0), ports_of(pod));
+    told.host_network = true;
+    told.ready = pod.ready;
+    told.terminating = pod.terminating;
+    told.weight = pod.weight;
+    add(key, std::move(told));
+  }
+  cluster_->need(labels);
   cluster_->tell(std::move(pods));
 }
 

@@ -1,5 +1,6 @@
 #include "agent/publisher.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -171,6 +172,7 @@ weft_config Publisher::config_now() const {
   if (!compiled_.rows.nodes.empty()) config.flags |= WEFT_CONFIG_NODES;
   const auto tunnelled = [](const auto& row) { return row.second.way > WEFT_WAY_DIRECT; };
   if (std::ranges::any_of(compiled_.rows.nodes, tunnelled)) config.flags |= WEFT_CONFIG_TUNNEL;
+  if (parts_.config.tunnel == Config::Tunnel::vxlan) config.overlay_port = htons(parts_.config.tunnel_port);
   config.overlay_ifindex =
       cluster_.overlay_ifindex != 0 ? cluster_.overlay_ifindex : parts_.tables.config().overlay_ifindex;
   config.hash_seed = parts_.config.service_hash_seed;
@@ -201,7 +203,7 @@ void Publisher::read_services_pods() {
     tell(pod);
   }
   for (const auto& [key, object] : parts_.objects.pods()) {
-    if (!object.spec.host_network || seen.contains(key)) continue;
+    if (!object.spec.host_network || seen.contains(key) || !runs_here(object, parts_.config)) continue;
     control::ServicePod pod;
     pod.key = key;
     pod.labels = object.meta.labels;

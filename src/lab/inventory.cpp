@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
@@ -81,17 +82,18 @@ std::optional<ServicePort> service_port(const json& item) {
   return service;
 }
 
-// Of nodes by themselves each knows the addresses of its own pods only.
+// Only a pod's own agent tells its addresses.
 void add_addresses_of_others(const Layout& layout, std::vector<PodPlan>& pods) {
   for (std::size_t i = 1; i < layout.nodes().size(); ++i) {
     auto client = api::Client::connect(layout.nodes()[i].socket());
     if (!client) continue;
     const auto theirs = load_pods(*client);
     if (!theirs) continue;
+    std::map<std::string, const PodPlan*> known;
+    for (const auto& pod : *theirs) known[pod.key()] = &pod;
     for (auto& pod : pods)
-      if (pod.node == layout.nodes()[i].name)
-        for (const auto& known : *theirs)
-          if (known.key() == pod.key()) pod.addresses = known.addresses;
+      if (const auto found = known.find(pod.key()); pod.node == layout.nodes()[i].name && found != known.end())
+        pod.addresses = found->second->addresses;
   }
 }
 
@@ -108,13 +110,13 @@ Result<std::vector<PodPlan>> load_pods(const Layout& layout) {
     pod.node =
         found != placement.end() && layout.find_node(found->second) != nullptr ? found->second : layout.node().name;
   }
-  if (!layout.settings().shares_objects()) add_addresses_of_others(layout, pods);
   return pods;
 }
 
 Result<Inventory> load_inventory(const Layout& layout) {
   Inventory inventory;
   WEFT_TRY(inventory.pods, load_pods(layout));
+  add_addresses_of_others(layout, inventory.pods);
   WEFT_TRY(inventory.services, ask_any(layout, [](const std::string& socket) -> Result<std::vector<ServicePort>> {
              WEFT_TRY(auto client, api::Client::connect(socket));
              const auto answer = client.call("service.list", json::object());

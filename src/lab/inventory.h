@@ -38,7 +38,8 @@ struct Inventory {
   [[nodiscard]] std::vector<const ServicePort*> service_ports(std::string_view key) const;
 };
 
-// From the agents that answer (lab/agents.h), each pod with its node.
+// From the agents that answer (lab/agents.h), each pod with its node. An Inventory has the addresses of all pods whose
+// nodes' agents answer; of load_pods those on other nodes may have none.
 Result<std::vector<PodPlan>> load_pods(const Layout& layout);
 Result<Inventory> load_inventory(const Layout& layout);
 

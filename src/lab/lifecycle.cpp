@@ -149,7 +149,7 @@ Result<void> raise(const Machine& machine, const Layout& layout, const std::vect
   WEFT_CHECK(build(machine, layout, deadline, progress));
   WEFT_CHECK(apply_files(layout, files, deadline, progress));
   applied = true;
-  return wait_for_pods(layout, deadline, progress);
+  return wait_for_pods(layout, deadline, progress, {.added = pods_in(files)});
 }
 
 bool exists(const Layout& layout) { return static_cast<bool>(check_lab_exists(layout)); }
@@ -268,7 +268,7 @@ Result<void> apply(const Machine& machine, const UpOptions& options, const Progr
   WEFT_CHECK(check_manifests(layout, files));
   const auto deadline = Clock::now() + options.timeout;
   WEFT_CHECK(apply_files(layout, files, deadline, progress));
-  return wait_for_pods(layout, deadline, progress);
+  return wait_for_pods(layout, deadline, progress, {.added = pods_in(files)});
 }
 
 Result<void> remove(const Machine& machine, const UpOptions& options, const Progress& progress) {
@@ -277,7 +277,7 @@ Result<void> remove(const Machine& machine, const UpOptions& options, const Prog
   WEFT_CHECK(check_lab_exists(layout));
   WEFT_TRY(const auto deleted, delete_manifests(layout, files));
   for (const auto& object : deleted) progress("deleted " + object);
-  return wait_for_pods(layout, Clock::now() + options.timeout, progress);
+  return wait_for_pods(layout, Clock::now() + options.timeout, progress, {.removed = pods_in(files)});
 }
 
 Result<bool> down(const Machine& machine, const std::string& name, const Progress& progress) {

@@ -9,10 +9,12 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <variant>
 
 #include "api/answer.h"
 #include "api/client.h"
 #include "lab/agents.h"
+#include "model/expand.h"
 #include "model/parse.h"
 #include "sys/system.h"
 
@@ -148,6 +150,18 @@ Result<void> check_manifests(const Layout& layout, const std::vector<ManifestFil
   }
   if (problems.empty()) return {};
   return fail(ErrorCode::invalid, fmt::format("{}", fmt::join(problems, "\n")), "nothing was changed");
+}
+
+std::set<std::string> pods_in(const std::vector<ManifestFile>& files) {
+  std::set<std::string> pods;
+  const auto add = [&pods](const model::Pod& pod) { pods.insert(pod.meta.namespace_ + "/" + pod.meta.name); };
+  for (const auto& [name, text] : files)
+    for (const auto& document : model::parse_manifests(name, text).documents) {
+      if (const auto* pod = std::get_if<model::Pod>(&document.object)) add(*pod);
+      if (const auto* deployment = std::get_if<model::Deployment>(&document.object))
+        for (const auto& pod : model::expand(*deployment)) add(pod);
+    }
+  return pods;
 }
 
 std::string ApplySummary::to_string() const {

@@ -1,6 +1,7 @@
 // Manifest files to and from a lab's agent.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ Result<std::vector<ManifestFile>> read_manifests(const std::vector<std::string>&
 // Parses without any agent, so that nothing is built for manifests that are wrong. The error's
 // message has one line for each problem. A pod that names a node is one when the lab has several and that is none.
 Result<void> check_manifests(const Layout& layout, const std::vector<ManifestFile>& files);
+
+// The pods that these files make, "ns/pod".
+std::set<std::string> pods_in(const std::vector<ManifestFile>& files);
 
 struct ApplySummary {
   int created = 0;

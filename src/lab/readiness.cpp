@@ -105,6 +105,15 @@ Progressed compare(const json& status, const std::vector<PodPlan>& wanted) {
   return result;
 }
 
+void await_changes(const std::vector<PodPlan>& wanted, const Changed& changed, Progressed& now) {
+  std::set<std::string> known;
+  for (const auto& pod : wanted) known.insert(pod.key());
+  for (const auto& pod : changed.added)
+    if (!known.contains(pod)) now.missing.push_back(pod + ": not known yet");
+  for (const auto& pod : changed.removed)
+    if (known.contains(pod)) now.missing.push_back(pod + ": known still");
+}
+
 }  // namespace
 
 bool supervisor_answers(const Layout& layout) {
@@ -138,7 +147,7 @@ Result<void> wait_for_agents(const Layout& layout, Deadline deadline) {
               last_lines(node->log_file()));
 }
 
-Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progress& progress) {
+Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progress& progress, const Changed& changed) {
   auto loaded = load_pods(layout);
   // Without a supervisor nobody starts the agent again.
   while (!loaded && loaded.error().code == ErrorCode::unavailable && std::chrono::steady_clock::now() < deadline &&
@@ -146,11 +155,15 @@ Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progre
     std::this_thread::sleep_for(std::chrono::milliseconds(25));
     loaded = load_pods(layout);
   }
-  WEFT_TRY(const auto wanted, std::move(loaded));
+  WEFT_TRY(auto wanted, std::move(loaded));
+  const bool shared = layout.settings().shares_objects();
   Progressed now;
   std::size_t told = 0;
   WEFT_TRY(const bool ready, follow(layout, deadline, [&](const json& status) {
+             if (shared)
+               if (auto again = load_pods(layout)) wanted = std::move(*again);
              now = compare(status, wanted);
+             if (shared) await_changes(wanted, changed, now);
              // At most ten lines, however many pods.
              if (now.ready > told && (now.ready - told) * 10 >= wanted.size() && now.ready < wanted.size()) {
                told = now.ready;

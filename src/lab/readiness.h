@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,14 @@ bool supervisor_answers(const Layout& layout);
 Result<void> wait_for_agents(const Layout& layout, Deadline deadline);
 
 // Until every pod of the lab is attached and answers on its ports, and no other pod is left.
-// Tells progress, and at the end which ports could not be opened.
-Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progress& progress);
+// Tells progress, and at the end which ports could not be opened. Of agents that share objects any may be asked, which
+// knows of a change a moment later: pods of `added` are waited for also when it does not know them, those of `removed`
+// until it knows them no more.
+struct Changed {
+  std::set<std::string> added;
+  std::set<std::string> removed;
+};
+Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progress& progress,
+                           const Changed& changed = {});
 
 }  // namespace weft::lab

@@ -136,7 +136,6 @@ void accept_pod_fields(Fields& fields) {
                  "hostnameOverride",
                  "imagePullSecrets",
                  "initContainers",
-                 "nodeName",
                  "nodeSelector",
                  "os",
                  "overhead",
@@ -200,6 +199,7 @@ PodSpec decode_pod_spec(const Value& value) {
       containers->problem("expected at least one container, found none");
   }
   if (const auto host = fields.take("hostNetwork")) spec.host_network = host->boolean().value_or(false);
+  if (const auto node = fields.take("nodeName")) spec.node = node->string().value_or("");
   if (containers && containers->node().type == NodeType::list) check_host_ports(*containers, spec);
   accept_pod_fields(fields);
   fields.finish(Unknown::warning);

@@ -84,6 +84,7 @@ struct Container {
 struct PodSpec {
   std::vector<Container> containers;
   bool host_network = false;
+  std::string node;  // nodeName
   bool operator==(const PodSpec&) const = default;
 };
 

@@ -46,6 +46,7 @@ metadata:
   uid: abc
 spec:
   hostNetwork: true
+  nodeName: node7
   volumes: [{name: v, emptyDir: {}}]
   initContainers: [{name: i, ports: [{containerPort: 1}]}]
   containers:
@@ -70,6 +71,7 @@ spec:
   EXPECT_EQ(pod.meta.annotations, (LabelMap{{"none", ""}, {"weft.dev/note", "a b"}}));
   EXPECT_EQ(pod.meta.uid, "abc");
   EXPECT_TRUE(pod.spec.host_network);
+  EXPECT_EQ(pod.spec.node, "node7");
   EXPECT_TRUE(pod.ready);
   EXPECT_EQ(pod.workload, "");
   ASSERT_THAT(pod.spec.containers, SizeIs(2));
