@@ -9,14 +9,15 @@
 namespace weft::agent {
 namespace {
 
-flow::Party party_of(const LiveEndpoint& endpoint) {
+flow::Party pod_party(const model::ObjectKey& pod, control::IdentityId identity,
+                      const std::vector<IpAddress>& addresses, const std::string& workload) {
   flow::Party party;
   party.kind = flow::PeerKind::pod;
-  party.namespace_ = endpoint.record.namespace_;
-  party.pod = endpoint.record.pod;
-  party.workload = endpoint.workload;
-  party.identity = endpoint.identity;
-  party.addresses = endpoint.record.addresses;
+  party.namespace_ = pod.namespace_;
+  party.pod = pod.name;
+  party.workload = workload;
+  party.identity = identity;
+  party.addresses = addresses;
   return party;
 }
 
@@ -46,18 +47,15 @@ void Agent::refresh_enrichment() {
   auto addresses = std::make_shared<flow::AddressTable>();
   auto endpoints = std::make_shared<flow::EndpointTable>();
   for (const auto& live : compiled().endpoints) {
-    const auto party = party_of(live);
+    const auto party = pod_party(live.pod(), live.identity, live.record.addresses, live.workload);
     flow::put(*endpoints, old.endpoints.get(), live.record.endpoint_id, party);
     for (const auto& address : live.record.addresses) flow::put(*addresses, old.addresses.get(), address, party);
   }
   for (const auto& remote : publisher_->cluster().pods) {
     if (remote.host_network) continue;
-    flow::Party party;
-    party.kind = flow::PeerKind::pod;
-    party.namespace_ = remote.key.namespace_;
-    party.pod = remote.key.name;
-    party.identity = remote.identity;
-    party.addresses = remote.addresses;
+    const auto* object = objects_->pod(remote.key);
+    const auto party =
+        pod_party(remote.key, remote.identity, remote.addresses, object == nullptr ? "" : object->workload);
     for (const auto& address : remote.addresses)
       if (!addresses->contains(address)) flow::put(*addresses, old.addresses.get(), address, party);
   }

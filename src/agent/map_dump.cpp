@@ -11,6 +11,7 @@
 
 #include "abi/flow.h"
 #include "agent/service_text.h"
+#include "control/nodes/nodes.h"
 
 namespace weft::agent {
 namespace {
@@ -155,26 +156,11 @@ Result<void> dump_remotes(Context& context) {
   });
 }
 
-std::string_view way_text(std::uint8_t way) {
-  switch (way) {
-    case WEFT_WAY_DIRECT:
-      return "direct";
-    case WEFT_WAY_VXLAN:
-      return "vxlan";
-    case WEFT_WAY_GENEVE:
-      return "geneve";
-    case WEFT_WAY_IPIP:
-      return "ipip";
-    default:
-      return "unknown";
-  }
-}
-
 Result<void> dump_nodes(Context& context) {
   return visit<std::uint32_t, weft_node>(context, "weft_node_v1", [&](const auto& index, const auto& value) -> json {
     if (value.way == WEFT_WAY_NONE) return nullptr;
     return {{"node", index},
-            {"way", way_text(value.way)},
+            {"way", control::to_string(static_cast<weft_way>(value.way))},
             {"address", from_abi(value.addr).to_string()},
             {"source", from_abi(value.source).to_string()},
             {"mtu", value.mtu}};

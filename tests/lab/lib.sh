@@ -169,6 +169,14 @@ end_stream() {
   kill -TERM "${streams[$1]}" 2>/dev/null
   wait "${streams[$1]}"
 }
+# It ends, nothing of it was lost, and it never stood still for a second.
+whole_stream() { # NAME
+  end_stream "$1" || depth=2 fail "stream $1: $(cat "$work/stream.$1")"
+  is "$1: error" "$(jq -r .error "$work/stream.$1")" ""
+  is "$1: every byte" "$(jq '.good == .sent and .sent > 1000000' "$work/stream.$1")" true
+  [[ $(jq .longest_stall_ms "$work/stream.$1") -lt 1000 ]] || depth=2 fail "$1 stalled: $(cat "$work/stream.$1")"
+  say "         $1: $(jq -r '"\(.good) bytes, longest pause \(.longest_stall_ms) ms"' "$work/stream.$1")"
+}
 progress() { awk '{print $1 + 0}' "$work/progress.$1" 2>/dev/null || echo 0; }
 server_of() { awk '{print $3}' "$work/progress.$1" 2>/dev/null; }
 moving() {

@@ -53,11 +53,7 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
   eventually 10 "round $round: the agent serves again" restarted "$pid"
 done
 for path in "${paths[@]}"; do
-  end_stream "$path" || fail "stream $path: $(cat "$work/stream.$path")"
-  is "$path: error" "$(jq -r .error "$work/stream.$path")" ""
-  is "$path: every byte" "$(jq '.good == .sent and .sent > 1000000' "$work/stream.$path")" true
-  [[ $(jq .longest_stall_ms "$work/stream.$path") -lt 1000 ]] || fail "$path stalled: $(cat "$work/stream.$path")"
-  say "         $path: $(jq -r '"\(.good) bytes, longest pause \(.longest_stall_ms) ms"' "$work/stream.$path")"
+  whole_stream "$path"
 done
 
 step "dead and not started again"

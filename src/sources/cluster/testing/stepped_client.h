@@ -167,11 +167,12 @@ class SteppedClient final : public etcd::Client {
       done(std::move(outcome));
     };
     const auto refuse = [this, answer, writes = txn.has_value()](bool unsure) {
-      scheduler_->post(
-          [answer, failure = etcd::Failure{
-                       .reason = etcd::Reason::unavailable, .message = "cut off", .unsure = unsure && writes}] {
-            answer(std::unexpected(failure));
-          });
+      // A node that crashes meanwhile is told nothing.
+      scheduler_->post([answer, alive = std::weak_ptr(alive_),
+                        failure = etcd::Failure{
+                            .reason = etcd::Reason::unavailable, .message = "cut off", .unsure = unsure && writes}] {
+        if (!alive.expired()) answer(std::unexpected(failure));
+      });
     };
     if (cut_) return refuse(false);
     const bool passes = !beside_.empty() && label.contains(beside_);
@@ -242,6 +243,7 @@ class SteppedClient final : public etcd::Client {
   std::deque<std::function<void()>> news_;
   std::list<std::weak_ptr<Stream>> streams_;
   std::unique_ptr<etcd::Client> inner_;  // first to go: nothing calls back after that
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace weft::cluster::testing
