@@ -120,13 +120,13 @@ class TestNode {
   }
   std::string remove(model::Kind kind, const std::string& space, const std::string& name) {
     return wait<void>(
-        [&](auto done) {
+        [&](const auto& done) {
           cluster->remove({{kind, {space, name}}}, done);
         },
         [](const Result<void>&) { return std::string("deleted"); });
   }
   std::string push(bool none = false) {
-    return wait<std::size_t>([&](auto done) { cluster->push(none, done); },
+    return wait<std::size_t>([&](const auto& done) { cluster->push(none, done); },
                              [](const Result<std::size_t>& pushed) { return fmt::format("pushed {}", *pushed); });
   }
 

@@ -128,7 +128,6 @@ TEST_F(SharedObjectsTest, WhoGivesNothingIsInNobodysWay) {
   const auto b = start("b");
   found(a);
   world_.time.settle();
-  std::string first;
   std::string second;
   a->want_number("one");
   b->shared.write({object("x")}, false, [&](const WriteResult& result) { second = text_of(result); });
