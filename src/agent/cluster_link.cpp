@@ -257,7 +257,9 @@ void ClusterLink::claim(Family family, Done done) {
   if (waiting.size() > 1) return;
   member_->blocks().claim(std::string(pool_name), family, [this, family](const Result<cluster::Block>& block) {
     // Usable only once whoever gives addresses out has heard of it.
-    scheduler_.post([this, family, answer = block ? Result<void>() : Result<void>(fail(block.error()))] {
+    scheduler_.post([this, family, alive = std::weak_ptr(alive_),
+                     answer = block ? Result<void>() : Result<void>(fail(block.error()))] {
+      if (alive.expired()) return;
       blocks_changed();
       for (const auto& each : std::exchange(claims_[family], {})) each(answer);
     });
@@ -282,7 +284,9 @@ void ClusterLink::release_unused(const control::Ipam& ipam) {
     --left[family];
     spdlog::info("gives block {} back: nothing in it is used", block.cidr.to_string());
     member_->blocks().release(block);
-    scheduler_.post([this] { blocks_changed(); });
+    scheduler_.post([this, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) blocks_changed();
+    });
   }
 }
 

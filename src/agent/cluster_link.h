@@ -117,6 +117,7 @@ class ClusterLink {
   std::chrono::system_clock::time_point since_ = std::chrono::system_clock::now();  // joined or away
   std::chrono::steady_clock::time_point away_since_ = std::chrono::steady_clock::now();
   std::string why_away_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // tasks that were posted do not run once this is gone
 };
 
 }  // namespace weft::agent
