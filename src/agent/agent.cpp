@@ -110,7 +110,7 @@ Result<void> Agent::open_node() {
     WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
     WEFT_CHECK(open_cluster());
   }
-  prepared_gateways_ = gateways();
+  prepared_gateways_ = ipam_->gateways();
   WEFT_CHECK(prepare_node(*netlink_, prepared_gateways_));
   WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
   if (overlay_) overlay_->prepare(node_);

@@ -88,7 +88,6 @@ class Agent {
   void note(const std::string& problem);
 
   // The cluster.
-  [[nodiscard]] std::vector<IpAddress> gateways() const;
   void blocks_changed();
   void ask_for_blocks();
   void others_changed();

@@ -1,6 +1,5 @@
 #include "agent/cluster_link.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
@@ -8,6 +7,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "agent/utc_text.h"
 #include "sources/etcd/grpc_client.h"
 #include "sys/system.h"
 
@@ -24,10 +24,6 @@ constexpr std::string_view stored_boot = "cluster-boot";
 constexpr std::string_view stored_blocks = "cluster-blocks";
 constexpr std::string_view stored_gateways = "cluster-gateways";
 constexpr std::string_view stored_numbers = "cluster-node-numbers";
-
-std::string time_text(std::chrono::system_clock::time_point time) {
-  return fmt::format("{:%FT%TZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
-}
 
 Result<std::string> trimmed_file(const std::string& path) {
   WEFT_TRY(auto text, sys::read_file(path));
@@ -416,7 +412,7 @@ void ClusterLink::check() {
   if (joined()) return faults_.clear("cluster");
   if (std::chrono::steady_clock::now() - away_since_ < patience) return;
   faults_.set("cluster", fmt::format("etcd ({}) is away since {}: {}; traffic goes on, changes wait",
-                                     fmt::join(config_.etcd_endpoints, ", "), time_text(since_),
+                                     fmt::join(config_.etcd_endpoints, ", "), utc_text(since_),
                                      why_away_.empty() ? "no answer yet" : why_away_));
 }
 
@@ -429,7 +425,7 @@ json ClusterLink::status_json() const {
   return {{"name", config_.cluster},
           {"endpoints", config_.etcd_endpoints},
           {"joined", joined()},
-          {"since", time_text(since_)},
+          {"since", utc_text(since_)},
           {"problem", joined() ? "" : why_away_},
           {"synced", synced()},
           {"nodes", member_->registry().nodes().size()},

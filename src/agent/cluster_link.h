@@ -66,7 +66,6 @@ class ClusterLink {
   void tell(const Node& node);
   void tell(cluster::SharedEndpoints pods);
   [[nodiscard]] ClusterView view(const Node& node);
-  [[nodiscard]] std::string node_of(const IpAddress& underlay) const;
 
   // Once a second: faults that have lasted.
   void check();

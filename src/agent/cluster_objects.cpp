@@ -1,6 +1,5 @@
 #include "agent/cluster_objects.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -11,6 +10,7 @@
 #include "agent/assignments.h"
 #include "agent/object_names.h"
 #include "agent/refusals.h"
+#include "agent/utc_text.h"
 
 namespace weft::agent {
 namespace {
@@ -66,10 +66,6 @@ std::string text_of(const control::ServiceAssignment& assignment) {
   return assignment.empty() ? std::string() : assignment_to_text(assignment);
 }
 
-std::string time_text(std::chrono::system_clock::time_point time) {
-  return fmt::format("{:%FT%TZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
-}
-
 std::string_view to_string(cluster::SharedObjects::State state) {
   switch (state) {
     case cluster::SharedObjects::State::unheard:
@@ -106,7 +102,7 @@ std::optional<Error> ClusterObjects::unavailable() const {
     const auto since = std::chrono::system_clock::now() - shared_->silent_for();
     return Error{ErrorCode::unavailable,
                  fmt::format("etcd ({}) has not been heard of since {}: {}; nothing was changed", parts_.etcd,
-                             time_text(since), shared_->problem() ? shared_->problem()->message : "no answer yet"),
+                             utc_text(since), shared_->problem() ? shared_->problem()->message : "no answer yet"),
                  "traffic goes on as it is; try again when weft status says that it is connected"};
   }
   if (owed_)
@@ -119,7 +115,7 @@ nlohmann::json ClusterObjects::status_json() const {
   const auto& problem = shared_->problem();
   return {{"state", shared_->lost() ? "lost" : to_string(shared_->state())},
           {"connected", shared_->connected()},
-          {"since", time_text(since_)},
+          {"since", utc_text(since_)},
           {"problem", shared_->connected() || !problem ? std::string() : problem->message},
           {"revision", shared_->revision()},
           {"objects", shared_->objects()},

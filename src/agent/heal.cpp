@@ -1,6 +1,5 @@
 #include "agent/heal.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
@@ -9,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "agent/utc_text.h"
 #include "sys/system.h"
 
 namespace weft::agent {
@@ -21,13 +21,6 @@ constexpr std::size_t kept_repairs = 20;
 ino_t inode_of(const std::string& path) {
   struct stat status {};
   return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
-}
-
-std::vector<IpAddress> gateways(const control::Ipam& ipam) {
-  std::vector<IpAddress> all;
-  for (const auto family : {Family::v4, Family::v6})
-    if (const auto gateway = ipam.gateway(family)) all.push_back(*gateway);
-  return all;
 }
 
 }  // namespace
@@ -77,9 +70,7 @@ Healer::Healer(const Parts& parts) : parts_(parts), store_inode_(inode_of(parts.
 
 void Healer::repaired(const std::string& what) {
   spdlog::warn("repaired: {}", what);
-  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-  repairs_.push_back(
-      fmt::format("{:%FT%TZ} repaired: {}", fmt::gmtime(std::chrono::system_clock::to_time_t(now)), what));
+  repairs_.push_back(fmt::format("{} repaired: {}", utc_text(std::chrono::system_clock::now()), what));
   if (repairs_.size() > kept_repairs) repairs_.pop_front();
 }
 
@@ -99,7 +90,7 @@ void Healer::check(const Node& node) {
 }
 
 void Healer::check_node() {
-  const auto wanted = gateways(parts_.ipam);
+  const auto wanted = parts_.ipam.gateways();
   const auto wrong = node_fault(parts_.netlink, wanted);
   if (wrong.empty()) return parts_.faults.clear("node");
   if (auto prepared = prepare_node(parts_.netlink, wanted); !prepared)

@@ -4,6 +4,8 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace weft::agent {
 namespace {
@@ -23,6 +25,7 @@ bool same(const sys::Route& a, const sys::Route& b) {
 }  // namespace
 
 void NodeRoutes::add(const std::set<control::NodeRoute>& wanted, const Node& node) {
+  left_over_.clear();
   const auto present = netlink_.routes();
   if (!present) return faults_.set("node routes", "reading the routes: " + present.error().message);
   const auto host = netlink_.device(host_device);
@@ -45,21 +48,18 @@ void NodeRoutes::add(const std::set<control::NodeRoute>& wanted, const Node& nod
     if (std::ranges::any_of(*present, same_way)) continue;
     if (auto set = netlink_.replace_route(route); !set) failed[about] = set.error().message;
   }
+  std::ranges::copy_if(*present, std::back_inserter(left_over_), [&](const sys::Route& route) {
+    const auto leads_there = [&](const auto& each) { return each.destination == route.destination; };
+    return route.protocol == sys::route_protocol_weft && std::ranges::none_of(wanted, leads_there);
+  });
   faults_.clear("node routes");
   faults_.replace("node route ", failed);
 }
 
-void NodeRoutes::prune(const std::set<control::NodeRoute>& wanted) {
-  const auto present = netlink_.routes();
-  if (!present) return;
-  for (const auto& route : *present) {
-    if (route.protocol != sys::route_protocol_weft) continue;
-    const auto is_wanted =
-        std::ranges::any_of(wanted, [&](const auto& each) { return each.destination == route.destination; });
-    if (is_wanted) continue;
+void NodeRoutes::prune() {
+  for (const auto& route : std::exchange(left_over_, {}))
     if (auto deleted = netlink_.delete_route(route); !deleted)
       spdlog::warn("route {}: {}", route.destination.to_string(), deleted.error().message);
-  }
 }
 
 }  // namespace weft::agent

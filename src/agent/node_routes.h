@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "agent/faults.h"
 #include "agent/node.h"
@@ -18,13 +19,14 @@ class NodeRoutes {
   NodeRoutes(sys::Netlink& netlink, Faults& faults) : netlink_(netlink), faults_(faults) {}
 
   // Two steps, so that a flow that is decided between finds its way: those that are missing come before the maps lead
-  // there, those that nobody needs go after.
+  // there, those that `add` found and nobody needs go after.
   void add(const std::set<control::NodeRoute>& wanted, const Node& node);
-  void prune(const std::set<control::NodeRoute>& wanted);
+  void prune();
 
  private:
   sys::Netlink& netlink_;
   Faults& faults_;
+  std::vector<sys::Route> left_over_;  // since the last add()
 };
 
 }  // namespace weft::agent

@@ -15,12 +15,16 @@ constexpr auto others_pace = std::chrono::milliseconds(20);
 // One more block is asked for before the last address is gone.
 constexpr std::uint64_t few_addresses = 4;
 
-cluster::SharedEndpoint shared(const std::vector<IpAddress>& addresses, control::IdentityId identity,
+// `pod`: a LiveEndpoint, or a model::Pod that has the node's network.
+cluster::SharedEndpoint shared(const auto& pod, const std::vector<IpAddress>& addresses, control::IdentityId identity,
                                const std::vector<model::ContainerPort>& ports) {
   cluster::SharedEndpoint told;
   told.addresses = addresses;
   told.identity = identity;
   for (const auto& port : ports) told.ports.push_back({port.name, port.port, port.protocol});
+  told.ready = pod.ready;
+  told.terminating = pod.terminating;
+  told.weight = pod.weight;
   return told;
 }
 
@@ -30,13 +34,6 @@ Error by_itself() {
 }
 
 }  // namespace
-
-std::vector<IpAddress> Agent::gateways() const {
-  std::vector<IpAddress> all;
-  for (const auto family : {Family::v4, Family::v6})
-    if (const auto gateway = ipam_->gateway(family)) all.push_back(*gateway);
-  return all;
-}
 
 Result<void> Agent::open_cluster() {
   WEFT_TRY(cluster_, ClusterLink::open(loop_, config_, *store_, faults_, node_,
@@ -59,7 +56,7 @@ Result<void> Agent::open_cluster() {
 void Agent::blocks_changed() {
   ipam_->set_cidrs(cluster_->usable_blocks(), cluster_->gateways());
   ask_for_blocks();
-  const auto now = gateways();
+  const auto now = ipam_->gateways();
   if (now != prepared_gateways_) {
     if (auto prepared = prepare_node(*netlink_, now); !prepared)
       return faults_.set("node", "gateway addresses: " + prepared.error().message);
@@ -105,7 +102,7 @@ void Agent::take_others() {
   if (auto published = publish(); !published)
     return faults_.set("publish", "what other nodes told: " + published.error().text());
   faults_.clear("publish");
-  if (view.known) node_routes_->prune(view.plan.routes);
+  node_routes_->prune();
   watch_health();
 }
 
@@ -135,22 +132,15 @@ void Agent::tell_endpoints() {
         cluster::check_name("pod", key.name))
       pods.insert_or_assign({key.namespace_, key.name}, std::move(told));
   };
-  for (const auto& live : compiled().endpoints) {
-    auto told = shared(live.record.addresses, live.identity, live.ports);
-    told.ready = live.ready;
-    told.terminating = live.terminating;
-    told.weight = live.weight;
-    add(live.pod(), std::move(told));
-  }
+  for (const auto& live : compiled().endpoints)
+    add(live.pod(), shared(live, live.record.addresses, live.identity, live.ports));
   for (const auto& [key, pod] : objects_->pods()) {
     if (!pod.spec.host_network || !runs_here(pod, config_)) continue;
     const auto of_pod = identity_labels_of(*objects_, key, {});
     labels.insert(of_pod);
-    auto told = shared(node_.main_addresses(), compiler().identities().number_of(of_pod).value_or(0), ports_of(pod));
+    auto told =
+        shared(pod, node_.main_addresses(), compiler().identities().number_of(of_pod).value_or(0), ports_of(pod));
     told.host_network = true;
-    told.ready = pod.ready;
-    told.terminating = pod.terminating;
-    told.weight = pod.weight;
     add(key, std::move(told));
   }
   cluster_->need(labels);

@@ -10,12 +10,12 @@
 namespace weft::agent {
 namespace {
 
-// Packets of other nodes' pods come in by a device that no route to them names; the loose filter takes them (ip-sysctl,
-// rp_filter: the stricter of `all` and the device's counts, and 2 is above 1).
 // The loose filter drops what comes in by a device without any address (fib_frontend.c, __fib_validate_source): one
 // that nobody is asked to use (RFC 3927).
 const IpAddress idle_address = IpAddress::v4(0xa9fe5701);  // 169.254.87.1
 
+// Packets of other nodes' pods come in by a device that no route to them names; the loose filter takes them (ip-sysctl,
+// rp_filter: the larger of `all` and the device's counts, and 2, loose, is above 1).
 void filter_loosely(const std::string& device) {
   const auto key = fmt::format("net/ipv4/conf/{}/rp_filter", device);
   if (const auto value = sys::read_sysctl(key); value && !value->starts_with("2")) (void)sys::write_sysctl(key, "2");

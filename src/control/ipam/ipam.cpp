@@ -103,6 +103,13 @@ std::optional<IpAddress> Ipam::gateway(Family family) const {
   return pool->address().plus(1);
 }
 
+std::vector<IpAddress> Ipam::gateways() const {
+  std::vector<IpAddress> all;
+  for (const auto family : {Family::v4, Family::v6})
+    if (const auto known = gateway(family)) all.push_back(*known);
+  return all;
+}
+
 std::uint64_t Ipam::capacity(const Cidr& cidr) { return hosts_of(cidr).count; }
 
 std::uint64_t Ipam::capacity(Family family) const {

@@ -41,6 +41,7 @@ class Ipam {
   Ipam(PoolOptions options, std::vector<Allocation> restored, const std::vector<Quarantined>& quarantined);
 
   [[nodiscard]] std::optional<IpAddress> gateway(Family family) const;
+  [[nodiscard]] std::vector<IpAddress> gateways() const;  // IPv4 before IPv6
   // One address for each family of the pool, or for each requested address exactly that one.
   // All or nothing. The same owner again gets what it has. Next free address after the last one
   // handed out, so that reuse is late; a quarantined one is never given. Exhaustion names the pool, its size,
