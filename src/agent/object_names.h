@@ -22,4 +22,10 @@ inline nlohmann::json identity_json(const store::StoredKey& key) {
   return {{"kind", model::to_string(key.kind)}, {"namespace", key.key.namespace_}, {"name", key.key.name}};
 }
 
+// Whether a change of such an object is nothing to anybody but Services.
+inline bool changes_services_only(model::Kind kind) {
+  return kind == model::Kind::service || kind == model::Kind::endpoint_slice ||
+         kind == model::Kind::load_balancer_pool || kind == model::Kind::l2_announcement;
+}
+
 }  // namespace weft::agent

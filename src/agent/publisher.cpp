@@ -16,11 +16,6 @@
 namespace weft::agent {
 namespace {
 
-bool concerns_services_only(model::Kind kind) {
-  return kind == model::Kind::service || kind == model::Kind::endpoint_slice ||
-         kind == model::Kind::load_balancer_pool || kind == model::Kind::l2_announcement;
-}
-
 bool asks_by_name(const model::Service& service) {
   return !service.cluster_ips.empty() || !service.load_balancer_ips.empty() || service.health_check_node_port != 0 ||
          std::ranges::any_of(service.ports, [](const auto& port) { return port.node_port != 0; });
@@ -224,31 +219,6 @@ void Publisher::read_services_pods() {
                        taken_addresses(*node_)});
 }
 
-// Those of other nodes. One that is here as well is here.
-void Publisher::read_remote_pods() {
-  remote_revision_ = cluster_.revision;
-  std::set<model::ObjectKey> seen;
-  for (const auto& remote : cluster_.pods) {
-    if (service_pods_.contains(remote.key)) continue;
-    const auto* identity = compiler_->identities().find(remote.identity);
-    if (identity == nullptr) continue;
-    control::ServicePod pod;
-    pod.key = remote.key;
-    pod.node = remote.node;
-    pod.labels = control::pod_labels_of(identity->labels);
-    pod.ports = remote.ports;
-    pod.addresses = remote.addresses;
-    pod.ready = remote.ready;
-    pod.terminating = remote.terminating;
-    pod.weight = remote.weight;
-    seen.insert(pod.key);
-    services_->upsert(pod);
-  }
-  for (const auto& key : remote_pods_)
-    if (!seen.contains(key) && !service_pods_.contains(key)) services_->erase_pod(key);
-  remote_pods_ = std::move(seen);
-}
-
 void Publisher::mark_redirect_targets(datapath::DesiredRows& rows) const {
   for (const auto& live : compiled_.endpoints) {
     const bool target = services_->redirect_targets().contains(live.pod());
@@ -297,17 +267,6 @@ void Publisher::forget_views() {
   const auto delta = services_->compile();
   if (delta && !parts_.tables.apply(*delta, compiled_.rows.announced, compiled_.rows.config))
     services_->hold_replaced();
-}
-
-// What other nodes have told is in the maps, for as long as the machine runs: an agent that starts while etcd is away
-// goes on with it.
-void Publisher::keep_of_nodes(datapath::DesiredRows& rows) const {
-  if (!cluster_.clustered || cluster_.known) return;
-  auto kept = parts_.tables.of_nodes();
-  rows.nodes = std::move(kept.nodes);
-  std::erase_if(kept.remotes, [&](const auto& row) { return rows.endpoints.contains(row.first); });
-  rows.remotes = std::move(kept.remotes);
-  for (const auto& [prefix, row] : kept.blocks) rows.identities.insert_or_assign(prefix, row);
 }
 
 Result<void> Publisher::publish() {
@@ -471,7 +430,7 @@ Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& 
   bool services_only = true;
   for (const auto& document : documents) {
     const auto key = key_of(document.object);
-    services_only = services_only && concerns_services_only(key.kind);
+    services_only = services_only && changes_services_only(key.kind);
     if (key.kind == model::Kind::service) services.insert(key.key);
   }
   auto stored = store_assignments(services);
@@ -502,7 +461,7 @@ Result<std::optional<Error>> Publisher::remove(const std::vector<store::StoredKe
   bool services_only = true;
   std::set<model::ObjectKey> services;
   for (const auto& key : keys) {
-    services_only = services_only && concerns_services_only(key.kind);
+    services_only = services_only && changes_services_only(key.kind);
     if (key.kind == model::Kind::service) services.insert(key.key);
   }
   WEFT_CHECK(parts_.objects.remove(keys));
@@ -511,83 +470,6 @@ Result<std::optional<Error>> Publisher::remove(const std::vector<store::StoredKe
   auto published = publish_kinds(services_only);
   if (auto waiting = serve_waiting(); !waiting) published = waiting;
   return published ? std::optional<Error>{} : std::optional(published.error());
-}
-
-Result<Publisher::Changed> Publisher::bring(const Brought& brought) {
-  std::set<model::ObjectKey> changed;
-  for (const auto& [service, assignment] : brought.assignments)
-    if (services_->held(service) != assignment) changed.insert(service);
-  // What one gives up another may have got.
-  for (const auto& service : changed) services_->forget(service);
-  for (const auto& service : changed)
-    if (const auto& held = brought.assignments.at(service); !held.empty()) services_->restore(service, held);
-  if (!changed.empty()) brought_ = std::max(brought_, Changed::services);
-  WEFT_CHECK(store_assignments(changed));
-  WEFT_TRY(const auto objects, parts_.objects.bring(brought.objects, brought.gone));
-  for (const auto& key : objects) {
-    brought_ = std::max(brought_, concerns_services_only(key.kind) ? Changed::services : Changed::all);
-    if (key.kind == model::Kind::service) brought_services_.insert(key.key);
-  }
-  const std::set<store::StoredKey> keys(objects.begin(), objects.end());
-  for (const auto& [object, json] : brought.objects)
-    if (const auto* slice = std::get_if<model::EndpointSlice>(&object);
-        slice != nullptr && keys.contains(key_of(object)))
-      if (const auto label = slice->meta.labels.find("kubernetes.io/service-name"); label != slice->meta.labels.end())
-        brought_services_.insert({slice->meta.namespace_, label->second});
-  return std::exchange(brought_, Changed::nothing);
-}
-
-Result<void> Publisher::publish_brought(Changed changed) {
-  const bool services_only = changed == Changed::services;
-  for (const auto& key : std::exchange(unfit_services_, {})) {
-    WEFT_TRY(const auto service, parts_.objects.read_as<model::Service>({model::Kind::service, key}));
-    if (!service) continue;
-    services_->upsert(*service);
-    brought_services_.insert(key);
-  }
-  auto published = publish_kinds(services_only);
-  if (!published && published.error().code == ErrorCode::exhausted) return publish_what_fits(services_only);
-  if (published || published.error().code == ErrorCode::io) brought_services_.clear();
-  return published;
-}
-
-// Those that have frontends in the maps only where `all` are asked for.
-Result<std::vector<model::Service>> Publisher::brought_services(bool all) const {
-  std::vector<model::Service> services;
-  for (const auto& key : brought_services_) {
-    if (!all && !services_->ports_of(key).empty()) continue;
-    WEFT_TRY(auto service, parts_.objects.read_as<model::Service>({model::Kind::service, key}));
-    if (service) services.push_back(std::move(*service));
-  }
-  return services;
-}
-
-// The maps take new Services before they let old ones go, so those that are new wait until these have left, and those
-// that changed only where that is not enough.
-Result<void> Publisher::publish_what_fits(bool services_only) {
-  const auto fits = [](const Result<void>& published) { return published || published.error().code == ErrorCode::io; };
-  Result<void> published;
-  for (const bool all : {false, true}) {
-    WEFT_TRY(const auto services, brought_services(all));
-    for (const auto& service : services) services_->erase_service(service.meta.key());
-    published = publish_kinds(services_only);
-    if (!fits(published)) {
-      for (const auto& service : services) services_->upsert(service);
-      continue;
-    }
-    brought_services_.clear();
-    for (const auto& service : services) {
-      services_->upsert(service);
-      auto one = publish_services();
-      if (fits(one)) continue;
-      services_->erase_service(service.meta.key());
-      unfit_services_.insert(service.meta.key());
-      published = std::move(one);
-    }
-    if (!unfit_services_.empty()) (void)publish_services();
-    return published;
-  }
-  return published;
 }
 
 Result<void> Publisher::set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy) {

@@ -140,6 +140,8 @@ class Publisher {
   void read_services_pods();
   void read_remote_pods();
   void keep_of_nodes(datapath::DesiredRows& rows) const;
+  Result<void> publish_what_fits(bool services_only);
+  Result<std::vector<model::Service>> brought_services(bool all) const;
   void compile_announcements();
   [[nodiscard]] weft_config config_now() const;
   void mark_redirect_targets(datapath::DesiredRows& rows) const;
@@ -161,9 +163,6 @@ class Publisher {
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps
   Announcements announcements_;
   MayAnnounce may_announce_;
-  Result<void> publish_what_fits(bool services_only);
-  Result<std::vector<model::Service>> brought_services(bool all) const;
-
   Changed brought_ = Changed::nothing;           // of a bring that was cut short
   std::set<model::ObjectKey> brought_services_;  // since a publish succeeded
   std::set<model::ObjectKey> unfit_services_;    // of them, those that are not compiled
