@@ -317,41 +317,26 @@ TEST_F(ClusterObjectsTest, AgreeThroughAnyMixOfFailures) {
   std::vector<std::shared_ptr<std::string>> answers;
   for (int step = 0; step < 1500; ++step) {
     auto& node = *nodes[random() % nodes.size()];
-    auto& store = world_.cluster.store();
     const auto name = fmt::format("s-{}", random() % 10);
     static constexpr const char* types[] = {"", ", type: NodePort", ", type: LoadBalancer", ", clusterIP: None"};
-    switch (random() % 16) {
-      case 0:
-        world_.cluster.lose_answers(1);
-        break;
-      case 1:
-        world_.cluster.break_watches();
-        break;
-      case 2:
-        world_.cluster.set_available(random() % 3 != 0);
-        break;
-      case 3:
-        world_.cluster.set_latency(milliseconds(random() % 50));
-        break;
-      case 4:
-        static_cast<void>(store.compact(store.revision() - static_cast<etcd::Revision>(random() % 4)));
-        break;
-      case 5:
-        node.cluster->remove({{model::Kind::service, {"shop", name}}}, [](const Result<void>&) {});
-        break;
-      case 6:
-        node.stop();
-        node.start();
-        break;
-      case 7:
-      case 8:
-      case 9:
-        answers.push_back(node.apply_later(service(name, types[random() % 4]) + pod(name, name)));
-        break;
-      default:
-        world_.time.advance(milliseconds(random() % 500));
-        for (const auto& each : nodes) each->cluster->check();
-    }
+    const auto which = random() % 16;
+    if (!etcd::testing::make_trouble(world_.cluster, which, random)) switch (which) {
+        case 5:
+          node.cluster->remove({{model::Kind::service, {"shop", name}}}, [](const Result<void>&) {});
+          break;
+        case 6:
+          node.stop();
+          node.start();
+          break;
+        case 7:
+        case 8:
+        case 9:
+          answers.push_back(node.apply_later(service(name, types[random() % 4]) + pod(name, name)));
+          break;
+        default:
+          world_.time.advance(milliseconds(random() % 500));
+          for (const auto& each : nodes) each->cluster->check();
+      }
     world_.time.advance(milliseconds(random() % 5));
     expect_nothing_twice();
     if (HasFailure()) FAIL() << "step " << step;

@@ -274,38 +274,23 @@ TEST_F(SharedObjectsTest, NobodyGivesANumberTwiceThroughAnyMixOfFailures) {
   int services = 0;
   for (int step = 0; step < 3000; ++step) {
     const auto& node = nodes[random() % nodes.size()];
-    auto& store = world_.cluster.store();
-    switch (random() % 16) {
-      case 0:
-        world_.cluster.lose_answers(1);
-        break;
-      case 1:
-        world_.cluster.break_watches();
-        break;
-      case 2:
-        world_.cluster.set_available(random() % 3 != 0);
-        break;
-      case 3:
-        world_.cluster.set_latency(milliseconds(random() % 50));
-        break;
-      case 4:
-        static_cast<void>(store.compact(store.revision() - static_cast<etcd::Revision>(random() % 4)));
-        break;
-      case 5:
-        if (node->assignments.size() > 3) {
-          const auto& key = std::next(node->assignments.begin(), static_cast<long>(random() % 3))->first;
-          node->shared.write({{.key = {"Service", key.namespace_, key.name}, .assignment = ""}}, true,
-                             [](const WriteResult&) {});
-        }
-        break;
-      case 6:
-      case 7:
-      case 8:
-        node->want_number(fmt::format("s-{}", ++services));
-        break;
-      default:
-        world_.time.advance(milliseconds(random() % 300));
-    }
+    const auto which = random() % 16;
+    if (!etcd::testing::make_trouble(world_.cluster, which, random)) switch (which) {
+        case 5:
+          if (node->assignments.size() > 3) {
+            const auto& key = std::next(node->assignments.begin(), static_cast<long>(random() % 3))->first;
+            node->shared.write({{.key = {"Service", key.namespace_, key.name}, .assignment = ""}}, true,
+                               [](const WriteResult&) {});
+          }
+          break;
+        case 6:
+        case 7:
+        case 8:
+          node->want_number(fmt::format("s-{}", ++services));
+          break;
+        default:
+          world_.time.advance(milliseconds(random() % 300));
+      }
     world_.time.advance(milliseconds(random() % 5));
     std::map<std::string, std::string> owners;
     for (const auto& kv : below("state/assignments/"))

@@ -88,6 +88,31 @@ inline std::string text_of(const Change& change) {
   return text;
 }
 
+// One of five kinds of trouble by its number: a lost answer, broken watches, etcd away or back, slow answers,
+// compaction. False: there is none of that number.
+inline bool make_trouble(FakeCluster& cluster, std::uint64_t which, const Random& random) {
+  auto& store = cluster.store();
+  switch (which) {
+    case 0:
+      cluster.lose_answers(1);
+      return true;
+    case 1:
+      cluster.break_watches();
+      return true;
+    case 2:
+      cluster.set_available(random() % 3 != 0);
+      return true;
+    case 3:
+      cluster.set_latency(std::chrono::milliseconds(random() % 50));
+      return true;
+    case 4:
+      static_cast<void>(store.compact(store.revision() - static_cast<Revision>(random() % 4)));
+      return true;
+    default:
+      return false;
+  }
+}
+
 class FakeWorld final : public World {
  public:
   Scheduler& scheduler() override { return time; }
