@@ -174,6 +174,7 @@ cluster::NodeRecord ClusterLink::record(const Node& node) const {
   record.mtu = node.pod_mtu;
   for (const auto& [family, gateway] : gateways_) record.gateways.push_back(gateway);
   record.zone = config_.zone;
+  record.labels = config_.labels();
   return record;
 }
 
@@ -375,6 +376,12 @@ ClusterView ClusterLink::view(const Node& node) {
   self.cross_subnet = config_.tunnel_scope == Config::TunnelScope::cross_subnet;
   self.overhead_v4 = config_.tunnel_overhead(true);
   self.overhead_v6 = config_.tunnel_overhead(false);
+  for (const auto& [name, known] : member_->registry().nodes())
+    if (known.record)
+      view.nodes[name] = {.labels = known.record->labels,
+                          .underlay = known.record->underlay,
+                          .alive = known.alive.has_value(),
+                          .self = name == config_.node};
   view.plan = control::plan_nodes(self, remote_nodes(), numbers_);
   if (numbers_.all() != stored_numbers_) {
     // Before a flow names a node by it.
@@ -454,6 +461,7 @@ json ClusterLink::nodes_json(const ClusterView& view) const {
               {"addresses", json::array()},
               {"gateways", json::array()},
               {"zone", ""},
+              {"labels", json::object()},
               {"blocks", blocks[name]},
               {"way", self ? "self" : "none"},
               {"problem", ""}};
@@ -461,6 +469,7 @@ json ClusterLink::nodes_json(const ClusterView& view) const {
       item["addresses"] = texts(node.record->underlay);
       item["gateways"] = texts(node.record->gateways);
       item["zone"] = node.record->zone;
+      item["labels"] = node.record->labels.empty() ? json::object() : json(node.record->labels);
       item["mode"] = node.record->mode;
     }
     item["pods"] = self ? member_->endpoints().pods_of(name).size() : pods[name];

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "base/ip.h"
+#include "base/labels.h"
 #include "control/identity/identity.h"
 #include "control/nodes/nodes.h"
 #include "model/objects.h"
@@ -25,11 +27,20 @@ struct RemotePod {
   std::uint32_t weight = 1;
 };
 
+// A node as selectors and elections see it.
+struct ClusterNode {
+  LabelMap labels;
+  std::vector<IpAddress> underlay;
+  bool alive = false;  // its lease stands
+  bool self = false;
+};
+
 struct ClusterView {
   bool clustered = false;
   // Heard of whole, once. Until then what an earlier agent wrote of other nodes stays in the maps.
   bool known = false;
-  std::uint64_t revision = 0;  // grows with every change
+  std::uint64_t revision = 0;                // grows with every change
+  std::map<std::string, ClusterNode> nodes;  // by name, this one among them
   control::NodePlan plan;
   std::vector<RemotePod> pods;  // by key; one that two nodes tell is twice in it
   std::uint32_t overlay_ifindex = 0;

@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "model/names.h"
 #include "sys/system.h"
 
 namespace weft::agent {
@@ -98,6 +99,22 @@ Result<void> set_log_level(Config& config, const YAML::Node& node) {
   return fail(ErrorCode::invalid, fmt::format("expected error, warn, info or debug, found \"{}\"", config.log_level));
 }
 
+Result<void> set_node_labels(Config& config, const YAML::Node& node) {
+  if (!node.IsMap()) return fail(ErrorCode::invalid, "expected labels, {key: value, ...}");
+  config.node_labels.clear();
+  for (const auto& entry : node) {
+    WEFT_TRY(const auto key, scalar<std::string>(entry.first, "a label's key"));
+    WEFT_TRY(const auto value, scalar<std::string>(entry.second, "text"));
+    if (const auto why = model::check_label_key(key); !why.empty())
+      return fail(ErrorCode::invalid, fmt::format("\"{}\" is no key of a label: {}", key, why));
+    if (const auto why = model::check_label_value(value); !why.empty())
+      return fail(ErrorCode::invalid, fmt::format("{}: \"{}\" is no value of a label: {}", key, value, why));
+    if (!config.node_labels.emplace(key, value).second)
+      return fail(ErrorCode::invalid, fmt::format("{} is given twice", key));
+  }
+  return {};
+}
+
 template <class T>
 Setter word(T Config::*field, Result<T> (*parse)(std::string_view)) {
   return [field, parse](Config& config, const YAML::Node& node) -> Result<void> {
@@ -157,6 +174,7 @@ const std::map<std::string, Setter>& setters() {
       {"nat_port_min", number(&Config::nat_port_min, 1024, 65535)},
       {"nat_port_max", number(&Config::nat_port_max, 1024, 65535)},
       {"zone", text(&Config::zone)},
+      {"node_labels", set_node_labels},
       {"node_port_min", number(&Config::node_port_min, 1, 65535)},
       {"node_port_max", number(&Config::node_port_max, 1, 65535)},
       {"lb_port_min", number(&Config::lb_port_min, 1024, 65535)},
@@ -377,6 +395,13 @@ std::uint32_t Config::tunnel_overhead(bool outer_v4) const {
       break;
   }
   return 0;
+}
+
+LabelMap Config::labels() const {
+  auto labels = node_labels;
+  labels["kubernetes.io/hostname"] = node;
+  if (!zone.empty()) labels["topology.kubernetes.io/zone"] = zone;
+  return labels;
 }
 
 std::string Config::reserved_ports() const {

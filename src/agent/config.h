@@ -32,7 +32,8 @@ struct Config {
   std::uint16_t nat_port_min = 49152;
   std::uint16_t nat_port_max = 65535;
   // Services for clients outside the node; docs/services.md.
-  std::string zone;  // of this node, for topology hints
+  std::string zone;      // of this node, for topology hints
+  LabelMap node_labels;  // of this node, for selectors of nodes
   std::uint16_t node_port_min = 30000;
   std::uint16_t node_port_max = 32767;
   std::uint16_t lb_port_min = 45056;  // source ports towards backends on other nodes
@@ -74,6 +75,8 @@ struct Config {
   // The node's own sockets are to leave these alone: lb_port_* and, with masquerade, nat_port_*, as the kernel
   // writes a list of ports, in order and neighbours joined.
   [[nodiscard]] std::string reserved_ports() const;
+  // What selectors of nodes see: node_labels, the name and the zone under their well-known keys.
+  [[nodiscard]] LabelMap labels() const;
   [[nodiscard]] bool clustered() const { return store == Store::etcd; }
   // What pods' packets grow by on their way to another node, in IPv4 or IPv6; 0 where they go as they are.
   [[nodiscard]] std::uint32_t tunnel_overhead(bool outer_v4) const;

@@ -93,6 +93,7 @@ flow_table_entries: 4096
 nat_port_min: 40000
 nat_port_max: 45000
 zone: west
+node_labels: {rack: "7", example.com/disk: ssd}
 node_port_min: 20000
 node_port_max: 21000
 lb_port_min: 50000
@@ -147,6 +148,10 @@ reclaim_seconds: 60
   EXPECT_EQ(config->nat_port_min, 40000);
   EXPECT_EQ(config->nat_port_max, 45000);
   EXPECT_EQ(config->zone, "west");
+  EXPECT_EQ(config->labels(), (LabelMap{{"example.com/disk", "ssd"},
+                                        {"kubernetes.io/hostname", "node-7"},
+                                        {"rack", "7"},
+                                        {"topology.kubernetes.io/zone", "west"}}));
   EXPECT_EQ(config->node_port_min, 20000);
   EXPECT_EQ(config->node_port_max, 21000);
   EXPECT_EQ(config->lb_port_min, 50000);
@@ -194,6 +199,10 @@ TEST(Config, WrongTypesAndValuesAreRefusedWithTheirPlace) {
   EXPECT_THAT(problem("mtu: [1]"), HasSubstr("mtu: expected a number"));
   EXPECT_THAT(problem("masquerade: perhaps"), HasSubstr("expected true or false, found \"perhaps\""));
   EXPECT_THAT(problem("node: {a: b}"), HasSubstr("node: expected text"));
+  EXPECT_THAT(problem("node_labels: [a]"), HasSubstr("node_labels: expected labels"));
+  EXPECT_THAT(problem("node_labels: {-a: b}"), HasSubstr("\"-a\" is no key of a label"));
+  EXPECT_THAT(problem("node_labels: {a: b c}"), HasSubstr("a: \"b c\" is no value of a label"));
+  EXPECT_THAT(problem("node_labels: {a: b, a: c}"), HasSubstr("a is given twice"));
   EXPECT_THAT(problem("devices: eth0"), HasSubstr("devices: expected a list"));
   EXPECT_THAT(problem("devices: [[eth0]]"), HasSubstr("devices: expected text"));
   EXPECT_THAT(problem("pod_cidrs: [10.0.0.0/33]"), HasSubstr("pod_cidrs"));

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "lab/log.h"
-#include "lab/process.h"
+#include "supervise/process.h"
 #include "sys/netns.h"
 #include "sys/system.h"
 
@@ -49,7 +49,7 @@ class CommandRunner::Command : public std::enable_shared_from_this<CommandRunner
       return launch_later();
     }
     process_ = *process;
-    auto pidfd = open_pidfd(process_);
+    auto pidfd = supervise::open_pidfd(process_);
     if (!pidfd) return ended();
     pidfd_.close();
     pidfd_.assign(pidfd->release());
@@ -72,11 +72,11 @@ class CommandRunner::Command : public std::enable_shared_from_this<CommandRunner
   [[nodiscard]] const std::string& problem() const { return problem_; }
 
  private:
-  Result<ProcessId> spawn_command() {
+  Result<supervise::ProcessId> spawn_command() {
     WEFT_TRY(const auto netns, sys::open_netns(netns_path_));
     const Fd log(::open(log_file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
     if (!log.valid()) return fail(errno_error("open " + log_file_, errno));
-    SpawnRequest request;
+    supervise::SpawnRequest request;
     request.arguments = plan_.arguments;
     request.environment = plan_.environment;
     request.netns = netns.get();
@@ -85,14 +85,14 @@ class CommandRunner::Command : public std::enable_shared_from_this<CommandRunner
     request.standard_error = log.get();
     request.new_session = true;
     request.die_with_parent = true;
-    return spawn(request);
+    return supervise::spawn(request);
   }
 
   void ended() {
     int status = 0;
     if (::waitpid(process_.pid, &status, WNOHANG) != process_.pid) status = 0;
     process_ = {};
-    const int code = exit_code_of(status);
+    const int code = supervise::exit_code_of(status);
     log_line("{}: {} ended with {}", pod_, plan_.container, code);
     problem_ = code == 0 ? "" : fmt::format("{} ended with {}; its output is in {}", plan_.container, code, log_file_);
     if (code != 0) launch_later();
@@ -113,7 +113,7 @@ class CommandRunner::Command : public std::enable_shared_from_this<CommandRunner
   const std::string log_file_;
   asio::posix::stream_descriptor pidfd_;
   asio::steady_timer restart_;
-  ProcessId process_;
+  supervise::ProcessId process_;
   std::chrono::milliseconds pause_{200};
   bool stopped_ = false;
   std::string problem_;

@@ -15,8 +15,8 @@
 #include "api/client.h"
 #include "lab/inventory.h"
 #include "lab/placement.h"
-#include "lab/process.h"
 #include "lab/programs.h"
+#include "supervise/process.h"
 #include "sys/netns.h"
 
 namespace weft::lab {
@@ -66,7 +66,7 @@ LabInfo inspect(const Layout& layout) {
                          .socket = node.socket(),
                          .address = node.address_v4,
                          .address_v6 = node.address_v6});
-  const auto supervisor = read_pid_file(layout.supervisor_pid_file());
+  const auto supervisor = supervise::read_pid_file(layout.supervisor_pid_file());
   if (!supervisor) return lab;
   lab.supervisor_pid = supervisor->pid;
   lab.state = "degraded";

@@ -17,10 +17,10 @@
 #include "api/answer.h"
 #include "api/client.h"
 #include "lab/inventory.h"
-#include "lab/process.h"
 #include "lab/programs.h"
 #include "lab/readiness.h"
 #include "lab/world.h"
+#include "supervise/process.h"
 #include "sys/netns.h"
 #include "sys/system.h"
 
@@ -71,14 +71,14 @@ Result<void> start_supervisor(const Machine& machine, const Layout& layout) {
   if (::pipe2(ends.data(), O_CLOEXEC) < 0) return fail(errno_error("pipe", errno));
   const Fd reader(ends[0]);
   Fd writer(ends[1]);
-  SpawnRequest request;
+  supervise::SpawnRequest request;
   request.arguments = machine.supervisor_command;
   request.arguments.push_back(layout.name());
   request.environment["WEFT_BIN_DIR"] = machine.binary_directory;
   request.standard_output = writer.get();
   request.standard_error = log.get();
   request.new_session = true;
-  WEFT_TRY(const ProcessId process, spawn(request));
+  WEFT_TRY(const supervise::ProcessId process, supervise::spawn(request));
   writer.reset();
   const auto line = read_line(reader);
   if (line == "ready") return {};
@@ -98,10 +98,10 @@ Result<void> reload_supervisor(const Layout& layout) {
 
 // A supervisor that was killed or asked to end is there until its last thread is, but answers no more.
 // True when this one is such and has ended by the deadline: another can take its place.
-bool await_ending(const ProcessId& supervisor, const Layout& layout, Deadline deadline) {
+bool await_ending(const supervise::ProcessId& supervisor, const Layout& layout, Deadline deadline) {
   if (supervisor_answers(layout)) return false;
-  const auto ended = open_pidfd(supervisor);
-  return ended ? wait_readable(*ended, deadline) : !is_alive(supervisor);
+  const auto ended = supervise::open_pidfd(supervisor);
+  return ended ? supervise::wait_readable(*ended, deadline) : !supervise::is_alive(supervisor);
 }
 
 Result<void> build(const Machine& machine, const Layout& layout, Deadline deadline, const Progress& progress) {
@@ -115,7 +115,7 @@ Result<void> build(const Machine& machine, const Layout& layout, Deadline deadli
     WEFT_CHECK(sys::make_directories(node.run_dir, 0755));
     WEFT_CHECK(sys::make_directories(node.state_dir, 0700));
   }
-  if (!read_pid_file(layout.supervisor_pid_file()))
+  if (!supervise::read_pid_file(layout.supervisor_pid_file()))
     WEFT_CHECK(start_supervisor(machine, layout));
   else
     WEFT_CHECK(reload_supervisor(layout));
@@ -133,7 +133,7 @@ Result<void> apply_files(const Layout& layout, const std::vector<ManifestFile>& 
   if (files.empty()) return {};
   auto applied = apply_manifests(layout, files);
   while (!applied && applied.error().code == ErrorCode::unavailable && Clock::now() < deadline &&
-         read_pid_file(layout.supervisor_pid_file())) {
+         supervise::read_pid_file(layout.supervisor_pid_file())) {
     std::this_thread::sleep_for(retry_pause);
     applied = apply_manifests(layout, files);
   }
@@ -185,17 +185,18 @@ Result<void> remove_tree(const std::string& path) {
 void remove_if_empty(const std::string& path) { ::rmdir(path.c_str()); }
 
 void end_processes(const Layout& layout) {
-  if (const auto supervisor = read_pid_file(layout.supervisor_pid_file())) terminate({*supervisor}, supervisor_grace);
+  if (const auto supervisor = supervise::read_pid_file(layout.supervisor_pid_file()))
+    supervise::terminate({*supervisor}, supervisor_grace);
   // Together, so that twenty take no longer than one.
-  std::vector<ProcessId> programs;
+  std::vector<supervise::ProcessId> programs;
   for (const auto& node : layout.nodes())
-    if (const auto agent = read_pid_file(node.pid_file())) programs.push_back(*agent);
-  if (const auto etcd = read_pid_file(layout.etcd_pid_file())) programs.push_back(*etcd);
-  terminate(programs, 5s);
-  std::vector<ProcessId> others;
+    if (const auto agent = supervise::read_pid_file(node.pid_file())) programs.push_back(*agent);
+  if (const auto etcd = supervise::read_pid_file(layout.etcd_pid_file())) programs.push_back(*etcd);
+  supervise::terminate(programs, 5s);
+  std::vector<supervise::ProcessId> others;
   for (const auto& name : namespaces_of(layout.name()))
-    for (const auto& process : processes_in_named_netns(name)) others.push_back(process);
-  terminate(others, process_grace);
+    for (const auto& process : supervise::processes_in_named_netns(name)) others.push_back(process);
+  supervise::terminate(others, process_grace);
 }
 
 Result<void> take_down(const Layout& layout) {
@@ -246,7 +247,7 @@ Result<void> up(const Machine& machine, const UpOptions& options, const Progress
   // Another `up` may have been faster.
   WEFT_TRY(const Layout layout, layout_after(machine, options));
   while (true) {
-    const auto taken_over = read_pid_file(layout.supervisor_pid_file());
+    const auto taken_over = supervise::read_pid_file(layout.supervisor_pid_file());
     bool applied = false;
     auto done = raise(machine, layout, files, deadline, applied, progress);
     if (done) return {};

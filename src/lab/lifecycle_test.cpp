@@ -21,8 +21,8 @@
 #include "api/answer.h"
 #include "api/client.h"
 #include "lab/inspect.h"
-#include "lab/process.h"
 #include "lab/readiness.h"
+#include "supervise/process.h"
 #include "sys/netns.h"
 
 namespace weft::lab {
@@ -88,9 +88,9 @@ class LifecycleTest : public testing::Test {
   }
   // Kills it and waits until it is gone.
   static void kill_process(const std::string& pid_file) {
-    const auto process = read_pid_file(pid_file);
+    const auto process = supervise::read_pid_file(pid_file);
     ASSERT_TRUE(process) << pid_file;
-    const auto fd = open_pidfd(*process);
+    const auto fd = supervise::open_pidfd(*process);
     ASSERT_TRUE(fd);
     ::kill(process->pid, SIGKILL);
     pollfd watched{fd->get(), POLLIN, 0};
@@ -147,10 +147,10 @@ TEST_F(LifecycleTest, UpAttachesAndAnswersAndDownLeavesNothing) {
   ASSERT_EQ(lab.nodes.size(), 1U);
   EXPECT_EQ(lab.nodes[0].socket, layout().node().socket());
   EXPECT_THAT(lab.nodes[0].pods, ElementsAre("shop/a", "shop/b"));
-  const auto processes = processes_in_named_netns(layout().node().netns);
+  const auto processes = supervise::processes_in_named_netns(layout().node().netns);
   ASSERT_EQ(processes.size(), 1U) << "the agent";
   EXPECT_EQ(*down(machine_, name_, tell()), true);
-  EXPECT_FALSE(is_alive(processes[0]));
+  EXPECT_FALSE(supervise::is_alive(processes[0]));
   expect_nothing_left();
   EXPECT_EQ(*down(machine_, name_, tell()), false);
 }
@@ -189,7 +189,7 @@ TEST_F(LifecycleTest, AKilledAgentIsStartedAgain) {
 
 TEST_F(LifecycleTest, AKilledSupervisorIsReplacedAndAdoptsWhatRuns) {
   expect_up(pod_manifest("a") + pod_manifest("b"));
-  const auto agent = read_pid_file(layout().node().pid_file());
+  const auto agent = supervise::read_pid_file(layout().node().pid_file());
   ASSERT_TRUE(agent);
   kill_process(layout().supervisor_pid_file());
   EXPECT_EQ(info().state, "stopped");
@@ -199,7 +199,7 @@ TEST_F(LifecycleTest, AKilledSupervisorIsReplacedAndAdoptsWhatRuns) {
   ASSERT_TRUE(client);
   ASSERT_TRUE(client->call("delete", {{"documents", {{{"file", "x"}, {"text", pod_manifest("b")}}}}}));
   expect_up(pod_manifest("a"));
-  EXPECT_EQ(read_pid_file(layout().node().pid_file())->pid, agent->pid);
+  EXPECT_EQ(supervise::read_pid_file(layout().node().pid_file())->pid, agent->pid);
   EXPECT_THAT(ask_pod("a"), HasSubstr("a\n"));
   EXPECT_FALSE(std::filesystem::exists(sys::named_netns_path(layout().pod_netns("shop", "b"))));
   EXPECT_EQ(*client->call("test.attached", json::object()), 1);
@@ -207,7 +207,7 @@ TEST_F(LifecycleTest, AKilledSupervisorIsReplacedAndAdoptsWhatRuns) {
 
 TEST_F(LifecycleTest, UpWaitsForASupervisorThatIsEnding) {
   expect_up(pod_manifest("a"));
-  const auto supervisor = read_pid_file(layout().supervisor_pid_file());
+  const auto supervisor = supervise::read_pid_file(layout().supervisor_pid_file());
   ASSERT_TRUE(supervisor);
   // As it is between its last answer and its end: nobody listens, and the process is there.
   std::filesystem::remove(layout().supervisor_socket());
@@ -219,14 +219,14 @@ TEST_F(LifecycleTest, UpWaitsForASupervisorThatIsEnding) {
   upper.join();
   const auto started = waiting.get();
   ASSERT_TRUE(started) << started.error().message;
-  EXPECT_NE(read_pid_file(layout().supervisor_pid_file())->pid, supervisor->pid);
+  EXPECT_NE(supervise::read_pid_file(layout().supervisor_pid_file())->pid, supervisor->pid);
   EXPECT_EQ(info().pods_ready, 2U);
 }
 
 TEST_F(LifecycleTest, UpRightAfterAKillOrAnEndIsNoError) {
   expect_up(pod_manifest("a"));
   for (const int signal : {SIGKILL, SIGTERM, SIGKILL, SIGTERM}) {
-    const auto supervisor = read_pid_file(layout().supervisor_pid_file());
+    const auto supervisor = supervise::read_pid_file(layout().supervisor_pid_file());
     ASSERT_TRUE(supervisor);
     ASSERT_EQ(::kill(supervisor->pid, signal), 0);  // and nobody waits for it
     const auto started = start(pod_manifest("a"));
@@ -237,10 +237,10 @@ TEST_F(LifecycleTest, UpRightAfterAKillOrAnEndIsNoError) {
 
 TEST_F(LifecycleTest, DownClearsWhatACrashLeft) {
   expect_up(pod_manifest("a"));
-  const auto agent = read_pid_file(layout().node().pid_file());
+  const auto agent = supervise::read_pid_file(layout().node().pid_file());
   kill_process(layout().supervisor_pid_file());
   EXPECT_EQ(*down(machine_, name_, tell()), true);
-  EXPECT_FALSE(is_alive(*agent)) << "the agent outlived its supervisor, not `down`";
+  EXPECT_FALSE(supervise::is_alive(*agent)) << "the agent outlived its supervisor, not `down`";
   expect_nothing_left();
 }
 
@@ -294,10 +294,10 @@ TEST_F(LifecycleTest, AnnotatedPodsRunTheirCommandInTheirNamespace) {
   ASSERT_TRUE(netns);
   EXPECT_EQ(shown, "net:[" + std::to_string(*sys::netns_inode(netns->get())) + "]");
   EXPECT_EQ(ask_pod("a"), "refused") << "its own command answers, or nobody";
-  const auto processes = processes_in_named_netns(layout().pod_netns("shop", "a"));
+  const auto processes = supervise::processes_in_named_netns(layout().pod_netns("shop", "a"));
   ASSERT_FALSE(processes.empty());
   ASSERT_TRUE(remove(machine_, {.name = name_, .files = {root_ + "/manifest-1.yaml"}}, tell()));
-  for (const auto& process : processes) EXPECT_FALSE(is_alive(process));
+  for (const auto& process : processes) EXPECT_FALSE(supervise::is_alive(process));
 }
 
 class NodesTest : public LifecycleTest {
@@ -346,7 +346,7 @@ TEST_F(NodesTest, EachNodeHasItsAgentAndItsSharesOfThePods) {
 
 TEST_F(NodesTest, PodsStayWhereTheyAreWhenTheLabGrowsAndTheSupervisorIsKilled) {
   expect_nodes_up(2, pods({"a", "b"}));
-  const auto first = read_pid_file(layout().node().pid_file());
+  const auto first = supervise::read_pid_file(layout().node().pid_file());
   expect_nodes_up(4, pods({"a", "b", "c"}));
   ASSERT_EQ(info().nodes.size(), 4U);
   EXPECT_THAT(info().nodes[2].pods, ElementsAre("shop/c"));
@@ -358,7 +358,7 @@ TEST_F(NodesTest, PodsStayWhereTheyAreWhenTheLabGrowsAndTheSupervisorIsKilled) {
   EXPECT_THAT(lab.nodes[1].pods, ElementsAre("shop/b"));
   EXPECT_THAT(lab.nodes[2].pods, ElementsAre("shop/c"));
   EXPECT_THAT(lab.nodes[3].pods, ElementsAre("shop/d"));
-  EXPECT_EQ(read_pid_file(layout().node().pid_file())->pid, first->pid);
+  EXPECT_EQ(supervise::read_pid_file(layout().node().pid_file())->pid, first->pid);
   const auto shrunk = start_nodes(2, "");
   ASSERT_FALSE(shrunk);
   EXPECT_THAT(shrunk.error().message, HasSubstr("--nodes 2: the lab was made with 4 nodes"));
@@ -384,11 +384,11 @@ TEST_F(NodesTest, APodIsOnTheNodeItNames) {
 
 TEST_F(NodesTest, DownFindsNodesOfALabWhoseSettingsAreGone) {
   expect_nodes_up(3, pods({"a", "b", "c"}));
-  const auto agent = read_pid_file(layout().nodes()[2].pid_file());
+  const auto agent = supervise::read_pid_file(layout().nodes()[2].pid_file());
   kill_process(layout().supervisor_pid_file());
   std::filesystem::remove(layout().settings_file());
   EXPECT_EQ(*down(machine_, name_, tell()), true);
-  EXPECT_FALSE(is_alive(*agent));
+  EXPECT_FALSE(supervise::is_alive(*agent));
   expect_nothing_left();
 }
 
@@ -401,7 +401,7 @@ TEST_F(LifecycleTest, ExecPassesTheExitCodeAndEntersOnlyTheNetwork) {
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_EQ(exit_code_of(status), 42);
+  EXPECT_EQ(supervise::exit_code_of(status), 42);
   EXPECT_EQ(find_place(layout(), "world")->netns, layout().world_netns());
   EXPECT_EQ(find_place(layout(), "host")->netns, layout().node().netns);
   EXPECT_EQ(find_place(layout(), "shop/nope").error().code, ErrorCode::not_found);

@@ -37,7 +37,7 @@ Result<void> ensure_cut_bridge(int netns, unsigned group) {
 
 struct Links::Relay {
   Condition condition;
-  std::unique_ptr<KeptProcess> process;
+  std::unique_ptr<supervise::KeptProcess> process;
 };
 
 Links::Links(asio::io_context& loop, const Layout& layout, std::string weft, std::function<void()> changed)
@@ -157,13 +157,15 @@ Result<void> Links::begin_relay(const NodeLayout& node, const Condition& conditi
                                         std::to_string(condition.delay.count()),
                                         std::to_string(condition.loss_ppm),
                                         std::to_string(condition.cut_from_etcd ? addresses::etcd_port : 0)};
-  KeptProgram program{.what = "relay of " + node.name,
-                      .netns = layout_.world_netns(),
-                      .pid_file = node.run_dir + "/relay.pid",
-                      .log_file = node.run_dir + "/relay.log",
-                      .cgroup = {},
-                      .prepare = [arguments]() -> Result<std::vector<std::string>> { return arguments; }};
-  relay = std::make_unique<Relay>(Relay{condition, std::make_unique<KeptProcess>(loop_, std::move(program), changed_)});
+  supervise::KeptProgram program{.what = "relay of " + node.name,
+                                 .netns = layout_.world_netns(),
+                                 .pid_file = node.run_dir + "/relay.pid",
+                                 .log_file = node.run_dir + "/relay.log",
+                                 .cgroup = {},
+                                 .prepare = [arguments]() -> Result<std::vector<std::string>> { return arguments; },
+                                 .log = log_text};
+  relay = std::make_unique<Relay>(
+      Relay{condition, std::make_unique<supervise::KeptProcess>(loop_, std::move(program), changed_)});
   relay->process->start();
   return {};
 }

@@ -11,8 +11,8 @@
 
 #include "base/result.h"
 #include "lab/condition.h"
-#include "lab/kept_process.h"
 #include "lab/layout.h"
+#include "supervise/kept_process.h"
 
 namespace asio {
 class io_context;

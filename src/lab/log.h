@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <string>
 
 namespace weft::lab {
 
@@ -14,5 +15,8 @@ void log_line(fmt::format_string<Args...> format, Args&&... args) {
   const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
   fmt::print(stderr, "{:%FT%T}Z {}\n", now, fmt::format(format, std::forward<Args>(args)...));
 }
+
+// The same, for those who keep programs.
+inline void log_text(const std::string& text) { log_line("{}", text); }
 
 }  // namespace weft::lab

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "lab/process.h"
+#include "supervise/process.h"
 
 namespace weft::lab {
 namespace {
@@ -20,7 +20,7 @@ json configuration(const std::string& socket) {
   return {{"cniVersion", "1.1.0"}, {"name", "weft-lab"}, {"type", "weft-cni"}, {"socket", socket}};
 }
 
-Error error_of(const char* command, const Finished& finished) {
+Error error_of(const char* command, const supervise::Finished& finished) {
   const json answer = json::parse(finished.output, nullptr, false);
   const auto text = [&answer](const char* key) {
     return answer.is_object() && answer.contains(key) && answer[key].is_string() ? answer[key].get<std::string>()
@@ -52,7 +52,7 @@ PluginCaller::PluginCaller(std::string binary, std::string agent_socket)
 
 Result<std::string> PluginCaller::call(const char* command, const Attachment& attachment,
                                        const std::string& config) const {
-  SpawnRequest request;
+  supervise::SpawnRequest request;
   request.arguments = {binary_};
   request.inherit_environment = false;
   request.die_with_parent = true;
@@ -65,7 +65,7 @@ Result<std::string> PluginCaller::call(const char* command, const Attachment& at
         fmt::format("IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_INFRA_CONTAINER_ID={}",
                     attachment.namespace_, attachment.pod, attachment.container_id);
   }
-  WEFT_TRY(Finished finished, run(std::move(request), config, plugin_timeout));
+  WEFT_TRY(supervise::Finished finished, supervise::run(std::move(request), config, plugin_timeout));
   if (finished.exit_code == 0) return std::move(finished.output);
   return fail(error_of(command, finished));
 }

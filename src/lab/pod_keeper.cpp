@@ -14,9 +14,9 @@
 
 #include "lab/log.h"
 #include "lab/plugin_caller.h"
-#include "lab/process.h"
 #include "lab/programs.h"
 #include "lab/world.h"
+#include "supervise/process.h"
 #include "sys/netns.h"
 
 namespace weft::lab {
@@ -43,7 +43,7 @@ Result<Addresses> attach_pod(const PluginCaller& plugin, const Attachment& attac
 }
 
 Result<Addresses> detach_pod(const PluginCaller& plugin, const Attachment& attachment, const std::string& netns) {
-  terminate(processes_in_named_netns(netns), 500ms);
+  supervise::terminate(supervise::processes_in_named_netns(netns), 500ms);
   WEFT_CHECK(plugin.del(attachment));
   WEFT_CHECK(sys::delete_named_netns(netns));
   return Addresses{};
@@ -420,7 +420,7 @@ void PodKeeper::remove_leftovers() {
       *nodes_.begin()->second,
       [names = std::exchange(leftovers_, {})]() -> Result<Addresses> {
         for (const auto& name : names) {
-          terminate(processes_in_named_netns(name), 500ms);
+          supervise::terminate(supervise::processes_in_named_netns(name), 500ms);
           WEFT_CHECK(sys::delete_named_netns(name));
         }
         return Addresses{};

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "lab/log.h"
 #include "sys/system.h"
 
 namespace weft::lab {
@@ -61,7 +62,7 @@ std::string agent_config(const Layout& layout, const NodeLayout& node) {
   return config;
 }
 
-KeptProgram agent_program(const Layout& layout, const NodeLayout& node, const std::string& binary) {
+supervise::KeptProgram agent_program(const Layout& layout, const NodeLayout& node, const std::string& binary) {
   const auto prepare = [layout, node, binary]() -> Result<std::vector<std::string>> {
     WEFT_CHECK(sys::make_directories(node.run_dir, 0755));
     WEFT_CHECK(sys::make_directories(node.state_dir, 0700));
@@ -74,10 +75,11 @@ KeptProgram agent_program(const Layout& layout, const NodeLayout& node, const st
           .pid_file = node.pid_file(),
           .log_file = node.log_file(),
           .cgroup = cgroup_directory(node),
-          .prepare = prepare};
+          .prepare = prepare,
+          .log = log_text};
 }
 
-KeptProgram etcd_program(const Layout& layout) {
+supervise::KeptProgram etcd_program(const Layout& layout) {
   const auto prepare = [layout]() -> Result<std::vector<std::string>> {
     WEFT_CHECK(sys::make_directories(layout.etcd_data(), 0700));
     const std::string endpoint = layout.etcd_endpoint();
@@ -94,7 +96,8 @@ KeptProgram etcd_program(const Layout& layout) {
           .pid_file = layout.etcd_pid_file(),
           .log_file = layout.etcd_log(),
           .cgroup = {},
-          .prepare = prepare};
+          .prepare = prepare,
+          .log = log_text};
 }
 
 Result<void> check_etcd(const Layout& layout) {

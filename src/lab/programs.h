@@ -4,16 +4,16 @@
 #include <string>
 
 #include "base/result.h"
-#include "lab/kept_process.h"
 #include "lab/layout.h"
+#include "supervise/kept_process.h"
 
 namespace weft::lab {
 
 // The agent's configuration file for a node of a lab.
 std::string agent_config(const Layout& layout, const NodeLayout& node);
 
-KeptProgram agent_program(const Layout& layout, const NodeLayout& node, const std::string& binary);
-KeptProgram etcd_program(const Layout& layout);
+supervise::KeptProgram agent_program(const Layout& layout, const NodeLayout& node, const std::string& binary);
+supervise::KeptProgram etcd_program(const Layout& layout);
 
 // not_found with the package to install when the lab needs an etcd and there is none.
 Result<void> check_etcd(const Layout& layout);

@@ -14,7 +14,7 @@
 #include "api/answer.h"
 #include "api/client.h"
 #include "lab/inventory.h"
-#include "lab/process.h"
+#include "supervise/process.h"
 #include "sys/system.h"
 
 namespace weft::lab {
@@ -151,7 +151,7 @@ Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progre
   auto loaded = load_pods(layout);
   // Without a supervisor nobody starts the agent again.
   while (!loaded && loaded.error().code == ErrorCode::unavailable && std::chrono::steady_clock::now() < deadline &&
-         read_pid_file(layout.supervisor_pid_file())) {
+         supervise::read_pid_file(layout.supervisor_pid_file())) {
     std::this_thread::sleep_for(std::chrono::milliseconds(25));
     loaded = load_pods(layout);
   }

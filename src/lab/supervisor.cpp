@@ -21,16 +21,16 @@
 
 #include "api/answer.h"
 #include "api/server.h"
-#include "lab/kept_process.h"
 #include "lab/links.h"
 #include "lab/log.h"
 #include "lab/machine.h"
 #include "lab/pod_keeper.h"
 #include "lab/pod_watcher.h"
 #include "lab/presence.h"
-#include "lab/process.h"
 #include "lab/programs.h"
 #include "lab/world.h"
+#include "supervise/kept_process.h"
+#include "supervise/process.h"
 #include "sys/netlink.h"
 #include "sys/netns.h"
 
@@ -51,7 +51,7 @@ Result<void> add_routes_in(const std::string& netns_name, const Layout& layout, 
 }
 
 Result<void> remove_namespace(const std::string& name) {
-  terminate(processes_in_named_netns(name), std::chrono::milliseconds(0), SIGKILL);
+  supervise::terminate(supervise::processes_in_named_netns(name), std::chrono::milliseconds(0), SIGKILL);
   return sys::delete_named_netns(name);
 }
 
@@ -63,7 +63,7 @@ struct Node {
         agent(loop, agent_program(lab, its_layout, binary), changed),
         presence(loop, its_layout.socket(), std::move(presence_changed)) {}
   const NodeLayout layout;
-  KeptProcess agent;
+  supervise::KeptProcess agent;
   Presence presence;
 };
 
@@ -97,8 +97,8 @@ class Supervisor {
       stream.send(status());
       streams_.push_back(stream);
     });
-    WEFT_TRY(const auto self, identify(::getpid()));
-    WEFT_CHECK(write_pid_file(layout_.supervisor_pid_file(), self));
+    WEFT_TRY(const auto self, supervise::identify(::getpid()));
+    WEFT_CHECK(supervise::write_pid_file(layout_.supervisor_pid_file(), self));
     WEFT_CHECK(open_world());
     if (layout_.settings().shared()) {
       etcd_.emplace(loop_, etcd_program(layout_), [this] { changed(); });
@@ -284,7 +284,7 @@ class Supervisor {
       keeper_.set(std::move(*plan));
   }
 
-  static json program_status(const KeptProcess& program) {
+  static json program_status(const supervise::KeptProcess& program) {
     return {{"pid", program.pid()},
             {"restarts", program.restarts()},
             {"failures", program.failures()},
@@ -359,7 +359,7 @@ class Supervisor {
   asio::signal_set signals_;
   asio::steady_timer tick_;
   Responders world_;
-  std::optional<KeptProcess> etcd_;
+  std::optional<supervise::KeptProcess> etcd_;
   Links links_;
   std::vector<std::unique_ptr<Node>> nodes_;
   PodKeeper keeper_;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "base/labels.h"
 #include "base/result.h"
 #include "sources/etcd/failure.h"
 
@@ -64,6 +65,23 @@ class Reader {
     const json& found = *at(field);
     if (!found.is_boolean()) wrong(fmt::format("\"{}\" is neither true nor false", field));
     return found.is_boolean() && found.get<bool>();
+  }
+  LabelMap labels(const char* field) {
+    LabelMap all;
+    const json* found = at(field);
+    if (found == nullptr) return all;
+    if (!found->is_object()) {
+      wrong(fmt::format("\"{}\" is no object", field));
+      return all;
+    }
+    for (const auto& [name, value] : found->items()) {
+      if (!value.is_string()) {
+        wrong(fmt::format("label {} is no text", etcd::printable(name)));
+        break;
+      }
+      all.emplace(name, value.get<std::string>());
+    }
+    return all;
   }
   std::vector<IpAddress> addresses(const char* field) {
     std::vector<IpAddress> all;

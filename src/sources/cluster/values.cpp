@@ -54,6 +54,7 @@ std::string encode(const NodeRecord& record) {
   value["public_key"] = record.public_key;
   value["gateways"] = texts(record.gateways);
   value["zone"] = record.zone;
+  value["labels"] = record.labels.empty() ? json::object() : json(record.labels);
   return dump(value);
 }
 
@@ -110,6 +111,7 @@ Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
   record.public_key = reader.text("public_key");
   record.gateways = reader.addresses("gateways");
   record.zone = reader.text("zone");
+  if (reader.has("labels")) record.labels = reader.labels("labels");
   return reader.result(std::move(record));
 }
 
@@ -142,17 +144,7 @@ Result<IdentityUsers> decode_users(std::string_view key, std::string_view value)
 
 Result<LabelMap> decode_labels(std::string_view key, std::string_view value) {
   Reader reader(key, value);
-  LabelMap labels;
-  if (const json* found = reader.at("labels"); found != nullptr) {
-    if (!found->is_object()) reader.wrong("\"labels\" is no object");
-    for (const auto& [name, label] : found->items()) {
-      if (!label.is_string()) {
-        reader.wrong(fmt::format("label {} is no text", etcd::printable(name)));
-        break;
-      }
-      labels.emplace(name, label.get<std::string>());
-    }
-  }
+  auto labels = reader.labels("labels");
   if (reader.good())
     if (const auto good = canonical(labels); !good) reader.wrong(good.error().message);
   return reader.result(std::move(labels));

@@ -32,6 +32,7 @@ struct NodeRecord {
   // Of its pods, out of its blocks: packets of the node itself come from there where they go through a tunnel.
   std::vector<IpAddress> gateways;
   std::string zone;
+  LabelMap labels;  // what selectors of nodes choose by
   auto operator<=>(const NodeRecord&) const = default;
 };
 

@@ -1,4 +1,4 @@
-#include "lab/process.h"
+#include "supervise/process.h"
 
 #include <gmock/gmock.h>
 #include <sys/wait.h>
@@ -7,7 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 
-namespace weft::lab {
+namespace weft::supervise {
 namespace {
 
 using namespace std::chrono_literals;
@@ -114,4 +114,4 @@ TEST(Process, TerminateSparesItself) {
 }
 
 }  // namespace
-}  // namespace weft::lab
+}  // namespace weft::supervise

@@ -1,29 +1,32 @@
-// Keeps one program of a lab running: adopts it, restarts it, remembers it in a pid file.
+// Keeps one program running: adopts it, restarts it, remembers it in a pid file.
 #pragma once
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
-#include "lab/process.h"
+#include "supervise/process.h"
 
 namespace asio {
 class io_context;
 }
 
-namespace weft::lab {
+namespace weft::supervise {
 
 struct KeptProgram {
   std::string what;   // for the log: "weftd of node2"
-  std::string netns;  // name below /run/netns
+  std::string netns;  // name below /run/netns; empty: the caller's own
   std::string pid_file;
   std::string log_file;
   std::string cgroup;  // path of its directory; empty: the supervisor's
   // Makes the files it needs and says how it is called, before each start.
   std::function<Result<std::vector<std::string>>()> prepare;
+  std::map<std::string, std::string> environment;    // added to the caller's own
+  std::function<void(const std::string& line)> log;  // what was done and what went wrong
 };
 
 // Starts it once, beside whoever keeps it.
@@ -57,6 +60,7 @@ class KeptProcess {
 
  private:
   struct Timers;
+  void log(const std::string& line) const;
   void launch();
   void watch();
   void ended();
@@ -74,4 +78,4 @@ class KeptProcess {
   std::string problem_;
 };
 
-}  // namespace weft::lab
+}  // namespace weft::supervise

@@ -1,4 +1,4 @@
-// Processes of a lab: started in a network namespace, remembered in pid files, ended for sure.
+// Processes: started in a network namespace, remembered in pid files, ended for sure.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +14,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 
-namespace weft::lab {
+namespace weft::supervise {
 
 // A pid alone may be reused; with its start time (clock ticks since boot) it names one process.
 struct ProcessId {
@@ -65,4 +65,4 @@ std::vector<ProcessId> processes_in_named_netns(const std::string& name);
 // Exit code of a status of waitpid.
 int exit_code_of(int status);
 
-}  // namespace weft::lab
+}  // namespace weft::supervise

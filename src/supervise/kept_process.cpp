@@ -1,4 +1,4 @@
-#include "lab/kept_process.h"
+#include "supervise/kept_process.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -14,10 +14,9 @@
 #include <csignal>
 #include <utility>
 
-#include "lab/log.h"
 #include "sys/netns.h"
 
-namespace weft::lab {
+namespace weft::supervise {
 namespace {
 
 using namespace std::chrono_literals;
@@ -36,11 +35,15 @@ struct KeptProcess::Timers {
 
 Result<ProcessId> start_program(const KeptProgram& program) {
   WEFT_TRY(auto arguments, program.prepare());
-  WEFT_TRY(const auto netns, sys::open_netns(sys::named_netns_path(program.netns)));
+  Fd netns;
+  if (!program.netns.empty()) {
+    WEFT_TRY(netns, sys::open_netns(sys::named_netns_path(program.netns)));
+  }
   const Fd log(::open(program.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!log.valid()) return fail(errno_error("open " + program.log_file, errno));
   SpawnRequest request;
   request.arguments = std::move(arguments);
+  request.environment = program.environment;
   request.netns = netns.get();
   request.standard_output = log.get();
   request.standard_error = log.get();
@@ -59,12 +62,16 @@ KeptProcess::KeptProcess(asio::io_context& loop, KeptProgram program, std::funct
 
 KeptProcess::~KeptProcess() = default;
 
+void KeptProcess::log(const std::string& line) const {
+  if (program_.log) program_.log(line);
+}
+
 void KeptProcess::start() {
   if (!std::exchange(stopping_, false)) return;
   pause_ = 0ms;
   if (const auto running = read_pid_file(program_.pid_file)) {
     process_ = *running;
-    log_line("adopted {}, process {}", program_.what, process_.pid);
+    log(fmt::format("adopted {}, process {}", program_.what, process_.pid));
     watch();
     changed_();
   } else {
@@ -78,12 +85,12 @@ void KeptProcess::launch() {
   const auto process = start_program(program_);
   if (!process) {
     problem_ = process.error().message;
-    log_line("{} cannot be started: {}", program_.what, problem_);
+    log(fmt::format("{} cannot be started: {}", program_.what, problem_));
     launch_later();
   } else {
     problem_.clear();
     process_ = *process;
-    log_line("started {}, process {}", program_.what, process_.pid);
+    log(fmt::format("started {}, process {}", program_.what, process_.pid));
     watch();
   }
   changed_();
@@ -105,7 +112,7 @@ void KeptProcess::ended() {
   const bool child = ::waitpid(process_.pid, &status, WNOHANG) == process_.pid;
   problem_ = child ? fmt::format("{}, process {}, ended with {}", program_.what, process_.pid, exit_code_of(status))
                    : fmt::format("{}, process {}, ended", program_.what, process_.pid);
-  log_line("{}", problem_);
+  log(problem_);
   process_ = {};
   ++restarts_;
   if (std::chrono::steady_clock::now() - started_ >= long_enough) pause_ = 0ms;
@@ -134,8 +141,8 @@ void KeptProcess::stop(int signal) {
   if (process_.pid == 0) return;
   terminate({process_}, grace, signal);
   ::waitpid(process_.pid, nullptr, WNOHANG);
-  log_line("stopped {}, process {}", program_.what, process_.pid);
+  log(fmt::format("stopped {}, process {}", program_.what, process_.pid));
   process_ = {};
 }
 
-}  // namespace weft::lab
+}  // namespace weft::supervise

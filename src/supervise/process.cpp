@@ -1,4 +1,4 @@
-#include "lab/process.h"
+#include "supervise/process.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -21,7 +21,7 @@
 
 extern char** environ;  // NOLINT
 
-namespace weft::lab {
+namespace weft::supervise {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -276,4 +276,4 @@ std::vector<ProcessId> processes_in_named_netns(const std::string& name) {
   return processes;
 }
 
-}  // namespace weft::lab
+}  // namespace weft::supervise
