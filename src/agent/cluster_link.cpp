@@ -22,6 +22,7 @@ constexpr auto patience = std::chrono::seconds(3);  // before being away is a fa
 // Names of what the store keeps (docs/state.md).
 constexpr std::string_view stored_boot = "cluster-boot";
 constexpr std::string_view stored_blocks = "cluster-blocks";
+constexpr std::string_view stored_kept = "cluster-kept";  // "true": others know that this node is to be kept
 constexpr std::string_view stored_gateways = "cluster-gateways";
 constexpr std::string_view stored_numbers = "cluster-node-numbers";
 
@@ -118,6 +119,10 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   WEFT_TRY(const auto before, store_.get(stored_boot));
   if (before && *before != options.self.boot_id) options.self.predecessor = *before;
   WEFT_CHECK(store_.set(stored_boot, options.self.boot_id));
+  WEFT_TRY(const auto kept, store_.get(stored_kept));
+  options.self.kept_before = kept == "true";
+  // Before others hear that it is no longer to be.
+  if (!config_.edge && options.self.kept_before) WEFT_CHECK(store_.set(stored_kept, "false"));
   options.self.record = record(node);
   cluster::Pool pool{.name = std::string(pool_name), .ranges = {}};
   for (const auto& cidr : config_.pod_cidrs)
@@ -151,6 +156,9 @@ Result<void> ClusterLink::connect(const Node& node) {
     faults_.clear("cluster");
     faults_.clear("cluster name");
     spdlog::info("joined cluster {} as {}", config_.cluster, config_.node);
+    if (config_.edge)
+      if (auto stored = store_.set(stored_kept, "true"); !stored)
+        spdlog::warn("remembering that this node is to be kept: {}", stored.error().message);
     blocks_changed();
   };
   handlers.left = [this](const etcd::Failure& why) {
@@ -175,6 +183,7 @@ cluster::NodeRecord ClusterLink::record(const Node& node) const {
   for (const auto& [family, gateway] : gateways_) record.gateways.push_back(gateway);
   record.zone = config_.zone;
   record.labels = config_.labels();
+  record.keep = config_.edge;
   return record;
 }
 
@@ -413,6 +422,26 @@ ClusterView ClusterLink::view(const Node& node) {
   return view;
 }
 
+void ClusterLink::forget_node(const std::string& name, Done done) {
+  const auto known = member_->registry().nodes().find(name);
+  if (known == member_->registry().nodes().end() || !known->second.record)
+    return done(fail(ErrorCode::not_found, fmt::format("no node {} in cluster {}", name, config_.cluster),
+                     "weft node list shows those there are"));
+  const auto alive = [name] {
+    return fail(ErrorCode::denied, fmt::format("node {} is alive", name),
+                "stop weftd there first (weftd --cleanup takes away what it put into the kernel)");
+  };
+  if (known->second.alive) return done(alive());
+  const auto keys = cluster::Keyspace::make(config_.cluster).value();
+  client_->txn({.compare = {etcd::Compare::absent(keys.build(cluster::AliveKey{name}))},
+                .then = {etcd::EraseRequest{etcd::Keys::one(keys.build(cluster::NodeKey{name}))}},
+                .otherwise = {}},
+               {}, [alive, done = std::move(done)](const etcd::Outcome<etcd::TxnResult>& outcome) {
+                 if (!outcome) return done(fail(outcome.error().to_error()));
+                 done(outcome->succeeded ? Result<void>() : Result<void>(alive()));
+               });
+}
+
 // --- Status --------------------------------------------------------------------------------------
 
 void ClusterLink::check() {
@@ -462,6 +491,7 @@ json ClusterLink::nodes_json(const ClusterView& view) const {
               {"gateways", json::array()},
               {"zone", ""},
               {"labels", json::object()},
+              {"edge", false},
               {"blocks", blocks[name]},
               {"way", self ? "self" : "none"},
               {"problem", ""}};
@@ -471,6 +501,7 @@ json ClusterLink::nodes_json(const ClusterView& view) const {
       item["zone"] = node.record->zone;
       item["labels"] = node.record->labels.empty() ? json::object() : json(node.record->labels);
       item["mode"] = node.record->mode;
+      item["edge"] = node.record->keep;
     }
     item["pods"] = self ? member_->endpoints().pods_of(name).size() : pods[name];
     if (const auto reach = view.plan.reach.find(name); reach != view.plan.reach.end()) {

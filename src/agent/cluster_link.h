@@ -67,6 +67,9 @@ class ClusterLink {
   void tell(cluster::SharedEndpoints pods);
   [[nodiscard]] ClusterView view(const Node& node);
 
+  // Another node that is away will not come back: what it has may go to others once reclaim_seconds have passed.
+  void forget_node(const std::string& name, Done done);
+
   // Once a second: faults that have lasted.
   void check();
   [[nodiscard]] nlohmann::json status_json() const;

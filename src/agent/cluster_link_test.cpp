@@ -39,11 +39,12 @@ class ClusterLinkTest : public ::testing::Test {
     etcd_ = std::make_unique<EtcdCluster>(EtcdCluster::Setup{});
   }
 
-  std::unique_ptr<TestNode> make(const std::string& name, const char* address) {
+  std::unique_ptr<TestNode> make(const std::string& name, const char* address, const std::string& more = {}) {
     auto made = std::make_unique<TestNode>();
-    made->config = parse_config("weftd.yaml", "store: etcd\netcd_endpoints: [\"" + etcd_->endpoint(0) +
-                                                  "\"]\nlease_seconds: 2\nreclaim_seconds: 4\nnode: " + name)
-                       .value();
+    made->config =
+        parse_config("weftd.yaml", "store: etcd\netcd_endpoints: [\"" + etcd_->endpoint(0) +
+                                       "\"]\nlease_seconds: 2\nreclaim_seconds: 4\n" + more + "node: " + name)
+            .value();
     Uplink uplink;
     uplink.name = "eth0";
     uplink.v4 = ip(address);
@@ -135,6 +136,51 @@ TEST_F(ClusterLinkTest, ARestartWithoutEtcdKeepsGatewaysAndNumbersAndGivesNothin
   ASSERT_TRUE(run_until([&] { return a->link->usable_blocks().size() == 1 && a->link->view(a->node).known; }));
   EXPECT_EQ(a->link->view(a->node).plan.reach.at("b").number, number);
   EXPECT_FALSE(a->faults.has("cluster"));
+}
+
+TEST_F(ClusterLinkTest, ANodeAtTheEdgeGivesAddressesWithoutEtcdAlsoAfterARestart) {
+  const auto a = make("a", "192.0.2.1", "edge: true\n");
+  const auto b = make("b", "192.0.2.2");
+  ASSERT_TRUE(claim(*a, Family::v4));
+  ASSERT_TRUE(claim(*b, Family::v4));
+  a->link.reset();
+  b->link.reset();
+  etcd_->kill(0);
+  open(*a);
+  open(*b);
+  EXPECT_THAT(a->link->usable_blocks(), SizeIs(1));
+  EXPECT_THAT(b->link->usable_blocks(), SizeIs(0));
+  // It is no longer to be kept: what it was before counts for nothing then.
+  a->link.reset();
+  a->config.edge = false;
+  open(*a);
+  EXPECT_THAT(a->link->usable_blocks(), SizeIs(0));
+  a->link.reset();
+  a->config.edge = true;
+  open(*a);
+  EXPECT_THAT(a->link->usable_blocks(), SizeIs(0)) << "others have not heard that it is again";
+}
+
+TEST_F(ClusterLinkTest, WhatANodeAtTheEdgeHasGoesToOthersOnlyOnceItIsDeleted) {
+  const auto a = make("a", "192.0.2.1");
+  auto b = make("b", "192.0.2.2", "edge: true\n");
+  ASSERT_TRUE(claim(*b, Family::v4));
+  const auto blocks = [&] { return a->link->view(a->node).plan.blocks.size(); };
+  ASSERT_TRUE(run_until([&] { return blocks() == 1; }));
+  const auto forget = [&](const std::string& name) {
+    std::optional<Result<void>> answer;
+    a->link->forget_node(name, [&](const Result<void>& done) { answer = done; });
+    run_until([&] { return answer.has_value(); });
+    return answer->has_value() ? std::string() : answer->error().message;
+  };
+  EXPECT_THAT(forget("c"), HasSubstr("no node c in cluster"));
+  EXPECT_THAT(forget("b"), HasSubstr("node b is alive"));
+  b->link.reset();
+  ASSERT_TRUE(run_until([&] { return a->link->status_json()["alive"] == 1; }));
+  run_until([] { return false; }, seconds(8));
+  EXPECT_EQ(blocks(), 1U) << "longer than reclaim_seconds";
+  EXPECT_EQ(forget("b"), "");
+  ASSERT_TRUE(run_until([&] { return a->link->member().blocks().owners().empty(); }, seconds(30)));
 }
 
 TEST_F(ClusterLinkTest, BlocksThatHoldNothingAreGivenBackButNotTheGateways) {

@@ -208,6 +208,7 @@ const std::map<std::string, Setter>& setters() {
       {"tunnel_scope", word(&Config::tunnel_scope, &parse_tunnel_scope)},
       {"tunnel_port", number(&Config::tunnel_port, 1, 65535)},
       {"lease_seconds", number(&Config::lease_seconds, 2, 3600)},
+      {"edge", flag(&Config::edge)},
       {"reclaim_seconds", number(&Config::reclaim_seconds, 4, 604800)},
       {"log_level", set_log_level},
       {"log_file", text(&Config::log_file)},

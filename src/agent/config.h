@@ -71,6 +71,7 @@ struct Config {
   std::uint16_t tunnel_port = 8472;  // of VXLAN
   std::uint32_t lease_seconds = 30;
   std::uint32_t reclaim_seconds = 600;
+  bool edge = false;  // away for however long, the node keeps what it has
 
   // The node's own sockets are to leave these alone: lb_port_* and, with masquerade, nat_port_*, as the kernel
   // writes a list of ports, in order and neighbours joined.

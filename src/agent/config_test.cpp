@@ -126,6 +126,7 @@ tunnel_scope: cross-subnet
 tunnel_port: 4789
 lease_seconds: 5
 reclaim_seconds: 60
+edge: true
 )");
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->instance, "blue-1");
@@ -174,6 +175,7 @@ reclaim_seconds: 60
   EXPECT_EQ(config->tunnel_port, 4789);
   EXPECT_EQ(config->lease_seconds, 5U);
   EXPECT_EQ(config->reclaim_seconds, 60U);
+  EXPECT_TRUE(config->edge);
   EXPECT_EQ(config->slot_table_entries, 4096U);
   EXPECT_EQ(config->xdp, Config::Xdp::native);
   EXPECT_FALSE(config->external_ips);

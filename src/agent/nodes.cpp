@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
+#include "api/params.h"
 
 namespace weft::agent {
 namespace {
@@ -151,6 +152,14 @@ void Agent::register_nodes() {
   server_->handle("node.list", [this](const nlohmann::json&) -> api::Answer {
     if (!cluster_) return weft::fail(by_itself());
     return nlohmann::json{{"items", cluster_->nodes_json(publisher_->cluster())}};
+  });
+  server_->handle_async("node.delete", [this](const nlohmann::json& params, const api::Responder& responder) {
+    if (!cluster_) return responder.answer(weft::fail(by_itself()));
+    const auto name = api::required_text(params, "name");
+    if (!name) return responder.answer(weft::fail(name.error()));
+    cluster_->forget_node(*name, [responder](const Result<void>& done) {
+      responder.answer(done ? api::Answer(nlohmann::json::object()) : weft::fail(done.error()));
+    });
   });
   server_->handle("node.health", [this](const nlohmann::json&) -> api::Answer {
     if (!cluster_) return weft::fail(by_itself());

@@ -239,7 +239,15 @@ class CommandLine {
 
   void add_lists() {
     add_list("endpoint", "Attached pods: addresses, identity, policy and socket coverage", "endpoint.list");
-    add_list("node", "Nodes of the cluster: state, addresses, blocks of pods' addresses, the way there", "node.list");
+    auto* node = add_list("node", "Nodes of the cluster: state, addresses, blocks of pods' addresses, the way there",
+                          "node.list");
+    auto* gone =
+        command(node, "delete", "Say that a node that is away will not come back, so that others get what it had",
+                "weft node delete node7");
+    gone->add_option("NAME", node_name_, "The node's name")->required();
+    add_output(gone, list_outputs_["node delete"], {"table", "json"});
+    runs(gone,
+         [this](const Session& session) { return run_node_delete(session, node_name_, list_outputs_["node delete"]); });
     auto* health =
         command(&app_, "health", "Whether the cluster's other nodes answer, and how fast", "weft health -o json");
     add_output(health, list_outputs_["health"], {"table", "wide", "json", "yaml", "name"});
@@ -457,6 +465,7 @@ class CommandLine {
   std::string version_output_;
   std::string status_output_;
   std::string doctor_output_;
+  std::string node_name_;
   std::uint64_t bpf_limit_ = 0;
   std::uint64_t bpf_lb_limit_ = 1000;
   std::string shell_;

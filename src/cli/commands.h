@@ -47,6 +47,8 @@ int run_doctor(const Session& session, const std::string& output);
 // bpf.maps. `namespace_`: of this one only, where the method knows it.
 int run_list(const Session& session, const std::string& list, const std::string& output,
              const std::string& namespace_ = {});
+// `weft node delete`
+int run_node_delete(const Session& session, const std::string& name, const std::string& output);
 int run_health(const Session& session, const std::string& output);
 int run_ipam(const Session& session, const std::string& output);
 // Entries of a map ("list") or counters ("stats", where an empty map means all).

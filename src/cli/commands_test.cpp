@@ -75,6 +75,7 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
   for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{{"version"},
                                                                                      {"status"},
                                                                                      {"doctor"},
+                                                                                     {"node", "delete"},
                                                                                      {"apply"},
                                                                                      {"get"},
                                                                                      {"delete"},

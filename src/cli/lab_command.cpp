@@ -223,6 +223,19 @@ void add_nodes(CLI::App* command, const Options& options) {
   choice("--underlay-family", settings.underlay_family, "addresses of nodes (default dual)", {"4", "6", "dual"});
   choice("--store", settings.store, "etcd for the lab, or each node by itself (default: etcd with several nodes)",
          {"embedded", "etcd"});
+  command
+      ->add_option_function<std::string>(
+          "--edge",
+          [options](const std::string& text) {
+            for (const auto& name : CLI::detail::split(text, ',')) {
+              unsigned number = 0;
+              if (!name.starts_with("node") || !CLI::detail::lexical_cast(name.substr(4), number) || number == 0)
+                throw CLI::ValidationError("--edge", "expected nodes such as node2,node3");
+              options->settings.edge.insert(number);
+            }
+          },
+          "nodes that may be cut off for days and keep what they have")
+      ->type_name("NODE[,NODE...]");
   command->add_option("--etcd-members", settings.etcd_members, "how many members its etcd has (default 1)")
       ->check(CLI::Range(1U, lab::most_etcd_members))
       ->type_name("N");

@@ -221,6 +221,16 @@ std::string latency_text(const json& probe) {
 
 }  // namespace
 
+int run_node_delete(const Session& session, const std::string& name, const std::string& output) {
+  auto answer = session.call("node.delete", {{"name", name}});
+  if (!answer) return session.report(answer.error());
+  if (output == "json")
+    print_json(session, {{"deleted", name}});
+  else
+    session.io.out << fmt::format("node {} deleted; what it had is free for others after reclaim_seconds\n", name);
+  return exit_ok;
+}
+
 // A line for each probe. 1 when some node has a problem.
 int run_health(const Session& session, const std::string& output) {
   auto answer = session.call("node.health", json::object());

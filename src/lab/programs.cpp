@@ -52,7 +52,7 @@ std::string agent_config(const Layout& layout, const NodeLayout& node) {
       node.instance, node.name, node.state_dir, node.run_dir, layout.roots().bpffs,
       fmt::join(addresses::service_cidrs, "\", \""), addresses::uplink);
   if (layout.settings().shared())
-    config += cluster_config(layout);
+    config += cluster_config(layout) + (layout.settings().edge.contains(node.number) ? "edge: true\n" : "");
   else
     config += fmt::format("pod_cidrs: [\"{}\"]\n", fmt::join(node.pod_cidrs, "\", \""));
   if (const auto cgroup = cgroup_directory(node); !cgroup.empty()) config += fmt::format("cgroup_root: {}\n", cgroup);

@@ -52,6 +52,7 @@ std::string settings_to_json(const Settings& settings) {
               {"tunnel_scope", settings.tunnel_scope},
               {"underlay", to_string(settings.underlay)},
               {"underlay_family", settings.underlay_family},
+              {"edge", settings.edge},
               {"renumbered", settings.renumbered}}
       .dump();
 }
@@ -80,9 +81,10 @@ Result<Settings> settings_from_json(std::string_view text) {
   word("underlay", underlay);
   word("underlay_family", settings.underlay_family);
   WEFT_TRY(settings.underlay, parse_underlay(underlay));
-  if (const auto found = value.find("renumbered"); found != value.end() && found->is_array())
-    for (const auto& number : *found)
-      if (number.is_number_unsigned()) settings.renumbered.insert(number.get<unsigned>());
+  for (const auto& [key, slot] : {std::pair{"renumbered", &settings.renumbered}, {"edge", &settings.edge}})
+    if (const auto found = value.find(key); found != value.end() && found->is_array())
+      for (const auto& number : *found)
+        if (number.is_number_unsigned()) slot->insert(number.get<unsigned>());
   return settings;
 }
 
@@ -123,6 +125,12 @@ Result<Settings> settle(const SettingsRequest& request, const Settings& present,
   }
   WEFT_CHECK(take(settings.tunnel, request.tunnel, "tunnel", exists));
   WEFT_CHECK(take(settings.tunnel_scope, request.tunnel_scope, "tunnel-scope", exists));
+  for (const auto number : request.edge)
+    if (!settings.shared() || number > settings.nodes)
+      return fail(ErrorCode::invalid,
+                  fmt::format("--edge node{}: {}", number,
+                              settings.shared() ? "the lab has no such node" : "the lab's nodes share nothing"));
+  settings.edge.insert(request.edge.begin(), request.edge.end());
   std::string underlay(to_string(settings.underlay));
   WEFT_CHECK(take(underlay, request.underlay, "underlay", exists));
   WEFT_TRY(settings.underlay, parse_underlay(underlay));

@@ -28,6 +28,7 @@ struct Settings {
   std::string tunnel_scope = "always";
   Underlay underlay = Underlay::flat;
   std::string underlay_family = "dual";  // "4", "6": nodes have no addresses of the other
+  std::set<unsigned> edge;               // nodes at the edge (edge: true)
   std::set<unsigned> renumbered;         // nodes that came back with another address
 
   [[nodiscard]] bool shared() const { return store == "etcd"; }
@@ -55,6 +56,7 @@ struct SettingsRequest {
   std::string tunnel_scope;
   std::string underlay;
   std::string underlay_family;
+  std::set<unsigned> edge;
 };
 
 // The settings of a lab after this `up`. `exists` says whether the lab has been made with `present`:

@@ -15,6 +15,7 @@ TEST(Settings, SurviveTheFile) {
                           .tunnel_scope = "cross-subnet",
                           .underlay = Underlay::mixed,
                           .underlay_family = "6",
+                          .edge = {3},
                           .renumbered = {2, 5}};
   const auto read = settings_from_json(settings_to_json(settings));
   ASSERT_TRUE(read) << read.error().message;
@@ -57,6 +58,8 @@ TEST(Settle, WhatCannotBeIsRefused) {
   EXPECT_THAT(settle({.etcd_members = 3}, {}, false).error().message, HasSubstr("the lab has no etcd"));
   const auto made = *settle({.nodes = 2, .etcd_members = 3}, {}, false);
   EXPECT_EQ(made.etcd_members, 3U);
+  EXPECT_EQ(settle({.edge = {2}}, made, true)->edge, std::set{2U});
+  EXPECT_THAT(settle({.edge = {3}}, made, true).error().message, HasSubstr("--edge node3: the lab has no such node"));
   EXPECT_THAT(settle({.etcd_members = 1}, made, true).error().message, HasSubstr("--etcd-members 1"));
 }
 

@@ -43,7 +43,10 @@ BlockAllocator::BlockAllocator(Context context, NodeRegistry& registry, std::vec
                    }}) {
   const auto& self = registry.self();
   if (!self.predecessor.empty()) predecessor_value_ = encode(Incarnation{self.name, self.predecessor});
-  for (const auto& block : remembered) own_.try_emplace(block);
+  for (const auto& block : remembered) {
+    auto& own = own_[block];
+    if (self.kept_before && self.record.keep) own.trusted_until = etcd::Scheduler::Time::max();
+  }
 }
 
 template <class T>

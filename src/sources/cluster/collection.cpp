@@ -30,6 +30,10 @@ Cleanup Collection::look(const Picture& picture, etcd::Scheduler::Time now) {
     if (!key || !run) cleanup.problems.push_back(key ? run.error() : key.error());
     if (key) alive_[key->node] = {run ? std::optional(run->boot_id) : std::nullopt, kv.mod_revision};
   }
+  kept_.clear();
+  for (const auto& kv : picture.nodes)
+    if (const auto key = keys_.parse_as<NodeKey>(kv.key))
+      if (const auto record = decode_node(kv.key, kv.value); !record || record->keep) kept_.insert(key->node);
   judge_by_node<NodeKey>(picture.nodes, now, cleanup);
   // Those of an earlier run are replaced by the one that is alive; nobody takes them for its own (endpoint_table.h).
   judge_by_node<EndpointsKey>(picture.endpoints, now, cleanup);
@@ -58,6 +62,8 @@ void Collection::judge(const etcd::KeyValue& kv, const std::string& node, const 
   const auto alive = alive_.find(node);
   // Who is alive and cannot be read may be the one.
   if (alive != alive_.end() && (!boot_id || !alive->second.boot_id || *alive->second.boot_id == *boot_id)) return;
+  // It may be running, cut off from etcd: nobody but itself, or who deletes its record, ends what it has.
+  if (alive == alive_.end() && kept_.contains(node)) return;
   const auto before = absent_.find(kv.key);
   const bool same = before != absent_.end() && before->second.revision == kv.mod_revision;
   const Absent absent{kv.mod_revision, same ? before->second.since : now};

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,8 @@ class Collection {
   Collection(Keyspace keys, std::chrono::seconds delay) : keys_(std::move(keys)), delay_(delay) {}
 
   // A key of a run of a node goes when that run has not been alive, and nobody has written the key, in all pictures of
-  // the last `delay`. A number goes when it has had a mark since an earlier picture, and no user now.
+  // the last `delay`; not while the node's record says that it is to be kept. A number goes when it has had a mark
+  // since an earlier picture, and no user now.
   Cleanup look(const Picture& picture, etcd::Scheduler::Time now);
   // Someone else watched meanwhile, or nobody.
   void forget() { absent_.clear(); }
@@ -68,6 +70,7 @@ class Collection {
   std::map<std::string, Absent> absent_;  // by key
   std::map<std::string, Absent> seen_;    // those of the picture that is looked at
   std::map<std::string, Alive> alive_;
+  std::set<std::string> kept_;  // nodes
 };
 
 }  // namespace weft::cluster

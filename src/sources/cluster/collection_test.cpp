@@ -56,6 +56,38 @@ TEST_F(CollectionTest, ABlockGoesOnceItsRunWasAwayInAllPicturesOfTheDelay) {
   EXPECT_TRUE(picture().blocks.empty());
 }
 
+TEST_F(CollectionTest, WhatIsToBeKeptStaysUntilItsRecordIsDeleted) {
+  put("nodes/a", encode(NodeRecord{.boot_id = "boot-1", .keep = true}));
+  put("nodes/b", encode(NodeRecord{.boot_id = "boot-1"}));
+  put("blocks/p/10.0.0.0/24", run_);
+  put("identities/users/a", encode(IdentityUsers{"boot-1", {300}}));
+  put("endpoints/a", "{}");
+  EXPECT_TRUE(look(0).leftovers.empty());
+  const auto cleanup = look(1000000);
+  ASSERT_EQ(cleanup.leftovers.size(), 1U) << "only b's record";
+  EXPECT_TRUE(applies(cleanup.leftovers[0]));
+  ASSERT_EQ(picture().nodes.size(), 1U);
+  EXPECT_EQ(picture().nodes[0].key, "/weft/v1/c/nodes/a");
+  erase("nodes/a");
+  EXPECT_TRUE(look(1000001).leftovers.empty());
+  EXPECT_EQ(look(1000061).leftovers.size(), 3U);
+}
+
+TEST_F(CollectionTest, ARecordThatCannotBeReadIsNoReasonToTakeABlock) {
+  put("nodes/a", "x");
+  put("blocks/p/10.0.0.0/24", run_);
+  EXPECT_TRUE(look(0).leftovers.empty());
+  EXPECT_TRUE(look(1000).leftovers.empty());
+}
+
+TEST_F(CollectionTest, WhatAnEarlierRunOfAKeptNodeHadGoesOnceItIsBack) {
+  put("nodes/a", encode(NodeRecord{.boot_id = "boot-2", .keep = true}));
+  put("alive/a", encode(Incarnation{"a", "boot-2"}));
+  put("blocks/p/10.0.0.0/24", run_);
+  EXPECT_TRUE(look(0).leftovers.empty());
+  EXPECT_EQ(look(60).leftovers.size(), 1U);
+}
+
 TEST_F(CollectionTest, ABlockTouchedBetweenTwoPicturesIsCountedAnew) {
   put("blocks/p/10.0.0.0/24", run_);
   EXPECT_TRUE(look(0).leftovers.empty());

@@ -147,7 +147,9 @@ void NodeRegistry::leave(const etcd::Failure& why) {
   if (!membership_) return;
   membership_.reset();
   // The lease was kept alive at most its own time before, so nobody can have missed this node before that.
-  trusted_until_ = context_.scheduler.now() - session_.ttl() + context_.delay;
+  // Who has told to be kept is never found to be gone.
+  trusted_until_ =
+      self_.record.keep ? etcd::Scheduler::Time::max() : context_.scheduler.now() - session_.ttl() + context_.delay;
   if (handlers_.left) handlers_.left(why);
 }
 

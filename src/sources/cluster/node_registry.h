@@ -24,6 +24,8 @@ struct Self {
   std::string boot_id;
   // What this machine itself remembers to have been before it booted, if it does: what that run had is this one's.
   std::string predecessor;
+  // The run before this one, of the same machine, was told to be kept (NodeRecord::keep).
+  bool kept_before = false;
   NodeRecord record;  // its boot_id is set from the above
   [[nodiscard]] Incarnation incarnation() const { return {name, boot_id}; }
 };

@@ -54,6 +54,7 @@ std::string encode(const NodeRecord& record) {
   value["public_key"] = record.public_key;
   value["gateways"] = texts(record.gateways);
   value["zone"] = record.zone;
+  value["keep"] = record.keep;
   value["labels"] = record.labels.empty() ? json::object() : json(record.labels);
   return dump(value);
 }
@@ -111,6 +112,7 @@ Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
   record.public_key = reader.text("public_key");
   record.gateways = reader.addresses("gateways");
   record.zone = reader.text("zone");
+  record.keep = reader.flag("keep", false);
   if (reader.has("labels")) record.labels = reader.labels("labels");
   return reader.result(std::move(record));
 }

@@ -32,7 +32,8 @@ struct NodeRecord {
   // Of its pods, out of its blocks: packets of the node itself come from there where they go through a tunnel.
   std::vector<IpAddress> gateways;
   std::string zone;
-  LabelMap labels;  // what selectors of nodes choose by
+  LabelMap labels;    // what selectors of nodes choose by
+  bool keep = false;  // while it is away all that it has stays its own, for as long as this record is there
   auto operator<=>(const NodeRecord&) const = default;
 };
 

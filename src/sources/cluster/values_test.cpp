@@ -85,7 +85,8 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
                         .public_key = "k",
                         .gateways = {IpAddress::parse("10.244.1.1").value()},
                         .zone = "west",
-                        .labels = {{"kubernetes.io/hostname", "a"}, {"rack", "7"}}};
+                        .labels = {{"kubernetes.io/hostname", "a"}, {"rack", "7"}},
+                        .keep = true};
   EXPECT_EQ(decode_node("k", encode(node)).value(), node);
   const Incarnation run{"a", "b"};
   EXPECT_EQ(decode_incarnation("k", encode(run)).value(), run);

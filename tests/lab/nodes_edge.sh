@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Two nodes are cut off from etcd for longer than reclaim_seconds, under traffic: one at the edge, which keeps all it has
+# and returns as if nothing had been, and one that is none, whose addresses the cluster takes back.
+# shellcheck source=tests/lab/lib.sh
+source "$(dirname "$0")/lib.sh"
+[[ -x $(command -v etcd) ]] || { echo "skipped: etcd is not installed"; exit 77; }
+
+pod() { # NAME NODE
+  cat <<YAML
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: $1, namespace: default, labels: {app: ${1%%-*}}, annotations: {weft.dev/run: "true"}}
+spec:
+  nodeName: $2
+  containers: [{name: serve, image: none, command: [$traffic, serve, "7000", --name, $1]}]
+YAML
+}
+{
+  pod client-1 node1; pod server-2 node2; pod server-3 node3; pod client-3 node3; pod other-3 node3
+  cat <<'YAML'
+---
+apiVersion: v1
+kind: Service
+metadata: {name: server, namespace: default}
+spec: {clusterIP: 10.96.0.50, selector: {app: server}, ports: [{port: 80, targetPort: 7000}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: server, namespace: default}
+spec: {podSelector: {matchLabels: {app: server}}, ingress: [{from: [{podSelector: {matchLabels: {app: client}}}]}]}
+YAML
+} | lab_up "$lab" --nodes 3 --edge node3 --tunnel vxlan
+at() { "$weft" --lab "$lab" --node "$1" "${@:2}"; }
+net() { "$weft" lab net "$1" --name "$lab" "${@:2}"; }
+process_of() { awk '{print $1; exit}' "/run/weft/lab/$lab/$1.pid" 2>/dev/null; }
+server_address() { at "$1" get pod "default/$2" -o json | jq -r '.status.podIPs[].ip | select(contains(":") | not)'; }
+addresses() { server2=$(server_address node2 server-2) && server3=$(server_address node3 server-3) && [[ -n $server2 && -n $server3 ]]; }
+node_says() { [[ $(at node1 node list -o json | jq -r --arg n "$1" ".[] | select(.name == \$n) | $2") == "$3" ]]; }
+joined() { [[ $(at "$1" status -o json | jq .cluster.joined) == "$2" ]]; }
+answers() { [[ $(ask "$@" --timeout 1000) == ok* ]]; }
+denied() { [[ $(ask "$@" --timeout 300) == timeout ]]; }
+works_at_the_edge() { # WHEN
+  answers default/client-3 tcp "$server3" 7000 || fail "$1: pod to pod"
+  answers default/client-3 tcp 10.96.0.50 80 || fail "$1: the Service"
+  denied default/other-3 tcp "$server3" 7000 || fail "$1: a forbidden connection was made"
+}
+eventually 10 "the servers are known" addresses
+eventually 10 "pods across nodes" answers default/client-1 tcp "$server3" 7000
+eventually 10 "all of them" answers default/client-1 tcp "$server2" 7000
+eventually 5 "node3 is said to be at the edge" node_says node3 .edge true
+is "node2 is not" "$(node_says node2 .edge false && echo yes)" yes
+exits 1 "node3 is alive, so it is not deleted" at node1 node delete node3
+begin to3 default/client-1 "$server3" 7000 --rate 500000
+eventually 3 "the stream flows" moving to3
+
+step "both are cut off, and the edge's agent dies"
+exits 0 "cut" net partition node2,node3 --from etcd
+agent=$(process_of node3/weftd)
+kill -9 "$agent"
+again() { [[ $(process_of node3/weftd) != "$agent" ]] && at node3 status; }
+eventually 15 "it serves again" again
+works_at_the_edge "without etcd"
+eventually 30 "they are away" node_says node3 .state away
+reclaimed() { [[ -z $(at node1 node list -o json | jq -r '.[] | select(.name == "node2") | .blocks[]') ]]; }
+eventually 75 "node2's blocks are the cluster's again" reclaimed
+is "those of the edge are its own" "$(at node1 node list -o json | jq '.[] | select(.name == "node3") | .blocks | length')" 2
+works_at_the_edge "after reclaim_seconds"
+answers default/client-1 tcp "$server3" 7000 || fail "others do not reach the edge"
+
+step "both are back"
+exits 0 "heal" net heal
+for node in node2 node3; do eventually 30 "$node joins" joined $node true; done
+eventually 10 "the edge is alive" node_says node3 .state alive
+lost() { at node2 status -o json | jq -r '.problems[]' | grep 'may be another node.s by now'; }
+eventually 15 "node2 says what it lost" lost
+is "the edge has nothing to say" "$(at node3 status -o json | jq -c '.problems')" "[]"
+works_at_the_edge "back"
+is "with the same address" "$(server_address node3 server-3)" "$server3"
+whole_stream to3
+"$weft" lab down --name "$lab" >/dev/null || fail "down"
+finish
