@@ -144,6 +144,14 @@ Result<Config::Tunnel> parse_tunnel(std::string_view text) {
   return fail(ErrorCode::invalid, fmt::format("expected none, vxlan, geneve or ipip, found \"{}\"", text));
 }
 
+Result<Config::BgpSpeaker> parse_bgp_speaker(std::string_view text) {
+  if (text == "auto") return Config::BgpSpeaker::automatic;
+  if (text == "bird") return Config::BgpSpeaker::bird;
+  if (text == "frr") return Config::BgpSpeaker::frr;
+  if (text == "none") return Config::BgpSpeaker::none;
+  return fail(ErrorCode::invalid, fmt::format("expected auto, bird, frr or none, found \"{}\"", text));
+}
+
 Result<Config::TunnelScope> parse_tunnel_scope(std::string_view text) {
   if (text == "always") return Config::TunnelScope::always;
   if (text == "cross-subnet") return Config::TunnelScope::cross_subnet;
@@ -207,6 +215,7 @@ const std::map<std::string, Setter>& setters() {
       {"tunnel", word(&Config::tunnel, &parse_tunnel)},
       {"tunnel_scope", word(&Config::tunnel_scope, &parse_tunnel_scope)},
       {"tunnel_port", number(&Config::tunnel_port, 1, 65535)},
+      {"bgp_speaker", word(&Config::bgp_speaker, &parse_bgp_speaker)},
       {"lease_seconds", number(&Config::lease_seconds, 2, 3600)},
       {"reclaim_seconds", number(&Config::reclaim_seconds, 4, 604800)},
       {"log_level", set_log_level},

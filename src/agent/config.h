@@ -69,6 +69,9 @@ struct Config {
   enum class TunnelScope { always, cross_subnet };
   TunnelScope tunnel_scope = TunnelScope::always;
   std::uint16_t tunnel_port = 8472;  // of VXLAN
+  // What speaks BGP for BGPPeerings; docs/bgp.md. `automatic`: BIRD or FRR, which of them is installed.
+  enum class BgpSpeaker { automatic, bird, frr, none };
+  BgpSpeaker bgp_speaker = BgpSpeaker::automatic;
   std::uint32_t lease_seconds = 30;
   std::uint32_t reclaim_seconds = 600;
 

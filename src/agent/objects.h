@@ -113,6 +113,7 @@ class Objects {
   [[nodiscard]] const std::map<model::ObjectKey, model::L2Announcement>& announcements() const {
     return announcements_;
   }
+  [[nodiscard]] const std::map<model::ObjectKey, model::BgpPeering>& bgp_peerings() const { return bgp_peerings_; }
 
  private:
   // What a pod is made of: its own object, or its Deployment in this revision.
@@ -142,6 +143,7 @@ class Objects {
   std::map<model::ObjectKey, std::uint64_t> policy_revisions_;
   std::map<model::ObjectKey, model::LoadBalancerPool> pools_;
   std::map<model::ObjectKey, model::L2Announcement> announcements_;
+  std::map<model::ObjectKey, model::BgpPeering> bgp_peerings_;
   std::uint64_t revision_ = 0;
   Listener listener_;
 };

@@ -11,6 +11,8 @@
 
 #include "base/ip.h"
 #include "base/labels.h"
+#include "model/bgp.h"
+#include "model/metadata.h"
 #include "model/selector.h"
 
 namespace weft::model {
@@ -23,40 +25,17 @@ enum class Kind {
   endpoint_slice,
   network_policy,
   load_balancer_pool,  // weft.io/v1alpha1, no namespace
-  l2_announcement      // weft.io/v1alpha1, no namespace
+  l2_announcement,     // weft.io/v1alpha1, no namespace
+  bgp_peering          // weft.io/v1alpha1, no namespace
 };
-// "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy", "LoadBalancerPool", "L2Announcement".
+// "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy", "LoadBalancerPool", "L2Announcement",
+// "BGPPeering".
 std::string_view to_string(Kind kind);
 // Accepts kind names, plurals and kubectl's short names in any case: po, pods, svc, deploy, ns, netpol, endpointslices
 // ...
 Result<Kind> parse_kind(std::string_view text);
-// False for Namespace, LoadBalancerPool and L2Announcement: their keys have no namespace.
+// False for Namespace and Weft's own kinds: their keys have no namespace.
 bool has_namespace(Kind kind);
-
-// Where an object was written; line is 1-based, 0 when unknown.
-struct SourceLocation {
-  std::string file;
-  int line = 0;
-  auto operator<=>(const SourceLocation&) const = default;
-};
-
-struct ObjectKey {
-  std::string namespace_;  // empty for kinds without one
-  std::string name;
-  [[nodiscard]] std::string to_string() const { return namespace_.empty() ? name : namespace_ + "/" + name; }
-  auto operator<=>(const ObjectKey&) const = default;
-};
-
-struct Metadata {
-  std::string namespace_;  // "default" when absent; empty for kinds without one
-  std::string name;
-  LabelMap labels;
-  LabelMap annotations;
-  std::string uid;
-  SourceLocation location;
-  [[nodiscard]] ObjectKey key() const { return {namespace_, name}; }
-  bool operator==(const Metadata&) const = default;
-};
 
 struct Namespace {
   Metadata meta;  // labels always hold kubernetes.io/metadata.name
@@ -287,8 +266,8 @@ struct L2Announcement {
   bool operator==(const L2Announcement&) const = default;
 };
 
-using Object =
-    std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool, L2Announcement>;
+using Object = std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool,
+                            L2Announcement, BgpPeering>;
 
 Kind kind_of(const Object& object);
 const Metadata& metadata_of(const Object& object);

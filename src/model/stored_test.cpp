@@ -99,12 +99,21 @@ apiVersion: v1
 kind: Pod
 metadata: {name: going, deletionTimestamp: "2026-01-01T00:00:00Z", creationTimestamp: "2026-01-01T00:00:00Z"}
 spec: {containers: [{name: c, ports: [{containerPort: 80, hostPort: 80, hostIP: 192.0.2.1}]}]}
+---
+apiVersion: weft.io/v1alpha1
+kind: BGPPeering
+metadata: {name: tor}
+spec:
+  localAS: 65001
+  peers: [{address: 192.0.2.1, peerAS: 65000, multihop: 2, passwordFile: /etc/weft/tor, families: [IPv6]}]
+  advertise: [{services: [ExternalIP], communities: ["65000:100", no-export], largeCommunities: ["1:2:3"]}]
+  import: {cidrs: [10.0.0.0/8]}
 )";
 
 ParseOutcome parsed() {
   auto outcome = parse_manifests("all.yaml", all_kinds);
   for (const auto& problem : outcome.problems) ADD_FAILURE() << problem.to_string();
-  EXPECT_THAT(outcome.documents, SizeIs(11));
+  EXPECT_THAT(outcome.documents, SizeIs(12));
   return outcome;
 }
 
