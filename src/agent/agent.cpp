@@ -1,4 +1,5 @@
 #include "agent/agent.h"
+#include "agent/bgp.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -230,6 +231,7 @@ Result<void> Agent::publish() {
   tell_services_fault();
   enrichment_stale_ = true;
   if (duties_) duties_->refresh();
+  refresh_bgp();
   if (published) tell_endpoints();
   return published;
 }
@@ -278,6 +280,8 @@ void Agent::poll_slow() {
     datapath_->tables().retry();
     serve_outside();
     duties_->refresh();
+    refresh_bgp();
+    bgp_->check();
     attachment_->finish_removals();
     attachment_->expire_quarantine();
     if (cluster_) {
@@ -349,6 +353,8 @@ Result<void> Agent::serve() {
   register_bpf();
   register_observe();
   register_nodes();
+  open_bgp();
+  register_bgp();
   if (cluster_) {
     open_cluster_objects();
     others_changed();

@@ -44,6 +44,8 @@
 
 namespace weft::agent {
 
+class Bgp;
+
 class Agent {
  public:
   // Opens the store, takes over or builds the datapath, recovers what was cut short, and serves.
@@ -72,6 +74,9 @@ class Agent {
   void register_bpf();
   void register_observe();
   void register_nodes();
+  void open_bgp();
+  void refresh_bgp();
+  void register_bgp();
 
   // Compiles the tables and brings the kernel to it. An error leaves the last good state.
   Result<void> publish();
@@ -250,6 +255,8 @@ class Agent {
   std::map<std::uint64_t, Watcher> watchers_;
   std::uint64_t next_watcher_ = 1;
   std::unique_ptr<ServiceDuties> duties_;
+  std::unique_ptr<Bgp> bgp_;
+  std::optional<std::uint64_t> bgp_seen_;  // Publisher::service_revision()
   ReleaseGate backends_gate_;
   ReleaseGate services_gate_;
   std::unique_ptr<FlowSweeper> sweeper_;

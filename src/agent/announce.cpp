@@ -72,18 +72,10 @@ class Collector {
   }
 
  private:
-  // Who writes a Service must not draw the traffic of others: of its router, say.
   bool admit(const model::ObjectKey& service, const control::ServiceFrontend& frontend) {
-    auto why = taken_by(frontend.address, config_, node_);
-    if (why.empty() && !config_.external_ips && named_by_itself(service, frontend))
-      why = "is in no LoadBalancerPool, and this node serves no other addresses (`external_ips: false`)";
+    const auto why = not_to_be_told(service, frontend, services_, config_, node_);
     if (!why.empty()) result_.refused.insert_or_assign(frontend.address, why);
     return why.empty();
-  }
-  [[nodiscard]] bool named_by_itself(const model::ObjectKey& service, const control::ServiceFrontend& frontend) const {
-    if (frontend.kind == control::FrontendKind::external_ip) return true;
-    const auto given = services_.held(service).load_balancer_ips;
-    return std::ranges::find(given, frontend.address) == given.end();
   }
 
   const Objects& objects_;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
+#include "agent/bgp.h"
 #include "agent/counters.h"
 #include "agent/out_of_range.h"
 #include "control/policy/policy.h"
@@ -337,6 +338,7 @@ json Agent::status() {
           {"policies", compiled().policy_input.policies.size()},
           {"services", services().usage().frontends},
           {"announced", announced_json()},
+          {"bgp", bgp_->status_json()},
           {"flows", {{"seen", counts.seen}, {"lost", counts.lost}, {"kept", counts.kept}}},
           {"ipam", list_ipam()["pools"]},
           {"reconcile",

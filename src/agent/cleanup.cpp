@@ -9,6 +9,7 @@
 #include "agent/source_ports.h"
 #include "bpfrt/link.h"
 #include "sources/store/store.h"
+#include "speaker/speaker.h"
 #include "sys/netlink.h"
 #include "sys/system.h"
 
@@ -66,6 +67,8 @@ Result<void> clean_up(const Config& config, const Tell& tell) {
     if (!opened) return fail(opened.error());
     store.emplace(std::move(*opened));
   }
+  // First of all it is told to routers that this node is not to be sent to any more.
+  if (speaker::end_speakers(config.bgp_path()) > 0) tell("ended the BGP speaker");
   WEFT_TRY(auto netlink, sys::open_netlink());
   WEFT_CHECK(detach_programs(*netlink, config, tell));
   if (store) WEFT_CHECK(remove_pods(*netlink, *store, tell));

@@ -84,6 +84,7 @@ struct Config {
   // What pods' packets grow by on their way to another node, in IPv4 or IPv6; 0 where they go as they are.
   [[nodiscard]] std::uint32_t tunnel_overhead(bool outer_v4) const;
   [[nodiscard]] std::string socket_path() const { return run_dir + "/weft.sock"; }
+  [[nodiscard]] std::string bgp_path() const { return run_dir + "/bgp"; }
   [[nodiscard]] std::string store_path() const { return state_dir + "/weft.db"; }
   [[nodiscard]] std::string pin_path() const { return bpffs + "/" + instance; }
 };

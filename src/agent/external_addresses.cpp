@@ -102,4 +102,15 @@ Result<void> check_external_addresses(const model::Service& service, const Confi
   return {};
 }
 
+std::string not_to_be_told(const model::ObjectKey& service, const control::ServiceFrontend& frontend,
+                           const control::ServiceCompiler& services, const Config& config, const Node& node) {
+  if (auto why = taken_by(frontend.address, config, node); !why.empty()) return why;
+  if (config.external_ips) return {};
+  const auto given = services.held(service).load_balancer_ips;
+  if (frontend.kind == control::FrontendKind::load_balancer &&
+      std::ranges::find(given, frontend.address) != given.end())
+    return {};
+  return "is in no LoadBalancerPool, and this node serves no other addresses (`external_ips: false`)";
+}
+
 }  // namespace weft::agent

@@ -7,6 +7,7 @@
 #include "agent/config.h"
 #include "agent/node.h"
 #include "base/result.h"
+#include "control/services/services.h"
 #include "model/objects.h"
 
 namespace weft::agent {
@@ -24,5 +25,10 @@ Result<void> check_pool(const model::LoadBalancerPool& pool, const Config& confi
 // field.
 Result<void> check_external_addresses(const model::Service& service, const Config& config, const Node& node,
                                       const std::vector<const model::LoadBalancerPool*>& pools);
+
+// Why the network is not to be told that a frontend of the Service is here, as the end of a sentence; empty: it may be.
+// Who writes a Service must not draw the traffic of others: of its router, say.
+std::string not_to_be_told(const model::ObjectKey& service, const control::ServiceFrontend& frontend,
+                           const control::ServiceCompiler& services, const Config& config, const Node& node);
 
 }  // namespace weft::agent

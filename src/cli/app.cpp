@@ -38,6 +38,7 @@ class CommandLine {
     add_lists();
     add_services();
     add_policy();
+    add_bgp();
     add_bpf();
     add_observe();
     add_lab_command(app_, session_.lab, session_.exit_code);
@@ -181,7 +182,7 @@ class CommandLine {
                         "weft get pods -n shop\n  weft get networkpolicy shop/db -o yaml\n  weft get all");
     get->add_option("KIND", get_.kind,
                     "pods, services, deployments, networkpolicies, namespaces, endpointslices, loadbalancerpools, "
-                    "l2announcements or all; also KIND/NAME")
+                    "l2announcements, bgppeerings or all; also KIND/NAME")
         ->required();
     get->add_option("NAME", get_.name, "NAME or NAMESPACE/NAME");
     add_namespace(get, get_.namespace_, "Only objects of this namespace (default: of all)");
@@ -291,6 +292,26 @@ class CommandLine {
         ->type_name("PORT");
     add_output(explain, explain_.output, {"table", "json", "yaml"});
     runs(explain, [this](const Session& session) { return run_explain(session, explain_); });
+  }
+
+  void add_bgp() {
+    auto* bgp = command(&app_, "bgp", "What this node says to routers by BGP, and hears from them",
+                        "weft bgp status\n  weft bgp peers\n  weft bgp routes 192.0.2.1 -o json");
+    bgp->require_subcommand(1);
+    auto* status =
+        command(bgp, "status", "The speaker, and what is wrong; 1 when something is", "weft bgp status -o json");
+    add_output(status, list_outputs_["bgp status"], {"table", "json", "yaml"});
+    runs(status, [this](const Session& session) { return run_bgp_status(session, list_outputs_["bgp status"]); });
+    auto* peers =
+        command(bgp, "peers", "The routers: sessions, counts of routes, last errors", "weft bgp peers -o json");
+    add_output(peers, list_outputs_["bgp peers"], {"table", "wide", "json", "yaml", "name"});
+    runs(peers, [this](const Session& session) { return run_bgp_peers(session, list_outputs_["bgp peers"]); });
+    auto* routes = command(bgp, "routes", "The routes advertised to routers and received from them",
+                           "weft bgp routes\n  weft bgp routes 192.0.2.1 -o wide");
+    routes->add_option("ROUTER", bgp_router_, "Of this router only");
+    add_output(routes, list_outputs_["bgp routes"], {"table", "wide", "json", "yaml", "name"});
+    runs(routes,
+         [this](const Session& session) { return run_bgp_routes(session, bgp_router_, list_outputs_["bgp routes"]); });
   }
 
   void add_bpf() {
@@ -445,6 +466,7 @@ class CommandLine {
   ObserveOptions observe_;
   std::map<std::string, std::string> list_outputs_;  // by the command's words
   std::string list_namespace_;
+  std::string bgp_router_;
   std::string version_output_;
   std::string status_output_;
   std::uint64_t bpf_limit_ = 0;

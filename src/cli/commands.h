@@ -46,6 +46,9 @@ int run_status(const Session& session, const std::string& output);
 int run_list(const Session& session, const std::string& list, const std::string& output,
              const std::string& namespace_ = {});
 int run_health(const Session& session, const std::string& output);
+int run_bgp_status(const Session& session, const std::string& output);
+int run_bgp_peers(const Session& session, const std::string& output);
+int run_bgp_routes(const Session& session, const std::string& peer, const std::string& output);
 int run_ipam(const Session& session, const std::string& output);
 // Entries of a map ("list") or counters ("stats", where an empty map means all).
 int run_bpf(const Session& session, const std::string& map, const std::string& action, std::uint64_t limit,

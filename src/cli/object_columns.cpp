@@ -147,6 +147,12 @@ std::string slice_addresses(const json& slice) {
   return or_dash(joined);
 }
 
+std::string routers(const json& peering) {
+  std::string joined;
+  for (const auto& peer : member(peering, "spec/peers")) append(joined, cell(peer, "address"));
+  return or_dash(joined);
+}
+
 std::string policy_types(const json& policy) {
   const auto& given = member(policy, "spec/policyTypes");
   if (!given.empty()) return cell(given);
@@ -183,6 +189,8 @@ const std::map<std::string, std::vector<Column>>& columns_by_kind() {
         default_yes_column("EXTERNAL-IPS", "spec/externalIPs"),
         default_yes_column("LOAD-BALANCER-IPS", "spec/loadBalancerIPs"),
         selector_column("SERVICES", "spec/serviceSelector")}},
+      {"BGPPeering",
+       {column("AS", "spec/localAS"), {"ROUTERS", routers, false}, selector_column("NODES", "spec/nodeSelector")}},
   };
   return all;
 }

@@ -44,6 +44,7 @@ class StatusPrinter {
                        number(pool, "allocated"), capacity_text(pool), number(pool, "quarantined")));
     cluster();
     announced();
+    bgp();
     reconcile();
     drops();
     if (wide_) details();
@@ -109,6 +110,14 @@ class StatusPrinter {
       ++printed;
     }
     if (printed < all.size()) line("", fmt::format("and {} more; -o wide shows them", all.size() - printed));
+  }
+
+  void bgp() {
+    const auto& all = member(status_, "bgp");
+    if (!all.is_object() || number(all, "peers") == 0) return;
+    line("BGP", fmt::format("AS {} by {}: {} of {} sessions established, {} prefixes advertised",
+                            number(all, "local_as"), text(all, "speaker").empty() ? "nobody" : text(all, "speaker"),
+                            number(all, "established"), number(all, "peers"), number(all, "advertised")));
   }
 
   void reconcile() {

@@ -68,13 +68,23 @@ std::vector<supervise::KeptProgram> Bird::programs(bool /*imports*/) const {
   return {std::move(program)};
 }
 
+std::optional<bool> Bird::earlier() const {
+  if (::access(path("bird.conf").c_str(), F_OK) != 0) return std::nullopt;
+  return false;  // it is one program with imports or without
+}
+
+void Bird::forget() {
+  end_listener(path("bird.ctl"));
+  remove_directory(directory_);
+}
+
 Result<void> Bird::configure(const control::BgpPlan& plan, const control::BgpPasswords& passwords) {
   const auto text = control::bird_configuration(plan, passwords);
   WEFT_CHECK(make_directory(directory_, {}));
   const auto known = sys::read_file(path("bird.conf"));
   if (!known || *known != text) {
     WEFT_CHECK(write_private(path("bird.checked"), text, account_));
-    WEFT_CHECK(run_check({program_, "-p", "-c", path("bird.checked")}, "BIRD"));
+    WEFT_TRY(const auto said, run_check({program_, "-p", "-c", path("bird.checked")}, "BIRD"));
     WEFT_CHECK(write_private(path("bird.conf"), text, account_));
     ::unlink(path("bird.checked").c_str());
   }

@@ -17,7 +17,10 @@ class Bird : public Speaker {
 
   [[nodiscard]] std::string_view name() const override { return "BIRD"; }
   [[nodiscard]] std::vector<supervise::KeptProgram> programs(bool imports) const override;
+  [[nodiscard]] std::optional<bool> earlier() const override;
   Result<void> configure(const control::BgpPlan& plan, const control::BgpPasswords& passwords) override;
+  void withdraw() override {}  // it does so when it is told to end
+  void forget() override;
   Result<std::vector<Peer>> peers() override;
   Result<std::vector<Route>> routes(const std::vector<IpAddress>& peers) override;
 

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 
 namespace weft::speaker {
 
@@ -75,11 +74,11 @@ Result<supervise::ProcessId> Conversation::listener() const {
   return supervise::identify(peer.pid);
 }
 
-void end_listener(const std::string& path) {
+void end_listener(const std::string& path, int signal) {
   const auto conversation = Conversation::connect(path, std::chrono::seconds(1));
   if (!conversation) return;
   if (const auto process = conversation->listener(); process && process->pid != ::getpid())
-    supervise::terminate({*process}, std::chrono::seconds(5), SIGKILL);
+    supervise::terminate({*process}, std::chrono::seconds(5), signal);
 }
 
 }  // namespace weft::speaker

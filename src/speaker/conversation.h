@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <csignal>
 #include <string>
 #include <string_view>
 
@@ -32,7 +33,7 @@ class Conversation {
   std::chrono::steady_clock::time_point deadline_;
 };
 
-// Ends whoever listens there, at once: a program whose pid file was never written. Nothing when nobody does.
-void end_listener(const std::string& path);
+// Ends whoever listens there: a program whose pid file was never written, for one. Nothing when nobody does.
+void end_listener(const std::string& path, int signal = SIGKILL);
 
 }  // namespace weft::speaker

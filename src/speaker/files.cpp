@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <string_view>
 
 #include "supervise/process.h"
@@ -59,20 +60,27 @@ Result<void> make_directory(const std::string& path, const std::optional<Account
   return {};
 }
 
-Result<void> run_check(std::vector<std::string> arguments, const std::string& program) {
+void remove_directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+}
+
+Error refused_configuration(const std::string& program, std::string said) {
+  constexpr std::size_t most = 400;
+  while (!said.empty() && said.back() == '\n') said.pop_back();
+  std::ranges::replace(said, '\n', ' ');
+  return {ErrorCode::invalid, fmt::format("{} does not take its configuration: {}", program, said.substr(0, most)), {}};
+}
+
+Result<std::string> run_check(std::vector<std::string> arguments, const std::string& program) {
   supervise::SpawnRequest request;
   request.arguments = {"/bin/sh", "-c", "exec \"$@\" 2>&1", "sh"};
   request.arguments.insert(request.arguments.end(), std::make_move_iterator(arguments.begin()),
                            std::make_move_iterator(arguments.end()));
   WEFT_TRY(auto finished, supervise::run(std::move(request), {}, std::chrono::seconds(20)));
-  if (finished.exit_code == 0) return {};
-  constexpr std::size_t most = 400;
-  auto& said = finished.output;
-  while (!said.empty() && said.back() == '\n') said.pop_back();
-  std::ranges::replace(said, '\n', ' ');
-  return fail(ErrorCode::invalid,
-              fmt::format("{} does not take its configuration: {}", program,
-                          said.empty() ? fmt::format("exit code {}", finished.exit_code) : said.substr(0, most)));
+  if (finished.exit_code == 0) return std::move(finished.output);
+  if (finished.output.empty()) finished.output = fmt::format("exit code {}", finished.exit_code);
+  return fail(refused_configuration(program, std::move(finished.output)));
 }
 
 }  // namespace weft::speaker

@@ -25,7 +25,10 @@ Result<void> write_private(const std::string& path, const std::string& text, con
 // Made where it is missing; the account's own where one is given.
 Result<void> make_directory(const std::string& path, const std::optional<Account>& account);
 
-// Runs a program that looks at a configuration; an error has what it said about it.
-Result<void> run_check(std::vector<std::string> arguments, const std::string& program);
+void remove_directory(const std::string& path);
+
+// Runs a program that looks at a configuration: what it said. An error, with that, when it did not end well.
+Result<std::string> run_check(std::vector<std::string> arguments, const std::string& program);
+Error refused_configuration(const std::string& program, std::string said);
 
 }  // namespace weft::speaker

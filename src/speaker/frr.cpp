@@ -109,24 +109,61 @@ std::vector<supervise::KeptProgram> Frr::programs(bool imports) const {
   return all;
 }
 
+std::optional<bool> Frr::earlier() const {
+  if (::access(path("frr.conf").c_str(), F_OK) != 0) return std::nullopt;
+  return ::access(path("zebra.conf").c_str(), F_OK) == 0;
+}
+
+// With graceful restart bgpd says nothing when it ends, as though it came back.
+void Frr::withdraw() {
+  auto client = Client::connect(path("vty/bgpd.vty"));
+  if (!client) return;
+  const auto text = sys::read_file(path("frr.applied")).value_or("");
+  const auto known = peers();
+  const auto router = text.find("router bgp ");
+  if (!known || router == std::string::npos) return;
+  std::vector<std::string> lines{text.substr(router, text.find('\n', router) - router)};
+  for (const auto& peer : *known) lines.push_back(fmt::format("neighbor {} shutdown", peer.address.to_string()));
+  // Where the end is cut short, a later change takes these lines back.
+  if (auto noted = write_private(path("frr.applying"), fmt::format("{}\nexit\n", fmt::join(lines, "\n")), account_);
+      !noted)
+    return;
+  (void)client->say("configure terminal");
+  for (const auto& line : lines) (void)client->say(line);
+  (void)client->say("end");
+}
+
+void Frr::forget() {
+  end_listener(path("vty/bgpd.vty"));
+  end_listener(path("vty/zebra.vty"));
+  remove_directory(directory_);
+}
+
 // A running bgpd was given what `applied` has and, where that was cut short, some of what `applying` has.
-Result<void> Frr::bring(const std::string& text) const {
+Result<void> Frr::bring(const std::string& text) {
   auto client = Client::connect(path("vty/bgpd.vty"));
   if (!client) return client.error().code == ErrorCode::not_found ? Result<void>() : fail(client.error());
   auto before = sys::read_file(path("frr.applied")).value_or("");
   if (const auto half = sys::read_file(path("frr.applying"))) before += *half;
   const auto commands = control::frr_changes(before, text);
-  if (commands.empty()) return {};
+  if (!commands) {
+    withdraw();
+    end_listener(path("vty/bgpd.vty"), SIGTERM);  // whoever keeps it starts it with the new one
+    return {};
+  }
+  if (commands->empty()) return {};
   WEFT_CHECK(write_private(path("frr.applying"), text, account_));
   std::optional<Error> problem;
-  for (const auto& command : commands) {
+  for (const auto& command : *commands) {
     auto said = client->say(command);
     if (!said) return fail(said.error());
     // What is to go may be gone with something else.
     if (said->code == 0 || command.starts_with("no ") || problem) continue;
-    // 1 is a warning: a session that is to be reset for the change, say.
+    // A warning: a session that is to be reset for the change, say.
+    constexpr int warning = 1;
+    constexpr int not_now = 13;  // so bgpd calls that, too
     std::ranges::replace(said->text, '\n', ' ');
-    if (said->code > 1)
+    if (said->code != warning && !(said->code == not_now && command.contains("graceful-restart")))
       problem = Error{ErrorCode::invalid, fmt::format("bgpd: {}: {}", command, said->text.substr(0, 200)), {}};
     else if (log_)
       log_(fmt::format("bgpd: {}: {}", command, said->text.substr(0, 200)));
@@ -137,6 +174,14 @@ Result<void> Frr::bring(const std::string& text) const {
   return {};
 }
 
+// bgpd ends well whatever it has read, and says what it did not understand.
+Result<void> Frr::check(const std::string& file) const {
+  WEFT_TRY(const auto said, run_check({programs_ + "/bgpd", "-C", "-f", file}, "FRR"));
+  for (const auto* wrong : {"No such command", "Ambiguous command", "Command incomplete", "There is no such"})
+    if (said.contains(wrong)) return fail(refused_configuration("FRR", said));
+  return {};
+}
+
 Result<void> Frr::configure(const control::BgpPlan& plan, const control::BgpPasswords& passwords) {
   const auto text = control::frr_configuration(plan, passwords);
   WEFT_CHECK(make_directory(directory_, {}));
@@ -144,11 +189,14 @@ Result<void> Frr::configure(const control::BgpPlan& plan, const control::BgpPass
   const auto known = sys::read_file(path("frr.conf"));
   if (!known || *known != text) {
     WEFT_CHECK(write_private(path("frr.checked"), text, account_));
-    WEFT_CHECK(run_check({programs_ + "/bgpd", "-C", "-f", path("frr.checked")}, "FRR"));
+    WEFT_CHECK(check(path("frr.checked")));
     WEFT_CHECK(write_private(path("frr.conf"), text, account_));
     ::unlink(path("frr.checked").c_str());
   }
-  WEFT_CHECK(write_private(path("zebra.conf"), "log stdout informational\n", account_));
+  if (plan.imports())
+    WEFT_CHECK(write_private(path("zebra.conf"), "log stdout warnings\n", account_));
+  else
+    ::unlink(path("zebra.conf").c_str());
   return bring(text);
 }
 

@@ -16,7 +16,10 @@ class Frr : public Speaker {
 
   [[nodiscard]] std::string_view name() const override { return "FRR"; }
   [[nodiscard]] std::vector<supervise::KeptProgram> programs(bool imports) const override;
+  [[nodiscard]] std::optional<bool> earlier() const override;
   Result<void> configure(const control::BgpPlan& plan, const control::BgpPasswords& passwords) override;
+  void withdraw() override;
+  void forget() override;
   Result<std::vector<Peer>> peers() override;
   Result<std::vector<Route>> routes(const std::vector<IpAddress>& peers) override;
 
@@ -24,7 +27,8 @@ class Frr : public Speaker {
   [[nodiscard]] std::string path(const char* file) const { return directory_ + "/" + file; }
   [[nodiscard]] supervise::KeptProgram program(const std::string& name) const;
   Result<std::string> ask(const std::string& command) const;
-  Result<void> bring(const std::string& text) const;
+  [[nodiscard]] Result<void> check(const std::string& file) const;
+  Result<void> bring(const std::string& text);
 
   std::string programs_;
   std::string directory_;

@@ -4,6 +4,7 @@
 
 #include "speaker/bird.h"
 #include "speaker/conversation.h"
+#include "speaker/files.h"
 #include "speaker/frr.h"
 
 namespace weft::speaker {
@@ -29,17 +30,29 @@ Result<std::unique_ptr<Speaker>> open_speaker(Choice choice, const std::string& 
               choice == Choice::frr ? "install the package frr" : "install the package bird2");
 }
 
-std::size_t end_speakers(const std::string& directory) {
-  std::vector<supervise::ProcessId> running;
-  for (const auto* file : {"/bird/bird.pid", "/frr/bgpd.kept", "/frr/zebra.kept"})
-    if (const auto process = supervise::read_pid_file(directory + file)) running.push_back(*process);
-  supervise::terminate(running, grace);
-  // Those that were started by an agent that had no time to write it down.
-  for (const auto* socket : {"/bird/bird.ctl", "/frr/vty/bgpd.vty", "/frr/vty/zebra.vty"})
-    end_listener(directory + socket);
-  std::error_code error;
-  std::filesystem::remove_all(directory, error);
-  return running.size();
+std::size_t end_speakers(const std::string& directory, const std::string& except) {
+  struct Folder {
+    std::string name;
+    std::vector<std::string> pid_files;
+    std::vector<std::string> sockets;
+  };
+  const std::vector<Folder> folders{{"bird", {"bird.pid"}, {"bird.ctl"}},
+                                    {"frr", {"bgpd.kept", "zebra.kept"}, {"vty/bgpd.vty", "vty/zebra.vty"}}};
+  std::size_t count = 0;
+  for (const auto& folder : folders) {
+    const auto path = directory + "/" + folder.name;
+    if (folder.name == except || !std::filesystem::exists(path)) continue;
+    if (folder.name == "frr") Frr("", path, {}).withdraw();
+    std::vector<supervise::ProcessId> running;
+    for (const auto& file : folder.pid_files)
+      if (const auto process = supervise::read_pid_file(path + "/" + file)) running.push_back(*process);
+    supervise::terminate(running, grace);
+    // Those that were started by an agent that had no time to write it down.
+    for (const auto& socket : folder.sockets) end_listener(path + "/" + socket);
+    remove_directory(path);
+    count += running.size();
+  }
+  return count;
 }
 
 }  // namespace weft::speaker

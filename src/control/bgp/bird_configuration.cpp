@@ -21,7 +21,8 @@ class Writer {
 
   std::string write() {
     line("# Written by weftd for this node's BGPPeerings, and overwritten by it.");
-    line("log stderr all;");
+    // What routers do wrong is in the state of their sessions; nobody rotates this log.
+    line("log stderr {{ info, warning, error, auth, fatal, bug }};");
     line("router id {};", plan_.router_id.to_string());
     line("graceful restart wait {};", restart_seconds);
     line("timeformat protocol iso long;");
@@ -32,7 +33,7 @@ class Writer {
     for (const auto& [name, group] : plan_.groups) {
       ++number;
       for (const auto family : {Family::v4, Family::v6}) filters(family, number, group);
-      for (const auto& peer : group.peers) protocol(name, number, peer);
+      for (const auto& peer : group.peers) protocol(name, number, peer, !group.imports.empty());
     }
     return std::move(text_);
   }
@@ -98,7 +99,7 @@ class Writer {
     line("}}");
   }
 
-  void protocol(const std::string& group, std::size_t number, const model::BgpPeer& peer) {
+  void protocol(const std::string& group, std::size_t number, const model::BgpPeer& peer, bool imports) {
     line("protocol bgp {} {{", bird_protocol(peer.address));
     line("  description \"BGPPeering {}\";", group);
     line("  local as {};", plan_.local_as);
@@ -114,6 +115,8 @@ class Writer {
     line("  error wait time 2, 30;");
     line("  graceful restart {};", peer.graceful_restart ? "on" : "aware");
     if (peer.graceful_restart) line("  graceful restart time {};", restart_seconds);
+    // Other nodes of this AS are behind the router: what it hands on of them has been here already, by its path.
+    if (imports && peer.as != plan_.local_as) line("  allow local as 1;");
     if (const auto password = passwords_.find(peer.password_file); password != passwords_.end())
       line("  password \"{}\";", password->second);
     for (const auto family : peer.families) channel(number, peer, family);
@@ -124,8 +127,9 @@ class Writer {
     line("  ipv{} {{", digit(family));
     line("    import filter weft_import{}_{};", digit(family), number);
     line("    export filter weft_export{}_{};", digit(family), number);
-    if (const auto hop = plan_.next_hop(family); family != peer.address.family() && hop)
-      line("    next hop address {};", hop->to_string());
+    // On a link of the node BIRD takes that link's address.
+    const bool foreign = family != peer.address.family() && peer.multihop != 0;
+    if (const auto hop = plan_.next_hop(family); foreign && hop) line("    next hop address {};", hop->to_string());
     line("  }};");
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,8 +25,9 @@ std::string bird_protocol(const IpAddress& peer);
 std::string bird_configuration(const BgpPlan& plan, const BgpPasswords& passwords);
 std::string frr_configuration(const BgpPlan& plan, const BgpPasswords& passwords);
 
-// The commands, from "configure terminal" to "end", that bring an FRR which was given `before` to `now`; none: nothing
-// is to be done. Sessions whose lines are the same are not touched.
-std::vector<std::string> frr_changes(std::string_view before, std::string_view now);
+// The commands, from "configure terminal" to "end", that bring an FRR which was given `before` to `now`; an empty list:
+// nothing is to be done. Sessions whose lines are the same are not touched. Nothing: it has to start anew, for the AS
+// is another one: bgpd 8.4 ends itself when its AS is taken away, and no session would stay.
+std::optional<std::vector<std::string>> frr_changes(std::string_view before, std::string_view now);
 
 }  // namespace weft::control

@@ -21,7 +21,7 @@ class Writer {
 
   std::string write() {
     line("frr defaults traditional");
-    line("log stdout informational");
+    line("log stdout warnings");
     line("bgp route-map delay-timer 1");
     std::size_t number = 0;
     for (const auto& [name, group] : plan_.groups) {
@@ -35,8 +35,15 @@ class Writer {
     line(" bgp router-id {}", plan_.router_id.to_string());
     line(" no bgp default ipv4-unicast");
     line(" no bgp network import-check");
-    line(" bgp graceful-restart restart-time {}", restart_seconds);
-    line(" bgp graceful-restart preserve-fw-state");
+    const auto restarts = [](const auto& group) {
+      return std::ranges::any_of(group.second.peers, &model::BgpPeer::graceful_restart);
+    };
+    graceful_ = std::ranges::any_of(plan_.groups, restarts);
+    if (graceful_) {
+      line(" bgp graceful-restart");
+      line(" bgp graceful-restart restart-time {}", restart_seconds);
+      line(" bgp graceful-restart preserve-fw-state");
+    }
     for (const auto& [name, group] : plan_.groups)
       for (const auto& peer : group.peers) neighbor(name, peer);
     for (const auto family : {Family::v4, Family::v6}) address_family(family);
@@ -111,7 +118,7 @@ class Writer {
       line(" neighbor {} password {}", address, password->second);
     line(" neighbor {} timers {} {}", address, peer.keepalive_seconds, peer.hold_seconds);
     line(" neighbor {} timers connect {}", address, connect_seconds);
-    line(" neighbor {} {}", address, peer.graceful_restart ? "graceful-restart" : "graceful-restart-helper");
+    if (graceful_ && !peer.graceful_restart) line(" neighbor {} graceful-restart-helper", address);
   }
 
   void address_family(Family family) {
@@ -125,6 +132,8 @@ class Writer {
         if (std::ranges::find(peer.families, family) == peer.families.end()) continue;
         const auto address = peer.address.to_string();
         line("  neighbor {} activate", address);
+        // Other nodes of this AS are behind the router: what it hands on of them has been here already, by its path.
+        if (!group.imports.empty() && peer.as != plan_.local_as) line("  neighbor {} allowas-in 1", address);
         line("  neighbor {} route-map weft-import{}-{} in", address, digit(family), number);
         line("  neighbor {} route-map weft-export{}-{} out", address, digit(family), number);
       }
@@ -134,6 +143,7 @@ class Writer {
 
   const BgpPlan& plan_;
   const BgpPasswords& passwords_;
+  bool graceful_ = false;  // some peer is told so
   std::string text_;
 };
 
@@ -185,6 +195,13 @@ std::string negated(const std::string& line) {
 class Changes {
  public:
   Changes(std::string_view before, std::string_view now) : before_(statements(before)), now_(statements(now)) {}
+
+  [[nodiscard]] bool start_anew() const {
+    const std::set<Statement> wanted(now_.begin(), now_.end());
+    return std::ranges::any_of(before_, [&](const Statement& statement) {
+      return statement.size() == 1 && statement[0].starts_with("router bgp ") && !wanted.contains(statement);
+    });
+  }
 
   std::vector<std::string> commands() {
     drop();
@@ -246,8 +263,10 @@ std::string frr_configuration(const BgpPlan& plan, const BgpPasswords& passwords
   return Writer(plan, passwords).write();
 }
 
-std::vector<std::string> frr_changes(std::string_view before, std::string_view now) {
-  return Changes(before, now).commands();
+std::optional<std::vector<std::string>> frr_changes(std::string_view before, std::string_view now) {
+  Changes changes(before, now);
+  if (changes.start_anew()) return std::nullopt;
+  return changes.commands();
 }
 
 }  // namespace weft::control
