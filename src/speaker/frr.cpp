@@ -95,7 +95,7 @@ supervise::KeptProgram Frr::program(const std::string& name) const {
     } else {
       arguments.push_back(path("zebra.conf"));
       // Routes of a zebra before it stay until bgpd has said which are still wanted.
-      arguments.insert(arguments.end(), {"-K", "120"});
+      arguments.insert(arguments.end(), {"-K", fmt::format("{}", control::bgp_restart_seconds)});
     }
     return arguments;
   };

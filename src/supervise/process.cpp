@@ -73,6 +73,8 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
     // dup2 onto itself would leave the descriptor close-on-exec.
     if (source == target ? ::fcntl(target, F_SETFD, 0) < 0 : ::dup2(source, target) < 0) report_and_exit();
   }
+  // Locks and sockets of this process are not for a child that may outlive it; the report goes on until execve.
+  if (::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0 && errno != ENOSYS) report_and_exit();
   ::execvpe(arguments[0], arguments, variables);
   report_and_exit();
   ::_exit(127);

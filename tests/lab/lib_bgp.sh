@@ -1,7 +1,7 @@
 # What the tests of BGP share, after lib.sh and lib_services.sh: two racks' routers, a BIRD and an FRR, with a client
 # behind each, and three nodes of which two speak by BIRD and one by FRR.
 # shellcheck shell=bash disable=SC2154,SC2034,SC2317
-for needed in etcd bird /usr/lib/frr/bgpd vtysh; do
+for needed in etcd bird /usr/lib/frr/bgpd vtysh ethtool; do
   [[ -x $(command -v $needed) ]] || { echo "skipped: $needed is not installed"; exit 77; }
 done
 
@@ -40,6 +40,7 @@ make_router() { # R
 link_node() { # R N
   ip link add "n$2" netns "$lab-tor$1" type veth peer name "rack$1" netns "weft-$lab-node$2"
   ip -n "$lab-tor$1" link set "n$2" master rack up
+  in_ns "tor$1" ethtool -K "n$2" gro on  # what a node sends here from XDP would be lost (docs/xdp.md)
   ip -n "weft-$lab-node$2" addr add "10.99.$1.10$2/24" dev "rack$1"
   ip -n "weft-$lab-node$2" addr add "fd99:$1::10$2/64" dev "rack$1" nodad
   ip -n "weft-$lab-node$2" link set "rack$1" up
@@ -52,7 +53,7 @@ start_routers() {
     done
     printf 'protocol direct { ipv4; interface "client"; }\n'
     for n in 1 2 3; do
-      printf 'protocol bgp n%s { local as 65000; neighbor 10.99.1.10%s as 65001; direct; password "%s"; hold time 9;\n' "$n" "$n" "$password"
+      printf 'protocol bgp n%s { local as 65000; neighbor 10.99.1.10%s as 65001; direct; password "%s"; hold time 9;\n  connect delay time 1; connect retry time 2; error wait time 1, 3;\n' "$n" "$n" "$password"
       printf '  ipv4 { import all; export all; }; ipv6 { import all; export all; }; }\n'
     done
   } >"$work/tor1.conf"

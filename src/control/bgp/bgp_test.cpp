@@ -134,7 +134,7 @@ TEST_F(BgpTest, Bird) {
             R"(# Written by weftd for this node's BGPPeerings, and overwritten by it.
 log stderr { info, warning, error, auth, fatal, bug };
 router id 192.0.2.2;
-graceful restart wait 120;
+graceful restart wait 30;
 timeformat protocol iso long;
 timeformat route iso long;
 protocol device weft_device { scan time 10; }
@@ -204,9 +204,9 @@ protocol bgp peer_192_0_2_1 {
   keepalive time 3;
   connect delay time 1;
   connect retry time 5;
-  error wait time 2, 30;
+  error wait time 2, 10;
   graceful restart on;
-  graceful restart time 120;
+  graceful restart time 30;
   allow local as 1;
   password "s3cret";
   ipv4 {
@@ -227,7 +227,7 @@ protocol bgp peer_2001_db8__1 {
   keepalive time 30;
   connect delay time 1;
   connect retry time 5;
-  error wait time 2, 30;
+  error wait time 2, 10;
   graceful restart aware;
   ipv6 {
     import filter weft_import6_1;
@@ -299,7 +299,7 @@ router bgp 65001
  no bgp default ipv4-unicast
  no bgp network import-check
  bgp graceful-restart
- bgp graceful-restart restart-time 120
+ bgp graceful-restart restart-time 30
  bgp graceful-restart preserve-fw-state
  neighbor 192.0.2.1 remote-as 65000
  neighbor 192.0.2.1 description BGPPeering tor
@@ -437,7 +437,7 @@ TEST(FrrChanges, ANeighbourOfAnotherAsIsMadeAnew) {
     return all.replace(all.find("{}"), 2, as);
   };
   EXPECT_THAT(
-      frr_changes(with("2"), with("3")),
+      *frr_changes(with("2"), with("3")),
       ElementsAre("configure terminal", "router bgp 1", "no neighbor 1.1.1.1", "exit", "router bgp 1",
                   "neighbor 1.1.1.1 remote-as 3", "exit", "router bgp 1", "neighbor 1.1.1.1 timers 1 3", "exit",
                   "router bgp 1", "address-family ipv4 unicast", "neighbor 1.1.1.1 activate", "exit", "exit", "end"));

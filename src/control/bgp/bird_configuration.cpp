@@ -9,10 +9,6 @@
 namespace weft::control {
 namespace {
 
-// How long this node's speaker may be away before routers forget its routes, and how long after its restart it waits
-// for all routers before it forgets what it had from them.
-constexpr int restart_seconds = 120;
-
 char digit(Family family) { return family == Family::v4 ? '4' : '6'; }
 
 class Writer {
@@ -24,7 +20,7 @@ class Writer {
     // What routers do wrong is in the state of their sessions; nobody rotates this log.
     line("log stderr {{ info, warning, error, auth, fatal, bug }};");
     line("router id {};", plan_.router_id.to_string());
-    line("graceful restart wait {};", restart_seconds);
+    line("graceful restart wait {};", bgp_restart_seconds);
     line("timeformat protocol iso long;");
     line("timeformat route iso long;");
     line("protocol device weft_device {{ scan time 10; }}");
@@ -112,9 +108,9 @@ class Writer {
     line("  keepalive time {};", peer.keepalive_seconds);
     line("  connect delay time 1;");
     line("  connect retry time 5;");
-    line("  error wait time 2, 30;");
+    line("  error wait time 2, 10;");
     line("  graceful restart {};", peer.graceful_restart ? "on" : "aware");
-    if (peer.graceful_restart) line("  graceful restart time {};", restart_seconds);
+    if (peer.graceful_restart) line("  graceful restart time {};", bgp_restart_seconds);
     // Other nodes of this AS are behind the router: what it hands on of them has been here already, by its path.
     if (imports && peer.as != plan_.local_as) line("  allow local as 1;");
     if (const auto password = passwords_.find(peer.password_file); password != passwords_.end())

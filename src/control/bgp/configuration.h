@@ -15,6 +15,11 @@ namespace weft::control {
 // Of routers that want one; by the path of its file. TCP MD5 (RFC 2385).
 using BgpPasswords = std::map<std::string, std::string>;
 
+// How long a speaker may be away before routers forget its routes, and how long after its restart it waits for all
+// routers before it forgets what it had from them. It is back within seconds; a router that takes a lost node for a
+// speaker that restarts, as FRR does, sends to it for that long.
+inline constexpr int bgp_restart_seconds = 30;
+
 // Whether speakers can be told the password: printable, without what one of them gives another meaning.
 Result<void> check_password(std::string_view password);
 

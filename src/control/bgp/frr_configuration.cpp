@@ -9,7 +9,6 @@
 namespace weft::control {
 namespace {
 
-constexpr int restart_seconds = 120;
 constexpr int connect_seconds = 5;
 
 std::string_view ip_word(Family family) { return family == Family::v4 ? "ip" : "ipv6"; }
@@ -41,7 +40,7 @@ class Writer {
     graceful_ = std::ranges::any_of(plan_.groups, restarts);
     if (graceful_) {
       line(" bgp graceful-restart");
-      line(" bgp graceful-restart restart-time {}", restart_seconds);
+      line(" bgp graceful-restart restart-time {}", bgp_restart_seconds);
       line(" bgp graceful-restart preserve-fw-state");
     }
     for (const auto& [name, group] : plan_.groups)
