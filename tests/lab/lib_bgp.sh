@@ -119,7 +119,8 @@ problems() { at "$1" status -o json | jq -r '.problems[] | select(contains("BGP"
 no_problems() { [[ -z $(problems "$1") ]]; }
 answered() { [[ $(ask "$@" --timeout 1000) == ok* ]]; }
 
-peering() { # MORE-PEERS...
+imports=10.88.0.0/16  # what nodes take
+peering() {
   cat <<YAML
 ---
 apiVersion: weft.io/v1alpha1
@@ -133,7 +134,7 @@ spec:
   advertise:
   - {podCIDRs: true, communities: ["65001:1"]}
   - {services: [LoadBalancerIP, ExternalIP], communities: ["65001:2", no-export], largeCommunities: ["65001:2:3"]}
-  import: {cidrs: [10.88.0.0/16]}
+  import: {cidrs: [$imports]}
 YAML
 }
 balanced() { # NAME POLICY

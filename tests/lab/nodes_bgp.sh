@@ -33,6 +33,23 @@ for r in 1 2; do
   done
 done
 
+step "nodes take each other's blocks from the routers"
+learnt() { # NODE PREFIX
+  [[ -n $(on "$1" ip route show "$2" proto bird)$(on "$1" ip route show "$2" proto bgp) ]]
+}
+is "nothing of that is taken unasked" "$(learnt node1 "$(block_of node3)" && echo taken)" ""
+imports="10.88.0.0/16, 10.244.0.0/16"
+peering | at node1 apply -f - >/dev/null || fail "apply"
+for pair in "node1 node3" "node2 node3"; do
+  read -r node other <<<"$pair"
+  eventually 15 "$node has $other's" learnt "$node" "$(block_of "$other")"
+  is "and not its own" "$(learnt "$node" "$(block_of "$node")" && echo taken)" ""
+done
+# FRR has it too; the way that Weft itself knows there wins in zebra.
+received() { at "$1" bgp routes -o json | jq -e --arg p "$2" '[.[] | select(.direction == "received" and .prefix == $p)] != []'; }
+eventually 15 "node3 has node1's" received node3 "$(block_of node1)"
+for node in node1 node2 node3; do is "$node kept its sessions" "$(established $node 2 && echo yes)" yes; done
+
 step "the last ready backend of a node goes"
 exits 0 "delete" "$weft" lab delete --name "$lab" -f <(placed local-2 node2 local)
 told "nobody has it" "$local" ""
@@ -42,7 +59,7 @@ told "another node has it" "$local" "103"
 step "no peering any more: all is withdrawn"
 exits 0 "delete" at node1 delete bgppeering racks
 told "nothing is left" "$web" ""
-ended() { [[ -z $(ip netns pids "weft-$lab-$1" | xargs -r ps -o comm= -p | grep -E '^(bird|bgpd|zebra)$') ]]; }
+ended() { ! ip netns pids "weft-$lab-$1" | xargs -r ps -o comm= -p | grep -qE '^(bird|bgpd|zebra)$'; }
 for node in node1 node3; do eventually 10 "$node: no speaker" ended "$node"; done
 like "weft says so" "$(at node1 bgp status)" "no BGPPeering is for this node"
 finish

@@ -16,8 +16,8 @@ namespace weft::control {
 using BgpPasswords = std::map<std::string, std::string>;
 
 // How long a speaker may be away before routers forget its routes, and how long after its restart it waits for all
-// routers before it forgets what it had from them. It is back within seconds; a router that takes a lost node for a
-// speaker that restarts, as FRR does, sends to it for that long.
+// routers before it forgets what it had from them. It is back within seconds; a router sends that long to a node that
+// has gone and whose kernel still closed its connections.
 inline constexpr int bgp_restart_seconds = 30;
 
 // Whether speakers can be told the password: printable, without what one of them gives another meaning.
