@@ -17,6 +17,7 @@ enum weft_config_flag {
 	WEFT_CONFIG_LB_PORTS_RESERVED = 1 << 8, /* the node's sockets are not given lb_port_min to lb_port_max */
 	WEFT_CONFIG_NODES = 1 << 9, /* weft_node_v1 has nodes */
 	WEFT_CONFIG_TUNNEL = 1 << 10, /* some of them are reached by, and send by, a tunnel */
+	WEFT_CONFIG_EGRESS = 1 << 12, /* weft_egress_v1 has entries */
 };
 
 struct weft_config {

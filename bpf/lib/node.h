@@ -5,6 +5,21 @@
 #include "maps/config.h"
 #include "maps/endpoint.h"
 
+inline_always struct weft_endpoint *endpoint_find(const struct weft_addr *addr)
+{
+	return bpf_map_lookup_elem(&weft_ep_v1, addr);
+}
+
+inline_always bool endpoint_is_pod(const struct weft_endpoint *endpoint)
+{
+	return endpoint && endpoint->ifindex;
+}
+
+inline_always bool endpoint_is_host(const struct weft_endpoint *endpoint)
+{
+	return endpoint && (endpoint->flags & WEFT_ENDPOINT_HOST);
+}
+
 struct owner {
 	__u32 identity;
 	__u32 cidr_identity;

@@ -82,22 +82,28 @@ inline_always bool tunnel_read_geneve(struct __sk_buff *skb, struct scratch *s, 
 	return *inner_v4 || header.geneve.protocol == bpf_htons(ETH_P_IPV6);
 }
 
-/* Whether the packet of that family at `offset` has an address of another node for its source: of IP-in-IP between
- * nodes the rest has a client's packet inside, or is a tunnel of somebody else's. */
+/* Whether the packet of that family at `offset` has an address of another node for its source, or is what an egress
+ * gateway sends a pod here: of IP-in-IP between nodes the rest has a client's packet inside, or is a tunnel of somebody
+ * else's. */
 inline_always bool tunnel_holds_node(struct __sk_buff *skb, __u32 offset, bool v4)
 {
-	struct weft_addr source;
+	const struct weft_config *config = config_get();
+	struct weft_addr source, destination;
 
 	if (v4) {
-		__be32 address;
+		__be32 addresses[2];
 
-		if (bpf_skb_load_bytes(skb, offset + offsetof(struct iphdr, saddr), &address, sizeof(address)))
+		if (bpf_skb_load_bytes(skb, offset + offsetof(struct iphdr, saddr), addresses, sizeof(addresses)))
 			return false;
-		addr_from_v4(&source, address);
-	} else if (bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, saddr), &source, sizeof(source))) {
+		addr_from_v4(&source, addresses[0]);
+		addr_from_v4(&destination, addresses[1]);
+	} else if (bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, saddr), &source, sizeof(source)) ||
+		   bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, daddr), &destination, sizeof(destination))) {
 		return false;
 	}
-	return node_of(&source);
+	if (node_of(&source))
+		return true;
+	return config && (config->flags & WEFT_CONFIG_EGRESS) && endpoint_is_pod(endpoint_find(&destination));
 }
 
 /* The bytes before the packet inside; 0: it is no tunnel's of a node to this one. */

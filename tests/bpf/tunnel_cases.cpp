@@ -2,54 +2,10 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
-#include "fixture.h"
+#include "tunneled.h"
 
 namespace weft::test {
 namespace {
-
-const EventWant kCreated{.type = WEFT_EVENT_NEW};
-constexpr std::uint32_t kMtu = 1400;
-
-Packet hop(const Packet& packet) { return packet.with_hop_limit(static_cast<std::uint8_t>(packet.hop_limit - 1)); }
-
-Row all(Rows rows) {
-  return [rows = std::move(rows)](Datapath& d) {
-    for (const auto& row : rows) row(d);
-  };
-}
-
-// One way, over one family.
-struct Tunneled {
-  const Net& net;
-  const Net& underlay;
-  weft_way way;
-
-  [[nodiscard]] bool says_identity() const { return way != WEFT_WAY_IPIP; }
-  [[nodiscard]] Row base() const {
-    return all({standard(net), host_at(net.gateway), host_at(underlay.host), far_node(net, way, underlay, kMtu)});
-  }
-  // What leaves the node with `inner` in it.
-  [[nodiscard]] Packet wrapped(const Packet& inner, std::uint32_t identity) const {
-    if (way == WEFT_WAY_GENEVE) return geneve_tunnel(underlay.nat, underlay.remote, inner, identity);
-    return way == WEFT_WAY_IPIP ? ipip_tunnel(underlay.nat, underlay.remote, inner) : inner;
-  }
-  // `inner` coming from `node` out of a tunnel.
-  [[nodiscard]] Step in_from(const IpAddress& node, const Packet& inner, std::uint32_t identity) const {
-    if (way == WEFT_WAY_VXLAN) return send(Hook::from_overlay, kOther, inner).sent_by(node, identity);
-    Packet outer = way == WEFT_WAY_GENEVE ? geneve_tunnel(node, underlay.host, inner, identity)
-                                          : ipip_tunnel(node, underlay.host, inner);
-    outer.gso_size = inner.gso_size;
-    return send(Hook::from_device, kUplink, outer).becomes(inner);
-  }
-  [[nodiscard]] Step in(const Packet& inner, std::uint32_t identity = kFarIdentity) const {
-    return in_from(underlay.remote, inner, identity);
-  }
-  [[nodiscard]] Step out(Hook hook, std::uint32_t device, const Packet& packet, const Packet& inner,
-                         std::uint32_t identity) const {
-    return send(hook, device, packet).redirected().becomes(wrapped(inner, identity));
-  }
-  [[nodiscard]] Step out(const Packet& packet) const { return out(Hook::from_pod, kPodA, packet, hop(packet), 1001); }
-};
 
 Cases pods(const Tunneled& t) {
   const auto& net = t.net;
@@ -191,7 +147,7 @@ Cases refused(const Tunneled& t) {
       {"to an address that nothing has here",
        {t.base()},
        {t.in(in.to(net.nobody, 9)).dropped(WEFT_DROP_UNKNOWN_ENDPOINT),
-        t.in(in.to(net.world, 9)).dropped(WEFT_DROP_UNKNOWN_ENDPOINT)}},
+        t.in(in.to(net.world, 9)).dropped(WEFT_DROP_NOT_EGRESS_GATEWAY)}},
       {"the same addresses outside the tunnel",
        {t.base()},
        {t.in(in).redirected().event(kCreated),
