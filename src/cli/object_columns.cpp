@@ -147,6 +147,23 @@ std::string slice_addresses(const json& slice) {
   return or_dash(joined);
 }
 
+// Nodes and selectors in order of preference.
+std::string egress_gateways(const json& gateway) {
+  std::string joined;
+  for (const auto& entry : member(gateway, "spec/gateways")) {
+    const auto node = text(entry, "node");
+    append(joined, node.empty() ? selector_text(member(entry, "nodeSelector")) : node);
+  }
+  return or_dash(joined);
+}
+
+std::string egress_addresses(const json& gateway) {
+  std::string joined;
+  for (const auto& entry : member(gateway, "spec/gateways"))
+    for (const auto& address : member(entry, "egressIPs")) append(joined, cell(address));
+  return joined.empty() ? "(the node's)" : joined;
+}
+
 std::string policy_types(const json& policy) {
   const auto& given = member(policy, "spec/policyTypes");
   if (!given.empty()) return cell(given);
@@ -183,6 +200,11 @@ const std::map<std::string, std::vector<Column>>& columns_by_kind() {
         default_yes_column("EXTERNAL-IPS", "spec/externalIPs"),
         default_yes_column("LOAD-BALANCER-IPS", "spec/loadBalancerIPs"),
         selector_column("SERVICES", "spec/serviceSelector")}},
+      {"EgressGateway",
+       {column("DESTINATIONS", "spec/destinationCIDRs"),
+        list_column("EXCLUDED", "spec/excludedCIDRs", "-"),
+        {"GATEWAYS", egress_gateways, false},
+        {"EGRESS-IPS", egress_addresses, false}}},
   };
   return all;
 }

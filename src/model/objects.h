@@ -23,14 +23,16 @@ enum class Kind {
   endpoint_slice,
   network_policy,
   load_balancer_pool,  // weft.io/v1alpha1, no namespace
-  l2_announcement      // weft.io/v1alpha1, no namespace
+  l2_announcement,     // weft.io/v1alpha1, no namespace
+  egress_gateway       // weft.io/v1alpha1, no namespace
 };
-// "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy", "LoadBalancerPool", "L2Announcement".
+// "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy", "LoadBalancerPool", "L2Announcement",
+// "EgressGateway".
 std::string_view to_string(Kind kind);
 // Accepts kind names, plurals and kubectl's short names in any case: po, pods, svc, deploy, ns, netpol, endpointslices
 // ...
 Result<Kind> parse_kind(std::string_view text);
-// False for Namespace, LoadBalancerPool and L2Announcement: their keys have no namespace.
+// False for Namespace, LoadBalancerPool, L2Announcement and EgressGateway: their keys have no namespace.
 bool has_namespace(Kind kind);
 
 // Where an object was written; line is 1-based, 0 when unknown.
@@ -287,8 +289,40 @@ struct L2Announcement {
   bool operator==(const L2Announcement&) const = default;
 };
 
-using Object =
-    std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool, L2Announcement>;
+// Pods of any namespace that both selectors match; an absent one matches all.
+struct EgressSelector {
+  std::optional<LabelSelector> pod_selector;
+  std::optional<LabelSelector> namespace_selector;
+  bool operator==(const EgressSelector&) const = default;
+};
+
+// Nodes by which pods leave: one by name, or those that the selector matches, in order of their names.
+struct EgressNodes {
+  std::string node;
+  std::optional<LabelSelector> node_selector;  // absent: `node` is given
+  std::vector<IpAddress> addresses;            // egressIPs, at most one of each family; absent: the node's own
+  std::string interface;                       // empty: by the route
+  bool operator==(const EgressNodes&) const = default;
+};
+
+// At a time, by one EgressGateway: as many as the datapath's rows have room for.
+inline constexpr unsigned most_gateways = 8;
+
+// Pods that leave the cluster by gateways, from a stable address.
+struct EgressGateway {
+  enum class Failover { next, drop };  // when a preferred gateway is away: by the next one, or not at all
+  Metadata meta;
+  std::vector<EgressSelector> selectors;
+  std::vector<Cidr> destinations;
+  std::vector<Cidr> excluded;
+  std::vector<EgressNodes> gateways;  // in order of preference
+  unsigned max_gateways = 1;          // that share the pods at a time
+  Failover failover = Failover::next;
+  bool operator==(const EgressGateway&) const = default;
+};
+
+using Object = std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool,
+                            L2Announcement, EgressGateway>;
 
 Kind kind_of(const Object& object);
 const Metadata& metadata_of(const Object& object);

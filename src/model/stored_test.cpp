@@ -89,6 +89,17 @@ kind: L2Announcement
 metadata: {name: lan}
 spec: {interfaces: ["eth*"], loadBalancerIPs: false}
 ---
+apiVersion: weft.io/v1alpha1
+kind: EgressGateway
+metadata: {name: partner}
+spec:
+  selectors: [{podSelector: {matchLabels: {a: b}}, namespaceSelector: {}}]
+  destinationCIDRs: [192.0.2.0/24, "::/0"]
+  excludedCIDRs: [192.0.2.7/32]
+  gateways: [{nodeSelector: {}, egressIPs: [192.0.2.9], interface: eth1}, {node: w1}]
+  maxGateways: 2
+  failover: Drop
+---
 apiVersion: v1
 kind: Service
 metadata: {name: lb, annotations: {weft.io/algorithm: maglev, weft.io/local-redirect: "a=b"}}
@@ -104,7 +115,7 @@ spec: {containers: [{name: c, ports: [{containerPort: 80, hostPort: 80, hostIP: 
 ParseOutcome parsed() {
   auto outcome = parse_manifests("all.yaml", all_kinds);
   for (const auto& problem : outcome.problems) ADD_FAILURE() << problem.to_string();
-  EXPECT_THAT(outcome.documents, SizeIs(11));
+  EXPECT_THAT(outcome.documents, SizeIs(12));
   return outcome;
 }
 
