@@ -25,10 +25,12 @@ void key(std::string_view bytes) {
   std::string whole(bytes);
   for (const auto& text : {whole, "/weft/v1/c/" + whole}) {
     const auto parsed = keys.parse(text);
-    if (parsed)
-      require(keys.build(*parsed) == text);
-    else
-      require(parsed.error().message.find(weft::etcd::printable(text)) != std::string::npos);
+    if (parsed) require(keys.build(*parsed) == text);
+    if (const auto* role = parsed ? std::get_if<cluster::RoleKey>(&*parsed) : nullptr)
+      if (const auto address = cluster::claimed_address(role->role))
+        require(cluster::claim_role(*address) == role->role);
+    if (parsed) continue;
+    require(parsed.error().message.find(weft::etcd::printable(text)) != std::string::npos);
   }
 }
 

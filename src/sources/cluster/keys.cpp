@@ -152,6 +152,23 @@ Result<std::string> canonical(const LabelMap& labels) {
   return text;
 }
 
+// A role's name has no colons, and no address has an underline.
+std::string claim_role(const IpAddress& address) {
+  auto text = address.to_string();
+  std::ranges::replace(text, ':', '_');
+  return std::string(claim_role_prefix) + text;
+}
+
+Result<IpAddress> claimed_address(std::string_view role) {
+  if (!role.starts_with(claim_role_prefix)) return fail(ErrorCode::invalid, "no role of an address");
+  std::string text(role.substr(claim_role_prefix.size()));
+  std::ranges::replace(text, '_', ':');
+  WEFT_TRY(const auto address, IpAddress::parse(text));
+  // One spelling of each: another one would be a second claim of the same address.
+  if (claim_role(address) != role) return fail(ErrorCode::invalid, "an address in another spelling");
+  return address;
+}
+
 Result<Keyspace> Keyspace::make(const std::string& cluster) {
   WEFT_CHECK(check_name("cluster", cluster));
   return Keyspace("/weft/v1/" + cluster + "/");

@@ -92,6 +92,11 @@ using Key = std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, Lab
 // `what` begins the error.
 Result<void> check_name(std::string_view what, std::string_view name);
 
+// The role of whoever has an address that one node has at a time, and the address of such a role; `invalid` for others.
+inline constexpr std::string_view claim_role_prefix = "egress-";
+std::string claim_role(const IpAddress& address);
+Result<IpAddress> claimed_address(std::string_view role);
+
 // The text of a label set, the same for equal sets. `invalid` when a label is not UTF-8, or all of them are too much
 // for a key (16 KiB).
 Result<std::string> canonical(const LabelMap& labels);
