@@ -25,10 +25,15 @@ struct Device {
   int peer_index = 0;  // IFLA_LINK for veth: index in the peer's namespace
 };
 
+// ifa_proto of addresses that the node has for a while: they are ours to take away, and no source that the kernel
+// chooses for the node's own packets over IPv6.
+inline constexpr std::uint8_t address_protocol_weft = 87;
+
 struct DeviceAddress {
   int index = 0;
   IpAddress address;
-  unsigned length = 0;  // prefix bits of the family
+  unsigned length = 0;        // prefix bits of the family
+  std::uint8_t protocol = 0;  // who made it; 0: nobody says
 };
 
 // rtm_protocol of routes to other nodes' pods, out of those that are nobody's (linux/rtnetlink.h: above RTPROT_STATIC

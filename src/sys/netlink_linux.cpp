@@ -60,11 +60,11 @@ Device parse_device(const nlmsghdr* message) {
 
 std::optional<DeviceAddress> parse_address(const nlmsghdr* message) {
   const auto* header = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
-  const Attributes<IFA_LOCAL + 1> attributes(message, sizeof *header);
+  const Attributes<IFA_PROTO + 1> attributes(message, sizeof *header);
   // IFA_LOCAL is ours where IFA_ADDRESS is the other end of a point-to-point device.
   auto address = address_of(attributes[IFA_LOCAL] != nullptr ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS]);
   if (!address) return std::nullopt;
-  return DeviceAddress{static_cast<int>(header->ifa_index), *address, header->ifa_prefixlen};
+  return DeviceAddress{static_cast<int>(header->ifa_index), *address, header->ifa_prefixlen, attributes.u8(IFA_PROTO)};
 }
 
 // RTA_VIA: a gateway of another family than the destination.
@@ -327,6 +327,11 @@ class LinuxNetlink final : public Netlink {
     put_address(request, address);
     // Weft hands out each address once; waiting for duplicate detection would cost a second.
     if (address.address.is_v6()) request.put_u32(IFA_FLAGS, IFA_F_NODAD);
+    if (address.protocol != 0) request.put_u8(IFA_PROTO, address.protocol);
+    if (address.protocol == address_protocol_weft && address.address.is_v6()) {
+      const ifa_cacheinfo deprecated{.ifa_prefered = 0, .ifa_valid = 0xffffffff, .cstamp = 0, .tstamp = 0};
+      request.put(IFA_CACHEINFO, &deprecated, sizeof deprecated);
+    }
     return mutate(request, [&] { return "add " + describe(address); }, {EEXIST});
   }
 
