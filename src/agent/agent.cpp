@@ -176,6 +176,7 @@ void Agent::take_over() {
                                       published.error().text());
   faults_.clear("publish");
   taken_over_ = true;
+  tend_egress();
   std::vector<std::string> notes;
   attachment_->adopt(notes);
   for (const auto& text : notes) spdlog::warn("{}", text);
@@ -230,7 +231,10 @@ Result<void> Agent::publish() {
   tell_services_fault();
   enrichment_stale_ = true;
   if (duties_) duties_->refresh();
-  if (published) tell_endpoints();
+  if (published) {
+    tell_endpoints();
+    tend_egress();
+  }
   return published;
 }
 
@@ -283,11 +287,13 @@ void Agent::poll_slow() {
     if (cluster_) {
       cluster_->check();
       faults_.replace("node health ", node_health_->problems());
+      notice_silence();
       ask_for_blocks();
       cluster_->release_unused(*ipam_);
       cluster_objects_->check();
     }
     ++slow_polls_;
+    if (!tended_egress_) tend_egress();
     if (std::exchange(trim_owed_, false)) give_memory_back(loop_);
     // All of it is compiled again: less often where a start has failed already.
     if ((faults_.has("publish") && (taken_over_ || slow_polls_ % 10 == 0)) || faults_.has("devices")) refresh_node();
@@ -349,6 +355,7 @@ Result<void> Agent::serve() {
   register_bpf();
   register_observe();
   register_nodes();
+  register_egress();
   if (cluster_) {
     open_cluster_objects();
     others_changed();

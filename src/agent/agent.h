@@ -19,6 +19,7 @@
 #include "agent/cluster_link.h"
 #include "agent/cluster_objects.h"
 #include "agent/config.h"
+#include "agent/egress_addresses.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
 #include "agent/heal.h"
@@ -72,6 +73,7 @@ class Agent {
   void register_bpf();
   void register_observe();
   void register_nodes();
+  void register_egress();
 
   // Compiles the tables and brings the kernel to it. An error leaves the last good state.
   Result<void> publish();
@@ -94,6 +96,11 @@ class Agent {
   void take_others();
   void watch_health();
   void tell_endpoints();
+  // What the plan for egress gateways asks of this node's devices, and of the cluster. `again`: also where it is the
+  // same.
+  void tend_egress(bool again = false);
+  void notice_silence();
+  void greet_returned(const ClusterView& view);
 
   // Timers and descriptors.
   void poll_slow();
@@ -154,6 +161,11 @@ class Agent {
   nlohmann::json list_identities() const;
   nlohmann::json list_policies() const;
   nlohmann::json list_ipam() const;
+  nlohmann::json list_egress() const;
+  nlohmann::json egress_pods(const model::ObjectKey& gateway, const control::EgressStatus& status) const;
+  // By which gateway the pod reaches somebody outside; null: by none.
+  nlohmann::json egress_way(const control::ExplainSide& from, const control::ExplainSide& to) const;
+  std::string egress_node_name(std::uint16_t number) const;
   const LiveEndpoint* live(const model::ObjectKey& pod) const;
   const LiveEndpoint* live(const IpAddress& address) const;
   // API: services
@@ -228,6 +240,16 @@ class Agent {
   std::optional<Overlay> overlay_;
   std::optional<AttachGate> attach_gate_;
   std::optional<NodeHealth> node_health_;
+  std::set<std::string> silent_nodes_;
+  std::set<std::string> living_nodes_;
+  std::optional<EgressAddresses> egress_addresses_;
+  std::optional<sys::PacketSocket> egress_socket_;
+  struct TendedEgress {
+    std::set<control::EgressAddress> addresses;
+    std::set<IpAddress> present;  // on the node
+    bool operator==(const TendedEgress&) const = default;
+  };
+  std::optional<TendedEgress> tended_egress_;
   std::vector<IpAddress> prepared_gateways_;
   asio::steady_timer others_timer_;
   bool others_due_ = false;

@@ -335,6 +335,17 @@ api::Answer Agent::explain_policy(const json& params) const {
     elsewhere(source, "egress");
     elsewhere(target.side, "ingress");
     item["change"] = answer.change;
+    item["egress_gateway"] = egress_way(source, target.side);
+    if (const auto& way = item["egress_gateway"]; way.is_object() && answer.allowed)
+      item["text"].push_back(
+          way["node"].is_null()
+              ? fmt::format("EgressGateway {} selects it and has no gateway that can be used: dropped as "
+                            "no-egress-gateway (weft egress list)",
+                            way["name"].get<std::string>())
+              : fmt::format("it leaves the cluster by node {}, as {} (EgressGateway {})",
+                            way["node"].get<std::string>(),
+                            way["address"].is_null() ? "that node's address" : way["address"].get<std::string>(),
+                            way["name"].get<std::string>()));
     result["items"].push_back(std::move(item));
   }
   return result;

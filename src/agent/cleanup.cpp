@@ -69,6 +69,12 @@ Result<void> clean_up(const Config& config, const Tell& tell) {
   WEFT_TRY(auto netlink, sys::open_netlink());
   WEFT_CHECK(detach_programs(*netlink, config, tell));
   if (store) WEFT_CHECK(remove_pods(*netlink, *store, tell));
+  WEFT_TRY(const auto addresses, netlink->addresses());
+  for (const auto& row : addresses)
+    if (row.protocol == sys::address_protocol_weft) {
+      WEFT_CHECK(netlink->delete_address(row));
+      tell(fmt::format("removed the egress gateway's address {}", row.address.to_string()));
+    }
   if (const auto device = netlink->device(host_device)) {
     WEFT_CHECK(netlink->delete_device(device->index));
     tell(fmt::format("removed device {}", host_device));

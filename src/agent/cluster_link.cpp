@@ -151,9 +151,11 @@ Result<void> ClusterLink::connect(const Node& node) {
     faults_.clear("cluster");
     faults_.clear("cluster name");
     spdlog::info("joined cluster {} as {}", config_.cluster, config_.node);
+    claims_of_addresses_->membership_changed();
     blocks_changed();
   };
   handlers.left = [this](const etcd::Failure& why) {
+    claims_of_addresses_->membership_changed();
     since_ = std::chrono::system_clock::now();
     away_since_ = std::chrono::steady_clock::now();
     why_away_ = why.to_error().message;
@@ -163,7 +165,14 @@ Result<void> ClusterLink::connect(const Node& node) {
     if (why_away_ != error.message) spdlog::debug("etcd: {}", error.message);
     why_away_ = error.message;
   };
+  const auto trouble = handlers.trouble;
   member_ = std::make_unique<cluster::Member>(*client_, scheduler_, random, options, std::move(handlers));
+  claims_of_addresses_ = std::make_unique<cluster::AddressClaims>(
+      cluster::Context{.client = *client_,
+                       .scheduler = scheduler_,
+                       .random = random,
+                       .keys = cluster::Keyspace::make(config_.cluster).value()},
+      member_->registry(), cluster::AddressClaimHandlers{.changed = [this] { others_changed(); }, .trouble = trouble});
   return {};
 }
 
@@ -347,7 +356,7 @@ bool ClusterLink::joined() const { return member_->registry().membership().has_v
 
 bool ClusterLink::synced() const {
   return member_->registry().synced() && member_->blocks().synced() && member_->endpoints().synced() &&
-         member_->identities().synced();
+         member_->identities().synced() && claims_of_addresses_->synced();
 }
 
 control::RemoteNodes ClusterLink::remote_nodes() const {
@@ -382,6 +391,7 @@ ClusterView ClusterLink::view(const Node& node) {
                           .underlay = known.record->underlay,
                           .alive = known.alive.has_value(),
                           .self = name == config_.node};
+  view.egress_holders = claims_of_addresses_->holders();
   view.plan = control::plan_nodes(self, remote_nodes(), numbers_);
   if (numbers_.all() != stored_numbers_) {
     // Before a flow names a node by it.

@@ -20,6 +20,7 @@
 #include "agent/faults.h"
 #include "agent/node.h"
 #include "control/ipam/ipam.h"
+#include "sources/cluster/address_claims.h"
 #include "sources/cluster/member.h"
 #include "sources/etcd/scheduler.h"
 #include "sources/store/store.h"
@@ -65,6 +66,8 @@ class ClusterLink {
   // --- What is told, and heard
   void tell(const Node& node);
   void tell(cluster::SharedEndpoints pods);
+  // Exactly these addresses of egress gateways are to be this node's, each as soon as nobody else has it.
+  void claim_addresses(std::set<IpAddress> addresses) { claims_of_addresses_->want(std::move(addresses)); }
   [[nodiscard]] ClusterView view(const Node& node);
 
   // Once a second: faults that have lasted.
@@ -103,6 +106,7 @@ class ClusterLink {
   etcd::AsioScheduler scheduler_;
   std::unique_ptr<etcd::Client> client_;
   std::unique_ptr<cluster::Member> member_;
+  std::unique_ptr<cluster::AddressClaims> claims_of_addresses_;
 
   std::vector<cluster::Block> remembered_;  // as in the store
   std::map<Family, IpAddress> gateways_;

@@ -44,6 +44,7 @@ int rank(model::Kind kind) {
     case model::Kind::load_balancer_pool:
       return 1;
     case model::Kind::l2_announcement:
+    case model::Kind::egress_gateway:
       return 2;
     case model::Kind::network_policy:
       return 3;

@@ -272,6 +272,7 @@ Result<Compiled> Compiler::compile(const Objects& objects,
   fill_endpoints(compiled, node);
   fill_remotes(compiled, cluster);
   fill_identities(compiled, node, cluster);
+  fill_egress(compiled, objects, node, cluster);
   return compiled;
 }
 

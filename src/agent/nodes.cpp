@@ -95,6 +95,9 @@ void Agent::others_changed() {
 void Agent::take_others() {
   auto view_now = cluster_->view(node_);
   view_now.overlay_ifindex = overlay_->ifindex();
+  for (const auto& name : silent_nodes_)
+    if (const auto found = view_now.nodes.find(name); found != view_now.nodes.end()) found->second.answers = false;
+  greet_returned(view_now);
   publisher_->set_cluster(std::move(view_now));
   if (!taken_over_) return;
   const auto& view = publisher_->cluster();

@@ -23,7 +23,8 @@ std::string not_understood(const store::StoredKey& key, const Error& error) {
 // Kept as values; of the others only what the listener makes of them remains.
 constexpr std::array kept_kinds{model::Kind::namespace_,         model::Kind::pod,
                                 model::Kind::deployment,         model::Kind::network_policy,
-                                model::Kind::load_balancer_pool, model::Kind::l2_announcement};
+                                model::Kind::load_balancer_pool, model::Kind::l2_announcement,
+                                model::Kind::egress_gateway};
 
 // An object stored before objects had a uid: always the same one.
 void complete(store::StoredObject& row) {
@@ -322,6 +323,8 @@ void Objects::keep(const model::Object& object, std::uint64_t revision) {
     pools_.insert_or_assign(key, *pool);
   } else if (const auto* announcement = std::get_if<model::L2Announcement>(&object)) {
     announcements_.insert_or_assign(key, *announcement);
+  } else if (const auto* gateway = std::get_if<model::EgressGateway>(&object)) {
+    egress_gateways_.insert_or_assign(key, *gateway);
   }
 }
 
@@ -346,6 +349,9 @@ void Objects::drop(const store::StoredKey& key) {
       break;
     case model::Kind::l2_announcement:
       announcements_.erase(key.key);
+      break;
+    case model::Kind::egress_gateway:
+      egress_gateways_.erase(key.key);
       break;
     case model::Kind::load_balancer_pool:
       pools_.erase(key.key);

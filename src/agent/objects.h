@@ -113,6 +113,9 @@ class Objects {
   [[nodiscard]] const std::map<model::ObjectKey, model::L2Announcement>& announcements() const {
     return announcements_;
   }
+  [[nodiscard]] const std::map<model::ObjectKey, model::EgressGateway>& egress_gateways() const {
+    return egress_gateways_;
+  }
 
  private:
   // What a pod is made of: its own object, or its Deployment in this revision.
@@ -142,6 +145,7 @@ class Objects {
   std::map<model::ObjectKey, std::uint64_t> policy_revisions_;
   std::map<model::ObjectKey, model::LoadBalancerPool> pools_;
   std::map<model::ObjectKey, model::L2Announcement> announcements_;
+  std::map<model::ObjectKey, model::EgressGateway> egress_gateways_;
   std::uint64_t revision_ = 0;
   Listener listener_;
 };

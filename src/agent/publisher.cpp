@@ -165,6 +165,7 @@ weft_config Publisher::config_now() const {
   if (!parts_.config.load_balancer_peers.empty()) config.flags |= WEFT_CONFIG_DECAPSULATE;
   if (!compiled_.rows.announced.empty()) config.flags |= WEFT_CONFIG_L2;
   if (!compiled_.rows.nodes.empty()) config.flags |= WEFT_CONFIG_NODES;
+  if (!compiled_.rows.egress.empty()) config.flags |= WEFT_CONFIG_EGRESS;
   const auto tunnelled = [](const auto& row) { return row.second.way > WEFT_WAY_DIRECT; };
   if (std::ranges::any_of(compiled_.rows.nodes, tunnelled)) config.flags |= WEFT_CONFIG_TUNNEL;
   if (parts_.config.tunnel == Config::Tunnel::vxlan) config.overlay_port = htons(parts_.config.tunnel_port);

@@ -41,6 +41,8 @@ void Publisher::keep_of_nodes(datapath::DesiredRows& rows) const {
   std::erase_if(kept.remotes, [&](const auto& row) { return rows.endpoints.contains(row.first); });
   rows.remotes = std::move(kept.remotes);
   for (const auto& [prefix, row] : kept.blocks) rows.identities.insert_or_assign(prefix, row);
+  rows.egress = std::move(kept.egress);
+  rows.next_hops = std::move(kept.next_hops);
 }
 
 Result<Publisher::Changed> Publisher::bring(const Brought& brought) {

@@ -181,7 +181,7 @@ class CommandLine {
                         "weft get pods -n shop\n  weft get networkpolicy shop/db -o yaml\n  weft get all");
     get->add_option("KIND", get_.kind,
                     "pods, services, deployments, networkpolicies, namespaces, endpointslices, loadbalancerpools, "
-                    "l2announcements or all; also KIND/NAME")
+                    "l2announcements, egressgateways or all; also KIND/NAME")
         ->required();
     get->add_option("NAME", get_.name, "NAME or NAMESPACE/NAME");
     add_namespace(get, get_.namespace_, "Only objects of this namespace (default: of all)");
@@ -235,6 +235,7 @@ class CommandLine {
         command(&app_, "health", "Whether the cluster's other nodes answer, and how fast", "weft health -o json");
     add_output(health, list_outputs_["health"], {"table", "wide", "json", "yaml", "name"});
     runs(health, [this](const Session& session) { return run_health(session, list_outputs_["health"]); });
+    add_list("egress", "EgressGateways: by which nodes pods leave the cluster now, as whom, and why", "egress.list");
     add_list("identity", "Identities: the numbers that stand for sets of labels", "identity.list");
     service_ =
         add_list("service", "Services as the datapath balances them, and where clients are sent", "service.list");
@@ -303,7 +304,7 @@ class CommandLine {
     runs(maps, [this](const Session& session) { return run_list(session, "bpf.maps", list_outputs_["bpf"]); });
     add_bpf_action(bpf, "", "stats");
     for (const auto* map : {"policy", "endpoints", "flows", "services", "backends", "identities", "netns", "affinity",
-                            "devices", "config"}) {
+                            "egress", "devices", "config"}) {
       auto* group = command(bpf, map, fmt::format("The {} map", map));
       group->require_subcommand(1);
       add_bpf_action(group, map, "list");

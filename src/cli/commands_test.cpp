@@ -332,6 +332,8 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
   EXPECT_THAT(complete({"observe", "--pod", "shop/w"}), ElementsAre("shop/web-0"));
   EXPECT_THAT(complete({"observe", "--verdict", "d"}), ElementsAre("dropped"));
   EXPECT_THAT(complete({"get", "po"}), ElementsAre("pods"));
+  EXPECT_THAT(complete({"get", "e"}), ElementsAre("egressgateways", "endpointslices"));
+  EXPECT_THAT(complete({"egress", ""}), ElementsAre("list"));
   EXPECT_THAT(complete({"get", "l"}), ElementsAre("l2announcements", "loadbalancerpools"));
   EXPECT_THAT(complete({"get", "pods", ""}), ElementsAre("shop/web-0", "shop/db-0"));
   EXPECT_THAT(complete({"policy", "explain", "--to", "svc/shop/w"}), ElementsAre("svc/shop/web-0"));
@@ -341,6 +343,24 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
   EXPECT_EQ(run_bare({"__complete"}).code, 0);
   for (const auto* shell : {"bash", "zsh", "fish"})
     EXPECT_THAT(run_bare({"completion", shell}).out, HasSubstr("weft __complete"));
+}
+
+TEST_F(CommandsTest, EgressListSaysWhoIsTheGatewayAndWhyOthersAreNot) {
+  answers("egress.list", R"({"items":[
+    {"name":"partner","destinations":["192.0.2.0/24"],"excluded":["192.0.2.7/32"],"failover":"Next","problem":"",
+     "pods":[{"namespace":"shop","pod":"web-0","node":"w1"}],
+     "gateways":[{"node":"w1","state":"unused","addresses":[],"why":"it is away"},
+                 {"node":"w2","state":"active","addresses":["198.51.100.9","2001:db8::9"],"why":""},
+                 {"node":"w3","state":"standby","addresses":["198.51.100.3"],"why":""}]},
+    {"name":"rest","destinations":["0.0.0.0/0"],"excluded":[],"pods":[],"gateways":[],"problem":"no node is named"}]})");
+  EXPECT_EQ(weft({"egress", "list"}).out,
+            "NAME     PODS  DESTINATIONS  ACTIVE                         STANDBY  WHY NOT\n"
+            "partner  1     192.0.2.0/24  w2 (198.51.100.9,2001:db8::9)  w3       w1: it is away\n"
+            "rest     0     0.0.0.0/0     -                              -        no node is named\n");
+  EXPECT_THAT(weft({"egress", "list", "-o", "wide"}).out, HasSubstr("shop/web-0@w1"));
+  EXPECT_EQ(json::parse(weft({"egress", "list", "-o", "json"}).out)[0]["name"], "partner");
+  answers("egress.list", R"({"items":[]})");
+  EXPECT_THAT(weft({"egress", "list"}).err, HasSubstr("no egress gateways"));
 }
 
 TEST(Output, TablesAlignAlsoBeyondAscii) {

@@ -196,8 +196,8 @@ class Completer {
     } else if (command == "get" || command == "delete") {
       if (positionals_.size() == 1) names_of(positionals_.front(), true);
       if (positionals_.empty())
-        for (const auto* kind : {"all", "deployments", "endpointslices", "l2announcements", "loadbalancerpools",
-                                 "namespaces", "networkpolicies", "pods", "services"})
+        for (const auto* kind : {"all", "deployments", "egressgateways", "endpointslices", "l2announcements",
+                                 "loadbalancerpools", "namespaces", "networkpolicies", "pods", "services"})
           if (command == "get" || std::string_view(kind) != "all") add(kind);
     } else if (in_lab() && positionals_.empty() && command == "exec") {
       names_of("pods", true);

@@ -67,6 +67,27 @@ std::string location(const json& item) {
   return file.empty() ? "-" : line == 0 ? file : fmt::format("{}:{}", file, line);
 }
 
+// The gateways of a state: "w2 (192.0.2.9), w3".
+std::string egress_nodes(const json& item, std::string_view state) {
+  std::string joined;
+  for (const auto& gateway : member(item, "gateways")) {
+    if (text(gateway, "state") != state) continue;
+    const auto addresses = cell(gateway, "addresses");
+    joined += (joined.empty() ? "" : ", ") + text(gateway, "node") +
+              (addresses == "-" || state != "active" ? "" : fmt::format(" ({})", addresses));
+  }
+  return joined.empty() ? "-" : joined;
+}
+
+// What is wrong with the whole, then with gateways that are not used.
+std::string egress_problem(const json& item) {
+  auto joined = text(item, "problem");
+  for (const auto& gateway : member(item, "gateways"))
+    if (const auto why = text(gateway, "why"); !why.empty())
+      joined += (joined.empty() ? "" : "; ") + fmt::format("{}: {}", text(gateway, "node"), why);
+  return joined.empty() ? "-" : joined;
+}
+
 std::string fill(const json& item) {
   const auto maximum = number(item, "max_entries");
   const auto& entries = member(item, "entries");
@@ -141,6 +162,25 @@ const std::map<std::string, ListView>& views() {
          column("GATEWAYS", "gateways", true)},
         [](const json& item) { return text(item, "name"); },
         "no nodes are known yet"}},
+      {"egress.list",
+       {{column("NAME", "name"),
+         {"PODS", [](const json& item) { return fmt::format("{}", member(item, "pods").size()); }, false},
+         column("DESTINATIONS", "destinations"),
+         {"ACTIVE", [](const json& item) { return egress_nodes(item, "active"); }, false},
+         {"STANDBY", [](const json& item) { return egress_nodes(item, "standby"); }, false},
+         {"WHY NOT", egress_problem, false},
+         column("EXCLUDED", "excluded", true),
+         column("FAILOVER", "failover", true),
+         {"PODS BY NAME",
+          [](const json& item) {
+            std::string joined;
+            for (const auto& pod : member(item, "pods"))
+              joined += (joined.empty() ? "" : ",") + pod_of(pod) + "@" + text(pod, "node");
+            return joined.empty() ? "-" : joined;
+          },
+          true}},
+        [](const json& item) { return text(item, "name"); },
+        "no egress gateways: pods leave the cluster by the node they run on"}},
       {"policy.list",
        {{{"POLICY", name_of, false},
          column("TYPES", "types"),

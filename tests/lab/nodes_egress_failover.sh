@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Egress gateways that fail: another one takes the address and new connections, old ones end at once; agents that are
+# killed change nothing; without a gateway nothing leaves.
+# shellcheck source=tests/lab/lib.sh
+source "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/lab/lib_egress.sh
+source "$(dirname "$0")/lib_egress.sh"
+[[ -x $(command -v etcd) ]] || { echo "skipped: etcd is not installed"; exit 77; }
+
+floating="egressIPs: [$egress4, \"$egress6\"]"
+{ bank bank-1 node1; bank bank-3 node3; bank other-1 node1
+  egress_gateway "[{node: node2, $floating}, {node: node3, $floating}]"; } | lab_up "$lab" --nodes 3 --tunnel vxlan
+serve world 7100
+eventually 20 "by node2" sees bank-1 tcp $partner4 $egress4
+eventually 5 "from the gateway-to-be, too" sees bank-3 tcp $partner4 $egress4
+is "the preferred one" "$(active_at node1)" node2
+
+step "agents are killed under traffic"
+begin kept default/bank-1 $partner4 7100 --rate 2000000
+begin kept6 default/bank-1 $partner6 7100 --rate 2000000
+for path in kept kept6; do eventually 5 "$path flows" moving $path; done
+kill_agent node2
+kill_agent node1
+is "new ones as before" "$(seen bank-1 tcp $partner4) $(seen bank-1 tcp $partner6)" "$egress4 $egress6"
+is "the gateway stays" "$(active_at node1)" node2
+whole_stream kept
+whole_stream kept6
+
+step "the gateway crashes under traffic"
+begin cut default/bank-1 $partner4 7100 --rate 2000000
+begin beside default/other-1 $partner4 7100 --rate 2000000
+for path in cut beside; do eventually 5 "$path flows" moving $path; done
+exits 0 "crash" lab_cmd crash node2
+eventually 30 "another one with the same address" sees bank-1 tcp $partner4 $egress4
+eventually 5 "over IPv6" sees bank-1 tcp $partner6 $egress6
+eventually 5 "a pod of the new gateway" sees bank-3 tcp $partner4 $egress4
+is "who it is" "$(active_at node1) $(active_at node3)" "node3 node3"
+# The old connection is not known there: its client is told at its next packet, instead of waiting for minutes.
+ended() { ! kill -0 "${streams[cut]}" 2>/dev/null; }
+eventually 10 "the old connection ends" ended
+like "by a reset" "$(cat "$work/stream.cut")" '"error":"[^"]*(reset|refused)'
+moving beside || fail "who leaves by its own node was disturbed"
+whole_stream beside
+
+step "who comes back does not take it away"
+begin stays default/bank-1 $partner4 7100 --rate 2000000
+eventually 5 "stays flows" moving stays
+exits 0 "start" lab_cmd start node2
+back() { at node1 node list -o json | jq -e '.[] | select(.name == "node2") | .state == "alive"' >/dev/null; }
+eventually 30 "node2 is back" back
+waits() { [[ $(at node1 egress list -o json | jq -r '.[].gateways[] | select(.node == "node2") | .why') == *"is at node node3"* ]]; }
+eventually 10 "it knows who has the address" waits
+has_address node2 $egress4 && fail "node2 has the address as well"
+is "seen as ever" "$(seen bank-1 tcp $partner4)" $egress4
+whole_stream stays
+
+step "without a gateway nothing leaves"
+before=$("$weft" --lab "$lab" --node node1 status -o json | jq '[.datapath.drops[] | select(.reason == "no-egress-gateway") | .packets] | add // 0')
+egress_gateway '[{node: nobody}]' | at node1 apply -f - >/dev/null || fail "apply"
+stopped() { [[ $(seen bank-1 tcp $partner4) == timeout ]]; }
+eventually 10 "nothing leaves" stopped
+after=$("$weft" --lab "$lab" --node node1 status -o json | jq '[.datapath.drops[] | select(.reason == "no-egress-gateway") | .packets] | add // 0')
+[[ $after -gt $before ]] || fail "no packet was counted as no-egress-gateway"
+like "the list says why" "$(at node1 egress list)" "no node is named nobody"
+is "others leave" "$(seen other-1 tcp $partner4)" "$(node_address node1 address)"
+gone() { ! has_address node3 $egress4; }
+eventually 10 "nobody keeps the address" gone
+
+step "a gateway that does not answer is left"
+egress_gateway '[{node: node2}, {node: node3}]' | at node1 apply -f - >/dev/null || fail "apply"
+eventually 10 "by node2's own address" sees bank-1 tcp $partner4 "$(node_address node2 address)"
+on node2 nft -f - <<'RULES'
+table inet weft_test {
+  chain input { type filter hook input priority 0; udp dport 8472 drop; }
+}
+RULES
+eventually 40 "by node3" sees bank-1 tcp $partner4 "$(node_address node3 address)"
+like "it says why" "$(at node1 egress list)" "node2: it does not answer"
+on node2 nft delete table inet weft_test
+eventually 40 "by node2 again" sees bank-1 tcp $partner4 "$(node_address node2 address)"
+finish
