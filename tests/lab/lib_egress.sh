@@ -39,11 +39,5 @@ sees() { [[ $(seen "$1" "$2" "$3") == "$4" ]]; }
 active_at() { at "$1" egress list -o json | jq -r '.[] | select(.name == "partner") | [.gateways[] | select(.state == "active") | .node] | join(" ")'; }
 is_active_at() { [[ $(active_at "$1") == "$2" ]]; }
 has_address() { on "$1" ip -o addr show dev uplink0 to "$2/${3:-32}" | grep -q .; }
+drops_at() { at "$1" status -o json | jq --arg r "$2" '[.datapath.drops[] | select(.reason == $r) | .packets] | add // 0'; }
 process_of() { awk '{print $1; exit}' "/run/weft/lab/$lab/$1.pid" 2>/dev/null; }
-kill_agent() { # NODE: with no warning; its supervisor starts another one
-  local before
-  before=$(process_of "$1/weftd")
-  kill -9 "$before"
-  another() { [[ -n $(process_of "$1/weftd") && $(process_of "$1/weftd") != "$before" ]] && at "$1" status >/dev/null; }
-  eventually 20 "another agent of $1" another "$1"
-}

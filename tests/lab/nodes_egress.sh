@@ -45,7 +45,7 @@ check_way() { # TUNNEL
   like "$1: observe" "$(at node1 observe --last 200 --pod default/bank-1)" "default/bank-1:[0-9]+ -> world $partner4:7100 via node node2 TCP"
   like "$1: observe at the gateway" "$(at node2 observe --last 400 --pod default/bank-1)" "via node node2"
   like "$1: explain" "$(at node1 policy explain --from default/bank-1 --to $partner4 --port 7100)" "leaves the cluster by node node2, as $egress4 \(EgressGateway partner\)"
-  is "$1: explain of another" "$(at node1 policy explain --from default/other-1 --to $partner4 --port 7100 -o json | jq '.items[0].egress_gateway')" null
+  is "$1: explain of another" "$(at node1 policy explain --from default/other-1 --to $partner4 --port 7100 -o json | jq '.[0].egress_gateway')" null
 
   # It goes with the object.
   at node3 delete egressgateway partner >/dev/null || fail "delete"

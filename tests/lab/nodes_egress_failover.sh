@@ -19,51 +19,57 @@ step "agents are killed under traffic"
 begin kept default/bank-1 $partner4 7100 --rate 2000000
 begin kept6 default/bank-1 $partner6 7100 --rate 2000000
 for path in kept kept6; do eventually 5 "$path flows" moving $path; done
-kill_agent node2
-kill_agent node1
-is "new ones as before" "$(seen bank-1 tcp $partner4) $(seen bank-1 tcp $partner6)" "$egress4 $egress6"
-is "the gateway stays" "$(active_at node1)" node2
+for node in node1 node2; do kill -9 "$(process_of $node/weftd)"; done
+for path in kept kept6; do moving $path || fail "$path stopped with the agents"; done
+is "new ones, too" "$(seen bank-1 tcp $partner4) $(seen bank-1 tcp $partner6)" "$egress4 $egress6"
 whole_stream kept
 whole_stream kept6
+serves() { at "$1" status >/dev/null; }
+for node in node1 node2; do eventually 30 "another agent of $node" serves $node; done
+# Where that took longer than a lease lasts, which is short in a lab, the address has moved.
+eventually 30 "one of them is the gateway" sees bank-1 tcp $partner4 $egress4
+one_active() { [[ $(active_at node1) == node[23] && $(active_at node1) == "$(active_at node3)" ]]; }
+eventually 10 "they agree who it is" one_active
+first=$(active_at node1)
+[[ $first == node2 ]] && second=node3 || second=node2
 
 step "the gateway crashes under traffic"
 begin cut default/bank-1 $partner4 7100 --rate 2000000
 begin beside default/other-1 $partner4 7100 --rate 2000000
 for path in cut beside; do eventually 5 "$path flows" moving $path; done
-exits 0 "crash" lab_cmd crash node2
+exits 0 "crash" lab_cmd crash "$first"
 eventually 30 "another one with the same address" sees bank-1 tcp $partner4 $egress4
-eventually 5 "over IPv6" sees bank-1 tcp $partner6 $egress6
-eventually 5 "a pod of the new gateway" sees bank-3 tcp $partner4 $egress4
-is "who it is" "$(active_at node1) $(active_at node3)" "node3 node3"
+eventually 10 "over IPv6" sees bank-1 tcp $partner6 $egress6
+eventually 10 "who it is" is_active_at node1 "$second"
 # The old connection is not known there: its client is told at its next packet, instead of waiting for minutes.
 ended() { ! kill -0 "${streams[cut]}" 2>/dev/null; }
-eventually 10 "the old connection ends" ended
-like "by a reset" "$(cat "$work/stream.cut")" '"error":"[^"]*(reset|refused)'
+eventually 20 "the old connection ends" ended
+like "it failed" "$(cat "$work/stream.cut")" '"error":"..*"'
+[[ $(drops_at "$second" egress-unknown-flow) -gt 0 ]] || fail "the new gateway reset nothing: $(at "$second" status -o json | jq -c '[.datapath.drops[] | {reason, packets}]') $(cat "$work/stream.cut")"
 moving beside || fail "who leaves by its own node was disturbed"
 whole_stream beside
 
 step "who comes back does not take it away"
 begin stays default/bank-1 $partner4 7100 --rate 2000000
 eventually 5 "stays flows" moving stays
-exits 0 "start" lab_cmd start node2
-back() { at node1 node list -o json | jq -e '.[] | select(.name == "node2") | .state == "alive"' >/dev/null; }
-eventually 30 "node2 is back" back
-waits() { [[ $(at node1 egress list -o json | jq -r '.[].gateways[] | select(.node == "node2") | .why') == *"is at node node3"* ]]; }
+exits 0 "start" lab_cmd start "$first"
+back() { at node1 node list -o json | jq -e --arg n "$first" '.[] | select(.name == $n) | .state == "alive"' >/dev/null; }
+eventually 30 "$first is back" back
+waits() { [[ $(at node1 egress list -o json | jq -r --arg n "$first" '.[].gateways[] | select(.node == $n) | .why') == *"is at node $second"* ]]; }
 eventually 10 "it knows who has the address" waits
-has_address node2 $egress4 && fail "node2 has the address as well"
+has_address "$first" $egress4 && fail "$first has the address as well"
 is "seen as ever" "$(seen bank-1 tcp $partner4)" $egress4
 whole_stream stays
 
 step "without a gateway nothing leaves"
-before=$("$weft" --lab "$lab" --node node1 status -o json | jq '[.datapath.drops[] | select(.reason == "no-egress-gateway") | .packets] | add // 0')
+before=$(drops_at node1 no-egress-gateway)
 egress_gateway '[{node: nobody}]' | at node1 apply -f - >/dev/null || fail "apply"
 stopped() { [[ $(seen bank-1 tcp $partner4) == timeout ]]; }
 eventually 10 "nothing leaves" stopped
-after=$("$weft" --lab "$lab" --node node1 status -o json | jq '[.datapath.drops[] | select(.reason == "no-egress-gateway") | .packets] | add // 0')
-[[ $after -gt $before ]] || fail "no packet was counted as no-egress-gateway"
+[[ $(drops_at node1 no-egress-gateway) -gt $before ]] || fail "no packet was counted as no-egress-gateway"
 like "the list says why" "$(at node1 egress list)" "no node is named nobody"
 is "others leave" "$(seen other-1 tcp $partner4)" "$(node_address node1 address)"
-gone() { ! has_address node3 $egress4; }
+gone() { ! has_address node2 $egress4 && ! has_address node3 $egress4; }
 eventually 10 "nobody keeps the address" gone
 
 step "a gateway that does not answer is left"
