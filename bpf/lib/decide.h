@@ -186,8 +186,10 @@ verified_once enum weft_drop_reason exit_to_node(struct __sk_buff *skb, struct w
 	if (!s || !config || !flow || !node)
 		return WEFT_DROP_NODE_UNKNOWN;
 	exit_into_tunnel(flow, node, index);
-	if (node->way == WEFT_WAY_VXLAN) {
-		flow->out_ifindex = config->overlay_ifindex;
+	if (node->way == WEFT_WAY_REFUSED)
+		return WEFT_DROP_UNENCRYPTED;
+	if (node_has_device(node)) {
+		flow->out_ifindex = node_device(node, config);
 		return flow->out_ifindex ? WEFT_DROP_NONE : WEFT_DROP_NODE_UNKNOWN;
 	}
 	if (node->way == WEFT_WAY_DIRECT)

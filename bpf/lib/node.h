@@ -83,6 +83,18 @@ inline_always bool node_is_tunneled(__u32 index)
 	return node && node->way != WEFT_WAY_DIRECT;
 }
 
+/* Whether a device of the kernel's is the way there, whatever routes say. */
+inline_always bool node_has_device(const struct weft_node *node)
+{
+	return node->way == WEFT_WAY_VXLAN || node->way == WEFT_WAY_WIREGUARD;
+}
+
+/* That device; 0: there is none. */
+inline_always __u32 node_device(const struct weft_node *node, const struct weft_config *config)
+{
+	return node->way == WEFT_WAY_WIREGUARD ? node->ifindex : config->overlay_ifindex;
+}
+
 /* weft_flow.in_ifindex of what comes from there. */
 inline_always __u32 node_in_ifindex(__u32 index)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* A pod's packet inside another one, to the node that has its destination: by the kernel's VXLAN device, or put into
- * Geneve or IP-in-IP here. Segments of a large packet each get the outer headers when they are made. */
+/* A pod's packet inside another one, to the node that has its destination: by a VXLAN or WireGuard device, or put
+ * into Geneve or IP-in-IP here. Segments of a large packet each get the outer headers when they are made. */
 #pragma once
 
 #include "abi/hash.h"
@@ -118,8 +118,15 @@ verified_once int tunnel_send(struct __sk_buff *skb, const struct weft_flow *flo
 	__u8 tos = ip_tos(start, v4);
 	int verdict = -1;
 
+	if (node->way == WEFT_WAY_REFUSED) {
+		count_drop(WEFT_DROP_UNENCRYPTED, skb->len);
+		return TC_ACT_SHOT;
+	}
 	if (node->way == WEFT_WAY_VXLAN)
 		verdict = vxlan_send(skb, flow, node, tos);
+	else if (node->way == WEFT_WAY_WIREGUARD)
+		/* The row's device, not the flow's: a node's packets move to a new key's device all at once. */
+		verdict = node->ifindex ? bpf_redirect(node->ifindex, 0) : -1;
 	else if (!tunnel_wrap_family(skb, node, tunnel_identity(flow), tos, v4))
 		verdict = bpf_redirect_neigh(flow->out_ifindex, NULL, 0, 0);
 	if (verdict < 0) {

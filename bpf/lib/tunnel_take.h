@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Takes other nodes' packets out of their tunnels: out of the kernel's VXLAN device, which has taken off what was
- * outside, and out of Geneve and IP-in-IP at an uplink. Who sent them is scratch->outer_source, and what that node says
+/* Takes other nodes' packets out of their tunnels: out of the kernel's VXLAN device and out of WireGuard devices,
+ * which have taken off what was outside, and out of Geneve and IP-in-IP at an uplink. Who sent them is scratch->outer_source, and what that node says
  * of the one inside scratch->tunnel_identity. */
 #pragma once
 
@@ -34,6 +34,22 @@ verified_once int vxlan_take(struct __sk_buff *skb)
 	/* Its Ethernet header is the sending node's business. */
 	if (skb->pkt_type != PACKET_TYPE_HOST)
 		bpf_skb_change_type(skb, PACKET_TYPE_HOST);
+	return WEFT_DROP_NONE;
+}
+
+/* The packet comes out of a WireGuard device, from the node whose key has its source address (AllowedIPs). It has no
+ * MAC header, which everything after here begins with. A reason to drop it, or none. */
+verified_once int wireguard_take(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+	__be16 type = skb->protocol;
+
+	if (!s || (type != bpf_htons(ETH_P_IP) && type != bpf_htons(ETH_P_IPV6)))
+		return WEFT_DROP_UNKNOWN_L3;
+	s->tunnel_identity = 0; /* it says nothing */
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0) ||
+	    bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &type, sizeof(type), 0))
+		return WEFT_DROP_ENCAPSULATION;
 	return WEFT_DROP_NONE;
 }
 
