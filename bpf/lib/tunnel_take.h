@@ -37,6 +37,29 @@ verified_once int vxlan_take(struct __sk_buff *skb)
 	return WEFT_DROP_NONE;
 }
 
+/* Whether a packet without MAC header is what another node itself says to this one (encryption_node_to_node): the
+ * stack's, like all that nodes say to each other. */
+verified_once int wireguard_between_nodes(struct __sk_buff *skb)
+{
+	struct weft_addr source, destination;
+	struct weft_remote *remote;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		__be32 pair[2];
+
+		if (bpf_skb_load_bytes(skb, offsetof(struct iphdr, saddr), pair, sizeof(pair)))
+			return false;
+		addr_from_v4(&source, pair[0]);
+		addr_from_v4(&destination, pair[1]);
+	} else if (bpf_skb_load_bytes(skb, offsetof(struct ipv6hdr, saddr), &source, sizeof(source)) ||
+		   bpf_skb_load_bytes(skb, offsetof(struct ipv6hdr, daddr), &destination, sizeof(destination))) {
+		return false;
+	}
+	remote = bpf_map_lookup_elem(&weft_remote_v1, &source);
+	return remote && !remote->node && (remote->flags & WEFT_REMOTE_NODE) &&
+	       endpoint_is_host(endpoint_find(&destination));
+}
+
 /* The packet comes out of a WireGuard device, from the node whose key has its source address (AllowedIPs). It has no
  * MAC header, which everything after here begins with. A reason to drop it, or none. */
 verified_once int wireguard_take(struct __sk_buff *skb)

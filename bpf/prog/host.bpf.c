@@ -88,6 +88,8 @@ int weft_from_wireguard(struct __sk_buff *skb)
 
 	if (!config)
 		return TC_ACT_SHOT;
+	if (wireguard_between_nodes(skb))
+		return TC_ACT_OK;
 	reason = wireguard_take(skb);
 	return reason ? drop(skb, reason) : out_of_tunnel(skb, config);
 }

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/encryption.h"
 #include "agent/host_ports.h"
 #include "agent/memory.h"
 #include "sys/netns.h"
@@ -106,6 +107,7 @@ Result<void> Agent::open_node() {
   WEFT_TRY(netlink_, sys::open_netlink());
   WEFT_TRY(const auto netns, sys::current_netns());
   WEFT_TRY(const auto cookie, sys::netns_cookie(netns.get()));
+  if (!config_.encrypts()) Encryption::remove(*netlink_, config_);
   if (config_.clustered()) {
     WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
     WEFT_CHECK(open_cluster());
@@ -165,7 +167,7 @@ Result<void> Agent::open_attachment() {
   for (const auto& text : notes) spdlog::warn("{}", text);
   uplinks_.emplace(*datapath_, config_, faults_);
   healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *uplinks_, *ipam_, config_, faults_,
-                                overlay_ ? &*overlay_ : nullptr});
+                                overlay_ ? &*overlay_ : nullptr, encryption_.get()});
   take_over();
   return {};
 }
@@ -187,7 +189,9 @@ void Agent::take_over() {
   for (const auto& [index, uplink] : node_.uplinks) uplinks.push_back(index);
   if (overlay_) {
     overlay_->attach();
-    datapath_->prune(uplinks, overlay_->ifindex(), overlay_->host_ifindex());
+    if (encryption_) encryption_->attach();
+    datapath_->prune(uplinks, overlay_->ifindex(), overlay_->host_ifindex(),
+                     encryption_ ? encryption_->ifindexes() : std::vector<std::uint32_t>());
   } else {
     datapath_->prune(uplinks);
   }
@@ -283,6 +287,7 @@ void Agent::poll_slow() {
     if (cluster_) {
       cluster_->check();
       faults_.replace("node health ", node_health_->problems());
+      if (encryption_) encryption_->check();
       ask_for_blocks();
       cluster_->release_unused(*ipam_);
       cluster_objects_->check();

@@ -44,6 +44,8 @@
 
 namespace weft::agent {
 
+class Encryption;
+
 class Agent {
  public:
   // Opens the store, takes over or builds the datapath, recovers what was cut short, and serves.
@@ -92,6 +94,7 @@ class Agent {
   void ask_for_blocks();
   void others_changed();
   void take_others();
+  void encryption_changed();
   void watch_health();
   void tell_endpoints();
 
@@ -226,6 +229,7 @@ class Agent {
   std::unique_ptr<ClusterObjects> cluster_objects_;  // its changes are answered by the server
   std::optional<NodeRoutes> node_routes_;
   std::optional<Overlay> overlay_;
+  std::unique_ptr<Encryption> encryption_;
   std::optional<AttachGate> attach_gate_;
   std::optional<NodeHealth> node_health_;
   std::vector<IpAddress> prepared_gateways_;

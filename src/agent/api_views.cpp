@@ -6,6 +6,7 @@
 
 #include "agent/agent.h"
 #include "agent/counters.h"
+#include "agent/encryption.h"
 #include "agent/out_of_range.h"
 #include "control/policy/policy.h"
 #include "flow/time.h"
@@ -266,6 +267,7 @@ json Agent::cluster_json() const {
   if (!cluster_) return nullptr;
   auto cluster = cluster_->status_json();
   cluster["store"] = cluster_objects_->status_json();
+  if (encryption_) cluster["encryption"] = encryption_->status_json();
   return cluster;
 }
 

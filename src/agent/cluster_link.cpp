@@ -88,8 +88,9 @@ ClusterLink::~ClusterLink() = default;
 
 Result<std::unique_ptr<ClusterLink>> ClusterLink::open(asio::io_context& loop, const Config& config,
                                                        store::Store& store, Faults& faults, const Node& node,
-                                                       Handlers handlers) {
+                                                       Handlers handlers, EncryptionOffer offer) {
   std::unique_ptr<ClusterLink> link(new ClusterLink(loop, config, store, faults, std::move(handlers)));
+  link->offer_ = std::move(offer);
   link->remembered_ = read_blocks(stored_json(store, stored_blocks));
   const auto gateways = stored_json(store, stored_gateways);
   if (gateways.is_array())
@@ -175,6 +176,8 @@ cluster::NodeRecord ClusterLink::record(const Node& node) const {
   for (const auto& [family, gateway] : gateways_) record.gateways.push_back(gateway);
   record.zone = config_.zone;
   record.labels = config_.labels();
+  record.wireguard = offer_.keys;
+  record.settled = offer_.keys.empty() ? 0 : offer_.settled;
   return record;
 }
 
@@ -183,6 +186,11 @@ void ClusterLink::tell(const Node& node) {
   if (now == told_) return;
   told_ = now;
   member_->registry().update(std::move(now));
+}
+
+void ClusterLink::tell(const Node& node, EncryptionOffer offer) {
+  offer_ = std::move(offer);
+  tell(node);
 }
 
 void ClusterLink::tell(cluster::SharedEndpoints pods) { member_->endpoint_publisher().publish(std::move(pods)); }
@@ -350,18 +358,37 @@ bool ClusterLink::synced() const {
          member_->identities().synced();
 }
 
-control::RemoteNodes ClusterLink::remote_nodes() const {
+control::RemoteNodes ClusterLink::remote_nodes(const std::map<std::string, std::uint32_t>& wireguard) const {
   control::RemoteNodes nodes;
   for (const auto& [name, node] : member_->registry().nodes()) {
     if (name == config_.node || !node.record) continue;
-    nodes[name] = {.underlay = node.record->underlay, .gateways = node.record->gateways, .blocks = {}};
+    auto& remote = nodes[name];
+    remote.underlay = node.record->underlay;
+    remote.gateways = node.record->gateways;
+    if (const auto device = wireguard.find(name); device != wireguard.end()) remote.wireguard = device->second;
   }
   for (const auto& [block, owner] : member_->blocks().owners())
     if (const auto node = nodes.find(owner); node != nodes.end()) node->second.blocks.push_back(block.cidr);
   return nodes;
 }
 
-ClusterView ClusterLink::view(const Node& node) {
+std::map<std::string, EncryptionPeer> ClusterLink::encryption_peers() const {
+  std::map<std::string, EncryptionPeer> peers;
+  for (const auto& [name, node] : member_->registry().nodes()) {
+    if (name == config_.node || !node.record) continue;
+    peers[name] = {.alive = node.alive.has_value(),
+                   .underlay = node.record->underlay,
+                   .gateways = node.record->gateways,
+                   .blocks = {},
+                   .keys = node.record->wireguard,
+                   .settled = node.record->settled};
+  }
+  for (const auto& [block, owner] : member_->blocks().owners())
+    if (const auto peer = peers.find(owner); peer != peers.end()) peer->second.blocks.push_back(block.cidr);
+  return peers;
+}
+
+ClusterView ClusterLink::view(const Node& node, const std::map<std::string, std::uint32_t>& wireguard) {
   ClusterView view;
   view.clustered = true;
   view.known = synced();
@@ -376,13 +403,18 @@ ClusterView ClusterLink::view(const Node& node) {
   self.cross_subnet = config_.tunnel_scope == Config::TunnelScope::cross_subnet;
   self.overhead_v4 = config_.tunnel_overhead(true);
   self.overhead_v6 = config_.tunnel_overhead(false);
+  self.encrypts = config_.encrypts();
+  self.strict = config_.encryption_strict;
+  self.wireguard_overhead_v4 = Config::wireguard_overhead(true);
+  self.wireguard_overhead_v6 = Config::wireguard_overhead(false);
+  self.pod_ranges = config_.pod_cidrs;
   for (const auto& [name, known] : member_->registry().nodes())
     if (known.record)
       view.nodes[name] = {.labels = known.record->labels,
                           .underlay = known.record->underlay,
                           .alive = known.alive.has_value(),
                           .self = name == config_.node};
-  view.plan = control::plan_nodes(self, remote_nodes(), numbers_);
+  view.plan = control::plan_nodes(self, remote_nodes(wireguard), numbers_);
   if (numbers_.all() != stored_numbers_) {
     // Before a flow names a node by it.
     if (auto stored = store_.set(stored_numbers, json(numbers_.all()).dump()); stored) stored_numbers_ = numbers_.all();

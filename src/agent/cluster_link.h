@@ -26,6 +26,23 @@
 
 namespace weft::agent {
 
+// What this node tells of its keys.
+struct EncryptionOffer {
+  std::vector<cluster::WireGuardKey> keys;
+  unsigned settled = 0;
+  bool operator==(const EncryptionOffer&) const = default;
+};
+
+// What there is to know of another node to encrypt to it.
+struct EncryptionPeer {
+  bool alive = false;
+  std::vector<IpAddress> underlay;
+  std::vector<IpAddress> gateways;
+  std::vector<Cidr> blocks;
+  std::vector<cluster::WireGuardKey> keys;
+  unsigned settled = 0;
+};
+
 class ClusterLink {
  public:
   struct Handlers {
@@ -38,7 +55,8 @@ class ClusterLink {
 
   // Does not wait for etcd. What the node had when it last ran is in the store.
   static Result<std::unique_ptr<ClusterLink>> open(asio::io_context& loop, const Config& config, store::Store& store,
-                                                   Faults& faults, const Node& node, Handlers handlers);
+                                                   Faults& faults, const Node& node, Handlers handlers,
+                                                   EncryptionOffer offer = {});
   ~ClusterLink();
   ClusterLink(const ClusterLink&) = delete;
   ClusterLink& operator=(const ClusterLink&) = delete;
@@ -64,8 +82,11 @@ class ClusterLink {
 
   // --- What is told, and heard
   void tell(const Node& node);
+  void tell(const Node& node, EncryptionOffer offer);
   void tell(cluster::SharedEndpoints pods);
-  [[nodiscard]] ClusterView view(const Node& node);
+  // `wireguard`: devices that encrypt, by node (control::RemoteNode).
+  [[nodiscard]] ClusterView view(const Node& node, const std::map<std::string, std::uint32_t>& wireguard = {});
+  [[nodiscard]] std::map<std::string, EncryptionPeer> encryption_peers() const;
 
   // Once a second: faults that have lasted.
   void check();
@@ -94,7 +115,7 @@ class ClusterLink {
   void lost(const std::vector<cluster::Block>& blocks);
   void others_changed();
   void identities_changed(const cluster::IdentityDifference& difference);
-  [[nodiscard]] control::RemoteNodes remote_nodes() const;
+  [[nodiscard]] control::RemoteNodes remote_nodes(const std::map<std::string, std::uint32_t>& wireguard) const;
 
   const Config& config_;
   store::Store& store_;
@@ -108,6 +129,7 @@ class ClusterLink {
   std::map<Family, IpAddress> gateways_;
   control::NodeNumbers numbers_;
   std::map<std::string, std::uint32_t> stored_numbers_;
+  EncryptionOffer offer_;
   cluster::NodeRecord told_;
   std::map<Family, std::vector<Done>> claims_;
   std::map<LabelMap, Need> needs_;

@@ -44,6 +44,7 @@ struct ClusterView {
   control::NodePlan plan;
   std::vector<RemotePod> pods;  // by key; one that two nodes tell is twice in it
   std::uint32_t overlay_ifindex = 0;
+  std::vector<std::uint32_t> wireguard;  // this node's devices
 };
 
 }  // namespace weft::agent

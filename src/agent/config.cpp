@@ -150,6 +150,12 @@ Result<Config::TunnelScope> parse_tunnel_scope(std::string_view text) {
   return fail(ErrorCode::invalid, fmt::format("expected always or cross-subnet, found \"{}\"", text));
 }
 
+Result<Config::Encryption> parse_encryption(std::string_view text) {
+  if (text == "none") return Config::Encryption::none;
+  if (text == "wireguard") return Config::Encryption::wireguard;
+  return fail(ErrorCode::invalid, fmt::format("expected none or wireguard, found \"{}\"", text));
+}
+
 const std::map<std::string, Setter>& setters() {
   static const std::map<std::string, Setter> table{
       {"instance", text(&Config::instance)},
@@ -207,6 +213,12 @@ const std::map<std::string, Setter>& setters() {
       {"tunnel", word(&Config::tunnel, &parse_tunnel)},
       {"tunnel_scope", word(&Config::tunnel_scope, &parse_tunnel_scope)},
       {"tunnel_port", number(&Config::tunnel_port, 1, 65535)},
+      {"encryption", word(&Config::encryption, &parse_encryption)},
+      {"encryption_strict", flag(&Config::encryption_strict)},
+      {"encryption_node_to_node", flag(&Config::encryption_node_to_node)},
+      {"wireguard_port", number(&Config::wireguard_port, 1, 65534)},
+      {"wireguard_rotate_seconds", number(&Config::wireguard_rotate_seconds, 0, 31536000)},
+      {"wireguard_keepalive_seconds", number(&Config::wireguard_keepalive_seconds, 0, 65535)},
       {"lease_seconds", number(&Config::lease_seconds, 2, 3600)},
       {"reclaim_seconds", number(&Config::reclaim_seconds, 4, 604800)},
       {"log_level", set_log_level},
@@ -260,6 +272,23 @@ Result<void> check_ranges(const Config& config) {
 }
 
 // What only nodes of a cluster need.
+Result<void> check_encryption(const Config& config) {
+  if (config.encryption == Config::Encryption::none) {
+    for (const auto& [key, given] : {std::pair{"encryption_strict", config.encryption_strict},
+                                     {"encryption_node_to_node", config.encryption_node_to_node}})
+      if (given)
+        return fail(ErrorCode::invalid, fmt::format("{}: there is no encryption to be so", key),
+                    "set encryption: wireguard");
+    return {};
+  }
+  for (const int port : {config.wireguard_port + 0, config.wireguard_port + 1})
+    if ((config.tunnel == Config::Tunnel::vxlan && port == config.tunnel_port) || port == 6081)
+      return fail(ErrorCode::invalid,
+                  fmt::format("wireguard_port: {} and the next one are WireGuard's, but {} is a tunnel's",
+                              config.wireguard_port, port));
+  return {};
+}
+
 Result<void> check_cluster(const Config& config) {
   if (!config.clustered()) {
     if (!config.etcd_endpoints.empty())
@@ -269,8 +298,13 @@ Result<void> check_cluster(const Config& config) {
                   fmt::format("tunnel: {} leads to other nodes, but store is embedded, which knows none",
                               to_string(config.tunnel)),
                   "set store: etcd");
+    if (config.encryption != Config::Encryption::none)
+      return fail(ErrorCode::invalid,
+                  "encryption: wireguard is between nodes, but store is embedded, which knows no others",
+                  "set store: etcd");
     return {};
   }
+  WEFT_CHECK(check_encryption(config));
   if (config.etcd_endpoints.empty())
     return fail(ErrorCode::invalid, "store is etcd, but etcd_endpoints is empty",
                 "list the URLs of the cluster's members, for example [\"http://10.0.0.1:2379\"]");
@@ -395,6 +429,11 @@ std::uint32_t Config::tunnel_overhead(bool outer_v4) const {
       break;
   }
   return 0;
+}
+
+std::uint32_t Config::overhead(bool outer_v4) const {
+  const auto tunnel_bytes = tunnel_overhead(outer_v4);
+  return encrypts() ? std::max(tunnel_bytes, wireguard_overhead(outer_v4)) : tunnel_bytes;
 }
 
 LabelMap Config::labels() const {

@@ -69,6 +69,13 @@ struct Config {
   enum class TunnelScope { always, cross_subnet };
   TunnelScope tunnel_scope = TunnelScope::always;
   std::uint16_t tunnel_port = 8472;  // of VXLAN
+  enum class Encryption { none, wireguard };
+  Encryption encryption = Encryption::none;  // of pods' packets to other nodes; takes the tunnel's place
+  bool encryption_strict = false;            // nothing goes to a node whose key is not known
+  bool encryption_node_to_node = false;      // what the nodes themselves say to each other, too
+  std::uint16_t wireguard_port = 51871;      // and the next one, while keys change
+  std::uint32_t wireguard_rotate_seconds = 0;
+  std::uint32_t wireguard_keepalive_seconds = 0;
   std::uint32_t lease_seconds = 30;
   std::uint32_t reclaim_seconds = 600;
 
@@ -78,8 +85,14 @@ struct Config {
   // What selectors of nodes see: node_labels, the name and the zone under their well-known keys.
   [[nodiscard]] LabelMap labels() const;
   [[nodiscard]] bool clustered() const { return store == Store::etcd; }
-  // What pods' packets grow by on their way to another node, in IPv4 or IPv6; 0 where they go as they are.
+  [[nodiscard]] bool encrypts() const { return clustered() && encryption == Encryption::wireguard; }
+  // Whether pods' packets may leave inside others.
+  [[nodiscard]] bool tunnels() const { return tunnel != Tunnel::none || encrypts(); }
+  // What pods' packets grow by on their way to another node, in IPv4 or IPv6: in the tunnel (0 where they go as they
+  // are), encrypted, and at most.
   [[nodiscard]] std::uint32_t tunnel_overhead(bool outer_v4) const;
+  [[nodiscard]] static std::uint32_t wireguard_overhead(bool outer_v4) { return outer_v4 ? 60 : 80; }
+  [[nodiscard]] std::uint32_t overhead(bool outer_v4) const;
   [[nodiscard]] std::string socket_path() const { return run_dir + "/weft.sock"; }
   [[nodiscard]] std::string store_path() const { return state_dir + "/weft.db"; }
   [[nodiscard]] std::string pin_path() const { return bpffs + "/" + instance; }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "agent/encryption.h"
 #include "agent/utc_text.h"
 #include "sys/system.h"
 
@@ -84,6 +85,8 @@ void Healer::check(const Node& node) {
   for (const auto& text : parts_.uplinks.heal(node)) repaired(text);
   if (thorough && parts_.overlay != nullptr)
     for (const auto& text : parts_.overlay->heal(node)) repaired(text);
+  if (thorough && parts_.encryption != nullptr)
+    for (const auto& text : parts_.encryption->heal()) repaired(text);
   check_sockets();
   if (thorough) check_orphans();
   check_store_file();

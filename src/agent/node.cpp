@@ -87,7 +87,7 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
   if (smallest != 0) node.uplink_mtu = smallest;
   const bool outer_v4 =
       std::ranges::any_of(node.uplinks, [](const auto& entry) { return entry.second.v4.has_value(); });
-  const auto overhead = config.tunnel_overhead(outer_v4);
+  const auto overhead = config.overhead(outer_v4);
   const auto inside = node.uplink_mtu > overhead ? node.uplink_mtu - overhead : node.uplink_mtu;
   node.pod_mtu = config.mtu != 0 ? config.mtu : inside;
   return node;

@@ -26,6 +26,10 @@ std::string what_carries(weft_way way) {
       return "let UDP port 6081 (Geneve) pass between the nodes";
     case WEFT_WAY_IPIP:
       return "let IP protocols 4 and 41 (IP-in-IP) pass between the nodes";
+    case WEFT_WAY_WIREGUARD:
+      return "let UDP ports wireguard_port and the next one (WireGuard) pass between the nodes (weft encryption status)";
+    case WEFT_WAY_REFUSED:
+      return "it is sent nothing in clear, and there is no key of it yet (weft encryption status)";
     default:
       return "the network between has to route its blocks (weft node list) to it, or choose a tunnel";
   }

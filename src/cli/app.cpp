@@ -235,6 +235,19 @@ class CommandLine {
         command(&app_, "health", "Whether the cluster's other nodes answer, and how fast", "weft health -o json");
     add_output(health, list_outputs_["health"], {"table", "wide", "json", "yaml", "name"});
     runs(health, [this](const Session& session) { return run_health(session, list_outputs_["health"]); });
+    auto* encryption = command(&app_, "encryption", "Encryption of what pods say to pods of other nodes",
+                               "weft encryption status\n  weft encryption rotate");
+    encryption->require_subcommand(1);
+    const auto add_action = [&](const std::string& action, const char* description, const char* example) {
+      auto& output = list_outputs_["encryption " + action];
+      auto* sub = command(encryption, action, description, example);
+      add_output(sub, output, {"table", "json", "yaml"});
+      runs(sub, [action, &output](const Session& session) { return run_encryption(session, action, output); });
+    };
+    add_action("status", "Keys, devices, and each node: whether packets to it are encrypted, by what, since when",
+               "weft encryption status\n  weft encryption status -o json");
+    add_action("rotate", "Begin to change the keys of all nodes; traffic goes on meanwhile",
+               "weft encryption rotate && weft encryption status");
     add_list("identity", "Identities: the numbers that stand for sets of labels", "identity.list");
     service_ =
         add_list("service", "Services as the datapath balances them, and where clients are sent", "service.list");

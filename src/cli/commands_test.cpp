@@ -197,6 +197,33 @@ TEST_F(CommandsTest, ListsAsTablesAndArrays) {
   EXPECT_EQ(weft({"identity", "list", "-o", "json"}).out, "[]\n");
 }
 
+TEST_F(CommandsTest, EncryptionTellsOfKeysAndNodes) {
+  const auto* well = R"({"encryption":"wireguard","implementation":"wireguard-go","strict":true,"node_to_node":false,
+    "rotating":true,"waits_for":["b"],"devices":[{"name":"weft-wg1","generation":1,"public_key":"K=","port":51872,
+    "ready":true,"restarts":2,"problem":""}],"items":[{"node":"b","state":"encrypted","generation":1,
+    "endpoint":"192.0.2.2:51872","last_handshake":"2026-11-29T12:00:00Z","sent_bytes":1000,"received_bytes":2000,
+    "problem":""},{"node":"c","state":"refused","generation":0,"endpoint":"","last_handshake":null,"sent_bytes":0,
+    "received_bytes":0,"problem":""}]})";
+  answers("encryption.status", well);
+  const auto ran = weft({"encryption", "status"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out,
+            "WireGuard by wireguard-go, strict: nothing in clear\n"
+            "weft-wg1: key K= of generation 1, UDP port 51872, started again 2 times\n"
+            "keys are changing; the earlier one is kept for b\n"
+            "\n"
+            "NODE  STATE      ENDPOINT         GENERATION  LAST HANDSHAKE        SENT    RECEIVED\n"
+            "b     encrypted  192.0.2.2:51872  1           2026-11-29T12:00:00Z  1.0 KB  2.0 KB\n"
+            "c     refused    -                0           -                     0 B     0 B\n");
+  EXPECT_EQ(json::parse(weft({"encryption", "status", "-o", "json"}).out), json::parse(well));
+  answers("encryption.status", R"({"devices":[],"items":[{"node":"b","problem":"no handshake with node b"}]})");
+  const auto wrong = weft({"encryption", "status"});
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_THAT(wrong.out, HasSubstr("! no handshake with node b\n"));
+  answers("encryption.rotate", well);
+  EXPECT_EQ(weft({"encryption", "rotate"}).code, 0);
+}
+
 TEST_F(CommandsTest, IpamShowsPoolsAllocationsAndQuarantine) {
   answers("ipam.list", R"({"pools":[{"name":"default","cidr":"10.0.0.0/24","family":4,"capacity":253,"allocated":1,
     "quarantined":1}],"allocations":[{"address":"10.0.0.2","owner":"c1/eth0","namespace":"shop","pod":"web-0"}],

@@ -217,6 +217,10 @@ void add_nodes(CLI::App* command, const Options& options) {
          {"none", "vxlan", "geneve", "ipip"});
   choice("--tunnel-scope", settings.tunnel_scope, "the tunnel for every way, or between networks only (default always)",
          {"always", "cross-subnet"});
+  choice("--encryption", settings.encryption,
+         "encrypt pods' packets between nodes (default none); also: nothing in clear where a node has no key, what the "
+         "nodes themselves say too",
+         {"none", "wireguard", "wireguard-strict", "wireguard-nodes"});
   choice("--underlay", settings.underlay,
          "nodes on one network, each on one of its own, or half of them on each of two (default flat)",
          {"flat", "routed", "mixed"});

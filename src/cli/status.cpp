@@ -87,6 +87,11 @@ class StatusPrinter {
     line("Cluster",
          fmt::format("{}: {} since {}, {} of {} nodes alive, tunnel {}", text(all, "name"), joined ? "joined" : "AWAY",
                      text(all, "since"), number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
+    if (const auto& encryption = member(all, "encryption"); encryption.is_object())
+      line("Encryption", fmt::format("WireGuard by {}: {} of {} other nodes encrypted{}{}",
+                                     text(encryption, "implementation"), number(encryption, "encrypted"),
+                                     number(encryption, "nodes"), flag(encryption, "strict") ? ", strict" : "",
+                                     flag(encryption, "rotating") ? ", keys are changing" : ""));
     const auto& store = member(all, "store");
     if (!store.is_object()) return;
     const auto state = text(store, "state");

@@ -31,9 +31,11 @@ std::string cluster_config(const Layout& layout) {
   return fmt::format(
       "store: etcd\ncluster: {}\netcd_endpoints: [\"{}\"]\npod_cidrs: [\"{}\"]\n"
       "pod_block_length_v4: 24\npod_block_length_v6: 64\ntunnel: {}\ntunnel_scope: {}\n"
+      "encryption: {}\nencryption_strict: {}\nencryption_node_to_node: {}\n"
       "lease_seconds: 5\nreclaim_seconds: 30\n",
       layout.name(), layout.etcd_endpoint(), fmt::join(addresses::pod_cidrs, "\", \""), settings.tunnel,
-      settings.tunnel_scope);
+      settings.tunnel_scope, settings.encryption == "none" ? "none" : "wireguard",
+      settings.encryption == "wireguard-strict", settings.encryption == "wireguard-nodes");
 }
 
 }  // namespace

@@ -49,6 +49,7 @@ std::string settings_to_json(const Settings& settings) {
               {"store", settings.store},
               {"tunnel", settings.tunnel},
               {"tunnel_scope", settings.tunnel_scope},
+              {"encryption", settings.encryption},
               {"underlay", to_string(settings.underlay)},
               {"underlay_family", settings.underlay_family},
               {"renumbered", settings.renumbered}}
@@ -71,6 +72,7 @@ Result<Settings> settings_from_json(std::string_view text) {
   word("store", settings.store);
   word("tunnel", settings.tunnel);
   word("tunnel_scope", settings.tunnel_scope);
+  word("encryption", settings.encryption);
   word("underlay", underlay);
   word("underlay_family", settings.underlay_family);
   WEFT_TRY(settings.underlay, parse_underlay(underlay));
@@ -108,6 +110,7 @@ Result<Settings> settle(const SettingsRequest& request, const Settings& present,
   WEFT_CHECK(take(settings.store, request.store, "store", exists));
   WEFT_CHECK(take(settings.tunnel, request.tunnel, "tunnel", exists));
   WEFT_CHECK(take(settings.tunnel_scope, request.tunnel_scope, "tunnel-scope", exists));
+  WEFT_CHECK(take(settings.encryption, request.encryption, "encryption", exists));
   std::string underlay(to_string(settings.underlay));
   WEFT_CHECK(take(underlay, request.underlay, "underlay", exists));
   WEFT_TRY(settings.underlay, parse_underlay(underlay));
@@ -122,6 +125,11 @@ Result<Settings> settle(const SettingsRequest& request, const Settings& present,
     return fail(ErrorCode::invalid,
                 fmt::format("--tunnel {} leads to other nodes, of which the lab has none or its agents know none",
                             settings.tunnel),
+                "give it --nodes 2 or more, and no --store embedded");
+  if (settings.encryption != "none" && !settings.shared())
+    return fail(ErrorCode::invalid,
+                fmt::format("--encryption {} is between nodes, of which the lab has one or whose agents know no others",
+                            settings.encryption),
                 "give it --nodes 2 or more, and no --store embedded");
   return settings;
 }

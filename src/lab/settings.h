@@ -24,6 +24,8 @@ struct Settings {
   std::string store = "embedded";
   std::string tunnel = "none";  // these two as in weftd.yaml
   std::string tunnel_scope = "always";
+  // none, wireguard, or that and no more in clear to pods (wireguard-strict) or to nodes (wireguard-nodes)
+  std::string encryption = "none";
   Underlay underlay = Underlay::flat;
   std::string underlay_family = "dual";  // "4", "6": nodes have no addresses of the other
   std::set<unsigned> renumbered;         // nodes that came back with another address
@@ -50,6 +52,7 @@ struct SettingsRequest {
   std::string store;
   std::string tunnel;
   std::string tunnel_scope;
+  std::string encryption;
   std::string underlay;
   std::string underlay_family;
 };

@@ -12,6 +12,7 @@ TEST(Settings, SurviveTheFile) {
                           .store = "etcd",
                           .tunnel = "geneve",
                           .tunnel_scope = "cross-subnet",
+                          .encryption = "wireguard",
                           .underlay = Underlay::mixed,
                           .underlay_family = "6",
                           .renumbered = {2, 5}};
@@ -52,6 +53,7 @@ TEST(Settle, WhatCannotBeIsRefused) {
       << "a node by itself does not become one of many";
   EXPECT_THAT(settle({.tunnel = "vxlan"}, {}, false).error().message, HasSubstr("--tunnel vxlan"));
   EXPECT_FALSE(settle({.nodes = 2, .store = "embedded", .tunnel = "vxlan"}, {}, false));
+  EXPECT_THAT(settle({.encryption = "wireguard"}, {}, false).error().message, HasSubstr("--encryption wireguard"));
 }
 
 }  // namespace

@@ -79,6 +79,10 @@ class Netlink {
   // One such device has a port for itself in its namespace: a second one fails when it is set up. UDP over IPv6
   // without checksums, which the packets inside have.
   virtual Result<Device> create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) = 0;
+  // Of the kernel's WireGuard, to be configured by generic netlink. `unsupported` where the kernel has none.
+  virtual Result<Device> create_wireguard(const std::string& name) = 0;
+  // A TUN device that stays when the program that reads it ends, for the next one that asks for it by name.
+  virtual Result<Device> create_tun(const std::string& name) = 0;
   virtual Result<void> delete_device(int index) = 0;  // not_found is success
   virtual Result<void> set_up(int index, bool up) = 0;
   virtual Result<void> set_mtu(int index, std::uint32_t mtu) = 0;

@@ -17,6 +17,7 @@
 #include "sys/netlink.h"
 #include "sys/netns.h"
 #include "sys/rtnetlink_socket.h"
+#include "sys/tun.h"
 
 namespace weft::sys {
 namespace {
@@ -271,6 +272,25 @@ class LinuxNetlink final : public Netlink {
     request.end_nest(data);
     request.end_nest(info);
     WEFT_CHECK(mutate(request, [&] { return fmt::format("create VXLAN device {} of port {}", name, port); }));
+    return device(name);
+  }
+
+  Result<Device> create_wireguard(const std::string& name) override {
+    WEFT_CHECK(check_name(name));
+    Request request(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+    request.header<ifinfomsg>();
+    request.put_text(IFLA_IFNAME, name);
+    nlattr* info = request.nest(IFLA_LINKINFO);
+    request.put_text(IFLA_INFO_KIND, "wireguard");
+    request.end_nest(info);
+    WEFT_CHECK(mutate(request, [&] { return fmt::format("create WireGuard device {}", name); }));
+    return device(name);
+  }
+
+  // By an ioctl, which works on the namespace of the thread: this object's, unless somebody opened it for another.
+  Result<Device> create_tun(const std::string& name) override {
+    WEFT_CHECK(check_name(name));
+    WEFT_CHECK(make_persistent_tun(name));
     return device(name);
   }
 

@@ -116,7 +116,7 @@ struct Kernel {
     }
   }
 
-  // In two messages for each peer with more than one address, as the kernel does when one is full.
+  // In several messages for a peer with more than one address, as the kernel does when one is full.
   [[nodiscard]] std::vector<std::string> dump() const {
     std::vector<std::string> parts{attribute(WGDEVICE_A_IFINDEX, plain(ifindex)) +
                                    attribute(WGDEVICE_A_PRIVATE_KEY, key) +
@@ -131,15 +131,20 @@ struct Kernel {
       const struct {
         std::int64_t seconds = 5, nanoseconds = 6;
       } time;
-      const auto half = peer.allowed.begin() + static_cast<long>(peer.allowed.size() / 2);
+      auto next = peer.allowed.begin() + static_cast<long>(std::min<std::size_t>(peer.allowed.size(), 1));
       auto first = attribute(WGPEER_A_PUBLIC_KEY, name) + attribute(WGPEER_A_PRESHARED_KEY, std::string(32, '\0')) +
                    attribute(WGPEER_A_LAST_HANDSHAKE_TIME, plain(time)) +
                    attribute(WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, plain(peer.keepalive)) +
                    attribute(WGPEER_A_TX_BYTES, plain(std::uint64_t{70})) +
-                   attribute(WGPEER_A_RX_BYTES, plain(std::uint64_t{80})) + list(peer.allowed.begin(), half);
+                   attribute(WGPEER_A_RX_BYTES, plain(std::uint64_t{80})) + list(peer.allowed.begin(), next);
       if (!peer.endpoint.empty()) first += attribute(WGPEER_A_ENDPOINT, peer.endpoint);
-      const auto rest = attribute(WGPEER_A_PUBLIC_KEY, name) + list(half, peer.allowed.end());
-      for (const auto& one : {first, rest})
+      std::vector<std::string> pieces{first};
+      while (next != peer.allowed.end()) {
+        const auto end = next + std::min<long>(300, peer.allowed.end() - next);
+        pieces.push_back(attribute(WGPEER_A_PUBLIC_KEY, name) + list(next, end));
+        next = end;
+      }
+      for (const auto& one : pieces)
         parts.push_back(attribute(0x8000 | WGDEVICE_A_PEERS, attribute(0x8000, one)));
     }
     return parts;

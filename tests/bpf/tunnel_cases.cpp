@@ -451,11 +451,60 @@ Cases impostors(const Net& net) {
         send(Hook::from_pod, kPodB, udp(net.b, 53, net.client, 4789)).dropped(WEFT_DROP_ENCAPSULATION)}}};
 }
 
+// By a device without MAC headers, which a test run has none of: what comes out of one is overlay_test's.
+Cases encrypted(const Net& net) {
+  const Tunneled t{net, net, WEFT_WAY_WIREGUARD};
+  const auto out = tcp(net.a, 40000, net.far, 80, kSyn);
+  const auto large = out.with_payload(kMtu).with_flags(kAck);
+  const auto in = tcp(net.far, 50000, net.b, 8080, kSyn);
+  const auto refused = way_to(kFarNode, WEFT_WAY_REFUSED, net);
+  return {
+      {"encrypted: to a pod, by the node's device",
+       {t.base()},
+       {t.out(out).event({.type = WEFT_EVENT_NEW, .source_identity = 1001, .destination_identity = kFarIdentity}),
+        flow(out, {.exit = WEFT_EXIT_TUNNEL, .out_ifindex = kOther, .in_ifindex = kPodA, .mtu = kMtu, .node = kFarNode}),
+        flow(out.reversed(), {.exit = WEFT_EXIT_PEER, .out_ifindex = kPodA, .in_ifindex = WEFT_IN_TUNNEL}),
+        t.out(out.with_flags(kAck)),
+        send(Hook::from_pod, kPodA, large).answered(WEFT_DROP_TOO_BIG, large.too_big(kMtu)).silently()}},
+      {"encrypted: from the node itself",
+       {t.base()},
+       {t.out(Hook::from_host, kOther, tcp(net.gateway, 40000, net.far, 80, kSyn),
+              tcp(net.gateway, 40000, net.far, 80, kSyn), WEFT_IDENTITY_REMOTE_NODE)
+            .event(kCreated)}},
+      {"encrypted: nothing in clear is that node's",
+       {t.base()},
+       {send(Hook::from_device, kUplink, in).dropped(WEFT_DROP_OUTSIDE_TUNNEL),
+        send(Hook::to_pod, kPodB, in).entering(kOther).dropped(WEFT_DROP_OUTSIDE_TUNNEL)}},
+      {"encrypted: a device that is not there yet",
+       {t.base(),
+        [](Datapath& d) {
+          weft_node node{};
+          node.way = WEFT_WAY_WIREGUARD;
+          d.put("weft_node_v1", std::uint32_t{kFarNode}, node);
+        }},
+       {send(Hook::from_pod, kPodA, out).dropped(WEFT_DROP_NODE_UNKNOWN)}},
+      {"encrypted: nothing goes to a node without a key",
+       {t.base(), refused},
+       {send(Hook::from_pod, kPodA, out)
+            .dropped(WEFT_DROP_UNENCRYPTED, {.type = WEFT_EVENT_DENIED, .destination_identity = kFarIdentity}),
+        send(Hook::from_pod, kPodA, out.to(net.far_unknown, 80)).dropped(WEFT_DROP_UNENCRYPTED),
+        send(Hook::from_pod, kPodA, out.to(net.far_gateway, 80)).dropped(WEFT_DROP_UNENCRYPTED),
+        send(Hook::from_host, kOther, tcp(net.gateway, 40000, net.far, 80, kSyn)).dropped(WEFT_DROP_UNENCRYPTED),
+        send(Hook::from_device, kUplink, in).dropped(WEFT_DROP_OUTSIDE_TUNNEL)}},
+      {"encrypted: the key is lost under a flow",
+       {t.base()},
+       {t.out(out).event(kCreated), change(refused),
+        send(Hook::from_pod, kPodA, out.with_flags(kAck)).dropped(WEFT_DROP_UNENCRYPTED).silently(), change(bump()),
+        send(Hook::from_pod, kPodA, out.with_flags(kAck)).dropped(WEFT_DROP_UNENCRYPTED)}},
+  };
+}
+
 }  // namespace
 
 Cases tunnel_cases(const Net& net) {
   Cases all = impostors(net);
   for (const auto& one : misshapen(net)) all.push_back(one);
+  for (const auto& one : encrypted(net)) all.push_back(one);
   for (const auto way : {WEFT_WAY_VXLAN, WEFT_WAY_GENEVE, WEFT_WAY_IPIP})
     for (const auto* underlay : {&net_v4(), &net_v6()}) {
       const Tunneled tunneled{net, *underlay, way};

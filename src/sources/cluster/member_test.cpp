@@ -111,7 +111,7 @@ TEST_F(MemberTest, NodesSeeEachOtherComeAndGo) {
   const auto& seen = a->member->registry().nodes().at("b");
   EXPECT_EQ(seen.alive, "boot-1");
   EXPECT_EQ(seen.record->underlay, std::vector{IpAddress::parse("192.0.2.1").value()});
-  b->member->registry().update({.underlay = {}, .mode = "native", .mtu = 1500, .public_key = {}});
+  b->member->registry().update({.underlay = {}, .mode = "native", .mtu = 1500});
   world_.time.settle();
   EXPECT_EQ(a->member->registry().nodes().at("b").record->mode, "native");
   b.reset();

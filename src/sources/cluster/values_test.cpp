@@ -82,7 +82,8 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
                         .underlay = {IpAddress::parse("10.0.0.1").value(), IpAddress::parse("fd00::1").value()},
                         .mode = "tunnel",
                         .mtu = 1450,
-                        .public_key = "k",
+                        .wireguard = {{1, "k", 51872}, {2, "l", 51871}},
+                        .settled = 1,
                         .gateways = {IpAddress::parse("10.244.1.1").value()},
                         .zone = "west",
                         .labels = {{"kubernetes.io/hostname", "a"}, {"rack", "7"}}};
@@ -126,13 +127,27 @@ TEST(ClusterValues, WhatIsWrongIsToldWithKeyAndField) {
   told(decode_incarnation("/k", R"({"version":1,"node":"a"})"), "\"boot_id\" is missing");
   told(decode_incarnation("/k", R"({"version":1,"node":7,"boot_id":"b"})"), "\"node\" is no text");
   told(decode_incarnation("/k", R"({"version":1,"node":"/","boot_id":"b"})"), "is not a name");
-  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":70000,"public_key":"","underlay":[]})"),
+  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":70000,"underlay":[]})"),
        "\"mtu\": '70000' is not a number from 0 to 65535");
   told(decode_node("/k",
-                   R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"public_key":"","gateways":[7]})"),
+                   R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[7]})"),
        "\"gateways\": '7' is no address");
-  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":1,"public_key":"","underlay":["x"]})"),
+  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":1,"underlay":["x"]})"),
        "is no address");
+  const auto keys = [](const std::string& list) {
+    return decode_node("/k", R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[],"zone":"",)"
+                             R"("settled":0,"wireguard":)" +
+                                 list + "}");
+  };
+  EXPECT_TRUE(keys(R"([{"generation":1,"public_key":"","port":1},{"generation":2,"public_key":"","port":2}])"));
+  told(keys("7"), "is no list");
+  told(keys("[7]"), "is not a JSON object");
+  told(keys(R"([{"generation":0,"public_key":"","port":1}])"), "\"generation\"");
+  told(keys(R"([{"generation":1,"public_key":"","port":65536}])"), "\"port\"");
+  told(keys(R"([{"generation":2,"public_key":"","port":1},{"generation":2,"public_key":"","port":2}])"), "the order");
+  told(keys(R"([{"generation":1,"public_key":"","port":1},{"generation":2,"public_key":"","port":2},)"
+            R"({"generation":3,"public_key":"","port":2}])"),
+       "more than two keys");
   told(decode_pools("/k", R"({"version":1,"pools":[7]})"), "is no pool");
   told(decode_pools("/k", R"({"version":1,"pools":[{"name":"p","ranges":[{"cidr":"x","block_length":1}]}]})"),
        "is no CIDR");
