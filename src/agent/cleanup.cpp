@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "agent/encryption.h"
 #include "agent/node.h"
 #include "agent/source_ports.h"
 #include "bpfrt/link.h"
@@ -69,6 +70,7 @@ Result<void> clean_up(const Config& config, const Tell& tell) {
   WEFT_TRY(auto netlink, sys::open_netlink());
   WEFT_CHECK(detach_programs(*netlink, config, tell));
   if (store) WEFT_CHECK(remove_pods(*netlink, *store, tell));
+  Encryption::remove(*netlink, config);
   if (const auto device = netlink->device(host_device)) {
     WEFT_CHECK(netlink->delete_device(device->index));
     tell(fmt::format("removed device {}", host_device));

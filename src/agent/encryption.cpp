@@ -16,6 +16,8 @@ using control::Generation;
 constexpr const char* device_names[] = {"weft-wg0", "weft-wg1"};
 constexpr const char* probe_name = "weft-wg-probe";
 
+constexpr auto under_way = std::chrono::seconds(2);
+
 const char* device_of(Generation generation) { return device_names[generation % 2]; }
 
 Cidr whole(const IpAddress& address) { return {address, address.is_v4() ? 32U : 128U}; }
@@ -113,6 +115,7 @@ void Encryption::plan(bool rotate) {
   control::OwnKeys own{.held = {}, .settled = keys_.settled};
   for (const auto& [generation, pair] : keys_.pairs) own.held.insert(generation);
   auto planned = control::plan_keys(own, offered, sessions(), rotate);
+  linger(planned);
   if (auto held = hold(planned); !held) {
     parts_.faults.set("encryption keys", "keys: " + held.error().text());
     return;
@@ -128,6 +131,21 @@ void Encryption::plan(bool rotate) {
     told_ = std::move(telling);
     changed_();
   }
+}
+
+// What was sent by a key before its last user left it is still under way. Not where the next one needs its place.
+void Encryption::linger(control::KeyPlan& plan) {
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto& [generation, pair] : keys_.pairs) {
+    const bool replaced = std::ranges::any_of(
+        plan.hold, [&, place = generation % 2](const auto other) { return other % 2 == place; });
+    if (plan.hold.contains(generation) || replaced) {
+      unused_since_.erase(generation);
+      continue;
+    }
+    if (now - unused_since_.try_emplace(generation, now).first->second < under_way) plan.hold.insert(generation);
+  }
+  std::erase_if(unused_since_, [&](const auto& entry) { return !keys_.pairs.contains(entry.first); });
 }
 
 // The file before the devices, and these before anybody is told.

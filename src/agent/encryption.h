@@ -78,6 +78,7 @@ class Encryption {
   [[nodiscard]] control::Sessions sessions() const;
   void device_changed();
   void plan(bool rotate);
+  void linger(control::KeyPlan& plan);
   Result<void> hold(const control::KeyPlan& plan);
   Result<void> open_device(control::Generation generation);
   void tell_devices();
@@ -97,6 +98,7 @@ class Encryption {
   std::map<std::string, EncryptionPeer> peers_;
   control::KeyPlan plan_;
   std::map<std::string, std::chrono::steady_clock::time_point> since_;  // a node is sent to
+  std::map<control::Generation, std::chrono::steady_clock::time_point> unused_since_;
   NodeToNode node_to_node_;
   bool attached_ = false;
   bool posted_ = false;

@@ -93,6 +93,7 @@ void Encryption::check() {
       if (about.starts_with(group)) of_group.emplace(about, text);
     parts_.faults.replace(group, of_group);
   }
+  if (!unused_since_.empty()) plan(false);
   const auto seconds = parts_.config.wireguard_rotate_seconds;
   if (seconds == 0 || keys_.pairs.size() != 1 || !known_) return;
   const auto now = std::chrono::duration_cast<std::chrono::seconds>(
