@@ -33,6 +33,7 @@ class CommandLine {
         "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the agent is not available.\n"
         "\"weft COMMAND --help\" says more about a command.");
     add_general();
+    add_doctor();
     add_objects();
     add_store();
     add_lists();
@@ -159,6 +160,14 @@ class CommandLine {
                            "weft status\n  weft status -o wide      # with maps and counters");
     add_output(status, status_output_, {"table", "wide", "json", "yaml"});
     runs(status, [this](const Session& session) { return run_status(session, status_output_); });
+  }
+
+  void add_doctor() {
+    auto* doctor =
+        command(&app_, "doctor", "Look for what is wrong with the node and its ways to others, and say what to do",
+                "weft doctor\n  weft doctor -o json | jq '.[] | select(.state != \"good\")'");
+    add_output(doctor, doctor_output_, {"table", "json", "yaml"});
+    runs(doctor, [this](const Session& session) { return run_doctor(session, doctor_output_); });
   }
 
   void add_objects() {
@@ -460,6 +469,7 @@ class CommandLine {
   std::string list_namespace_;
   std::string version_output_;
   std::string status_output_;
+  std::string doctor_output_;
   std::uint64_t bpf_limit_ = 0;
   std::uint64_t bpf_lb_limit_ = 1000;
   std::string shell_;

@@ -40,6 +40,8 @@ int run_store_push(const Session& session, const PushOptions& options);
 
 int run_version(const Session& session, const std::string& output);
 int run_status(const Session& session, const std::string& output);
+// 1 when something is wrong with the node or its ways to others, the agent's absence too.
+int run_doctor(const Session& session, const std::string& output);
 
 // `list` is a method of docs/api.md that answers items: endpoint.list, identity.list, service.list, policy.list,
 // bpf.maps. `namespace_`: of this one only, where the method knows it.

@@ -74,6 +74,7 @@ TEST_F(CommandsTest, WrongUsageIsCodeTwoWithAHint) {
 TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
   for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{{"version"},
                                                                                      {"status"},
+                                                                                     {"doctor"},
                                                                                      {"apply"},
                                                                                      {"get"},
                                                                                      {"delete"},

@@ -227,6 +227,9 @@ void add_nodes(CLI::App* command, const Options& options) {
   choice("--underlay-family", settings.underlay_family, "addresses of nodes (default dual)", {"4", "6", "dual"});
   choice("--store", settings.store, "etcd for the lab, or each node by itself (default: etcd with several nodes)",
          {"embedded", "etcd"});
+  command->add_option("--etcd-members", settings.etcd_members, "how many members its etcd has (default 1)")
+      ->check(CLI::Range(1U, lab::most_etcd_members))
+      ->type_name("N");
 }
 
 }  // namespace

@@ -77,7 +77,9 @@ int node(const LabOptions& options, const char* action, const char* told_as) {
   return 0;
 }
 
-int kill(const LabOptions& options) { return node(options, "kill", "has no agent"); }
+int kill(const LabOptions& options) {
+  return node(options, "kill", options.nodes.front().starts_with("etcd") ? "is down" : "has no agent");
+}
 int crash(const LabOptions& options) { return node(options, "crash", "is down"); }
 int start(const LabOptions& options) { return node(options, "start", "starts"); }
 
@@ -146,10 +148,11 @@ void add_net_commands(const LabParent& parent) {
     added->add_option("node", options->nodes, "the node")->required()->expected(1)->type_name("NODE");
     return added;
   };
-  one("kill", "kill the agent of a node and keep it down; its pods' traffic goes on", "weft lab kill node2", kill);
+  one("kill", "kill the agent of a node, or a member of etcd, and keep it down; pods' traffic goes on",
+      "weft lab kill node2\n  weft lab kill etcd1", kill);
   one("crash", "take a whole node down as if it lost power: its network, its pods, all but its files",
       "weft lab crash node2 && weft lab start node2 --new-address", crash);
-  command = one("start", "start a node, or its agent, that was killed or crashed", "weft lab start node2", start);
+  command = one("start", "start what was killed or crashed", "weft lab start node2", start);
   command->add_flag("--new-address", options->new_address, "of a node that crashed: it returns with another address");
 
   options = fresh_options();

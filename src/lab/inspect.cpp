@@ -39,9 +39,11 @@ std::string state_of(const json& status, LabInfo& lab) {
     if (NodeInfo* known = find(lab, node.value("name", "")))
       known->state = node.value("down", false) ? "down" : serving ? "serving" : "starting";
   }
-  if (const auto& etcd = status.at("etcd"); etcd.is_object()) {
-    lab.etcd = etcd.value("pid", 0) != 0 ? "running" : "starting";
-    failed = failed || etcd.value("pid", 0) == 0;
+  std::size_t running = 0;
+  for (const auto& member : status.at("etcd")) running += member.value("pid", 0) != 0 ? 1 : 0;
+  if (const auto members = status.at("etcd").size(); members != 0) {
+    lab.etcd = running == members ? "running" : 2 * running > members ? "degraded" : "starting";
+    failed = failed || running != members;
   }
   for (const auto& pod : status.at("pods")) {
     const auto state = pod.value("state", "");

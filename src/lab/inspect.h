@@ -31,7 +31,7 @@ struct LabInfo {
   std::size_t pods_ready = 0;
   std::size_t pods_total = 0;
   Settings settings;
-  std::string etcd;  // its state, running or starting; empty: the lab has none
+  std::string etcd;  // its state, running, degraded (members are missing) or starting; empty: the lab has none
 };
 
 std::vector<LabInfo> list_labs(const Machine& machine);

@@ -42,6 +42,11 @@ bool is_numbered(std::string_view text, std::string_view word) {
          std::ranges::all_of(text.substr(word.size()), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+std::string url_of(const std::string& address, unsigned port) {
+  return address.contains(':') ? fmt::format("http://[{}]:{}", address, port)
+                               : fmt::format("http://{}:{}", address, port);
+}
+
 }  // namespace
 
 Result<void> check_lab_name(std::string_view name) {
@@ -86,6 +91,8 @@ Layout::Layout(std::string name, Roots roots, const Settings& settings)
     networks_.push_back({fmt::format("net{}", number), fmt::format("198.18.{}.1", number),
                          fmt::format("2001:db8:0:1{:02x}::1", number), static_cast<std::uint8_t>(0xa0 + number)});
   for (unsigned number = 1; number <= settings_.nodes; ++number) nodes_.push_back(node_layout(number));
+  for (unsigned number = 1; settings_.shared() && number <= settings_.etcd_members; ++number)
+    etcd_.push_back(etcd_layout(number));
 }
 
 const NodeLayout* Layout::find_node(std::string_view name) const {
@@ -100,10 +107,25 @@ Result<const NodeLayout*> Layout::need_node(std::string_view name) const {
       nodes_.size() == 1 ? "its only node is node1" : fmt::format("its nodes are node1 to {}", nodes_.back().name));
 }
 
-std::string Layout::etcd_endpoint() const {
-  return settings_.has_v4() ? fmt::format("http://{}:{}", addresses::world_v4, addresses::etcd_port)
-                            : fmt::format("http://[{}]:{}", addresses::world_v6, addresses::etcd_port);
+// The first has the world's own address, others .4 and up, beside it.
+EtcdLayout Layout::etcd_layout(unsigned number) const {
+  const std::string_view world = settings_.has_v4() ? addresses::world_v4 : addresses::world_v6;
+  EtcdLayout member{.name = fmt::format("etcd{}", number), .address = std::string(world)};
+  if (number > 1) member.address = fmt::format("{}{}", world.substr(0, world.size() - 1), number + 2);
+  const std::string file = number == 1 ? "etcd" : member.name;
+  member.data = state_dir() + "/" + file;
+  member.pid_file = run_dir() + "/" + file + ".pid";
+  member.log_file = run_dir() + "/" + file + ".log";
+  return member;
 }
+
+const EtcdLayout* Layout::find_etcd(std::string_view name) const {
+  const auto found = std::ranges::find(etcd_, name, &EtcdLayout::name);
+  return found == etcd_.end() ? nullptr : &*found;
+}
+
+std::string EtcdLayout::client_url() const { return url_of(address, addresses::etcd_port); }
+std::string EtcdLayout::peer_url() const { return url_of(address, addresses::etcd_port + 1); }
 
 // Dots separate, because neither lab names nor Kubernetes namespaces have any: "a" with "b-c/d" and
 // "a-b" with "c/d" stay apart.

@@ -51,6 +51,17 @@ struct NodeLayout {
   [[nodiscard]] std::string log_file() const { return run_dir + "/weftd.log"; }
 };
 
+// A member of the lab's etcd, a process in the world.
+struct EtcdLayout {
+  std::string name;  // "etcd1"
+  std::string address;
+  std::string data;
+  std::string pid_file;
+  std::string log_file;
+  [[nodiscard]] std::string client_url() const;
+  [[nodiscard]] std::string peer_url() const;
+};
+
 // A network of the underlay: a bridge in the world, which is router between them.
 struct NetworkLayout {
   std::string bridge;
@@ -84,10 +95,9 @@ class Layout {
   [[nodiscard]] std::string settings_file() const { return state_dir() + "/lab.json"; }
   [[nodiscard]] std::string placement_file() const { return state_dir() + "/placement"; }
   [[nodiscard]] std::string conditions_file() const { return state_dir() + "/conditions.json"; }
-  [[nodiscard]] std::string etcd_data() const { return state_dir() + "/etcd"; }
-  [[nodiscard]] std::string etcd_pid_file() const { return run_dir() + "/etcd.pid"; }
-  [[nodiscard]] std::string etcd_log() const { return run_dir() + "/etcd.log"; }
-  [[nodiscard]] std::string etcd_endpoint() const;
+  // Empty where nodes share nothing.
+  [[nodiscard]] const std::vector<EtcdLayout>& etcd() const { return etcd_; }
+  [[nodiscard]] const EtcdLayout* find_etcd(std::string_view name) const;
   [[nodiscard]] std::string world_netns() const { return "weft-" + name_ + "-world"; }
   // Another host on the node's network, without Weft: clients outside, backends elsewhere.
   [[nodiscard]] std::string neighbour_netns() const { return "weft-" + name_ + "-" + std::string(neighbour_name); }
@@ -97,12 +107,14 @@ class Layout {
 
  private:
   [[nodiscard]] NodeLayout node_layout(unsigned number) const;
+  [[nodiscard]] EtcdLayout etcd_layout(unsigned number) const;
 
   std::string name_;
   Roots roots_;
   Settings settings_;
   std::vector<NodeLayout> nodes_;
   std::vector<NetworkLayout> networks_;
+  std::vector<EtcdLayout> etcd_;
 };
 
 // The lab of an agent's instance, "lab-<lab>-node<N>"; nothing when it is not one.

@@ -50,8 +50,15 @@ TEST(Layout, RoutedNodesHaveNetworksOfTheirOwn) {
   EXPECT_NE(mixed.nodes()[0].network, mixed.nodes()[1].network);
   EXPECT_EQ(mixed.nodes()[3].address_v4, "198.18.2.104");
   EXPECT_EQ(mixed.nodes()[3].address_v6, "");
-  EXPECT_EQ(mixed.etcd_endpoint(), "http://192.0.2.1:2379");
-  EXPECT_EQ(Layout("shop", {}, {.nodes = 2, .underlay_family = "6"}).etcd_endpoint(), "http://[2001:db8:0:1::1]:2379");
+  EXPECT_TRUE(mixed.etcd().empty());
+  const Layout shared("shop", {}, {.nodes = 2, .store = "etcd", .etcd_members = 3});
+  EXPECT_EQ(shared.etcd().front().client_url(), "http://192.0.2.1:2379");
+  EXPECT_EQ(shared.etcd().back().peer_url(), "http://192.0.2.5:2380");
+  EXPECT_NE(shared.find_etcd("etcd3"), nullptr);
+  EXPECT_EQ(shared.find_etcd("etcd4"), nullptr);
+  const Layout v6("shop", {}, {.nodes = 2, .store = "etcd", .etcd_members = 2, .underlay_family = "6"});
+  EXPECT_EQ(v6.etcd().front().client_url(), "http://[2001:db8:0:1::1]:2379");
+  EXPECT_EQ(v6.etcd().back().client_url(), "http://[2001:db8:0:1::4]:2379");
 }
 
 TEST(Layout, InstancesAndNamespacesOfEveryNodeBelongToTheirLab) {

@@ -191,7 +191,8 @@ void end_processes(const Layout& layout) {
   std::vector<supervise::ProcessId> programs;
   for (const auto& node : layout.nodes())
     if (const auto agent = supervise::read_pid_file(node.pid_file())) programs.push_back(*agent);
-  if (const auto etcd = supervise::read_pid_file(layout.etcd_pid_file())) programs.push_back(*etcd);
+  for (const auto& member : layout.etcd())
+    if (const auto etcd = supervise::read_pid_file(member.pid_file)) programs.push_back(*etcd);
   supervise::terminate(programs, 5s);
   std::vector<supervise::ProcessId> others;
   for (const auto& name : namespaces_of(layout.name()))

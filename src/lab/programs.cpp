@@ -28,12 +28,14 @@ std::string find_in_path(const std::string& program) {
 // What agents of one lab agree on by etcd. A lab's nodes go and come back fast.
 std::string cluster_config(const Layout& layout) {
   const Settings& settings = layout.settings();
+  std::vector<std::string> endpoints;
+  for (const auto& member : layout.etcd()) endpoints.push_back(member.client_url());
   return fmt::format(
       "store: etcd\ncluster: {}\netcd_endpoints: [\"{}\"]\npod_cidrs: [\"{}\"]\n"
       "pod_block_length_v4: 24\npod_block_length_v6: 64\ntunnel: {}\ntunnel_scope: {}\n"
       "encryption: {}\nencryption_strict: {}\nencryption_node_to_node: {}\n"
       "lease_seconds: 5\nreclaim_seconds: 30\n",
-      layout.name(), layout.etcd_endpoint(), fmt::join(addresses::pod_cidrs, "\", \""), settings.tunnel,
+      layout.name(), fmt::join(endpoints, "\", \""), fmt::join(addresses::pod_cidrs, "\", \""), settings.tunnel,
       settings.tunnel_scope, settings.encryption == "none" ? "none" : "wireguard",
       settings.encryption == "wireguard-strict", settings.encryption == "wireguard-nodes");
 }
@@ -81,24 +83,27 @@ supervise::KeptProgram agent_program(const Layout& layout, const NodeLayout& nod
           .log = log_text};
 }
 
-supervise::KeptProgram etcd_program(const Layout& layout) {
-  const auto prepare = [layout]() -> Result<std::vector<std::string>> {
-    WEFT_CHECK(sys::make_directories(layout.etcd_data(), 0700));
-    const std::string endpoint = layout.etcd_endpoint();
-    constexpr auto peer = "http://127.0.0.1:2380";
+supervise::KeptProgram etcd_program(const Layout& layout, const EtcdLayout& member) {
+  const auto prepare = [layout, member]() -> Result<std::vector<std::string>> {
+    WEFT_CHECK(sys::make_directories(member.data, 0700));
+    std::vector<std::string> cluster;
+    for (const auto& each : layout.etcd()) cluster.push_back(each.name + "=" + each.peer_url());
     return std::vector<std::string>{
-        "etcd", "--name", "lab", "--data-dir", layout.etcd_data(), "--listen-client-urls",
-        endpoint + ",http://127.0.0.1:2379", "--advertise-client-urls", endpoint, "--listen-peer-urls", peer,
-        "--initial-advertise-peer-urls", peer, "--initial-cluster", std::string("lab=") + peer,
+        "etcd", "--name", member.name, "--data-dir", member.data, "--listen-client-urls",
+        member.client_url() + (member.name == layout.etcd().front().name ? ",http://127.0.0.1:2379" : ""),
+        "--advertise-client-urls", member.client_url(), "--listen-peer-urls", member.peer_url(),
+        "--initial-advertise-peer-urls", member.peer_url(), "--initial-cluster",
+        fmt::format("{}", fmt::join(cluster, ",")),
         // Short elections make short leases possible.
         "--heartbeat-interval", "50", "--election-timeout", "500", "--logger", "zap", "--log-outputs", "stderr"};
   };
-  return {.what = "etcd",
+  return {.what = member.name,
           .netns = layout.world_netns(),
-          .pid_file = layout.etcd_pid_file(),
-          .log_file = layout.etcd_log(),
+          .pid_file = member.pid_file,
+          .log_file = member.log_file,
           .cgroup = {},
           .prepare = prepare,
+          .environment = {},
           .log = log_text};
 }
 

@@ -13,7 +13,7 @@ namespace weft::lab {
 std::string agent_config(const Layout& layout, const NodeLayout& node);
 
 supervise::KeptProgram agent_program(const Layout& layout, const NodeLayout& node, const std::string& binary);
-supervise::KeptProgram etcd_program(const Layout& layout);
+supervise::KeptProgram etcd_program(const Layout& layout, const EtcdLayout& member);
 
 // not_found with the package to install when the lab needs an etcd and there is none.
 Result<void> check_etcd(const Layout& layout);

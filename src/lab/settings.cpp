@@ -47,6 +47,7 @@ Result<Underlay> parse_underlay(std::string_view text) {
 std::string settings_to_json(const Settings& settings) {
   return json{{"nodes", settings.nodes},
               {"store", settings.store},
+              {"etcd_members", settings.etcd_members},
               {"tunnel", settings.tunnel},
               {"tunnel_scope", settings.tunnel_scope},
               {"encryption", settings.encryption},
@@ -68,6 +69,11 @@ Result<Settings> settings_from_json(std::string_view text) {
   if (nodes == value.end() || !nodes->is_number_unsigned() || *nodes < 1U || *nodes > most_nodes)
     return fail(ErrorCode::invalid, fmt::format("nodes: expected a number from 1 to {}", most_nodes));
   settings.nodes = nodes->get<unsigned>();
+  if (const auto members = value.find("etcd_members"); members != value.end()) {
+    if (!members->is_number_unsigned() || *members < 1U || *members > most_etcd_members)
+      return fail(ErrorCode::invalid, fmt::format("etcd_members: expected a number from 1 to {}", most_etcd_members));
+    settings.etcd_members = members->get<unsigned>();
+  }
   std::string underlay = "flat";
   word("store", settings.store);
   word("tunnel", settings.tunnel);
@@ -108,6 +114,15 @@ Result<Settings> settle(const SettingsRequest& request, const Settings& present,
   // One node needs nobody to agree with.
   if (!exists && settings.nodes > 1) settings.store = "etcd";
   WEFT_CHECK(take(settings.store, request.store, "store", exists));
+  if (request.etcd_members != 0 && request.etcd_members != settings.etcd_members) {
+    if (exists)
+      return fail(
+          cannot_change("etcd-members", fmt::format("{}", present.etcd_members), std::to_string(request.etcd_members)));
+    if (!settings.shared())
+      return fail(ErrorCode::invalid, fmt::format("--etcd-members {}: the lab has no etcd", request.etcd_members),
+                  "give it --nodes 2 or more, or --store etcd");
+    settings.etcd_members = request.etcd_members;
+  }
   WEFT_CHECK(take(settings.tunnel, request.tunnel, "tunnel", exists));
   WEFT_CHECK(take(settings.tunnel_scope, request.tunnel_scope, "tunnel-scope", exists));
   WEFT_CHECK(take(settings.encryption, request.encryption, "encryption", exists));

@@ -11,6 +11,7 @@
 namespace weft::lab {
 
 inline constexpr unsigned most_nodes = 32;
+inline constexpr unsigned most_etcd_members = 5;
 
 // How the nodes are joined. flat: one network; routed: each node a network of its own behind the world
 // as router; mixed: two networks, odd nodes on one, even ones on the other.
@@ -22,6 +23,7 @@ struct Settings {
   unsigned nodes = 1;
   // Where the agents keep objects: "embedded", each its own, or "etcd", one for the lab.
   std::string store = "embedded";
+  unsigned etcd_members = 1;    // where the store is etcd
   std::string tunnel = "none";  // these two as in weftd.yaml
   std::string tunnel_scope = "always";
   // none, wireguard, or that and no more in clear to pods (wireguard-strict) or to nodes (wireguard-nodes)
@@ -49,6 +51,7 @@ Result<void> save_settings(const std::string& path, const Settings& settings);
 // What `up` gives on its command line; empty and 0: as the lab is, or the default.
 struct SettingsRequest {
   unsigned nodes = 0;
+  unsigned etcd_members = 0;
   std::string store;
   std::string tunnel;
   std::string tunnel_scope;

@@ -10,6 +10,7 @@ using testing::HasSubstr;
 TEST(Settings, SurviveTheFile) {
   const Settings settings{.nodes = 5,
                           .store = "etcd",
+                          .etcd_members = 3,
                           .tunnel = "geneve",
                           .tunnel_scope = "cross-subnet",
                           .encryption = "wireguard",
@@ -22,7 +23,8 @@ TEST(Settings, SurviveTheFile) {
 }
 
 TEST(Settings, BadFilesAreErrors) {
-  for (const auto* bad : {"", "[]", "{}", R"({"nodes": 0})", R"({"nodes": 33})", R"({"nodes": 2, "underlay": "x"})"})
+  for (const auto* bad : {"", "[]", "{}", R"({"nodes": 0})", R"({"nodes": 33})", R"({"nodes": 2, "underlay": "x"})",
+                          R"({"nodes": 2, "etcd_members": 6})"})
     EXPECT_FALSE(settings_from_json(bad)) << bad;
 }
 
@@ -54,6 +56,10 @@ TEST(Settle, WhatCannotBeIsRefused) {
   EXPECT_THAT(settle({.tunnel = "vxlan"}, {}, false).error().message, HasSubstr("--tunnel vxlan"));
   EXPECT_FALSE(settle({.nodes = 2, .store = "embedded", .tunnel = "vxlan"}, {}, false));
   EXPECT_THAT(settle({.encryption = "wireguard"}, {}, false).error().message, HasSubstr("--encryption wireguard"));
+  EXPECT_THAT(settle({.etcd_members = 3}, {}, false).error().message, HasSubstr("the lab has no etcd"));
+  const auto made = *settle({.nodes = 2, .etcd_members = 3}, {}, false);
+  EXPECT_EQ(made.etcd_members, 3U);
+  EXPECT_THAT(settle({.etcd_members = 1}, made, true).error().message, HasSubstr("--etcd-members 1"));
 }
 
 }  // namespace

@@ -100,11 +100,12 @@ class Supervisor {
     WEFT_TRY(const auto self, supervise::identify(::getpid()));
     WEFT_CHECK(supervise::write_pid_file(layout_.supervisor_pid_file(), self));
     WEFT_CHECK(open_world());
-    if (layout_.settings().shared()) {
-      etcd_.emplace(loop_, etcd_program(layout_), [this] { changed(); });
-      etcd_->start();
-    }
     links_.restore();
+    for (const auto& member : layout_.etcd()) {
+      auto& kept =
+          etcd_.try_emplace(member.name, loop_, etcd_program(layout_, member), [this] { changed(); }).first->second;
+      if (links_.of(member.name).down == Condition::Down::no) kept.start();
+    }
     add_nodes();
     signals_.async_wait([this](const asio::error_code& error, int) {
       if (!error) stop();
@@ -201,6 +202,8 @@ class Supervisor {
 
   api::Answer change_node(const json& params) {
     const auto action = params.at("action").get<std::string>();
+    if (const auto member = etcd_.find(params.at("node").get<std::string>()); member != etcd_.end())
+      return change_etcd(action, member->first, member->second);
     WEFT_TRY(const auto* wanted, layout_.need_node(params.at("node").get<std::string>()));
     const std::string name = wanted->name;
     if (find(name) == nullptr) return fail(ErrorCode::internal, name + " is not kept");
@@ -210,6 +213,18 @@ class Supervisor {
     if (action == "start") done = bring_back(name);
     if (!done) return fail(std::move(done.error()));
     choose_source();
+    changed();
+    return json::object();
+  }
+
+  api::Answer change_etcd(const std::string& action, const std::string& name, supervise::KeptProcess& member) {
+    if (action == "crash")
+      return fail(ErrorCode::invalid, name + " is no node", "to end a member of etcd: weft lab kill " + name);
+    WEFT_CHECK(links_.set_down(name, action == "kill" ? Condition::Down::agent : Condition::Down::no));
+    if (action == "kill")
+      member.stop(SIGKILL);
+    else
+      member.start();
     changed();
     return json::object();
   }
@@ -302,10 +317,16 @@ class Supervisor {
                   {"serving", node->presence.serving()}});
       nodes.push_back(std::move(one));
     }
+    json etcd = json::array();
+    for (const auto& [name, member] : etcd_) {
+      json one = program_status(member);
+      one.update({{"name", name}, {"down", links_.of(name).down != Condition::Down::no}});
+      etcd.push_back(std::move(one));
+    }
     return {{"lab", layout_.name()},
             {"pid", ::getpid()},
             {"nodes", std::move(nodes)},
-            {"etcd", etcd_ ? program_status(*etcd_) : json()},
+            {"etcd", std::move(etcd)},
             {"source", source_},
             {"conditions", conditions_to_json(links_.conditions())},
             {"synced", synced_ && keeper_.collected()},
@@ -345,7 +366,8 @@ class Supervisor {
     ++watch_number_;
     for (auto& node : nodes_) node->agent.signal(SIGTERM);
     for (auto& node : nodes_) node->agent.stop(SIGTERM);
-    if (etcd_) etcd_->stop(SIGTERM);
+    for (auto& [name, member] : etcd_) member.signal(SIGTERM);
+    for (auto& [name, member] : etcd_) member.stop(SIGTERM);
     links_.stop();
     keeper_.stop();
     world_.close("world");
@@ -359,7 +381,7 @@ class Supervisor {
   asio::signal_set signals_;
   asio::steady_timer tick_;
   Responders world_;
-  std::optional<supervise::KeptProcess> etcd_;
+  std::map<std::string, supervise::KeptProcess> etcd_;  // by the member's name
   Links links_;
   std::vector<std::unique_ptr<Node>> nodes_;
   PodKeeper keeper_;

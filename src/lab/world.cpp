@@ -120,6 +120,11 @@ Result<void> set_up_world(Side& world, const Layout& layout) {
   WEFT_TRY(const auto loopback, world.netlink->device("lo"));
   for (const auto place : addresses::world_places)
     WEFT_CHECK(add_address(*world.netlink, loopback.index, place, place.contains(':') ? 128 : 32));
+  for (const auto& member : layout.etcd())
+    if (member.address != addresses::world_v4 && member.address != addresses::world_v6) {
+      WEFT_TRY(const auto bridge, world.netlink->device(layout.networks().front().bridge));
+      WEFT_CHECK(add_address(*world.netlink, bridge.index, member.address, member.address.contains(':') ? 128 : 32));
+    }
   // The router between the nodes' networks.
   return layout.networks().size() > 1 ? enable_forwarding(world.netns.get()) : Result<void>();
 }

@@ -87,7 +87,7 @@ end_wire() { # NAME: "PATTERN WIREGUARD"
 }
 
 # What others read of the node's keys is taken away, as if it had none; it does not know.
-etcdctl_of_lab() { on world env ETCDCTL_API=3 etcdctl --endpoints http://127.0.0.1:2379 "$@"; }
+etcdctl_of_lab() { on world env ETCDCTL_API=3 etcdctl --endpoints http://192.0.2.1:2379 "$@"; }
 without_key() { # NODE
   local key="/weft/v1/$lab/nodes/$1" record
   record=$(etcdctl_of_lab get "$key" --print-value-only)

@@ -115,7 +115,10 @@ eventually 40 "the firewall is found" named
 exits 1 "health says so" at node1 health
 in_status() { grep 'node2 answers by itself' <<<"$(at node1 status)"; }
 eventually 5 "status, too" in_status
+exits 1 "and the doctor" at node1 doctor
+grep -q "node2 answers by itself" <<<"$(at node1 doctor)" || fail "the doctor does not name it: $(at node1 doctor)"
 ip netns exec "weft-$lab-node2" nft delete table inet weft_test
 eventually 30 "all answer again" well
+eventually 5 "the doctor finds nothing wrong" at node1 doctor
 "$weft" lab down --name "$lab" >/dev/null || fail "down"
 finish

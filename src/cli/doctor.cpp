@@ -1,0 +1,293 @@
+#include "cli/doctor.h"
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include "api/answer.h"
+#include "cli/commands.h"
+#include "cli/json_access.h"
+#include "cli/output.h"
+
+namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+using State = Finding::State;
+
+// docs/kernels.md: older ones lack what the datapath loads with.
+constexpr std::pair<int, int> oldest_kernel{6, 1};
+
+// Drops that say that something is set up wrongly, not that somebody sends what he may not.
+struct Telling {
+  std::string_view reason;
+  std::string_view remedy;
+};
+constexpr std::array<Telling, 9> telling_drops = {{
+    {"node-unknown", "see which node has the address: weft node list; its way is missing where it is away for long"},
+    {"tunnel-sender",
+     "a machine that is no node of the cluster, or a node by an address it does not tell: weft node list"},
+    {"outside-tunnel", "give every node the same tunnel: and tunnel_scope: (weft node list shows each one's mode)"},
+    {"nat-exhausted", "widen nat_port_min to nat_port_max, or find the pod that opens so many flows: weft observe"},
+    {"nat-no-address", "give the uplink an address of that family"},
+    {"flow-table", "raise flow_table_entries"},
+    {"flow-rate", "see who starts so many flows: weft observe --verdict dropped"},
+    {"no-route", "give the node a route to where its pods send, or a default route"},
+    {"fragment-unknown", "fragments are lost or reordered before this node: see the MTU of what lies between"},
+}};
+
+class Diagnosis {
+ public:
+  void good(std::string area, std::string what) { add(std::move(area), State::good, std::move(what), {}); }
+  void warn(std::string area, std::string what, std::string remedy) {
+    add(std::move(area), State::warning, std::move(what), std::move(remedy));
+  }
+  void wrong(std::string area, std::string what, std::string remedy) {
+    add(std::move(area), State::problem, std::move(what), std::move(remedy));
+  }
+  [[nodiscard]] bool clean(std::size_t since) const {
+    return std::all_of(findings_.begin() + static_cast<std::ptrdiff_t>(since), findings_.end(),
+                       [](const auto& finding) { return finding.state == State::good; });
+  }
+  [[nodiscard]] std::size_t size() const { return findings_.size(); }
+  std::vector<Finding> take() { return std::move(findings_); }
+
+ private:
+  void add(std::string area, State state, std::string what, std::string remedy) {
+    findings_.push_back({std::move(area), state, std::move(what), std::move(remedy)});
+  }
+  std::vector<Finding> findings_;
+};
+
+std::optional<std::pair<int, int>> version_of(const std::string& release) {
+  int major = 0;
+  int minor = 0;
+  char dot = 0;
+  std::istringstream in(release);
+  if (!(in >> major >> dot >> minor) || dot != '.') return std::nullopt;
+  return std::pair{major, minor};
+}
+
+void judge_kernel(Diagnosis& diagnosis, const HostFacts& host) {
+  const auto before = diagnosis.size();
+  if (const auto version = version_of(host.release); version && *version < oldest_kernel)
+    diagnosis.wrong(
+        "kernel", fmt::format("Linux {} is older than {}.{}", host.release, oldest_kernel.first, oldest_kernel.second),
+        "boot a newer one; docs/kernels.md says what was tried");
+  if (!host.btf)
+    diagnosis.wrong("kernel", "there is no /sys/kernel/btf/vmlinux", "boot a kernel built with CONFIG_DEBUG_INFO_BTF");
+  if (!host.bpffs) diagnosis.wrong("kernel", "no BPF file system is mounted", "mount -t bpf bpf /sys/fs/bpf");
+  if (!host.cgroup2)
+    diagnosis.wrong("kernel", "the unified cgroup hierarchy is not mounted",
+                    "mount -t cgroup2 none /sys/fs/cgroup; sockets' Services need it");
+  if (diagnosis.clean(before))
+    diagnosis.good("kernel", fmt::format("Linux {}, BTF, BPF file system, cgroup v2", host.release));
+}
+
+void judge_host(Diagnosis& diagnosis, const HostFacts& host, bool agent_serves) {
+  if (agent_serves && (!host.forwards_v4 || !host.forwards_v6))
+    diagnosis.warn(
+        "forwarding",
+        fmt::format("the kernel does not forward {}", host.forwards_v6   ? "IPv4"
+                                                      : host.forwards_v4 ? "IPv6"
+                                                                         : "packets"),
+        "something else turned it off (sysctl.d, a firewall's start): packets by the kernel's stack are lost");
+  const auto before = diagnosis.size();
+  if (!host.plugin)
+    diagnosis.warn("plugin", "weft-cni is in none of /opt/cni/bin, /usr/lib/cni, /usr/libexec/cni",
+                   "runtimes look there: install it, or link it (docs/cni.md)");
+  if (!host.network_list)
+    diagnosis.warn("plugin", "no network in /etc/cni/net.d or /etc/containers/networks uses weft-cni",
+                   "runtimes attach no container to Weft: write one (docs/cni.md, docs/podman.md)");
+  if (diagnosis.clean(before)) diagnosis.good("plugin", "weft-cni is installed, and a network uses it");
+}
+
+void judge_cluster(Diagnosis& diagnosis, const AgentFacts& agent) {
+  const auto& cluster = member(agent.status, "cluster");
+  if (!cluster.is_object()) return;
+  // What keeps it away is one of the agent's own problems as well, once it has lasted.
+  if (!flag(cluster, "joined"))
+    diagnosis.wrong("cluster",
+                    fmt::format("away from etcd ({}) since {}: {}", cell(cluster, "endpoints"), text(cluster, "since"),
+                                text(cluster, "problem").empty() ? "no answer yet" : text(cluster, "problem")),
+                    "traffic goes on, changes wait; see whether etcd runs and is reached from here");
+  else
+    diagnosis.good("cluster", fmt::format("{}: joined since {}, {} of {} nodes alive", text(cluster, "name"),
+                                          text(cluster, "since"), number(cluster, "alive"), number(cluster, "nodes")));
+  for (const auto& block : member(cluster, "blocks"))
+    if (!flag(block, "usable"))
+      diagnosis.warn("addresses", fmt::format("block {} cannot be given out of now", text(block, "cidr")),
+                     "it is usable again once this node has joined");
+}
+
+// Nodes that are configured otherwise than this one lose each other's packets.
+void judge_nodes(Diagnosis& diagnosis, const AgentFacts& agent, const std::set<std::string>& told) {
+  if (!agent.nodes.is_array()) return;
+  std::string mode;
+  for (const auto& node : agent.nodes)
+    if (flag(node, "self")) mode = text(node, "mode");
+  for (const auto& node : agent.nodes) {
+    if (flag(node, "self")) continue;
+    const auto area = "node " + text(node, "name");
+    const auto before = diagnosis.size();
+    if (const auto theirs = text(node, "mode"); !theirs.empty() && theirs != mode)
+      diagnosis.wrong(area, fmt::format("is configured with tunnel: {}, this node with {}", theirs, mode),
+                      "give every node the same tunnel:, one after the other");
+    if (text(node, "state") != "alive")
+      diagnosis.warn(area, "is away: its agent, its machine or its way to etcd is down",
+                     "see there: weft doctor, weftd's log; its pods are still sent to");
+    if (const auto problem = text(node, "problem"); !problem.empty()) diagnosis.wrong(area, problem, "");
+    for (const auto& health : agent.health) {
+      if (text(health, "node") != text(node, "name")) continue;
+      const auto problem = text(health, "problem");
+      if (!problem.empty() && !told.contains(problem)) diagnosis.wrong(area, problem, "");
+    }
+    if (diagnosis.clean(before)) diagnosis.good(area, fmt::format("alive, reached by way {}", text(node, "way")));
+  }
+}
+
+void judge_drops(Diagnosis& diagnosis, const json& status) {
+  for (const auto& drop : member(status, "datapath/drops")) {
+    const auto known = std::ranges::find(telling_drops, text(drop, "reason"), &Telling::reason);
+    if (known == telling_drops.end() || number(drop, "packets") == 0) continue;
+    diagnosis.warn(
+        "drops",
+        fmt::format("{} packets dropped as {}: {}", number(drop, "packets"), known->reason, text(drop, "meaning")),
+        std::string(known->remedy));
+  }
+}
+
+void judge_agent(Diagnosis& diagnosis, const AgentFacts& agent) {
+  const auto before = diagnosis.size();
+  std::set<std::string> told;
+  for (const auto& problem : member(agent.status, "problems")) {
+    told.insert(cell(problem));
+    diagnosis.wrong("agent", cell(problem), "");
+  }
+  if (const auto failed = number(agent.status, "reconcile/failed"); failed != 0)
+    diagnosis.wrong(
+        "agent", fmt::format("{} changes of the kernel failed: {}", failed, cell(agent.status, "reconcile/last_error")),
+        "they are tried again; weftd's log has more");
+  for (const auto& uplink : member(agent.status, "uplinks"))
+    if (!flag(uplink, "attached"))
+      diagnosis.wrong("agent", fmt::format("the uplink {} has no program", text(uplink, "name")),
+                      "weftd's log says why");
+  if (member(agent.status, "uplinks").empty())
+    diagnosis.warn("agent", "the node has no uplink",
+                   "give it a default route, or name its devices: devices: in weftd.yaml");
+  if (diagnosis.clean(before))
+    diagnosis.good("agent", fmt::format("weftd {} on {}, {} pods attached", text(agent.status, "version"),
+                                        text(agent.status, "node"), number(agent.status, "pods/attached")));
+  judge_cluster(diagnosis, agent);
+  judge_nodes(diagnosis, agent, told);
+  judge_drops(diagnosis, agent.status);
+}
+
+std::string first_line(const char* path) {
+  std::ifstream in(path);
+  std::string line;
+  std::getline(in, line);
+  return line;
+}
+
+bool mounted(std::string_view type) {
+  std::ifstream in("/proc/self/mounts");
+  if (!in) return true;
+  for (std::string line; std::getline(in, line);)
+    if (line.find(fmt::format(" {} ", type)) != std::string::npos) return true;
+  return false;
+}
+
+bool some_file_names(const char* directory, std::string_view word) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::ifstream in(entry->path());
+    std::ostringstream all;
+    all << in.rdbuf();
+    if (all.str().find(word) != std::string::npos) return true;
+  }
+  return false;
+}
+
+AgentFacts ask_agent(const Session& session) {
+  AgentFacts facts;
+  auto status = session.call("status", json::object());
+  if (!status) {
+    facts.unreachable = status.error().error;
+    return facts;
+  }
+  facts.status = std::move(*status);
+  // A node by itself refuses these.
+  if (const auto nodes = session.call("node.list", json::object())) facts.nodes = member(*nodes, "items");
+  if (const auto health = session.call("node.health", json::object())) facts.health = member(*health, "items");
+  return facts;
+}
+
+}  // namespace
+
+std::string_view to_string(Finding::State state) {
+  return state == State::good ? "good" : state == State::warning ? "warning" : "problem";
+}
+
+HostFacts read_host_facts() {
+  HostFacts facts;
+  utsname names{};
+  if (::uname(&names) == 0) facts.release = names.release;
+  const auto there = [](const char* path) { return ::access(path, F_OK) == 0; };
+  facts.btf = there("/sys/kernel/btf/vmlinux");
+  facts.bpffs = mounted("bpf");
+  facts.cgroup2 = mounted("cgroup2");
+  facts.forwards_v4 = first_line("/proc/sys/net/ipv4/ip_forward") != "0";
+  facts.forwards_v6 = first_line("/proc/sys/net/ipv6/conf/all/forwarding") != "0";
+  facts.plugin = there("/opt/cni/bin/weft-cni") || there("/usr/lib/cni/weft-cni") || there("/usr/libexec/cni/weft-cni");
+  facts.network_list =
+      some_file_names("/etc/cni/net.d", "weft-cni") || some_file_names("/etc/containers/networks", "weft-cni");
+  return facts;
+}
+
+std::vector<Finding> diagnose(const HostFacts& host, const AgentFacts& agent, bool of_host) {
+  Diagnosis diagnosis;
+  judge_kernel(diagnosis, host);
+  if (agent.unreachable)
+    diagnosis.wrong("agent", agent.unreachable->message, agent.unreachable->hint);
+  else
+    judge_agent(diagnosis, agent);
+  if (of_host) judge_host(diagnosis, host, !agent.unreachable);
+  return diagnosis.take();
+}
+
+int run_doctor(const Session& session, const std::string& output) {
+  const auto findings = diagnose(read_host_facts(), ask_agent(session), session.lab.empty());
+  const int code = std::ranges::any_of(findings, [](const auto& one) { return one.state == State::problem; })
+                       ? exit_failed
+                       : exit_ok;
+  if (output != "table") {
+    auto items = json::array();
+    for (const auto& one : findings)
+      items.push_back(
+          {{"area", one.area}, {"state", to_string(one.state)}, {"what", one.what}, {"remedy", one.remedy}});
+    output == "json" ? print_json(session, items) : print_yaml(session, items);
+    return code;
+  }
+  std::size_t width = 0;
+  for (const auto& one : findings) width = std::max(width, one.area.size());
+  for (const auto& one : findings) {
+    const auto* mark = one.state == State::good ? "✓" : one.state == State::warning ? "!" : "✗";
+    const int colour = one.state == State::good ? 32 : one.state == State::warning ? 33 : 31;
+    const auto shown = session.io.colour ? fmt::format("\x1b[{}m{}\x1b[0m", colour, mark) : std::string(mark);
+    session.io.out << fmt::format("{} {:<{}}  {}\n", shown, one.area, width, one.what);
+    if (!one.remedy.empty()) session.io.out << fmt::format("  {:<{}}    {}\n", "", width, one.remedy);
+  }
+  return code;
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,124 @@
+// What `weft doctor` makes of facts, and how it tells it.
+#include "cli/doctor.h"
+
+#include <gmock/gmock.h>
+
+#include "cli/fake_agent.h"
+
+namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::Field;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using State = Finding::State;
+
+const HostFacts sound_host{.release = "6.12.1-amd64"};
+
+AgentFacts sound_agent() {
+  AgentFacts agent;
+  agent.status = json::parse(R"({"version":"0.1.0","node":"a","problems":[],"pods":{"attached":3},
+    "uplinks":[{"name":"eth0","attached":true}],"datapath":{"drops":[{"reason":"policy-denied","packets":9,"meaning":"m"}]},
+    "cluster":{"name":"west","joined":true,"since":"now","alive":2,"nodes":2,"endpoints":["http://x"],"blocks":[]}})");
+  agent.nodes = json::parse(R"([{"name":"a","self":true,"mode":"vxlan","state":"alive","way":"self","problem":""},
+    {"name":"b","self":false,"mode":"vxlan","state":"alive","way":"vxlan","problem":""}])");
+  agent.health = json::parse(R"([{"node":"b","problem":""}])");
+  return agent;
+}
+
+auto is(State state, const char* area, const char* what) {
+  return AllOf(Field(&Finding::state, state), Field(&Finding::area, area), Field(&Finding::what, HasSubstr(what)));
+}
+
+TEST(Doctor, NothingIsFoundWhereNothingIsWrong) {
+  const auto findings = diagnose(sound_host, sound_agent(), true);
+  EXPECT_THAT(findings, Each(Field(&Finding::state, State::good)));
+  EXPECT_THAT(findings, Contains(is(State::good, "node b", "vxlan")));
+}
+
+TEST(Doctor, TheMachineIsJudged) {
+  HostFacts host{.release = "5.10.0", .btf = false, .bpffs = false, .cgroup2 = false};
+  auto findings = diagnose(host, sound_agent(), true);
+  EXPECT_THAT(findings, Contains(is(State::problem, "kernel", "5.10.0 is older than 6.1")));
+  EXPECT_THAT(findings, Contains(is(State::problem, "kernel", "btf")));
+  EXPECT_THAT(findings, Contains(is(State::problem, "kernel", "BPF file system")));
+  EXPECT_THAT(findings, Contains(is(State::problem, "kernel", "cgroup")));
+  host = {.release = "6.1.0", .forwards_v4 = false, .plugin = false, .network_list = false};
+  findings = diagnose(host, sound_agent(), true);
+  EXPECT_THAT(findings, Contains(is(State::warning, "forwarding", "IPv4")));
+  EXPECT_THAT(findings, Contains(is(State::warning, "plugin", "weft-cni is in none")));
+  EXPECT_THAT(findings, Contains(is(State::warning, "plugin", "no network")));
+  EXPECT_THAT(diagnose(host, sound_agent(), false), Not(Contains(Field(&Finding::area, "plugin")))) << "a lab's node";
+}
+
+TEST(Doctor, AnAgentThatDoesNotAnswerIsOneProblem) {
+  AgentFacts agent;
+  agent.unreachable = Error{ErrorCode::unavailable, "does not answer at /x", "start weftd"};
+  EXPECT_THAT(diagnose(sound_host, agent, false),
+              Contains(Finding{"agent", State::problem, "does not answer at /x", "start weftd"}));
+}
+
+TEST(Doctor, WhatTheAgentSaysIsToldOnce) {
+  auto agent = sound_agent();
+  agent.status["problems"] = {"node b answers, but not large packets"};
+  agent.health[0]["problem"] = "node b answers, but not large packets";
+  agent.status["reconcile"] = {{"failed", 2}, {"last_error", "no memory"}};
+  agent.status["uplinks"][0]["attached"] = false;
+  const auto findings = diagnose(sound_host, agent, false);
+  EXPECT_EQ(std::ranges::count(findings, "node b answers, but not large packets", &Finding::what), 1);
+  EXPECT_THAT(findings, Contains(is(State::problem, "agent", "2 changes of the kernel failed: no memory")));
+  EXPECT_THAT(findings, Contains(is(State::problem, "agent", "the uplink eth0 has no program")));
+}
+
+TEST(Doctor, TheClusterIsJudged) {
+  auto agent = sound_agent();
+  agent.status["cluster"]["joined"] = false;
+  agent.status["cluster"]["problem"] = "connection refused";
+  agent.status["cluster"]["blocks"] = json::parse(R"([{"cidr":"10.0.1.0/24","usable":false}])");
+  agent.nodes[1]["mode"] = "geneve";
+  agent.nodes[1]["state"] = "away";
+  agent.nodes[1]["problem"] = "both claim 10.0.1.0/24";
+  agent.health[0]["problem"] = "does not answer";
+  const auto findings = diagnose(sound_host, agent, false);
+  EXPECT_THAT(findings, Contains(is(State::problem, "cluster", "connection refused")));
+  EXPECT_THAT(findings, Contains(is(State::warning, "addresses", "10.0.1.0/24")));
+  EXPECT_THAT(findings, Contains(is(State::problem, "node b", "tunnel: geneve, this node with vxlan")));
+  EXPECT_THAT(findings, Contains(is(State::warning, "node b", "away")));
+  EXPECT_THAT(findings, Contains(is(State::problem, "node b", "both claim")));
+  EXPECT_THAT(findings, Contains(is(State::problem, "node b", "does not answer")));
+}
+
+TEST(Doctor, DropsThatTellOfAWrongSetUpAreWarnings) {
+  auto agent = sound_agent();
+  agent.status["datapath"]["drops"].push_back({{"reason", "outside-tunnel"}, {"packets", 4}, {"meaning", "m"}});
+  const auto findings = diagnose(sound_host, agent, false);
+  EXPECT_THAT(findings, Contains(is(State::warning, "drops", "4 packets dropped as outside-tunnel")));
+  EXPECT_THAT(findings, Not(Contains(Field(&Finding::what, HasSubstr("policy-denied")))));
+}
+
+using DoctorCommand = testing::FakeAgent;
+
+TEST_F(DoctorCommand, SaysWhatToDoAndEndsAccordingly) {
+  auto agent = sound_agent();
+  answers("status", agent.status.dump());
+  refuses("node.list", ErrorCode::unsupported, "by itself");
+  refuses("node.health", ErrorCode::unsupported, "by itself");
+  EXPECT_THAT(weft({"doctor"}).out, HasSubstr("✓ agent"));
+  agent.status["problems"] = {"the disk is full"};
+  answers("status", agent.status.dump());
+  const auto ran = weft({"doctor"});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_THAT(ran.out, HasSubstr("the disk is full"));
+  const auto items = json::parse(weft({"doctor", "-o", "json"}).out);
+  EXPECT_THAT(items.dump(), HasSubstr(R"("state":"problem","what":"the disk is full")"));
+  const auto none = run_bare({"--socket", directory_ + "/none", "doctor"});
+  EXPECT_EQ(none.code, 1);
+  EXPECT_THAT(none.out, AllOf(HasSubstr("✗ agent"), HasSubstr("does not answer")));
+}
+
+}  // namespace
+}  // namespace weft::cli
