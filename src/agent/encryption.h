@@ -97,7 +97,7 @@ class Encryption {
   bool known_ = false;  // who else there is
   std::map<std::string, EncryptionPeer> peers_;
   control::KeyPlan plan_;
-  std::map<std::string, std::chrono::steady_clock::time_point> since_;  // a node is sent to
+  std::map<std::string, std::chrono::steady_clock::time_point> since_;  // without a session
   std::map<control::Generation, std::chrono::steady_clock::time_point> unused_since_;
   NodeToNode node_to_node_;
   bool attached_ = false;

@@ -15,6 +15,7 @@
 #include <thread>
 #include <tuple>
 
+#include "base/fd.h"
 #include "fixture.h"
 #include "traffic.h"
 
@@ -68,7 +69,7 @@ class Node {
                              return tun;
                            })
                           .get());
-      node_.ip("link set wg up\n");
+      node_.ip("link set wg addrgenmode none up\n");  // nobody speaks there but pods
     }
     node_.ip(
         fmt::format("link set lo up\n"

@@ -46,8 +46,11 @@ family = socket.AF_INET6 if ":" in address else socket.AF_INET
 udp = socket.socket(family, socket.SOCK_DGRAM)
 for _ in range(20):
     udp.sendto(b"size=100 " + pattern * 8, (address, 7000))
-with socket.create_connection((address, 7000), 2) as tcp:
-    tcp.sendall(pattern * 200)
+try:
+    with socket.create_connection((address, 7000), 1) as tcp:
+        tcp.sendall(pattern * 200)
+except TimeoutError:  # who is not to be reached in clear
+    pass
 PYTHON
 }
 watch_wire() { # NODE DEVICE NAME: until end_wire
@@ -87,7 +90,7 @@ end_wire() { # NAME: "PATTERN WIREGUARD"
 }
 
 # What others read of the node's keys is taken away, as if it had none; it does not know.
-etcdctl_of_lab() { on world env ETCDCTL_API=3 etcdctl --endpoints http://192.0.2.1:2379 "$@"; }
+etcdctl_of_lab() { on world env ETCDCTL_API=3 etcdctl --endpoints http://127.0.0.1:2379 "$@"; }
 without_key() { # NODE
   local key="/weft/v1/$lab/nodes/$1" record
   record=$(etcdctl_of_lab get "$key" --print-value-only)

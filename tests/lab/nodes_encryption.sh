@@ -28,8 +28,11 @@ for family in v4 v6; do
     like "a ping" "$(inside default/web-$from "$traffic" icmp "$address" --timeout 1000)" "^reply from"
     is "a datagram of the whole MTU" "$(ask default/web-$from udp "$address" 7000 --size 1372 --reply 1372 --timeout 1000 | grep -c web-$to)" 1
     is "one in fragments" "$(ask default/web-$from udp "$address" 7000 --size 6000 --reply 6000 --timeout 1000 | grep -c web-$to)" 1
-    like "the node to a pod elsewhere" "$(on node$from "$traffic" ask tcp "$address" 7000 --timeout 1000 2>&1)" "web-$to"
   done
+done
+for family in v4 v6; do
+  like "a node to a pod elsewhere, $family" "$(on node2 "$traffic" ask tcp "$(pod_address other-1 $family)" 7000 --timeout 1000 2>&1)" "other-1"
+  is "which policy allows no node" "$(on node1 "$traffic" ask tcp "$(pod_address web-2 $family)" 7000 --timeout 300 2>&1)" timeout
 done
 is "who may not" "$(ask default/other-1 tcp "$two" 7000 --timeout 300)" timeout
 is "pods' MTU" "$(inside default/web-1 cat /sys/class/net/eth0/mtu)" 1440

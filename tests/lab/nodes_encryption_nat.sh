@@ -52,6 +52,9 @@ eventually 5 "what was learnt stays" behind
 eventually 5 "pods reach it still" answers default/web-1 tcp "$two" 7000
 
 step "it ends as it began"
+programs=("$(program_of node1)" "$(program_of node2)")
+for pid in "${programs[@]}"; do is "a program runs" "$(cat "/proc/$pid/comm")" wireguard-go; done
 "$weft" lab down --name "$lab" >/dev/null || fail "down"
-is "no program is left" "$(pgrep -f "wireguard-go -f weft-wg" -a | grep -c "$lab")" 0
+gone() { [[ ! -e /proc/$1 || $(cat "/proc/$1/comm") != wireguard-go ]]; }
+for pid in "${programs[@]}"; do eventually 5 "and is gone" gone "$pid"; done
 finish
