@@ -138,8 +138,8 @@ void Encryption::plan(bool rotate) {
 void Encryption::linger(control::KeyPlan& plan) {
   const auto now = std::chrono::steady_clock::now();
   for (const auto& [generation, pair] : keys_.pairs) {
-    const bool replaced = std::ranges::any_of(
-        plan.hold, [&, place = generation % 2](const auto other) { return other % 2 == place; });
+    const bool replaced =
+        std::ranges::any_of(plan.hold, [&, place = generation % 2](const auto other) { return other % 2 == place; });
     if (plan.hold.contains(generation) || replaced) {
       unused_since_.erase(generation);
       continue;
@@ -212,7 +212,8 @@ wireguard::DeviceConfig Encryption::config_of(Generation generation) const {
 }
 
 void Encryption::tell_devices() {
-  const bool outer_v4 = std::ranges::any_of(node_.uplinks, [](const auto& uplink) { return uplink.second.v4.has_value(); });
+  const bool outer_v4 =
+      std::ranges::any_of(node_.uplinks, [](const auto& uplink) { return uplink.second.v4.has_value(); });
   const auto overhead = Config::wireguard_overhead(outer_v4);
   const auto mtu = node_.uplink_mtu > overhead ? node_.uplink_mtu - overhead : node_.uplink_mtu;
   for (const auto& [generation, device] : devices_) device->want(config_of(generation), mtu);
@@ -271,7 +272,8 @@ void Encryption::attach() {
   attached_ = true;
   for (const auto& [generation, device] : devices_)
     if (auto attached = parts_.datapath.attach_wireguard(device->ifindex()); !attached)
-      return parts_.faults.set("encryption programs", fmt::format("device {}: {}", device->name(), attached.error().message));
+      return parts_.faults.set("encryption programs",
+                               fmt::format("device {}: {}", device->name(), attached.error().message));
   parts_.faults.clear("encryption programs");
 }
 
@@ -295,12 +297,14 @@ Result<void> Encryption::rotate() {
   if (!known_)
     return fail(ErrorCode::unavailable, "this node does not know the others yet", "try again once etcd has answered");
   if (keys_.pairs.size() > 1)
-    return fail(ErrorCode::unavailable, "the keys are changing already", "weft encryption status shows for whom they wait");
+    return fail(ErrorCode::unavailable, "the keys are changing already",
+                "weft encryption status shows for whom they wait");
   plan(true);
   if (keys_.pairs.size() > 1) return {};
   std::string names;
   for (const auto& name : plan_.waits_for) names += (names.empty() ? "" : ", ") + name;
-  return fail(ErrorCode::unavailable, fmt::format("keys change once every node uses the present ones; not so: {}", names),
+  return fail(ErrorCode::unavailable,
+              fmt::format("keys change once every node uses the present ones; not so: {}", names),
               "weft encryption status says why");
 }
 

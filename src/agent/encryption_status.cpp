@@ -31,12 +31,13 @@ PeerReport Encryption::report(const std::string& name, const EncryptionPeer& pee
   PeerReport report;
   if (peer.keys.empty()) {
     report.state = parts_.config.encryption_strict ? "refused" : "clear";
-    report.problem = parts_.config.encryption_strict
-                         ? fmt::format("node {} has no key, and encryption_strict lets nothing go there in clear: set "
-                                       "encryption: wireguard on it",
-                                       name)
-                         : fmt::format("node {} has no key: packets go there in clear; set encryption: wireguard on it",
-                                       name);
+    report.problem =
+        parts_.config.encryption_strict
+            ? fmt::format(
+                  "node {} has no key, and encryption_strict lets nothing go there in clear: set "
+                  "encryption: wireguard on it",
+                  name)
+            : fmt::format("node {} has no key: packets go there in clear; set encryption: wireguard on it", name);
     if (!peer.alive) report.problem.clear();
     return report;
   }
@@ -62,8 +63,8 @@ PeerReport Encryption::report(const std::string& name, const EncryptionPeer& pee
   const auto since = since_.find(name);
   const bool waited = since != since_.end() && std::chrono::steady_clock::now() - since->second > patience;
   const auto blocked = [&](std::string_view what) {
-    report.problem = fmt::format("{} with node {} at {}: let UDP ports {} and {} (WireGuard) pass between the nodes", what,
-                                 name, report.endpoint.empty() ? "no address" : report.endpoint,
+    report.problem = fmt::format("{} with node {} at {}: let UDP ports {} and {} (WireGuard) pass between the nodes",
+                                 what, name, report.endpoint.empty() ? "no address" : report.endpoint,
                                  parts_.config.wireguard_port, parts_.config.wireguard_port + 1);
   };
   if (peer.alive && waited && report.last_handshake == 0)
@@ -86,7 +87,8 @@ void Encryption::check() {
     if (!report.problem.empty()) texts["encryption node " + name] = report.problem;
   for (const auto& [generation, device] : devices_)
     if (!device->problem().empty())
-      texts["encryption device " + device->name()] = fmt::format("encryption: {}: {}", device->name(), device->problem());
+      texts["encryption device " + device->name()] =
+          fmt::format("encryption: {}: {}", device->name(), device->problem());
   for (const auto* group : {"encryption node ", "encryption device "}) {
     std::map<std::string, std::string> of_group;
     for (const auto& [about, text] : texts)
@@ -96,8 +98,8 @@ void Encryption::check() {
   if (!unused_since_.empty()) plan(false);
   const auto seconds = parts_.config.wireguard_rotate_seconds;
   if (seconds == 0 || keys_.pairs.size() != 1 || !known_) return;
-  const auto now = std::chrono::duration_cast<std::chrono::seconds>(
-      std::chrono::system_clock::now().time_since_epoch());
+  const auto now =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch());
   if (now.count() - keys_.pairs.begin()->second.made < seconds) return;
   if (auto begun = rotate(); begun) spdlog::info("encryption: keys are {} seconds old and change", seconds);
 }
@@ -105,14 +107,9 @@ void Encryption::check() {
 json Encryption::status_json() const {
   auto devices = json::array();
   for (const auto& [generation, device] : devices_) {
-    json item{{"name", device->name()},
-              {"generation", generation},
-              {"public_key", ""},
-              {"port", port_of(generation)},
-              {"ready", device->ready()},
-              {"pid", nullptr},
-              {"restarts", device->restarts()},
-              {"problem", device->problem()}};
+    json item{{"name", device->name()},         {"generation", generation},    {"public_key", ""},
+              {"port", port_of(generation)},    {"ready", device->ready()},    {"pid", nullptr},
+              {"restarts", device->restarts()}, {"problem", device->problem()}};
     if (const auto pair = keys_.pairs.find(generation); pair != keys_.pairs.end()) {
       item["public_key"] = pair->second.shown.base64();
       item["made"] = utc_text(std::chrono::system_clock::time_point(std::chrono::seconds(pair->second.made)));
@@ -124,14 +121,15 @@ json Encryption::status_json() const {
   std::size_t encrypted = 0;
   for (const auto& [name, report] : reports()) {
     encrypted += report.state == "encrypted" ? 1 : 0;
-    json item{{"node", name},
-              {"state", report.state},
-              {"generation", report.generation},
-              {"endpoint", report.endpoint},
-              {"last_handshake", report.last_handshake == 0 ? json(nullptr) : json(utc_text(at(report.last_handshake)))},
-              {"sent_bytes", report.sent},
-              {"received_bytes", report.received},
-              {"problem", report.problem}};
+    json item{
+        {"node", name},
+        {"state", report.state},
+        {"generation", report.generation},
+        {"endpoint", report.endpoint},
+        {"last_handshake", report.last_handshake == 0 ? json(nullptr) : json(utc_text(at(report.last_handshake)))},
+        {"sent_bytes", report.sent},
+        {"received_bytes", report.received},
+        {"problem", report.problem}};
     items.push_back(std::move(item));
   }
   return {{"encryption", "wireguard"},

@@ -27,7 +27,8 @@ std::string what_carries(weft_way way) {
     case WEFT_WAY_IPIP:
       return "let IP protocols 4 and 41 (IP-in-IP) pass between the nodes";
     case WEFT_WAY_WIREGUARD:
-      return "let UDP ports wireguard_port and the next one (WireGuard) pass between the nodes (weft encryption status)";
+      return "let UDP ports wireguard_port and the next one (WireGuard) pass between the nodes (weft encryption "
+             "status)";
     case WEFT_WAY_REFUSED:
       return "it is sent nothing in clear, and there is no key of it yet (weft encryption status)";
     default:

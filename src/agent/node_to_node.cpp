@@ -49,7 +49,8 @@ Result<void> NodeToNode::bring(const std::set<sys::TableRoute>& routes, const st
     if (rule.table == main_table && std::ranges::find(present_rules, rule) == present_rules.end())
       WEFT_CHECK(table_->add(rule));
   for (const auto& route : routes)
-    if (std::ranges::find(present_routes, route) == present_routes.end()) WEFT_CHECK(table_->replace(node_table, route));
+    if (std::ranges::find(present_routes, route) == present_routes.end())
+      WEFT_CHECK(table_->replace(node_table, route));
   const auto leads_there = [&](const sys::TableRoute& present) {
     return std::ranges::any_of(routes, [&](const auto& route) { return route.destination == present.destination; });
   };

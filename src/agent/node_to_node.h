@@ -1,6 +1,6 @@
-// What the node itself says to other nodes goes by their WireGuard devices: routes to the nodes' own addresses in a table
-// of their own, and the rule that has it looked up. Not so what WireGuard itself sends, known by its mark, and not etcd:
-// without it nobody would learn of keys. On the agent's thread.
+// What the node itself says to other nodes goes by their WireGuard devices: routes to the nodes' own addresses in a
+// table of their own, and the rule that has it looked up. Not so what WireGuard itself sends, known by its mark, and
+// not etcd: without it nobody would learn of keys. On the agent's thread.
 #pragma once
 
 #include <cstdint>

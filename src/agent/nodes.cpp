@@ -43,8 +43,8 @@ Error no_encryption() {
 
 Result<void> Agent::open_cluster() {
   if (config_.encrypts()) {
-    WEFT_TRY(encryption_, Encryption::open({loop_, config_, *netlink_, *datapath_, faults_},
-                                           [this] { encryption_changed(); }));
+    WEFT_TRY(encryption_,
+             Encryption::open({loop_, config_, *netlink_, *datapath_, faults_}, [this] { encryption_changed(); }));
   }
   WEFT_TRY(cluster_, ClusterLink::open(loop_, config_, *store_, faults_, node_,
                                        {.blocks = [this] { blocks_changed(); },

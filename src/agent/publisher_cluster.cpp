@@ -40,7 +40,8 @@ void Publisher::keep_of_nodes(datapath::DesiredRows& rows) const {
   rows.nodes = std::move(kept.nodes);
   // A device that was made anew meanwhile has another number, and the former one may be anybody's.
   for (auto& [number, node] : rows.nodes)
-    if (node.way == WEFT_WAY_WIREGUARD && std::ranges::find(cluster_.wireguard, node.ifindex) == cluster_.wireguard.end())
+    if (node.way == WEFT_WAY_WIREGUARD &&
+        std::ranges::find(cluster_.wireguard, node.ifindex) == cluster_.wireguard.end())
       node.ifindex = cluster_.wireguard.size() == 1 ? cluster_.wireguard.front() : 0;
   std::erase_if(kept.remotes, [&](const auto& row) { return rows.endpoints.contains(row.first); });
   rows.remotes = std::move(kept.remotes);

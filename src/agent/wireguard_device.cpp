@@ -158,8 +158,8 @@ void WireGuardDevice::sync() {
   }
   auto before = told_;
   for (auto& [key, endpoint] : before)
-    if (const auto wanted = wanted_->peers.find(key); wanted != wanted_->peers.end() &&
-                                                      wanted->second.endpoint == endpoint)
+    if (const auto wanted = wanted_->peers.find(key);
+        wanted != wanted_->peers.end() && wanted->second.endpoint == endpoint)
       endpoint = config.peers.at(key).endpoint.value_or(endpoint);
   const auto greet = to_greet();
   for (const auto& key : greet) greeted_[key] = Clock::now();
@@ -201,7 +201,8 @@ void WireGuardDevice::answered(const Answer& answer, const wireguard::DeviceConf
     if (peer.endpoint) told_.insert_or_assign(key, *peer.endpoint);
   std::erase_if(told_, [&](const auto& entry) { return !told.peers.contains(entry.first); });
   if (!std::exchange(ready_, true) || answer.written) fit_mtu();
-  const bool waits = std::ranges::any_of(state_.peers, [](const auto& peer) { return peer.second.last_handshake == 0; });
+  const bool waits =
+      std::ranges::any_of(state_.peers, [](const auto& peer) { return peer.second.last_handshake == 0; });
   sync_after(at_once ? 0ms : waits ? pending : calm);
   changed_();
 }

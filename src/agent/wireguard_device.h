@@ -1,5 +1,5 @@
-// One WireGuard device of the node, of the kernel or of a wireguard-go that this keeps running: made, told what it is to
-// be, and asked how it is. What answers slowly is asked on another thread. On the agent's thread.
+// One WireGuard device of the node, of the kernel or of a wireguard-go that this keeps running: made, told what it is
+// to be, and asked how it is. What answers slowly is asked on another thread. On the agent's thread.
 //
 // The device and the program stay when the agent goes; the next agent takes them over.
 #pragma once

@@ -13,8 +13,9 @@ namespace {
 using nlohmann::json;
 
 std::unexpected<Error> damaged(const std::string& path, std::string_view why) {
-  return fail(ErrorCode::invalid, fmt::format("{}: {}", path, why),
-              "put the file back, or delete it: the node then takes new keys, and others send to it again once they know them");
+  return fail(
+      ErrorCode::invalid, fmt::format("{}: {}", path, why),
+      "put the file back, or delete it: the node then takes new keys, and others send to it again once they know them");
 }
 
 std::uint64_t number(const json& object, const char* name) {

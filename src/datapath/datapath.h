@@ -59,8 +59,8 @@ class Datapath {
   // features().xdp. leave_xdp takes the program off, if there is one, and says why it is not wanted.
   Result<void> attach_xdp(std::uint32_t ifindex, bpfrt::XdpMode mode);
   void leave_xdp(std::uint32_t ifindex, const std::string& why);
-  // The VXLAN device, and WireGuard devices, out of which other nodes' packets come; the device whose routes lead the node's own packets to
-  // what is reached by a tunnel.
+  // The VXLAN device, and WireGuard devices, out of which other nodes' packets come; the device whose routes lead the
+  // node's own packets to what is reached by a tunnel.
   Result<void> attach_overlay(std::uint32_t ifindex);
   Result<void> attach_wireguard(std::uint32_t ifindex);
   Result<void> attach_host(std::uint32_t ifindex);

@@ -36,8 +36,8 @@ struct SpawnRequest {
   std::string cgroup;               // directory of the cgroup to run in; empty: this process's own
   // In a mount namespace of its own, which hears of later mounts and tells of none; empty: in this process's.
   std::vector<BoundDirectory> bound;
-  int standard_input = -1;  // -1: /dev/null
-  int standard_output = -1;         // -1: /dev/null
+  int standard_input = -1;   // -1: /dev/null
+  int standard_output = -1;  // -1: /dev/null
   int standard_error = -1;
   bool new_session = false;
   // SIGKILL when the thread that spawns ends: for processes that must not outlive the supervisor.

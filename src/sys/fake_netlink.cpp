@@ -126,7 +126,8 @@ class FakeNetlink final : public Netlink {
     return here().devices.at(add(here(), name, kind, {}, 1500));
   }
   Result<Device> create_wireguard(const std::string& name) override {
-    if (!kernel_->has_wireguard) return fail(ErrorCode::unsupported, "create WireGuard device: Operation not supported");
+    if (!kernel_->has_wireguard)
+      return fail(ErrorCode::unsupported, "create WireGuard device: Operation not supported");
     return made(name, "wireguard");
   }
   Result<Device> create_tun(const std::string& name) override { return made(name, "tun"); }

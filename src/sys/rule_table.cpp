@@ -106,7 +106,8 @@ class RuleTable::Impl {
       *reinterpret_cast<unsigned char*>(header) = family_of(v4);  // both headers begin with it
       const auto outcome = socket.transact(request, visit);
       // a kernel without IPv6
-      if (outcome.error != 0 && (v4 || outcome.error != EOPNOTSUPP)) return fail(outcome.describe("read rules and routes"));
+      if (outcome.error != 0 && (v4 || outcome.error != EOPNOTSUPP))
+        return fail(outcome.describe("read rules and routes"));
     }
     return {};
   }

@@ -14,10 +14,10 @@ namespace weft::sys {
 struct Rule {
   Family family = Family::v4;
   std::uint32_t priority = 0;
-  std::uint32_t table = 0;             // 254 is the main one
-  std::uint32_t mark = 0;              // of packets; 0: any
-  bool local = false;                  // only what this node sends itself
-  std::uint16_t tcp_source = 0;        // port; 0: any packet
+  std::uint32_t table = 0;       // 254 is the main one
+  std::uint32_t mark = 0;        // of packets; 0: any
+  bool local = false;            // only what this node sends itself
+  std::uint16_t tcp_source = 0;  // port; 0: any packet
   std::uint16_t tcp_destination = 0;
   auto operator<=>(const Rule&) const = default;
 };

@@ -62,9 +62,8 @@ DeviceChange difference(const DeviceConfig& wanted, const DeviceState& actual, c
   for (const auto& [key, peer] : wanted.peers) {
     const auto present = actual.peers.find(key);
     const auto before = told.find(key);
-    auto each =
-        change_of(peer, present == actual.peers.end() ? nullptr : &present->second,
-                  before == told.end() ? std::nullopt : std::optional(before->second), greet.contains(key));
+    auto each = change_of(peer, present == actual.peers.end() ? nullptr : &present->second,
+                          before == told.end() ? std::nullopt : std::optional(before->second), greet.contains(key));
     if (each != PeerChange{}) change.peers.emplace(key, std::move(each));
   }
   return change;

@@ -132,13 +132,13 @@ TEST(WireGuardUapi, AChangeInLines) {
 }
 
 TEST(WireGuardUapi, AnAnswerIsRead) {
-  const auto state = parse_uapi("private_key=" + secret.hex() + "\nlisten_port=51871\nfwmark=7\npublic_key=" +
-                                first.hex() +
-                                "\npreshared_key=" + Key().hex() +
-                                "\nprotocol_version=1\nendpoint=[2001:db8::3]:9\nlast_handshake_time_sec=5\n"
-                                "last_handshake_time_nsec=6\ntx_bytes=7\nrx_bytes=8\npersistent_keepalive_interval=25\n"
-                                "allowed_ip=10.1.0.0/24\nallowed_ip=fd00:1::/64\npublic_key=" +
-                                second.hex() + "\nerrno=0\n\n");
+  const auto state =
+      parse_uapi("private_key=" + secret.hex() + "\nlisten_port=51871\nfwmark=7\npublic_key=" + first.hex() +
+                 "\npreshared_key=" + Key().hex() +
+                 "\nprotocol_version=1\nendpoint=[2001:db8::3]:9\nlast_handshake_time_sec=5\n"
+                 "last_handshake_time_nsec=6\ntx_bytes=7\nrx_bytes=8\npersistent_keepalive_interval=25\n"
+                 "allowed_ip=10.1.0.0/24\nallowed_ip=fd00:1::/64\npublic_key=" +
+                 second.hex() + "\nerrno=0\n\n");
   ASSERT_TRUE(state) << state.error().message;
   EXPECT_EQ(state->private_key, secret);
   EXPECT_EQ(state->port, 51871);

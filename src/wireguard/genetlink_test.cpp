@@ -1,5 +1,5 @@
-// The kernel's WireGuard, played by a kernel in memory that reads messages by its own code, after linux/wireguard.h: the
-// machine that runs the tests may have none.
+// The kernel's WireGuard, played by a kernel in memory that reads messages by its own code, after linux/wireguard.h:
+// the machine that runs the tests may have none.
 #include "wireguard/genetlink.h"
 
 #include <arpa/inet.h>
@@ -118,19 +118,16 @@ struct Kernel {
 
   // In several messages for a peer with more than one address, as the kernel does when one is full.
   [[nodiscard]] std::vector<std::string> dump() const {
-    std::vector<std::string> parts{attribute(WGDEVICE_A_IFINDEX, plain(ifindex)) +
-                                   attribute(WGDEVICE_A_PRIVATE_KEY, key) +
-                                   attribute(WGDEVICE_A_LISTEN_PORT, plain(port)) +
-                                   attribute(WGDEVICE_A_FWMARK, plain(mark))};
+    std::vector<std::string> parts{
+        attribute(WGDEVICE_A_IFINDEX, plain(ifindex)) + attribute(WGDEVICE_A_PRIVATE_KEY, key) +
+        attribute(WGDEVICE_A_LISTEN_PORT, plain(port)) + attribute(WGDEVICE_A_FWMARK, plain(mark))};
     for (const auto& [name, peer] : peers) {
       const auto list = [](auto begin, auto end) {
         std::string all;
         for (; begin != end; ++begin) all += attribute(0x8000, *begin);
         return attribute(0x8000 | WGPEER_A_ALLOWEDIPS, all);
       };
-      const struct {
-        std::int64_t seconds = 5, nanoseconds = 6;
-      } time;
+      const struct { std::int64_t seconds = 5, nanoseconds = 6; } time;
       auto next = peer.allowed.begin() + static_cast<long>(std::min<std::size_t>(peer.allowed.size(), 1));
       auto first = attribute(WGPEER_A_PUBLIC_KEY, name) + attribute(WGPEER_A_PRESHARED_KEY, std::string(32, '\0')) +
                    attribute(WGPEER_A_LAST_HANDSHAKE_TIME, plain(time)) +
@@ -144,8 +141,7 @@ struct Kernel {
         pieces.push_back(attribute(WGPEER_A_PUBLIC_KEY, name) + list(next, end));
         next = end;
       }
-      for (const auto& one : pieces)
-        parts.push_back(attribute(0x8000 | WGDEVICE_A_PEERS, attribute(0x8000, one)));
+      for (const auto& one : pieces) parts.push_back(attribute(0x8000 | WGDEVICE_A_PEERS, attribute(0x8000, one)));
     }
     return parts;
   }

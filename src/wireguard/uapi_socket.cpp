@@ -51,10 +51,10 @@ class UapiDevice : public Device {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path_.size() >= sizeof address.sun_path)
-      return fail(ErrorCode::invalid,
-                  fmt::format("{}: longer than the {} characters a socket's path may have", path_,
-                              sizeof address.sun_path - 1),
-                  "choose a shorter run_dir");
+      return fail(
+          ErrorCode::invalid,
+          fmt::format("{}: longer than the {} characters a socket's path may have", path_, sizeof address.sun_path - 1),
+          "choose a shorter run_dir");
     std::memcpy(address.sun_path, path_.data(), path_.size());
     Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket.valid()) return fail(errno_error("WireGuard's socket", errno));

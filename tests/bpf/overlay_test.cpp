@@ -60,14 +60,15 @@ class Node {
   // Once the uplinks are there.
   void make_devices() {
     if (way_ == WEFT_WAY_WIREGUARD) {
-      wireguard_ = Fd(node_.run([] {
-                             const int tun = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-                             ifreq request{};
-                             std::copy_n("wg", 3, std::begin(request.ifr_name));
-                             request.ifr_flags = IFF_TUN | IFF_NO_PI;
-                             EXPECT_EQ(0, ::ioctl(tun, TUNSETIFF, &request));
-                             return tun;
-                           })
+      wireguard_ = Fd(node_
+                          .run([] {
+                            const int tun = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+                            ifreq request{};
+                            std::copy_n("wg", 3, std::begin(request.ifr_name));
+                            request.ifr_flags = IFF_TUN | IFF_NO_PI;
+                            EXPECT_EQ(0, ::ioctl(tun, TUNSETIFF, &request));
+                            return tun;
+                          })
                           .get());
       node_.ip("link set wg addrgenmode none up\n");  // nobody speaks there but pods
     }
@@ -90,12 +91,12 @@ class Node {
 
   void fill_maps() {
     datapath_.clear();
-    const auto index =
-        node_.run([] {
-               return std::array{if_nametoindex("pod"), if_nametoindex("under"), if_nametoindex("vx"),
-                                 if_nametoindex("wg")};
-             })
-            .get();
+    const auto index = node_
+                           .run([] {
+                             return std::array{if_nametoindex("pod"), if_nametoindex("under"), if_nametoindex("vx"),
+                                               if_nametoindex("wg")};
+                           })
+                           .get();
     datapath_.config().flags |= WEFT_CONFIG_NODES | (way_ == WEFT_WAY_DIRECT ? 0 : WEFT_CONFIG_TUNNEL);
     datapath_.config().gateway_v4 = to_abi(gateway_of(number_, true)).word[3];
     datapath_.config().gateway_v6 = to_abi(gateway_of(number_, false));
@@ -255,9 +256,14 @@ class Carrier {
       ::poll(sides.data(), sides.size(), 20);
       for (const int side : {0, 1})
         if ((sides.at(static_cast<std::size_t>(side)).revents & POLLIN) != 0)
-          if (const auto size = ::read(side == 0 ? a : b, packet.data(), packet.size()); size > 0)
+          if (const auto size = ::read(side == 0 ? a : b, packet.data(), packet.size());
+              size > 0 && !is_chatter(packet))
             (void)!::write(side == 0 ? b : a, packet.data(), static_cast<std::size_t>(size));
     }
+  }
+  // What the kernel says of its groups at any device: no peer has those addresses, so WireGuard carries it to none.
+  static bool is_chatter(const std::vector<char>& packet) {
+    return static_cast<unsigned char>(packet[0]) >> 4 == 6 && static_cast<unsigned char>(packet[24]) == 0xff;
   }
   std::atomic<bool> over_ = false;
   std::thread thread_;

@@ -1,5 +1,5 @@
 # What the tests of encryption between nodes share; after lib.sh.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 [[ -x $(command -v etcd) ]] || { echo "skipped: etcd is not installed"; exit 77; }
 [[ -x $(command -v wireguard-go) || -n $(modinfo -n wireguard 2>/dev/null) ]] || { echo "skipped: there is no WireGuard"; exit 77; }
 

@@ -46,8 +46,8 @@ struct KeyPlan {
 
 // What this node has, and has said to the others.
 struct OwnKeys {
-  std::set<Generation> held;   // none at the first start
-  Generation settled = 0;      // sessions may be lost, but nothing is sent by an earlier key any more
+  std::set<Generation> held;  // none at the first start
+  Generation settled = 0;     // sessions may be lost, but nothing is sent by an earlier key any more
 };
 
 // `rotate`: begin the next generation, unless the last one is still under way. `others`: all that are known.

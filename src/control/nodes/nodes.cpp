@@ -171,8 +171,7 @@ NodePlan plan_nodes(const NodeSelf& self, const RemoteNodes& nodes, NodeNumbers&
   // What the node itself sends to an address that no pod has does not leave by the default route.
   if (self.strict)
     for (const auto& range : self.pod_ranges)
-      if (const auto gateway = of_family(self.gateways, range.family()))
-        plan.routes.insert({range, {}, gateway});
+      if (const auto gateway = of_family(self.gateways, range.family())) plan.routes.insert({range, {}, gateway});
   return plan;
 }
 

@@ -47,8 +47,9 @@ struct NodeSelf {
 // How a pods' range of another node is reached by the kernel.
 struct NodeRoute {
   Cidr destination;
-  std::optional<IpAddress> gateway;  // absent: by the host device, whose program knows the tunnel, or that there is none
-  std::optional<IpAddress> source;   // of the node's own packets
+  std::optional<IpAddress>
+      gateway;                      // absent: by the host device, whose program knows the tunnel, or that there is none
+  std::optional<IpAddress> source;  // of the node's own packets
   auto operator<=>(const NodeRoute&) const = default;
 };
 

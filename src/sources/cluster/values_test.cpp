@@ -129,11 +129,9 @@ TEST(ClusterValues, WhatIsWrongIsToldWithKeyAndField) {
   told(decode_incarnation("/k", R"({"version":1,"node":"/","boot_id":"b"})"), "is not a name");
   told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":70000,"underlay":[]})"),
        "\"mtu\": '70000' is not a number from 0 to 65535");
-  told(decode_node("/k",
-                   R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[7]})"),
+  told(decode_node("/k", R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[7]})"),
        "\"gateways\": '7' is no address");
-  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":1,"underlay":["x"]})"),
-       "is no address");
+  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":1,"underlay":["x"]})"), "is no address");
   const auto keys = [](const std::string& list) {
     return decode_node("/k", R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[],"zone":"",)"
                              R"("settled":0,"wireguard":)" +
