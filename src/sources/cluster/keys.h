@@ -104,6 +104,7 @@ class Keyspace {
   [[nodiscard]] std::string nodes() const { return root_ + "nodes/"; }
   [[nodiscard]] std::string alive() const { return root_ + "alive/"; }
   [[nodiscard]] std::string blocks() const { return root_ + "blocks/"; }
+  [[nodiscard]] std::string blocks_of(std::string_view pool) const { return blocks() + std::string(pool) + "/"; }
   [[nodiscard]] std::string identities() const { return root_ + "identities/ids/"; }
   [[nodiscard]] std::string users() const { return root_ + "identities/users/"; }
   [[nodiscard]] std::string marks() const { return root_ + "identities/marks/"; }

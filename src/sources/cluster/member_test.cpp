@@ -122,6 +122,39 @@ TEST_F(MemberTest, NodesSeeEachOtherComeAndGo) {
   EXPECT_THAT(a->gone, ElementsAre("b"));
 }
 
+TEST_F(MemberTest, ABlockIsClaimedByNameAndMovesOnceItIsGivenBack) {
+  auto with_single = options("a");
+  with_single.pools.push_back(pool("static", "10.9.0.0/30", 32)[0]);
+  const auto a = start(with_single);
+  with_single.self.name = "b";
+  const auto b = start(with_single);
+  const Block wanted{"static", Cidr::parse("10.9.0.2/32").value()};
+  const auto claim_named = [&](TestNode& node, const Block& block) {
+    auto answer = std::make_shared<std::string>();
+    node.member->blocks().claim(
+        block, [answer](const Result<Block>& got) { *answer = got ? got->to_string() : got.error().message; });
+    world_.run_until([&] { return !answer->empty(); }, seconds(60));
+    return *answer;
+  };
+  EXPECT_EQ(claim_named(*a, wanted), "static 10.9.0.2/32");
+  EXPECT_EQ(claim_named(*a, wanted), "static 10.9.0.2/32");  // it has it
+  EXPECT_EQ(claim_named(*b, wanted), "block 10.9.0.2/32 of pool \"static\" is node a's");
+  EXPECT_EQ(claim_named(*b, {"static", Cidr::parse("10.9.0.0/31").value()}),
+            "10.9.0.0/31 is no block of pool \"static\" (10.9.0.0/30 in blocks of /32)");
+  a->member->blocks().release(wanted);
+  world_.time.settle();
+  EXPECT_EQ(claim_named(*b, wanted), "static 10.9.0.2/32");
+  EXPECT_EQ(claim_named(*a, wanted), "block 10.9.0.2/32 of pool \"static\" is node b's");
+  // One that was given back is the last to be taken again without a name.
+  std::set<std::string> seen;
+  for (int i = 0; i < 3; ++i) {
+    const auto got = claim(*a, "static");
+    EXPECT_TRUE(seen.insert(got).second) << got;
+    a->member->blocks().release({"static", Cidr::parse(got).value()});
+    world_.time.settle();
+  }
+}
+
 TEST_F(MemberTest, ASecondRunOfANameIsRefusedWhileTheFirstIsAlive) {
   auto first = start(options("a", "boot-1"));
   const auto second = start(options("a", "boot-2"));
