@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/address_pools.h"
 #include "agent/host_ports.h"
 #include "agent/memory.h"
 #include "sys/netns.h"
@@ -41,6 +42,7 @@ std::uint32_t new_flow_rate(const Config& config) { return std::max(20000U, flow
 control::PoolOptions pool_options(const Config& config) {
   control::PoolOptions options;
   if (!config.clustered()) options.cidrs = config.pod_cidrs;  // else blocks of them
+  for (const auto& cidr : config.pod_cidrs) options.families.push_back(cidr.family());
   options.quarantine = std::chrono::seconds(config.quarantine_seconds);
   return options;
 }
@@ -86,6 +88,7 @@ Result<void> Agent::open_state() {
     std::erase_if(problems_,
                   [stored = Objects::problem_of(change.key)](const auto& text) { return text.starts_with(stored); });
     publisher_->object_changed(change);
+    if (change.key.kind == model::Kind::pod_address_pool) pools_changed();
     tell_watchers(change);
   });
 
@@ -99,6 +102,7 @@ Result<void> Agent::open_state() {
                        std::chrono::seconds(config_.quarantine_seconds);
   for (const auto& row : quarantine_rows) quarantined.push_back({row.address, std::min(row.until, longest)});
   ipam_.emplace(pool_options(config_), std::move(allocations), std::move(quarantined));
+  pools_changed();
   return {};
 }
 
@@ -144,6 +148,7 @@ Result<void> Agent::open_datapath() {
   for (const auto& text : notes) note(text);
   publisher_->set_base(base_config());
   publisher_->set_node(node_);
+  publisher_->set_pool_users([this](const std::string& pool) { return pool_users(pool); });
   return {};
 }
 
@@ -156,9 +161,18 @@ Result<void> Agent::open_attachment() {
   attachment_->set_admit([this](const AttachRequest& request) {
     return admit_port_mappings(request, attachment_->records(), services());
   });
+  attachment_->set_choose([this](const AttachRequest& request) -> Result<control::AddressRequest> {
+    WEFT_TRY(auto choice, choose_addresses(request, pools_, *objects_));
+    if (!choice.ambiguity.empty()) spdlog::warn("pod {}/{}: {}", request.namespace_, request.pod, choice.ambiguity);
+    return std::move(choice.request);
+  });
   WEFT_TRY(auto reaper_netlink, sys::open_netlink());
   attachment_->set_reaper(std::make_unique<Reaper>(std::move(reaper_netlink), [this](store::EndpointKey key) {
-    asio::post(loop_, [this, key = std::move(key)] { attachment_->reaped(key); });
+    asio::post(loop_, [this, key = std::move(key)] {
+      attachment_->reaped(key);
+      // Another node may wait for a block of one address.
+      if (cluster_ && cluster_->release_unused(*ipam_)) take_blocks();
+    });
   }));
   std::vector<std::string> notes;
   WEFT_CHECK(attachment_->recover(notes));
@@ -284,7 +298,7 @@ void Agent::poll_slow() {
       cluster_->check();
       faults_.replace("node health ", node_health_->problems());
       ask_for_blocks();
-      cluster_->release_unused(*ipam_);
+      if (cluster_->release_unused(*ipam_)) take_blocks();
       cluster_objects_->check();
     }
     ++slow_polls_;

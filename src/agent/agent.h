@@ -90,6 +90,18 @@ class Agent {
   // The cluster.
   void blocks_changed();
   void ask_for_blocks();
+  // Pools of addresses.
+  void pools_changed();
+  void take_blocks();
+  std::string pool_users(const std::string& pool) const;
+  [[nodiscard]] std::string user_of(const IpAddress& address) const;
+  [[nodiscard]] std::vector<std::string> ambiguous_pools() const;
+  [[nodiscard]] nlohmann::json pools_json() const;
+  Result<AttachGate::Needs> attach_needs(const AttachRequest& request) const;
+  Result<void> need_addresses(AttachGate::Needs& needs, const control::AddressRequest& wish) const;
+  Result<void> need_named(AttachGate::Needs& needs, const IpAddress& address) const;
+  void attach(const nlohmann::json& params, const api::Responder& responder,
+              std::chrono::steady_clock::time_point until);
   void others_changed();
   void take_others();
   void watch_health();
@@ -215,6 +227,7 @@ class Agent {
   Node node_;
   std::unique_ptr<datapath::Datapath> datapath_;
   std::optional<control::Ipam> ipam_;
+  std::vector<cluster::Pool> pools_;  // of addresses; "default" first
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<PodKernel> pod_kernel_;
   std::optional<Attachment> attachment_;

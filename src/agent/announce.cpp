@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "agent/address_pools.h"
 #include "agent/external_addresses.h"
 
 namespace weft::agent {
@@ -47,7 +48,11 @@ std::vector<std::string> device_problems(const model::L2Announcement& announceme
 class Collector {
  public:
   Collector(const Objects& objects, const control::ServiceCompiler& services, const Node& node, const Config& config)
-      : objects_(objects), services_(services), node_(node), config_(config) {}
+      : objects_(objects),
+        services_(services),
+        node_(node),
+        config_(config),
+        pod_pools_(further_cidrs(config, objects)) {}
 
   void add(const model::ObjectKey& service, const control::ServiceFrontend& frontend, const LabelMap& labels) {
     if (node_.addresses.contains(frontend.address)) return;  // the stack answers
@@ -74,7 +79,7 @@ class Collector {
  private:
   // Who writes a Service must not draw the traffic of others: of its router, say.
   bool admit(const model::ObjectKey& service, const control::ServiceFrontend& frontend) {
-    auto why = taken_by(frontend.address, config_, node_);
+    auto why = taken_by(frontend.address, config_, node_, pod_pools_);
     if (why.empty() && !config_.external_ips && named_by_itself(service, frontend))
       why = "is in no LoadBalancerPool, and this node serves no other addresses (`external_ips: false`)";
     if (!why.empty()) result_.refused.insert_or_assign(frontend.address, why);
@@ -90,6 +95,7 @@ class Collector {
   const control::ServiceCompiler& services_;
   const Node& node_;
   const Config& config_;
+  std::vector<Cidr> pod_pools_;
   Announcements result_;
 };
 

@@ -114,7 +114,9 @@ std::optional<Agent::Target> Agent::nobody_at(const IpAddress& address, const Po
     return std::nullopt;
   const auto holds = [&](const Cidr& cidr) { return cidr.contains(address); };
   const bool of_services = std::ranges::any_of(config_.service_cidrs, holds);
-  if (!of_services && std::ranges::none_of(config_.pod_cidrs, holds)) return std::nullopt;
+  const bool of_pods =
+      std::ranges::any_of(pools_, [&](const auto& pool) { return pool.block_of(address).has_value(); });
+  if (!of_services && !of_pods) return std::nullopt;
   Target target;
   target.side = side_of(address);
   target.unknown = true;

@@ -176,22 +176,19 @@ json Agent::list_policies() const {
 }
 
 json Agent::list_ipam() const {
-  json result{{"pools", json::array()}, {"allocations", json::array()}, {"quarantine", json::array()}};
+  json result{
+      {"cidrs", pools_json()}, {"pools", json::array()}, {"allocations", json::array()}, {"quarantine", json::array()}};
   const auto allocations = ipam_->allocations();
   const auto quarantined = ipam_->quarantined();
-  for (const auto& cidr : ipam_->options().cidrs) {
-    std::uint64_t used = 0;
-    std::uint64_t waiting = 0;
-    for (const auto& allocation : allocations) used += cidr.contains(allocation.address) ? 1 : 0;
-    for (const auto& entry : quarantined) waiting += cidr.contains(entry.address) ? 1 : 0;
-    const auto gateway = ipam_->gateway(cidr.family());
-    result["pools"].push_back({{"name", ipam_->options().name},
-                               {"cidr", cidr.to_string()},
-                               {"family", cidr.is_v4() ? 4 : 6},
+  for (const auto& use : ipam_->uses()) {
+    const auto gateway = ipam_->gateway(use.cidr.family());
+    result["pools"].push_back({{"name", use.pool},
+                               {"cidr", use.cidr.to_string()},
+                               {"family", use.cidr.is_v4() ? 4 : 6},
                                {"gateway", gateway ? gateway->to_string() : ""},
-                               {"capacity", control::Ipam::capacity(cidr)},
-                               {"allocated", used},
-                               {"quarantined", waiting}});
+                               {"capacity", use.capacity},
+                               {"allocated", use.allocated},
+                               {"quarantined", use.quarantined}});
   }
   for (const auto& allocation : allocations) {
     json item{{"address", allocation.address.to_string()}, {"owner", allocation.owner}, {"namespace", ""}, {"pod", ""}};
@@ -292,6 +289,7 @@ json Agent::status() {
   const bool degraded = reconcile.failed > 0 || !features.socket_hook || !problems.empty();
   for (const auto& text : healer_->repairs()) problems.push_back(text);
   std::ranges::move(outside_ranges(), std::back_inserter(problems));
+  std::ranges::move(ambiguous_pools(), std::back_inserter(problems));
   // As a balancer for plain hosts is meant to be; without the key there would be ranges.
   if (config_.pod_cidrs.empty()) problems.push_back("pod_cidrs is empty: this node attaches no pods");
   auto uplinks = json::array();

@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view pool_name = "default";
+const std::string default_pool(model::default_address_pool);
 constexpr auto patience = std::chrono::seconds(3);  // before being away is a fault
 
 // Names of what the store keeps (docs/state.md).
@@ -119,7 +119,7 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   if (before && *before != options.self.boot_id) options.self.predecessor = *before;
   WEFT_CHECK(store_.set(stored_boot, options.self.boot_id));
   options.self.record = record(node);
-  cluster::Pool pool{.name = std::string(pool_name), .ranges = {}};
+  cluster::Pool pool{.name = default_pool, .ranges = {}};
   for (const auto& cidr : config_.pod_cidrs)
     pool.ranges.push_back({cidr, cidr.is_v4() ? config_.pod_block_length_v4 : config_.pod_block_length_v6});
   if (!pool.ranges.empty()) options.pools.push_back(std::move(pool));
@@ -189,21 +189,20 @@ void ClusterLink::tell(cluster::SharedEndpoints pods) { member_->endpoint_publis
 
 // --- Blocks --------------------------------------------------------------------------------------
 
-std::vector<Cidr> ClusterLink::usable_blocks() const {
-  std::vector<Cidr> first;
-  std::vector<Cidr> rest;
-  for (const auto& block : member_->blocks().blocks()) {
-    if (!member_->blocks().may_allocate_from(block)) continue;
-    const auto gateway = gateways_.find(block.cidr.family());
-    const bool has_gateway = gateway != gateways_.end() && block.cidr.contains(gateway->second);
-    (has_gateway ? first : rest).push_back(block.cidr);
-  }
-  first.insert(first.end(), rest.begin(), rest.end());
-  return first;
+std::map<std::string, std::vector<Cidr>> ClusterLink::usable_blocks() const {
+  std::map<std::string, std::vector<Cidr>> usable;
+  for (const auto& block : member_->blocks().blocks())
+    if (member_->blocks().may_allocate_from(block)) usable[block.pool].push_back(block.cidr);
+  std::ranges::stable_partition(usable[default_pool], [&](const Cidr& cidr) {
+    const auto gateway = gateways_.find(cidr.family());
+    return gateway != gateways_.end() && cidr.contains(gateway->second);
+  });
+  return usable;
 }
 
 void ClusterLink::choose_gateways() {
-  const auto blocks = member_->blocks().blocks();
+  auto blocks = member_->blocks().blocks();
+  std::erase_if(blocks, [](const auto& block) { return block.pool != default_pool; });
   const auto before = gateways_;
   for (const auto family : {Family::v4, Family::v6}) {
     const auto has = [&](const IpAddress& address) {
@@ -248,43 +247,77 @@ void ClusterLink::lost(const std::vector<cluster::Block>& blocks) {
   faults_.set("cluster blocks", text);
 }
 
-void ClusterLink::claim(Family family, Done done) {
-  auto& waiting = claims_[family];
+void ClusterLink::claim(const std::string& pool, Family family, Done done) {
+  auto& waiting = claims_[{pool, family}];
   waiting.push_back(std::move(done));
   if (waiting.size() > 1) return;
-  member_->blocks().claim(std::string(pool_name), family, [this, family](const Result<cluster::Block>& block) {
+  member_->blocks().claim(pool, family, [this, pool, family](const Result<cluster::Block>& block) {
     // Usable only once whoever gives addresses out has heard of it.
-    scheduler_.post([this, family, alive = std::weak_ptr(alive_),
+    scheduler_.post([this, pool, family, alive = std::weak_ptr(alive_),
                      answer = block ? Result<void>() : Result<void>(fail(block.error()))] {
       if (alive.expired()) return;
       blocks_changed();
-      for (const auto& each : std::exchange(claims_[family], {})) each(answer);
+      for (const auto& each : std::exchange(claims_[{pool, family}], {})) each(answer);
     });
   });
 }
 
-bool ClusterLink::claims(Family family) const {
-  const auto waiting = claims_.find(family);
+void ClusterLink::claim(const cluster::Block& block, Done done) {
+  member_->blocks().claim(block, [this, done = std::move(done)](const Result<cluster::Block>& claimed) {
+    scheduler_.post([this, done, alive = std::weak_ptr(alive_),
+                     answer = claimed ? Result<void>() : Result<void>(fail(claimed.error()))] {
+      if (alive.expired()) return;
+      blocks_changed();
+      done(answer);
+    });
+  });
+}
+
+bool ClusterLink::claims(const std::string& pool, Family family) const {
+  const auto waiting = claims_.find({pool, family});
   return waiting != claims_.end() && !waiting->second.empty();
 }
 
-void ClusterLink::release_unused(const control::Ipam& ipam) {
-  if (!joined()) return;
+void ClusterLink::let_go(const std::string& pool) {
+  if (const auto held = held_.find(pool); held != held_.end() && --held->second <= 0) held_.erase(held);
+}
+
+std::string ClusterLink::owner_of(const cluster::Block& block) const {
+  const auto owner = member_->blocks().owners().find(block);
+  return owner == member_->blocks().owners().end() ? std::string() : owner->second;
+}
+
+// `left`: blocks of "default" that would be left.
+bool ClusterLink::is_needed(const cluster::Block& block, const control::Ipam& ipam,
+                            std::map<Family, std::size_t>& left) const {
+  const auto family = block.cidr.family();
+  if (held_.contains(block.pool) || claims(block.pool, family) || !ipam.unused(block.cidr)) return true;
+  if (block.pool != default_pool) return false;
+  const auto gateway = gateways_.find(family);
+  const bool has_gateway = gateway != gateways_.end() && block.cidr.contains(gateway->second);
+  if (has_gateway || left[family] < 2) return true;
+  --left[family];
+  return false;
+}
+
+bool ClusterLink::release_unused(const control::Ipam& ipam) {
+  if (!joined()) return false;
   const auto blocks = member_->blocks().blocks();
   std::map<Family, std::size_t> left;
-  for (const auto& block : blocks) ++left[block.cidr.family()];
+  for (const auto& block : blocks)
+    if (block.pool == default_pool) ++left[block.cidr.family()];
+  bool released = false;
   for (const auto& block : blocks) {
-    const auto family = block.cidr.family();
-    const auto gateway = gateways_.find(family);
-    const bool has_gateway = gateway != gateways_.end() && block.cidr.contains(gateway->second);
-    if (has_gateway || left[family] < 2 || claims(family) || !ipam.unused(block.cidr)) continue;
-    --left[family];
-    spdlog::info("gives block {} back: nothing in it is used", block.cidr.to_string());
+    if (is_needed(block, ipam, left)) continue;
+    released = true;
+    spdlog::info("gives block {} back: nothing in it is used", block.to_string());
     member_->blocks().release(block);
-    scheduler_.post([this, alive = std::weak_ptr(alive_)] {
-      if (!alive.expired()) blocks_changed();
-    });
   }
+  if (!released) return false;
+  scheduler_.post([this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) blocks_changed();
+  });
+  return true;
 }
 
 // --- Numbers -------------------------------------------------------------------------------------
@@ -426,7 +459,9 @@ void ClusterLink::check() {
 json ClusterLink::status_json() const {
   auto blocks = json::array();
   for (const auto& block : member_->blocks().blocks())
-    blocks.push_back({{"cidr", block.cidr.to_string()}, {"usable", member_->blocks().may_allocate_from(block)}});
+    blocks.push_back({{"pool", block.pool},
+                      {"cidr", block.cidr.to_string()},
+                      {"usable", member_->blocks().may_allocate_from(block)}});
   std::size_t alive = 0;
   for (const auto& [name, node] : member_->registry().nodes()) alive += node.alive ? 1 : 0;
   return {{"name", config_.cluster},

@@ -44,15 +44,24 @@ class ClusterLink {
   ClusterLink& operator=(const ClusterLink&) = delete;
 
   // --- This node's addresses
-  // Blocks that addresses may be given out of now, the gateways' first.
-  [[nodiscard]] std::vector<Cidr> usable_blocks() const;
-  // First host addresses of the first block of each family. They stay while any address of such a block is in use.
+  // Blocks that addresses may be given out of now, by pool; of "default" the gateways' first.
+  [[nodiscard]] std::map<std::string, std::vector<Cidr>> usable_blocks() const;
+  // First host addresses of the first block of "default" of each family. They stay while any address of such a block is
+  // in use.
   [[nodiscard]] const std::map<Family, IpAddress>& gateways() const { return gateways_; }
   // One more block; told when it is usable, or why there is none. Asked for twice it is claimed once.
-  void claim(Family family, Done done);
-  [[nodiscard]] bool claims(Family family) const;
-  // Gives back what holds nothing, keeping one block of each family and those of the gateways.
-  void release_unused(const control::Ipam& ipam);
+  void claim(const std::string& pool, Family family, Done done);
+  // That very block. Refused where it is another node's, which is named.
+  void claim(const cluster::Block& block, Done done);
+  [[nodiscard]] bool claims(const std::string& pool, Family family) const;
+  // While it is held no block of the pool is given back.
+  void hold(const std::string& pool) { ++held_[pool]; }
+  void let_go(const std::string& pool);
+  // Gives back what holds nothing; of "default" all but one block of each family and those of the gateways. Whether
+  // usable_blocks() are others now.
+  bool release_unused(const control::Ipam& ipam);
+  // The node that has it, by the news; empty: none.
+  [[nodiscard]] std::string owner_of(const cluster::Block& block) const;
 
   // --- Numbers of label sets
   // Told when this node is listed as a user of the labels' number, which Handlers::identities has told by then. To be
@@ -92,6 +101,8 @@ class ClusterLink {
   void blocks_changed();
   void choose_gateways();
   void lost(const std::vector<cluster::Block>& blocks);
+  [[nodiscard]] bool is_needed(const cluster::Block& block, const control::Ipam& ipam,
+                               std::map<Family, std::size_t>& left) const;
   void others_changed();
   void identities_changed(const cluster::IdentityDifference& difference);
   [[nodiscard]] control::RemoteNodes remote_nodes() const;
@@ -109,7 +120,8 @@ class ClusterLink {
   control::NodeNumbers numbers_;
   std::map<std::string, std::uint32_t> stored_numbers_;
   cluster::NodeRecord told_;
-  std::map<Family, std::vector<Done>> claims_;
+  std::map<std::pair<std::string, Family>, std::vector<Done>> claims_;
+  std::map<std::string, int> held_;
   std::map<LabelMap, Need> needs_;
   bool identities_whole_ = false;  // told once
   std::uint64_t revision_ = 1;

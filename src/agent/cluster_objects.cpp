@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/address_pools.h"
 #include "agent/assignments.h"
 #include "agent/object_names.h"
 #include "agent/refusals.h"
@@ -42,6 +43,7 @@ int rank(model::Kind kind) {
     case model::Kind::namespace_:
       return 0;
     case model::Kind::load_balancer_pool:
+    case model::Kind::pod_address_pool:
       return 1;
     case model::Kind::l2_announcement:
       return 2;
@@ -160,6 +162,10 @@ Result<bool> ClusterObjects::has_own() const {
   return false;
 }
 
+bool ClusterObjects::known() const {
+  return shared_->state() != cluster::SharedObjects::State::unheard || has_own().value_or(false);
+}
+
 void ClusterObjects::attempt() {
   auto& job = jobs_.front();
   if (auto why = unavailable()) return finish(why);
@@ -225,6 +231,7 @@ Result<void> ClusterObjects::plan_apply(Job& job, bool& changes_assignments) {
     write.assignment_only = same;
     if (!same) {
       write.text = planned.json;
+      if (const auto* pool = std::get_if<model::PodAddressPool>(&document.object)) write.pool = shared_pool(*pool);
       job.tried.insert_or_assign(key, planned);
     }
     writes.emplace_back(key.kind, std::move(write));
@@ -235,12 +242,14 @@ Result<void> ClusterObjects::plan_apply(Job& job, bool& changes_assignments) {
 }
 
 Result<void> ClusterObjects::plan_remove(Job& job, bool& changes_assignments) const {
+  WEFT_CHECK(parts_.publisher.may_remove(job.keys));
   auto keys = job.keys;
   std::ranges::stable_sort(keys, {}, [](const auto& key) { return -rank(key.kind); });
   for (const auto& key : keys) {
     if (!shared_->contains(shared_key(key))) continue;
     auto& write = job.writes.emplace_back(cluster::SharedWrite{.key = shared_key(key)});
     if (key.kind == model::Kind::service) write.assignment = "";
+    if (key.kind == model::Kind::pod_address_pool) write.pool = cluster::Pool{.name = key.key.name, .ranges = {}};
     if (gives(key.kind)) changes_assignments = true;
   }
   return {};
@@ -256,6 +265,9 @@ Result<void> ClusterObjects::plan_push(Job& job) const {
       WEFT_TRY(auto row, parts_.objects.read(key));
       if (!row) continue;
       auto& write = job.writes.emplace_back(cluster::SharedWrite{.key = shared_key(key), .text = std::move(row->json)});
+      if (const auto pools = parts_.objects.address_pools().find(key.key);
+          kind == model::Kind::pod_address_pool && pools != parts_.objects.address_pools().end())
+        write.pool = shared_pool(pools->second);
       if (kind != model::Kind::service) continue;
       if (auto text = text_of(parts_.publisher.services().held(key.key)); !text.empty())
         write.assignment = std::move(text);

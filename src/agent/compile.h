@@ -89,7 +89,8 @@ class Compiler {
   void add_peers(Compiled& compiled, const ClusterView& cluster) const;
   void fill_endpoints(Compiled& compiled, const Node& node) const;
   void fill_remotes(Compiled& compiled, const ClusterView& cluster) const;
-  void fill_identities(Compiled& compiled, const Node& node, const ClusterView& cluster) const;
+  void fill_identities(Compiled& compiled, const std::vector<Cidr>& pools, const Node& node,
+                       const ClusterView& cluster) const;
 
   Config config_;
   control::IdentityAllocator identities_;

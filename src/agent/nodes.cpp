@@ -46,7 +46,7 @@ Result<void> Agent::open_cluster() {
   node_routes_.emplace(*netlink_, faults_);
   overlay_.emplace(*netlink_, *datapath_, config_, faults_);
   attach_gate_.emplace(loop_, *cluster_);
-  ipam_->set_cidrs(cluster_->usable_blocks(), cluster_->gateways());
+  take_blocks();
   publisher_->set_cluster(cluster_->view(node_));
   node_health_.emplace(loop_);
   if (auto started = node_health_->start(); !started) note("asking the other nodes: " + started.error().message);
@@ -54,7 +54,7 @@ Result<void> Agent::open_cluster() {
 }
 
 void Agent::blocks_changed() {
-  ipam_->set_cidrs(cluster_->usable_blocks(), cluster_->gateways());
+  take_blocks();
   ask_for_blocks();
   const auto now = ipam_->gateways();
   if (now != prepared_gateways_) {
@@ -73,8 +73,9 @@ void Agent::ask_for_blocks() {
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   for (const auto& cidr : config_.pod_cidrs) {
     const auto family = cidr.family();
-    if (ipam_->available(family, now) > few_addresses || cluster_->claims(family)) continue;
-    cluster_->claim(family, [this, family](const Result<void>& claimed) {
+    const std::string pool(model::default_address_pool);
+    if (ipam_->available(family, now) > few_addresses || cluster_->claims(pool, family)) continue;
+    cluster_->claim(pool, family, [this, family](const Result<void>& claimed) {
       const auto about = fmt::format("cluster pool {}", family == Family::v4 ? "IPv4" : "IPv6");
       if (claimed) return faults_.clear(about);
       faults_.set(about, claimed.error().text());

@@ -12,7 +12,8 @@ namespace weft::agent {
 inline constexpr std::array all_kinds{model::Kind::namespace_,         model::Kind::pod,
                                       model::Kind::deployment,         model::Kind::service,
                                       model::Kind::endpoint_slice,     model::Kind::network_policy,
-                                      model::Kind::load_balancer_pool, model::Kind::l2_announcement};
+                                      model::Kind::load_balancer_pool, model::Kind::l2_announcement,
+                                      model::Kind::pod_address_pool};
 
 inline store::StoredKey key_of(const model::Object& object) {
   return {model::kind_of(object), model::metadata_of(object).key()};

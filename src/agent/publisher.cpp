@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "agent/address_pools.h"
 #include "agent/assignments.h"
 #include "agent/external_addresses.h"
 #include "agent/host_ports.h"
@@ -322,22 +323,64 @@ Result<void> Publisher::publish_services() {
 
 Result<void> Publisher::publish_kinds(bool services_only) { return services_only ? publish_services() : publish(); }
 
+std::string Publisher::users_of(const std::string& pool) const {
+  return pool_users_ ? pool_users_(pool) : std::string();
+}
+
+Result<void> Publisher::may_remove(const std::vector<store::StoredKey>& keys) const {
+  for (const auto& key : keys) {
+    if (key.kind != model::Kind::pod_address_pool) continue;
+    if (const auto users = users_of(key.key.name); !users.empty())
+      return fail(ErrorCode::exists,
+                  fmt::format("PodAddressPool {} is in use: {}; nothing was deleted", key.key.name, users),
+                  "delete the pods that have its addresses first");
+  }
+  return {};
+}
+
+// All pools as they will be, those among the documents before those that are stored: each is looked at beside all
+// others, in whichever order they come.
+Publisher::Pools Publisher::admit_pools(const std::vector<model::Document>& documents, std::vector<Refusal>& refusals) {
+  Pools pools;
+  std::set<store::StoredKey> given;
+  PoolRules rules{parts_.config, *node_, cluster_, {}, {}, nullptr, {}};
+  const auto take = [&](const model::Object& object) {
+    if (const auto* balancer = std::get_if<model::LoadBalancerPool>(&object)) pools.balancers.push_back(balancer);
+    if (const auto* pool = std::get_if<model::PodAddressPool>(&object)) rules.others.push_back(shared_pool(*pool));
+  };
+  for (const auto& document : documents) {
+    given.insert(key_of(document.object));
+    take(document.object);
+  }
+  for (const auto& [key, pool] : parts_.objects.pools())
+    if (!given.contains({model::Kind::load_balancer_pool, key})) pools.balancers.push_back(&pool);
+  for (const auto& [key, pool] : parts_.objects.address_pools())
+    if (!given.contains({model::Kind::pod_address_pool, key})) rules.others.push_back(shared_pool(pool));
+  for (const auto& pool : rules.others)
+    for (const auto& range : pool.ranges) pools.pods.push_back(range.cidr);
+  rules.balancers = pools.balancers;
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    Result<void> allowed;
+    if (const auto* balancer = std::get_if<model::LoadBalancerPool>(&documents[i].object)) {
+      allowed = check_pool(*balancer, parts_.config, *node_, pools.pods);
+      if (allowed) services_->upsert(*balancer);
+    } else if (const auto* pool = std::get_if<model::PodAddressPool>(&documents[i].object)) {
+      const auto before = parts_.objects.address_pools().find(pool->meta.key());
+      rules.before = before == parts_.objects.address_pools().end() ? nullptr : &before->second;
+      rules.users = rules.before == nullptr ? std::string() : users_of(pool->meta.name);
+      allowed = check_address_pool(*pool, rules);
+    }
+    if (!allowed) refusals.push_back({i, allowed.error()});
+  }
+  return pools;
+}
+
 std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& documents) {
   std::vector<Refusal> refusals;
-  std::vector<const model::LoadBalancerPool*> pools;
   std::vector<const model::Service*> asking;
-  for (const auto& [key, pool] : parts_.objects.pools()) pools.push_back(&pool);
-  for (std::size_t i = 0; i < documents.size(); ++i) {
-    if (const auto* service = std::get_if<model::Service>(&documents[i].object)) asking.push_back(service);
-    const auto* pool = std::get_if<model::LoadBalancerPool>(&documents[i].object);
-    if (pool == nullptr) continue;
-    if (auto allowed = check_pool(*pool, parts_.config, *node_); !allowed) {
-      refusals.push_back({i, allowed.error()});
-      continue;
-    }
-    services_->upsert(*pool);
-    pools.push_back(pool);
-  }
+  for (const auto& document : documents)
+    if (const auto* service = std::get_if<model::Service>(&document.object)) asking.push_back(service);
+  const auto pools = admit_pools(documents, refusals);
   // None of what one of them names is given to one that takes any; those that name something go first.
   services_->speak_for(asking);
   std::vector<std::size_t> order(documents.size());
@@ -353,7 +396,7 @@ std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& d
   return refusals;
 }
 
-Result<void> Publisher::admit(model::Document& document, const std::vector<const model::LoadBalancerPool*>& pools) {
+Result<void> Publisher::admit(model::Document& document, const Pools& pools) {
   auto* service = std::get_if<model::Service>(&document.object);
   if (service == nullptr) return {};
   const auto preferred = services_->own_status(*service);
@@ -361,7 +404,7 @@ Result<void> Publisher::admit(model::Document& document, const std::vector<const
     service->ingress.clear();
     document.json = model::without_status(document.json);
   }
-  WEFT_CHECK(check_external_addresses(*service, parts_.config, *node_, pools));
+  WEFT_CHECK(check_external_addresses(*service, parts_.config, *node_, pools.balancers, pools.pods));
   if (auto assigned = services_->assign(*service, preferred); !assigned) return fail(assigned.error());
   return {};
 }
@@ -464,6 +507,7 @@ Result<std::optional<Error>> Publisher::remove(const std::vector<store::StoredKe
     services_only = services_only && changes_services_only(key.kind);
     if (key.kind == model::Kind::service) services.insert(key.key);
   }
+  WEFT_CHECK(may_remove(keys));
   WEFT_CHECK(parts_.objects.remove(keys));
   for (const auto& key : services) services_->forget(key);
   WEFT_CHECK(store_assignments(services));

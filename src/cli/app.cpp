@@ -181,7 +181,7 @@ class CommandLine {
                         "weft get pods -n shop\n  weft get networkpolicy shop/db -o yaml\n  weft get all");
     get->add_option("KIND", get_.kind,
                     "pods, services, deployments, networkpolicies, namespaces, endpointslices, loadbalancerpools, "
-                    "l2announcements or all; also KIND/NAME")
+                    "l2announcements, podaddresspools or all; also KIND/NAME")
         ->required();
     get->add_option("NAME", get_.name, "NAME or NAMESPACE/NAME");
     add_namespace(get, get_.namespace_, "Only objects of this namespace (default: of all)");

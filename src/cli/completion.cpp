@@ -197,7 +197,7 @@ class Completer {
       if (positionals_.size() == 1) names_of(positionals_.front(), true);
       if (positionals_.empty())
         for (const auto* kind : {"all", "deployments", "endpointslices", "l2announcements", "loadbalancerpools",
-                                 "namespaces", "networkpolicies", "pods", "services"})
+                                 "namespaces", "networkpolicies", "podaddresspools", "pods", "services"})
           if (command == "get" || std::string_view(kind) != "all") add(kind);
     } else if (in_lab() && positionals_.empty() && command == "exec") {
       names_of("pods", true);

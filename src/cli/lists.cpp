@@ -266,6 +266,21 @@ int run_ipam(const Session& session, const std::string& output) {
     output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
     return exit_ok;
   }
+  // What nodes take blocks of; a node by itself has all of it.
+  const auto& cidrs = member(*answer, "cidrs");
+  if (std::ranges::any_of(cidrs, [](const json& item) { return item.contains("block_length"); })) {
+    print_items(
+        session, cidrs, "table",
+        {{column("POOL", "pool"),
+          column("CIDR", "cidr"),
+          {"BLOCKS OF", [](const json& item) { return fmt::format("/{}", number(item, "block_length")); }, false},
+          column("BLOCKS", "blocks"),
+          column("TAKEN", "taken"),
+          column("HERE", "here")},
+         [](const json& item) { return text(item, "pool"); },
+         "no pools"});
+    session.io.out << '\n';
+  }
   const ListView pools{{column("POOL", "name"),
                         column("CIDR", "cidr"),
                         {"CAPACITY", capacity_text, false},

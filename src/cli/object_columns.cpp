@@ -162,6 +162,18 @@ std::string age(const json& object) {
   return duration_text(static_cast<std::uint64_t>(std::max<std::int64_t>(0, now - *time) / second));
 }
 
+std::string pool_cidrs(const json& pool) {
+  std::string joined;
+  for (const auto& entry : member(pool, "spec/cidrs")) append(joined, text(entry, "cidr"));
+  return or_dash(joined);
+}
+
+// Without any selector nobody is meant who does not ask by name.
+std::string pool_selector(const json& pool, std::string_view path) {
+  const bool selects = !member(pool, "spec/namespaceSelector").is_null() || !member(pool, "spec/podSelector").is_null();
+  return selects ? selector_text(member(pool, path)) : "(by name)";
+}
+
 const std::map<std::string, std::vector<Column>>& columns_by_kind() {
   static const std::map<std::string, std::vector<Column>> all{
       {"Pod", {{"PHASE", pod_phase, false}, {"ADDRESSES", pod_addresses, false}, {"OWNER", owner, false}}},
@@ -183,6 +195,10 @@ const std::map<std::string, std::vector<Column>>& columns_by_kind() {
         default_yes_column("EXTERNAL-IPS", "spec/externalIPs"),
         default_yes_column("LOAD-BALANCER-IPS", "spec/loadBalancerIPs"),
         selector_column("SERVICES", "spec/serviceSelector")}},
+      {"PodAddressPool",
+       {{"CIDRS", pool_cidrs, false},
+        {"NAMESPACES", [](const json& pool) { return pool_selector(pool, "spec/namespaceSelector"); }, false},
+        {"PODS", [](const json& pool) { return pool_selector(pool, "spec/podSelector"); }, false}}},
   };
   return all;
 }

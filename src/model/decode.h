@@ -46,5 +46,6 @@ EndpointSlice decode_endpoint_slice(const Value& root);
 NetworkPolicy decode_network_policy(const Value& root);
 LoadBalancerPool decode_load_balancer_pool(const Value& root);
 L2Announcement decode_l2_announcement(const Value& root);
+PodAddressPool decode_pod_address_pool(const Value& root);
 
 }  // namespace weft::model

@@ -23,14 +23,16 @@ enum class Kind {
   endpoint_slice,
   network_policy,
   load_balancer_pool,  // weft.io/v1alpha1, no namespace
-  l2_announcement      // weft.io/v1alpha1, no namespace
+  l2_announcement,     // weft.io/v1alpha1, no namespace
+  pod_address_pool     // weft.io/v1alpha1, no namespace
 };
-// "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy", "LoadBalancerPool", "L2Announcement".
+// "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy", "LoadBalancerPool", "L2Announcement",
+// "PodAddressPool".
 std::string_view to_string(Kind kind);
 // Accepts kind names, plurals and kubectl's short names in any case: po, pods, svc, deploy, ns, netpol, endpointslices
 // ...
 Result<Kind> parse_kind(std::string_view text);
-// False for Namespace, LoadBalancerPool and L2Announcement: their keys have no namespace.
+// False for Namespace and the kinds of weft.io: their keys have no namespace.
 bool has_namespace(Kind kind);
 
 // Where an object was written; line is 1-based, 0 when unknown.
@@ -59,7 +61,8 @@ struct Metadata {
 };
 
 struct Namespace {
-  Metadata meta;  // labels always hold kubernetes.io/metadata.name
+  Metadata meta;             // labels always hold kubernetes.io/metadata.name
+  std::string address_pool;  // annotation weft.io/address-pool, of pods without one of their own; empty: none
   bool operator==(const Namespace&) const = default;
 };
 
@@ -88,6 +91,13 @@ struct PodSpec {
   bool operator==(const PodSpec&) const = default;
 };
 
+// How a pod asks for its addresses: the annotations weft.io/address-pool and weft.io/addresses.
+struct AddressWish {
+  std::string pool;                  // empty: none by name
+  std::vector<IpAddress> addresses;  // exactly these; empty: any
+  bool operator==(const AddressWish&) const = default;
+};
+
 struct Pod {
   Metadata meta;
   PodSpec spec;
@@ -96,6 +106,7 @@ struct Pod {
   bool ready = true;         // status.conditions[Ready] when given, else true
   bool terminating = false;  // metadata.deletionTimestamp is set
   std::uint32_t weight = 1;  // annotation weft.io/weight, 0 to 1000, as of a SliceEndpoint
+  AddressWish addresses;
   bool operator==(const Pod&) const = default;
 };
 
@@ -107,6 +118,7 @@ struct Deployment {
   LabelMap template_annotations;
   PodSpec template_spec;
   std::uint32_t template_weight = 1;  // annotation weft.io/weight of the template
+  AddressWish template_addresses;
   bool operator==(const Deployment&) const = default;
 };
 
@@ -287,8 +299,26 @@ struct L2Announcement {
   bool operator==(const L2Announcement&) const = default;
 };
 
-using Object =
-    std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool, L2Announcement>;
+// A part of a pool; nodes of a cluster take blocks of that prefix length of it.
+struct PodAddressRange {
+  Cidr cidr;
+  unsigned block_length = 0;
+  auto operator<=>(const PodAddressRange&) const = default;
+};
+
+// Addresses for pods, beside those of pod_cidrs, which are the pool "default".
+struct PodAddressPool {
+  Metadata meta;
+  std::vector<PodAddressRange> ranges;
+  // Both absent: only for who asks for it by name. One alone leaves the other open.
+  std::optional<LabelSelector> namespace_selector;
+  std::optional<LabelSelector> pod_selector;
+  bool operator==(const PodAddressPool&) const = default;
+};
+inline constexpr std::string_view default_address_pool = "default";
+
+using Object = std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool,
+                            L2Announcement, PodAddressPool>;
 
 Kind kind_of(const Object& object);
 const Metadata& metadata_of(const Object& object);

@@ -298,7 +298,7 @@ const Case object_cases[] = {
       "4:109: spec.template.metadata.annotations[\"weft.io/weight\"]: expected a number from 0 to 1000, found \"-1\""}},
     {"namespace_takes_none",
      "apiVersion: v1\nkind: Namespace\nmetadata: {name: n, annotations: {weft.io/x: y}}\n",
-     {"3:46" AT("x") "unknown annotation \"weft.io/x\"; a Namespace takes none of weft.io/"}},
+     {"3:46" AT("x") "unknown annotation \"weft.io/x\"; a Namespace takes weft.io/address-pool"}},
     {"pool_without_addresses", POOL "spec: {}\n", {"4:7: spec.addresses: addresses is missing"}},
     {"pool_without_spec", POOL, {"1:1: spec: spec is missing; expected addresses"}},
     {"pool_empty_addresses", POOL "spec: {addresses: []}\n", {"4:19: spec.addresses: expected at least one entry"}},

@@ -85,6 +85,8 @@ Object decode_object(const KindEntry& entry, const Value& root) {
       return decode_load_balancer_pool(root);
     case Kind::l2_announcement:
       return decode_l2_announcement(root);
+    case Kind::pod_address_pool:
+      return decode_pod_address_pool(root);
   }
   return Namespace{};
 }
