@@ -217,7 +217,7 @@ TEST_F(MemberTest, BlocksRunOutByNameAndAreFreeAgainAfterRelease) {
   claim(*a);
   EXPECT_EQ(claim(*b), "pool \"p\": all 2 IPv4 blocks are taken");
   EXPECT_EQ(claim(*b, "p", Family::v6), "pool \"p\" has no IPv6 addresses");
-  EXPECT_EQ(claim(*b, "q"), "there is no pool \"q\" on this node");
+  EXPECT_EQ(claim(*b, "q"), "the cluster has no pool \"q\": there are p");
   const auto given_back = a->member->blocks().blocks().at(0);
   a->member->blocks().release(given_back);
   EXPECT_FALSE(a->member->blocks().may_allocate_from(given_back));

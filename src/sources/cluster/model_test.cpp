@@ -122,14 +122,23 @@ Scenario pools_are_objects() {
 }
 
 // Before b has heard of it there is none of that name for it, and it asks again.
-TEST(ClusterModel, APoolIsAddedWhileTwoNodesClaimOfItAndOfAnother) {
+TEST(ClusterModel, APoolIsAddedWhileTwoNodesClaimOfIt) {
   auto scenario = pools_are_objects();
+  scenario.unlucky = {"b"};
   scenario.budget = {.asks = 1};
+  scenario.prepare = [](ModelWorld& world) { world.node(1).want_block(); };
   scenario.begin = [](ModelWorld& world) {
     world.node(1).want_pool(further("10.1.0.0/24", 25));
-    world.node(1).want_block("q");
-    world.node(2).want_block("p");
     world.node(2).want_block("q");
+  };
+  Explorer(scenario).run();
+}
+
+TEST(ClusterModel, APoolIsAddedWhileTwoNodesClaimOfAnother) {
+  auto scenario = pools_are_objects();
+  scenario.begin = [](ModelWorld& world) {
+    world.node(1).want_pool(further("10.1.0.0/24", 25));
+    all_want_blocks(world);
   };
   Explorer(scenario).run();
 }
@@ -150,7 +159,6 @@ TEST(ClusterModel, APoolGoesWhileAnotherNodeClaimsOfIt) {
 
 TEST(ClusterModel, APoolIsCutOtherwiseWhileAnotherNodeClaimsOfIt) {
   auto scenario = pools_are_objects();
-  scenario.budget = {.timeouts = 1};
   scenario.prepare = [](ModelWorld& world) { world.node(1).want_pool(further("10.1.0.0/24", 25)); };
   scenario.begin = [](ModelWorld& world) {
     world.node(1).want_pool(further("10.1.0.0/24", 32));
@@ -160,14 +168,13 @@ TEST(ClusterModel, APoolIsCutOtherwiseWhileAnotherNodeClaimsOfIt) {
 }
 
 // Each is good by itself; of the two together one is refused.
-TEST(ClusterModel, TwoNodesAddPoolsThatOverlapAndClaimOfThem) {
+TEST(ClusterModel, TwoNodesAddPoolsThatOverlapAndOneClaimsOfThem) {
   auto scenario = pools_are_objects();
-  scenario.budget = {.timeouts = 1};
+  scenario.prepare = all_want_blocks;
   scenario.begin = [](ModelWorld& world) {
     world.node(1).want_pool(further("10.1.0.0/24", 24));
     world.node(2).want_pool(further("10.1.0.128/25", 32, "r"));
     world.node(1).want_block("q");
-    world.node(2).want_block("r");
   };
   Explorer(scenario).run();
 }

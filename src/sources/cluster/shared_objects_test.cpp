@@ -97,8 +97,8 @@ TEST_F(SharedObjectsTest, PoolsAreWrittenWithTheirObjectsAndGoOnlyWhenNobodyHasA
     const auto kvs = below("pools");
     if (kvs.empty()) return std::string("none");
     std::string text;
-    for (const auto& pool : decode_pools(kvs[0].key, kvs[0].value).value())
-      text += fmt::format("{}: {}; ", pool.name, pool.to_string());
+    const auto known = decode_pools(kvs[0].key, kvs[0].value).value();
+    for (const auto& pool : known) text += fmt::format("{}: {}; ", pool.name, pool.to_string());
     return text;
   };
   EXPECT_EQ(found(a, {pool_object("blue", {range("10.1.0.0/16", 24)}), object("web")}), "done 2");

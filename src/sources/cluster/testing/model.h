@@ -325,7 +325,8 @@ class ModelWorld {
     if (auto wrong = violation(); !wrong.empty()) return "afterwards " + wrong;
     if (auto wrong = disagreement(); !wrong.empty()) return wrong;
     for (const auto& node : nodes)
-      if (node->defined == "asked" || node->defined.contains("has not answered") || node->defined.contains("no objects"))
+      if (node->defined == "asked" || node->defined.contains("has not answered") ||
+          node->defined.contains("no objects"))
         return fmt::format("{} wanted a pool, which ended so: {}", node->name(), node->defined);
     for (std::size_t i = 1; i < nodes.size(); ++i) nodes[i]->stop();
     for (int i = 0; i < 12; ++i) time.advance(seconds(10));
