@@ -36,6 +36,10 @@ apiVersion: v1
 kind: Namespace
 metadata: {name: called, annotations: {weft.io/address-pool: named}}
 ---
+apiVersion: v1
+kind: Namespace
+metadata: {name: lost, annotations: {weft.io/address-pool: green}}
+---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: from-called, namespace: blue}
@@ -59,7 +63,7 @@ of_pool() { # POD PATTERN
 blocks_of() { at "$1" ipam list -o json | jq -r --arg p "$2" '[.pools[] | select(.name == $p and .allocated > 0) | .cidr] | join(" ")'; }
 probe_all() { "$weft" lab probe --name "$lab" --port 80/TCP --timeout 2s -o json "$@" >"$work/probes" 2>"$work/probe.err" || true; }
 wrong() {
-  jq -c '.[] | select(.agrees != true or .reachable != ((.to | startswith("blue/") | not) or .from == .to
+  jq -c '.[] | select(.reachable != null) | select(.agrees != true or .reachable != ((.to | startswith("blue/") | not) or .from == .to
     or (.from | startswith("called/")))) | [.from, .to, .address, .reachable, .verdict]' "$work/probes" | head -n 5
 }
 lab_apply() { "$weft" lab apply --name "$lab" -f - "$@"; }
@@ -86,8 +90,8 @@ for family in 4 6; do
 done
 probe_all --family 4
 is "pairs" "$(jq length "$work/probes")" 64
-ask shop/own-1 tcp "$(addresses called/called-2)" 80 >/dev/null || fail "by name, to the other node"
-is "to the world" "$(inside called/called-1 "$traffic" ask tcp 192.0.2.1 80 >/dev/null 2>&1; echo $?)" 0
+probe_all --from called/called-1 --to world
+is "to the world" "$(jq '[.[] | select(.reachable)] | length > 0' "$work/probes")" true
 
 step "an address by name is its pod's again, here and on the other node"
 static node1 | lab_delete >/dev/null || fail "delete"
@@ -103,13 +107,16 @@ probe_all --from shop/fixed-1
 is "and from it" "$(wrong)" ""
 
 step "what cannot be given is refused by name"
-pod shop thief-1 node2 "weft.io/addresses: $(addresses shop/own-1)" | lab_apply --timeout 3s >"$work/thief" 2>&1
-like "another node's" "$(cat "$work/thief")" "pod shop/thief-1: 10.60.0.[0-9]+ is in block 10.60.0.[0-9]+/28 of pool \"named\", which is node node1's, and in use by pod shop/own-1 of node node1"
-pod shop thief-1 node2 "weft.io/addresses: 10.70.0.7" | lab_apply --timeout 3s >"$work/thief" 2>&1
-like "another pod's" "$(cat "$work/thief")" "pod shop/thief-1: 10.70.0.7 is in use by pod shop/fixed-1"
-pod shop thief-1 node2 "weft.io/address-pool: green" | lab_apply --timeout 3s >"$work/thief" 2>&1
-like "nobody's" "$(cat "$work/thief")" "pod shop/thief-1: there is no pool of addresses \"green\".* there are default .*, tiny"
-pod shop thief-1 node2 | lab_delete >/dev/null 2>&1
+ip netns add "$lab-thief"
+cleanup_hooks+=("ip netns delete $lab-thief")
+attach() { # NAMESPACE CNI_ARGS: by the runtime's own word, on node2
+  CNI_COMMAND=ADD CNI_CONTAINERID=thief CNI_NETNS="/run/netns/$lab-thief" CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin \
+    CNI_ARGS="K8S_POD_NAMESPACE=$1;K8S_POD_NAME=thief;$2" "$bin/weft-cni" \
+    <<<"{\"cniVersion\":\"1.1.0\",\"name\":\"weft-lab\",\"type\":\"weft-cni\",\"socket\":\"/run/weft/lab/$lab/node2/weft.sock\"}" 2>&1
+}
+like "another node's" "$(attach shop "IP=$(addresses shop/own-1)")" "pod shop/thief: 10.60.0.[0-9]+ is in block 10.60.0.[0-9]+/28 of pool .*named.*, which is node node1's, and in use by pod shop/own-1 of node node1"
+like "another pod's" "$(attach shop IP=10.70.0.7)" "pod shop/thief: 10.70.0.7 is in use by pod shop/fixed-1"
+like "nobody's" "$(attach lost "")" "pod lost/thief: there is no pool of addresses .*green.* there are default .*, tiny"
 
 step "a full pool is said, and gives again what was given back"
 for i in 1 2; do pod shop "tiny-$i" "node$i" 'weft.io/address-pool: tiny'; done | lab_apply >"$work/tiny" 2>&1 || fail "tiny: $(cat "$work/tiny")"
@@ -124,7 +131,7 @@ step "a pool in use stays, one that nobody uses goes, and none is in another's w
 exits 1 "a pool in use" at node2 delete podpool named
 like "and by whom" "$output" "PodAddressPool named is in use: node node1 has 10.60.0.[0-9]+/28"
 exits 1 "a pool in the way" at node1 apply -f - <<<"$(pool clash 'cidrs: [{cidr: 10.60.0.128/25}]')"
-like "is said with its place" "$output" ":5:22: spec.cidrs\[0\].cidr: 10.60.0.128/25 overlaps 10.60.0.0/24 of pool \"named\""
+like "is said with its place" "$output" ".*5:23: spec.cidrs\[0\].cidr: 10.60.0.128/25 overlaps 10.60.0.0/24 of pool \"named\""
 exits 0 "it grows" at node1 apply -f - <<<"$(pool tiny 'cidrs: [{cidr: 10.80.0.0/31, blockLength: 32}, {cidr: 10.81.0.0/31, blockLength: 32}]')"
 for i in 1 3; do pod shop "tiny-$i" node1; done | lab_delete >/dev/null || fail "delete tiny pods"
 eventually 10 "it goes when nobody has a block" at node2 delete podpool tiny
