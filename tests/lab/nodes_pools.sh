@@ -142,7 +142,7 @@ step "an agent that starts again knows its blocks"
 before=$(addresses blue/team-1)
 exits 0 "kill" "$weft" lab kill --name "$lab" node1
 exits 0 "start" "$weft" lab start --name "$lab" node1
-eventually 10 "it answers" at node1 status
+eventually 30 "it answers" at node1 status
 is "the pod's addresses" "$(addresses blue/team-1)" "$before"
 pod blue team-3 node1 | lab_apply >"$work/late" 2>&1 || fail "after the start: $(cat "$work/late")"
 probe_all --from called/called-2 --to blue/team-3
