@@ -8,11 +8,12 @@
 
 #include "base/ip.h"
 #include "base/result.h"
+#include "config/cluster_access.h"
 #include "model/objects.h"
 
 namespace weft::agent {
 
-struct Config {
+struct Config : config::ClusterAccess {
   std::string instance = "default";         // names the pins below bpffs
   std::string node;                         // host name when empty
   std::string state_dir = "/var/lib/weft";  // the store: <state_dir>/weft.db
@@ -55,13 +56,6 @@ struct Config {
   // Other nodes; docs/nodes.md. `embedded` knows none: the node is by itself.
   enum class Store { embedded, etcd };
   Store store = Store::embedded;
-  std::string cluster = "default";          // nodes of one cluster share what lies below this name
-  std::vector<std::string> etcd_endpoints;  // "https://10.0.0.1:2379"
-  std::string etcd_ca_file;
-  std::string etcd_certificate_file;
-  std::string etcd_key_file;
-  std::string etcd_user;
-  std::string etcd_password_file;
   std::uint32_t pod_block_length_v4 = 24;  // of a node's share of pod_cidrs
   std::uint32_t pod_block_length_v6 = 64;
   enum class Tunnel { none, vxlan, geneve, ipip };
@@ -69,8 +63,9 @@ struct Config {
   enum class TunnelScope { always, cross_subnet };
   TunnelScope tunnel_scope = TunnelScope::always;
   std::uint16_t tunnel_port = 8472;  // of VXLAN
-  std::uint32_t lease_seconds = 30;
-  std::uint32_t reclaim_seconds = 600;
+  // The cluster's duties (docs/nodes.md): an agent does them while there is no operator, or leaves them to operators.
+  enum class OperatorUse { automatic, external };
+  OperatorUse operator_use = OperatorUse::automatic;
 
   // The node's own sockets are to leave these alone: lb_port_* and, with masquerade, nat_port_*, as the kernel
   // writes a list of ports, in order and neighbours joined.
