@@ -191,6 +191,8 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 			reason = WEFT_DROP_OUTSIDE_TUNNEL;
 		if (!reason && (config->flags & WEFT_CONFIG_L2) && solicit_is_valid(&s->packet))
 			return solicit_from_device(skb);
+		if (!reason && (config->flags & WEFT_CONFIG_L2) && advert_is_valid(&s->packet))
+			return advert_from_device(skb);
 		break;
 	case WEFT_HOOK_FROM_OVERLAY:
 		if (!reason)

@@ -297,6 +297,12 @@ std::uint32_t Datapath::highest_policy_class() const {
   return highest;
 }
 
+Result<void> Datapath::watch_until(std::chrono::nanoseconds time) {
+  auto* map = impl_->objects->map("weft_l2watch_v1");
+  if (map == nullptr) return fail(ErrorCode::internal, "weft_l2watch_v1 is missing");
+  return bpfrt::Map<std::uint32_t, std::uint64_t>(*map).update(0, static_cast<std::uint64_t>(time.count()));
+}
+
 bpfrt::RawMap* Datapath::map(const std::string& name) const { return impl_->objects->map(name); }
 
 std::vector<std::string> Datapath::map_names() const { return impl_->objects->map_names(); }

@@ -3,6 +3,7 @@
 // takes it over again.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -76,6 +77,10 @@ class Datapath {
   Result<void> attach_sockets();
   // Removes the pins of devices not named; 0: there is no such device.
   void prune(const std::vector<std::uint32_t>& uplinks, std::uint32_t overlay = 0, std::uint32_t host = 0);
+
+  // Until then, by the kernel's monotonic clock, it is the agent's to say what happens when another host claims an
+  // address that is announced here; after that the datapath gives the address up by itself (docs/services.md).
+  Result<void> watch_until(std::chrono::nanoseconds time);
 
   [[nodiscard]] const Features& features() const;
   // Highest policy class among the pinned rows, 0 when none.

@@ -135,6 +135,11 @@ Result<void> Tables::outcome() {
 
 bool Tables::retry() { return proceed(); }
 
+Result<void> Tables::restore_announced() {
+  WEFT_CHECK(announced_->reread());
+  return outcome();
+}
+
 // Whether a decision made under the old rows may differ under the new ones. Rows that only add an
 // endpoint, an allowance or a service do not touch flows that exist.
 bool Tables::switch_changes_decisions() const {

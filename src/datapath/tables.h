@@ -44,6 +44,8 @@ class Tables {
   bool retry();
   [[nodiscard]] ReconcileStatus status() const;
   // The addresses the datapath answers the neighbours for.
+  // The datapath may have given some of them up (Datapath::watch_until): those that are wanted are written again.
+  Result<void> restore_announced();
   [[nodiscard]] Rows<weft_l2_key, weft_l2> announced() const { return announced_->actual_rows(); }
   // What is there of other nodes: remotes, nodes, and the prefixes that are a node's blocks.
   struct OfNodes {

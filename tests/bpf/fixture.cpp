@@ -347,6 +347,10 @@ Row announced(const IpAddress& address, std::uint32_t ifindex, const std::array<
   return [key = weft_l2_key{to_abi(address), ifindex}, value](Datapath& d) { d.put("weft_l2_v1", key, value); };
 }
 
+Row l2_watch(std::uint64_t until) {
+  return [until](Datapath& d) { d.put("weft_l2watch_v1", std::uint32_t{0}, until); };
+}
+
 Row serving_outside(std::uint32_t more) {
   return configure([more](weft_config& config) { config.flags |= WEFT_CONFIG_EXTERNAL | more; });
 }

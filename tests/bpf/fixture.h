@@ -84,6 +84,7 @@ Row node_port(const Net& net, std::uint16_t port, std::uint8_t protocol, const S
 Row port_in(weft_port_set set, std::uint8_t protocol, std::uint16_t port);
 Row source_range(std::uint32_t service_id, const std::string& cidr);
 Row announced(const IpAddress& address, std::uint32_t ifindex, const std::array<std::uint8_t, 6>& mac);
+Row l2_watch(std::uint64_t until);  // an agent is there, CLOCK_MONOTONIC in nanoseconds
 // Services for clients outside are on: with the flags of `more` too.
 Row serving_outside(std::uint32_t more = 0);
 Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
