@@ -117,6 +117,7 @@ L2Announcement decode_l2_announcement(const Value& root) {
   if (!spec) return announcement;
   Fields fields(*spec);
   if (const auto selector = fields.take("serviceSelector")) announcement.service_selector = decode_selector(*selector);
+  if (const auto selector = fields.take("nodeSelector")) announcement.node_selector = decode_selector(*selector);
   if (const auto interfaces = fields.take("interfaces"))
     for (const auto& item : interfaces->list())
       if (auto text = item.string()) {

@@ -281,6 +281,7 @@ struct LoadBalancerPool {
 struct L2Announcement {
   Metadata meta;
   std::optional<LabelSelector> service_selector;  // absent: every Service
+  std::optional<LabelSelector> node_selector;     // absent: every node
   std::vector<std::string> interfaces;            // device names or patterns with *; empty: the uplinks
   bool external_ips = true;
   bool load_balancer_ips = true;
