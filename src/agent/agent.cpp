@@ -262,6 +262,24 @@ void Agent::refresh_source_ports() {
     faults_.set("publish", "the source ports changed: " + published.error().message);
 }
 
+// A node by itself is the only one that answers for its addresses: the datapath goes on for as long as it takes. In a
+// cluster another node takes over when this one's lease ends, which is two thirds of it at the earliest after the agent
+// was there last.
+void Agent::watch_announced() {
+  const auto now = std::chrono::steady_clock::now();
+  auto until = std::chrono::steady_clock::time_point::max();
+  if (cluster_) until = now + std::chrono::milliseconds(config_.lease_seconds * 2000 / 3);
+  const bool late = watched_until_ < now && watched_until_ != std::chrono::steady_clock::time_point{};
+  if (until == watched_until_) return;
+  if (auto told = datapath_->watch_until(until.time_since_epoch()); !told)
+    return faults_.set("announced", "telling the datapath that an agent is there: " + told.error().message);
+  faults_.clear("announced");
+  watched_until_ = until;
+  if (!late) return;
+  if (auto restored = datapath_->tables().restore_announced(); !restored)
+    spdlog::warn("announced addresses: {}", restored.error().message);
+}
+
 void Agent::watch_netlink() {
   netlink_descriptor_->async_wait(asio::posix::stream_descriptor::wait_read, [this](const std::error_code& error) {
     if (error) return;
@@ -276,6 +294,7 @@ void Agent::poll_slow() {
   slow_timer_.async_wait([this](const std::error_code& error) {
     if (error) return;
     datapath_->tables().retry();
+    watch_announced();
     serve_outside();
     duties_->refresh();
     attachment_->finish_removals();
@@ -336,6 +355,10 @@ Result<void> Agent::serve() {
   duties_ = std::make_unique<ServiceDuties>(
       loop_, *publisher_, [this] { return datapath_->tables().status().failed == 0; },
       [this](const std::string& problem) { note(problem); });
+  if (cluster_)
+    duties_->set_cluster(config_.node, cluster_->member().announcers(),
+                         [this](const MacAddress& mac) { return cluster_->is_node(mac); });
+  watch_announced();
   duties_->refresh();
   api::ServerOptions server;
   server.path = config_.socket_path();

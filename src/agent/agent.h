@@ -100,6 +100,7 @@ class Agent {
   void watch_netlink();
   void refresh_node();
   void refresh_source_ports();
+  void watch_announced();
   void consume_events();
   void swept(const FlowSweeper::Report& report);
   void refresh_enrichment();
@@ -150,6 +151,9 @@ class Agent {
   [[nodiscard]] std::vector<std::string> unserved() const;
   [[nodiscard]] std::vector<std::string> outside_ranges() const;
   nlohmann::json announced_json() const;
+  nlohmann::json announcers_json() const;
+  // The node that announces it; empty: none, as far as is known.
+  [[nodiscard]] std::string announcer_of(const IpAddress& address) const;
   nlohmann::json list_endpoints();
   nlohmann::json list_identities() const;
   nlohmann::json list_policies() const;
@@ -246,6 +250,7 @@ class Agent {
   asio::steady_timer slow_timer_;
   std::uint64_t slow_polls_ = 0;
   bool trim_owed_ = false;
+  std::chrono::steady_clock::time_point watched_until_;  // the datapath leaves conflicts to this agent until then
   std::optional<asio::posix::stream_descriptor> netlink_descriptor_;
   std::map<std::uint64_t, Watcher> watchers_;
   std::uint64_t next_watcher_ = 1;

@@ -221,6 +221,26 @@ json Agent::announced_json() const {
   return items;
 }
 
+std::string Agent::announcer_of(const IpAddress& address) const {
+  if (cluster_) {
+    const auto& holders = cluster_->member().announcers().holders();
+    const auto found = holders.find(address);
+    return found == holders.end() ? std::string() : found->second;
+  }
+  const auto at = publisher_->announced().lower_bound({datapath::to_abi(address), 0});
+  const bool here = at != publisher_->announced().end() && datapath::from_abi(at->first.addr) == address;
+  return here ? config_.node : std::string();
+}
+
+// Those of the whole cluster, by whichever node.
+json Agent::announcers_json() const {
+  auto items = json::array();
+  if (cluster_)
+    for (const auto& [address, node] : cluster_->member().announcers().holders())
+      items.push_back({{"address", address.to_string()}, {"node", node}});
+  return items;
+}
+
 // Services that are not served as they are wished to be, one line for each kind of it.
 std::vector<std::string> Agent::unserved() const {
   constexpr std::size_t shown = 3;
@@ -337,6 +357,7 @@ json Agent::status() {
           {"policies", compiled().policy_input.policies.size()},
           {"services", services().usage().frontends},
           {"announced", announced_json()},
+          {"announcers", announcers_json()},
           {"flows", {{"seen", counts.seen}, {"lost", counts.lost}, {"kept", counts.kept}}},
           {"ipam", list_ipam()["pools"]},
           {"reconcile",

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "agent/utc_text.h"
+#include "agent/external_addresses.h"
+#include "base/utc_text.h"
+#include "sources/cluster/access.h"
 #include "sources/etcd/grpc_client.h"
 #include "sys/system.h"
 
@@ -17,6 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view pool_name = "default";
+constexpr std::size_t most_taken = 64;
 constexpr auto patience = std::chrono::seconds(3);  // before being away is a fault
 
 // Names of what the store keeps (docs/state.md).
@@ -29,19 +32,6 @@ Result<std::string> trimmed_file(const std::string& path) {
   WEFT_TRY(auto text, sys::read_file(path));
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\r')) text.pop_back();
   return text;
-}
-
-Result<etcd::Options> etcd_options(const Config& config) {
-  etcd::Options options;
-  options.endpoints = config.etcd_endpoints;
-  options.tls.ca_file = config.etcd_ca_file;
-  options.tls.cert_file = config.etcd_certificate_file;
-  options.tls.key_file = config.etcd_key_file;
-  options.user = config.etcd_user;
-  if (!config.etcd_password_file.empty()) {
-    WEFT_TRY(options.password, trimmed_file(config.etcd_password_file));
-  }
-  return options;
 }
 
 // What the store holds is this program's own; a row that is damaged counts as none.
@@ -111,8 +101,8 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   options.cluster = config_.cluster;
   options.lease = std::chrono::seconds(config_.lease_seconds);
   options.delay = std::chrono::seconds(config_.reclaim_seconds);
-  options.round = std::clamp(std::chrono::milliseconds(options.delay) / 4, std::chrono::milliseconds(1000),
-                             std::chrono::milliseconds(60000));
+  options.round = cluster::collector_interval(options.delay);
+  options.stands_in = config_.operator_use == Config::OperatorUse::automatic;
   options.self.name = config_.node;
   WEFT_TRY(options.self.boot_id, trimmed_file("/proc/sys/kernel/random/boot_id"));
   WEFT_TRY(const auto before, store_.get(stored_boot));
@@ -131,13 +121,14 @@ Result<void> ClusterLink::connect(const Node& node) {
   told_ = record(node);
   WEFT_TRY(const auto options, member_options(node));
   WEFT_CHECK(cluster::validate(options));
-  WEFT_TRY(const auto to, etcd_options(config_));
+  WEFT_TRY(const auto to, cluster::etcd_options(config_));
   const auto random = etcd::system_random();
   WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
   cluster::MemberHandlers handlers;
   handlers.nodes = [this](const auto&) { others_changed(); };
   handlers.block_owners = [this] { others_changed(); };
   handlers.endpoints = [this](const auto&) { others_changed(); };
+  handlers.announcers = [this] { handlers_.announcers(); };
   handlers.blocks = [this] { blocks_changed(); };
   handlers.blocks_lost = [this](const std::vector<cluster::Block>& blocks) { lost(blocks); };
   handlers.identities = [this](const cluster::IdentityDifference& difference) { identities_changed(difference); };
@@ -175,6 +166,12 @@ cluster::NodeRecord ClusterLink::record(const Node& node) const {
   for (const auto& [family, gateway] : gateways_) record.gateways.push_back(gateway);
   record.zone = config_.zone;
   record.labels = config_.labels();
+  for (const auto& [index, uplink] : node.uplinks) record.macs.push_back(uplink.mac);
+  record.taken = taken_addresses(node);
+  std::ranges::sort(record.macs);
+  std::ranges::sort(record.taken);
+  // Others keep all of them; a node with that many neighbours by hand tells none.
+  if (record.taken.size() > most_taken) record.taken.clear();
   return record;
 }
 
@@ -439,7 +436,56 @@ json ClusterLink::status_json() const {
           {"alive", alive},
           {"blocks", std::move(blocks)},
           {"collector", member_->role().holds().has_value()},
+          {"operator", operator_text()},
           {"tunnel", to_string(config_.tunnel)}};
+}
+
+// "operator1", "node2, there is no operator", ...
+std::string ClusterLink::operator_text() const {
+  const auto holder = member_->role().holder();
+  if (!holder) return config_.operator_use == Config::OperatorUse::external ? "none is there" : "none yet";
+  const auto& all = member_->operators().all();
+  if (all.contains({holder->node, holder->boot_id})) return holder->node;
+  return fmt::format("{} {}", holder->node, all.empty() ? "(a node: no operator is there)" : "(a node, for now)");
+}
+
+json ClusterLink::operators_json() const {
+  const auto holder = member_->role().holder();
+  const auto& all = member_->operators().all();
+  auto items = json::array();
+  for (const auto& [key, record] : all) {
+    const auto& did = record.collected;
+    items.push_back({{"name", key.name},
+                     {"run", key.run},
+                     {"acts", holder && holder->node == key.name && holder->boot_id == key.run},
+                     {"host", record.host},
+                     {"version", record.version},
+                     {"started", record.started},
+                     {"last_round", record.last_round},
+                     {"rounds", did.rounds},
+                     {"collected",
+                      {{"nodes", did.nodes},
+                       {"endpoints", did.endpoints},
+                       {"blocks", did.blocks},
+                       {"users", did.users},
+                       {"identities", did.identities}}},
+                     {"services_served", record.served},
+                     {"services_waiting", record.waiting},
+                     {"problem", record.problem}});
+  }
+  json acting;
+  if (holder)
+    acting = {{"name", holder->node}, {"kind", all.contains({holder->node, holder->boot_id}) ? "operator" : "node"}};
+  return {{"acting", std::move(acting)},
+          {"stands_in", config_.operator_use == Config::OperatorUse::automatic},
+          {"items", std::move(items)}};
+}
+
+bool ClusterLink::is_node(const MacAddress& mac) const {
+  return std::ranges::any_of(member_->registry().nodes(), [&](const auto& entry) {
+    const auto& [name, node] = entry;
+    return name != config_.node && node.record && std::ranges::find(node.record->macs, mac) != node.record->macs.end();
+  });
 }
 
 json ClusterLink::nodes_json(const ClusterView& view) const {

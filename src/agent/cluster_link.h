@@ -33,6 +33,7 @@ class ClusterLink {
     std::function<void()> others;  // view() may be another
     // Numbers of label sets; `whole` says that these are all.
     std::function<void(const cluster::IdentityDifference& difference, bool whole)> identities;
+    std::function<void()> announcers;  // who announces an address may be another
   };
   using Done = std::function<void(Result<void>)>;
 
@@ -71,6 +72,10 @@ class ClusterLink {
   void check();
   [[nodiscard]] nlohmann::json status_json() const;
   [[nodiscard]] nlohmann::json nodes_json(const ClusterView& view) const;
+  // Who does the cluster's duties.
+  [[nodiscard]] nlohmann::json operators_json() const;
+  // Whether it is a device of another node.
+  [[nodiscard]] bool is_node(const MacAddress& mac) const;
   [[nodiscard]] bool joined() const;
   // Whether what others have told is known whole.
   [[nodiscard]] bool synced() const;
@@ -95,6 +100,7 @@ class ClusterLink {
   void others_changed();
   void identities_changed(const cluster::IdentityDifference& difference);
   [[nodiscard]] control::RemoteNodes remote_nodes() const;
+  [[nodiscard]] std::string operator_text() const;
 
   const Config& config_;
   store::Store& store_;

@@ -7,10 +7,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "agent/assignments.h"
 #include "agent/object_names.h"
 #include "agent/refusals.h"
-#include "agent/utc_text.h"
+#include "base/utc_text.h"
+#include "control/services/assignment_text.h"
 
 namespace weft::agent {
 namespace {
@@ -63,7 +63,7 @@ bool gives(model::Kind kind) { return kind == model::Kind::service || kind == mo
 
 // Empty: it holds nothing.
 std::string text_of(const control::ServiceAssignment& assignment) {
-  return assignment.empty() ? std::string() : assignment_to_text(assignment);
+  return assignment.empty() ? std::string() : control::assignment_to_text(assignment);
 }
 
 std::string_view to_string(cluster::SharedObjects::State state) {
@@ -314,6 +314,8 @@ void ClusterObjects::take(const cluster::SharedDifference& difference) {
   for (const auto& key : difference.assignments_gone) owed_->assignments.insert_or_assign(key, std::nullopt);
   settle();
   serve();
+  // Another program serves those that wait; why they do is found out here all the same.
+  if (!handlers_.serves() && !owed_) (void)parts_.publisher.services().plan_pending();
 }
 
 // What makes no sense is told, and what it stands for left as it is.
@@ -354,7 +356,7 @@ void ClusterObjects::read_assignments(Publisher::Brought& brought) {
   for (const auto& [key, text] : owed_->assignments) {
     const model::ObjectKey service{key.namespace_, key.name};
     there.insert(service);
-    auto assignment = text ? assignment_from_text(*text) : Result<control::ServiceAssignment>();
+    auto assignment = text ? control::assignment_from_text(*text) : Result<control::ServiceAssignment>();
     if (assignment)
       brought.assignments.emplace(service, std::move(*assignment));
     else
@@ -391,29 +393,26 @@ void ClusterObjects::set_fault(const std::string& text) {
   handlers_.fault(text);
 }
 
-// A new pool, or an address given back, may serve those that wait. One node does it for all.
+// A new pool, or an address given back, may serve those that wait. One program does it for all.
 void ClusterObjects::serve() {
   auto& services = parts_.publisher.services();
   if (serving_ || unavailable() || shared_->state() != cluster::SharedObjects::State::following) return;
   if (!handlers_.serves() || (!pools_changed_ && services.pending().empty())) return;
-  const auto before = services.assignments();
+  // All are looked at, those that have addresses, too.
+  if (pools_changed_)
+    for (const auto& [key, pool] : parts_.objects.pools()) services.upsert(pool);
   std::vector<cluster::SharedWrite> writes;
-  for (const auto& service : services.assign_pending()) {
-    const auto held = services.held(service);
+  for (const auto& [service, assignment] : services.plan_pending()) {
     const auto key = shared_key({model::Kind::service, service});
-    const auto had = before.find(service);
-    services.restore(service, had == before.end() ? control::ServiceAssignment() : had->second);
-    if (shared_->contains(key)) writes.push_back({.key = key, .assignment = text_of(held), .assignment_only = true});
+    if (shared_->contains(key))
+      writes.push_back({.key = key, .assignment = text_of(assignment), .assignment_only = true});
   }
   pools_changed_ = false;
   if (writes.empty()) return;
   serving_ = true;
   shared_->write(std::move(writes), true, [this](const WriteResult& result) {
     serving_ = false;
-    if (result.end == WriteResult::End::done) return;
-    // All are looked at again.
-    for (const auto& [key, pool] : parts_.objects.pools()) parts_.publisher.services().upsert(pool);
-    pools_changed_ = true;
+    if (result.end != WriteResult::End::done) pools_changed_ = true;
   });
 }
 

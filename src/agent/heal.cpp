@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "agent/utc_text.h"
+#include "base/utc_text.h"
 #include "sys/system.h"
 
 namespace weft::agent {

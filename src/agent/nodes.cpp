@@ -36,13 +36,17 @@ Error by_itself() {
 }  // namespace
 
 Result<void> Agent::open_cluster() {
-  WEFT_TRY(cluster_, ClusterLink::open(loop_, config_, *store_, faults_, node_,
-                                       {.blocks = [this] { blocks_changed(); },
-                                        .others = [this] { others_changed(); },
-                                        .identities =
-                                            [this](const cluster::IdentityDifference& difference, bool whole) {
-                                              compiler().learn(difference.set, difference.gone, whole);
-                                            }}));
+  WEFT_TRY(
+      cluster_,
+      ClusterLink::open(loop_, config_, *store_, faults_, node_,
+                        {.blocks = [this] { blocks_changed(); },
+                         .others = [this] { others_changed(); },
+                         .identities = [this](const cluster::IdentityDifference& difference,
+                                              bool whole) { compiler().learn(difference.set, difference.gone, whole); },
+                         .announcers =
+                             [this] {
+                               if (duties_) duties_->agreed();
+                             }}));
   node_routes_.emplace(*netlink_, faults_);
   overlay_.emplace(*netlink_, *datapath_, config_, faults_);
   attach_gate_.emplace(loop_, *cluster_);
@@ -151,6 +155,10 @@ void Agent::register_nodes() {
   server_->handle("node.list", [this](const nlohmann::json&) -> api::Answer {
     if (!cluster_) return weft::fail(by_itself());
     return nlohmann::json{{"items", cluster_->nodes_json(publisher_->cluster())}};
+  });
+  server_->handle("operator.status", [this](const nlohmann::json&) -> api::Answer {
+    if (!cluster_) return weft::fail(by_itself());
+    return cluster_->operators_json();
   });
   server_->handle("node.health", [this](const nlohmann::json&) -> api::Answer {
     if (!cluster_) return weft::fail(by_itself());

@@ -7,11 +7,11 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "agent/assignments.h"
 #include "agent/external_addresses.h"
 #include "agent/host_ports.h"
 #include "agent/object_names.h"
 #include "agent/out_of_range.h"
+#include "control/services/assignment_text.h"
 
 namespace weft::agent {
 namespace {
@@ -86,7 +86,7 @@ Result<control::ServiceAssignments> Publisher::stored_assignments(std::vector<st
   WEFT_CHECK(parts_.store.each_assignment([&](model::ObjectKey service, const std::string& text) -> Result<void> {
     WEFT_TRY(const bool known, parts_.objects.contains({model::Kind::service, service}));
     if (!known) return {};
-    if (auto assignment = assignment_from_text(text))
+    if (auto assignment = control::assignment_from_text(text))
       assignments.emplace(std::move(service), std::move(*assignment));
     else
       notes.push_back(fmt::format("what Service {} holds is not understood and given anew: {}", service.to_string(),
@@ -148,7 +148,7 @@ void Publisher::object_changed(const ObjectChange& change) {
 }
 
 void Publisher::compile_announcements() {
-  announcements_ = agent::announcements(parts_.objects, facts_, *services_, *node_, parts_.config);
+  announcements_ = agent::announcements(parts_.objects, facts_, *services_, *node_, parts_.config, cluster_);
   auto& rows = compiled_.rows.announced;
   rows = announcements_.rows;
   std::erase_if(rows, [&](const auto& row) { return !may_announce_(row.first); });
@@ -390,7 +390,7 @@ Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& serv
   store::AssignmentRows rows;
   for (const auto& key : services) {
     const auto held = services_->held(key);
-    rows.emplace(key, held.empty() ? std::nullopt : std::optional(assignment_to_text(held)));
+    rows.emplace(key, held.empty() ? std::nullopt : std::optional(control::assignment_to_text(held)));
   }
   return parts_.store.write(rows, store::Sync::later);
 }

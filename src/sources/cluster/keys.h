@@ -85,8 +85,20 @@ struct RoleKey {
   std::string role;
   auto operator<=>(const RoleKey&) const = default;
 };
-using Key = std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, EndpointsKey,
-                         ObjectKey, AssignmentKey, AssignmentsEpochKey, FoundingKey, RoleKey>;
+// A run of an operator.
+struct OperatorKey {
+  std::string name;
+  std::string run;
+  auto operator<=>(const OperatorKey&) const = default;
+};
+// Who announces an address of a Service to the neighbours.
+struct AnnouncerKey {
+  IpAddress address;
+  auto operator<=>(const AnnouncerKey&) const = default;
+};
+using Key =
+    std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, EndpointsKey,
+                 ObjectKey, AssignmentKey, AssignmentsEpochKey, FoundingKey, RoleKey, OperatorKey, AnnouncerKey>;
 
 // A name of a cluster, node, pool or role: letters, digits, "-", "_" and ".", a letter or digit first, at most 253.
 // `what` begins the error.
@@ -113,6 +125,8 @@ class Keyspace {
   [[nodiscard]] std::string objects() const { return root_ + "state/objects/"; }
   [[nodiscard]] std::string assignments() const { return root_ + "state/assignments/"; }
   [[nodiscard]] std::string roles() const { return root_ + "roles/"; }
+  [[nodiscard]] std::string operators() const { return root_ + "operators/"; }
+  [[nodiscard]] std::string announcers() const { return root_ + "announcers/"; }
 
   // Each part has been checked: names by check_name, numbers by their range, labels by canonical.
   [[nodiscard]] std::string build(const Key& key) const;

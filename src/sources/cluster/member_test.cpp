@@ -448,6 +448,41 @@ TEST_F(MemberTest, OneNodeHasTheRoleAndAnotherTakesItOver) {
   EXPECT_GT(b->member->collector().rounds(), 1U);
 }
 
+// Operators come before nodes.
+TEST_F(MemberTest, ANodeGivesTheRoleBackWhenThereIsAnOperator) {
+  const auto a = start(options("a"));
+  world_.time.advance(seconds(10));
+  ASSERT_TRUE(a->member->role().holds());
+  const auto client = world_.cluster.connect();
+  const Context context{.client = *client,
+                        .scheduler = world_.time,
+                        .random = etcd::testing::fixed_random(),
+                        .keys = Keyspace::make("default").value()};
+  auto seat = std::make_unique<OperatorSeat>(context, OperatorKey{"op", "1"}, OperatorRecord{.host = "h"},
+                                             etcd::SessionOptions{.ttl = seconds(10)}, OperatorSeat::Handlers{});
+  world_.time.advance(seconds(1));
+  EXPECT_FALSE(a->member->role().holds());
+  EXPECT_EQ(keys_below("roles/"), 0U);
+  ASSERT_EQ(a->member->operators().all().size(), 1U);
+  EXPECT_EQ(a->member->operators().all().begin()->second.host, "h");
+  auto record = OperatorRecord{.host = "h", .served = 7};
+  seat->update(record);
+  world_.time.advance(seconds(1));
+  EXPECT_EQ(a->member->operators().all().begin()->second.served, 7U);
+  seat.reset();  // as if it was killed
+  world_.time.advance(seconds(30));
+  EXPECT_TRUE(a->member->role().holds()) << "nobody else is there";
+}
+
+TEST_F(MemberTest, ANodeThatIsToldToLeavesTheRoleToOperators) {
+  auto its = options("a");
+  its.stands_in = false;
+  const auto a = start(its);
+  world_.time.advance(seconds(60));
+  EXPECT_FALSE(a->member->role().holds());
+  EXPECT_EQ(keys_below("roles/"), 0U);
+}
+
 TEST(MemberOptionsTest, NameWhatIsWrong) {
   MemberOptions good;
   good.self = {.name = "a", .boot_id = "b", .predecessor = {}, .record = {}};

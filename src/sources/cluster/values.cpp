@@ -55,6 +55,9 @@ std::string encode(const NodeRecord& record) {
   value["gateways"] = texts(record.gateways);
   value["zone"] = record.zone;
   value["labels"] = record.labels.empty() ? json::object() : json(record.labels);
+  value["macs"] = json::array();
+  for (const auto& mac : record.macs) value["macs"].push_back(mac.to_string());
+  value["taken"] = texts(record.taken);
   return dump(value);
 }
 
@@ -112,6 +115,14 @@ Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
   record.gateways = reader.addresses("gateways");
   record.zone = reader.text("zone");
   if (reader.has("labels")) record.labels = reader.labels("labels");
+  if (reader.has("macs"))
+    reader.each("macs", [&](const json& element) {
+      const auto mac = element.is_string() ? MacAddress::parse(element.get_ref<const std::string&>())
+                                           : fail(ErrorCode::invalid, "no text");
+      if (!mac) return reader.wrong(fmt::format("\"macs\": {} is no MAC address", Reader::shortened(element)));
+      record.macs.push_back(*mac);
+    });
+  if (reader.has("taken")) record.taken = reader.addresses("taken");
   return reader.result(std::move(record));
 }
 

@@ -33,6 +33,10 @@ struct NodeRecord {
   std::vector<IpAddress> gateways;
   std::string zone;
   LabelMap labels;  // what selectors of nodes choose by
+  // Of its uplinks: an address of a Service that one of them claims is claimed by this node.
+  std::vector<MacAddress> macs;
+  // Of its networks' routers, broadcasts and the like: given to no Service (control::ServiceNode).
+  std::vector<IpAddress> taken;
   auto operator<=>(const NodeRecord&) const = default;
 };
 

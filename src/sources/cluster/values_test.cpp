@@ -1,5 +1,7 @@
 #include "sources/cluster/values.h"
 
+#include "sources/cluster/operator_record.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -32,6 +34,9 @@ TEST(ClusterKeys, EveryKindIsReadAsItWasBuilt) {
       {AssignmentsEpochKey{}, "state/assignments-epoch"},
       {FoundingKey{}, "state/founding"},
       {RoleKey{"collector"}, "roles/collector"},
+      {OperatorKey{"op-1", "a3f0"}, "operators/op-1/a3f0"},
+      {AnnouncerKey{IpAddress::parse("192.0.2.7").value()}, "announcers/192.0.2.7"},
+      {AnnouncerKey{IpAddress::parse("2001:db8::7").value()}, "announcers/2001:db8::7"},
   };
   for (const auto& [key, text] : cases) {
     EXPECT_EQ(keys.build(key), "/weft/v1/shop/" + text);
@@ -65,6 +70,10 @@ TEST(ClusterKeys, ForeignKeysAreRefusedAndQuoted) {
       {"/weft/v1/shop/state/assignments/shop/", "Service: the name is missing"},
       {"/weft/v1/shop/state/other", "no kind of key"},
       {"/weft/v1/shop/identities/labels/[]", "not a JSON object of labels"},
+      {"/weft/v1/shop/operators/a", "the operator's run is missing"},
+      {"/weft/v1/shop/operators/a/b/c", "run: 'b/c' is not a name"},
+      {"/weft/v1/shop/announcers/web", "\"web\" is not an IP address"},
+      {"/weft/v1/shop/announcers/2001:DB8::7", "is to be written \"2001:db8::7\""},
       {R"(/weft/v1/shop/identities/labels/{"b":"","a":""})", "not spelled"},
   };
   for (const auto& [text, why] : cases) {
@@ -85,7 +94,9 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
                         .public_key = "k",
                         .gateways = {IpAddress::parse("10.244.1.1").value()},
                         .zone = "west",
-                        .labels = {{"kubernetes.io/hostname", "a"}, {"rack", "7"}}};
+                        .labels = {{"kubernetes.io/hostname", "a"}, {"rack", "7"}},
+                        .macs = {MacAddress::parse("02:00:00:00:00:07").value()},
+                        .taken = {IpAddress::parse("192.0.2.254").value()}};
   EXPECT_EQ(decode_node("k", encode(node)).value(), node);
   const Incarnation run{"a", "b"};
   EXPECT_EQ(decode_incarnation("k", encode(run)).value(), run);
@@ -93,6 +104,16 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
   EXPECT_EQ(decode_pools("k", encode(pools)).value(), pools);
   for (const IdentityUsers& users : {IdentityUsers{"b", {}}, IdentityUsers{"b", {256, 300}}})
     EXPECT_EQ(decode_users("k", encode(users)).value(), users);
+  const OperatorRecord record{
+      .host = "h",
+      .version = "0.1.0",
+      .started = "2026-01-02T03:04:05Z",
+      .collected = {.rounds = 9, .nodes = 1, .endpoints = 2, .blocks = 3, .users = 4, .identities = 5},
+      .last_round = "2026-01-02T03:05:05Z",
+      .served = 6,
+      .waiting = 7,
+      .problem = "none"};
+  EXPECT_EQ(decode_operator("k", encode(record)).value(), record);
   for (const LabelMap& labels : {LabelMap{}, LabelMap{{"k8s:app", "web"}, {"x", ""}}})
     EXPECT_EQ(decode_labels("k", encode_labels(labels).value()).value(), labels);
   EXPECT_EQ(decode_number("k", encode_number(300)).value(), 300U);
