@@ -244,6 +244,15 @@ class CommandLine {
         command(&app_, "health", "Whether the cluster's other nodes answer, and how fast", "weft health -o json");
     add_output(health, list_outputs_["health"], {"table", "wide", "json", "yaml", "name"});
     runs(health, [this](const Session& session) { return run_health(session, list_outputs_["health"]); });
+    auto* operators =
+        command(&app_, "operator", "Who does the cluster's duties, and what was done", "weft operator status -o json");
+    operators->require_subcommand(1);
+    auto* operator_status =
+        command(operators, "status", "The weft-operators: which one acts, what it collected and gave, its troubles",
+                "weft operator status\n  weft operator status -o wide");
+    add_output(operator_status, list_outputs_["operator"], {"table", "wide", "json", "yaml", "name"});
+    runs(operator_status,
+         [this](const Session& session) { return run_operator_status(session, list_outputs_["operator"]); });
     add_list("identity", "Identities: the numbers that stand for sets of labels", "identity.list");
     service_ =
         add_list("service", "Services as the datapath balances them, and where clients are sent", "service.list");

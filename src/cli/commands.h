@@ -48,6 +48,7 @@ int run_doctor(const Session& session, const std::string& output);
 int run_list(const Session& session, const std::string& list, const std::string& output,
              const std::string& namespace_ = {});
 int run_health(const Session& session, const std::string& output);
+int run_operator_status(const Session& session, const std::string& output);
 int run_ipam(const Session& session, const std::string& output);
 // Entries of a map ("list") or counters ("stats", where an empty map means all).
 int run_bpf(const Session& session, const std::string& map, const std::string& action, std::uint64_t limit,

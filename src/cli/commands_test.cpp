@@ -89,6 +89,8 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
                                                                                      {"policy", "list"},
                                                                                      {"policy", "explain"},
                                                                                      {"ipam", "list"},
+                                                                                     {"operator"},
+                                                                                     {"operator", "status"},
                                                                                      {"bpf"},
                                                                                      {"bpf", "list"},
                                                                                      {"bpf", "flows", "list"},
@@ -350,6 +352,31 @@ TEST(Output, TablesAlignAlsoBeyondAscii) {
   EXPECT_EQ(out.str(), "A    LONG HEADER  C\nä    x            tail\nbbb\n");
   EXPECT_EQ(duration_text(5), "5s");
   EXPECT_EQ(duration_text(3600 * 27), "1d03h");
+}
+
+constexpr auto operators = R"({"acting":{"name":"op-1","kind":"operator"},"stands_in":true,"items":[
+  {"name":"op-1","run":"a1","acts":true,"host":"h1","version":"0.1.0","started":"2026-01-02T03:04:05Z",
+   "last_round":"2026-01-02T03:05:05Z","rounds":9,"collected":{"nodes":1,"endpoints":1,"blocks":2,"users":1,"identities":4},
+   "services_served":3,"services_waiting":0,"problem":""},
+  {"name":"op-2","run":"b2","acts":false,"host":"h2","version":"0.1.0","started":"","last_round":"","rounds":0,
+   "collected":{"nodes":0,"endpoints":0,"blocks":0,"users":0,"identities":0},"services_served":0,"services_waiting":0,
+   "problem":"etcd is away"}]})";
+
+TEST_F(CommandsTest, OperatorStatusShowsWhoActsAndWhatWasDone) {
+  answers("operator.status", operators);
+  const auto table = weft({"operator", "status"}).out;
+  EXPECT_THAT(table, StartsWith("operator op-1 does the cluster's duties\n\n"));
+  EXPECT_THAT(table, ::testing::ContainsRegex("op-1 +acts +h1 +9 +2026-01-02T03:05:05Z +1 +2 +4 +3 +0 +-"));
+  EXPECT_THAT(table, ::testing::ContainsRegex("op-2 +stands by +h2 .*etcd is away"));
+  EXPECT_EQ(weft({"operator", "status", "-o", "name"}).out, "op-1\nop-2\n");
+  EXPECT_EQ(json::parse(weft({"operator", "status", "-o", "json"}).out), json::parse(operators));
+  answers("operator.status", R"({"acting":{"name":"node2","kind":"node"},"stands_in":true,"items":[]})");
+  const auto stands_in = weft({"operator", "status"});
+  EXPECT_EQ(stands_in.code, 0);
+  EXPECT_EQ(stands_in.out, "node node2 does the cluster's duties\n");
+  EXPECT_THAT(stands_in.err, HasSubstr("no weft-operator is there"));
+  answers("operator.status", R"({"acting":null,"stands_in":false,"items":[]})");
+  EXPECT_THAT(weft({"operator", "status"}).out, StartsWith("nobody does"));
 }
 
 }  // namespace

@@ -210,6 +210,10 @@ void add_nodes(CLI::App* command, const Options& options) {
   command->add_option("--nodes", settings.nodes, "how many nodes, 1 to 32; more than there are adds some")
       ->check(CLI::Range(1U, lab::most_nodes))
       ->type_name("N");
+  command
+      ->add_option("--operators", settings.operators, "weft-operators beside the nodes (default: 2 with several nodes)")
+      ->check(CLI::Range(0U, lab::most_operators))
+      ->type_name("N");
   const auto choice = [command](const char* name, std::string& slot, const char* what, std::vector<std::string> words) {
     command->add_option(name, slot, what)->check(CLI::IsMember(std::move(words)));
   };

@@ -110,6 +110,7 @@ const std::map<std::string, ListView>& views() {
          {"READY", backends, false},
          column("OPEN", "active"),
          column("KIND", "kind", true),
+         column("ANNOUNCED BY", "announced_by", true),
          column("ALGORITHM", "algorithm", true),
          column("FORWARDING", "forwarding", true),
          {"POLICY",
@@ -257,6 +258,38 @@ int run_health(const Session& session, const std::string& output) {
   for (const auto& node : nodes)
     if (!text(node, "problem").empty()) session.io.out << "! " << text(node, "problem") << '\n';
   return code;
+}
+
+int run_operator_status(const Session& session, const std::string& output) {
+  auto answer = session.call("operator.status", json::object());
+  if (!answer) return session.report(answer.error());
+  if (output == "json" || output == "yaml") {
+    output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
+    return exit_ok;
+  }
+  const auto& operators = member(*answer, "items");
+  if (const auto acting = text(*answer, "acting/name"); output != "name")
+    session.io.out << (acting.empty()
+                           ? "nobody does the cluster's duties: what is to be given or collected waits"
+                           : fmt::format("{} {} does the cluster's duties", text(*answer, "acting/kind"), acting))
+                   << (operators.empty() || acting.empty() ? "\n" : "\n\n");
+  return print_items(session, operators, output,
+                     {{column("OPERATOR", "name"),
+                       {"STATE", [](const json& item) { return flag(item, "acts") ? "acts" : "stands by"; }, false},
+                       column("HOST", "host"),
+                       column("ROUNDS", "rounds"),
+                       column("LAST ROUND", "last_round"),
+                       column("NODES GONE", "collected/nodes"),
+                       column("BLOCKS FREED", "collected/blocks"),
+                       column("IDENTITIES FREED", "collected/identities"),
+                       column("SERVICES SERVED", "services_served"),
+                       column("WAITING", "services_waiting"),
+                       column("PROBLEM", "problem"),
+                       column("STARTED", "started", true),
+                       column("RUN", "run", true),
+                       column("VERSION", "version", true)},
+                      [](const json& item) { return text(item, "name"); },
+                      "no weft-operator is there"});
 }
 
 int run_ipam(const Session& session, const std::string& output) {

@@ -87,6 +87,7 @@ class StatusPrinter {
     line("Cluster",
          fmt::format("{}: {} since {}, {} of {} nodes alive, tunnel {}", text(all, "name"), joined ? "joined" : "AWAY",
                      text(all, "since"), number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
+    if (const auto acting = text(all, "operator"); !acting.empty()) line("Operator", acting);
     const auto& store = member(all, "store");
     if (!store.is_object()) return;
     const auto state = text(store, "state");
@@ -109,6 +110,15 @@ class StatusPrinter {
       ++printed;
     }
     if (printed < all.size()) line("", fmt::format("and {} more; -o wide shows them", all.size() - printed));
+    std::size_t elsewhere = 0;
+    for (const auto& one : member(status_, "announcers")) {
+      if (text(one, "node") == text(status_, "node")) continue;
+      if (wide_ || elsewhere < shown)
+        line("Announced", fmt::format("{} by {}", text(one, "address"), text(one, "node")));
+      ++elsewhere;
+    }
+    if (!wide_ && elsewhere > shown)
+      line("", fmt::format("and {} more of other nodes; -o wide shows them", elsewhere - shown));
   }
 
   void reconcile() {

@@ -15,6 +15,7 @@ TEST(Settings, SurviveTheFile) {
                           .tunnel_scope = "cross-subnet",
                           .underlay = Underlay::mixed,
                           .underlay_family = "6",
+                          .operators = 3,
                           .renumbered = {2, 5}};
   const auto read = settings_from_json(settings_to_json(settings));
   ASSERT_TRUE(read) << read.error().message;
@@ -32,6 +33,20 @@ TEST(Settle, OneNodeIsByItselfAndSeveralShare) {
   EXPECT_EQ(settle({.nodes = 3}, {}, false)->store, "etcd");
   EXPECT_EQ(settle({.nodes = 3, .store = "embedded"}, {}, false)->store, "embedded");
   EXPECT_EQ(settle({.nodes = 1, .store = "etcd"}, {}, false)->store, "etcd");
+}
+
+TEST(Settle, SeveralNodesHaveTwoOperatorsUnlessToldOtherwise) {
+  EXPECT_EQ(settle({}, {}, false)->operators, 0U);
+  EXPECT_EQ(settle({.nodes = 3}, {}, false)->operators, 2U);
+  EXPECT_EQ(settle({.nodes = 3, .store = "embedded"}, {}, false)->operators, 0U);
+  EXPECT_EQ(settle({.nodes = 3, .operators = 0}, {}, false)->operators, 0U);
+  EXPECT_EQ(settle({.nodes = 1, .store = "etcd", .operators = 1}, {}, false)->operators, 1U);
+  EXPECT_THAT(settle({.operators = 1}, {}, false).error().message, HasSubstr("share no etcd"));
+  EXPECT_FALSE(settle({.nodes = 3, .operators = 6}, {}, false));
+  const auto made = *settle({.nodes = 3}, {}, false);
+  EXPECT_EQ(settle({.operators = 3}, made, true)->operators, 3U);
+  EXPECT_EQ(settle({.nodes = 4}, made, true)->operators, 2U);
+  EXPECT_THAT(settle({.operators = 1}, made, true).error().message, HasSubstr("--operators 1"));
 }
 
 TEST(Settle, ALabKeepsWhatItWasMadeWithAndMayGrow) {
