@@ -42,11 +42,16 @@ Cases announce_cases(const Net& net) {
         // As a host says it when it comes (gratuitous ARP), and as it answers.
         {"another host claims it while an agent is there",
          {standard(net), on, row, l2_watch(~0ULL)},
-         {send(Hook::from_device, kUplink, claim), send(Hook::from_device, kUplink, claim_by_reply), answered}},
+         {// a request that names the address as its own asks for it, too
+          send(Hook::from_device, kUplink, claim)
+              .redirected()
+              .becomes(arp(2, kDevice, net.service, kAsking, net.service).with_macs(kAsking, kDevice))
+              .counts(WEFT_STAT_L2_REPLY),
+          send(Hook::from_device, kUplink, claim_by_reply), answered}},
         {"another host claims it and no agent is there",
          {standard(net), on, row, l2_watch(1)},
          {// by the device itself, of another address, at another device
-          send(Hook::from_device, kUplink, arp(1, kDevice, net.service, kNoMac, net.service)),
+          send(Hook::from_device, kUplink, arp(2, kDevice, net.service, kAsking, net.host)),
           send(Hook::from_device, kUplink, arp(1, kAsking, net.host, kNoMac, net.host)),
           send(Hook::from_device, kOther, claim), answered,
           send(Hook::from_device, kUplink, claim).counts(WEFT_STAT_L2_GIVEN_UP),
@@ -86,7 +91,7 @@ Cases announce_cases(const Net& net) {
       {"another host claims it and no agent is there",
        {standard(net), on, row, l2_watch(1)},
        {// of another address, at another device, by the device itself, from beyond a router
-        send(Hook::from_device, kUplink, neighbour_message(136, net.host, all_nodes, net.host, 2, kAsking)),
+        send(Hook::from_device, kUplink, neighbour_message(136, net.client, all_nodes, net.client, 2, kAsking)),
         send(Hook::from_device, kOther, claim), send(Hook::from_device, kUplink, claim.with_macs(kBroadcast, kDevice)),
         send(Hook::from_device, kUplink, claim.with_hop_limit(254)), answered,
         send(Hook::from_device, kUplink, claim).counts(WEFT_STAT_L2_GIVEN_UP),
