@@ -30,7 +30,7 @@ class ClusterLink {
  public:
   struct Handlers {
     std::function<void()> blocks;  // usable_blocks() or gateways() may be others
-    std::function<void()> others;  // view() may be another
+    std::function<void()> others;  // news() has some
     // Numbers of label sets; `whole` says that these are all.
     std::function<void(const cluster::IdentityDifference& difference, bool whole)> identities;
   };
@@ -65,7 +65,15 @@ class ClusterLink {
   // --- What is told, and heard
   void tell(const Node& node);
   void tell(cluster::SharedEndpoints pods);
-  [[nodiscard]] ClusterView view(const Node& node);
+  // What is to be taken in since the last call: another view than `have`, pods to look at again, and whether anything
+  // was told of nodes.
+  struct News {
+    std::optional<ClusterView> view;
+    OthersChange pods;
+    bool nodes = false;
+  };
+  [[nodiscard]] News news(const Node& node, const ClusterView& have);
+  [[nodiscard]] const cluster::PodTable& pods() const { return member_->endpoints().pods(); }
 
   // Once a second: faults that have lasted.
   void check();
@@ -93,6 +101,10 @@ class ClusterLink {
   void choose_gateways();
   void lost(const std::vector<cluster::Block>& blocks);
   void others_changed();
+  void nodes_changed();
+  void pods_changed(const cluster::EndpointDifference& difference);
+  void meaning_changed(const cluster::IdentityDifference& difference);
+  [[nodiscard]] control::NodeSelf self(const Node& node) const;
   void identities_changed(const cluster::IdentityDifference& difference);
   [[nodiscard]] control::RemoteNodes remote_nodes() const;
 
@@ -112,7 +124,11 @@ class ClusterLink {
   std::map<Family, std::vector<Done>> claims_;
   std::map<LabelMap, Need> needs_;
   bool identities_whole_ = false;  // told once
-  std::uint64_t revision_ = 1;
+  control::NodeSelf planned_for_;
+  bool plan_due_ = true;
+  OthersChange pods_;                                                               // since the last news()
+  std::set<cluster::IdentityNumber> other_meaning_;                                 // likewise: of these numbers
+  std::uint64_t peers_revision_ = 0;                                                // as of the last news()
   std::chrono::system_clock::time_point since_ = std::chrono::system_clock::now();  // joined or away
   std::chrono::steady_clock::time_point away_since_ = std::chrono::steady_clock::now();
   std::string why_away_;

@@ -105,6 +105,7 @@ service_hash_seed: 7
 service_table_entries: 128
 backend_table_entries: 256
 slot_table_entries: 4096
+remote_table_entries: 512
 xdp: native
 external_ips: false
 events: no
@@ -175,6 +176,7 @@ reclaim_seconds: 60
   EXPECT_EQ(config->lease_seconds, 5U);
   EXPECT_EQ(config->reclaim_seconds, 60U);
   EXPECT_EQ(config->slot_table_entries, 4096U);
+  EXPECT_EQ(config->remote_table_entries, 512U);
   EXPECT_EQ(config->xdp, Config::Xdp::native);
   EXPECT_FALSE(config->external_ips);
   EXPECT_FALSE(config->events);

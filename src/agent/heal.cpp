@@ -84,6 +84,8 @@ void Healer::check(const Node& node) {
   for (const auto& text : parts_.uplinks.heal(node)) repaired(text);
   if (thorough && parts_.overlay != nullptr)
     for (const auto& text : parts_.overlay->heal(node)) repaired(text);
+  if (thorough && parts_.node_routes != nullptr)
+    for (const auto& text : parts_.node_routes->heal(node)) repaired(text);
   check_sockets();
   if (thorough) check_orphans();
   check_store_file();

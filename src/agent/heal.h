@@ -15,6 +15,7 @@
 #include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/node.h"
+#include "agent/node_routes.h"
 #include "agent/overlay.h"
 #include "agent/uplinks.h"
 #include "control/ipam/ipam.h"
@@ -33,7 +34,8 @@ class Healer {
     const control::Ipam& ipam;
     const Config& config;
     Faults& faults;
-    Overlay* overlay = nullptr;  // of a node of a cluster
+    Overlay* overlay = nullptr;         // of a node of a cluster
+    NodeRoutes* node_routes = nullptr;  // likewise
   };
   explicit Healer(const Parts& parts);
 

@@ -1,11 +1,14 @@
 // The agent as one node of a cluster: what the shared state tells becomes blocks to allocate from, rows and routes;
 // what runs here is told to the others.
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "agent/agent.h"
+#include "agent/memory.h"
 
 namespace weft::agent {
 namespace {
@@ -47,7 +50,8 @@ Result<void> Agent::open_cluster() {
   overlay_.emplace(*netlink_, *datapath_, config_, faults_);
   attach_gate_.emplace(loop_, *cluster_);
   ipam_->set_cidrs(cluster_->usable_blocks(), cluster_->gateways());
-  publisher_->set_cluster(cluster_->view(node_));
+  publisher_->set_others(cluster_->pods());
+  publisher_->set_cluster({.clustered = true});
   node_health_.emplace(loop_);
   if (auto started = node_health_->start(); !started) note("asking the other nodes: " + started.error().message);
   return {};
@@ -65,6 +69,7 @@ void Agent::blocks_changed() {
     refresh_node();
     cluster_->tell(node_);
   }
+  compile_due_ = true;
   others_changed();
 }
 
@@ -93,17 +98,48 @@ void Agent::others_changed() {
 }
 
 void Agent::take_others() {
-  auto view_now = cluster_->view(node_);
-  view_now.overlay_ifindex = overlay_->ifindex();
-  publisher_->set_cluster(std::move(view_now));
+  auto news = cluster_->news(node_, publisher_->cluster());
+  if (!watchers_.empty())
+    for (const auto& pod : news.pods.pods) tell_pod_modified(pod);
+  const bool ways = news.view.has_value();
+  auto view = ways ? std::move(*news.view) : publisher_->cluster();
+  if (ways || view.overlay_ifindex != overlay_->ifindex()) {
+    compile_due_ = true;
+    view.overlay_ifindex = overlay_->ifindex();
+    publisher_->set_cluster(std::move(view));
+  }
+  const bool many = news.pods.all || news.pods.addresses.size() >= many_items;
+  publisher_->others_changed(std::move(news.pods));
+  parties_elsewhere_.clear();
   if (!taken_over_) return;
-  const auto& view = publisher_->cluster();
-  if (view.known) node_routes_->add(view.plan.routes, node_);
-  if (auto published = publish(); !published)
-    return faults_.set("publish", "what other nodes told: " + published.error().text());
+  const bool known = publisher_->cluster().known;
+  if (ways && known) node_routes_->add(publisher_->cluster().plan.routes, node_);
+  trim_owed_ = trim_owed_ || many;
+  const bool compile = std::exchange(compile_due_, false);
+  auto published = compile ? publish() : publish_others();
+  if (!published) return faults_.set("publish", "what other nodes told: " + published.error().text());
   faults_.clear("publish");
-  node_routes_->prune();
-  watch_health();
+  tell_left_out();
+  if (ways && known) node_routes_->prune();
+  if (compile || news.nodes) watch_health();
+}
+
+Result<void> Agent::publish_others() {
+  if (publisher_->others_need_compile()) return publish();
+  auto published = publisher_->publish_others();
+  tell_services_fault();
+  if (duties_) duties_->refresh();
+  return published;
+}
+
+void Agent::tell_left_out() {
+  const auto& tables = datapath_->tables();
+  if (tables.remotes_left_out() == 0) return faults_.clear("other nodes' pods");
+  faults_.set(
+      "other nodes' pods",
+      fmt::format("{} addresses of other nodes' pods are not known here, as the table has room for {}: policies "
+                  "treat them as pods without labels; raise remote_table_entries and restart weftd",
+                  tables.remotes_left_out(), tables.remotes_capacity()));
 }
 
 void Agent::watch_health() {

@@ -79,7 +79,7 @@ class FakeMaps {
     result.policy = policy();
     result.endpoints = endpoints();
     result.identities = rows<weft_lpm_key, weft_ip_identity>("weft_ipid_v2");
-    result.remotes = rows<weft_addr, weft_remote>("weft_remote_v1");
+    result.remotes.set = rows<weft_addr, weft_remote>("weft_remote_v1");
     result.nodes = rows<std::uint32_t, weft_node>("weft_node_v1");
     std::erase_if(result.nodes, [](const auto& row) { return row.second.way == WEFT_WAY_NONE; });
     result.netns = rows<std::uint64_t, weft_netns>("weft_netns_v1");
@@ -167,7 +167,7 @@ bool same(const Rows<K, V>& left, const Rows<K, V>& right) {
 // The config apart, whose epoch is the tables' own.
 inline bool same(const DesiredRows& left, const DesiredRows& right) {
   return same(left.policy, right.policy) && same(left.endpoints, right.endpoints) &&
-         same(left.identities, right.identities) && same(left.remotes, right.remotes) &&
+         same(left.identities, right.identities) && same(left.remotes.set, right.remotes.set) &&
          same(left.nodes, right.nodes) && same(left.netns, right.netns) && same(left.devices, right.devices) &&
          same(left.announced, right.announced);
 }

@@ -102,6 +102,15 @@ eventually 15 "its pod is reached" reached3
 eventually 10 "its address is known" is_state node1 node3 alive
 is "the new one" "$(at node1 node list -o json | jq -r '.[] | select(.name == "node3") | .addresses[0]')" 192.0.2.203
 
+step "somebody takes a route to another node away"
+route=$(ip -n "weft-$lab-node1" -4 route show proto 87 | head -n 1)
+like "there is one" "$route" "^10\.244\."
+# shellcheck disable=SC2086  # destination and way
+ip -n "weft-$lab-node1" route del ${route%% *} || fail "deleting $route"
+has_route() { [[ -n $(ip -n "weft-$lab-node1" -4 route show "${route%% *}" proto 87) ]]; }
+eventually 15 "it is back" has_route
+like "it is told" "$(at node1 status -o json | jq -r '.problems[]')" "route to other nodes' pods ${route%% *} was gone"
+
 step "what is wrong between two nodes is named"
 well() { at node1 health; }
 eventually 30 "all answer" well
