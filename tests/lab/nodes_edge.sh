@@ -3,19 +3,9 @@
 # and returns as if nothing had been, and one that is none, whose addresses the cluster takes back.
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
-[[ -x $(command -v etcd) ]] || { echo "skipped: etcd is not installed"; exit 77; }
+# shellcheck source=tests/lab/lib_nodes.sh
+source "$(dirname "$0")/lib_nodes.sh"
 
-pod() { # NAME NODE
-  cat <<YAML
----
-apiVersion: v1
-kind: Pod
-metadata: {name: $1, namespace: default, labels: {app: ${1%%-*}}, annotations: {weft.dev/run: "true"}}
-spec:
-  nodeName: $2
-  containers: [{name: serve, image: none, command: [$traffic, serve, "7000", --name, $1]}]
-YAML
-}
 {
   pod client-1 node1; pod server-2 node2; pod server-3 node3; pod client-3 node3; pod other-3 node3
   cat <<'YAML'
@@ -31,15 +21,8 @@ metadata: {name: server, namespace: default}
 spec: {podSelector: {matchLabels: {app: server}}, ingress: [{from: [{podSelector: {matchLabels: {app: client}}}]}]}
 YAML
 } | lab_up "$lab" --nodes 3 --edge node3 --tunnel vxlan
-at() { "$weft" --lab "$lab" --node "$1" "${@:2}"; }
-net() { "$weft" lab net "$1" --name "$lab" "${@:2}"; }
-process_of() { awk '{print $1; exit}' "/run/weft/lab/$lab/$1.pid" 2>/dev/null; }
-server_address() { at "$1" get pod "default/$2" -o json | jq -r '.status.podIPs[].ip | select(contains(":") | not)'; }
-addresses() { server2=$(server_address node2 server-2) && server3=$(server_address node3 server-3) && [[ -n $server2 && -n $server3 ]]; }
+addresses() { server2=$(pod_address server-2 node2 v4) && server3=$(pod_address server-3 node3 v4) && [[ -n $server2 && -n $server3 ]]; }
 node_says() { [[ $(at node1 node list -o json | jq -r --arg n "$1" ".[] | select(.name == \$n) | $2") == "$3" ]]; }
-joined() { [[ $(at "$1" status -o json | jq .cluster.joined) == "$2" ]]; }
-answers() { [[ $(ask "$@" --timeout 1000) == ok* ]]; }
-denied() { [[ $(ask "$@" --timeout 300) == timeout ]]; }
 works_at_the_edge() { # WHEN
   answers default/client-3 tcp "$server3" 7000 || fail "$1: pod to pod"
   answers default/client-3 tcp 10.96.0.50 80 || fail "$1: the Service"
@@ -76,7 +59,7 @@ lost() { at node2 status -o json | jq -r '.problems[]' | grep 'may be another no
 eventually 15 "node2 says what it lost" lost
 is "the edge has nothing to say" "$(at node3 status -o json | jq -c '.problems')" "[]"
 works_at_the_edge "back"
-is "with the same address" "$(server_address node3 server-3)" "$server3"
+is "with the same address" "$(pod_address server-3 node3 v4)" "$server3"
 whole_stream to3
 "$weft" lab down --name "$lab" >/dev/null || fail "down"
 finish

@@ -3,27 +3,13 @@
 # and comes back. Changes go on as long as a majority is there, traffic always, and nobody sees a node as away.
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
-[[ -x $(command -v etcd) && -x $(command -v etcdctl) ]] || { echo "skipped: etcd is not installed"; exit 77; }
+# shellcheck source=tests/lab/lib_nodes.sh
+source "$(dirname "$0")/lib_nodes.sh"
+[[ -x $(command -v etcdctl) ]] || { echo "skipped: etcdctl is not installed"; exit 77; }
 
-pod() { # NAME NODE
-  cat <<YAML
----
-apiVersion: v1
-kind: Pod
-metadata: {name: $1, namespace: default, labels: {app: ${1%%-*}}, annotations: {weft.dev/run: "true"}}
-spec:
-  nodeName: $2
-  containers: [{name: serve, image: none, command: [$traffic, serve, "7000", --name, $1]}]
-YAML
-}
 { pod client-1 node1; pod server-2 node2; pod server-3 node3; } | lab_up "$lab" --nodes 3 --etcd-members 3 --tunnel geneve
-lab_cmd() { "$weft" lab "$1" --name "$lab" "${@:2}"; }
-at() { "$weft" --lab "$lab" --node "$1" "${@:2}"; }
-pod_address() { at "$2" get pod "default/$1" -o json | jq -r '.status.podIPs[].ip | select(contains(":") | not)'; }
-joined() { [[ $(at "$1" status -o json | jq .cluster.joined) == "$2" ]]; }
 all_joined() { joined node1 true && joined node2 true && joined node3 true; }
 all_alive() { [[ $(at node1 node list -o json | jq '[.[] | select(.state == "alive")] | length') == 3 ]]; }
-answers() { [[ $(ask "$@" --timeout 1000) == ok* ]]; }
 # The member that leads, as etcd itself says.
 leader() {
   ip netns exec "weft-$lab-world" etcdctl --endpoints http://192.0.2.1:2379,http://192.0.2.4:2379,http://192.0.2.5:2379 \
@@ -43,7 +29,7 @@ changes_go_on() { # NAME: at every node, to every other
   done
 }
 # A pod's own node may hear of its object after the others.
-addresses() { server2=$(pod_address server-2 node2) && server3=$(pod_address server-3 node3) && [[ -n $server2 && -n $server3 ]]; }
+addresses() { server2=$(pod_address server-2 node2 v4) && server3=$(pod_address server-3 node3 v4) && [[ -n $server2 && -n $server3 ]]; }
 eventually 10 "both servers are known" addresses
 eventually 10 "pods across nodes" answers default/client-1 tcp "$server2" 7000
 eventually 10 "all of them" answers default/client-1 tcp "$server3" 7000

@@ -3,19 +3,9 @@
 # back elsewhere, a firewall eats the tunnel. What runs goes on, what is wrong is named.
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
-[[ -x $(command -v etcd) ]] || { echo "skipped: etcd is not installed"; exit 77; }
+# shellcheck source=tests/lab/lib_nodes.sh
+source "$(dirname "$0")/lib_nodes.sh"
 
-pod() { # NAME NODE
-  cat <<YAML
----
-apiVersion: v1
-kind: Pod
-metadata: {name: $1, namespace: default, labels: {app: ${1%%-*}}, annotations: {weft.dev/run: "true"}}
-spec:
-  nodeName: $2
-  containers: [{name: serve, image: none, command: [$traffic, serve, "7000", --name, $1]}]
-YAML
-}
 {
   pod client-1 node1; pod server-2 node2; pod server-3 node3; pod other-1 node1
   cat <<'YAML'
@@ -26,18 +16,8 @@ metadata: {name: server, namespace: default}
 spec: {podSelector: {matchLabels: {app: server}}, ingress: [{from: [{podSelector: {matchLabels: {app: client}}}]}]}
 YAML
 } | lab_up "$lab" --nodes 3 --tunnel vxlan
-lab_cmd() { "$weft" lab "$1" --name "$lab" "${@:2}"; }
-net() { "$weft" lab net "$1" --name "$lab" "${@:2}"; }
-at() { "$weft" --lab "$lab" --node "$1" "${@:2}"; }
-process_of() { awk '{print $1; exit}' "/run/weft/lab/$lab/$1.pid" 2>/dev/null; }
-pod_address() { # POD NODE v4|v6
-  at "$2" get pod "default/$1" -o json | jq -r --arg f "$3" '.status.podIPs[].ip | select(contains(":") == ($f == "v6"))'
-}
-joined() { [[ $(at "$1" status -o json | jq .cluster.joined) == "$2" ]]; }
 state_of() { at "$1" node list -o json | jq -r --arg n "$2" '.[] | select(.name == $n) | .state'; }
 is_state() { [[ $(state_of "$1" "$2") == "$3" ]]; }
-answers() { [[ $(ask "$@" --timeout 1000) == ok* ]]; }
-denied() { [[ $(ask "$@" --timeout 300) == timeout ]]; }
 holds() { # WHEN: what policies allow is reached, and nothing else
   answers default/client-1 tcp "$server2" 7000 || fail "$1: a permitted connection to another node failed"
   answers default/client-1 tcp "$server2_v6" 7000 || fail "$1: a permitted connection to another node failed by IPv6"
