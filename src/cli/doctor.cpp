@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/json_access.h"
 #include "cli/output.h"
+#include "sys/system.h"
 
 namespace weft::cli {
 namespace {
@@ -191,30 +191,20 @@ void judge_agent(Diagnosis& diagnosis, const AgentFacts& agent) {
   judge_drops(diagnosis, agent.status);
 }
 
-std::string first_line(const char* path) {
-  std::ifstream in(path);
-  std::string line;
-  std::getline(in, line);
-  return line;
+bool mounted(std::string_view type) {
+  const auto mounts = sys::read_file("/proc/self/mounts");
+  return !mounts || mounts->find(fmt::format(" {} ", type)) != std::string::npos;
 }
 
-bool mounted(std::string_view type) {
-  std::ifstream in("/proc/self/mounts");
-  if (!in) return true;
-  for (std::string line; std::getline(in, line);)
-    if (line.find(fmt::format(" {} ", type)) != std::string::npos) return true;
-  return false;
+bool forwards(const char* sysctl) {
+  const auto value = sys::read_sysctl(sysctl);
+  return !value || *value != "0";
 }
 
 bool some_file_names(const char* directory, std::string_view word) {
   std::error_code error;
-  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::ifstream in(entry->path());
-    std::ostringstream all;
-    all << in.rdbuf();
-    if (all.str().find(word) != std::string::npos) return true;
-  }
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error))
+    if (const auto all = sys::read_file(entry->path()); all && all->find(word) != std::string::npos) return true;
   return false;
 }
 
@@ -246,8 +236,8 @@ HostFacts read_host_facts() {
   facts.btf = there("/sys/kernel/btf/vmlinux");
   facts.bpffs = mounted("bpf");
   facts.cgroup2 = mounted("cgroup2");
-  facts.forwards_v4 = first_line("/proc/sys/net/ipv4/ip_forward") != "0";
-  facts.forwards_v6 = first_line("/proc/sys/net/ipv6/conf/all/forwarding") != "0";
+  facts.forwards_v4 = forwards("net/ipv4/ip_forward");
+  facts.forwards_v6 = forwards("net/ipv6/conf/all/forwarding");
   facts.plugin = there("/opt/cni/bin/weft-cni") || there("/usr/lib/cni/weft-cni") || there("/usr/libexec/cni/weft-cni");
   facts.network_list =
       some_file_names("/etc/cni/net.d", "weft-cni") || some_file_names("/etc/containers/networks", "weft-cni");
