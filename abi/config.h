@@ -17,6 +17,7 @@ enum weft_config_flag {
 	WEFT_CONFIG_LB_PORTS_RESERVED = 1 << 8, /* the node's sockets are not given lb_port_min to lb_port_max */
 	WEFT_CONFIG_NODES = 1 << 9, /* weft_node_v1 has nodes */
 	WEFT_CONFIG_TUNNEL = 1 << 10, /* some of them are reached by, and send by, a tunnel */
+	WEFT_CONFIG_EGRESS = 1 << 12, /* weft_egress_v1 has entries */
 };
 
 struct weft_config {
@@ -67,7 +68,8 @@ struct weft_counter {
 	X(DECAPSULATED, "decapsulated", "clients' packets taken out of another node's") \
 	X(L2_REPLY, "l2-reply", "ARP and neighbour requests for announced addresses answered") \
 	X(XDP_FORWARDED, "xdp-forwarded", "packets forwarded before the stack saw them") \
-	X(TOO_BIG_SENT, "too-big-sent", "clients told by ICMP that their packets are too large for the tunnel")
+	X(TOO_BIG_SENT, "too-big-sent", "clients told by ICMP that their packets are too large for the tunnel") \
+	X(L2_GIVEN_UP, "l2-given-up", "announced addresses that another host claimed while no agent was there")
 
 enum weft_stat {
 #define WEFT_STAT_ENUM(name, text, meaning) WEFT_STAT_##name,

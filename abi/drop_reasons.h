@@ -36,7 +36,11 @@
 	X(LOOP, "loop", "the answer would come back for ever: the packet's source is its destination, or a client outside has a service's address") \
 	X(NODE_UNKNOWN, "node-unknown", "the address is another node's, and no way to that node is known") \
 	X(TUNNEL_SENDER, "tunnel-sender", "a tunnel's packet comes from no node of the cluster, or does not say whose it is") \
-	X(OUTSIDE_TUNNEL, "outside-tunnel", "the source address is another node's, whose packets come by a tunnel only")
+	X(OUTSIDE_TUNNEL, "outside-tunnel", "the source address is another node's, whose packets come by a tunnel only") \
+	X(NO_EGRESS_GATEWAY, "no-egress-gateway", "an EgressGateway selects the pod and none of its gateways can be used") \
+	X(NOT_EGRESS_GATEWAY, "not-egress-gateway", "another node's pod sent it here to leave the cluster, and this node is no gateway of it") \
+	X(EGRESS_UNKNOWN_FLOW, "egress-unknown-flow", "a connection that this egress gateway has not seen begin; the pod was sent a reset") \
+	X(UNENCRYPTED, "unencrypted", "only encrypted packets may go to that node, and there is no key of it yet (encryption_strict)")
 
 enum weft_drop_reason {
 #define WEFT_DROP_ENUM(name, text, meaning) WEFT_DROP_##name,

@@ -89,6 +89,8 @@ enum weft_way {
 	WEFT_WAY_VXLAN = 2, /* by the kernel's VXLAN device weft_config.overlay_ifindex, the sender's identity as VNI */
 	WEFT_WAY_GENEVE = 3, /* put into Geneve here, the sender's identity as VNI */
 	WEFT_WAY_IPIP = 4, /* IP-in-IP; the receiver looks the sender up */
+	WEFT_WAY_WIREGUARD = 5, /* by the WireGuard device weft_node.ifindex; the receiver looks the sender up */
+	WEFT_WAY_REFUSED = 6, /* none: only what is encrypted may go there, and nothing encrypts it yet */
 };
 
 /* Map weft_node_v1, array: the other nodes, numbered by the agent from 1. An index keeps its node while flows may name
@@ -96,7 +98,10 @@ enum weft_way {
 #define WEFT_NODES 8192
 struct weft_node {
 	struct weft_addr addr; /* where tunnels to it end */
-	struct weft_addr source; /* this node's address towards it, of the same family */
+	union {
+		struct weft_addr source; /* this node's address towards it, of the same family */
+		__u32 ifindex; /* of WEFT_WAY_WIREGUARD: the device, which has no MAC header; 0: none yet */
+	};
 	__u32 mtu; /* largest pods' packet that gets there */
 	__u8 way; /* weft_way */
 	__u8 pad[3];

@@ -49,7 +49,8 @@ struct weft_event {
 	__u32 src_endpoint; /* endpoint id, 0: none */
 	__u32 dst_endpoint;
 	__u32 ifindex;
-	__u32 pad; /* zero */
+	__u16 egress_node; /* the egress gateway it leaves by: index of weft_node_v1, or WEFT_EGRESS_HERE; 0: none */
+	__u16 pad; /* zero */
 	__u64 packets; /* CLOSED: original direction */
 	__u64 bytes;
 	__u64 reply_packets;

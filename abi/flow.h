@@ -31,7 +31,7 @@ enum weft_exit {
 	WEFT_EXIT_STACK = 0, /* up or on through the host's stack */
 	WEFT_EXIT_PEER = 1, /* into the pod behind out_ifindex, skipping the stack */
 	WEFT_EXIT_NEIGH = 2, /* out of device out_ifindex, the kernel resolves the neighbour */
-	WEFT_EXIT_TUNNEL = 3, /* to weft_flow.node inside another packet */
+	WEFT_EXIT_TUNNEL = 3, /* to weft_flow.node inside another packet; as it is, to an egress gateway on one network */
 };
 
 /* weft_flow.in_ifindex of what comes out of a tunnel. */
@@ -49,6 +49,7 @@ enum weft_flow_flag {
 	WEFT_FLOW_OPENING = 1 << 8, /* TCP, begun by a SYN: nothing else has come along this direction yet */
 	WEFT_FLOW_HOST_SOURCE = 1 << 9, /* only the node itself sends this direction's packets */
 	WEFT_FLOW_RESET = 1 << 10, /* RST from outside, in either direction: since then nothing came along this one */
+	WEFT_FLOW_EGRESS = 1 << 12, /* leaves the cluster by an egress gateway, another node or this one */
 };
 
 /* Towards a backend elsewhere without source translation: the packet as it is, inside another from

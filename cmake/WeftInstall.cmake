@@ -9,7 +9,7 @@ set(WEFT_SYSCONFDIR /etc CACHE PATH "Configuration")
 # Everything a node needs and nothing of the tests.
 add_custom_target(product)
 add_dependencies(product weft_bpf_objects)
-foreach(program weftd weft weft-cni)
+foreach(program weftd weft weft-operator weft-cni)
   if(TARGET ${program})
     add_dependencies(product ${program})
   endif()
@@ -17,6 +17,9 @@ endforeach()
 
 if(TARGET weftd)
   install(TARGETS weftd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
+endif()
+if(TARGET weft-operator)
+  install(TARGETS weft-operator RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
 endif()
 if(TARGET weft)
   install(TARGETS weft RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
@@ -29,8 +32,10 @@ if(TARGET weft-cni)
 endif()
 install(DIRECTORY ${WEFT_BPF_DIR}/ DESTINATION lib/weft/bpf
         FILES_MATCHING PATTERN "*.bpf.o" PATTERN CMakeFiles EXCLUDE)
-install(FILES ${CMAKE_SOURCE_DIR}/deploy/weftd.service DESTINATION /lib/systemd/system)
-install(FILES ${CMAKE_SOURCE_DIR}/deploy/weftd.yaml DESTINATION ${WEFT_SYSCONFDIR}/weft)
+install(FILES ${CMAKE_SOURCE_DIR}/deploy/weftd.service ${CMAKE_SOURCE_DIR}/deploy/weft-operator.service
+        DESTINATION /lib/systemd/system)
+install(FILES ${CMAKE_SOURCE_DIR}/deploy/weftd.yaml ${CMAKE_SOURCE_DIR}/deploy/weft-operator.yaml
+        DESTINATION ${WEFT_SYSCONFDIR}/weft)
 install(FILES ${CMAKE_SOURCE_DIR}/deploy/10-weft.conflist DESTINATION ${CMAKE_INSTALL_DOCDIR})
 if(TARGET weft)
   # The program writes its own completions, so they cannot lag behind its options.

@@ -13,6 +13,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi/config.h"
+#include "abi/egress.h"
 #include "abi/endpoint.h"
 #include "abi/event.h"
 #include "abi/flow.h"

@@ -5,29 +5,11 @@
 #pragma once
 
 #include "lib/backend.h"
+#include "lib/egress.h"
 #include "lib/exit.h"
-#include "lib/node.h"
 #include "lib/policy.h"
-#include "lib/scratch.h"
+#include "lib/route.h"
 #include "lib/service.h"
-
-#define ADDRESS_FAMILY_V4 2 /* AF_INET */
-#define ADDRESS_FAMILY_V6 10 /* AF_INET6 */
-
-inline_always struct weft_endpoint *endpoint_find(const struct weft_addr *addr)
-{
-	return bpf_map_lookup_elem(&weft_ep_v1, addr);
-}
-
-inline_always bool endpoint_is_pod(const struct weft_endpoint *endpoint)
-{
-	return endpoint && endpoint->ifindex;
-}
-
-inline_always bool endpoint_is_host(const struct weft_endpoint *endpoint)
-{
-	return endpoint && (endpoint->flags & WEFT_ENDPOINT_HOST);
-}
 
 /* Identities and nodes of both ends of scratch->pair. What a tunnel said of the sender is that one's own word; what the
  * flow knew of it before stands in for an address nothing is known of yet. */
@@ -95,119 +77,6 @@ verified_once bool decide_policy(struct scratch *s, const struct weft_endpoint *
 		}
 	}
 	return true;
-}
-
-enum route {
-	ROUTE_NONE = -1,
-	ROUTE_STACK = 0, /* local to the node, or something only the full stack can route */
-	/* above: the device's index */
-};
-
-/* The question how a packet from `source`, seen at device `ifindex`, leaves for `destination`. */
-inline_always void route_ask(struct bpf_fib_lookup *fib, __u32 ifindex, const struct weft_addr *source,
-			     const struct weft_addr *destination, __u8 protocol, bool v4)
-{
-	fib->ifindex = ifindex;
-	fib->l4_protocol = protocol;
-	if (v4) {
-		fib->family = ADDRESS_FAMILY_V4;
-		fib->ipv4_src = source->word[3];
-		fib->ipv4_dst = destination->word[3];
-	} else {
-		fib->family = ADDRESS_FAMILY_V6;
-		__builtin_memcpy(fib->ipv6_src, source, 16);
-		__builtin_memcpy(fib->ipv6_dst, destination, 16);
-	}
-}
-
-/* What the answer of bpf_fib_lookup means. */
-inline_always int route_answer(const struct bpf_fib_lookup *fib, long result)
-{
-	switch (result) {
-	case BPF_FIB_LKUP_RET_SUCCESS:
-	case BPF_FIB_LKUP_RET_NO_NEIGH:
-	case BPF_FIB_LKUP_RET_FRAG_NEEDED: /* this packet is too large for the device, the flow is not */
-		return fib->ifindex;
-	case BPF_FIB_LKUP_RET_BLACKHOLE:
-	case BPF_FIB_LKUP_RET_UNREACHABLE:
-	case BPF_FIB_LKUP_RET_PROHIBIT:
-		return ROUTE_NONE;
-	default:
-		return ROUTE_STACK;
-	}
-}
-
-/* The device by which a packet from `source` leaves for `destination`. */
-verified_once int route_find(struct __sk_buff *skb, const struct weft_addr *source, const struct weft_addr *destination,
-			     __u8 protocol, bool v4)
-{
-	struct bpf_fib_lookup fib = {};
-
-	if (!source || !destination)
-		return ROUTE_NONE;
-	route_ask(&fib, skb->ifindex, source, destination, protocol, v4);
-	return route_answer(&fib, bpf_fib_lookup(skb, &fib, sizeof(fib), 0));
-}
-
-/* Fills the exit of scratch->forward towards an address outside; false when there is no route. */
-inline_always bool route_outside(struct __sk_buff *skb, struct scratch *s, bool v4)
-{
-	int device = route_find(skb, &s->pair.saddr, &s->pair.daddr, s->pair.protocol, v4);
-
-	if (device < 0)
-		return false;
-	s->forward.exit = device > 0 ? WEFT_EXIT_NEIGH : WEFT_EXIT_STACK;
-	s->forward.out_ifindex = device;
-	return true;
-}
-
-inline_always __u8 tunnel_protocol(__u8 way)
-{
-	return way == WEFT_WAY_IPIP ? IPPROTO_IPIP : IPPROTO_UDP;
-}
-
-inline_always void exit_into_tunnel(struct weft_flow *flow, const struct weft_node *node, __u32 index)
-{
-	flow->node = index;
-	flow->mtu = node->mtu;
-	flow->exit = WEFT_EXIT_TUNNEL;
-}
-
-/* Fills where `flow` leaves towards an address of another node: the destination of scratch->pair, or its source with
- * `back`. */
-verified_once enum weft_drop_reason exit_to_node(struct __sk_buff *skb, struct weft_flow *flow, __u32 index, bool back)
-{
-	struct scratch *s = scratch_get();
-	const struct weft_config *config = config_get();
-	const struct weft_node *node = node_get(index);
-	const struct weft_device *row;
-	int device;
-
-	if (!s || !config || !flow || !node)
-		return WEFT_DROP_NODE_UNKNOWN;
-	exit_into_tunnel(flow, node, index);
-	if (node->way == WEFT_WAY_VXLAN) {
-		flow->out_ifindex = config->overlay_ifindex;
-		return flow->out_ifindex ? WEFT_DROP_NONE : WEFT_DROP_NODE_UNKNOWN;
-	}
-	if (node->way == WEFT_WAY_DIRECT)
-		device = back ? route_find(skb, &s->pair.daddr, &s->pair.saddr, s->pair.protocol, packet_is_v4(&s->packet)) :
-				route_find(skb, &s->pair.saddr, &s->pair.daddr, s->pair.protocol, packet_is_v4(&s->packet));
-	else
-		device = route_find(skb, &node->source, &node->addr,
-				    tunnel_protocol(node->way), addr_is_v4(&node->addr));
-	if (device < 0 || (!device && node->way != WEFT_WAY_DIRECT))
-		return WEFT_DROP_NO_ROUTE;
-	flow->out_ifindex = device;
-	if (node->way != WEFT_WAY_DIRECT)
-		return WEFT_DROP_NONE;
-	__u32 out = device;
-
-	row = bpf_map_lookup_elem(&weft_dev_v1, &out);
-	/* Not an uplink: leave it to the host's own configuration. */
-	flow->exit = row ? WEFT_EXIT_NEIGH : WEFT_EXIT_STACK;
-	flow->mtu = row ? row->mtu : 0;
-	return WEFT_DROP_NONE;
 }
 
 /* Copies the decision into both directions' entries. */
@@ -378,6 +247,26 @@ inline_always enum weft_drop_reason check_destination(const struct scratch *s, b
 	return WEFT_DROP_NONE;
 }
 
+/* The flow leaves the cluster here, from the address that egress_choose() or egress_admit() found. */
+inline_always enum weft_drop_reason exit_as_gateway(struct __sk_buff *skb, struct scratch *s)
+{
+	int device = route_from_gateway(skb);
+	struct weft_device *row;
+	__u32 out = device;
+
+	if (device <= 0)
+		return WEFT_DROP_NO_ROUTE;
+	row = bpf_map_lookup_elem(&weft_dev_v1, &out);
+	/* The answers have to come in by an uplink. */
+	if (!row)
+		return WEFT_DROP_NO_ROUTE;
+	s->forward.exit = WEFT_EXIT_NEIGH;
+	s->forward.out_ifindex = out;
+	s->forward.mtu = row->mtu;
+	s->translate_source = true;
+	return WEFT_DROP_NONE;
+}
+
 /* Exits of a flow that starts in a pod. */
 inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, struct scratch *s, bool v4,
 							 const struct weft_endpoint *src,
@@ -409,9 +298,20 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 		reply->flags |= WEFT_FLOW_HOST_SOURCE;
 		return WEFT_DROP_NONE;
 	}
-	if (unlikely(s->dst_node)) {
-		reply->in_ifindex = node_in_ifindex(s->dst_node);
-		return exit_to_node(skb, forward, s->dst_node, false);
+	__u32 to = s->dst_node;
+
+	if (unlikely(config->flags & WEFT_CONFIG_EGRESS)) {
+		reason = egress_choose();
+		if (reason)
+			return reason;
+		if (s->egress_node == WEFT_EGRESS_HERE)
+			return exit_as_gateway(skb, s);
+		if (s->egress_node)
+			to = s->egress_node;
+	}
+	if (unlikely(to)) {
+		reply->in_ifindex = node_in_ifindex(to);
+		return exit_to_node(skb, forward, to, to == s->dst_node ? WAY_TO : WAY_GATEWAY);
 	}
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)
 		return WEFT_DROP_UNKNOWN_ENDPOINT;

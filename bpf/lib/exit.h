@@ -70,11 +70,12 @@ inline_always bool needs_stack(struct __sk_buff *skb, const struct weft_flow *fl
 	       (hop_limit <= 1 || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, l4_offset)));
 }
 
-/* Packets of an outside client between two other hosts: the stack would take them for the node's own. */
+/* Packets between two other hosts, of an outside client or of another node's pod with someone outside: the stack would
+ * take them for the node's own, or let them go untranslated. */
 inline_always bool passes_through(const struct weft_flow *flow, enum weft_event_hook hook)
 {
-	return (hook == WEFT_HOOK_FROM_DEVICE || hook == WEFT_HOOK_FROM_OVERLAY) && (flow->flags & WEFT_FLOW_EXTERNAL) &&
-	       flow->exit == WEFT_EXIT_NEIGH;
+	return (hook == WEFT_HOOK_FROM_DEVICE || hook == WEFT_HOOK_FROM_OVERLAY) &&
+	       (flow->flags & (WEFT_FLOW_EXTERNAL | WEFT_FLOW_EGRESS)) && flow->exit == WEFT_EXIT_NEIGH;
 }
 
 inline_always bool enters_tunnel(const struct weft_flow *flow, enum weft_event_hook hook)

@@ -137,7 +137,7 @@ inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct
 
 	if (unlikely(node_is_tunneled(s->dst_node))) {
 		outside_by_tunnel(s, config);
-		return exit_to_node(skb, &s->forward, s->dst_node, false);
+		return exit_to_node(skb, &s->forward, s->dst_node, WAY_TO);
 	}
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)
 		return WEFT_DROP_UNKNOWN_ENDPOINT;

@@ -37,6 +37,14 @@ inline_always bool event_limited(__u32 ifindex)
 	return rate && !rate_take_event(rate);
 }
 
+/* weft_event.egress_node of a flow that has ended; `forward`: its original direction, or NULL. */
+inline_always __u32 egress_of(const struct weft_flow *forward)
+{
+	if (!forward || !(forward->flags & WEFT_FLOW_EGRESS))
+		return 0;
+	return forward->exit == WEFT_EXIT_TUNNEL ? forward->node : WEFT_EGRESS_HERE;
+}
+
 /* What a decision adds to the tuple; part of the scratch of the slow path. */
 struct event_context {
 	__u64 time; /* 0: to be read when the event is written */
@@ -56,6 +64,7 @@ struct event_context {
 	__u8 drop_reason;
 	__u8 pad;
 	__u32 ifindex;
+	__u16 egress_node; /* as in weft_event */
 };
 
 inline_always void event_fill(struct weft_event *event, const struct weft_flow_key_v6 *tuple,
@@ -82,6 +91,7 @@ inline_always void event_fill(struct weft_event *event, const struct weft_flow_k
 	event->src_endpoint = context->src_endpoint;
 	event->dst_endpoint = context->dst_endpoint;
 	event->ifindex = context->ifindex;
+	event->egress_node = context->egress_node;
 	event->pad = 0;
 	event->packets = 0;
 	event->bytes = 0;
@@ -161,6 +171,7 @@ verified_once bool event_closed(const struct weft_flow_key_v6 *tuple, const stru
 	const struct weft_flow *forward = reply ? other : flow;
 	const struct weft_flow *backward = reply ? flow : other;
 
+	event->egress_node = egress_of(forward);
 	if (forward) {
 		event->packets = forward->packets;
 		event->bytes = forward->bytes;

@@ -124,7 +124,8 @@ inline_always bool icmp_error_addressed(const struct packet *packet, const struc
 }
 
 /* Whether the flow's packets come and go where this error does. */
-inline_always bool icmp_error_on_way(struct __sk_buff *skb, const struct weft_flow *flow, enum weft_event_hook hook)
+inline_always bool icmp_error_on_way(struct __sk_buff *skb, const struct weft_flow *flow, enum weft_event_hook hook,
+				     bool from_cluster)
 {
 	switch (hook) {
 	case WEFT_HOOK_FROM_POD:
@@ -133,6 +134,8 @@ inline_always bool icmp_error_on_way(struct __sk_buff *skb, const struct weft_fl
 		return flow->exit != WEFT_EXIT_PEER || flow->out_ifindex == skb->ifindex;
 	case WEFT_HOOK_FROM_DEVICE:
 		return flow->in_ifindex != WEFT_IN_TUNNEL;
+	case WEFT_HOOK_FROM_OVERLAY:
+		return from_cluster || (flow->flags & WEFT_FLOW_EGRESS);
 	default:
 		return true;
 	}
@@ -198,7 +201,7 @@ verified_once int icmp_error_forward(struct __sk_buff *skb, bool from_host)
 	struct weft_flow_key_v6 *tuple = &s->quoted;
 	struct weft_flow *flow = s->quoted_l4 ? flow_find(tuple, packet_is_v4(packet)) : NULL;
 
-	if (!flow || (flow->flags & WEFT_FLOW_CLOSED) || !icmp_error_on_way(skb, flow, hook)) {
+	if (!flow || (flow->flags & WEFT_FLOW_CLOSED) || !icmp_error_on_way(skb, flow, hook, s->sender_node)) {
 		if (from_host || hook_is_device(hook))
 			return TC_ACT_OK;
 		return drop(skb, WEFT_DROP_ICMP_UNRELATED);

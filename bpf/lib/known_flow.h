@@ -124,22 +124,33 @@ inline_always enum redecision flow_bereaved(struct scratch *s, struct weft_flow 
 
 /* Brings an entry to the way of the node its packets go to. Not the same flow any more where the address has come to
  * another node, or back from one, and the source it was translated to does not go with the way. */
-inline_always bool flow_reway(struct __sk_buff *skb, struct weft_flow *flow, __u32 node, bool back)
+inline_always bool flow_reway(struct __sk_buff *skb, struct weft_flow *flow, __u32 node, enum way_use use)
 {
 	if (likely(!node))
 		return !flow || flow->exit != WEFT_EXIT_TUNNEL;
 	if (!flow)
 		return true;
-	if (!back && flow->exit != WEFT_EXIT_TUNNEL && (flow->flags & WEFT_FLOW_SNAT) && node_is_tunneled(node))
+	if (use != WAY_BACK && flow->exit != WEFT_EXIT_TUNNEL && (flow->flags & WEFT_FLOW_SNAT) && node_is_tunneled(node))
 		return false;
-	return !exit_to_node(skb, flow, node, back);
+	return !exit_to_node(skb, flow, node, use);
 }
 
 verified_once bool flow_rewayed(struct __sk_buff *skb, struct weft_flow *forward, struct weft_flow *backward)
 {
 	struct scratch *s = scratch_get();
+	const struct weft_config *config = config_get();
+	bool by_gateway = (forward && (forward->flags & WEFT_FLOW_EGRESS)) || (backward && (backward->flags & WEFT_FLOW_EGRESS));
 
-	return s && flow_reway(skb, forward, s->dst_node, false) && flow_reway(skb, backward, s->src_node, true);
+	if (!s || !config)
+		return false;
+	if (unlikely(by_gateway || (config->flags & WEFT_CONFIG_EGRESS))) {
+		if (!egress_holds(forward, by_gateway))
+			return false;
+		if (s->egress_node == WEFT_EGRESS_HERE && forward && route_from_gateway(skb) != (int)forward->out_ifindex)
+			return false;
+	}
+	return flow_reway(skb, forward, s->dst_node, by_gateway ? WAY_GATEWAY : WAY_TO) &&
+	       flow_reway(skb, backward, s->src_node, WAY_BACK);
 }
 
 /* The epoch moved on: the flow is decided again, by either direction's packet, on its original
@@ -186,7 +197,7 @@ verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_f
 		return REDECIDED_REFUSED;
 	}
 	if (!is_reply && flow->exit == WEFT_EXIT_NEIGH && s->context.hook == WEFT_HOOK_FROM_POD &&
-	    !route_holds(skb, s, flow, v4)) {
+	    !(flow->flags & WEFT_FLOW_EGRESS) && !route_holds(skb, s, flow, v4)) {
 		flow_forget(s, flow, v4);
 		return REDECIDED_AS_NEW;
 	}
@@ -243,6 +254,13 @@ verified_once bool flow_tcp(struct weft_flow *flow, const struct weft_config *co
 	return true;
 }
 
+/* Whether the packet, out of a tunnel, is from nobody of the cluster: an egress gateway sends on what a pod here is
+ * answered. */
+inline_always bool sent_by_gateway(const struct scratch *s, enum weft_event_hook hook)
+{
+	return hook == WEFT_HOOK_FROM_OVERLAY && !s->sender_node;
+}
+
 /* A reply without an entry, because it is the first or because that was evicted: the original
  * direction's entry makes it, of whatever epoch that is. Translated flows cannot be found this way,
  * their reply is no mirror of them. */
@@ -253,10 +271,11 @@ inline_always struct weft_flow *flow_restore_reply(struct __sk_buff *skb, struct
 
 	tuple_reverse(&s->peer, &s->packet.tuple);
 	original = flow_find(&s->peer, v4);
-	if (!original || (original->flags & (WEFT_FLOW_REPLY | WEFT_FLOW_DNAT | WEFT_FLOW_SNAT)))
+	if (!original || (original->flags & (WEFT_FLOW_REPLY | WEFT_FLOW_DNAT | WEFT_FLOW_SNAT)) ||
+	    (sent_by_gateway(s, hook) && !(original->flags & WEFT_FLOW_EGRESS)))
 		return NULL;
 	s->reply = *original;
-	s->reply.flags = WEFT_FLOW_REPLY | (original->flags & (WEFT_FLOW_FROM_HOST | WEFT_FLOW_CLOSED | WEFT_FLOW_OPENING));
+	s->reply.flags = WEFT_FLOW_REPLY | (original->flags & (WEFT_FLOW_FROM_HOST | WEFT_FLOW_CLOSED | WEFT_FLOW_OPENING | WEFT_FLOW_EGRESS));
 	if (hook == WEFT_HOOK_FROM_HOST || (hook == WEFT_HOOK_TO_POD && !skb->ingress_ifindex))
 		s->reply.flags |= WEFT_FLOW_HOST_SOURCE;
 	s->reply.packets = 0;
@@ -267,7 +286,7 @@ inline_always struct weft_flow *flow_restore_reply(struct __sk_buff *skb, struct
 	s->reply.exit = original->in_ifindex ? WEFT_EXIT_PEER : WEFT_EXIT_STACK;
 	if (unlikely(original->in_ifindex == WEFT_IN_TUNNEL)) {
 		s->pair = s->peer;
-		if (exit_to_node(skb, &s->reply, node_of(&s->pair.saddr), true))
+		if (exit_to_node(skb, &s->reply, node_of(&s->pair.saddr), WAY_BACK))
 			return NULL;
 	}
 	flow_insert(&s->packet.tuple, &s->reply, v4, BPF_ANY);

@@ -89,6 +89,23 @@ verified_once int arp_from_pod(struct __sk_buff *skb, const struct weft_config *
 	return arp_answer(skb, &arp, config->gateway_mac);
 }
 
+/* Another host says that an address announced here is its own. While there is an agent it weighs that; without one
+ * for longer than another node may have taken it for dead, the address has gone over to that node. */
+inline_always void give_up_claimed(const struct weft_l2_key *key, const __u8 *claimant)
+{
+	struct weft_l2 *announced = bpf_map_lookup_elem(&weft_l2_v1, key);
+	__u32 zero = 0;
+	__u64 *until;
+
+	if (!announced || !__builtin_memcmp(announced->mac, claimant, ETH_ALEN))
+		return;
+	until = bpf_map_lookup_elem(&weft_l2watch_v1, &zero);
+	if (!until || bpf_ktime_get_ns() < *until)
+		return;
+	if (!bpf_map_delete_elem(&weft_l2_v1, key))
+		count(WEFT_STAT_L2_GIVEN_UP);
+}
+
 /* What is not announced here is the stack's to answer. */
 verified_once int arp_from_device(struct __sk_buff *skb)
 {
@@ -97,8 +114,12 @@ verified_once int arp_from_device(struct __sk_buff *skb)
 	struct weft_l2 *announced;
 	__be32 target;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)) || arp.operation != bpf_htons(ARP_REQUEST) ||
-	    arp.protocol != bpf_htons(ETH_P_IP))
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)) || arp.protocol != bpf_htons(ETH_P_IP))
+		return TC_ACT_OK;
+	__builtin_memcpy(&target, arp.sender_ip, 4);
+	addr_from_v4(&key.addr, target);
+	give_up_claimed(&key, arp.sender_mac);
+	if (arp.operation != bpf_htons(ARP_REQUEST))
 		return TC_ACT_OK;
 	__builtin_memcpy(&target, arp.target_ip, 4);
 	addr_from_v4(&key.addr, target);
@@ -201,4 +222,23 @@ verified_once int solicit_from_device(struct __sk_buff *skb)
 		return drop(skb, WEFT_DROP_REWRITE);
 	count(WEFT_STAT_L2_REPLY);
 	return solicit_answer(skb, &message, mac, ND_ADVERT_FLAGS);
+}
+
+/* An advertisement of an address as another host's (RFC 4861 7.2.4, 7.2.6): whose it is, the frame says. */
+inline_always bool advert_is_valid(const struct packet *packet)
+{
+	return !packet_is_v4(packet) && (packet->flags & PACKET_ICMP_OTHER) && packet->icmp_type == ND_ADVERT &&
+	       packet->hop_limit == 255 && packet->l4_offset == ETH_HLEN + sizeof(struct ipv6hdr) &&
+	       packet->length >= sizeof(struct ipv6hdr) + 24;
+}
+
+verified_once int advert_from_device(struct __sk_buff *skb)
+{
+	struct weft_l2_key key = { .ifindex = skb->ifindex };
+	__u8 claimant[ETH_ALEN];
+
+	if (!bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct ipv6hdr) + 8, &key.addr, 16) &&
+	    !bpf_skb_load_bytes(skb, ETH_ALEN, claimant, ETH_ALEN))
+		give_up_claimed(&key, claimant);
+	return TC_ACT_OK;
 }

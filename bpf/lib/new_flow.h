@@ -27,6 +27,8 @@ inline_always int refuse_new(struct __sk_buff *skb, struct scratch *s, const str
 {
 	int verdict = refuse(skb, s, config, reason);
 
+	if (unlikely(reason == WEFT_DROP_EGRESS_UNKNOWN_FLOW))
+		return ANSWER_REJECT;
 	return reason == WEFT_DROP_NO_BACKEND && !s->silent ? ANSWER_REJECT : verdict;
 }
 
@@ -74,10 +76,14 @@ inline_always void decide_exit_to_pod(struct __sk_buff *skb, struct scratch *s, 
 	}
 }
 
-/* Whether the packet comes from another node's address to a pod here. */
-inline_always bool comes_from_node(struct scratch *s)
+/* Whether the packet comes from another node's address to a pod here, or out of the cluster by way of this node. */
+inline_always bool comes_from_node(struct scratch *s, const struct weft_config *config)
 {
-	return unlikely(s->sender_node) && endpoint_is_pod(endpoint_find(&s->packet.tuple.daddr));
+	if (likely(!s->sender_node))
+		return false;
+	const struct weft_endpoint *dst = endpoint_find(&s->packet.tuple.daddr);
+
+	return endpoint_is_pod(dst) || (!dst && (config->flags & WEFT_CONFIG_EGRESS));
 }
 
 /* From a client outside, at an uplink. */
@@ -129,22 +135,43 @@ inline_always enum weft_drop_reason flow_decide_from_pod(struct __sk_buff *skb, 
 	return decide_exit_from_pod(skb, s, packet_is_v4(&s->packet), src, dst, config);
 }
 
-/* From another node's address, to one here. */
+/* From another node's pod, whose policy its node has asked, to where nothing in the cluster is. */
+inline_always enum weft_drop_reason decide_exit_of_node(struct __sk_buff *skb, struct scratch *s)
+{
+	enum weft_drop_reason reason = check_destination(s, packet_is_v4(&s->packet));
+
+	if (reason)
+		return reason;
+	if (s->dst_node || (s->dst_ip_flags & WEFT_IP_RESERVED))
+		return s->context.hook == WEFT_HOOK_FROM_OVERLAY ? WEFT_DROP_UNKNOWN_ENDPOINT : DECIDE_NOT_OURS;
+	reason = egress_admit();
+	/* What was not wrapped may have been routed by way of this node, as without gateways. */
+	if (reason == WEFT_DROP_NOT_EGRESS_GATEWAY && s->context.hook == WEFT_HOOK_FROM_DEVICE && !s->unsettled &&
+	    !egress_find(s))
+		return DECIDE_NOT_OURS;
+	return reason ? reason : exit_as_gateway(skb, s);
+}
+
+/* From another node's address, to one here, or out of the cluster. */
 inline_always enum weft_drop_reason flow_decide_from_node(struct __sk_buff *skb, struct scratch *s)
 {
 	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
+	enum weft_drop_reason reason;
 
 	s->context.direction = WEFT_INGRESS;
-	if (!dst)
-		return WEFT_DROP_UNKNOWN_ENDPOINT;
 	if (!decide_policy(s, NULL, dst))
 		return WEFT_DROP_POLICY_DENIED;
 	s->forward.in_ifindex = s->context.hook == WEFT_HOOK_FROM_OVERLAY ? WEFT_IN_TUNNEL : 0;
-	if (endpoint_is_host(dst))
+	if (unlikely(!dst)) {
+		reason = decide_exit_of_node(skb, s);
+		if (reason)
+			return reason;
+	} else if (endpoint_is_host(dst)) {
 		exit_to_host(s);
-	else
+	} else {
 		exit_to_pod(s, dst);
-	return exit_to_node(skb, &s->reply, s->src_node, true);
+	}
+	return exit_to_node(skb, &s->reply, s->src_node, WAY_BACK);
 }
 
 /* From the node itself, by the device whose routes lead to what is reached by a tunnel. */
@@ -168,7 +195,7 @@ inline_always enum weft_drop_reason flow_decide_from_host(struct __sk_buff *skb,
 	want_gateway_source(s, config, v4);
 	if (addr_equal(&s->nat_address, &s->pair.saddr))
 		s->translate_source = false;
-	return exit_to_node(skb, &s->forward, s->dst_node, false);
+	return exit_to_node(skb, &s->forward, s->dst_node, WAY_TO);
 }
 
 /* The decision as scratch->forward and scratch->reply; the reason to drop the packet otherwise. */
@@ -177,7 +204,7 @@ inline_always enum weft_drop_reason flow_decide(struct __sk_buff *skb, struct sc
 {
 	if (s->context.hook == WEFT_HOOK_FROM_POD)
 		return flow_decide_from_pod(skb, s, config, src);
-	if (s->context.hook == WEFT_HOOK_FROM_OVERLAY || (s->context.hook == WEFT_HOOK_FROM_DEVICE && comes_from_node(s)))
+	if (s->context.hook == WEFT_HOOK_FROM_OVERLAY || (s->context.hook == WEFT_HOOK_FROM_DEVICE && comes_from_node(s, config)))
 		return flow_decide_from_node(skb, s);
 	if (s->context.hook == WEFT_HOOK_FROM_DEVICE)
 		return flow_decide_external(skb, s, config);

@@ -5,6 +5,21 @@
 #include "maps/config.h"
 #include "maps/endpoint.h"
 
+inline_always struct weft_endpoint *endpoint_find(const struct weft_addr *addr)
+{
+	return bpf_map_lookup_elem(&weft_ep_v1, addr);
+}
+
+inline_always bool endpoint_is_pod(const struct weft_endpoint *endpoint)
+{
+	return endpoint && endpoint->ifindex;
+}
+
+inline_always bool endpoint_is_host(const struct weft_endpoint *endpoint)
+{
+	return endpoint && (endpoint->flags & WEFT_ENDPOINT_HOST);
+}
+
 struct owner {
 	__u32 identity;
 	__u32 cidr_identity;
@@ -81,6 +96,18 @@ inline_always bool node_is_tunneled(__u32 index)
 	const struct weft_node *node = index ? node_get(index) : NULL;
 
 	return node && node->way != WEFT_WAY_DIRECT;
+}
+
+/* Whether a device of the kernel's is the way there, whatever routes say. */
+inline_always bool node_has_device(const struct weft_node *node)
+{
+	return node->way == WEFT_WAY_VXLAN || node->way == WEFT_WAY_WIREGUARD;
+}
+
+/* That device; 0: there is none. */
+inline_always __u32 node_device(const struct weft_node *node, const struct weft_config *config)
+{
+	return node->way == WEFT_WAY_WIREGUARD ? node->ifindex : config->overlay_ifindex;
 }
 
 /* weft_flow.in_ifindex of what comes from there. */

@@ -239,7 +239,7 @@ verified_once int answer_by_tunnel(struct __sk_buff *skb)
 	s->pair = s->packet.tuple;
 	SCRATCH_ZERO(&s->reply);
 	s->reply.src_identity = WEFT_IDENTITY_REMOTE_NODE;
-	if (exit_to_node(skb, &s->reply, s->sender_node, true) || s->reply.exit != WEFT_EXIT_TUNNEL)
+	if (exit_to_node(skb, &s->reply, s->sender_node, WAY_BACK) || s->reply.exit != WEFT_EXIT_TUNNEL)
 		return TC_ACT_SHOT;
 	return tunnel_send(skb, &s->reply);
 }

@@ -5,6 +5,9 @@
 
 #include "lib/flow_event.h"
 
+#define ADDRESS_FAMILY_V4 2 /* AF_INET */
+#define ADDRESS_FAMILY_V6 10 /* AF_INET6 */
+
 /* lib/reject.h */
 struct reset {
 	__be32 seq;
@@ -62,6 +65,10 @@ struct scratch {
 	__u32 former_identity; /* of the flow's source when it was decided last; 0: never */
 	bool unsettled; /* an end of `pair` is another node's, and what has it there is not known yet */
 	struct weft_addr nat_address; /* to translate the source to, if translate_source */
+	struct weft_egress_key egress_key; /* of a lookup: too large for the stack */
+	struct bpf_redir_neigh next_hop; /* likewise */
+	__u32 egress_node; /* the gateway by which the flow leaves the cluster, as in struct weft_egress; 0: none */
+	__u32 egress_ifindex; /* the device it leaves by here; 0: by the route */
 	bool translate_source;
 	bool silent; /* a client that is refused gets no answer */
 	__u8 drop_reason;

@@ -41,7 +41,8 @@ inline_always bool sender_is_known(struct __sk_buff *skb, const struct weft_flow
 		return !skb->ingress_ifindex;
 	case WEFT_HOOK_FROM_OVERLAY:
 	case WEFT_HOOK_FROM_HOST:
-		return true; /* the node the tunnel comes from knows its pods */
+		/* the node the tunnel comes from knows its pods, but not who answers them from outside */
+		return (flow->flags & (WEFT_FLOW_EGRESS | WEFT_FLOW_REPLY)) != (WEFT_FLOW_EGRESS | WEFT_FLOW_REPLY);
 	case WEFT_HOOK_TO_DEVICE:
 		return skb->ingress_ifindex == flow->in_ifindex;
 	default:
@@ -54,7 +55,7 @@ inline_always bool starts_here(const struct weft_config *config, struct scratch 
 {
 	if (hook != WEFT_HOOK_FROM_DEVICE)
 		return false;
-	return comes_from_node(s) || external_wanted(config, s->packet.tuple.protocol, s->packet.tuple.dport);
+	return comes_from_node(s, config) || external_wanted(config, s->packet.tuple.protocol, s->packet.tuple.dport);
 }
 
 /* A verdict, or an answer_verdict.
@@ -101,6 +102,9 @@ verified_once int slow_flow(struct __sk_buff *skb, const struct weft_config *con
 	}
 	if (!flow && hook_is_device(hook) && !starts_here(config, s, hook))
 		return TC_ACT_OK;
+	/* Through a gateway only the answers come. */
+	if (sent_by_gateway(s, hook) && !(flow && (flow->flags & WEFT_FLOW_EGRESS)))
+		return refuse(skb, s, config, WEFT_DROP_SPOOFED_SOURCE);
 	if (!flow)
 		return flow_new(skb, config, src);
 	if (speaks_as_node(config, flow, packet->tuple.protocol, packet->tuple.dport, hook))
@@ -191,10 +195,12 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 			reason = WEFT_DROP_OUTSIDE_TUNNEL;
 		if (!reason && (config->flags & WEFT_CONFIG_L2) && solicit_is_valid(&s->packet))
 			return solicit_from_device(skb);
+		if (!reason && (config->flags & WEFT_CONFIG_L2) && advert_is_valid(&s->packet))
+			return advert_from_device(skb);
 		break;
 	case WEFT_HOOK_FROM_OVERLAY:
 		if (!reason)
-			reason = check_from_tunnel();
+			reason = check_from_tunnel(config);
 		if (!reason && (s->packet.flags & PACKET_ICMP_OTHER))
 			reason = WEFT_DROP_ICMP_UNSUPPORTED;
 		break;

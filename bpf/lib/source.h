@@ -82,15 +82,18 @@ inline_always bool sender_must_tunnel(struct scratch *s, const struct weft_confi
 	return node_is_tunneled(s->sender_node);
 }
 
-/* Whether the source of what came out of a tunnel is another node's: nobody there has an address of this one. */
-verified_once int check_from_tunnel(void)
+/* Whether the source of what came out of a tunnel is another node's: nobody there has an address of this one. With egress
+ * gateways it may be anybody's outside, who answers. */
+verified_once int check_from_tunnel(const struct weft_config *config)
 {
 	struct scratch *s = scratch_get();
 
-	if (!s)
+	if (!s || !config)
 		return WEFT_DROP_SPOOFED_SOURCE;
 	s->sender_node = node_of(&s->packet.tuple.saddr);
-	return s->sender_node && !endpoint_find(&s->packet.tuple.saddr) ? WEFT_DROP_NONE : WEFT_DROP_SPOOFED_SOURCE;
+	return (s->sender_node || (config->flags & WEFT_CONFIG_EGRESS)) && !endpoint_find(&s->packet.tuple.saddr) ?
+		       WEFT_DROP_NONE :
+		       WEFT_DROP_SPOOFED_SOURCE;
 }
 
 /* Whether the node itself sends the packet, and to another node's address: its neighbours and groups are the
@@ -106,14 +109,16 @@ verified_once int check_from_host(void)
 
 /* The same where there are other nodes: also one of another node's addresses, and any to a pod here, which a flow from
  * such an address may begin with. What nodes say to each other, tunnels too, is neither, and is known by one lookup. */
-inline_always bool node_concerned(struct __sk_buff *skb, const struct weft_addr *source,
-				  const struct weft_addr *destination)
+inline_always bool node_concerned(struct __sk_buff *skb, const struct weft_config *config,
+				  const struct weft_addr *source, const struct weft_addr *destination)
 {
 	struct weft_remote *remote = bpf_map_lookup_elem(&weft_remote_v1, source);
 
 	if (remote)
 		return remote->node;
-	return source_is_inside(skb, source) || endpoint_is_pod(endpoint_find(destination));
+	/* A pod that nothing is known of yet is not to leave the cluster by the stack. */
+	return source_is_inside(skb, source) || endpoint_is_pod(endpoint_find(destination)) ||
+	       (unlikely(config->flags & WEFT_CONFIG_EGRESS) && node_of(source));
 }
 
 /* Whether the slow path has to look at a plain packet of no flow at an uplink: it claims an address from inside,
@@ -148,7 +153,7 @@ inline_always bool device_concerned(struct __sk_buff *skb, const struct weft_con
 	if ((void *)(l4 + 4) > end || external_wanted(config, protocol, *(__be16 *)(l4 + 2)))
 		return true;
 	if (unlikely(config->flags & WEFT_CONFIG_NODES))
-		return node_concerned(skb, &addr, &to);
+		return node_concerned(skb, config, &addr, &to);
 	return source_is_inside(skb, &addr);
 }
 

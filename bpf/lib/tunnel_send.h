@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* A pod's packet inside another one, to the node that has its destination: by the kernel's VXLAN device, or put into
- * Geneve or IP-in-IP here. Segments of a large packet each get the outer headers when they are made. */
+/* A pod's packet inside another one, to the node that has its destination: by a VXLAN or WireGuard device, or put
+ * into Geneve or IP-in-IP here. Segments of a large packet each get the outer headers when they are made. */
 #pragma once
 
 #include "abi/hash.h"
 #include "lib/node.h"
+#include "maps/egress.h"
 #include "lib/outer.h"
+#include "lib/scratch.h"
 
 /* All outer headers at most: IPv6, UDP, Geneve. */
 struct tunnel_room {
@@ -101,6 +103,27 @@ inline_always long tunnel_wrap_family(struct __sk_buff *skb, const struct weft_n
 			tunnel_wrap(skb, node, vni, tos, false, false, inner_v4);
 }
 
+/* As it is, to an egress gateway on one network with this node. */
+inline_always int next_hop_send(const struct weft_flow *flow, bool v4)
+{
+	struct scratch *s = scratch_get();
+	const struct weft_next_hop *hop;
+	__u32 index = flow->node;
+
+	hop = bpf_map_lookup_elem(&weft_nexthop_v1, &index);
+	if (!s || !hop)
+		return -1;
+	SCRATCH_ZERO(&s->next_hop);
+	if (v4) {
+		s->next_hop.nh_family = ADDRESS_FAMILY_V4;
+		s->next_hop.ipv4_nh = hop->v4.word[3];
+	} else {
+		s->next_hop.nh_family = ADDRESS_FAMILY_V6;
+		__builtin_memcpy(s->next_hop.ipv6_nh, &hop->v6, 16);
+	}
+	return bpf_redirect_neigh(flow->out_ifindex, &s->next_hop, sizeof(s->next_hop), 0);
+}
+
 /* Sends the packet along an entry of WEFT_EXIT_TUNNEL. A verdict. */
 verified_once int tunnel_send(struct __sk_buff *skb, const struct weft_flow *flow)
 {
@@ -118,8 +141,17 @@ verified_once int tunnel_send(struct __sk_buff *skb, const struct weft_flow *flo
 	__u8 tos = ip_tos(start, v4);
 	int verdict = -1;
 
+	if (node->way == WEFT_WAY_REFUSED) {
+		count_drop(WEFT_DROP_UNENCRYPTED, skb->len);
+		return TC_ACT_SHOT;
+	}
 	if (node->way == WEFT_WAY_VXLAN)
 		verdict = vxlan_send(skb, flow, node, tos);
+	else if (node->way == WEFT_WAY_WIREGUARD)
+		/* The row's device, not the flow's: a node's packets move to a new key's device all at once. */
+		verdict = node->ifindex ? bpf_redirect(node->ifindex, 0) : -1;
+	else if (node->way == WEFT_WAY_DIRECT)
+		verdict = next_hop_send(flow, v4);
 	else if (!tunnel_wrap_family(skb, node, tunnel_identity(flow), tos, v4))
 		verdict = bpf_redirect_neigh(flow->out_ifindex, NULL, 0, 0);
 	if (verdict < 0) {

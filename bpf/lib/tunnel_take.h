@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Takes other nodes' packets out of their tunnels: out of the kernel's VXLAN device, which has taken off what was
- * outside, and out of Geneve and IP-in-IP at an uplink. Who sent them is scratch->outer_source, and what that node says
+/* Takes other nodes' packets out of their tunnels: out of the kernel's VXLAN device and out of WireGuard devices,
+ * which have taken off what was outside, and out of Geneve and IP-in-IP at an uplink. Who sent them is scratch->outer_source, and what that node says
  * of the one inside scratch->tunnel_identity. */
 #pragma once
 
@@ -34,6 +34,45 @@ verified_once int vxlan_take(struct __sk_buff *skb)
 	/* Its Ethernet header is the sending node's business. */
 	if (skb->pkt_type != PACKET_TYPE_HOST)
 		bpf_skb_change_type(skb, PACKET_TYPE_HOST);
+	return WEFT_DROP_NONE;
+}
+
+/* Whether a packet without MAC header is what another node itself says to this one (encryption_node_to_node): the
+ * stack's, like all that nodes say to each other. */
+verified_once int wireguard_between_nodes(struct __sk_buff *skb)
+{
+	struct weft_addr source, destination;
+	struct weft_remote *remote;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		__be32 pair[2];
+
+		if (bpf_skb_load_bytes(skb, offsetof(struct iphdr, saddr), pair, sizeof(pair)))
+			return false;
+		addr_from_v4(&source, pair[0]);
+		addr_from_v4(&destination, pair[1]);
+	} else if (bpf_skb_load_bytes(skb, offsetof(struct ipv6hdr, saddr), &source, sizeof(source)) ||
+		   bpf_skb_load_bytes(skb, offsetof(struct ipv6hdr, daddr), &destination, sizeof(destination))) {
+		return false;
+	}
+	remote = bpf_map_lookup_elem(&weft_remote_v1, &source);
+	return remote && !remote->node && (remote->flags & WEFT_REMOTE_NODE) &&
+	       endpoint_is_host(endpoint_find(&destination));
+}
+
+/* The packet comes out of a WireGuard device, from the node whose key has its source address (AllowedIPs). It has no
+ * MAC header, which everything after here begins with. A reason to drop it, or none. */
+verified_once int wireguard_take(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+	__be16 type = skb->protocol;
+
+	if (!s || (type != bpf_htons(ETH_P_IP) && type != bpf_htons(ETH_P_IPV6)))
+		return WEFT_DROP_UNKNOWN_L3;
+	s->tunnel_identity = 0; /* it says nothing */
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0) ||
+	    bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &type, sizeof(type), 0))
+		return WEFT_DROP_ENCAPSULATION;
 	return WEFT_DROP_NONE;
 }
 
@@ -82,22 +121,28 @@ inline_always bool tunnel_read_geneve(struct __sk_buff *skb, struct scratch *s, 
 	return *inner_v4 || header.geneve.protocol == bpf_htons(ETH_P_IPV6);
 }
 
-/* Whether the packet of that family at `offset` has an address of another node for its source: of IP-in-IP between
- * nodes the rest has a client's packet inside, or is a tunnel of somebody else's. */
+/* Whether the packet of that family at `offset` has an address of another node for its source, or is what an egress
+ * gateway sends a pod here: of IP-in-IP between nodes the rest has a client's packet inside, or is a tunnel of somebody
+ * else's. */
 inline_always bool tunnel_holds_node(struct __sk_buff *skb, __u32 offset, bool v4)
 {
-	struct weft_addr source;
+	const struct weft_config *config = config_get();
+	struct weft_addr source, destination;
 
 	if (v4) {
-		__be32 address;
+		__be32 addresses[2];
 
-		if (bpf_skb_load_bytes(skb, offset + offsetof(struct iphdr, saddr), &address, sizeof(address)))
+		if (bpf_skb_load_bytes(skb, offset + offsetof(struct iphdr, saddr), addresses, sizeof(addresses)))
 			return false;
-		addr_from_v4(&source, address);
-	} else if (bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, saddr), &source, sizeof(source))) {
+		addr_from_v4(&source, addresses[0]);
+		addr_from_v4(&destination, addresses[1]);
+	} else if (bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, saddr), &source, sizeof(source)) ||
+		   bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, daddr), &destination, sizeof(destination))) {
 		return false;
 	}
-	return node_of(&source);
+	if (node_of(&source))
+		return true;
+	return config && (config->flags & WEFT_CONFIG_EGRESS) && endpoint_is_pod(endpoint_find(&destination));
 }
 
 /* The bytes before the packet inside; 0: it is no tunnel's of a node to this one. */

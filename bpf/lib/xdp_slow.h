@@ -61,8 +61,10 @@ inline_always enum weft_drop_reason xdp_exit_to_tunnel(struct xdp_md *ctx, struc
 
 	if (!node)
 		return WEFT_DROP_NODE_UNKNOWN;
-	forward->out_ifindex = config->overlay_ifindex;
-	if (node->way != WEFT_WAY_VXLAN &&
+	if (node->way == WEFT_WAY_REFUSED)
+		return WEFT_DROP_UNENCRYPTED;
+	forward->out_ifindex = node_device(node, config);
+	if (!node_has_device(node) &&
 	    xdp_route(ctx, forward, &node->source, &node->addr, tunnel_protocol(node->way)) <= 0)
 		return WEFT_DROP_NO_ROUTE;
 	exit_into_tunnel(forward, node, s->dst_node);

@@ -10,3 +10,11 @@ struct {
 	__type(key, struct weft_l2_key);
 	__type(value, struct weft_l2);
 } weft_l2_v1 SEC(".maps");
+
+/* Until when an agent looks after conflicts about those addresses, CLOCK_MONOTONIC in nanoseconds. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} weft_l2watch_v1 SEC(".maps");

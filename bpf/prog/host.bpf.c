@@ -2,7 +2,7 @@
 /* Devices of the node. Its uplinks: replies to translated flows come in and go straight to their pod, clients' packets
  * to their service's backend; what the stack forwarded for a pod (too large, or fragmented), and what the
  * node answers as a backend, is translated on the way out. The rest of the node's traffic is none of our
- * business and must cost next to nothing. Its VXLAN device, out of which other nodes' packets come, and the device whose
+ * business and must cost next to nothing. Its VXLAN and WireGuard devices, out of which other nodes' packets come, and the device whose
  * routes lead the node's own packets into tunnels. */
 #include "lib/encapsulate_take.h"
 #include "lib/fast.h"
@@ -77,6 +77,20 @@ int weft_from_overlay(struct __sk_buff *skb)
 	if (!config)
 		return TC_ACT_SHOT;
 	reason = vxlan_take(skb);
+	return reason ? drop(skb, reason) : out_of_tunnel(skb, config);
+}
+
+SEC("tc")
+int weft_from_wireguard(struct __sk_buff *skb)
+{
+	const struct weft_config *config = config_get();
+	int reason;
+
+	if (!config)
+		return TC_ACT_SHOT;
+	if (wireguard_between_nodes(skb))
+		return TC_ACT_OK;
+	reason = wireguard_take(skb);
 	return reason ? drop(skb, reason) : out_of_tunnel(skb, config);
 }
 

@@ -1,4 +1,5 @@
 #include "agent/agent.h"
+#include "agent/bgp.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -10,6 +11,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/address_pools.h"
+#include "agent/encryption.h"
 #include "agent/host_ports.h"
 #include "agent/memory.h"
 #include "sys/netns.h"
@@ -41,6 +44,7 @@ std::uint32_t new_flow_rate(const Config& config) { return std::max(20000U, flow
 control::PoolOptions pool_options(const Config& config) {
   control::PoolOptions options;
   if (!config.clustered()) options.cidrs = config.pod_cidrs;  // else blocks of them
+  for (const auto& cidr : config.pod_cidrs) options.families.push_back(cidr.family());
   options.quarantine = std::chrono::seconds(config.quarantine_seconds);
   return options;
 }
@@ -86,6 +90,7 @@ Result<void> Agent::open_state() {
     std::erase_if(problems_,
                   [stored = Objects::problem_of(change.key)](const auto& text) { return text.starts_with(stored); });
     publisher_->object_changed(change);
+    if (change.key.kind == model::Kind::pod_address_pool) pools_changed();
     tell_watchers(change);
   });
 
@@ -99,6 +104,7 @@ Result<void> Agent::open_state() {
                        std::chrono::seconds(config_.quarantine_seconds);
   for (const auto& row : quarantine_rows) quarantined.push_back({row.address, std::min(row.until, longest)});
   ipam_.emplace(pool_options(config_), std::move(allocations), std::move(quarantined));
+  pools_changed();
   return {};
 }
 
@@ -106,6 +112,7 @@ Result<void> Agent::open_node() {
   WEFT_TRY(netlink_, sys::open_netlink());
   WEFT_TRY(const auto netns, sys::current_netns());
   WEFT_TRY(const auto cookie, sys::netns_cookie(netns.get()));
+  if (!config_.encrypts()) Encryption::remove(*netlink_, config_);
   if (config_.clustered()) {
     WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
     WEFT_CHECK(open_cluster());
@@ -144,6 +151,7 @@ Result<void> Agent::open_datapath() {
   for (const auto& text : notes) note(text);
   publisher_->set_base(base_config());
   publisher_->set_node(node_);
+  publisher_->set_pool_users([this](const std::string& pool) { return pool_users(pool); });
   return {};
 }
 
@@ -156,16 +164,25 @@ Result<void> Agent::open_attachment() {
   attachment_->set_admit([this](const AttachRequest& request) {
     return admit_port_mappings(request, attachment_->records(), services());
   });
+  attachment_->set_choose([this](const AttachRequest& request) -> Result<control::AddressRequest> {
+    WEFT_TRY(auto choice, choose_addresses(request, pools_, *objects_));
+    if (!choice.ambiguity.empty()) spdlog::warn("pod {}/{}: {}", request.namespace_, request.pod, choice.ambiguity);
+    return std::move(choice.request);
+  });
   WEFT_TRY(auto reaper_netlink, sys::open_netlink());
   attachment_->set_reaper(std::make_unique<Reaper>(std::move(reaper_netlink), [this](store::EndpointKey key) {
-    asio::post(loop_, [this, key = std::move(key)] { attachment_->reaped(key); });
+    asio::post(loop_, [this, key = std::move(key)] {
+      attachment_->reaped(key);
+      // Another node may wait for a block of one address.
+      if (cluster_ && cluster_->release_unused(*ipam_)) take_blocks();
+    });
   }));
   std::vector<std::string> notes;
   WEFT_CHECK(attachment_->recover(notes));
   for (const auto& text : notes) spdlog::warn("{}", text);
   uplinks_.emplace(*datapath_, config_, faults_);
   healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *uplinks_, *ipam_, config_, faults_,
-                                overlay_ ? &*overlay_ : nullptr});
+                                overlay_ ? &*overlay_ : nullptr, encryption_.get()});
   take_over();
   return {};
 }
@@ -176,6 +193,7 @@ void Agent::take_over() {
                                       published.error().text());
   faults_.clear("publish");
   taken_over_ = true;
+  tend_egress();
   std::vector<std::string> notes;
   attachment_->adopt(notes);
   for (const auto& text : notes) spdlog::warn("{}", text);
@@ -187,7 +205,9 @@ void Agent::take_over() {
   for (const auto& [index, uplink] : node_.uplinks) uplinks.push_back(index);
   if (overlay_) {
     overlay_->attach();
-    datapath_->prune(uplinks, overlay_->ifindex(), overlay_->host_ifindex());
+    if (encryption_) encryption_->attach();
+    datapath_->prune(uplinks, overlay_->ifindex(), overlay_->host_ifindex(),
+                     encryption_ ? encryption_->ifindexes() : std::vector<std::uint32_t>());
   } else {
     datapath_->prune(uplinks);
   }
@@ -230,7 +250,11 @@ Result<void> Agent::publish() {
   tell_services_fault();
   enrichment_stale_ = true;
   if (duties_) duties_->refresh();
-  if (published) tell_endpoints();
+  refresh_bgp();
+  if (published) {
+    tell_endpoints();
+    tend_egress();
+  }
   return published;
 }
 
@@ -262,6 +286,24 @@ void Agent::refresh_source_ports() {
     faults_.set("publish", "the source ports changed: " + published.error().message);
 }
 
+// A node by itself is the only one that answers for its addresses: the datapath goes on for as long as it takes. In a
+// cluster another node takes over when this one's lease ends, which is two thirds of it at the earliest after the agent
+// was there last.
+void Agent::watch_announced() {
+  const auto now = std::chrono::steady_clock::now();
+  auto until = std::chrono::steady_clock::time_point::max();
+  if (cluster_) until = now + std::chrono::milliseconds(config_.lease_seconds * 2000 / 3);
+  const bool late = watched_until_ < now && watched_until_ != std::chrono::steady_clock::time_point{};
+  if (until == watched_until_) return;
+  if (auto told = datapath_->watch_until(until.time_since_epoch()); !told)
+    return faults_.set("announced", "telling the datapath that an agent is there: " + told.error().message);
+  faults_.clear("announced");
+  watched_until_ = until;
+  if (!late) return;
+  if (auto restored = datapath_->tables().restore_announced(); !restored)
+    spdlog::warn("announced addresses: {}", restored.error().message);
+}
+
 void Agent::watch_netlink() {
   netlink_descriptor_->async_wait(asio::posix::stream_descriptor::wait_read, [this](const std::error_code& error) {
     if (error) return;
@@ -276,18 +318,24 @@ void Agent::poll_slow() {
   slow_timer_.async_wait([this](const std::error_code& error) {
     if (error) return;
     datapath_->tables().retry();
+    watch_announced();
     serve_outside();
     duties_->refresh();
+    refresh_bgp();
+    bgp_->check();
     attachment_->finish_removals();
     attachment_->expire_quarantine();
     if (cluster_) {
       cluster_->check();
       faults_.replace("node health ", node_health_->problems());
+      notice_silence();
+      if (encryption_) encryption_->check();
       ask_for_blocks();
-      cluster_->release_unused(*ipam_);
+      if (cluster_->release_unused(*ipam_)) take_blocks();
       cluster_objects_->check();
     }
     ++slow_polls_;
+    if (!tended_egress_) tend_egress();
     if (std::exchange(trim_owed_, false)) give_memory_back(loop_);
     // All of it is compiled again: less often where a start has failed already.
     if ((faults_.has("publish") && (taken_over_ || slow_polls_ % 10 == 0)) || faults_.has("devices")) refresh_node();
@@ -336,6 +384,10 @@ Result<void> Agent::serve() {
   duties_ = std::make_unique<ServiceDuties>(
       loop_, *publisher_, [this] { return datapath_->tables().status().failed == 0; },
       [this](const std::string& problem) { note(problem); });
+  if (cluster_)
+    duties_->set_cluster(config_.node, cluster_->member().announcers(),
+                         [this](const MacAddress& mac) { return cluster_->is_node(mac); });
+  watch_announced();
   duties_->refresh();
   api::ServerOptions server;
   server.path = config_.socket_path();
@@ -349,6 +401,9 @@ Result<void> Agent::serve() {
   register_bpf();
   register_observe();
   register_nodes();
+  open_bgp();
+  register_bgp();
+  register_egress();
   if (cluster_) {
     open_cluster_objects();
     others_changed();

@@ -19,6 +19,7 @@
 #include "agent/cluster_link.h"
 #include "agent/cluster_objects.h"
 #include "agent/config.h"
+#include "agent/egress_addresses.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
 #include "agent/heal.h"
@@ -43,6 +44,9 @@
 #include "sys/netlink.h"
 
 namespace weft::agent {
+
+class Bgp;
+class Encryption;
 
 class Agent {
  public:
@@ -72,6 +76,10 @@ class Agent {
   void register_bpf();
   void register_observe();
   void register_nodes();
+  void open_bgp();
+  void refresh_bgp();
+  void register_bgp();
+  void register_egress();
 
   // Compiles the tables and brings the kernel to it. An error leaves the last good state.
   Result<void> publish();
@@ -90,16 +98,35 @@ class Agent {
   // The cluster.
   void blocks_changed();
   void ask_for_blocks();
+  // Pools of addresses.
+  void pools_changed();
+  void take_blocks();
+  std::string pool_users(const std::string& pool) const;
+  [[nodiscard]] std::string user_of(const IpAddress& address) const;
+  [[nodiscard]] std::vector<std::string> ambiguous_pools() const;
+  [[nodiscard]] nlohmann::json pools_json() const;
+  Result<AttachGate::Needs> attach_needs(const AttachRequest& request) const;
+  Result<void> need_addresses(AttachGate::Needs& needs, const control::AddressRequest& wish) const;
+  Result<void> need_named(AttachGate::Needs& needs, const IpAddress& address) const;
+  void attach(const nlohmann::json& params, const api::Responder& responder,
+              std::chrono::steady_clock::time_point until);
   void others_changed();
   void take_others();
+  void encryption_changed();
   void watch_health();
   void tell_endpoints();
+  // What the plan for egress gateways asks of this node's devices, and of the cluster. `again`: also where it is the
+  // same.
+  void tend_egress(bool again = false);
+  void notice_silence();
+  void greet_returned(const ClusterView& view);
 
   // Timers and descriptors.
   void poll_slow();
   void watch_netlink();
   void refresh_node();
   void refresh_source_ports();
+  void watch_announced();
   void consume_events();
   void swept(const FlowSweeper::Report& report);
   void refresh_enrichment();
@@ -150,10 +177,18 @@ class Agent {
   [[nodiscard]] std::vector<std::string> unserved() const;
   [[nodiscard]] std::vector<std::string> outside_ranges() const;
   nlohmann::json announced_json() const;
+  nlohmann::json announcers_json() const;
+  // The node that announces it; empty: none, as far as is known.
+  [[nodiscard]] std::string announcer_of(const IpAddress& address) const;
   nlohmann::json list_endpoints();
   nlohmann::json list_identities() const;
   nlohmann::json list_policies() const;
   nlohmann::json list_ipam() const;
+  nlohmann::json list_egress() const;
+  nlohmann::json egress_pods(const model::ObjectKey& gateway, const control::EgressStatus& status) const;
+  // By which gateway the pod reaches somebody outside; null: by none.
+  nlohmann::json egress_way(const control::ExplainSide& from, const control::ExplainSide& to) const;
+  std::string egress_node_name(std::uint16_t number) const;
   const LiveEndpoint* live(const model::ObjectKey& pod) const;
   const LiveEndpoint* live(const IpAddress& address) const;
   // API: services
@@ -215,6 +250,7 @@ class Agent {
   Node node_;
   std::unique_ptr<datapath::Datapath> datapath_;
   std::optional<control::Ipam> ipam_;
+  std::vector<cluster::Pool> pools_;  // of addresses; "default" first
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<PodKernel> pod_kernel_;
   std::optional<Attachment> attachment_;
@@ -226,8 +262,19 @@ class Agent {
   std::unique_ptr<ClusterObjects> cluster_objects_;  // its changes are answered by the server
   std::optional<NodeRoutes> node_routes_;
   std::optional<Overlay> overlay_;
+  std::unique_ptr<Encryption> encryption_;
   std::optional<AttachGate> attach_gate_;
   std::optional<NodeHealth> node_health_;
+  std::set<std::string> silent_nodes_;
+  std::set<std::string> living_nodes_;
+  std::optional<EgressAddresses> egress_addresses_;
+  std::optional<sys::PacketSocket> egress_socket_;
+  struct TendedEgress {
+    std::set<control::EgressAddress> addresses;
+    std::set<IpAddress> present;  // on the node
+    bool operator==(const TendedEgress&) const = default;
+  };
+  std::optional<TendedEgress> tended_egress_;
   std::vector<IpAddress> prepared_gateways_;
   asio::steady_timer others_timer_;
   bool others_due_ = false;
@@ -246,10 +293,13 @@ class Agent {
   asio::steady_timer slow_timer_;
   std::uint64_t slow_polls_ = 0;
   bool trim_owed_ = false;
+  std::chrono::steady_clock::time_point watched_until_;  // the datapath leaves conflicts to this agent until then
   std::optional<asio::posix::stream_descriptor> netlink_descriptor_;
   std::map<std::uint64_t, Watcher> watchers_;
   std::uint64_t next_watcher_ = 1;
   std::unique_ptr<ServiceDuties> duties_;
+  std::unique_ptr<Bgp> bgp_;
+  std::optional<std::uint64_t> bgp_seen_;  // Publisher::service_revision()
   ReleaseGate backends_gate_;
   ReleaseGate services_gate_;
   std::unique_ptr<FlowSweeper> sweeper_;

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "agent/cluster_view.h"
 #include "agent/config.h"
 #include "agent/node.h"
 #include "agent/objects.h"
@@ -21,11 +24,24 @@ struct Announcements {
   std::map<IpAddress, std::string> refused;
   // L2Announcements that name devices this node cannot announce on.
   std::vector<std::string> problems;
+  // Of a cluster, where one node announces an address. Who could instead of this node: those that are alive and that
+  // one of the L2Announcements is for; of a Service with externalTrafficPolicy Local, those with a ready endpoint of
+  // it.
+  struct Candidacy {
+    std::set<std::string> announcements;
+    std::optional<std::set<std::string>> with_endpoint;
+  };
+  std::map<std::string, std::vector<std::string>> nodes;  // other ones, by L2Announcement
+  std::map<IpAddress, Candidacy> candidacies;             // of the addresses of `rows`
+
+  // How many other nodes come before `self` for the address: each address has an order of its own, the same on every
+  // node that knows the same.
+  [[nodiscard]] unsigned rank(const IpAddress& address, const std::string& self) const;
 };
 
 // Pure. Load balancer and external addresses of the Services the announcements select, on the uplinks
-// they name. One node: it is elected for all of them.
+// they name. Of a cluster: those this node could announce; which node does is not decided here.
 Announcements announcements(const Objects& objects, const ServiceFacts& facts, const control::ServiceCompiler& services,
-                            const Node& node, const Config& config);
+                            const Node& node, const Config& config, const ClusterView& cluster = {});
 
 }  // namespace weft::agent

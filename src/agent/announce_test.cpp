@@ -30,7 +30,7 @@ class AnnounceTest : public ::testing::Test {
     ASSERT_TRUE(objects->apply(outcome.documents));
     ASSERT_TRUE(services->compile());
   }
-  Announcements all() { return announcements(*objects, facts, *services, node, config); }
+  Announcements all() { return announcements(*objects, facts, *services, node, config, cluster); }
   std::vector<std::string> announced() {
     std::vector<std::string> result;
     for (const auto& [key, row] : all().rows) result.push_back(datapath::from_abi(key.addr).to_string());
@@ -43,7 +43,8 @@ class AnnounceTest : public ::testing::Test {
   std::optional<control::ServiceCompiler> services;
   ServiceFacts facts;
   Node node;
-  Config config = parse_config("weftd.yaml", "").value();
+  Config config = parse_config("weftd.yaml", "node_labels: {rack: '7'}").value();
+  ClusterView cluster;
 };
 
 constexpr auto announcement =
@@ -132,6 +133,84 @@ TEST_F(AnnounceTest, ADeviceThatIsNoUplinkIsSaid) {
   EXPECT_THAT(on("[uplink0, eth7]"), ::testing::SizeIs(1)) << "a name that is nobody's is a mistake wherever it stands";
   EXPECT_THAT(on("['uplink*', 'en*']"), ::testing::IsEmpty()) << "a pattern may be for other nodes";
   EXPECT_THAT(on("['en*']"), ::testing::SizeIs(1)) << "nothing is announced anywhere";
+}
+
+constexpr auto balanced =
+    "apiVersion: v1\nkind: Service\nmetadata: {name: web, labels: {tell: 'yes'}}\n"
+    "spec: {selector: {app: web}, ports: [{port: 80}], externalIPs: [192.0.2.80]";
+
+TEST_F(AnnounceTest, NodesTheSelectorDoesNotNameAnnounceNothing) {
+  const auto announce_on = [&](const std::string& rack) {
+    apply(
+        "apiVersion: weft.io/v1alpha1\nkind: L2Announcement\nmetadata: {name: some}\nspec: {interfaces: [none0], "
+        "nodeSelector: {matchLabels: {rack: '" +
+        rack + "'}}}\n");
+  };
+  apply(std::string(balanced) + "}\n");
+  announce_on("8");
+  EXPECT_THAT(all().problems, ::testing::IsEmpty()) << "a device that only others have is none";
+  announce_on("7");
+  EXPECT_EQ(all().problems.size(), 1U);
+  apply(
+      "apiVersion: weft.io/v1alpha1\nkind: L2Announcement\nmetadata: {name: some}\n"
+      "spec: {nodeSelector: {matchLabels: {rack: '7'}}}\n");
+  EXPECT_THAT(announced(), ::testing::ElementsAre("192.0.2.80"));
+  apply(
+      "apiVersion: weft.io/v1alpha1\nkind: L2Announcement\nmetadata: {name: some}\n"
+      "spec: {nodeSelector: {matchExpressions: [{key: rack, operator: DoesNotExist}]}}\n");
+  EXPECT_THAT(announced(), ::testing::IsEmpty());
+}
+
+TEST_F(AnnounceTest, EachAddressHasAnOrderOfNodesThatAllOfThemKnow) {
+  std::string text = announcement;
+  for (int i = 0; i < 90; ++i)
+    text += fmt::format(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: s{}, labels: {{tell: 'yes'}}}}\n"
+        "spec: {{ports: [{{port: 80}}], externalIPs: [192.0.2.{}]}}\n---\n",
+        i, i + 100);
+  apply(text);
+  cluster.clustered = true;
+  const std::vector<std::string> names{"a", "b", "c"};
+  std::map<std::string, std::map<unsigned, int>> ranks;
+  std::map<std::string, std::set<unsigned>> of_address;
+  for (const auto& self : names) {
+    cluster.nodes.clear();
+    for (const auto& name : names)
+      cluster.nodes[name] = {.labels = {}, .underlay = {}, .alive = true, .self = name == self};
+    cluster.nodes["dead"] = {};
+    const auto result = all();
+    ASSERT_EQ(result.rows.size(), 90U);
+    for (const auto& [key, row] : result.rows) {
+      const auto address = datapath::from_abi(key.addr);
+      const auto rank = result.rank(address, self);
+      ++ranks[self][rank];
+      of_address[address.to_string()].insert(rank);
+    }
+  }
+  for (const auto& [address, seen] : of_address) EXPECT_EQ(seen, (std::set<unsigned>{0, 1, 2})) << address;
+  for (const auto& name : names) EXPECT_GT(ranks[name][0], 15) << name << ": about a third each";
+}
+
+TEST_F(AnnounceTest, OfALocalServiceNodesWithAnEndpointOnly) {
+  apply(announcement + std::string(balanced) + ", externalTrafficPolicy: Local, type: NodePort}\n");
+  services->set_node({"here", "", {}, {}});
+  EXPECT_THAT(announced(), ::testing::ElementsAre("192.0.2.80")) << "a node by itself is the only one";
+  cluster.clustered = true;
+  cluster.nodes["here"] = {.labels = {}, .underlay = {}, .alive = true, .self = true};
+  cluster.nodes["there"] = {.labels = {}, .underlay = {}, .alive = true, .self = false};
+  EXPECT_THAT(announced(), ::testing::IsEmpty()) << "nobody has an endpoint";
+  control::ServicePod pod;
+  pod.key = {"default", "web-1"};
+  pod.labels = {{"app", "web"}};
+  pod.addresses = {ip("10.244.0.5")};
+  services->upsert(pod);
+  ASSERT_TRUE(services->compile());
+  EXPECT_THAT(announced(), ::testing::ElementsAre("192.0.2.80"));
+  EXPECT_EQ(all().rank(ip("192.0.2.80"), "here"), 0U) << "the other one cannot";
+  pod.node = "there";
+  services->upsert(pod);
+  ASSERT_TRUE(services->compile());
+  EXPECT_THAT(announced(), ::testing::IsEmpty());
 }
 
 }  // namespace

@@ -204,6 +204,8 @@ api::Answer Agent::commit(const std::vector<model::Document>& documents, const P
   enrichment_stale_ = true;
   serve_outside();
   duties_->refresh();
+  refresh_bgp();
+  tend_egress();
   if (applied.owed) spdlog::warn("{}", applied.owed->message);  // told by the status while it lasts
   WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());  // enforced first, on the disk before the user is told
@@ -275,6 +277,8 @@ api::Answer Agent::delete_objects(const std::vector<store::StoredKey>& keys) {
   WEFT_TRY(const auto owed, publisher_->remove({gone.keys.begin(), gone.keys.end()}));
   enrichment_stale_ = true;
   duties_->refresh();
+  refresh_bgp();
+  tend_egress();
   if (owed) spdlog::warn("{}", owed->message);
   WEFT_CHECK(publisher_->store_numbers(true));
   WEFT_CHECK(store_->flush());
@@ -313,7 +317,9 @@ Result<void> Agent::publish_brought(Publisher::Changed changed) {
   enrichment_stale_ = true;
   serve_outside();
   duties_->refresh();
+  refresh_bgp();
   if (published) tell_endpoints();
+  if (published) tend_egress();
   if (auto stored = publisher_->store_numbers(false); !stored) note(stored.error().message);
   return published;
 }

@@ -13,6 +13,9 @@ namespace {
 
 using nlohmann::json;
 
+// As long as a block that was claimed for one pod may be full when it comes because others waited for it too.
+constexpr auto attach_patience = std::chrono::seconds(8);
+
 Result<store::EndpointKey> key_of(const json& params) {
   WEFT_TRY(auto container, api::required_text(params, "container_id"));
   WEFT_TRY(auto ifname, api::required_text(params, "ifname"));
@@ -24,23 +27,7 @@ Result<store::EndpointKey> key_of(const json& params) {
 void Agent::register_attachment() {
   server_->handle_async("cni.add", [this](const json& params, const api::Responder& responder) {
     if (!cluster_) return responder.answer(cni_add(params));
-    const auto request = parse_attach(params);
-    if (!request) return responder.answer(weft::fail(request.error()));
-    const auto labels = identity_labels_of(*objects_, {request->namespace_, request->pod}, request->labels);
-    std::set<Family> families;
-    const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-    if (request->addresses.empty())
-      for (const auto& cidr : config_.pod_cidrs)
-        if (ipam_->available(cidr.family(), now) == 0) families.insert(cidr.family());
-    const bool numbered = compiler().identities().number_of(labels).has_value();
-    attach_gate_->pass(numbered ? std::nullopt : std::optional(labels), families,
-                       [this, params, responder](const Result<void>& passed) {
-                         if (responder.closed()) return;
-                         responder.answer_by([&]() -> api::Answer {
-                           if (!passed) return weft::fail(passed.error());
-                           return cni_add(params);
-                         });
-                       });
+    attach(params, responder, std::chrono::steady_clock::now() + attach_patience);
   });
   server_->handle("cni.ack", [this](const json& params) -> api::Answer {
     WEFT_TRY(const auto key, key_of(params));

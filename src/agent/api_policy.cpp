@@ -114,7 +114,9 @@ std::optional<Agent::Target> Agent::nobody_at(const IpAddress& address, const Po
     return std::nullopt;
   const auto holds = [&](const Cidr& cidr) { return cidr.contains(address); };
   const bool of_services = std::ranges::any_of(config_.service_cidrs, holds);
-  if (!of_services && std::ranges::none_of(config_.pod_cidrs, holds)) return std::nullopt;
+  const bool of_pods =
+      std::ranges::any_of(pools_, [&](const auto& pool) { return pool.block_of(address).has_value(); });
+  if (!of_services && !of_pods) return std::nullopt;
   Target target;
   target.side = side_of(address);
   target.unknown = true;
@@ -335,6 +337,17 @@ api::Answer Agent::explain_policy(const json& params) const {
     elsewhere(source, "egress");
     elsewhere(target.side, "ingress");
     item["change"] = answer.change;
+    item["egress_gateway"] = egress_way(source, target.side);
+    if (const auto& way = item["egress_gateway"]; way.is_object() && answer.allowed)
+      item["text"].push_back(
+          way["node"].is_null()
+              ? fmt::format("EgressGateway {} selects it and has no gateway that can be used: dropped as "
+                            "no-egress-gateway (weft egress list)",
+                            way["name"].get<std::string>())
+              : fmt::format("it leaves the cluster by node {}, as {} (EgressGateway {})",
+                            way["node"].get<std::string>(),
+                            way["address"].is_null() ? "that node's address" : way["address"].get<std::string>(),
+                            way["name"].get<std::string>()));
     result["items"].push_back(std::move(item));
   }
   return result;

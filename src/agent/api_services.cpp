@@ -131,6 +131,7 @@ void Agent::add_frontends(json& items, const control::ServicePort& port) const {
                      {"kind", control::to_string(frontend.kind)},
                      {"port_name", port.port_name},
                      {"address", frontend.address.to_string()},
+                     {"announced_by", announcer_of(frontend.address)},
                      {"port", frontend.port},
                      {"protocol", weft::to_string(port.protocol)},
                      {"algorithm", algorithm_text(port.row.algorithm)},
@@ -297,6 +298,11 @@ api::Answer Agent::get_service(const json& params) const {
     result["load_balancer_ips"].push_back(ingress.address.to_string() + (ingress.proxy ? " (proxy)" : ""));
   result["external_ips"] = texts(service->external_ips);
   result["external_name"] = service->external_name;
+  result["announced_by"] = json::object();
+  for (const auto* port : ports)
+    for (const auto& frontend : port->frontends)
+      if (auto node = announcer_of(frontend.address); !node.empty())
+        result["announced_by"][frontend.address.to_string()] = std::move(node);
   result["traffic_policy"] = policies_json(service->internal_local, service->external_local);
   result["source_ranges"] = json::array();
   for (const auto& range : service->source_ranges) result["source_ranges"].push_back(range.to_string());

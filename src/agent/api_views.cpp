@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
+#include "agent/bgp.h"
 #include "agent/counters.h"
+#include "agent/encryption.h"
 #include "agent/out_of_range.h"
 #include "control/policy/policy.h"
 #include "flow/time.h"
@@ -176,22 +178,19 @@ json Agent::list_policies() const {
 }
 
 json Agent::list_ipam() const {
-  json result{{"pools", json::array()}, {"allocations", json::array()}, {"quarantine", json::array()}};
+  json result{
+      {"cidrs", pools_json()}, {"pools", json::array()}, {"allocations", json::array()}, {"quarantine", json::array()}};
   const auto allocations = ipam_->allocations();
   const auto quarantined = ipam_->quarantined();
-  for (const auto& cidr : ipam_->options().cidrs) {
-    std::uint64_t used = 0;
-    std::uint64_t waiting = 0;
-    for (const auto& allocation : allocations) used += cidr.contains(allocation.address) ? 1 : 0;
-    for (const auto& entry : quarantined) waiting += cidr.contains(entry.address) ? 1 : 0;
-    const auto gateway = ipam_->gateway(cidr.family());
-    result["pools"].push_back({{"name", ipam_->options().name},
-                               {"cidr", cidr.to_string()},
-                               {"family", cidr.is_v4() ? 4 : 6},
+  for (const auto& use : ipam_->uses()) {
+    const auto gateway = ipam_->gateway(use.cidr.family());
+    result["pools"].push_back({{"name", use.pool},
+                               {"cidr", use.cidr.to_string()},
+                               {"family", use.cidr.is_v4() ? 4 : 6},
                                {"gateway", gateway ? gateway->to_string() : ""},
-                               {"capacity", control::Ipam::capacity(cidr)},
-                               {"allocated", used},
-                               {"quarantined", waiting}});
+                               {"capacity", use.capacity},
+                               {"allocated", use.allocated},
+                               {"quarantined", use.quarantined}});
   }
   for (const auto& allocation : allocations) {
     json item{{"address", allocation.address.to_string()}, {"owner", allocation.owner}, {"namespace", ""}, {"pod", ""}};
@@ -218,6 +217,26 @@ json Agent::announced_json() const {
                      {"device", uplink == node_.uplinks.end() ? "" : uplink->second.name},
                      {"mac", mac.to_string()}});
   }
+  return items;
+}
+
+std::string Agent::announcer_of(const IpAddress& address) const {
+  if (cluster_) {
+    const auto& holders = cluster_->member().announcers().holders();
+    const auto found = holders.find(address);
+    return found == holders.end() ? std::string() : found->second;
+  }
+  const auto at = publisher_->announced().lower_bound({datapath::to_abi(address), 0});
+  const bool here = at != publisher_->announced().end() && datapath::from_abi(at->first.addr) == address;
+  return here ? config_.node : std::string();
+}
+
+// Those of the whole cluster, by whichever node.
+json Agent::announcers_json() const {
+  auto items = json::array();
+  if (cluster_)
+    for (const auto& [address, node] : cluster_->member().announcers().holders())
+      items.push_back({{"address", address.to_string()}, {"node", node}});
   return items;
 }
 
@@ -266,6 +285,7 @@ json Agent::cluster_json() const {
   if (!cluster_) return nullptr;
   auto cluster = cluster_->status_json();
   cluster["store"] = cluster_objects_->status_json();
+  if (encryption_) cluster["encryption"] = encryption_->status_json();
   return cluster;
 }
 
@@ -292,6 +312,7 @@ json Agent::status() {
   const bool degraded = reconcile.failed > 0 || !features.socket_hook || !problems.empty();
   for (const auto& text : healer_->repairs()) problems.push_back(text);
   std::ranges::move(outside_ranges(), std::back_inserter(problems));
+  std::ranges::move(ambiguous_pools(), std::back_inserter(problems));
   // As a balancer for plain hosts is meant to be; without the key there would be ranges.
   if (config_.pod_cidrs.empty()) problems.push_back("pod_cidrs is empty: this node attaches no pods");
   auto uplinks = json::array();
@@ -337,6 +358,8 @@ json Agent::status() {
           {"policies", compiled().policy_input.policies.size()},
           {"services", services().usage().frontends},
           {"announced", announced_json()},
+          {"bgp", bgp_->status_json()},
+          {"announcers", announcers_json()},
           {"flows", {{"seen", counts.seen}, {"lost", counts.lost}, {"kept", counts.kept}}},
           {"ipam", list_ipam()["pools"]},
           {"reconcile",

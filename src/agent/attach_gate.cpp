@@ -23,26 +23,33 @@ struct Waiting {
 
 }  // namespace
 
-void AttachGate::pass(const std::optional<LabelMap>& labels, const std::set<Family>& families,
-                      std::function<void(const Result<void>&)> done) {
-  if (!labels && families.empty()) return done({});
+void AttachGate::pass(const Needs& needs, std::function<void(const Result<void>&)> done) {
+  if (needs.empty()) return done({});
+  std::set<std::string> pools;
+  for (const auto& [pool, family] : needs.pools) pools.insert(pool);
+  for (const auto& block : needs.blocks) pools.insert(block.pool);
+  for (const auto& pool : pools) cluster_.hold(pool);
   auto waiting = std::make_shared<Waiting>(loop_);
-  waiting->done = std::move(done);
-  waiting->missing = families.size() + (labels ? 1 : 0);
+  waiting->done = [this, pools, done = std::move(done)](const Result<void>& outcome) {
+    done(outcome);
+    for (const auto& pool : pools) cluster_.let_go(pool);
+  };
+  waiting->missing = needs.pools.size() + needs.blocks.size() + (needs.labels ? 1 : 0);
   const auto arrived = [waiting](const Result<void>& outcome) {
     if (!outcome)
       waiting->tell(outcome);
     else if (--waiting->missing == 0)
       waiting->tell({});
   };
-  if (labels)
-    cluster_.acquire(*labels, [this, arrived, labels = *labels](const Result<void>& outcome) {
+  if (needs.labels)
+    cluster_.acquire(*needs.labels, [this, arrived, labels = *needs.labels](const Result<void>& outcome) {
       arrived(outcome);
       if (outcome) cluster_.release(labels);  // what runs now needs them by itself
     });
-  for (const auto family : families) cluster_.claim(family, arrived);
+  for (const auto& [pool, family] : needs.pools) cluster_.claim(pool, family, arrived);
+  for (const auto& block : needs.blocks) cluster_.claim(block, arrived);
   waiting->timer.expires_after(patience_);
-  waiting->timer.async_wait([waiting, asked_labels = labels.has_value()](const std::error_code& error) {
+  waiting->timer.async_wait([waiting, asked_labels = needs.labels.has_value()](const std::error_code& error) {
     if (error) return;
     waiting->tell(fail(ErrorCode::unavailable,
                        asked_labels ? "the cluster's etcd has not given the container's labels a number yet"

@@ -1,4 +1,4 @@
-// Holds an attachment back until what only the cluster can give is there: a number for the container's labels, a block
+// Holds an attachment back until what only the cluster can give is there: a number for the container's labels, blocks
 // with free addresses. On the agent's thread.
 #pragma once
 
@@ -7,6 +7,8 @@
 #include <functional>
 #include <optional>
 #include <set>
+#include <string>
+#include <utility>
 
 #include "agent/cluster_link.h"
 #include "base/ip.h"
@@ -17,14 +19,20 @@ namespace weft::agent {
 
 class AttachGate {
  public:
+  struct Needs {
+    std::optional<LabelMap> labels;
+    std::set<std::pair<std::string, Family>> pools;  // one more block of each
+    std::set<cluster::Block> blocks;                 // these and no others
+    [[nodiscard]] bool empty() const { return !labels && pools.empty() && blocks.empty(); }
+  };
+
   // By default longer than an election of etcd takes, shorter than a runtime waits for a plugin.
   AttachGate(asio::io_context& loop, ClusterLink& cluster, std::chrono::milliseconds patience = std::chrono::seconds(8))
       : loop_(loop), cluster_(cluster), patience_(patience) {}
 
   // `done` is told once: at once when nothing is missing, `unavailable` after the patience. Numbers that were acquired
-  // for it are held until it has returned.
-  void pass(const std::optional<LabelMap>& labels, const std::set<Family>& families,
-            std::function<void(const Result<void>&)> done);
+  // for it, and blocks that were claimed, are held until it has returned.
+  void pass(const Needs& needs, std::function<void(const Result<void>&)> done);
 
  private:
   asio::io_context& loop_;

@@ -165,12 +165,9 @@ Result<void> Attachment::make_record(const AttachRequest& request, int netns, st
   record.endpoint_id = free_endpoint_id();
   record.device = device_name(record.endpoint_id);
   record.created = std::chrono::system_clock::now();
-  for (const auto& address : request.addresses)
-    if (!ipam_.gateway(address.family()))
-      return fail(ErrorCode::invalid, fmt::format("{}: no pool of this family is configured", address.to_string()),
-                  "set pod_cidrs in the configuration");
-  WEFT_TRY(record.addresses, ipam_.allocate(record.key.owner(), request.addresses, now()));
-  if (record.addresses.empty()) return fail(ErrorCode::exhausted, "no pod_cidrs are configured");
+  auto given = give_addresses(request);
+  if (!given) return fail(given.error().in(fmt::format("pod {}/{}", request.namespace_, request.pod)));
+  record.addresses = std::move(*given);
   record.mac = request.mac ? *request.mac : mac_of(record.addresses.front());
   if (auto stored = store_.put_endpoint(record, allocation_rows(record)); !stored) {
     ipam_.release(record.key.owner(), now());
@@ -178,6 +175,37 @@ Result<void> Attachment::make_record(const AttachRequest& request, int netns, st
   }
   records_[record.key] = record;
   return {};
+}
+
+Result<std::vector<IpAddress>> Attachment::give_addresses(const AttachRequest& request) {
+  control::AddressRequest wish{.pool = {}, .addresses = request.addresses};
+  if (choose_) {
+    WEFT_TRY(wish, choose_(request));
+  }
+  for (const auto& address : wish.addresses) {
+    if (!ipam_.gateway(address.family()))
+      return fail(ErrorCode::invalid, fmt::format("{}: no pool of this family is configured", address.to_string()),
+                  "set pod_cidrs in the configuration");
+    WEFT_CHECK(free_named(request.key, address));
+  }
+  WEFT_TRY(auto addresses, ipam_.give(request.key.owner(), wish, now()));
+  if (addresses.empty()) return fail(ErrorCode::exhausted, "no pod_cidrs are configured");
+  return addresses;
+}
+
+// An address by name may still be that of a container that is going; else whoever has it is named.
+Result<void> Attachment::free_named(const store::EndpointKey& key, const IpAddress& address) {
+  const auto* holder = ipam_.holder(address);
+  if (holder == nullptr || *holder == key.owner()) return {};
+  const auto found = std::ranges::find_if(records_, [&](const auto& entry) { return entry.first.owner() == *holder; });
+  if (found == records_.end()) return {};
+  const auto& [other, record] = *found;
+  if (record.state != EndpointState::deleting)
+    return fail(ErrorCode::exists, fmt::format("{} is in use by pod {}/{} (container {})", address.to_string(),
+                                               record.namespace_, record.pod, other.container_id));
+  const auto going = other;
+  if (reaper_) reaper_->wait_for(going);
+  return finish_removal(going);
 }
 
 Result<void> Attachment::make_devices(store::EndpointRecord& record, int netns, std::uint32_t mtu) {

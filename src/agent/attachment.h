@@ -64,6 +64,9 @@ class Attachment {
   using Publish = std::function<Result<void>()>;
   // Asked before anything is made for a new attachment; an error refuses it.
   using Admit = std::function<Result<void>(const AttachRequest& request)>;
+  // Which addresses it is to have; the error does not name the pod. Without it: those it asks for, else any of the
+  // first pool.
+  using Choose = std::function<Result<control::AddressRequest>(const AttachRequest& request)>;
   // Called between any two steps with the name of what has just been done; tests end the process there.
   using Checkpoint = std::function<void(const char* done)>;
 
@@ -107,10 +110,13 @@ class Attachment {
   [[nodiscard]] Reaper& reaper() { return *reaper_; }
   void set_reaper(std::unique_ptr<Reaper> reaper) { reaper_ = std::move(reaper); }
   void set_admit(Admit admit) { admit_ = std::move(admit); }
+  void set_choose(Choose choose) { choose_ = std::move(choose); }
   void set_checkpoint(Checkpoint checkpoint) { checkpoint_ = std::move(checkpoint); }
 
  private:
   Result<void> make_record(const AttachRequest& request, int netns, store::EndpointRecord& record);
+  Result<std::vector<IpAddress>> give_addresses(const AttachRequest& request);
+  Result<void> free_named(const store::EndpointKey& key, const IpAddress& address);
   Result<void> make_devices(store::EndpointRecord& record, int netns, std::uint32_t mtu);
   Result<void> configure_pod(const store::EndpointRecord& record, int netns);
   Result<void> configure_host(const store::EndpointRecord& record);
@@ -140,6 +146,7 @@ class Attachment {
   control::Ipam& ipam_;
   Publish publish_;
   Admit admit_;
+  Choose choose_;
   Checkpoint checkpoint_;
   std::unique_ptr<Reaper> reaper_;
   std::map<store::EndpointKey, store::EndpointRecord> records_;

@@ -77,6 +77,30 @@ TEST(Attachment, RequestedAddressesAreGivenOrRefused) {
   EXPECT_EQ(run.store.endpoints()->size(), 1U);
 }
 
+TEST(Attachment, AnAddressByNameStaysThePodsWhenItIsMadeAnew) {
+  Machine machine("static");
+  AgentRun run(machine);
+  run.start();
+  const auto address = *IpAddress::parse("10.1.0.77");
+  run.attachment.set_choose([&](const AttachRequest&) -> Result<control::AddressRequest> {
+    return control::AddressRequest{.pool = {}, .addresses = {address}, .resting = true};
+  });
+  ASSERT_TRUE(run.attachment.add(request(7, "c1")));
+  EXPECT_EQ(run.attachment.records().begin()->second.addresses, std::vector{address});
+  const auto clash = run.attachment.add(request(8, "c2"));
+  ASSERT_FALSE(clash);
+  EXPECT_EQ(clash.error().message, "pod shop/web: 10.1.0.77 is in use by pod shop/web (container c1)");
+  // The old container's removal is under way when the new one comes.
+  ASSERT_TRUE(run.attachment.remove({"c1", "eth0"}));
+  ASSERT_TRUE(run.attachment.add(request(8, "c2")));
+  ASSERT_EQ(run.attachment.records().size(), 1U);
+  EXPECT_EQ(run.attachment.records().begin()->second.addresses, std::vector{address});
+  run.attachment.set_choose([](const AttachRequest&) -> Result<control::AddressRequest> {
+    return fail(ErrorCode::not_found, "there is no pool \"green\"");
+  });
+  EXPECT_EQ(run.attachment.add(request(7, "c3")).error().message, "pod shop/web: there is no pool \"green\"");
+}
+
 TEST(Attachment, DelOfAnUnknownContainerIsNoError) {
   Machine machine("unknown");
   AgentRun run(machine);

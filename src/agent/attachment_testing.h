@@ -68,6 +68,8 @@ class SteppedNetlink final : public sys::Netlink {
   Result<sys::Device> create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) override {
     return inner_->create_vxlan(name, port, mac);
   }
+  Result<sys::Device> create_wireguard(const std::string& name) override { return inner_->create_wireguard(name); }
+  Result<sys::Device> create_tun(const std::string& name) override { return inner_->create_tun(name); }
   Result<void> delete_device(int index) override {
     WEFT_CHECK(steps_.take("delete device"));
     return inner_->delete_device(index);

@@ -5,10 +5,12 @@
 
 #include <filesystem>
 
+#include "agent/encryption.h"
 #include "agent/node.h"
 #include "agent/source_ports.h"
 #include "bpfrt/link.h"
 #include "sources/store/store.h"
+#include "speaker/speaker.h"
 #include "sys/netlink.h"
 #include "sys/system.h"
 
@@ -66,9 +68,18 @@ Result<void> clean_up(const Config& config, const Tell& tell) {
     if (!opened) return fail(opened.error());
     store.emplace(std::move(*opened));
   }
+  // First of all it is told to routers that this node is not to be sent to any more.
+  if (speaker::end_speakers(config.bgp_path()) > 0) tell("ended the BGP speaker");
   WEFT_TRY(auto netlink, sys::open_netlink());
   WEFT_CHECK(detach_programs(*netlink, config, tell));
   if (store) WEFT_CHECK(remove_pods(*netlink, *store, tell));
+  WEFT_TRY(const auto addresses, netlink->addresses());
+  for (const auto& row : addresses)
+    if (row.protocol == sys::address_protocol_weft) {
+      WEFT_CHECK(netlink->delete_address(row));
+      tell(fmt::format("removed the egress gateway's address {}", row.address.to_string()));
+    }
+  Encryption::remove(*netlink, config);
   if (const auto device = netlink->device(host_device)) {
     WEFT_CHECK(netlink->delete_device(device->index));
     tell(fmt::format("removed device {}", host_device));

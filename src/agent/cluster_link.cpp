@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "agent/utc_text.h"
+#include "agent/external_addresses.h"
+#include "base/utc_text.h"
+#include "sources/cluster/access.h"
 #include "sources/etcd/grpc_client.h"
 #include "sys/system.h"
 
@@ -16,7 +18,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view pool_name = "default";
+const std::string default_pool(model::default_address_pool);
+constexpr std::size_t most_taken = 64;
 constexpr auto patience = std::chrono::seconds(3);  // before being away is a fault
 
 // Names of what the store keeps (docs/state.md).
@@ -30,19 +33,6 @@ Result<std::string> trimmed_file(const std::string& path) {
   WEFT_TRY(auto text, sys::read_file(path));
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\r')) text.pop_back();
   return text;
-}
-
-Result<etcd::Options> etcd_options(const Config& config) {
-  etcd::Options options;
-  options.endpoints = config.etcd_endpoints;
-  options.tls.ca_file = config.etcd_ca_file;
-  options.tls.cert_file = config.etcd_certificate_file;
-  options.tls.key_file = config.etcd_key_file;
-  options.user = config.etcd_user;
-  if (!config.etcd_password_file.empty()) {
-    WEFT_TRY(options.password, trimmed_file(config.etcd_password_file));
-  }
-  return options;
 }
 
 // What the store holds is this program's own; a row that is damaged counts as none.
@@ -89,8 +79,9 @@ ClusterLink::~ClusterLink() = default;
 
 Result<std::unique_ptr<ClusterLink>> ClusterLink::open(asio::io_context& loop, const Config& config,
                                                        store::Store& store, Faults& faults, const Node& node,
-                                                       Handlers handlers) {
+                                                       Handlers handlers, EncryptionOffer offer) {
   std::unique_ptr<ClusterLink> link(new ClusterLink(loop, config, store, faults, std::move(handlers)));
+  link->offer_ = std::move(offer);
   link->remembered_ = read_blocks(stored_json(store, stored_blocks));
   const auto gateways = stored_json(store, stored_gateways);
   if (gateways.is_array())
@@ -112,8 +103,8 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   options.cluster = config_.cluster;
   options.lease = std::chrono::seconds(config_.lease_seconds);
   options.delay = std::chrono::seconds(config_.reclaim_seconds);
-  options.round = std::clamp(std::chrono::milliseconds(options.delay) / 4, std::chrono::milliseconds(1000),
-                             std::chrono::milliseconds(60000));
+  options.round = cluster::collector_interval(options.delay);
+  options.stands_in = config_.operator_use == Config::OperatorUse::automatic;
   options.self.name = config_.node;
   WEFT_TRY(options.self.boot_id, trimmed_file("/proc/sys/kernel/random/boot_id"));
   WEFT_TRY(const auto before, store_.get(stored_boot));
@@ -124,7 +115,7 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   // Before others hear that it is no longer to be.
   if (!config_.edge && options.self.kept_before) WEFT_CHECK(store_.set(stored_kept, "false"));
   options.self.record = record(node);
-  cluster::Pool pool{.name = std::string(pool_name), .ranges = {}};
+  cluster::Pool pool{.name = default_pool, .ranges = {}};
   for (const auto& cidr : config_.pod_cidrs)
     pool.ranges.push_back({cidr, cidr.is_v4() ? config_.pod_block_length_v4 : config_.pod_block_length_v6});
   if (!pool.ranges.empty()) options.pools.push_back(std::move(pool));
@@ -136,13 +127,14 @@ Result<void> ClusterLink::connect(const Node& node) {
   told_ = record(node);
   WEFT_TRY(const auto options, member_options(node));
   WEFT_CHECK(cluster::validate(options));
-  WEFT_TRY(const auto to, etcd_options(config_));
+  WEFT_TRY(const auto to, cluster::etcd_options(config_));
   const auto random = etcd::system_random();
   WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
   cluster::MemberHandlers handlers;
   handlers.nodes = [this](const auto&) { others_changed(); };
   handlers.block_owners = [this] { others_changed(); };
   handlers.endpoints = [this](const auto&) { others_changed(); };
+  handlers.announcers = [this] { handlers_.announcers(); };
   handlers.blocks = [this] { blocks_changed(); };
   handlers.blocks_lost = [this](const std::vector<cluster::Block>& blocks) { lost(blocks); };
   handlers.identities = [this](const cluster::IdentityDifference& difference) { identities_changed(difference); };
@@ -159,9 +151,11 @@ Result<void> ClusterLink::connect(const Node& node) {
     if (config_.edge)
       if (auto stored = store_.set(stored_kept, "true"); !stored)
         spdlog::warn("remembering that this node is to be kept: {}", stored.error().message);
+    claims_of_addresses_->membership_changed();
     blocks_changed();
   };
   handlers.left = [this](const etcd::Failure& why) {
+    claims_of_addresses_->membership_changed();
     since_ = std::chrono::system_clock::now();
     away_since_ = std::chrono::steady_clock::now();
     why_away_ = why.to_error().message;
@@ -171,7 +165,14 @@ Result<void> ClusterLink::connect(const Node& node) {
     if (why_away_ != error.message) spdlog::debug("etcd: {}", error.message);
     why_away_ = error.message;
   };
+  const auto trouble = handlers.trouble;
   member_ = std::make_unique<cluster::Member>(*client_, scheduler_, random, options, std::move(handlers));
+  claims_of_addresses_ = std::make_unique<cluster::AddressClaims>(
+      cluster::Context{.client = *client_,
+                       .scheduler = scheduler_,
+                       .random = random,
+                       .keys = cluster::Keyspace::make(config_.cluster).value()},
+      member_->registry(), cluster::AddressClaimHandlers{.changed = [this] { others_changed(); }, .trouble = trouble});
   return {};
 }
 
@@ -184,6 +185,14 @@ cluster::NodeRecord ClusterLink::record(const Node& node) const {
   record.zone = config_.zone;
   record.labels = config_.labels();
   record.keep = config_.edge;
+  for (const auto& [index, uplink] : node.uplinks) record.macs.push_back(uplink.mac);
+  record.taken = taken_addresses(node);
+  std::ranges::sort(record.macs);
+  std::ranges::sort(record.taken);
+  // Others keep all of them; a node with that many neighbours by hand tells none.
+  if (record.taken.size() > most_taken) record.taken.clear();
+  record.wireguard = offer_.keys;
+  record.settled = offer_.keys.empty() ? 0 : offer_.settled;
   return record;
 }
 
@@ -194,25 +203,35 @@ void ClusterLink::tell(const Node& node) {
   member_->registry().update(std::move(now));
 }
 
+void ClusterLink::tell(const Node& node, EncryptionOffer offer) {
+  offer_ = std::move(offer);
+  tell(node);
+}
+
 void ClusterLink::tell(cluster::SharedEndpoints pods) { member_->endpoint_publisher().publish(std::move(pods)); }
 
 // --- Blocks --------------------------------------------------------------------------------------
 
-std::vector<Cidr> ClusterLink::usable_blocks() const {
-  std::vector<Cidr> first;
-  std::vector<Cidr> rest;
-  for (const auto& block : member_->blocks().blocks()) {
-    if (!member_->blocks().may_allocate_from(block)) continue;
-    const auto gateway = gateways_.find(block.cidr.family());
-    const bool has_gateway = gateway != gateways_.end() && block.cidr.contains(gateway->second);
-    (has_gateway ? first : rest).push_back(block.cidr);
-  }
-  first.insert(first.end(), rest.begin(), rest.end());
-  return first;
+std::vector<Cidr> ClusterLink::blocks() const {
+  std::vector<Cidr> all;
+  for (const auto& block : member_->blocks().blocks()) all.push_back(block.cidr);
+  return all;
+}
+
+std::map<std::string, std::vector<Cidr>> ClusterLink::usable_blocks() const {
+  std::map<std::string, std::vector<Cidr>> usable;
+  for (const auto& block : member_->blocks().blocks())
+    if (member_->blocks().may_allocate_from(block)) usable[block.pool].push_back(block.cidr);
+  std::ranges::stable_partition(usable[default_pool], [&](const Cidr& cidr) {
+    const auto gateway = gateways_.find(cidr.family());
+    return gateway != gateways_.end() && cidr.contains(gateway->second);
+  });
+  return usable;
 }
 
 void ClusterLink::choose_gateways() {
-  const auto blocks = member_->blocks().blocks();
+  auto blocks = member_->blocks().blocks();
+  std::erase_if(blocks, [](const auto& block) { return block.pool != default_pool; });
   const auto before = gateways_;
   for (const auto family : {Family::v4, Family::v6}) {
     const auto has = [&](const IpAddress& address) {
@@ -257,43 +276,77 @@ void ClusterLink::lost(const std::vector<cluster::Block>& blocks) {
   faults_.set("cluster blocks", text);
 }
 
-void ClusterLink::claim(Family family, Done done) {
-  auto& waiting = claims_[family];
+void ClusterLink::claim(const std::string& pool, Family family, Done done) {
+  auto& waiting = claims_[{pool, family}];
   waiting.push_back(std::move(done));
   if (waiting.size() > 1) return;
-  member_->blocks().claim(std::string(pool_name), family, [this, family](const Result<cluster::Block>& block) {
+  member_->blocks().claim(pool, family, [this, pool, family](const Result<cluster::Block>& block) {
     // Usable only once whoever gives addresses out has heard of it.
-    scheduler_.post([this, family, alive = std::weak_ptr(alive_),
+    scheduler_.post([this, pool, family, alive = std::weak_ptr(alive_),
                      answer = block ? Result<void>() : Result<void>(fail(block.error()))] {
       if (alive.expired()) return;
       blocks_changed();
-      for (const auto& each : std::exchange(claims_[family], {})) each(answer);
+      for (const auto& each : std::exchange(claims_[{pool, family}], {})) each(answer);
     });
   });
 }
 
-bool ClusterLink::claims(Family family) const {
-  const auto waiting = claims_.find(family);
+void ClusterLink::claim(const cluster::Block& block, Done done) {
+  member_->blocks().claim(block, [this, done = std::move(done)](const Result<cluster::Block>& claimed) {
+    scheduler_.post([this, done, alive = std::weak_ptr(alive_),
+                     answer = claimed ? Result<void>() : Result<void>(fail(claimed.error()))] {
+      if (alive.expired()) return;
+      blocks_changed();
+      done(answer);
+    });
+  });
+}
+
+bool ClusterLink::claims(const std::string& pool, Family family) const {
+  const auto waiting = claims_.find({pool, family});
   return waiting != claims_.end() && !waiting->second.empty();
 }
 
-void ClusterLink::release_unused(const control::Ipam& ipam) {
-  if (!joined()) return;
+void ClusterLink::let_go(const std::string& pool) {
+  if (const auto held = held_.find(pool); held != held_.end() && --held->second <= 0) held_.erase(held);
+}
+
+std::string ClusterLink::owner_of(const cluster::Block& block) const {
+  const auto owner = member_->blocks().owners().find(block);
+  return owner == member_->blocks().owners().end() ? std::string() : owner->second;
+}
+
+// `left`: blocks of "default" that would be left.
+bool ClusterLink::is_needed(const cluster::Block& block, const control::Ipam& ipam,
+                            std::map<Family, std::size_t>& left) const {
+  const auto family = block.cidr.family();
+  if (held_.contains(block.pool) || claims(block.pool, family) || !ipam.unused(block.cidr)) return true;
+  if (block.pool != default_pool) return false;
+  const auto gateway = gateways_.find(family);
+  const bool has_gateway = gateway != gateways_.end() && block.cidr.contains(gateway->second);
+  if (has_gateway || left[family] < 2) return true;
+  --left[family];
+  return false;
+}
+
+bool ClusterLink::release_unused(const control::Ipam& ipam) {
+  if (!joined()) return false;
   const auto blocks = member_->blocks().blocks();
   std::map<Family, std::size_t> left;
-  for (const auto& block : blocks) ++left[block.cidr.family()];
+  for (const auto& block : blocks)
+    if (block.pool == default_pool) ++left[block.cidr.family()];
+  bool released = false;
   for (const auto& block : blocks) {
-    const auto family = block.cidr.family();
-    const auto gateway = gateways_.find(family);
-    const bool has_gateway = gateway != gateways_.end() && block.cidr.contains(gateway->second);
-    if (has_gateway || left[family] < 2 || claims(family) || !ipam.unused(block.cidr)) continue;
-    --left[family];
-    spdlog::info("gives block {} back: nothing in it is used", block.cidr.to_string());
+    if (is_needed(block, ipam, left)) continue;
+    released = true;
+    spdlog::info("gives block {} back: nothing in it is used", block.to_string());
     member_->blocks().release(block);
-    scheduler_.post([this, alive = std::weak_ptr(alive_)] {
-      if (!alive.expired()) blocks_changed();
-    });
   }
+  if (!released) return false;
+  scheduler_.post([this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) blocks_changed();
+  });
+  return true;
 }
 
 // --- Numbers -------------------------------------------------------------------------------------
@@ -356,21 +409,40 @@ bool ClusterLink::joined() const { return member_->registry().membership().has_v
 
 bool ClusterLink::synced() const {
   return member_->registry().synced() && member_->blocks().synced() && member_->endpoints().synced() &&
-         member_->identities().synced();
+         member_->identities().synced() && claims_of_addresses_->synced();
 }
 
-control::RemoteNodes ClusterLink::remote_nodes() const {
+control::RemoteNodes ClusterLink::remote_nodes(const std::map<std::string, std::uint32_t>& wireguard) const {
   control::RemoteNodes nodes;
   for (const auto& [name, node] : member_->registry().nodes()) {
     if (name == config_.node || !node.record) continue;
-    nodes[name] = {.underlay = node.record->underlay, .gateways = node.record->gateways, .blocks = {}};
+    auto& remote = nodes[name];
+    remote.underlay = node.record->underlay;
+    remote.gateways = node.record->gateways;
+    if (const auto device = wireguard.find(name); device != wireguard.end()) remote.wireguard = device->second;
   }
   for (const auto& [block, owner] : member_->blocks().owners())
     if (const auto node = nodes.find(owner); node != nodes.end()) node->second.blocks.push_back(block.cidr);
   return nodes;
 }
 
-ClusterView ClusterLink::view(const Node& node) {
+std::map<std::string, EncryptionPeer> ClusterLink::encryption_peers() const {
+  std::map<std::string, EncryptionPeer> peers;
+  for (const auto& [name, node] : member_->registry().nodes()) {
+    if (name == config_.node || !node.record) continue;
+    peers[name] = {.alive = node.alive.has_value(),
+                   .underlay = node.record->underlay,
+                   .gateways = node.record->gateways,
+                   .blocks = {},
+                   .keys = node.record->wireguard,
+                   .settled = node.record->settled};
+  }
+  for (const auto& [block, owner] : member_->blocks().owners())
+    if (const auto peer = peers.find(owner); peer != peers.end()) peer->second.blocks.push_back(block.cidr);
+  return peers;
+}
+
+ClusterView ClusterLink::view(const Node& node, const std::map<std::string, std::uint32_t>& wireguard) {
   ClusterView view;
   view.clustered = true;
   view.known = synced();
@@ -385,13 +457,19 @@ ClusterView ClusterLink::view(const Node& node) {
   self.cross_subnet = config_.tunnel_scope == Config::TunnelScope::cross_subnet;
   self.overhead_v4 = config_.tunnel_overhead(true);
   self.overhead_v6 = config_.tunnel_overhead(false);
+  self.encrypts = config_.encrypts();
+  self.strict = config_.encryption_strict;
+  self.wireguard_overhead_v4 = Config::wireguard_overhead(true);
+  self.wireguard_overhead_v6 = Config::wireguard_overhead(false);
+  self.pod_ranges = config_.pod_cidrs;
   for (const auto& [name, known] : member_->registry().nodes())
     if (known.record)
       view.nodes[name] = {.labels = known.record->labels,
                           .underlay = known.record->underlay,
                           .alive = known.alive.has_value(),
                           .self = name == config_.node};
-  view.plan = control::plan_nodes(self, remote_nodes(), numbers_);
+  view.egress_holders = claims_of_addresses_->holders();
+  view.plan = control::plan_nodes(self, remote_nodes(wireguard), numbers_);
   if (numbers_.all() != stored_numbers_) {
     // Before a flow names a node by it.
     if (auto stored = store_.set(stored_numbers, json(numbers_.all()).dump()); stored) stored_numbers_ = numbers_.all();
@@ -455,7 +533,9 @@ void ClusterLink::check() {
 json ClusterLink::status_json() const {
   auto blocks = json::array();
   for (const auto& block : member_->blocks().blocks())
-    blocks.push_back({{"cidr", block.cidr.to_string()}, {"usable", member_->blocks().may_allocate_from(block)}});
+    blocks.push_back({{"pool", block.pool},
+                      {"cidr", block.cidr.to_string()},
+                      {"usable", member_->blocks().may_allocate_from(block)}});
   std::size_t alive = 0;
   for (const auto& [name, node] : member_->registry().nodes()) alive += node.alive ? 1 : 0;
   return {{"name", config_.cluster},
@@ -468,7 +548,56 @@ json ClusterLink::status_json() const {
           {"alive", alive},
           {"blocks", std::move(blocks)},
           {"collector", member_->role().holds().has_value()},
+          {"operator", operator_text()},
           {"tunnel", to_string(config_.tunnel)}};
+}
+
+// "operator1", "node2, there is no operator", ...
+std::string ClusterLink::operator_text() const {
+  const auto holder = member_->role().holder();
+  if (!holder) return config_.operator_use == Config::OperatorUse::external ? "none is there" : "none yet";
+  const auto& all = member_->operators().all();
+  if (all.contains({holder->node, holder->boot_id})) return holder->node;
+  return fmt::format("{} {}", holder->node, all.empty() ? "(a node: no operator is there)" : "(a node, for now)");
+}
+
+json ClusterLink::operators_json() const {
+  const auto holder = member_->role().holder();
+  const auto& all = member_->operators().all();
+  auto items = json::array();
+  for (const auto& [key, record] : all) {
+    const auto& did = record.collected;
+    items.push_back({{"name", key.name},
+                     {"run", key.run},
+                     {"acts", holder && holder->node == key.name && holder->boot_id == key.run},
+                     {"host", record.host},
+                     {"version", record.version},
+                     {"started", record.started},
+                     {"last_round", record.last_round},
+                     {"rounds", did.rounds},
+                     {"collected",
+                      {{"nodes", did.nodes},
+                       {"endpoints", did.endpoints},
+                       {"blocks", did.blocks},
+                       {"users", did.users},
+                       {"identities", did.identities}}},
+                     {"services_served", record.served},
+                     {"services_waiting", record.waiting},
+                     {"problem", record.problem}});
+  }
+  json acting;
+  if (holder)
+    acting = {{"name", holder->node}, {"kind", all.contains({holder->node, holder->boot_id}) ? "operator" : "node"}};
+  return {{"acting", std::move(acting)},
+          {"stands_in", config_.operator_use == Config::OperatorUse::automatic},
+          {"items", std::move(items)}};
+}
+
+bool ClusterLink::is_node(const MacAddress& mac) const {
+  return std::ranges::any_of(member_->registry().nodes(), [&](const auto& entry) {
+    const auto& [name, node] = entry;
+    return name != config_.node && node.record && std::ranges::find(node.record->macs, mac) != node.record->macs.end();
+  });
 }
 
 json ClusterLink::nodes_json(const ClusterView& view) const {

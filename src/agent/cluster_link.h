@@ -20,11 +20,29 @@
 #include "agent/faults.h"
 #include "agent/node.h"
 #include "control/ipam/ipam.h"
+#include "sources/cluster/address_claims.h"
 #include "sources/cluster/member.h"
 #include "sources/etcd/scheduler.h"
 #include "sources/store/store.h"
 
 namespace weft::agent {
+
+// What this node tells of its keys.
+struct EncryptionOffer {
+  std::vector<cluster::WireGuardKey> keys;
+  unsigned settled = 0;
+  bool operator==(const EncryptionOffer&) const = default;
+};
+
+// What there is to know of another node to encrypt to it.
+struct EncryptionPeer {
+  bool alive = false;
+  std::vector<IpAddress> underlay;
+  std::vector<IpAddress> gateways;
+  std::vector<Cidr> blocks;
+  std::vector<cluster::WireGuardKey> keys;
+  unsigned settled = 0;
+};
 
 class ClusterLink {
  public:
@@ -33,26 +51,39 @@ class ClusterLink {
     std::function<void()> others;  // view() may be another
     // Numbers of label sets; `whole` says that these are all.
     std::function<void(const cluster::IdentityDifference& difference, bool whole)> identities;
+    std::function<void()> announcers;  // who announces an address may be another
   };
   using Done = std::function<void(Result<void>)>;
 
   // Does not wait for etcd. What the node had when it last ran is in the store.
   static Result<std::unique_ptr<ClusterLink>> open(asio::io_context& loop, const Config& config, store::Store& store,
-                                                   Faults& faults, const Node& node, Handlers handlers);
+                                                   Faults& faults, const Node& node, Handlers handlers,
+                                                   EncryptionOffer offer = {});
   ~ClusterLink();
   ClusterLink(const ClusterLink&) = delete;
   ClusterLink& operator=(const ClusterLink&) = delete;
 
   // --- This node's addresses
-  // Blocks that addresses may be given out of now, the gateways' first.
-  [[nodiscard]] std::vector<Cidr> usable_blocks() const;
-  // First host addresses of the first block of each family. They stay while any address of such a block is in use.
+  // Blocks that addresses may be given out of now, by pool; of "default" the gateways' first.
+  [[nodiscard]] std::map<std::string, std::vector<Cidr>> usable_blocks() const;
+  // All that are this node's, as far as it has heard: its pods have addresses of them.
+  [[nodiscard]] std::vector<Cidr> blocks() const;
+  // First host addresses of the first block of "default" of each family. They stay while any address of such a block is
+  // in use.
   [[nodiscard]] const std::map<Family, IpAddress>& gateways() const { return gateways_; }
   // One more block; told when it is usable, or why there is none. Asked for twice it is claimed once.
-  void claim(Family family, Done done);
-  [[nodiscard]] bool claims(Family family) const;
-  // Gives back what holds nothing, keeping one block of each family and those of the gateways.
-  void release_unused(const control::Ipam& ipam);
+  void claim(const std::string& pool, Family family, Done done);
+  // That very block. Refused where it is another node's, which is named.
+  void claim(const cluster::Block& block, Done done);
+  [[nodiscard]] bool claims(const std::string& pool, Family family) const;
+  // While it is held no block of the pool is given back.
+  void hold(const std::string& pool) { ++held_[pool]; }
+  void let_go(const std::string& pool);
+  // Gives back what holds nothing; of "default" all but one block of each family and those of the gateways. Whether
+  // usable_blocks() are others now.
+  bool release_unused(const control::Ipam& ipam);
+  // The node that has it, by the news; empty: none.
+  [[nodiscard]] std::string owner_of(const cluster::Block& block) const;
 
   // --- Numbers of label sets
   // Told when this node is listed as a user of the labels' number, which Handlers::identities has told by then. To be
@@ -64,8 +95,13 @@ class ClusterLink {
 
   // --- What is told, and heard
   void tell(const Node& node);
+  void tell(const Node& node, EncryptionOffer offer);
   void tell(cluster::SharedEndpoints pods);
-  [[nodiscard]] ClusterView view(const Node& node);
+  // Exactly these addresses of egress gateways are to be this node's, each as soon as nobody else has it.
+  void claim_addresses(std::set<IpAddress> addresses) { claims_of_addresses_->want(std::move(addresses)); }
+  // `wireguard`: devices that encrypt, by node (control::RemoteNode).
+  [[nodiscard]] ClusterView view(const Node& node, const std::map<std::string, std::uint32_t>& wireguard = {});
+  [[nodiscard]] std::map<std::string, EncryptionPeer> encryption_peers() const;
 
   // Another node that is away will not come back: what it has may go to others once reclaim_seconds have passed.
   void forget_node(const std::string& name, Done done);
@@ -74,6 +110,10 @@ class ClusterLink {
   void check();
   [[nodiscard]] nlohmann::json status_json() const;
   [[nodiscard]] nlohmann::json nodes_json(const ClusterView& view) const;
+  // Who does the cluster's duties.
+  [[nodiscard]] nlohmann::json operators_json() const;
+  // Whether it is a device of another node.
+  [[nodiscard]] bool is_node(const MacAddress& mac) const;
   [[nodiscard]] bool joined() const;
   // Whether what others have told is known whole.
   [[nodiscard]] bool synced() const;
@@ -95,9 +135,12 @@ class ClusterLink {
   void blocks_changed();
   void choose_gateways();
   void lost(const std::vector<cluster::Block>& blocks);
+  [[nodiscard]] bool is_needed(const cluster::Block& block, const control::Ipam& ipam,
+                               std::map<Family, std::size_t>& left) const;
   void others_changed();
   void identities_changed(const cluster::IdentityDifference& difference);
-  [[nodiscard]] control::RemoteNodes remote_nodes() const;
+  [[nodiscard]] control::RemoteNodes remote_nodes(const std::map<std::string, std::uint32_t>& wireguard) const;
+  [[nodiscard]] std::string operator_text() const;
 
   const Config& config_;
   store::Store& store_;
@@ -106,13 +149,16 @@ class ClusterLink {
   etcd::AsioScheduler scheduler_;
   std::unique_ptr<etcd::Client> client_;
   std::unique_ptr<cluster::Member> member_;
+  std::unique_ptr<cluster::AddressClaims> claims_of_addresses_;
 
   std::vector<cluster::Block> remembered_;  // as in the store
   std::map<Family, IpAddress> gateways_;
   control::NodeNumbers numbers_;
   std::map<std::string, std::uint32_t> stored_numbers_;
+  EncryptionOffer offer_;
   cluster::NodeRecord told_;
-  std::map<Family, std::vector<Done>> claims_;
+  std::map<std::pair<std::string, Family>, std::vector<Done>> claims_;
+  std::map<std::string, int> held_;
   std::map<LabelMap, Need> needs_;
   bool identities_whole_ = false;  // told once
   std::uint64_t revision_ = 1;

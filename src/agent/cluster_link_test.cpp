@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/attach_gate.h"
+#include "sources/cluster/shared_objects.h"
+#include "sources/etcd/grpc_client.h"
 #include "sources/etcd/testing/etcd_server.h"
 
 namespace weft::agent {
@@ -76,8 +78,11 @@ class ClusterLinkTest : public ::testing::Test {
   }
   bool claim(TestNode& node, Family family) {
     std::optional<Result<void>> answer;
-    node.link->claim(family, [&](const Result<void>& claimed) { answer = claimed; });
+    node.link->claim("default", family, [&](const Result<void>& claimed) { answer = claimed; });
     return run_until([&] { return answer.has_value(); }) && answer->has_value();
+  }
+  static std::vector<Cidr> usable(const TestNode& node, const std::string& pool = "default") {
+    return node.link->usable_blocks()[pool];
   }
 
   asio::io_context loop_;
@@ -90,8 +95,8 @@ TEST_F(ClusterLinkTest, NodesKnowEachOthersWaysBlocksAndPods) {
   ASSERT_TRUE(claim(*a, Family::v4));
   ASSERT_TRUE(claim(*a, Family::v6));
   ASSERT_TRUE(claim(*b, Family::v4));
-  EXPECT_THAT(a->link->usable_blocks(), SizeIs(2));
-  EXPECT_EQ(a->link->gateways().at(Family::v4), a->link->usable_blocks().front().address().plus(1));
+  EXPECT_THAT(usable(*a), SizeIs(2));
+  EXPECT_EQ(a->link->gateways().at(Family::v4), usable(*a).front().address().plus(1));
   a->link->tell(a->node);  // its gateways
   const LabelMap labels{{"k8s:app", "web"}};
   a->link->need({labels});
@@ -126,14 +131,14 @@ TEST_F(ClusterLinkTest, ARestartWithoutEtcdKeepsGatewaysAndNumbersAndGivesNothin
   etcd_->kill(0);
   open(*a);
   EXPECT_EQ(a->link->gateways(), gateways);
-  EXPECT_THAT(a->link->usable_blocks(), SizeIs(0));
+  EXPECT_THAT(usable(*a), SizeIs(0));
   EXPECT_FALSE(a->link->view(a->node).known);
   run_until([] { return false; }, seconds(4));
   a->link->check();
   ASSERT_TRUE(a->faults.has("cluster"));
   EXPECT_THAT(a->faults.texts().at("cluster"), HasSubstr("traffic goes on, changes wait"));
   etcd_->restart(0);
-  ASSERT_TRUE(run_until([&] { return a->link->usable_blocks().size() == 1 && a->link->view(a->node).known; }));
+  ASSERT_TRUE(run_until([&] { return usable(*a).size() == 1 && a->link->view(a->node).known; }));
   EXPECT_EQ(a->link->view(a->node).plan.reach.at("b").number, number);
   EXPECT_FALSE(a->faults.has("cluster"));
 }
@@ -148,17 +153,17 @@ TEST_F(ClusterLinkTest, ANodeAtTheEdgeGivesAddressesWithoutEtcdAlsoAfterARestart
   etcd_->kill(0);
   open(*a);
   open(*b);
-  EXPECT_THAT(a->link->usable_blocks(), SizeIs(1));
-  EXPECT_THAT(b->link->usable_blocks(), SizeIs(0));
+  EXPECT_THAT(usable(*a), SizeIs(1));
+  EXPECT_THAT(usable(*b), SizeIs(0));
   // It is no longer to be kept: what it was before counts for nothing then.
   a->link.reset();
   a->config.edge = false;
   open(*a);
-  EXPECT_THAT(a->link->usable_blocks(), SizeIs(0));
+  EXPECT_THAT(usable(*a), SizeIs(0));
   a->link.reset();
   a->config.edge = true;
   open(*a);
-  EXPECT_THAT(a->link->usable_blocks(), SizeIs(0)) << "others have not heard that it is again";
+  EXPECT_THAT(usable(*a), SizeIs(0)) << "others have not heard that it is again";
 }
 
 TEST_F(ClusterLinkTest, WhatANodeAtTheEdgeHasGoesToOthersOnlyOnceItIsDeleted) {
@@ -186,12 +191,59 @@ TEST_F(ClusterLinkTest, WhatANodeAtTheEdgeHasGoesToOthersOnlyOnceItIsDeleted) {
 TEST_F(ClusterLinkTest, BlocksThatHoldNothingAreGivenBackButNotTheGateways) {
   const auto a = make("a", "192.0.2.1");
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(claim(*a, Family::v4));
-  const auto blocks = a->link->usable_blocks();
+  const auto blocks = usable(*a);
   ASSERT_THAT(blocks, SizeIs(3));
   control::Ipam ipam({.cidrs = blocks, .gateways = a->link->gateways()}, {{blocks[2].address().plus(2), "pod"}}, {});
   a->link->release_unused(ipam);
-  ASSERT_TRUE(run_until([&] { return a->link->usable_blocks().size() == 2; }));
-  EXPECT_THAT(a->link->usable_blocks(), UnorderedElementsAre(blocks[0], blocks[2]));
+  ASSERT_TRUE(run_until([&] { return usable(*a).size() == 2; }));
+  EXPECT_THAT(usable(*a), UnorderedElementsAre(blocks[0], blocks[2]));
+}
+
+// A pool beside the first one: blocks of it come by need, by name too, and go when nothing of them is used.
+TEST_F(ClusterLinkTest, BlocksOfAnotherPoolAreClaimedByNeedAndGoAtOnce) {
+  const auto a = make("a", "192.0.2.1");
+  const auto b = make("b", "192.0.2.2");
+  ASSERT_TRUE(claim(*a, Family::v4));
+  const auto keys = cluster::Keyspace::make("default").value();
+  const cluster::Pool fixed{.name = "fixed", .ranges = {{*Cidr::parse("10.9.0.0/30"), 32}}};
+  cluster::SharedObjects objects(
+      {.client = a->link->client(), .scheduler = a->link->scheduler(), .random = etcd::system_random(), .keys = keys},
+      "a", {});
+  ASSERT_TRUE(run_until([&] { return objects.state() == cluster::SharedObjects::State::unfounded; }));
+  bool founded = false;
+  objects.found({{.key = {"PodAddressPool", "", "fixed"}, .text = "p", .pool = fixed}},
+                [&](const cluster::WriteResult& result) { founded = result.end == cluster::WriteResult::End::done; });
+  ASSERT_TRUE(run_until([&] { return founded; }));
+  a->link->member().blocks().pools_changed();
+  AttachGate gate(loop_, *a->link, seconds(5));
+  const cluster::Block third{"fixed", *Cidr::parse("10.9.0.2/32")};
+  control::Ipam ipam({.cidrs = usable(*a), .gateways = a->link->gateways()}, {}, {});
+  std::optional<Result<void>> passed;
+  std::size_t while_held = 0;
+  gate.pass({.labels = {}, .pools = {{"fixed", Family::v4}}, .blocks = {third}}, [&](const Result<void>& outcome) {
+    passed = outcome;
+    // Not while somebody is about to take addresses of them.
+    EXPECT_FALSE(a->link->release_unused(ipam));
+    while_held = usable(*a, "fixed").size();
+  });
+  ASSERT_TRUE(run_until([&] { return passed.has_value(); }));
+  ASSERT_TRUE(*passed) << passed->error().message;
+  EXPECT_EQ(while_held, 2U);
+  EXPECT_THAT(usable(*a, "fixed"), Contains(third.cidr));
+  EXPECT_THAT(usable(*a), SizeIs(1)) << "the gateway's is of the first pool";
+  EXPECT_TRUE(run_until([&] { return b->link->owner_of(third) == "a"; }));
+  std::optional<Result<void>> refused;
+  b->link->claim(third, [&](const Result<void>& outcome) { refused = outcome; });
+  ASSERT_TRUE(run_until([&] { return refused.has_value(); }));
+  EXPECT_EQ(refused->error().message, "block 10.9.0.2/32 of pool \"fixed\" is node a's");
+  EXPECT_TRUE(a->link->release_unused(ipam));
+  EXPECT_THAT(usable(*a, "fixed"), SizeIs(0));
+  EXPECT_TRUE(run_until([&] { return b->link->owner_of(third).empty(); }));
+  refused.reset();
+  b->link->claim(third, [&](const Result<void>& outcome) { refused = outcome; });
+  ASSERT_TRUE(run_until([&] { return refused.has_value(); }));
+  EXPECT_TRUE(*refused) << refused->error().message;
+  EXPECT_THAT(usable(*b, "fixed"), UnorderedElementsAre(third.cidr));
 }
 
 TEST_F(ClusterLinkTest, TheGateWaitsForTheNumberAndTheBlockAndNotForEver) {
@@ -199,18 +251,21 @@ TEST_F(ClusterLinkTest, TheGateWaitsForTheNumberAndTheBlockAndNotForEver) {
   AttachGate gate(loop_, *a->link, seconds(2));
   std::optional<Result<void>> passed;
   const auto tell = [&](const Result<void>& outcome) { passed = outcome; };
-  gate.pass({}, {}, tell);
+  gate.pass({}, tell);
   EXPECT_TRUE(passed.has_value());
   passed.reset();
-  gate.pass(LabelMap{{"k8s:app", "db"}}, {Family::v4, Family::v6}, tell);
+  gate.pass({.labels = LabelMap{{"k8s:app", "db"}},
+             .pools = {{"default", Family::v4}, {"default", Family::v6}},
+             .blocks = {}},
+            tell);
   EXPECT_FALSE(passed.has_value());
   ASSERT_TRUE(run_until([&] { return passed.has_value(); }));
   EXPECT_TRUE(*passed);
-  EXPECT_THAT(a->link->usable_blocks(), SizeIs(2));
+  EXPECT_THAT(usable(*a), SizeIs(2));
   EXPECT_THAT(a->numbers, Contains(std::pair(a->numbers.begin()->first, LabelMap{{"k8s:app", "db"}})));
   etcd_->kill(0);
   passed.reset();
-  gate.pass(LabelMap{{"k8s:app", "new"}}, {}, tell);
+  gate.pass({.labels = LabelMap{{"k8s:app", "new"}}, .pools = {}, .blocks = {}}, tell);
   ASSERT_TRUE(run_until([&] { return passed.has_value(); }));
   EXPECT_EQ(passed->error().code, ErrorCode::unavailable);
 }

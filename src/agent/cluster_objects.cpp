@@ -7,10 +7,11 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "agent/assignments.h"
+#include "agent/address_pools.h"
 #include "agent/object_names.h"
 #include "agent/refusals.h"
-#include "agent/utc_text.h"
+#include "base/utc_text.h"
+#include "control/services/assignment_text.h"
 
 namespace weft::agent {
 namespace {
@@ -42,8 +43,11 @@ int rank(model::Kind kind) {
     case model::Kind::namespace_:
       return 0;
     case model::Kind::load_balancer_pool:
+    case model::Kind::pod_address_pool:
       return 1;
     case model::Kind::l2_announcement:
+    case model::Kind::bgp_peering:
+    case model::Kind::egress_gateway:
       return 2;
     case model::Kind::network_policy:
       return 3;
@@ -63,7 +67,7 @@ bool gives(model::Kind kind) { return kind == model::Kind::service || kind == mo
 
 // Empty: it holds nothing.
 std::string text_of(const control::ServiceAssignment& assignment) {
-  return assignment.empty() ? std::string() : assignment_to_text(assignment);
+  return assignment.empty() ? std::string() : control::assignment_to_text(assignment);
 }
 
 std::string_view to_string(cluster::SharedObjects::State state) {
@@ -160,6 +164,10 @@ Result<bool> ClusterObjects::has_own() const {
   return false;
 }
 
+bool ClusterObjects::known() const {
+  return shared_->state() != cluster::SharedObjects::State::unheard || has_own().value_or(false);
+}
+
 void ClusterObjects::attempt() {
   auto& job = jobs_.front();
   if (auto why = unavailable()) return finish(why);
@@ -167,14 +175,14 @@ void ClusterObjects::attempt() {
     return finish(Error{ErrorCode::unavailable,
                         fmt::format("other nodes changed the cluster's objects each of {} times", most_tries),
                         "try again"});
-  const bool founds = shared_->state() == cluster::SharedObjects::State::unfounded;
+  job.founds = shared_->state() == cluster::SharedObjects::State::unfounded;
   job.writes.clear();
   bool changes_assignments = false;
   Result<void> planned;
   if (job.kind == Job::Kind::push) {
     planned = plan_push(job);
   } else {
-    if (founds) {
+    if (job.founds) {
       const auto own = has_own();
       if (!own) return finish(own.error());
       if (*own)
@@ -189,8 +197,8 @@ void ClusterObjects::attempt() {
   if (!planned) return finish(planned.error());
   if (job.result.refused || (job.writes.empty() && job.kind != Job::Kind::push)) return finish({});
   const auto done = [this](const WriteResult& result) { answered(result); };
-  founds || job.kind == Job::Kind::push ? shared_->found(job.writes, done)
-                                        : shared_->write(job.writes, changes_assignments, done);
+  job.founds || job.kind == Job::Kind::push ? shared_->found(job.writes, done)
+                                            : shared_->write(job.writes, changes_assignments, done);
 }
 
 // What it would be here and now, without anything being so afterwards: it is when it comes back.
@@ -225,6 +233,7 @@ Result<void> ClusterObjects::plan_apply(Job& job, bool& changes_assignments) {
     write.assignment_only = same;
     if (!same) {
       write.text = planned.json;
+      if (const auto* pool = std::get_if<model::PodAddressPool>(&document.object)) write.pool = shared_pool(*pool);
       job.tried.insert_or_assign(key, planned);
     }
     writes.emplace_back(key.kind, std::move(write));
@@ -235,12 +244,14 @@ Result<void> ClusterObjects::plan_apply(Job& job, bool& changes_assignments) {
 }
 
 Result<void> ClusterObjects::plan_remove(Job& job, bool& changes_assignments) const {
+  WEFT_CHECK(parts_.publisher.may_remove(job.keys));
   auto keys = job.keys;
   std::ranges::stable_sort(keys, {}, [](const auto& key) { return -rank(key.kind); });
   for (const auto& key : keys) {
     if (!shared_->contains(shared_key(key))) continue;
     auto& write = job.writes.emplace_back(cluster::SharedWrite{.key = shared_key(key)});
     if (key.kind == model::Kind::service) write.assignment = "";
+    if (key.kind == model::Kind::pod_address_pool) write.pool = cluster::Pool{.name = key.key.name, .ranges = {}};
     if (gives(key.kind)) changes_assignments = true;
   }
   return {};
@@ -256,6 +267,9 @@ Result<void> ClusterObjects::plan_push(Job& job) const {
       WEFT_TRY(auto row, parts_.objects.read(key));
       if (!row) continue;
       auto& write = job.writes.emplace_back(cluster::SharedWrite{.key = shared_key(key), .text = std::move(row->json)});
+      if (const auto pools = parts_.objects.address_pools().find(key.key);
+          kind == model::Kind::pod_address_pool && pools != parts_.objects.address_pools().end())
+        write.pool = shared_pool(pools->second);
       if (kind != model::Kind::service) continue;
       if (auto text = text_of(parts_.publisher.services().held(key.key)); !text.empty())
         write.assignment = std::move(text);
@@ -274,7 +288,7 @@ void ClusterObjects::answered(const WriteResult& result) {
   for (std::size_t i = 0; i < result.applied; ++i) job.written.push_back(name_of(job.writes[i].key));
   if (result.end == WriteResult::End::conflict) return attempt();
   // Another node was first with the cluster's first objects: these come after them.
-  if (job.kind != Job::Kind::push && result.error && result.error->code == ErrorCode::exists) {
+  if (job.founds && job.kind != Job::Kind::push && result.error && result.error->code == ErrorCode::exists) {
     retry_ = parts_.context.scheduler.after(founding_pause, [this] { attempt(); });
     return;
   }
@@ -314,6 +328,8 @@ void ClusterObjects::take(const cluster::SharedDifference& difference) {
   for (const auto& key : difference.assignments_gone) owed_->assignments.insert_or_assign(key, std::nullopt);
   settle();
   serve();
+  // Another program serves those that wait; why they do is found out here all the same.
+  if (!handlers_.serves() && !owed_) (void)parts_.publisher.services().plan_pending();
 }
 
 // What makes no sense is told, and what it stands for left as it is.
@@ -354,7 +370,7 @@ void ClusterObjects::read_assignments(Publisher::Brought& brought) {
   for (const auto& [key, text] : owed_->assignments) {
     const model::ObjectKey service{key.namespace_, key.name};
     there.insert(service);
-    auto assignment = text ? assignment_from_text(*text) : Result<control::ServiceAssignment>();
+    auto assignment = text ? control::assignment_from_text(*text) : Result<control::ServiceAssignment>();
     if (assignment)
       brought.assignments.emplace(service, std::move(*assignment));
     else
@@ -391,29 +407,26 @@ void ClusterObjects::set_fault(const std::string& text) {
   handlers_.fault(text);
 }
 
-// A new pool, or an address given back, may serve those that wait. One node does it for all.
+// A new pool, or an address given back, may serve those that wait. One program does it for all.
 void ClusterObjects::serve() {
   auto& services = parts_.publisher.services();
   if (serving_ || unavailable() || shared_->state() != cluster::SharedObjects::State::following) return;
   if (!handlers_.serves() || (!pools_changed_ && services.pending().empty())) return;
-  const auto before = services.assignments();
+  // All are looked at, those that have addresses, too.
+  if (pools_changed_)
+    for (const auto& [key, pool] : parts_.objects.pools()) services.upsert(pool);
   std::vector<cluster::SharedWrite> writes;
-  for (const auto& service : services.assign_pending()) {
-    const auto held = services.held(service);
+  for (const auto& [service, assignment] : services.plan_pending()) {
     const auto key = shared_key({model::Kind::service, service});
-    const auto had = before.find(service);
-    services.restore(service, had == before.end() ? control::ServiceAssignment() : had->second);
-    if (shared_->contains(key)) writes.push_back({.key = key, .assignment = text_of(held), .assignment_only = true});
+    if (shared_->contains(key))
+      writes.push_back({.key = key, .assignment = text_of(assignment), .assignment_only = true});
   }
   pools_changed_ = false;
   if (writes.empty()) return;
   serving_ = true;
   shared_->write(std::move(writes), true, [this](const WriteResult& result) {
     serving_ = false;
-    if (result.end == WriteResult::End::done) return;
-    // All are looked at again.
-    for (const auto& [key, pool] : parts_.objects.pools()) parts_.publisher.services().upsert(pool);
-    pools_changed_ = true;
+    if (result.end != WriteResult::End::done) pools_changed_ = true;
   });
 }
 

@@ -63,6 +63,8 @@ class ClusterObjects {
   // Once a second: tries again what could not be done.
   void check();
   [[nodiscard]] nlohmann::json status_json() const;
+  // What the cluster has was heard of, now or by an earlier run.
+  [[nodiscard]] bool known() const;
   // Why a change would be refused now, for whatever it is about.
   [[nodiscard]] std::optional<Error> unavailable() const;
 
@@ -80,6 +82,7 @@ class ClusterObjects {
     Done<std::size_t> pushed;
 
     int tries = 0;
+    bool founds = false;  // this try writes the cluster's first objects
     Applied result;
     std::map<store::StoredKey, Objects::Planned> tried;  // what was to be written
     std::vector<std::string> written;                    // by earlier tries

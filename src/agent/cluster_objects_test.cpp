@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "agent/cluster_objects_testing.h"
+#include "sources/cluster/values.h"
 
 namespace weft::agent::testing {
 namespace {
@@ -29,7 +30,7 @@ class ClusterObjectsTest : public ::testing::Test {
     std::map<std::string, std::string> owners;
     const auto all = world_.cluster.store().range({.keys = etcd::Keys::prefix("/weft/v1/c/state/assignments/")});
     for (const auto& kv : all->kvs) {
-      const auto held = assignment_from_text(kv.value).value();
+      const auto held = control::assignment_from_text(kv.value).value();
       for (const auto& address : held.cluster_ips)
         EXPECT_TRUE(owners.emplace(address.to_string(), kv.key).second) << kv.key << " " << kv.value;
       for (const auto& [port, node_port] : held.node_ports)
@@ -62,6 +63,44 @@ TEST_F(ClusterObjectsTest, WhatOneAppliesAllHaveAndPublish) {
   EXPECT_EQ(a->state(), b->state());
   EXPECT_THAT(b->state(), Not(HasSubstr("frontend")));
   EXPECT_THAT(b->state(), Not(HasSubstr("holds")));
+}
+
+TEST_F(ClusterObjectsTest, APoolOfAddressesIsTheClustersAndGoesOnlyUnused) {
+  const auto a = start("a");
+  const auto b = start("b");
+  const auto pool = [](const std::string& name, const std::string& cidrs) {
+    return "---\napiVersion: weft.io/v1alpha1\nkind: PodAddressPool\nmetadata: {name: " + name + "}\nspec: {cidrs: [" +
+           cidrs + "]}\n";
+  };
+  const auto pools = [&] {
+    const auto kvs = world_.cluster.store().range({.keys = etcd::Keys::one("/weft/v1/c/pools")})->kvs;
+    return kvs.empty() ? std::string("none") : cluster::names_of(cluster::decode_pools("pools", kvs[0].value).value());
+  };
+  EXPECT_EQ(a->apply(pool("blue", "{cidr: 10.50.0.0/16}")), "created ");
+  EXPECT_EQ(pools(), "blue");
+  world_.time.settle();
+  EXPECT_EQ(b->objects->address_pools().size(), 1U);
+  EXPECT_EQ(b->apply(pool("red", "{cidr: 10.50.1.0/24}")),
+            "refused 10.50.1.0/24 overlaps 10.50.0.0/16 of pool \"blue\"; give the pool another CIDR ");
+  EXPECT_EQ(b->apply(pool("blue", "{cidr: 10.50.0.0/16}, {cidr: 10.51.0.0/16}") + pool("red", "{cidr: 10.52.0.0/24}")),
+            "configured created ");
+  EXPECT_EQ(pools(), "blue, red");
+  // Somebody has a block: this node need not have heard of it.
+  ASSERT_TRUE(world_.cluster.store().put(
+      {.key = "/weft/v1/c/blocks/blue/10.50.7.0/24", .value = cluster::encode(cluster::Incarnation{"n", "boot"})}));
+  EXPECT_THAT(a->remove(model::Kind::pod_address_pool, "", "blue"),
+              HasSubstr("PodAddressPool blue is in use: 10.50.7.0/24 of node n; nothing was deleted"));
+  EXPECT_THAT(a->apply(pool("blue", "{cidr: 10.51.0.0/16}")), HasSubstr("is in use: 10.50.7.0/24 of node n"));
+  EXPECT_EQ(a->remove(model::Kind::pod_address_pool, "", "red"), "deleted");
+  EXPECT_EQ(pools(), "blue");
+  a->publisher->set_pool_users([](const std::string&) { return std::string("node n has 10.50.7.0/24"); });
+  EXPECT_THAT(a->remove(model::Kind::pod_address_pool, "", "blue"), HasSubstr("in use: node n has 10.50.7.0/24"));
+  // Two at once, each good by itself.
+  const auto one = a->apply_later(pool("x", "{cidr: 10.60.0.0/16}"));
+  const auto two = b->apply_later(pool("y", "{cidr: 10.60.8.0/24}"));
+  world_.run_until([&] { return !one->empty() && !two->empty(); }, seconds(60));
+  EXPECT_EQ(*one, "created ");
+  EXPECT_THAT(*two, HasSubstr("overlaps"));
 }
 
 TEST_F(ClusterObjectsTest, OneDifferenceIsPublishedOnceAndAnEchoNotAtAll) {

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "agent/assignments.h"
 #include "agent/cluster_objects.h"
 #include "agent/object_names.h"
+#include "control/services/assignment_text.h"
 #include "datapath/testing.h"
 #include "sources/etcd/testing/world.h"
 
@@ -51,6 +51,7 @@ class TestNode {
       : world_(&world), client_(std::move(client)), maps_(map_sizes) {
     config_.node = name;
     config_.store = Config::Store::etcd;
+    config_.pod_cidrs = {Cidr::parse("10.244.0.0/16").value()};
     config_.service_cidrs = {Cidr::parse("10.96.0.0/28").value()};
     config_.node_port_min = 30000;
     config_.node_port_max = 30031;
@@ -140,7 +141,7 @@ class TestNode {
   }
 
   [[nodiscard]] std::string held(const std::string& name) const {
-    return assignment_to_text(publisher->services().held({"shop", name}));
+    return control::assignment_to_text(publisher->services().held({"shop", name}));
   }
   // All that it has, as stored and as in the maps.
   [[nodiscard]] std::string state() {
@@ -152,7 +153,7 @@ class TestNode {
             fmt::format("{} {}: {}\n", model::to_string(kind), key.key.to_string(), objects->read(key).value()->json);
     }
     for (const auto& [key, held] : publisher->services().assignments())
-      text += fmt::format("{} holds {}\n", key.to_string(), assignment_to_text(held));
+      text += fmt::format("{} holds {}\n", key.to_string(), control::assignment_to_text(held));
     (void)store_.each_assignment([&](const model::ObjectKey& key, const std::string& value) -> Result<void> {
       text += fmt::format("{} stored {}\n", key.to_string(), value);
       return {};

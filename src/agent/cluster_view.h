@@ -31,7 +31,8 @@ struct RemotePod {
 struct ClusterNode {
   LabelMap labels;
   std::vector<IpAddress> underlay;
-  bool alive = false;  // its lease stands
+  bool alive = false;   // its lease stands
+  bool answers = true;  // this node's probes, as far as they tell
   bool self = false;
 };
 
@@ -39,11 +40,13 @@ struct ClusterView {
   bool clustered = false;
   // Heard of whole, once. Until then what an earlier agent wrote of other nodes stays in the maps.
   bool known = false;
-  std::uint64_t revision = 0;                // grows with every change
-  std::map<std::string, ClusterNode> nodes;  // by name, this one among them
+  std::uint64_t revision = 0;                       // grows with every change
+  std::map<std::string, ClusterNode> nodes;         // by name, this one among them
+  std::map<IpAddress, std::string> egress_holders;  // which node has an address that EgressGateways ask for
   control::NodePlan plan;
   std::vector<RemotePod> pods;  // by key; one that two nodes tell is twice in it
   std::uint32_t overlay_ifindex = 0;
+  std::vector<std::uint32_t> wireguard;  // this node's devices
 };
 
 }  // namespace weft::agent

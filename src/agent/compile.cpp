@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "agent/address_pools.h"
 #include "agent/rule_json.h"
 
 namespace weft::agent {
@@ -217,9 +218,10 @@ void Compiler::fill_remotes(Compiled& compiled, const ClusterView& cluster) cons
 }
 
 // Every prefix the datapath must tell apart: policy CIDRs, the pod and service ranges, native ones, nodes' blocks.
-void Compiler::fill_identities(Compiled& compiled, const Node& node, const ClusterView& cluster) const {
+void Compiler::fill_identities(Compiled& compiled, const std::vector<Cidr>& pools, const Node& node,
+                               const ClusterView& cluster) const {
   std::map<Cidr, std::uint32_t> special;  // prefix -> weft_ip_flag
-  for (const auto* ranges : {&config_.pod_cidrs, &config_.service_cidrs})
+  for (const auto* ranges : {&config_.pod_cidrs, &config_.service_cidrs, &pools})
     for (const auto& cidr : *ranges) special[cidr] |= WEFT_IP_RESERVED | WEFT_IP_NATIVE;
   for (const auto& cidr : config_.native_cidrs) special[cidr] |= WEFT_IP_NATIVE;
   for (const auto& cidr : config_.load_balancer_peers) special[cidr] |= WEFT_IP_BALANCER;
@@ -271,7 +273,8 @@ Result<Compiled> Compiler::compile(const Objects& objects,
   compiled.cidr_identities = cidrs_.all();
   fill_endpoints(compiled, node);
   fill_remotes(compiled, cluster);
-  fill_identities(compiled, node, cluster);
+  fill_identities(compiled, further_cidrs(config_, objects), node, cluster);
+  fill_egress(compiled, objects, node, cluster);
   return compiled;
 }
 

@@ -14,6 +14,7 @@
 #include "agent/config.h"
 #include "agent/node.h"
 #include "agent/objects.h"
+#include "control/egress/egress.h"
 #include "control/identity/identity.h"
 #include "control/policy/policy.h"
 #include "datapath/rows.h"
@@ -44,6 +45,7 @@ struct Compiled {
   std::map<Cidr, control::IdentityId> cidr_identities;
   datapath::DesiredRows rows;
   std::set<LabelMap> labels;  // that the endpoints have identities for, or wait for one
+  control::EgressPlan egress;
 };
 
 // Whether a pod that nobody attaches, as it has the node's network, is this node's: of a cluster only where it is
@@ -89,7 +91,9 @@ class Compiler {
   void add_peers(Compiled& compiled, const ClusterView& cluster) const;
   void fill_endpoints(Compiled& compiled, const Node& node) const;
   void fill_remotes(Compiled& compiled, const ClusterView& cluster) const;
-  void fill_identities(Compiled& compiled, const Node& node, const ClusterView& cluster) const;
+  void fill_identities(Compiled& compiled, const std::vector<Cidr>& pools, const Node& node,
+                       const ClusterView& cluster) const;
+  void fill_egress(Compiled& compiled, const Objects& objects, const Node& node, const ClusterView& cluster) const;
 
   Config config_;
   control::IdentityAllocator identities_;

@@ -73,6 +73,37 @@ TEST_F(CompileTest, InAClusterNumbersAreLearntAndAnEndpointKeepsTheOneItHad) {
   EXPECT_EQ(identity(), 702U);
 }
 
+TEST_F(CompileTest, EgressGatewaysAmongTheNodesOfACluster) {
+  const auto outcome = model::parse_manifests(
+      "e.yaml",
+      "apiVersion: weft.io/v1alpha1\nkind: EgressGateway\nmetadata: {name: e}\nspec:\n"
+      "  selectors: [{podSelector: {matchLabels: {app: bank}}}]\n  destinationCIDRs: [0.0.0.0/0]\n"
+      "  gateways: [{nodeSelector: {matchLabels: {role: gateway}}}]\n");
+  ASSERT_TRUE(objects->apply(outcome.documents));
+  compiler.learn({{800, control::identity_labels("default", {{"app", "bank"}})}}, {}, true);
+  ClusterView cluster{.clustered = true, .known = true};
+  for (const auto* name : {"x", "y", "z"})
+    cluster.nodes[name] = {.labels = {{"role", "gateway"}}, .underlay = {IpAddress::v4(0xc0000207)}, .alive = true};
+  cluster.plan.reach["x"] = {.number = 1, .way = WEFT_WAY_DIRECT, .same_network = true, .problem = {}};
+  cluster.plan.reach["y"] = {.number = 2, .way = WEFT_WAY_DIRECT, .same_network = false, .problem = {}};
+  cluster.plan.reach["z"] = {.number = 3, .way = WEFT_WAY_VXLAN, .same_network = false, .problem = {}};
+  const auto compiled = compiler.compile(*objects, records, node, cluster);
+  ASSERT_TRUE(compiled);
+  ASSERT_EQ(compiled->rows.egress.size(), 1U);
+  const auto& [key, row] = *compiled->rows.egress.begin();
+  EXPECT_EQ(key.identity, 800U);
+  EXPECT_EQ(key.prefix_length, 32U + 96U);
+  ASSERT_EQ(row.count, 2) << "y is on another network, without a tunnel";
+  EXPECT_EQ(row.node[0], 1);
+  EXPECT_EQ(row.node[1], 3);
+  ASSERT_EQ(compiled->rows.next_hops.size(), 1U) << "only who is reached directly is a next hop";
+  EXPECT_EQ(compiled->rows.next_hops.begin()->first, 1U);
+  cluster.nodes["x"].answers = false;
+  EXPECT_EQ(compiler.compile(*objects, records, node, cluster)->rows.egress.begin()->second.node[0], 3);
+  cluster.known = false;
+  EXPECT_TRUE(compiler.compile(*objects, records, node, cluster)->rows.egress.empty()) << "what is in the maps stays";
+}
+
 TEST_F(CompileTest, OtherNodesAndTheirPodsAreRowsAndPeers) {
   attach("a", 1);
   compiler.learn({{800, control::identity_labels("default", {{"app", "far"}})}}, {}, true);

@@ -5,67 +5,28 @@
 #include <yaml-cpp/yaml.h>
 
 #include <array>
-#include <functional>
 #include <map>
-#include <set>
 
+#include "config/keys.h"
 #include "model/names.h"
 #include "sys/system.h"
 
 namespace weft::agent {
 namespace {
 
-using Setter = std::function<Result<void>(Config&, const YAML::Node&)>;
-
-template <class T>
-Result<T> scalar(const YAML::Node& node, const char* expected) {
-  if (!node.IsScalar()) return fail(ErrorCode::invalid, fmt::format("expected {}", expected));
-  T value{};
-  if (!YAML::convert<T>::decode(node, value))
-    return fail(ErrorCode::invalid, fmt::format("expected {}, found \"{}\"", expected, node.Scalar()));
-  return value;
-}
-
-Setter text(std::string Config::*field) {
-  return [field](Config& config, const YAML::Node& node) -> Result<void> {
-    WEFT_TRY(config.*field, scalar<std::string>(node, "text"));
-    return {};
-  };
-}
-
-Setter flag(bool Config::*field) {
-  return [field](Config& config, const YAML::Node& node) -> Result<void> {
-    WEFT_TRY(config.*field, scalar<bool>(node, "true or false"));
-    return {};
-  };
-}
-
-template <class T>
-Setter number(T Config::*field, std::uint32_t minimum, std::uint32_t maximum) {
-  return [field, minimum, maximum](Config& config, const YAML::Node& node) -> Result<void> {
-    const auto expected = fmt::format("a number from {} to {}", minimum, maximum);
-    WEFT_TRY(const auto value, scalar<std::int64_t>(node, expected.c_str()));
-    if (value < minimum || value > maximum)
-      return fail(ErrorCode::invalid, fmt::format("expected {}, found {}", expected, value));
-    config.*field = static_cast<T>(value);
-    return {};
-  };
-}
-
-Result<std::vector<std::string>> texts(const YAML::Node& node) {
-  if (!node.IsSequence()) return fail(ErrorCode::invalid, "expected a list");
-  std::vector<std::string> values;
-  for (const auto& item : node) {
-    WEFT_TRY(auto value, scalar<std::string>(item, "text"));
-    values.push_back(std::move(value));
-  }
-  return values;
-}
+using config::flag;
+using config::number;
+using config::read_texts;
+using config::scalar;
+using config::text;
+using config::texts;
+using config::word;
+using Setter = config::Setter<Config>;
 
 // Ranges, or single addresses.
 Setter peers(std::vector<Cidr> Config::*field) {
   return [=](Config& config, const YAML::Node& node) -> Result<void> {
-    WEFT_TRY(const auto values, texts(node));
+    WEFT_TRY(const auto values, read_texts(node));
     (config.*field).clear();
     for (const auto& value : values) {
       const auto address = IpAddress::parse(value);
@@ -75,28 +36,6 @@ Setter peers(std::vector<Cidr> Config::*field) {
     }
     return {};
   };
-}
-
-Setter cidrs(std::vector<Cidr> Config::*field, bool one_of_each_family) {
-  return [=](Config& config, const YAML::Node& node) -> Result<void> {
-    WEFT_TRY(const auto values, texts(node));
-    std::map<Family, int> seen;
-    (config.*field).clear();
-    for (const auto& value : values) {
-      WEFT_TRY(const auto cidr, Cidr::parse(value));
-      if (one_of_each_family && ++seen[cidr.family()] > 1)
-        return fail(ErrorCode::invalid, fmt::format("{} is the second of its family, one is allowed", value));
-      (config.*field).push_back(cidr);
-    }
-    return {};
-  };
-}
-
-Result<void> set_log_level(Config& config, const YAML::Node& node) {
-  WEFT_TRY(config.log_level, scalar<std::string>(node, "text"));
-  for (const auto* known : {"error", "warn", "info", "debug"})
-    if (config.log_level == known) return {};
-  return fail(ErrorCode::invalid, fmt::format("expected error, warn, info or debug, found \"{}\"", config.log_level));
 }
 
 Result<void> set_node_labels(Config& config, const YAML::Node& node) {
@@ -113,15 +52,6 @@ Result<void> set_node_labels(Config& config, const YAML::Node& node) {
       return fail(ErrorCode::invalid, fmt::format("{} is given twice", key));
   }
   return {};
-}
-
-template <class T>
-Setter word(T Config::*field, Result<T> (*parse)(std::string_view)) {
-  return [field, parse](Config& config, const YAML::Node& node) -> Result<void> {
-    WEFT_TRY(const auto value, scalar<std::string>(node, "text"));
-    WEFT_TRY(config.*field, parse(value));
-    return {};
-  };
 }
 
 Result<Config::Xdp> parse_xdp(std::string_view text) {
@@ -144,30 +74,46 @@ Result<Config::Tunnel> parse_tunnel(std::string_view text) {
   return fail(ErrorCode::invalid, fmt::format("expected none, vxlan, geneve or ipip, found \"{}\"", text));
 }
 
+Result<Config::BgpSpeaker> parse_bgp_speaker(std::string_view text) {
+  if (text == "auto") return Config::BgpSpeaker::automatic;
+  if (text == "bird") return Config::BgpSpeaker::bird;
+  if (text == "frr") return Config::BgpSpeaker::frr;
+  if (text == "none") return Config::BgpSpeaker::none;
+  return fail(ErrorCode::invalid, fmt::format("expected auto, bird, frr or none, found \"{}\"", text));
+}
+
 Result<Config::TunnelScope> parse_tunnel_scope(std::string_view text) {
   if (text == "always") return Config::TunnelScope::always;
   if (text == "cross-subnet") return Config::TunnelScope::cross_subnet;
   return fail(ErrorCode::invalid, fmt::format("expected always or cross-subnet, found \"{}\"", text));
 }
 
-const std::map<std::string, Setter>& setters() {
-  static const std::map<std::string, Setter> table{
+Result<Config::Encryption> parse_encryption(std::string_view text) {
+  if (text == "none") return Config::Encryption::none;
+  if (text == "wireguard") return Config::Encryption::wireguard;
+  return fail(ErrorCode::invalid, fmt::format("expected none or wireguard, found \"{}\"", text));
+}
+
+Result<Config::OperatorUse> parse_operator_use(std::string_view text) {
+  if (text == "auto") return Config::OperatorUse::automatic;
+  if (text == "external") return Config::OperatorUse::external;
+  return fail(ErrorCode::invalid, fmt::format("expected auto or external, found \"{}\"", text));
+}
+
+config::Keys<Config> own_keys() {
+  return {
       {"instance", text(&Config::instance)},
       {"node", text(&Config::node)},
       {"state_dir", text(&Config::state_dir)},
       {"run_dir", text(&Config::run_dir)},
       {"bpffs", text(&Config::bpffs)},
       {"cgroup_root", text(&Config::cgroup_root)},
-      {"pod_cidrs", cidrs(&Config::pod_cidrs, true)},
-      {"service_cidrs", cidrs(&Config::service_cidrs, true)},
-      {"native_cidrs", cidrs(&Config::native_cidrs, false)},
+      {"pod_cidrs", config::cidrs(&Config::pod_cidrs, true)},
+      {"service_cidrs", config::cidrs(&Config::service_cidrs, true)},
+      {"native_cidrs", config::cidrs(&Config::native_cidrs, false)},
       {"load_balancer_peers", peers(&Config::load_balancer_peers)},
       {"masquerade", flag(&Config::masquerade)},
-      {"devices",
-       [](Config& config, const YAML::Node& node) -> Result<void> {
-         WEFT_TRY(config.devices, texts(node));
-         return {};
-       }},
+      {"devices", texts(&Config::devices)},
       {"mtu", number(&Config::mtu, 0, 65535)},
       {"quarantine_seconds", number(&Config::quarantine_seconds, 0, 86400)},
       {"flow_table_entries", number(&Config::flow_table_entries, 0, 16777216)},
@@ -191,33 +137,32 @@ const std::map<std::string, Setter>& setters() {
       {"events", flag(&Config::events)},
       {"flow_history", number(&Config::flow_history, 16, 1048576)},
       {"store", word(&Config::store, &parse_store)},
-      {"cluster", text(&Config::cluster)},
-      {"etcd_endpoints",
-       [](Config& config, const YAML::Node& node) -> Result<void> {
-         WEFT_TRY(config.etcd_endpoints, texts(node));
-         return {};
-       }},
-      {"etcd_ca_file", text(&Config::etcd_ca_file)},
-      {"etcd_certificate_file", text(&Config::etcd_certificate_file)},
-      {"etcd_key_file", text(&Config::etcd_key_file)},
-      {"etcd_user", text(&Config::etcd_user)},
-      {"etcd_password_file", text(&Config::etcd_password_file)},
       {"pod_block_length_v4", number(&Config::pod_block_length_v4, 8, 29)},
       {"pod_block_length_v6", number(&Config::pod_block_length_v6, 8, 125)},
       {"tunnel", word(&Config::tunnel, &parse_tunnel)},
       {"tunnel_scope", word(&Config::tunnel_scope, &parse_tunnel_scope)},
       {"tunnel_port", number(&Config::tunnel_port, 1, 65535)},
-      {"lease_seconds", number(&Config::lease_seconds, 2, 3600)},
+      {"bgp_speaker", word(&Config::bgp_speaker, &parse_bgp_speaker)},
+      {"encryption", word(&Config::encryption, &parse_encryption)},
+      {"encryption_strict", flag(&Config::encryption_strict)},
+      {"encryption_node_to_node", flag(&Config::encryption_node_to_node)},
+      {"wireguard_port", number(&Config::wireguard_port, 1, 65534)},
+      {"wireguard_rotate_seconds", number(&Config::wireguard_rotate_seconds, 0, 31536000)},
+      {"wireguard_keepalive_seconds", number(&Config::wireguard_keepalive_seconds, 0, 65535)},
       {"edge", flag(&Config::edge)},
-      {"reclaim_seconds", number(&Config::reclaim_seconds, 4, 604800)},
-      {"log_level", set_log_level},
+      {"operator", word(&Config::operator_use, &parse_operator_use)},
+      {"log_level", word(&Config::log_level, &config::parse_log_level)},
       {"log_file", text(&Config::log_file)},
   };
-  return table;
 }
 
-std::string place(const std::string& file, const YAML::Mark& mark) {
-  return fmt::format("{}:{}:{}", file, mark.line + 1, mark.column + 1);
+const config::Keys<Config>& all_keys() {
+  static const auto table = [] {
+    auto keys = own_keys();
+    for (const auto& [name, set] : config::cluster_access_keys()) keys.emplace(name, set);
+    return keys;
+  }();
+  return table;
 }
 
 bool is_prime(std::uint32_t number) {
@@ -261,6 +206,23 @@ Result<void> check_ranges(const Config& config) {
 }
 
 // What only nodes of a cluster need.
+Result<void> check_encryption(const Config& config) {
+  if (config.encryption == Config::Encryption::none) {
+    for (const auto& [key, given] : {std::pair{"encryption_strict", config.encryption_strict},
+                                     {"encryption_node_to_node", config.encryption_node_to_node}})
+      if (given)
+        return fail(ErrorCode::invalid, fmt::format("{}: there is no encryption to be so", key),
+                    "set encryption: wireguard");
+    return {};
+  }
+  for (const int port : {config.wireguard_port + 0, config.wireguard_port + 1})
+    if ((config.tunnel == Config::Tunnel::vxlan && port == config.tunnel_port) || port == 6081)
+      return fail(ErrorCode::invalid,
+                  fmt::format("wireguard_port: {} and the next one are WireGuard's, but {} is a tunnel's",
+                              config.wireguard_port, port));
+  return {};
+}
+
 Result<void> check_cluster(const Config& config) {
   if (!config.clustered()) {
     if (!config.etcd_endpoints.empty())
@@ -270,20 +232,20 @@ Result<void> check_cluster(const Config& config) {
                   fmt::format("tunnel: {} leads to other nodes, but store is embedded, which knows none",
                               to_string(config.tunnel)),
                   "set store: etcd");
+    if (config.encryption != Config::Encryption::none)
+      return fail(ErrorCode::invalid,
+                  "encryption: wireguard is between nodes, but store is embedded, which knows no others",
+                  "set store: etcd");
     return {};
   }
-  if (config.etcd_endpoints.empty())
-    return fail(ErrorCode::invalid, "store is etcd, but etcd_endpoints is empty",
-                "list the URLs of the cluster's members, for example [\"http://10.0.0.1:2379\"]");
+  WEFT_CHECK(check_encryption(config));
+  if (auto access = config::check(config); !access) return fail(access.error().in("store: etcd"));
   for (const auto& cidr : config.pod_cidrs) {
     const auto length = cidr.is_v4() ? config.pod_block_length_v4 : config.pod_block_length_v6;
     if (length < cidr.length())
       return fail(ErrorCode::invalid, fmt::format("pod_block_length_v{}: a block of /{} is larger than pod_cidrs {}",
                                                   cidr.is_v4() ? 4 : 6, length, cidr.to_string()));
   }
-  if (config.reclaim_seconds < 2 * config.lease_seconds)
-    return fail(ErrorCode::invalid, fmt::format("reclaim_seconds: {} is less than twice lease_seconds, {}",
-                                                config.reclaim_seconds, config.lease_seconds));
   return {};
 }
 
@@ -338,32 +300,6 @@ Config defaults() {
   return config;
 }
 
-std::string known_keys() {
-  std::string words;
-  for (const auto& [key, set] : setters()) words += (words.empty() ? "" : ", ") + key;
-  return words;
-}
-
-Result<void> read_keys(Config& config, const std::string& file, const YAML::Node& root) {
-  std::set<std::string> seen;
-  for (const auto& entry : root) {
-    const auto& key = entry.first;
-    const auto name = key.IsScalar() ? key.Scalar() : "(not a name)";
-    const auto found = setters().find(name);
-    if (found == setters().end())
-      return fail(ErrorCode::invalid, fmt::format("{}: unknown key \"{}\"", place(file, key.Mark()), name),
-                  "the keys are " + known_keys());
-    if (!seen.insert(name).second)
-      return fail(ErrorCode::invalid, fmt::format("{}: {} is given twice", place(file, key.Mark()), name));
-    if (auto set = found->second(config, entry.second); !set)
-      return fail(set.error().in(name).in(place(file, entry.second.Mark())));
-  }
-  // A range that many nodes share is larger than that of one.
-  if (config.clustered() && !seen.contains("pod_cidrs"))
-    config.pod_cidrs = {*Cidr::parse("10.244.0.0/16"), *Cidr::parse("fd00:10:244::/48")};
-  return {};
-}
-
 }  // namespace
 
 std::string_view to_string(Config::Tunnel tunnel) {
@@ -398,6 +334,11 @@ std::uint32_t Config::tunnel_overhead(bool outer_v4) const {
   return 0;
 }
 
+std::uint32_t Config::overhead(bool outer_v4) const {
+  const auto tunnel_bytes = tunnel_overhead(outer_v4);
+  return encrypts() ? std::max(tunnel_bytes, wireguard_overhead(outer_v4)) : tunnel_bytes;
+}
+
 LabelMap Config::labels() const {
   auto labels = node_labels;
   labels["kubernetes.io/hostname"] = node;
@@ -419,15 +360,11 @@ std::string Config::reserved_ports() const {
 
 Result<Config> parse_config(const std::string& file, std::string_view text_of_file) {
   auto config = defaults();
-  try {
-    const auto root = YAML::Load(std::string(text_of_file));
-    if (root.IsNull()) return config;
-    if (!root.IsMap()) return fail(ErrorCode::invalid, fmt::format("{}: expected a mapping of keys", file));
-    WEFT_CHECK(read_keys(config, file, root));
-  } catch (const YAML::Exception& exception) {
-    return fail(ErrorCode::invalid, fmt::format("{}: this is not YAML: {}", place(file, exception.mark), exception.msg),
-                "a key and its value are written \"key: value\"; deploy/weftd.yaml shows every key");
-  }
+  WEFT_TRY(const auto document, config::read_document(file, text_of_file, "weftd.yaml"));
+  WEFT_TRY(const auto keys, config::read_keys(config, file, document, all_keys()));
+  // A range that many nodes share is larger than that of one.
+  if (config.clustered() && !keys.contains("pod_cidrs"))
+    config.pod_cidrs = {*Cidr::parse("10.244.0.0/16"), *Cidr::parse("fd00:10:244::/48")};
   if (auto valid = validate(config); !valid) return fail(valid.error().in(file));
   return config;
 }

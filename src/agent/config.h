@@ -8,11 +8,12 @@
 
 #include "base/ip.h"
 #include "base/result.h"
+#include "config/cluster_access.h"
 #include "model/objects.h"
 
 namespace weft::agent {
 
-struct Config {
+struct Config : config::ClusterAccess {
   std::string instance = "default";         // names the pins below bpffs
   std::string node;                         // host name when empty
   std::string state_dir = "/var/lib/weft";  // the store: <state_dir>/weft.db
@@ -55,13 +56,6 @@ struct Config {
   // Other nodes; docs/nodes.md. `embedded` knows none: the node is by itself.
   enum class Store { embedded, etcd };
   Store store = Store::embedded;
-  std::string cluster = "default";          // nodes of one cluster share what lies below this name
-  std::vector<std::string> etcd_endpoints;  // "https://10.0.0.1:2379"
-  std::string etcd_ca_file;
-  std::string etcd_certificate_file;
-  std::string etcd_key_file;
-  std::string etcd_user;
-  std::string etcd_password_file;
   std::uint32_t pod_block_length_v4 = 24;  // of a node's share of pod_cidrs
   std::uint32_t pod_block_length_v6 = 64;
   enum class Tunnel { none, vxlan, geneve, ipip };
@@ -69,9 +63,20 @@ struct Config {
   enum class TunnelScope { always, cross_subnet };
   TunnelScope tunnel_scope = TunnelScope::always;
   std::uint16_t tunnel_port = 8472;  // of VXLAN
-  std::uint32_t lease_seconds = 30;
-  std::uint32_t reclaim_seconds = 600;
+  // What speaks BGP for BGPPeerings; docs/bgp.md. `automatic`: BIRD or FRR, which of them is installed.
+  enum class BgpSpeaker { automatic, bird, frr, none };
+  BgpSpeaker bgp_speaker = BgpSpeaker::automatic;
   bool edge = false;  // away for however long, the node keeps what it has
+  // The cluster's duties (docs/nodes.md): an agent does them while there is no operator, or leaves them to operators.
+  enum class OperatorUse { automatic, external };
+  OperatorUse operator_use = OperatorUse::automatic;
+  enum class Encryption { none, wireguard };
+  Encryption encryption = Encryption::none;  // of pods' packets to other nodes; takes the tunnel's place
+  bool encryption_strict = false;            // nothing goes to a node whose key is not known
+  bool encryption_node_to_node = false;      // what the nodes themselves say to each other, too
+  std::uint16_t wireguard_port = 51871;      // and the next one, while keys change
+  std::uint32_t wireguard_rotate_seconds = 0;
+  std::uint32_t wireguard_keepalive_seconds = 0;
 
   // The node's own sockets are to leave these alone: lb_port_* and, with masquerade, nat_port_*, as the kernel
   // writes a list of ports, in order and neighbours joined.
@@ -79,9 +84,16 @@ struct Config {
   // What selectors of nodes see: node_labels, the name and the zone under their well-known keys.
   [[nodiscard]] LabelMap labels() const;
   [[nodiscard]] bool clustered() const { return store == Store::etcd; }
-  // What pods' packets grow by on their way to another node, in IPv4 or IPv6; 0 where they go as they are.
+  [[nodiscard]] bool encrypts() const { return clustered() && encryption == Encryption::wireguard; }
+  // Whether pods' packets may leave inside others.
+  [[nodiscard]] bool tunnels() const { return tunnel != Tunnel::none || encrypts(); }
+  // What pods' packets grow by on their way to another node, in IPv4 or IPv6: in the tunnel (0 where they go as they
+  // are), encrypted, and at most.
   [[nodiscard]] std::uint32_t tunnel_overhead(bool outer_v4) const;
+  [[nodiscard]] static std::uint32_t wireguard_overhead(bool outer_v4) { return outer_v4 ? 60 : 80; }
+  [[nodiscard]] std::uint32_t overhead(bool outer_v4) const;
   [[nodiscard]] std::string socket_path() const { return run_dir + "/weft.sock"; }
+  [[nodiscard]] std::string bgp_path() const { return run_dir + "/bgp"; }
   [[nodiscard]] std::string store_path() const { return state_dir + "/weft.db"; }
   [[nodiscard]] std::string pin_path() const { return bpffs + "/" + instance; }
 };

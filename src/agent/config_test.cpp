@@ -56,6 +56,18 @@ TEST(Config, AClusterNeedsToBeReachedAndCutIntoBlocks) {
   EXPECT_EQ(parse_config("weftd.yaml", cluster)->pod_cidrs.front().length(), 16U);
 }
 
+TEST(Config, EncryptionIsBetweenNodesOfACluster) {
+  const std::string cluster = "store: etcd\netcd_endpoints: [\"http://a:1\"]\n";
+  EXPECT_EQ(problem(cluster + "encryption: wireguard\nencryption_strict: true"), "accepted");
+  EXPECT_THAT(problem("encryption: wireguard"), HasSubstr("store is embedded"));
+  EXPECT_THAT(problem(cluster + "encryption: ipsec"), HasSubstr("expected none or wireguard"));
+  EXPECT_THAT(problem(cluster + "encryption_strict: true"), HasSubstr("there is no encryption to be so"));
+  EXPECT_THAT(problem(cluster + "encryption_node_to_node: true"), HasSubstr("there is no encryption to be so"));
+  EXPECT_THAT(problem(cluster + "encryption: wireguard\nwireguard_port: 65535"), HasSubstr("a number from 1 to 65534"));
+  EXPECT_THAT(problem(cluster + "encryption: wireguard\ntunnel: vxlan\nwireguard_port: 8471"),
+              HasSubstr("but 8472 is a tunnel's"));
+}
+
 TEST(Config, ATunnelTakesItsRoom) {
   Config config;
   EXPECT_EQ(config.tunnel_overhead(true), 0U);
@@ -66,6 +78,12 @@ TEST(Config, ATunnelTakesItsRoom) {
   EXPECT_EQ(config.tunnel_overhead(true), 36U);
   config.tunnel = Config::Tunnel::ipip;
   EXPECT_EQ(config.tunnel_overhead(true), 20U);
+  EXPECT_EQ(config.overhead(true), 20U);
+  config.store = Config::Store::etcd;
+  config.encryption = Config::Encryption::wireguard;
+  EXPECT_EQ(config.overhead(true), 60U);
+  EXPECT_EQ(config.overhead(false), 80U);
+  EXPECT_TRUE(config.tunnels());
 }
 
 TEST(Config, WhatIsNoYamlIsSaidInWords) {
@@ -124,6 +142,12 @@ pod_block_length_v6: 80
 tunnel: geneve
 tunnel_scope: cross-subnet
 tunnel_port: 4789
+encryption: wireguard
+encryption_strict: true
+encryption_node_to_node: true
+wireguard_port: 5000
+wireguard_rotate_seconds: 86400
+wireguard_keepalive_seconds: 25
 lease_seconds: 5
 reclaim_seconds: 60
 edge: true
@@ -173,6 +197,12 @@ edge: true
   EXPECT_EQ(config->tunnel, Config::Tunnel::geneve);
   EXPECT_EQ(config->tunnel_scope, Config::TunnelScope::cross_subnet);
   EXPECT_EQ(config->tunnel_port, 4789);
+  EXPECT_TRUE(config->encrypts());
+  EXPECT_TRUE(config->encryption_strict);
+  EXPECT_TRUE(config->encryption_node_to_node);
+  EXPECT_EQ(config->wireguard_port, 5000);
+  EXPECT_EQ(config->wireguard_rotate_seconds, 86400U);
+  EXPECT_EQ(config->wireguard_keepalive_seconds, 25U);
   EXPECT_EQ(config->lease_seconds, 5U);
   EXPECT_EQ(config->reclaim_seconds, 60U);
   EXPECT_TRUE(config->edge);

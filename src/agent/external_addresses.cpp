@@ -21,11 +21,12 @@ bool holds(const model::LoadBalancerPool& pool, const IpAddress& address) {
 }
 
 Result<void> check_external_ip(const IpAddress& address, const model::Service& service, const Config& config,
-                               const Node& node, const std::vector<const model::LoadBalancerPool*>& pools) {
+                               const Node& node, const std::vector<const model::LoadBalancerPool*>& pools,
+                               const std::vector<Cidr>& pod_pools) {
   const auto refuse = [&](std::string_view why, std::string hint) {
     return fail(ErrorCode::invalid, fmt::format("spec.externalIPs: {} {}", address.to_string(), why), std::move(hint));
   };
-  if (const auto why = taken_by(address, config, node); !why.empty())
+  if (const auto why = taken_by(address, config, node, pod_pools); !why.empty())
     return refuse(why, "name an address that is routed to this node and that nothing else has");
   for (const auto* pool : pools)
     if (holds(*pool, address))
@@ -41,9 +42,10 @@ Result<void> check_external_ip(const IpAddress& address, const model::Service& s
 
 }  // namespace
 
-std::string taken_by(const IpAddress& address, const Config& config, const Node& node) {
+std::string taken_by(const IpAddress& address, const Config& config, const Node& node, const std::vector<Cidr>& pools) {
   static const auto mapped = Cidr::parse("::ffff:0.0.0.0/96");
   if (any_contains(config.pod_cidrs, address)) return "is in pod_cidrs: it is a pod's";
+  if (any_contains(pools, address)) return "is in a PodAddressPool: it is a pod's";
   if (any_contains(config.service_cidrs, address)) return "is in service_cidrs: it is a cluster IP's";
   if (node.broadcasts.contains(address) || address == IpAddress::v4(0xffffffffU)) return "is a broadcast address";
   if (node.networks.contains(address) && !node.addresses.contains(address))
@@ -62,7 +64,8 @@ std::vector<IpAddress> taken_addresses(const Node& node) {
   return all;
 }
 
-Result<void> check_pool(const model::LoadBalancerPool& pool, const Config& config, const Node& node) {
+Result<void> check_pool(const model::LoadBalancerPool& pool, const Config& config, const Node& node,
+                        const std::vector<Cidr>& pod_pools) {
   const auto taken = taken_addresses(node);
   for (std::size_t i = 0; i < pool.ranges.size(); ++i) {
     const auto& range = pool.ranges[i];
@@ -76,6 +79,8 @@ Result<void> check_pool(const model::LoadBalancerPool& pool, const Config& confi
              (cidr.contains(range.first) || (range.first <= cidr.address() && cidr.address() <= range.last));
     };
     if (std::ranges::any_of(config.pod_cidrs, overlaps)) return refuse("has addresses of pod_cidrs: they are pods'");
+    if (const auto clash = std::ranges::find_if(pod_pools, overlaps); clash != pod_pools.end())
+      return refuse(fmt::format("has addresses of {}, a PodAddressPool's: they are pods'", clash->to_string()));
     if (std::ranges::any_of(config.service_cidrs, overlaps))
       return refuse("has addresses of service_cidrs: they are cluster IPs");
     for (const auto& address : taken)
@@ -86,20 +91,34 @@ Result<void> check_pool(const model::LoadBalancerPool& pool, const Config& confi
 }
 
 Result<void> check_external_addresses(const model::Service& service, const Config& config, const Node& node,
-                                      const std::vector<const model::LoadBalancerPool*>& pools) {
+                                      const std::vector<const model::LoadBalancerPool*>& pools,
+                                      const std::vector<Cidr>& pod_pools) {
   if (!service.external_ips.empty() && !config.external_ips)
     return fail(ErrorCode::invalid, "spec.externalIPs: this node serves none (`external_ips: false`)",
                 "use type LoadBalancer with a LoadBalancerPool");
-  for (const auto& address : service.external_ips) WEFT_CHECK(check_external_ip(address, service, config, node, pools));
+  for (const auto& address : service.external_ips)
+    WEFT_CHECK(check_external_ip(address, service, config, node, pools, pod_pools));
   for (const auto& address : service.load_balancer_ips)
-    if (const auto why = taken_by(address, config, node); !why.empty())
+    if (const auto why = taken_by(address, config, node, pod_pools); !why.empty())
       return fail(ErrorCode::invalid, fmt::format("spec.loadBalancerIP: {} {}", address.to_string(), why),
                   "ask for another address");
   for (const auto& ingress : service.ingress)
-    if (const auto why = taken_by(ingress.address, config, node); !why.empty())
+    if (const auto why = taken_by(ingress.address, config, node, pod_pools); !why.empty())
       return fail(ErrorCode::invalid,
                   fmt::format("status.loadBalancer.ingress: {} {}", ingress.address.to_string(), why));
   return {};
+}
+
+std::string not_to_be_told(const model::ObjectKey& service, const control::ServiceFrontend& frontend,
+                           const control::ServiceCompiler& services, const Config& config, const Node& node,
+                           const std::vector<Cidr>& pod_pools) {
+  if (auto why = taken_by(frontend.address, config, node, pod_pools); !why.empty()) return why;
+  if (config.external_ips) return {};
+  const auto given = services.held(service).load_balancer_ips;
+  if (frontend.kind == control::FrontendKind::load_balancer &&
+      std::ranges::find(given, frontend.address) != given.end())
+    return {};
+  return "is in no LoadBalancerPool, and this node serves no other addresses (`external_ips: false`)";
 }
 
 }  // namespace weft::agent

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "abi/config.h"
+#include "abi/egress.h"
 #include "agent/agent.h"
 #include "agent/rule_json.h"
 #include "flow/observe.h"
@@ -84,10 +85,15 @@ void Agent::refresh_enrichment() {
     if (const auto* rule = compiler().rules().find(id))
       flow::put(*rules, old.rules.get(), id, rule_info(*rule, compiled().policy_input));
 
+  auto nodes = std::make_shared<flow::NodeTable>();
+  flow::put<std::uint32_t, std::string>(*nodes, old.nodes.get(), WEFT_EGRESS_HERE, config_.node);
+  for (const auto& [name, reach] : publisher_->cluster().plan.reach)
+    if (reach.number != 0) flow::put(*nodes, old.nodes.get(), reach.number, name);
+
   std::erase_if(service_names_, [](const auto& item) { return item.second.info.use_count() <= 1; });
   for (auto& [id, name] : service_names_) name.stale = true;
   flows_->set_enrichment(
-      {addresses, endpoints, identities, rules, [this](std::uint32_t id) { return service_name(id); }});
+      {addresses, endpoints, identities, rules, nodes, [this](std::uint32_t id) { return service_name(id); }});
 }
 
 // Of a service some flow names, as it is now. Flows share it while it stays the same.

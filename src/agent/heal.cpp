@@ -8,7 +8,8 @@
 #include <algorithm>
 #include <chrono>
 
-#include "agent/utc_text.h"
+#include "agent/encryption.h"
+#include "base/utc_text.h"
 #include "sys/system.h"
 
 namespace weft::agent {
@@ -84,6 +85,8 @@ void Healer::check(const Node& node) {
   for (const auto& text : parts_.uplinks.heal(node)) repaired(text);
   if (thorough && parts_.overlay != nullptr)
     for (const auto& text : parts_.overlay->heal(node)) repaired(text);
+  if (thorough && parts_.encryption != nullptr)
+    for (const auto& text : parts_.encryption->heal()) repaired(text);
   check_sockets();
   if (thorough) check_orphans();
   check_store_file();

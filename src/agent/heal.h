@@ -23,6 +23,8 @@
 
 namespace weft::agent {
 
+class Encryption;
+
 class Healer {
  public:
   struct Parts {
@@ -34,6 +36,7 @@ class Healer {
     const Config& config;
     Faults& faults;
     Overlay* overlay = nullptr;  // of a node of a cluster
+    Encryption* encryption = nullptr;
   };
   explicit Healer(const Parts& parts);
 

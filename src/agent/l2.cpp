@@ -67,6 +67,7 @@ void L2Announcer::step(const weft_l2_key& key, Claim& claim, Time now) {
   if (claim.state == State::probing) {
     begin(claim, State::held, times);
     claim.other = {};
+    claim.to_node = false;
     told_ = true;
   }
   if (claim.left == 0) return;
@@ -81,6 +82,11 @@ void L2Announcer::heard(std::uint32_t ifindex, const Heard& said) {
   const auto found = claims_.find(key);
   if (found == claims_.end() || is_own(key, said.mac)) return;
   auto& claim = found->second;
+  if (cluster_.is_node && cluster_.is_node(said.mac)) {
+    if (heard_node(key, claim, said)) arm();
+    if (std::exchange(told_, false)) changed_();
+    return;
+  }
   if (claim.state == State::yielded) {
     if (said.kind == Heard::Kind::claim) claim.other = said.mac;
     return;
@@ -102,8 +108,31 @@ void L2Announcer::heard(std::uint32_t ifindex, const Heard& said) {
   if (std::exchange(told_, false)) changed_();
 }
 
+// Says whether something is due now that was not.
+bool L2Announcer::heard_node(const weft_l2_key& key, Claim& claim, const Heard& said) {
+  if (!cluster_.is_agreed(said.address)) {
+    if (claim.state == State::yielded) return false;
+    yield(key, claim, said.mac);
+    claim.to_node = true;
+    return true;
+  }
+  // The node that had it has not heard yet. It answers probes like this node's own, so they prove nothing.
+  if (claim.state == State::yielded) {
+    schedule(key, claim, Clock::now());
+    return true;
+  }
+  if (claim.state == State::held && said.kind == Heard::Kind::claim) {
+    const auto now = Clock::now();
+    if (claim.defended != Time{} && now - claim.defended < timing_.probe) return false;
+    claim.defended = now;
+    (void)send(key, claim, false);
+  }
+  return false;
+}
+
 void L2Announcer::yield(const weft_l2_key& key, Claim& claim, const MacAddress& other) {
   begin(claim, State::yielded, 0);
+  claim.to_node = false;
   claim.other = other;
   claim.defended = {};
   const auto quarter = timing_.again / 4;
@@ -137,7 +166,8 @@ bool L2Announcer::may_announce(const weft_l2_key& key) const {
 std::vector<L2Announcer::Conflict> L2Announcer::conflicts() const {
   std::vector<Conflict> all;
   for (const auto& [key, claim] : claims_)
-    if (claim.other != MacAddress{}) all.push_back({datapath::from_abi(key.addr), key.ifindex, claim.other});
+    if (claim.other != MacAddress{} && !claim.to_node)
+      all.push_back({datapath::from_abi(key.addr), key.ifindex, claim.other});
   return all;
 }
 

@@ -39,6 +39,16 @@ class L2Announcer {
   using Changed = std::function<void()>;
   L2Announcer(asio::io_context& loop, Send send, Changed changed, L2Timing timing = {});
 
+  // Of a cluster, whose nodes agree among themselves on who announces an address: they are no strangers to each other.
+  struct Cluster {
+    // A device of another node of the cluster.
+    std::function<bool(const MacAddress& mac)> is_node;
+    // It is agreed that this node announces it, and no other node can have been agreed on since.
+    std::function<bool(const IpAddress& address)> is_agreed;
+  };
+  // Against another node the agreement counts, not who was first: one that still answers is told, not yielded to, and
+  // a node that does not know whether the agreement holds yields to another node at once.
+  void set_cluster(Cluster cluster) { cluster_ = std::move(cluster); }
   // Before the first want(): the datapath answers for these, from the agent's last run. They are ours until another
   // host claims them.
   void adopt(const Rows& rows) { adopted_ = rows; }
@@ -56,7 +66,7 @@ class L2Announcer {
     MacAddress other;
     bool operator==(const Conflict&) const = default;
   };
-  // Addresses that another host has.
+  // Addresses that another host has; not those that another node of the cluster has.
   [[nodiscard]] std::vector<Conflict> conflicts() const;
   // Of the last frame that could not be sent; empty: all were.
   [[nodiscard]] const std::string& last_error() const { return last_error_; }
@@ -73,12 +83,14 @@ class L2Announcer {
     Time due;
     Time defended;  // the last time; the epoch: never
     MacAddress other;
+    bool to_node = false;  // it yielded to a node of the cluster
   };
   using Claims = std::map<weft_l2_key, Claim, reconcile::BytesLess>;
 
   void begin(Claim& claim, State state, unsigned left) const;
   void schedule(const weft_l2_key& key, Claim& claim, Time due);
   void step(const weft_l2_key& key, Claim& claim, Time now);
+  bool heard_node(const weft_l2_key& key, Claim& claim, const Heard& said);
   void yield(const weft_l2_key& key, Claim& claim, const MacAddress& other);
   bool send(const weft_l2_key& key, const Claim& claim, bool probe);
   [[nodiscard]] bool is_own(const weft_l2_key& key, const MacAddress& mac) const;
@@ -88,6 +100,7 @@ class L2Announcer {
   Send send_;
   Changed changed_;
   L2Timing timing_;
+  Cluster cluster_;
   asio::steady_timer timer_;
   Rows adopted_;
   Claims claims_;

@@ -161,6 +161,45 @@ TEST_F(L2Test, OneOfTheLastRunIsKeptAndAskedForMeanwhile) {
   EXPECT_EQ(changes_, 0);
 }
 
+// Nodes of one cluster: what was agreed on counts, not who was first.
+class L2ClusterTest : public L2Test {
+ protected:
+  L2ClusterTest() {
+    announcer_.set_cluster({.is_node = [](const MacAddress& who) { return who == other; },
+                            .is_agreed = [this](const IpAddress&) { return agreed_; }});
+  }
+  bool agreed_ = true;
+};
+
+TEST_F(L2ClusterTest, ANodeThatStillAnswersIsToldAndNotYieldedTo) {
+  want({row("192.0.2.5", 3)});
+  claims("192.0.2.5", other);  // the answer to the probe
+  loop_.run();
+  EXPECT_TRUE(holds("192.0.2.5"));
+  sent_.clear();
+  for (int i = 0; i < 5; ++i) claims("192.0.2.5", other);
+  EXPECT_TRUE(holds("192.0.2.5"));
+  EXPECT_THAT(sent_, ElementsAre(Sent{'a', 3, 5})) << "told once, not as often as it speaks";
+  EXPECT_THAT(announcer_.conflicts(), IsEmpty());
+  claims("192.0.2.5", MacAddress{{2, 0, 0, 0, 0, 0x78}});
+  claims("192.0.2.5", MacAddress{{2, 0, 0, 0, 0, 0x78}});
+  EXPECT_FALSE(holds("192.0.2.5")) << "a stranger is one as ever";
+}
+
+TEST_F(L2ClusterTest, WhoDoesNotKnowWhetherItIsStillAgreedYieldsToAnotherNodeAtOnce) {
+  announcer_.adopt({row("192.0.2.5", 3)});
+  want({row("192.0.2.5", 3)});
+  EXPECT_TRUE(holds("192.0.2.5"));
+  agreed_ = false;
+  announcer_.heard(3, {Heard::Kind::probe, ip("192.0.2.5"), other});
+  EXPECT_FALSE(holds("192.0.2.5"));
+  EXPECT_EQ(changes_, 1) << "the datapath is not to answer any more";
+  EXPECT_THAT(announcer_.conflicts(), IsEmpty()) << "it is where it belongs";
+  agreed_ = true;
+  claims("192.0.2.5", other);
+  run_until([&] { return holds("192.0.2.5"); });
+}
+
 TEST_F(L2Test, DuplicateAddressDetectionOfAnotherHostIsAnswered) {
   want({row("2001:db8::5", 3)});
   loop_.run();

@@ -162,9 +162,36 @@ Result<void> dump_nodes(Context& context) {
     return {{"node", index},
             {"way", control::to_string(static_cast<weft_way>(value.way))},
             {"address", from_abi(value.addr).to_string()},
-            {"source", from_abi(value.source).to_string()},
+            {"source", value.way == WEFT_WAY_WIREGUARD ? "" : from_abi(value.source).to_string()},
+            {"device", value.way == WEFT_WAY_WIREGUARD ? value.ifindex : 0},
             {"mtu", value.mtu}};
   });
+}
+
+Result<void> dump_egress(Context& context) {
+  return visit<weft_egress_key, weft_egress>(
+      context, "weft_egress_v1", [&](const auto& key, const auto& value) -> json {
+        const auto address = from_abi(key.addr);
+        const auto bits = key.prefix_length - std::min(key.prefix_length, 32U);
+        auto nodes = json::array();
+        for (unsigned i = 0; i < std::min<unsigned>(value.count, WEFT_EGRESS_GATEWAYS); ++i)
+          nodes.push_back(value.node[i] == WEFT_EGRESS_HERE ? json("here") : json(value.node[i]));
+        const bool gateway = (value.flags & WEFT_EGRESS_GATEWAY) != 0;
+        return {{"identity", key.identity},
+                {"cidr", fmt::format("{}/{}", address.to_string(), address.is_v4() && bits >= 96 ? bits - 96 : bits)},
+                {"excluded", (value.flags & WEFT_EGRESS_EXCLUDED) != 0},
+                {"nodes", std::move(nodes)},
+                {"spread", value.spread},
+                {"address", gateway ? json(from_abi(value.address).to_string()) : json(nullptr)},
+                {"ifindex", value.ifindex}};
+      });
+}
+
+Result<void> dump_next_hops(Context& context) {
+  return visit<std::uint32_t, weft_next_hop>(
+      context, "weft_nexthop_v1", [&](const auto& index, const auto& value) -> json {
+        return {{"node", index}, {"v4", from_abi(value.v4).to_string()}, {"v6", from_abi(value.v6).to_string()}};
+      });
 }
 
 Result<void> dump_services(Context& context) {
@@ -361,6 +388,8 @@ const std::map<std::string, Result<void> (*)(Context&)>& dumpers() {
       {"identities", dump_identities},
       {"remotes", dump_remotes},
       {"nodes", dump_nodes},
+      {"egress", dump_egress},
+      {"next-hops", dump_next_hops},
       {"netns", dump_netns},
       {"affinity", dump_affinity},
       {"devices", dump_devices},

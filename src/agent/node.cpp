@@ -66,6 +66,7 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
   for (const auto& entry : addresses) {
     if (entry.address.is_loopback() || is_link_local(entry.address)) continue;
     node.addresses.insert(entry.address);
+    if (entry.protocol == sys::address_protocol_weft) continue;  // here for a while: not what others know it by
     if (entry.address.is_v4() && entry.length < 31) {
       const auto address = entry.address.to_v4();
       node.broadcasts.insert(IpAddress::v4(address | (0xffffffffU >> entry.length)));
@@ -87,7 +88,7 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
   if (smallest != 0) node.uplink_mtu = smallest;
   const bool outer_v4 =
       std::ranges::any_of(node.uplinks, [](const auto& entry) { return entry.second.v4.has_value(); });
-  const auto overhead = config.tunnel_overhead(outer_v4);
+  const auto overhead = config.overhead(outer_v4);
   const auto inside = node.uplink_mtu > overhead ? node.uplink_mtu - overhead : node.uplink_mtu;
   node.pod_mtu = config.mtu != 0 ? config.mtu : inside;
   return node;

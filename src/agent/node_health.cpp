@@ -26,6 +26,11 @@ std::string what_carries(weft_way way) {
       return "let UDP port 6081 (Geneve) pass between the nodes";
     case WEFT_WAY_IPIP:
       return "let IP protocols 4 and 41 (IP-in-IP) pass between the nodes";
+    case WEFT_WAY_WIREGUARD:
+      return "let UDP ports wireguard_port and the next one (WireGuard) pass between the nodes (weft encryption "
+             "status)";
+    case WEFT_WAY_REFUSED:
+      return "it is sent nothing in clear, and there is no key of it yet (weft encryption status)";
     default:
       return "the network between has to route its blocks (weft node list) to it, or choose a tunnel";
   }
@@ -220,6 +225,22 @@ json NodeHealth::to_json() const {
     items.push_back(std::move(item));
   }
   return items;
+}
+
+bool is_silent(const std::vector<HealthResult>& results) {
+  const auto lost = [&](HealthProbe::What what) {
+    const auto of = [&](const HealthResult& result) { return result.probe.what == what; };
+    return std::ranges::any_of(results, of) &&
+           std::ranges::all_of(results, [&](const HealthResult& result) { return !of(result) || gone(result); });
+  };
+  return lost(What::node) || lost(What::pods);
+}
+
+std::set<std::string> NodeHealth::silent() const {
+  std::set<std::string> all;
+  for (const auto& [name, known] : nodes_)
+    if (is_silent(known.results)) all.insert(name);
+  return all;
 }
 
 std::map<std::string, std::string> NodeHealth::problems() const {

@@ -13,6 +13,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,8 @@ struct HealthResult {
 // What the results of a node mean, for the operator; empty: nothing is wrong. Pure.
 std::string diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results);
 std::vector<HealthProbe> probes_of(const HealthTarget& target);
+// Whether all questions of some kind, the node itself or its pods' network, went unanswered three times.
+bool is_silent(const std::vector<HealthResult>& results);
 
 class NodeHealth {
  public:
@@ -66,6 +69,8 @@ class NodeHealth {
   Result<void> start();
   void set_targets(HealthTargets targets);
   [[nodiscard]] nlohmann::json to_json() const;
+  // Nodes that do not answer at any of their own addresses, or not by the way pods' packets take.
+  [[nodiscard]] std::set<std::string> silent() const;
   // By node; those with nothing to say are left out.
   [[nodiscard]] std::map<std::string, std::string> problems() const;
 

@@ -40,6 +40,8 @@ TEST(NodeHealth, TellsApartWhatIsWrong) {
   EXPECT_THAT(said(target(), false, true, true), HasSubstr("not at its pods' 10.244.2.1 (vxlan)"));
   EXPECT_THAT(said(target(), false, true, true), HasSubstr("UDP port tunnel_port"));
   EXPECT_THAT(said(target(WEFT_WAY_IPIP), false, true, true), HasSubstr("protocols 4 and 41"));
+  EXPECT_THAT(said(target(WEFT_WAY_WIREGUARD), false, true, true), HasSubstr("wireguard_port"));
+  EXPECT_THAT(said(target(WEFT_WAY_REFUSED), false, true, true), HasSubstr("no key of it yet"));
   EXPECT_THAT(said(target(WEFT_WAY_DIRECT), false, true, true), HasSubstr("route its blocks"));
   EXPECT_THAT(said(target(), false, false, true), HasSubstr("packets of 1450 bytes to the pods of node b are lost"));
   auto away = target();

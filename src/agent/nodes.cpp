@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
+#include "agent/encryption.h"
 #include "api/params.h"
 
 namespace weft::agent {
@@ -34,28 +35,44 @@ Error by_itself() {
           "nodes that share an etcd (store: etcd) know each other"};
 }
 
+Error no_encryption() {
+  return {ErrorCode::unsupported, "this node does not encrypt: its encryption is none",
+          "set encryption: wireguard (docs/nodes.md)"};
+}
+
 }  // namespace
 
 Result<void> Agent::open_cluster() {
-  WEFT_TRY(cluster_, ClusterLink::open(loop_, config_, *store_, faults_, node_,
-                                       {.blocks = [this] { blocks_changed(); },
-                                        .others = [this] { others_changed(); },
-                                        .identities =
-                                            [this](const cluster::IdentityDifference& difference, bool whole) {
-                                              compiler().learn(difference.set, difference.gone, whole);
-                                            }}));
+  if (config_.encrypts()) {
+    WEFT_TRY(encryption_,
+             Encryption::open({loop_, config_, *netlink_, *datapath_, faults_}, [this] { encryption_changed(); }));
+  }
+  WEFT_TRY(
+      cluster_,
+      ClusterLink::open(loop_, config_, *store_, faults_, node_,
+                        {.blocks = [this] { blocks_changed(); },
+                         .others = [this] { others_changed(); },
+                         .identities = [this](const cluster::IdentityDifference& difference,
+                                              bool whole) { compiler().learn(difference.set, difference.gone, whole); },
+                         .announcers =
+                             [this] {
+                               if (duties_) duties_->agreed();
+                             }},
+                        encryption_ ? encryption_->offer() : EncryptionOffer()));
   node_routes_.emplace(*netlink_, faults_);
   overlay_.emplace(*netlink_, *datapath_, config_, faults_);
   attach_gate_.emplace(loop_, *cluster_);
-  ipam_->set_cidrs(cluster_->usable_blocks(), cluster_->gateways());
-  publisher_->set_cluster(cluster_->view(node_));
+  take_blocks();
+  auto view = cluster_->view(node_);
+  if (encryption_) view.wireguard = encryption_->ifindexes();
+  publisher_->set_cluster(std::move(view));
   node_health_.emplace(loop_);
   if (auto started = node_health_->start(); !started) note("asking the other nodes: " + started.error().message);
   return {};
 }
 
 void Agent::blocks_changed() {
-  ipam_->set_cidrs(cluster_->usable_blocks(), cluster_->gateways());
+  take_blocks();
   ask_for_blocks();
   const auto now = ipam_->gateways();
   if (now != prepared_gateways_) {
@@ -74,8 +91,9 @@ void Agent::ask_for_blocks() {
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   for (const auto& cidr : config_.pod_cidrs) {
     const auto family = cidr.family();
-    if (ipam_->available(family, now) > few_addresses || cluster_->claims(family)) continue;
-    cluster_->claim(family, [this, family](const Result<void>& claimed) {
+    const std::string pool(model::default_address_pool);
+    if (ipam_->available(family, now) > few_addresses || cluster_->claims(pool, family)) continue;
+    cluster_->claim(pool, family, [this, family](const Result<void>& claimed) {
       const auto about = fmt::format("cluster pool {}", family == Family::v4 ? "IPv4" : "IPv6");
       if (claimed) return faults_.clear(about);
       faults_.set(about, claimed.error().text());
@@ -93,9 +111,20 @@ void Agent::others_changed() {
   });
 }
 
+void Agent::encryption_changed() {
+  if (!cluster_) return;
+  cluster_->tell(node_, encryption_->offer());
+  others_changed();
+}
+
 void Agent::take_others() {
-  auto view_now = cluster_->view(node_);
+  if (encryption_ && cluster_->synced()) encryption_->take(node_, cluster_->encryption_peers());
+  auto view_now = cluster_->view(node_, encryption_ ? encryption_->ways() : std::map<std::string, std::uint32_t>());
   view_now.overlay_ifindex = overlay_->ifindex();
+  for (const auto& name : silent_nodes_)
+    if (const auto found = view_now.nodes.find(name); found != view_now.nodes.end()) found->second.answers = false;
+  greet_returned(view_now);
+  if (encryption_) view_now.wireguard = encryption_->ifindexes();
   publisher_->set_cluster(std::move(view_now));
   if (!taken_over_) return;
   const auto& view = publisher_->cluster();
@@ -161,9 +190,22 @@ void Agent::register_nodes() {
       responder.answer(done ? api::Answer(nlohmann::json::object()) : weft::fail(done.error()));
     });
   });
+  server_->handle("operator.status", [this](const nlohmann::json&) -> api::Answer {
+    if (!cluster_) return weft::fail(by_itself());
+    return cluster_->operators_json();
+  });
   server_->handle("node.health", [this](const nlohmann::json&) -> api::Answer {
     if (!cluster_) return weft::fail(by_itself());
     return nlohmann::json{{"items", node_health_->to_json()}};
+  });
+  server_->handle("encryption.status", [this](const nlohmann::json&) -> api::Answer {
+    if (!encryption_) return weft::fail(no_encryption());
+    return encryption_->status_json();
+  });
+  server_->handle("encryption.rotate", [this](const nlohmann::json&) -> api::Answer {
+    if (!encryption_) return weft::fail(no_encryption());
+    WEFT_CHECK(encryption_->rotate());
+    return encryption_->status_json();
   });
 }
 

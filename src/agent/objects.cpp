@@ -23,7 +23,9 @@ std::string not_understood(const store::StoredKey& key, const Error& error) {
 // Kept as values; of the others only what the listener makes of them remains.
 constexpr std::array kept_kinds{model::Kind::namespace_,         model::Kind::pod,
                                 model::Kind::deployment,         model::Kind::network_policy,
-                                model::Kind::load_balancer_pool, model::Kind::l2_announcement};
+                                model::Kind::load_balancer_pool, model::Kind::l2_announcement,
+                                model::Kind::bgp_peering,        model::Kind::egress_gateway,
+                                model::Kind::pod_address_pool};
 
 // An object stored before objects had a uid: always the same one.
 void complete(store::StoredObject& row) {
@@ -149,6 +151,11 @@ std::map<std::string, LabelMap> Objects::namespaces() const {
   for (const auto& [name, objects] : used_namespaces_)
     if (!name.empty()) result.try_emplace(name, LabelMap{{"kubernetes.io/metadata.name", name}});
   return result;
+}
+
+std::string Objects::address_pool_of(const std::string& space) const {
+  const auto found = namespace_pools_.find(space);
+  return found == namespace_pools_.end() ? std::string() : found->second;
 }
 
 // --- Changing -----------------------------------------------------------------------------------
@@ -310,6 +317,10 @@ void Objects::keep(const model::Object& object, std::uint64_t revision) {
   const auto key = model::metadata_of(object).key();
   if (const auto* space = std::get_if<model::Namespace>(&object)) {
     namespaces_.insert_or_assign(key.name, space->meta.labels);
+    if (space->address_pool.empty())
+      namespace_pools_.erase(key.name);
+    else
+      namespace_pools_.insert_or_assign(key.name, space->address_pool);
   } else if (const auto* pod = std::get_if<model::Pod>(&object)) {
     pods_.insert_or_assign(key, *pod);
     pod_sources_.insert_or_assign(key, PodSource{true, revision});
@@ -322,6 +333,12 @@ void Objects::keep(const model::Object& object, std::uint64_t revision) {
     pools_.insert_or_assign(key, *pool);
   } else if (const auto* announcement = std::get_if<model::L2Announcement>(&object)) {
     announcements_.insert_or_assign(key, *announcement);
+  } else if (const auto* peering = std::get_if<model::BgpPeering>(&object)) {
+    bgp_peerings_.insert_or_assign(key, *peering);
+  } else if (const auto* gateway = std::get_if<model::EgressGateway>(&object)) {
+    egress_gateways_.insert_or_assign(key, *gateway);
+  } else if (const auto* addresses = std::get_if<model::PodAddressPool>(&object)) {
+    address_pools_.insert_or_assign(key, *addresses);
   }
 }
 
@@ -329,6 +346,7 @@ void Objects::drop(const store::StoredKey& key) {
   switch (key.kind) {
     case model::Kind::namespace_:
       namespaces_.erase(key.key.name);
+      namespace_pools_.erase(key.key.name);
       break;
     case model::Kind::pod:
       // A Deployment's pod of this name is no object.
@@ -347,8 +365,17 @@ void Objects::drop(const store::StoredKey& key) {
     case model::Kind::l2_announcement:
       announcements_.erase(key.key);
       break;
+    case model::Kind::bgp_peering:
+      bgp_peerings_.erase(key.key);
+      break;
+    case model::Kind::egress_gateway:
+      egress_gateways_.erase(key.key);
+      break;
     case model::Kind::load_balancer_pool:
       pools_.erase(key.key);
+      break;
+    case model::Kind::pod_address_pool:
+      address_pools_.erase(key.key);
       break;
     case model::Kind::service:
     case model::Kind::endpoint_slice:

@@ -113,6 +113,15 @@ class Objects {
   [[nodiscard]] const std::map<model::ObjectKey, model::L2Announcement>& announcements() const {
     return announcements_;
   }
+  [[nodiscard]] const std::map<model::ObjectKey, model::BgpPeering>& bgp_peerings() const { return bgp_peerings_; }
+  [[nodiscard]] const std::map<model::ObjectKey, model::EgressGateway>& egress_gateways() const {
+    return egress_gateways_;
+  }
+  [[nodiscard]] const std::map<model::ObjectKey, model::PodAddressPool>& address_pools() const {
+    return address_pools_;
+  }
+  // The pool its annotation names; empty: none.
+  [[nodiscard]] std::string address_pool_of(const std::string& space) const;
 
  private:
   // What a pod is made of: its own object, or its Deployment in this revision.
@@ -135,6 +144,7 @@ class Objects {
   store::Store* store_;
   std::map<std::string, std::size_t> used_namespaces_;  // how many objects are in it
   std::map<std::string, LabelMap> namespaces_;          // of those that are objects
+  std::map<std::string, std::string> namespace_pools_;  // of those with the annotation
   std::map<model::ObjectKey, Deployed> deployments_;
   std::map<model::ObjectKey, model::Pod> pods_;
   std::map<model::ObjectKey, PodSource> pod_sources_;
@@ -142,6 +152,9 @@ class Objects {
   std::map<model::ObjectKey, std::uint64_t> policy_revisions_;
   std::map<model::ObjectKey, model::LoadBalancerPool> pools_;
   std::map<model::ObjectKey, model::L2Announcement> announcements_;
+  std::map<model::ObjectKey, model::BgpPeering> bgp_peerings_;
+  std::map<model::ObjectKey, model::EgressGateway> egress_gateways_;
+  std::map<model::ObjectKey, model::PodAddressPool> address_pools_;
   std::uint64_t revision_ = 0;
   Listener listener_;
 };

@@ -23,6 +23,15 @@ void filter_loosely(const std::string& device) {
 
 }  // namespace
 
+Result<void> make_inlet(sys::Netlink& netlink, const sys::Device& device) {
+  WEFT_CHECK(netlink.add_address({device.index, idle_address, 32}));
+  // No IPv6 address of its own.
+  (void)sys::write_sysctl(fmt::format("net/ipv6/conf/{}/addr_gen_mode", device.name), "1");
+  WEFT_CHECK(netlink.set_up(device.index, true));
+  filter_loosely(device.name);
+  return {};
+}
+
 Result<void> Overlay::make(const Node& node) {
   auto device = netlink_.device(overlay_device);
   if (config_.tunnel != Config::Tunnel::vxlan) {
@@ -33,21 +42,16 @@ Result<void> Overlay::make(const Node& node) {
     device = netlink_.create_vxlan(overlay_device, config_.tunnel_port, gateway_mac);
   if (!device) return fail(device.error());
   ifindex_ = static_cast<std::uint32_t>(device->index);
-  WEFT_CHECK(netlink_.add_address({device->index, idle_address, 32}));
-  // No IPv6 address of its own: nobody speaks there but pods.
-  (void)sys::write_sysctl(fmt::format("net/ipv6/conf/{}/addr_gen_mode", overlay_device), "1");
   const auto v4 = config_.tunnel_overhead(true);
   const auto mtu = node.uplink_mtu > v4 ? node.uplink_mtu - v4 : node.uplink_mtu;
   if (device->mtu != mtu) WEFT_CHECK(netlink_.set_mtu(device->index, mtu));
-  WEFT_CHECK(netlink_.set_up(device->index, true));
-  filter_loosely(overlay_device);
-  return {};
+  return make_inlet(netlink_, *device);
 }
 
 void Overlay::prepare(const Node& node) {
   const auto host = netlink_.device(host_device);
-  host_ifindex_ = host && config_.tunnel != Config::Tunnel::none ? static_cast<std::uint32_t>(host->index) : 0;
-  if (config_.tunnel != Config::Tunnel::none)
+  host_ifindex_ = host && config_.tunnels() ? static_cast<std::uint32_t>(host->index) : 0;
+  if (config_.tunnels())
     for (const auto& [index, uplink] : node.uplinks) filter_loosely(uplink.name);
   if (auto made = make(node); !made)
     return faults_.set("overlay", fmt::format("tunnel {}: device {}: {}", to_string(config_.tunnel), overlay_device,
@@ -70,7 +74,7 @@ void Overlay::attach() {
 
 std::vector<std::string> Overlay::heal(const Node& node) {
   std::vector<std::string> repaired;
-  if (config_.tunnel == Config::Tunnel::none) return repaired;
+  if (!config_.tunnels()) return repaired;
   const auto device =
       config_.tunnel == Config::Tunnel::vxlan ? netlink_.device(overlay_device) : sys::Device{.up = true};
   const auto host = netlink_.device(host_device);

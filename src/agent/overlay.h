@@ -16,6 +16,10 @@ namespace weft::agent {
 
 inline constexpr const char* overlay_device = "weft-vxlan";
 
+// What a device needs out of which other nodes' packets come: it is up, the stack's filters let them pass, and nobody
+// speaks there but pods.
+Result<void> make_inlet(sys::Netlink& netlink, const sys::Device& device);
+
 class Overlay {
  public:
   Overlay(sys::Netlink& netlink, datapath::Datapath& datapath, const Config& config, Faults& faults)

@@ -7,11 +7,12 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "agent/assignments.h"
+#include "agent/address_pools.h"
 #include "agent/external_addresses.h"
 #include "agent/host_ports.h"
 #include "agent/object_names.h"
 #include "agent/out_of_range.h"
+#include "control/services/assignment_text.h"
 
 namespace weft::agent {
 namespace {
@@ -86,7 +87,7 @@ Result<control::ServiceAssignments> Publisher::stored_assignments(std::vector<st
   WEFT_CHECK(parts_.store.each_assignment([&](model::ObjectKey service, const std::string& text) -> Result<void> {
     WEFT_TRY(const bool known, parts_.objects.contains({model::Kind::service, service}));
     if (!known) return {};
-    if (auto assignment = assignment_from_text(text))
+    if (auto assignment = control::assignment_from_text(text))
       assignments.emplace(std::move(service), std::move(*assignment));
     else
       notes.push_back(fmt::format("what Service {} holds is not understood and given anew: {}", service.to_string(),
@@ -148,7 +149,7 @@ void Publisher::object_changed(const ObjectChange& change) {
 }
 
 void Publisher::compile_announcements() {
-  announcements_ = agent::announcements(parts_.objects, facts_, *services_, *node_, parts_.config);
+  announcements_ = agent::announcements(parts_.objects, facts_, *services_, *node_, parts_.config, cluster_);
   auto& rows = compiled_.rows.announced;
   rows = announcements_.rows;
   std::erase_if(rows, [&](const auto& row) { return !may_announce_(row.first); });
@@ -165,6 +166,7 @@ weft_config Publisher::config_now() const {
   if (!parts_.config.load_balancer_peers.empty()) config.flags |= WEFT_CONFIG_DECAPSULATE;
   if (!compiled_.rows.announced.empty()) config.flags |= WEFT_CONFIG_L2;
   if (!compiled_.rows.nodes.empty()) config.flags |= WEFT_CONFIG_NODES;
+  if (!compiled_.rows.egress.empty()) config.flags |= WEFT_CONFIG_EGRESS;
   const auto tunnelled = [](const auto& row) { return row.second.way > WEFT_WAY_DIRECT; };
   if (std::ranges::any_of(compiled_.rows.nodes, tunnelled)) config.flags |= WEFT_CONFIG_TUNNEL;
   if (parts_.config.tunnel == Config::Tunnel::vxlan) config.overlay_port = htons(parts_.config.tunnel_port);
@@ -322,22 +324,64 @@ Result<void> Publisher::publish_services() {
 
 Result<void> Publisher::publish_kinds(bool services_only) { return services_only ? publish_services() : publish(); }
 
+std::string Publisher::users_of(const std::string& pool) const {
+  return pool_users_ ? pool_users_(pool) : std::string();
+}
+
+Result<void> Publisher::may_remove(const std::vector<store::StoredKey>& keys) const {
+  for (const auto& key : keys) {
+    if (key.kind != model::Kind::pod_address_pool) continue;
+    if (const auto users = users_of(key.key.name); !users.empty())
+      return fail(ErrorCode::exists,
+                  fmt::format("PodAddressPool {} is in use: {}; nothing was deleted", key.key.name, users),
+                  "delete the pods that have its addresses first");
+  }
+  return {};
+}
+
+// All pools as they will be, those among the documents before those that are stored: each is looked at beside all
+// others, in whichever order they come.
+Publisher::Pools Publisher::admit_pools(const std::vector<model::Document>& documents, std::vector<Refusal>& refusals) {
+  Pools pools;
+  std::set<store::StoredKey> given;
+  PoolRules rules{parts_.config, *node_, cluster_, {}, {}, nullptr, {}};
+  const auto take = [&](const model::Object& object) {
+    if (const auto* balancer = std::get_if<model::LoadBalancerPool>(&object)) pools.balancers.push_back(balancer);
+    if (const auto* pool = std::get_if<model::PodAddressPool>(&object)) rules.others.push_back(shared_pool(*pool));
+  };
+  for (const auto& document : documents) {
+    given.insert(key_of(document.object));
+    take(document.object);
+  }
+  for (const auto& [key, pool] : parts_.objects.pools())
+    if (!given.contains({model::Kind::load_balancer_pool, key})) pools.balancers.push_back(&pool);
+  for (const auto& [key, pool] : parts_.objects.address_pools())
+    if (!given.contains({model::Kind::pod_address_pool, key})) rules.others.push_back(shared_pool(pool));
+  for (const auto& pool : rules.others)
+    for (const auto& range : pool.ranges) pools.pods.push_back(range.cidr);
+  rules.balancers = pools.balancers;
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    Result<void> allowed;
+    if (const auto* balancer = std::get_if<model::LoadBalancerPool>(&documents[i].object)) {
+      allowed = check_pool(*balancer, parts_.config, *node_, pools.pods);
+      if (allowed) services_->upsert(*balancer);
+    } else if (const auto* pool = std::get_if<model::PodAddressPool>(&documents[i].object)) {
+      const auto before = parts_.objects.address_pools().find(pool->meta.key());
+      rules.before = before == parts_.objects.address_pools().end() ? nullptr : &before->second;
+      rules.users = rules.before == nullptr ? std::string() : users_of(pool->meta.name);
+      allowed = check_address_pool(*pool, rules);
+    }
+    if (!allowed) refusals.push_back({i, allowed.error()});
+  }
+  return pools;
+}
+
 std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& documents) {
   std::vector<Refusal> refusals;
-  std::vector<const model::LoadBalancerPool*> pools;
   std::vector<const model::Service*> asking;
-  for (const auto& [key, pool] : parts_.objects.pools()) pools.push_back(&pool);
-  for (std::size_t i = 0; i < documents.size(); ++i) {
-    if (const auto* service = std::get_if<model::Service>(&documents[i].object)) asking.push_back(service);
-    const auto* pool = std::get_if<model::LoadBalancerPool>(&documents[i].object);
-    if (pool == nullptr) continue;
-    if (auto allowed = check_pool(*pool, parts_.config, *node_); !allowed) {
-      refusals.push_back({i, allowed.error()});
-      continue;
-    }
-    services_->upsert(*pool);
-    pools.push_back(pool);
-  }
+  for (const auto& document : documents)
+    if (const auto* service = std::get_if<model::Service>(&document.object)) asking.push_back(service);
+  const auto pools = admit_pools(documents, refusals);
   // None of what one of them names is given to one that takes any; those that name something go first.
   services_->speak_for(asking);
   std::vector<std::size_t> order(documents.size());
@@ -353,7 +397,7 @@ std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& d
   return refusals;
 }
 
-Result<void> Publisher::admit(model::Document& document, const std::vector<const model::LoadBalancerPool*>& pools) {
+Result<void> Publisher::admit(model::Document& document, const Pools& pools) {
   auto* service = std::get_if<model::Service>(&document.object);
   if (service == nullptr) return {};
   const auto preferred = services_->own_status(*service);
@@ -361,7 +405,7 @@ Result<void> Publisher::admit(model::Document& document, const std::vector<const
     service->ingress.clear();
     document.json = model::without_status(document.json);
   }
-  WEFT_CHECK(check_external_addresses(*service, parts_.config, *node_, pools));
+  WEFT_CHECK(check_external_addresses(*service, parts_.config, *node_, pools.balancers, pools.pods));
   if (auto assigned = services_->assign(*service, preferred); !assigned) return fail(assigned.error());
   return {};
 }
@@ -390,7 +434,7 @@ Result<void> Publisher::store_assignments(const std::set<model::ObjectKey>& serv
   store::AssignmentRows rows;
   for (const auto& key : services) {
     const auto held = services_->held(key);
-    rows.emplace(key, held.empty() ? std::nullopt : std::optional(assignment_to_text(held)));
+    rows.emplace(key, held.empty() ? std::nullopt : std::optional(control::assignment_to_text(held)));
   }
   return parts_.store.write(rows, store::Sync::later);
 }
@@ -464,6 +508,7 @@ Result<std::optional<Error>> Publisher::remove(const std::vector<store::StoredKe
     services_only = services_only && changes_services_only(key.kind);
     if (key.kind == model::Kind::service) services.insert(key.key);
   }
+  WEFT_CHECK(may_remove(keys));
   WEFT_CHECK(parts_.objects.remove(keys));
   for (const auto& key : services) services_->forget(key);
   WEFT_CHECK(store_assignments(services));

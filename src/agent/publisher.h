@@ -75,6 +75,12 @@ class Publisher {
   };
   std::vector<Refusal> admit(std::vector<model::Document>& documents);
 
+  // Who has addresses, or blocks, of a pool of pods' addresses; empty: nobody. Without it nobody ever does.
+  using PoolUsers = std::function<std::string(const std::string& pool)>;
+  void set_pool_users(PoolUsers users) { pool_users_ = std::move(users); }
+  // Whether these may be deleted: a pool that is in use may not.
+  Result<void> may_remove(const std::vector<store::StoredKey>& keys) const;
+
   // Applies admitted documents whole: objects are stored, the kernel is brought to them. An error that is
   // not `io` has changed nothing, and what the Services held `before` they were admitted they hold again.
   struct Applied {
@@ -135,7 +141,13 @@ class Publisher {
   Result<control::ServiceDelta> compile_services();
   Result<control::ServiceDelta> compile_services_or_keep();
   Result<void> serve_waiting();
-  Result<void> admit(model::Document& document, const std::vector<const model::LoadBalancerPool*>& pools);
+  struct Pools {
+    std::vector<const model::LoadBalancerPool*> balancers;
+    std::vector<Cidr> pods;  // of the pools of pods' addresses, but "default"
+  };
+  [[nodiscard]] std::string users_of(const std::string& pool) const;
+  Result<void> admit(model::Document& document, const Pools& pools);
+  [[nodiscard]] Pools admit_pools(const std::vector<model::Document>& documents, std::vector<Refusal>& refusals);
   void keep_waiting(const model::ObjectKey& service, const std::string& reason);
   void read_services_pods();
   void read_remote_pods();
@@ -163,6 +175,7 @@ class Publisher {
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps
   Announcements announcements_;
   MayAnnounce may_announce_;
+  PoolUsers pool_users_;
   Changed brought_ = Changed::nothing;           // of a bring that was cut short
   std::set<model::ObjectKey> brought_services_;  // since a publish succeeded
   std::set<model::ObjectKey> unfit_services_;    // of them, those that are not compiled

@@ -38,9 +38,16 @@ void Publisher::keep_of_nodes(datapath::DesiredRows& rows) const {
   if (!cluster_.clustered || cluster_.known) return;
   auto kept = parts_.tables.of_nodes();
   rows.nodes = std::move(kept.nodes);
+  // A device that was made anew meanwhile has another number, and the former one may be anybody's.
+  for (auto& [number, node] : rows.nodes)
+    if (node.way == WEFT_WAY_WIREGUARD &&
+        std::ranges::find(cluster_.wireguard, node.ifindex) == cluster_.wireguard.end())
+      node.ifindex = cluster_.wireguard.size() == 1 ? cluster_.wireguard.front() : 0;
   std::erase_if(kept.remotes, [&](const auto& row) { return rows.endpoints.contains(row.first); });
   rows.remotes = std::move(kept.remotes);
   for (const auto& [prefix, row] : kept.blocks) rows.identities.insert_or_assign(prefix, row);
+  rows.egress = std::move(kept.egress);
+  rows.next_hops = std::move(kept.next_hops);
 }
 
 Result<Publisher::Changed> Publisher::bring(const Brought& brought) {

@@ -7,6 +7,14 @@
 #include <iterator>
 
 namespace weft::agent {
+namespace {
+
+// From one candidate's try to take a free address to the next one's: time for the news of it.
+constexpr auto turn = std::chrono::milliseconds(150);
+constexpr unsigned most_turns = 3;
+
+}  // namespace
+
 CheckTargets check_targets(const std::map<model::ObjectKey, model::HealthCheck>& checks,
                            const control::ServiceCompiler& services) {
   CheckTargets targets;
@@ -43,6 +51,54 @@ ServiceDuties::ServiceDuties(asio::io_context& loop, Publisher& publisher, std::
       listener_(loop, [this](std::uint32_t ifindex, const Heard& heard) { announcer_.heard(ifindex, heard); }) {
   announcer_.adopt(publisher_.announced());
   publisher_.set_may_announce([this](const weft_l2_key& key) { return announcer_.may_announce(key); });
+}
+
+void ServiceDuties::set_cluster(const std::string& node, cluster::Announcers& announcers,
+                                std::function<bool(const MacAddress& mac)> is_node) {
+  node_ = node;
+  announcers_ = &announcers;
+  std::set<IpAddress> answered;
+  for (const auto& [key, row] : publisher_.announced()) answered.insert(datapath::from_abi(key.addr));
+  announcers.adopt(answered);
+  announcer_.set_cluster({.is_node = std::move(is_node), .is_agreed = [&announcers](const IpAddress& address) {
+                            return announcers.surely_has(address);
+                          }});
+}
+
+// Whoever comes first for an address tries first, so that a node that has many is an accident.
+void ServiceDuties::wish() {
+  if (announcers_ == nullptr) return;
+  std::set<IpAddress> addresses;
+  for (const auto& [key, row] : publisher_.announcements().rows) addresses.insert(datapath::from_abi(key.addr));
+  announcers_->want(std::move(addresses), [this](const IpAddress& address) {
+    return std::min(publisher_.announcements().rank(address, node_), most_turns) * turn;
+  });
+}
+
+datapath::Rows<weft_l2_key, weft_l2> ServiceDuties::agreed_rows() const {
+  auto rows = publisher_.announcements().rows;
+  if (announcers_ != nullptr)
+    std::erase_if(rows,
+                  [this](const auto& row) { return !announcers_->may_announce(datapath::from_abi(row.first.addr)); });
+  return rows;
+}
+
+void ServiceDuties::claim() {
+  const auto wanted = agreed_rows();
+  listener_.want(wanted);  // first: an answer may come at once
+  announcer_.want(wanted);
+  tell_conflicts();
+}
+
+void ServiceDuties::agreed() {
+  const auto before = publisher_.announced();
+  claim();
+  const bool leaves =
+      std::ranges::any_of(before, [this](const auto& row) { return !announcer_.may_announce(row.first); });
+  const bool comes = std::ranges::any_of(publisher_.announcements().rows, [&](const auto& row) {
+    return announcer_.may_announce(row.first) && !before.contains(row.first);
+  });
+  if (leaves || comes) announcements_changed();
 }
 
 // Another host has an address, or has it no more: the datapath is to answer for others.
@@ -87,10 +143,8 @@ void ServiceDuties::refresh() {
   if (!changed) return;
   const auto& checks = publisher_.service_facts().health_checks();
   if (!checks.empty() || checker_.targets() != 0) checker_.want(check_targets(checks, publisher_.services()));
-  const auto& wanted = publisher_.announcements().rows;
-  listener_.want(wanted);  // first: an answer may come at once
-  announcer_.want(wanted);
-  tell_conflicts();
+  wish();
+  claim();
 }
 
 std::string ServiceDuties::unannounced(const IpAddress& address, const Node& node) const {

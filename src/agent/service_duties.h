@@ -16,6 +16,7 @@
 #include "agent/l2.h"
 #include "agent/l2_listener.h"
 #include "agent/publisher.h"
+#include "sources/cluster/announcers.h"
 #include "sys/packet_socket.h"
 
 namespace weft::agent {
@@ -29,6 +30,12 @@ class ServiceDuties {
   using Note = std::function<void(const std::string& problem)>;
   // The publisher asks it from now on which addresses may be announced, and is to publish again after refresh() only.
   ServiceDuties(asio::io_context& loop, Publisher& publisher, std::function<bool()> proxy_healthy, Note note);
+  // Of a cluster, before the first refresh(): which addresses this node announces is agreed on there. `is_node` says
+  // whether a device is another node's.
+  void set_cluster(const std::string& node, cluster::Announcers& announcers,
+                   std::function<bool(const MacAddress& mac)> is_node);
+  // What was agreed is another.
+  void agreed();
 
   // Does what follows from the last differences of services; cheap when there were none.
   void refresh();
@@ -41,6 +48,9 @@ class ServiceDuties {
   [[nodiscard]] std::vector<std::string> problems(const Node& node) const;
 
  private:
+  [[nodiscard]] datapath::Rows<weft_l2_key, weft_l2> agreed_rows() const;
+  void wish();
+  void claim();
   void announcements_changed();
   void tell_conflicts();
   Result<void> send(std::uint32_t ifindex, std::span<const std::uint8_t> frame);
@@ -52,6 +62,8 @@ class ServiceDuties {
   Checker checker_;
   L2Announcer announcer_;
   L2Listener listener_;
+  cluster::Announcers* announcers_ = nullptr;  // null: this node is by itself
+  std::string node_;
   std::map<std::pair<IpAddress, std::uint32_t>, std::string> conflicts_;  // as they were logged
   std::optional<std::uint64_t> seen_;                                     // Publisher::service_revision()
 };

@@ -39,6 +39,7 @@ class CommandLine {
     add_lists();
     add_services();
     add_policy();
+    add_bgp();
     add_bpf();
     add_observe();
     add_lab_command(app_, session_.lab, session_.exit_code);
@@ -190,7 +191,7 @@ class CommandLine {
                         "weft get pods -n shop\n  weft get networkpolicy shop/db -o yaml\n  weft get all");
     get->add_option("KIND", get_.kind,
                     "pods, services, deployments, networkpolicies, namespaces, endpointslices, loadbalancerpools, "
-                    "l2announcements or all; also KIND/NAME")
+                    "l2announcements, bgppeerings, egressgateways, podaddresspools or all; also KIND/NAME")
         ->required();
     get->add_option("NAME", get_.name, "NAME or NAMESPACE/NAME");
     add_namespace(get, get_.namespace_, "Only objects of this namespace (default: of all)");
@@ -252,6 +253,29 @@ class CommandLine {
         command(&app_, "health", "Whether the cluster's other nodes answer, and how fast", "weft health -o json");
     add_output(health, list_outputs_["health"], {"table", "wide", "json", "yaml", "name"});
     runs(health, [this](const Session& session) { return run_health(session, list_outputs_["health"]); });
+    add_list("egress", "EgressGateways: by which nodes pods leave the cluster now, as whom, and why", "egress.list");
+    auto* operators =
+        command(&app_, "operator", "Who does the cluster's duties, and what was done", "weft operator status -o json");
+    operators->require_subcommand(1);
+    auto* operator_status =
+        command(operators, "status", "The weft-operators: which one acts, what it collected and gave, its troubles",
+                "weft operator status\n  weft operator status -o wide");
+    add_output(operator_status, list_outputs_["operator"], {"table", "wide", "json", "yaml", "name"});
+    runs(operator_status,
+         [this](const Session& session) { return run_operator_status(session, list_outputs_["operator"]); });
+    auto* encryption = command(&app_, "encryption", "Encryption of what pods say to pods of other nodes",
+                               "weft encryption status\n  weft encryption rotate");
+    encryption->require_subcommand(1);
+    const auto add_action = [&](const std::string& action, const char* description, const char* example) {
+      auto& output = list_outputs_["encryption " + action];
+      auto* sub = command(encryption, action, description, example);
+      add_output(sub, output, {"table", "json", "yaml"});
+      runs(sub, [action, &output](const Session& session) { return run_encryption(session, action, output); });
+    };
+    add_action("status", "Keys, devices, and each node: whether packets to it are encrypted, by what, since when",
+               "weft encryption status\n  weft encryption status -o json");
+    add_action("rotate", "Begin to change the keys of all nodes; traffic goes on meanwhile",
+               "weft encryption rotate && weft encryption status");
     add_list("identity", "Identities: the numbers that stand for sets of labels", "identity.list");
     service_ =
         add_list("service", "Services as the datapath balances them, and where clients are sent", "service.list");
@@ -310,6 +334,26 @@ class CommandLine {
     runs(explain, [this](const Session& session) { return run_explain(session, explain_); });
   }
 
+  void add_bgp() {
+    auto* bgp = command(&app_, "bgp", "What this node says to routers by BGP, and hears from them",
+                        "weft bgp status\n  weft bgp peers\n  weft bgp routes 192.0.2.1 -o json");
+    bgp->require_subcommand(1);
+    auto* status =
+        command(bgp, "status", "The speaker, and what is wrong; 1 when something is", "weft bgp status -o json");
+    add_output(status, list_outputs_["bgp status"], {"table", "json", "yaml"});
+    runs(status, [this](const Session& session) { return run_bgp_status(session, list_outputs_["bgp status"]); });
+    auto* peers =
+        command(bgp, "peers", "The routers: sessions, counts of routes, last errors", "weft bgp peers -o json");
+    add_output(peers, list_outputs_["bgp peers"], {"table", "wide", "json", "yaml", "name"});
+    runs(peers, [this](const Session& session) { return run_bgp_peers(session, list_outputs_["bgp peers"]); });
+    auto* routes = command(bgp, "routes", "The routes advertised to routers and received from them",
+                           "weft bgp routes\n  weft bgp routes 192.0.2.1 -o wide");
+    routes->add_option("ROUTER", bgp_router_, "Of this router only");
+    add_output(routes, list_outputs_["bgp routes"], {"table", "wide", "json", "yaml", "name"});
+    runs(routes,
+         [this](const Session& session) { return run_bgp_routes(session, bgp_router_, list_outputs_["bgp routes"]); });
+  }
+
   void add_bpf() {
     auto* bpf = command(&app_, "bpf", "Look into the kernel maps of the datapath",
                         "weft bpf list               # every map and how full it is\n"
@@ -320,7 +364,7 @@ class CommandLine {
     runs(maps, [this](const Session& session) { return run_list(session, "bpf.maps", list_outputs_["bpf"]); });
     add_bpf_action(bpf, "", "stats");
     for (const auto* map : {"policy", "endpoints", "flows", "services", "backends", "identities", "netns", "affinity",
-                            "devices", "config"}) {
+                            "egress", "devices", "config"}) {
       auto* group = command(bpf, map, fmt::format("The {} map", map));
       group->require_subcommand(1);
       add_bpf_action(group, map, "list");
@@ -462,6 +506,7 @@ class CommandLine {
   ObserveOptions observe_;
   std::map<std::string, std::string> list_outputs_;  // by the command's words
   std::string list_namespace_;
+  std::string bgp_router_;
   std::string version_output_;
   std::string status_output_;
   std::string doctor_output_;

@@ -50,6 +50,12 @@ int run_list(const Session& session, const std::string& list, const std::string&
 // `weft node delete`
 int run_node_delete(const Session& session, const std::string& name, const std::string& output);
 int run_health(const Session& session, const std::string& output);
+int run_bgp_status(const Session& session, const std::string& output);
+int run_bgp_peers(const Session& session, const std::string& output);
+int run_bgp_routes(const Session& session, const std::string& peer, const std::string& output);
+int run_operator_status(const Session& session, const std::string& output);
+// `action`: status, or rotate. status: 1 when something is wrong with a node or a device.
+int run_encryption(const Session& session, const std::string& action, const std::string& output);
 int run_ipam(const Session& session, const std::string& output);
 // Entries of a map ("list") or counters ("stats", where an empty map means all).
 int run_bpf(const Session& session, const std::string& map, const std::string& action, std::uint64_t limit,

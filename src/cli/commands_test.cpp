@@ -90,6 +90,8 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
                                                                                      {"policy", "list"},
                                                                                      {"policy", "explain"},
                                                                                      {"ipam", "list"},
+                                                                                     {"operator"},
+                                                                                     {"operator", "status"},
                                                                                      {"bpf"},
                                                                                      {"bpf", "list"},
                                                                                      {"bpf", "flows", "list"},
@@ -99,6 +101,9 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
                                                                                      {"lab", "up"},
                                                                                      {"lab", "apply"},
                                                                                      {"lab", "delete"},
+                                                                                     {"bgp", "status"},
+                                                                                     {"bgp", "peers"},
+                                                                                     {"bgp", "routes"},
                                                                                      {"lab", "exec"},
                                                                                      {"lab", "list"},
                                                                                      {"lab", "down"},
@@ -197,6 +202,33 @@ TEST_F(CommandsTest, ListsAsTablesAndArrays) {
   answers("identity.list", R"({"items":[]})");
   EXPECT_EQ(weft({"identity", "list"}).err, "no identities\n");
   EXPECT_EQ(weft({"identity", "list", "-o", "json"}).out, "[]\n");
+}
+
+TEST_F(CommandsTest, EncryptionTellsOfKeysAndNodes) {
+  const auto* well = R"({"encryption":"wireguard","implementation":"wireguard-go","strict":true,"node_to_node":false,
+    "rotating":true,"waits_for":["b"],"devices":[{"name":"weft-wg1","generation":1,"public_key":"K=","port":51872,
+    "ready":true,"restarts":2,"problem":""}],"items":[{"node":"b","state":"encrypted","generation":1,
+    "endpoint":"192.0.2.2:51872","last_handshake":"2026-11-29T12:00:00Z","sent_bytes":1000,"received_bytes":2000,
+    "problem":""},{"node":"c","state":"refused","generation":0,"endpoint":"","last_handshake":null,"sent_bytes":0,
+    "received_bytes":0,"problem":""}]})";
+  answers("encryption.status", well);
+  const auto ran = weft({"encryption", "status"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out,
+            "WireGuard by wireguard-go, strict: nothing in clear\n"
+            "weft-wg1: key K= of generation 1, UDP port 51872, started again 2 times\n"
+            "keys are changing; the earlier one is kept for b\n"
+            "\n"
+            "NODE  STATE      ENDPOINT         GENERATION  LAST HANDSHAKE        SENT    RECEIVED\n"
+            "b     encrypted  192.0.2.2:51872  1           2026-11-29T12:00:00Z  1.0 KB  2.0 KB\n"
+            "c     refused    -                0           -                     0 B     0 B\n");
+  EXPECT_EQ(json::parse(weft({"encryption", "status", "-o", "json"}).out), json::parse(well));
+  answers("encryption.status", R"({"devices":[],"items":[{"node":"b","problem":"no handshake with node b"}]})");
+  const auto wrong = weft({"encryption", "status"});
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_THAT(wrong.out, HasSubstr("! no handshake with node b\n"));
+  answers("encryption.rotate", well);
+  EXPECT_EQ(weft({"encryption", "rotate"}).code, 0);
 }
 
 TEST_F(CommandsTest, IpamShowsPoolsAllocationsAndQuarantine) {
@@ -333,7 +365,9 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
   EXPECT_THAT(complete({"status", "--output", "="}), ElementsAre("table", "wide", "json", "yaml"));
   EXPECT_THAT(complete({"observe", "--pod", "shop/w"}), ElementsAre("shop/web-0"));
   EXPECT_THAT(complete({"observe", "--verdict", "d"}), ElementsAre("dropped"));
-  EXPECT_THAT(complete({"get", "po"}), ElementsAre("pods"));
+  EXPECT_THAT(complete({"get", "po"}), ElementsAre("podaddresspools", "pods"));
+  EXPECT_THAT(complete({"get", "e"}), ElementsAre("egressgateways", "endpointslices"));
+  EXPECT_THAT(complete({"egress", ""}), ElementsAre("list"));
   EXPECT_THAT(complete({"get", "l"}), ElementsAre("l2announcements", "loadbalancerpools"));
   EXPECT_THAT(complete({"get", "pods", ""}), ElementsAre("shop/web-0", "shop/db-0"));
   EXPECT_THAT(complete({"policy", "explain", "--to", "svc/shop/w"}), ElementsAre("svc/shop/web-0"));
@@ -345,12 +379,55 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
     EXPECT_THAT(run_bare({"completion", shell}).out, HasSubstr("weft __complete"));
 }
 
+TEST_F(CommandsTest, EgressListSaysWhoIsTheGatewayAndWhyOthersAreNot) {
+  answers("egress.list", R"({"items":[
+    {"name":"partner","destinations":["192.0.2.0/24"],"excluded":["192.0.2.7/32"],"failover":"Next","problem":"",
+     "pods":[{"namespace":"shop","pod":"web-0","node":"w1"}],
+     "gateways":[{"node":"w1","state":"unused","addresses":[],"why":"it is away"},
+                 {"node":"w2","state":"active","addresses":["198.51.100.9","2001:db8::9"],"why":""},
+                 {"node":"w3","state":"standby","addresses":["198.51.100.3"],"why":""}]},
+    {"name":"rest","destinations":["0.0.0.0/0"],"excluded":[],"pods":[],"gateways":[],"problem":"no node is named"}]})");
+  EXPECT_EQ(weft({"egress", "list"}).out,
+            "NAME     PODS  DESTINATIONS  ACTIVE                         STANDBY  WHY NOT\n"
+            "partner  1     192.0.2.0/24  w2 (198.51.100.9,2001:db8::9)  w3       w1: it is away\n"
+            "rest     0     0.0.0.0/0     -                              -        no node is named\n");
+  EXPECT_THAT(weft({"egress", "list", "-o", "wide"}).out, HasSubstr("shop/web-0@w1"));
+  EXPECT_EQ(json::parse(weft({"egress", "list", "-o", "json"}).out)[0]["name"], "partner");
+  answers("egress.list", R"({"items":[]})");
+  EXPECT_THAT(weft({"egress", "list"}).err, HasSubstr("no egress gateways"));
+}
+
 TEST(Output, TablesAlignAlsoBeyondAscii) {
   std::ostringstream out;
   print_table(out, {"A", "LONG HEADER", "C"}, {{"ä", "x", "tail   "}, {"bbb", "", ""}});
   EXPECT_EQ(out.str(), "A    LONG HEADER  C\nä    x            tail\nbbb\n");
   EXPECT_EQ(duration_text(5), "5s");
   EXPECT_EQ(duration_text(3600 * 27), "1d03h");
+}
+
+constexpr auto operators = R"({"acting":{"name":"op-1","kind":"operator"},"stands_in":true,"items":[
+  {"name":"op-1","run":"a1","acts":true,"host":"h1","version":"0.1.0","started":"2026-01-02T03:04:05Z",
+   "last_round":"2026-01-02T03:05:05Z","rounds":9,"collected":{"nodes":1,"endpoints":1,"blocks":2,"users":1,"identities":4},
+   "services_served":3,"services_waiting":0,"problem":""},
+  {"name":"op-2","run":"b2","acts":false,"host":"h2","version":"0.1.0","started":"","last_round":"","rounds":0,
+   "collected":{"nodes":0,"endpoints":0,"blocks":0,"users":0,"identities":0},"services_served":0,"services_waiting":0,
+   "problem":"etcd is away"}]})";
+
+TEST_F(CommandsTest, OperatorStatusShowsWhoActsAndWhatWasDone) {
+  answers("operator.status", operators);
+  const auto table = weft({"operator", "status"}).out;
+  EXPECT_THAT(table, StartsWith("operator op-1 does the cluster's duties\n\n"));
+  EXPECT_THAT(table, ::testing::ContainsRegex("op-1 +acts +h1 +9 +2026-01-02T03:05:05Z +1 +2 +4 +3 +0 +-"));
+  EXPECT_THAT(table, ::testing::ContainsRegex("op-2 +stands by +h2 .*etcd is away"));
+  EXPECT_EQ(weft({"operator", "status", "-o", "name"}).out, "op-1\nop-2\n");
+  EXPECT_EQ(json::parse(weft({"operator", "status", "-o", "json"}).out), json::parse(operators));
+  answers("operator.status", R"({"acting":{"name":"node2","kind":"node"},"stands_in":true,"items":[]})");
+  const auto stands_in = weft({"operator", "status"});
+  EXPECT_EQ(stands_in.code, 0);
+  EXPECT_EQ(stands_in.out, "node node2 does the cluster's duties\n");
+  EXPECT_THAT(stands_in.err, HasSubstr("no weft-operator is there"));
+  answers("operator.status", R"({"acting":null,"stands_in":false,"items":[]})");
+  EXPECT_THAT(weft({"operator", "status"}).out, StartsWith("nobody does"));
 }
 
 }  // namespace

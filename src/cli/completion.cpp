@@ -196,9 +196,12 @@ class Completer {
     } else if (command == "get" || command == "delete") {
       if (positionals_.size() == 1) names_of(positionals_.front(), true);
       if (positionals_.empty())
-        for (const auto* kind : {"all", "deployments", "endpointslices", "l2announcements", "loadbalancerpools",
-                                 "namespaces", "networkpolicies", "pods", "services"})
+        for (const auto* kind :
+             {"all", "bgppeerings", "deployments", "egressgateways", "endpointslices", "l2announcements",
+              "loadbalancerpools", "namespaces", "networkpolicies", "podaddresspools", "pods", "services"})
           if (command == "get" || std::string_view(kind) != "all") add(kind);
+    } else if (command == "routes" && positionals_.empty()) {
+      routers();
     } else if (in_lab() && positionals_.empty() && command == "exec") {
       names_of("pods", true);
       nodes();
@@ -244,6 +247,14 @@ class Completer {
       if (with_namespace && !namespace_.empty()) name.append(namespace_).append("/");
       add(name.append(text(item, "metadata/name")));
     }
+  }
+
+  void routers() {
+    auto client = session_.connect();
+    if (!client) return;
+    auto answer = client->call("bgp.peers", json::object(), std::chrono::milliseconds(500));
+    if (!answer) return;
+    for (const auto& item : member(*answer, "items")) add(text(item, "address"));
   }
 
   void labs() { directories(lab::Roots{}.run); }

@@ -210,6 +210,10 @@ void add_nodes(CLI::App* command, const Options& options) {
   command->add_option("--nodes", settings.nodes, "how many nodes, 1 to 32; more than there are adds some")
       ->check(CLI::Range(1U, lab::most_nodes))
       ->type_name("N");
+  command
+      ->add_option("--operators", settings.operators, "weft-operators beside the nodes (default: 2 with several nodes)")
+      ->check(CLI::Range(0U, lab::most_operators))
+      ->type_name("N");
   const auto choice = [command](const char* name, std::string& slot, const char* what, std::vector<std::string> words) {
     command->add_option(name, slot, what)->check(CLI::IsMember(std::move(words)));
   };
@@ -217,6 +221,10 @@ void add_nodes(CLI::App* command, const Options& options) {
          {"none", "vxlan", "geneve", "ipip"});
   choice("--tunnel-scope", settings.tunnel_scope, "the tunnel for every way, or between networks only (default always)",
          {"always", "cross-subnet"});
+  choice("--encryption", settings.encryption,
+         "encrypt pods' packets between nodes (default none); also: nothing in clear where a node has no key, what the "
+         "nodes themselves say too",
+         {"none", "wireguard", "wireguard-strict", "wireguard-nodes"});
   choice("--underlay", settings.underlay,
          "nodes on one network, each on one of its own, or half of them on each of two (default flat)",
          {"flat", "routed", "mixed"});

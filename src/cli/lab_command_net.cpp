@@ -78,7 +78,8 @@ int node(const LabOptions& options, const char* action, const char* told_as) {
 }
 
 int kill(const LabOptions& options) {
-  return node(options, "kill", options.nodes.front().starts_with("etcd") ? "is down" : "has no agent");
+  const bool is_node = lab::this_machine().layout(options.name).find_node(options.nodes.front()) != nullptr;
+  return node(options, "kill", is_node ? "has no agent" : "is down");
 }
 int crash(const LabOptions& options) { return node(options, "crash", "is down"); }
 int start(const LabOptions& options) { return node(options, "start", "starts"); }
@@ -148,8 +149,8 @@ void add_net_commands(const LabParent& parent) {
     added->add_option("node", options->nodes, "the node")->required()->expected(1)->type_name("NODE");
     return added;
   };
-  one("kill", "kill the agent of a node, or a member of etcd, and keep it down; pods' traffic goes on",
-      "weft lab kill node2\n  weft lab kill etcd1", kill);
+  one("kill", "kill the agent of a node, an operator or a member of etcd, and keep it down; pods' traffic goes on",
+      "weft lab kill node2\n  weft lab kill operator1\n  weft lab kill etcd1", kill);
   one("crash", "take a whole node down as if it lost power: its network, its pods, all but its files",
       "weft lab crash node2 && weft lab start node2 --new-address", crash);
   command = one("start", "start what was killed or crashed", "weft lab start node2", start);

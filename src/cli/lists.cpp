@@ -67,6 +67,27 @@ std::string location(const json& item) {
   return file.empty() ? "-" : line == 0 ? file : fmt::format("{}:{}", file, line);
 }
 
+// The gateways of a state: "w2 (192.0.2.9), w3".
+std::string egress_nodes(const json& item, std::string_view state) {
+  std::string joined;
+  for (const auto& gateway : member(item, "gateways")) {
+    if (text(gateway, "state") != state) continue;
+    const auto addresses = cell(gateway, "addresses");
+    joined += (joined.empty() ? "" : ", ") + text(gateway, "node") +
+              (addresses == "-" || state != "active" ? "" : fmt::format(" ({})", addresses));
+  }
+  return joined.empty() ? "-" : joined;
+}
+
+// What is wrong with the whole, then with gateways that are not used.
+std::string egress_problem(const json& item) {
+  auto joined = text(item, "problem");
+  for (const auto& gateway : member(item, "gateways"))
+    if (const auto why = text(gateway, "why"); !why.empty())
+      joined += (joined.empty() ? "" : "; ") + fmt::format("{}: {}", text(gateway, "node"), why);
+  return joined.empty() ? "-" : joined;
+}
+
 std::string fill(const json& item) {
   const auto maximum = number(item, "max_entries");
   const auto& entries = member(item, "entries");
@@ -110,6 +131,7 @@ const std::map<std::string, ListView>& views() {
          {"READY", backends, false},
          column("OPEN", "active"),
          column("KIND", "kind", true),
+         column("ANNOUNCED BY", "announced_by", true),
          column("ALGORITHM", "algorithm", true),
          column("FORWARDING", "forwarding", true),
          {"POLICY",
@@ -141,6 +163,25 @@ const std::map<std::string, ListView>& views() {
          column("GATEWAYS", "gateways", true)},
         [](const json& item) { return text(item, "name"); },
         "no nodes are known yet"}},
+      {"egress.list",
+       {{column("NAME", "name"),
+         {"PODS", [](const json& item) { return fmt::format("{}", member(item, "pods").size()); }, false},
+         column("DESTINATIONS", "destinations"),
+         {"ACTIVE", [](const json& item) { return egress_nodes(item, "active"); }, false},
+         {"STANDBY", [](const json& item) { return egress_nodes(item, "standby"); }, false},
+         {"WHY NOT", egress_problem, false},
+         column("EXCLUDED", "excluded", true),
+         column("FAILOVER", "failover", true),
+         {"PODS BY NAME",
+          [](const json& item) {
+            std::string joined;
+            for (const auto& pod : member(item, "pods"))
+              joined += (joined.empty() ? "" : ",") + pod_of(pod) + "@" + text(pod, "node");
+            return joined.empty() ? "-" : joined;
+          },
+          true}},
+        [](const json& item) { return text(item, "name"); },
+        "no egress gateways: pods leave the cluster by the node they run on"}},
       {"policy.list",
        {{{"POLICY", name_of, false},
          column("TYPES", "types"),
@@ -269,12 +310,59 @@ int run_health(const Session& session, const std::string& output) {
   return code;
 }
 
+int run_operator_status(const Session& session, const std::string& output) {
+  auto answer = session.call("operator.status", json::object());
+  if (!answer) return session.report(answer.error());
+  if (output == "json" || output == "yaml") {
+    output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
+    return exit_ok;
+  }
+  const auto& operators = member(*answer, "items");
+  if (const auto acting = text(*answer, "acting/name"); output != "name")
+    session.io.out << (acting.empty()
+                           ? "nobody does the cluster's duties: what is to be given or collected waits"
+                           : fmt::format("{} {} does the cluster's duties", text(*answer, "acting/kind"), acting))
+                   << (operators.empty() || acting.empty() ? "\n" : "\n\n");
+  return print_items(session, operators, output,
+                     {{column("OPERATOR", "name"),
+                       {"STATE", [](const json& item) { return flag(item, "acts") ? "acts" : "stands by"; }, false},
+                       column("HOST", "host"),
+                       column("ROUNDS", "rounds"),
+                       column("LAST ROUND", "last_round"),
+                       column("NODES GONE", "collected/nodes"),
+                       column("BLOCKS FREED", "collected/blocks"),
+                       column("IDENTITIES FREED", "collected/identities"),
+                       column("SERVICES SERVED", "services_served"),
+                       column("WAITING", "services_waiting"),
+                       column("PROBLEM", "problem"),
+                       column("STARTED", "started", true),
+                       column("RUN", "run", true),
+                       column("VERSION", "version", true)},
+                      [](const json& item) { return text(item, "name"); },
+                      "no weft-operator is there"});
+}
+
 int run_ipam(const Session& session, const std::string& output) {
   auto answer = session.call("ipam.list", json::object());
   if (!answer) return session.report(answer.error());
   if (output == "json" || output == "yaml") {
     output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
     return exit_ok;
+  }
+  // What nodes take blocks of; a node by itself has all of it.
+  const auto& cidrs = member(*answer, "cidrs");
+  if (std::ranges::any_of(cidrs, [](const json& item) { return item.contains("block_length"); })) {
+    print_items(
+        session, cidrs, "table",
+        {{column("POOL", "pool"),
+          column("CIDR", "cidr"),
+          {"BLOCKS OF", [](const json& item) { return fmt::format("/{}", number(item, "block_length")); }, false},
+          column("BLOCKS", "blocks"),
+          column("TAKEN", "taken"),
+          column("HERE", "here")},
+         [](const json& item) { return text(item, "pool"); },
+         "no pools"});
+    session.io.out << '\n';
   }
   const ListView pools{{column("POOL", "name"),
                         column("CIDR", "cidr"),

@@ -147,6 +147,29 @@ std::string slice_addresses(const json& slice) {
   return or_dash(joined);
 }
 
+std::string routers(const json& peering) {
+  std::string joined;
+  for (const auto& peer : member(peering, "spec/peers")) append(joined, cell(peer, "address"));
+  return or_dash(joined);
+}
+
+// Nodes and selectors in order of preference.
+std::string egress_gateways(const json& gateway) {
+  std::string joined;
+  for (const auto& entry : member(gateway, "spec/gateways")) {
+    const auto node = text(entry, "node");
+    append(joined, node.empty() ? selector_text(member(entry, "nodeSelector")) : node);
+  }
+  return or_dash(joined);
+}
+
+std::string egress_addresses(const json& gateway) {
+  std::string joined;
+  for (const auto& entry : member(gateway, "spec/gateways"))
+    for (const auto& address : member(entry, "egressIPs")) append(joined, cell(address));
+  return joined.empty() ? "(the node's)" : joined;
+}
+
 std::string policy_types(const json& policy) {
   const auto& given = member(policy, "spec/policyTypes");
   if (!given.empty()) return cell(given);
@@ -160,6 +183,18 @@ std::string age(const json& object) {
   if (created.empty() || !time) return "-";
   constexpr std::int64_t second = 1000000000;
   return duration_text(static_cast<std::uint64_t>(std::max<std::int64_t>(0, now - *time) / second));
+}
+
+std::string pool_cidrs(const json& pool) {
+  std::string joined;
+  for (const auto& entry : member(pool, "spec/cidrs")) append(joined, text(entry, "cidr"));
+  return or_dash(joined);
+}
+
+// Without any selector nobody is meant who does not ask by name.
+std::string pool_selector(const json& pool, std::string_view path) {
+  const bool selects = !member(pool, "spec/namespaceSelector").is_null() || !member(pool, "spec/podSelector").is_null();
+  return selects ? selector_text(member(pool, path)) : "(by name)";
 }
 
 const std::map<std::string, std::vector<Column>>& columns_by_kind() {
@@ -183,6 +218,17 @@ const std::map<std::string, std::vector<Column>>& columns_by_kind() {
         default_yes_column("EXTERNAL-IPS", "spec/externalIPs"),
         default_yes_column("LOAD-BALANCER-IPS", "spec/loadBalancerIPs"),
         selector_column("SERVICES", "spec/serviceSelector")}},
+      {"BGPPeering",
+       {column("AS", "spec/localAS"), {"ROUTERS", routers, false}, selector_column("NODES", "spec/nodeSelector")}},
+      {"EgressGateway",
+       {column("DESTINATIONS", "spec/destinationCIDRs"),
+        list_column("EXCLUDED", "spec/excludedCIDRs", "-"),
+        {"GATEWAYS", egress_gateways, false},
+        {"EGRESS-IPS", egress_addresses, false}}},
+      {"PodAddressPool",
+       {{"CIDRS", pool_cidrs, false},
+        {"NAMESPACES", [](const json& pool) { return pool_selector(pool, "spec/namespaceSelector"); }, false},
+        {"PODS", [](const json& pool) { return pool_selector(pool, "spec/podSelector"); }, false}}},
   };
   return all;
 }

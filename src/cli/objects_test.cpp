@@ -185,7 +185,10 @@ TEST_F(ObjectsTest, GetShowsPoolsAndAnnouncementsWithoutANamespace) {
     {"kind":"LoadBalancerPool","metadata":{"name":"public"},"spec":{"addresses":["192.0.2.0/28","192.0.2.32-192.0.2.40"],
      "autoAssign":false,"namespaces":["shop"],"serviceSelector":{"matchLabels":{"tier":"front"}}}},
     {"kind":"LoadBalancerPool","metadata":{"name":"rest"},"spec":{"addresses":["10.0.0.0/24"]}},
-    {"kind":"L2Announcement","metadata":{"name":"lan"},"spec":{"externalIPs":false}}]})");
+    {"kind":"L2Announcement","metadata":{"name":"lan"},"spec":{"externalIPs":false}},
+    {"kind":"PodAddressPool","metadata":{"name":"blue"},"spec":{"cidrs":[{"cidr":"10.1.0.0/16","blockLength":32},
+     {"cidr":"fd01::/64"}],"namespaceSelector":{"matchLabels":{"team":"blue"}}}},
+    {"kind":"PodAddressPool","metadata":{"name":"static"},"spec":{"cidrs":[{"cidr":"10.2.0.0/24"}]}}]})");
   EXPECT_EQ(weft({"get", "all"}).out,
             "LoadBalancerPool\n"
             "NAME    ADDRESSES                           AUTO-ASSIGN  NAMESPACES  SERVICES\n"
@@ -193,9 +196,14 @@ TEST_F(ObjectsTest, GetShowsPoolsAndAnnouncementsWithoutANamespace) {
             "rest    10.0.0.0/24                         yes          (all)       (all)\n"
             "\nL2Announcement\n"
             "NAME  INTERFACES  EXTERNAL-IPS  LOAD-BALANCER-IPS  SERVICES\n"
-            "lan   (uplinks)   no            yes                (all)\n");
+            "lan   (uplinks)   no            yes                (all)\n"
+            "\nPodAddressPool\n"
+            "NAME    CIDRS                  NAMESPACES  PODS\n"
+            "blue    10.1.0.0/16,fd01::/64  team=blue   (all)\n"
+            "static  10.2.0.0/24            (by name)   (by name)\n");
   EXPECT_EQ(weft({"get", "lbpool", "-o", "name"}).out,
-            "loadbalancerpool/public\nloadbalancerpool/rest\nl2announcement/lan\n");
+            "loadbalancerpool/public\nloadbalancerpool/rest\nl2announcement/lan\npodaddresspool/blue\n"
+            "podaddresspool/static\n");
 }
 
 TEST_F(ObjectsTest, DeleteOfAKindWithoutNamespacesNamesNone) {

@@ -66,6 +66,8 @@ class ServicePrinter {
     line("Cluster IPs", flag(service_, "headless") ? "None" : cell(service_, "cluster_ips"));
     optional("Load balancer", "load_balancer_ips");
     optional("External IPs", "external_ips");
+    for (const auto& [address, node] : member(service_, "announced_by").items())
+      line("Announced", fmt::format("{} by {}", address, cell(node)));
     optional("External name", "external_name");
     optional("Source ranges", "source_ranges");
     line("Policy", fmt::format("internal {}, external {}", cell(service_, "traffic_policy/internal"),

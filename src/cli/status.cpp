@@ -44,6 +44,7 @@ class StatusPrinter {
                        number(pool, "allocated"), capacity_text(pool), number(pool, "quarantined")));
     cluster();
     announced();
+    bgp();
     reconcile();
     drops();
     if (wide_) details();
@@ -87,6 +88,12 @@ class StatusPrinter {
     line("Cluster",
          fmt::format("{}: {} since {}, {} of {} nodes alive, tunnel {}", text(all, "name"), joined ? "joined" : "AWAY",
                      text(all, "since"), number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
+    if (const auto acting = text(all, "operator"); !acting.empty()) line("Operator", acting);
+    if (const auto& encryption = member(all, "encryption"); encryption.is_object())
+      line("Encryption", fmt::format("WireGuard by {}: {} of {} other nodes encrypted{}{}",
+                                     text(encryption, "implementation"), number(encryption, "encrypted"),
+                                     number(encryption, "nodes"), flag(encryption, "strict") ? ", strict" : "",
+                                     flag(encryption, "rotating") ? ", keys are changing" : ""));
     const auto& store = member(all, "store");
     if (!store.is_object()) return;
     const auto state = text(store, "state");
@@ -109,6 +116,23 @@ class StatusPrinter {
       ++printed;
     }
     if (printed < all.size()) line("", fmt::format("and {} more; -o wide shows them", all.size() - printed));
+    std::size_t elsewhere = 0;
+    for (const auto& one : member(status_, "announcers")) {
+      if (text(one, "node") == text(status_, "node")) continue;
+      if (wide_ || elsewhere < shown)
+        line("Announced", fmt::format("{} by {}", text(one, "address"), text(one, "node")));
+      ++elsewhere;
+    }
+    if (!wide_ && elsewhere > shown)
+      line("", fmt::format("and {} more of other nodes; -o wide shows them", elsewhere - shown));
+  }
+
+  void bgp() {
+    const auto& all = member(status_, "bgp");
+    if (!all.is_object() || number(all, "peers") == 0) return;
+    line("BGP", fmt::format("AS {} by {}: {} of {} sessions established, {} prefixes advertised",
+                            number(all, "local_as"), text(all, "speaker").empty() ? "nobody" : text(all, "speaker"),
+                            number(all, "established"), number(all, "peers"), number(all, "advertised")));
   }
 
   void reconcile() {

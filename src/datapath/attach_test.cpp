@@ -36,6 +36,11 @@ class Attach : public ::testing::Test {
     EXPECT_TRUE(netlink_->set_up(device.index, true));
     return static_cast<std::uint32_t>(device.index);
   }
+  std::uint32_t wireguard() {
+    const auto device = netlink_->create_tun("weft-wg0").value();
+    EXPECT_TRUE(netlink_->set_up(device.index, true));
+    return static_cast<std::uint32_t>(device.index);
+  }
   std::uint32_t host() {
     const auto device = netlink_->create_dummy("weft0", *MacAddress::parse("02:00:00:00:00:09")).value();
     EXPECT_TRUE(netlink_->set_up(device.index, true));
@@ -52,6 +57,7 @@ class Attach : public ::testing::Test {
 TEST_F(Attach, TheDevicesOfTunnels) {
   const auto overlay_index = overlay();
   const auto host_index = host();
+  const auto wireguard_index = wireguard();
   auto datapath = Datapath::open(options_);
   ASSERT_TRUE(datapath) << datapath.error().message;
   EXPECT_EQ((*datapath)->map("weft_remote_v1")->info()->max_entries, 512U);
@@ -60,9 +66,11 @@ TEST_F(Attach, TheDevicesOfTunnels) {
   EXPECT_FALSE((*datapath)->host_attached(host_index).value_or(true));
   ASSERT_TRUE((*datapath)->attach_overlay(overlay_index));
   ASSERT_TRUE((*datapath)->attach_host(host_index));
+  ASSERT_TRUE((*datapath)->attach_wireguard(wireguard_index));
   EXPECT_TRUE((*datapath)->overlay_attached(overlay_index).value());
   EXPECT_TRUE((*datapath)->host_attached(host_index).value());
-  (*datapath)->prune({}, overlay_index, host_index);
+  (*datapath)->prune({}, overlay_index, host_index, {wireguard_index});
+  EXPECT_TRUE((*datapath)->wireguard_attached(wireguard_index).value());
   EXPECT_TRUE((*datapath)->overlay_attached(overlay_index).value());
   EXPECT_TRUE((*datapath)->host_attached(host_index).value());
 

@@ -145,6 +145,7 @@ class Datapath::Impl {
   static constexpr std::array uplink_places{Place{"uplink", Hook::ingress, "host", "weft_from_device"},
                                             Place{"uplink", Hook::egress, "host", "weft_to_device"}};
   static constexpr std::array overlay_places{Place{"overlay", Hook::ingress, "host", "weft_from_overlay"}};
+  static constexpr std::array wireguard_places{Place{"wireguard", Hook::ingress, "host", "weft_from_wireguard"}};
   static constexpr std::array host_places{Place{"host", Hook::egress, "host", "weft_from_host"}};
 };
 
@@ -188,6 +189,10 @@ Result<void> Datapath::attach_uplink(std::uint32_t ifindex) {
 
 Result<void> Datapath::attach_overlay(std::uint32_t ifindex) {
   return impl_->attach(impl_->features.attach, ifindex, Impl::overlay_places);
+}
+
+Result<void> Datapath::attach_wireguard(std::uint32_t ifindex) {
+  return impl_->attach(impl_->features.attach, ifindex, Impl::wireguard_places);
 }
 
 Result<void> Datapath::attach_host(std::uint32_t ifindex) {
@@ -235,6 +240,10 @@ Result<bool> Datapath::overlay_attached(std::uint32_t ifindex) {
   return impl_->is_attached(impl_->features.attach, ifindex, Impl::overlay_places);
 }
 
+Result<bool> Datapath::wireguard_attached(std::uint32_t ifindex) {
+  return impl_->is_attached(impl_->features.attach, ifindex, Impl::wireguard_places);
+}
+
 Result<bool> Datapath::host_attached(std::uint32_t ifindex) {
   return impl_->is_attached(impl_->features.attach, ifindex, Impl::host_places);
 }
@@ -271,10 +280,12 @@ Result<bool> Datapath::sockets_attached() {
   return true;
 }
 
-void Datapath::prune(const std::vector<std::uint32_t>& uplinks, std::uint32_t overlay, std::uint32_t host) {
+void Datapath::prune(const std::vector<std::uint32_t>& uplinks, std::uint32_t overlay, std::uint32_t host,
+                     const std::vector<std::uint32_t>& wireguard) {
   std::set<std::string> wanted;
   if (overlay != 0) wanted.insert(impl_->pins.link("overlay", overlay, Hook::ingress));
   if (host != 0) wanted.insert(impl_->pins.link("host", host, Hook::egress));
+  for (const auto ifindex : wireguard) wanted.insert(impl_->pins.link("wireguard", ifindex, Hook::ingress));
   for (const auto hook : {Hook::ingress, Hook::egress})
     for (const auto ifindex : uplinks) wanted.insert(impl_->pins.link("uplink", ifindex, hook));
   for (const auto& program : socket_programs) wanted.insert(impl_->pins.socket(program.name));
@@ -295,6 +306,12 @@ std::uint32_t Datapath::highest_policy_class() const {
       return true;
     });
   return highest;
+}
+
+Result<void> Datapath::watch_until(std::chrono::nanoseconds time) {
+  auto* map = impl_->objects->map("weft_l2watch_v1");
+  if (map == nullptr) return fail(ErrorCode::internal, "weft_l2watch_v1 is missing");
+  return bpfrt::Map<std::uint32_t, std::uint64_t>(*map).update(0, static_cast<std::uint64_t>(time.count()));
 }
 
 bpfrt::RawMap* Datapath::map(const std::string& name) const { return impl_->objects->map(name); }

@@ -3,6 +3,7 @@
 // takes it over again.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -59,15 +60,17 @@ class Datapath {
   // features().xdp. leave_xdp takes the program off, if there is one, and says why it is not wanted.
   Result<void> attach_xdp(std::uint32_t ifindex, bpfrt::XdpMode mode);
   void leave_xdp(std::uint32_t ifindex, const std::string& why);
-  // The VXLAN device, out of which other nodes' packets come; the device whose routes lead the node's own packets to
-  // what is reached by a tunnel.
+  // The VXLAN device, and WireGuard devices, out of which other nodes' packets come; the device whose routes lead the
+  // node's own packets to what is reached by a tunnel.
   Result<void> attach_overlay(std::uint32_t ifindex);
+  Result<void> attach_wireguard(std::uint32_t ifindex);
   Result<void> attach_host(std::uint32_t ifindex);
   // Whether the device still runs what attach_xdp attached; true where that is nothing.
   Result<bool> xdp_attached(std::uint32_t ifindex);
   Result<bool> pod_attached(std::uint32_t ifindex);
   Result<bool> uplink_attached(std::uint32_t ifindex);
   Result<bool> overlay_attached(std::uint32_t ifindex);
+  Result<bool> wireguard_attached(std::uint32_t ifindex);
   Result<bool> host_attached(std::uint32_t ifindex);
   Result<bool> sockets_attached();
   // Programs of other instances on the uplink, each as a sentence that says where it is pinned and
@@ -75,7 +78,12 @@ class Datapath {
   [[nodiscard]] std::vector<std::string> strangers(std::uint32_t ifindex) const;
   Result<void> attach_sockets();
   // Removes the pins of devices not named; 0: there is no such device.
-  void prune(const std::vector<std::uint32_t>& uplinks, std::uint32_t overlay = 0, std::uint32_t host = 0);
+  void prune(const std::vector<std::uint32_t>& uplinks, std::uint32_t overlay = 0, std::uint32_t host = 0,
+             const std::vector<std::uint32_t>& wireguard = {});
+
+  // Until then, by the kernel's monotonic clock, it is the agent's to say what happens when another host claims an
+  // address that is announced here; after that the datapath gives the address up by itself (docs/services.md).
+  Result<void> watch_until(std::chrono::nanoseconds time);
 
   [[nodiscard]] const Features& features() const;
   // Highest policy class among the pinned rows, 0 when none.

@@ -78,6 +78,8 @@ class MapTable {
     WEFT_CHECK(ops_.list([&](const K& key, const V& value) { rows.emplace(key, value); }));
     return rows;
   }
+  // The kernel's side changed by itself.
+  Result<void> reread() { return rows_.adopt(); }
   [[nodiscard]] reconcile::Status status() const { return rows_.status(); }
   [[nodiscard]] std::uint32_t capacity() const { return static_cast<std::uint32_t>(rows_.options().max_entries); }
 

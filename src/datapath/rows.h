@@ -7,6 +7,7 @@
 #include <string>
 
 #include "abi/config.h"
+#include "abi/egress.h"
 #include "abi/endpoint.h"
 #include "abi/policy.h"
 #include "abi/service.h"
@@ -25,6 +26,8 @@ struct DesiredRows {
   Rows<weft_lpm_key, weft_ip_identity> identities;
   Rows<weft_addr, weft_remote> remotes;  // endpoints of other nodes, and those nodes
   Rows<std::uint32_t, weft_node> nodes;  // ways to the other nodes, by their numbers
+  Rows<weft_egress_key, weft_egress> egress;
+  Rows<std::uint32_t, weft_next_hop> next_hops;  // by the same numbers
   Rows<std::uint64_t, weft_netns> netns;
   Rows<std::uint32_t, weft_device> devices;
   Rows<weft_l2_key, weft_l2> announced;

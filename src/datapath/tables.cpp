@@ -37,6 +37,8 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   WEFT_CHECK(open_table(tables->identities_, find, "weft_ipid_v2"));
   WEFT_CHECK(open_table(tables->remotes_, find, "weft_remote_v1"));
   WEFT_CHECK(open_table(tables->nodes_, find, "weft_node_v1", Storage::array));
+  WEFT_CHECK(open_table(tables->egress_, find, "weft_egress_v1"));
+  WEFT_CHECK(open_table(tables->next_hops_, find, "weft_nexthop_v1"));
   WEFT_CHECK(open_table(tables->netns_, find, "weft_netns_v1"));
   WEFT_CHECK(open_table(tables->devices_, find, "weft_dev_v1"));
   WEFT_CHECK(open_table(tables->announced_, find, "weft_l2_v1"));
@@ -73,6 +75,8 @@ Result<void> Tables::admit(const DesiredRows& rows, const Wanted& wanted) const 
   WEFT_CHECK(remotes_->admit(rows.remotes));
   WEFT_CHECK(nodes_->admit(rows.nodes));
   WEFT_CHECK(admit_nodes(rows.nodes, nodes_->capacity()));
+  WEFT_CHECK(egress_->admit(rows.egress));
+  WEFT_CHECK(next_hops_->admit(rows.next_hops));
   WEFT_CHECK(netns_->admit(rows.netns));
   WEFT_CHECK(devices_->admit(rows.devices));
   return announced_->admit(rows.announced);
@@ -87,6 +91,8 @@ Result<void> Tables::want(const DesiredRows& rows) {
   if (!wanted.bridge.remotes.empty()) last_remotes_ = rows.remotes;
   WEFT_CHECK(remotes_->want(last_remotes_ ? wanted.bridge.remotes : rows.remotes));
   WEFT_CHECK(nodes_->want(rows.nodes));
+  WEFT_CHECK(egress_->want(rows.egress));
+  WEFT_CHECK(next_hops_->want(rows.next_hops));
   WEFT_CHECK(netns_->want(rows.netns));
   WEFT_CHECK(devices_->want(rows.devices));
   WEFT_CHECK(announced_->want(rows.announced));
@@ -135,6 +141,11 @@ Result<void> Tables::outcome() {
 
 bool Tables::retry() { return proceed(); }
 
+Result<void> Tables::restore_announced() {
+  WEFT_CHECK(announced_->reread());
+  return outcome();
+}
+
 // Whether a decision made under the old rows may differ under the new ones. Rows that only add an
 // endpoint, an allowance or a service do not touch flows that exist.
 bool Tables::switch_changes_decisions() const {
@@ -142,6 +153,7 @@ bool Tables::switch_changes_decisions() const {
   if (endpoints_->replaces() || endpoints_->removes()) return true;
   if (identities_->adds() || identities_->removes()) return true;
   if (remotes_->replaces() || remotes_->removes() || nodes_->replaces() || nodes_->removes()) return true;
+  if (egress_->adds() || egress_->removes()) return true;
   return devices_->adds() || devices_->removes();
 }
 
@@ -180,12 +192,15 @@ bool Tables::add_rows() {
   complete = devices_->add() && complete;
   // A way before the addresses that lead to it; one that is there already changes with the epoch.
   if (!nodes_->replaces()) complete = nodes_->add() && complete;
+  complete = next_hops_->add() && complete;
   return complete;
 }
 
 bool Tables::switch_over() {
   bool complete = nodes_->add();
   complete = switch_endpoints() && complete;
+  // Narrower prefixes first come into being; what they replace goes when all are there.
+  complete = complete && egress_->add() && egress_->remove();
   complete = announced_->add() && complete;
   complete = announced_->remove() && complete;
   complete = netns_->add() && complete;
@@ -219,12 +234,13 @@ bool Tables::remove_rows() {
   complete = devices_->remove() && complete;
   // Flows decided before the switch named the node; the addresses that lead to it are gone.
   complete = nodes_->remove() && complete;
+  complete = next_hops_->remove() && complete;
   return complete;
 }
 
 std::uint64_t Tables::writes() const {
   return policy_->writes() + endpoints_->writes() + identities_->writes() + remotes_->writes() + nodes_->writes() +
-         devices_->writes() + services_->writes();
+         egress_->writes() + devices_->writes() + services_->writes();
 }
 
 // Writes the config if it differs, with the next epoch if that is owed and something happened since the last.
@@ -247,7 +263,8 @@ bool Tables::write_config(bool owed) {
 }
 
 Tables::OfNodes Tables::of_nodes() const {
-  OfNodes rows{remotes_->actual_rows(), nodes_->actual_rows(), identities_->actual_rows()};
+  OfNodes rows{remotes_->actual_rows(), nodes_->actual_rows(), identities_->actual_rows(), egress_->actual_rows(),
+               next_hops_->actual_rows()};
   std::erase_if(rows.blocks, [](const auto& row) { return row.second.node == 0; });
   return rows;
 }
@@ -264,6 +281,8 @@ ReconcileStatus Tables::status() const {
   include(identities_->status());
   include(remotes_->status());
   include(nodes_->status());
+  include(egress_->status());
+  include(next_hops_->status());
   include(netns_->status());
   include(devices_->status());
   include(announced_->status());

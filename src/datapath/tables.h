@@ -44,12 +44,16 @@ class Tables {
   bool retry();
   [[nodiscard]] ReconcileStatus status() const;
   // The addresses the datapath answers the neighbours for.
+  // The datapath may have given some of them up (Datapath::watch_until): those that are wanted are written again.
+  Result<void> restore_announced();
   [[nodiscard]] Rows<weft_l2_key, weft_l2> announced() const { return announced_->actual_rows(); }
-  // What is there of other nodes: remotes, nodes, and the prefixes that are a node's blocks.
+  // What is there of other nodes: remotes, nodes, the prefixes that are a node's blocks, and gateways among them.
   struct OfNodes {
     Rows<weft_addr, weft_remote> remotes;
     Rows<std::uint32_t, weft_node> nodes;
     Rows<weft_lpm_key, weft_ip_identity> blocks;
+    Rows<weft_egress_key, weft_egress> egress;
+    Rows<std::uint32_t, weft_next_hop> next_hops;
   };
   [[nodiscard]] OfNodes of_nodes() const;
   [[nodiscard]] const ServiceTables& services() const { return *services_; }
@@ -82,6 +86,8 @@ class Tables {
   std::unique_ptr<MapTable<weft_lpm_key, weft_ip_identity>> identities_;
   std::unique_ptr<MapTable<weft_addr, weft_remote>> remotes_;
   std::unique_ptr<MapTable<std::uint32_t, weft_node>> nodes_;
+  std::unique_ptr<MapTable<weft_egress_key, weft_egress>> egress_;
+  std::unique_ptr<MapTable<std::uint32_t, weft_next_hop>> next_hops_;
   std::unique_ptr<MapTable<std::uint64_t, weft_netns>> netns_;
   std::unique_ptr<MapTable<std::uint32_t, weft_device>> devices_;
   std::unique_ptr<MapTable<weft_l2_key, weft_l2>> announced_;

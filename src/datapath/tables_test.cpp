@@ -168,6 +168,36 @@ TEST_F(TablesTest, OtherNodesAreRowsLikeEndpoints) {
   EXPECT_TRUE(testing::same(maps.all(), rows));
 }
 
+TEST_F(TablesTest, EveryChangeOfEgressGatewaysDecidesAnew) {
+  auto tables = open();
+  auto rows = small_world();
+  ASSERT_TRUE(tables->apply(rows, {}));
+  const weft_egress_key key{32 + 96, 300, to_abi(*IpAddress::parse("0.0.0.0"))};
+  weft_egress row{};
+  row.count = row.spread = 1;
+  row.node[0] = 1;
+  rows.egress[key] = row;
+  rows.nodes[1] = way(WEFT_WAY_DIRECT);
+  rows.next_hops[1] = {to_abi(*IpAddress::parse("192.0.2.7")), {}};
+  rows.config.flags |= WEFT_CONFIG_EGRESS;
+  maps.written = [&](const std::string&) {
+    const auto now = maps.all();
+    for (const auto& [prefix, entry] : now.egress)
+      EXPECT_TRUE(now.next_hops.contains(entry.node[0]) && now.nodes.contains(entry.node[0])) << entry.node[0];
+  };
+  EXPECT_EQ(epochs_for(*tables, rows), 1U) << "pods leave by a gateway";
+  rows.egress[key].node[0] = 2;
+  rows.nodes[2] = way(WEFT_WAY_DIRECT);
+  rows.next_hops[2] = {to_abi(*IpAddress::parse("192.0.2.8")), {}};
+  rows.next_hops.erase(1);
+  EXPECT_EQ(epochs_for(*tables, rows), 1U) << "by another one";
+  rows.egress.clear();
+  rows.next_hops.clear();
+  rows.config.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_EGRESS);
+  EXPECT_EQ(epochs_for(*tables, rows), 1U) << "by none";
+  EXPECT_TRUE(testing::same(maps.all(), rows));
+}
+
 TEST_F(TablesTest, AWayIsThereBeforeTheAddressesItLeadsToAndAfterThem) {
   auto tables = open();
   auto rows = small_world();

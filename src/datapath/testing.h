@@ -22,6 +22,8 @@ class FakeMaps {
     add<weft_addr, weft_endpoint>(sizes, "weft_ep_v1", "hash");
     add<weft_lpm_key, weft_ip_identity>(sizes, "weft_ipid_v2", "lpm_trie");
     add<weft_addr, weft_remote>(sizes, "weft_remote_v1", "hash");
+    add<weft_egress_key, weft_egress>(sizes, "weft_egress_v1", "lpm_trie");
+    add<std::uint32_t, weft_next_hop>(sizes, "weft_nexthop_v1", "hash");
     add<std::uint32_t, weft_node>(sizes, "weft_node_v1", "array");
     add<std::uint64_t, weft_netns>(sizes, "weft_netns_v1", "hash");
     add<std::uint32_t, weft_device>(sizes, "weft_dev_v1", "hash");
@@ -80,6 +82,8 @@ class FakeMaps {
     result.endpoints = endpoints();
     result.identities = rows<weft_lpm_key, weft_ip_identity>("weft_ipid_v2");
     result.remotes = rows<weft_addr, weft_remote>("weft_remote_v1");
+    result.egress = rows<weft_egress_key, weft_egress>("weft_egress_v1");
+    result.next_hops = rows<std::uint32_t, weft_next_hop>("weft_nexthop_v1");
     result.nodes = rows<std::uint32_t, weft_node>("weft_node_v1");
     std::erase_if(result.nodes, [](const auto& row) { return row.second.way == WEFT_WAY_NONE; });
     result.netns = rows<std::uint64_t, weft_netns>("weft_netns_v1");
@@ -168,8 +172,8 @@ bool same(const Rows<K, V>& left, const Rows<K, V>& right) {
 inline bool same(const DesiredRows& left, const DesiredRows& right) {
   return same(left.policy, right.policy) && same(left.endpoints, right.endpoints) &&
          same(left.identities, right.identities) && same(left.remotes, right.remotes) &&
-         same(left.nodes, right.nodes) && same(left.netns, right.netns) && same(left.devices, right.devices) &&
-         same(left.announced, right.announced);
+         same(left.nodes, right.nodes) && same(left.egress, right.egress) && same(left.next_hops, right.next_hops) &&
+         same(left.netns, right.netns) && same(left.devices, right.devices) && same(left.announced, right.announced);
 }
 
 }  // namespace weft::datapath::testing

@@ -101,6 +101,7 @@ Flow enrich(const weft_event& event, const Enrichment& enrichment) {
   flow.source = side_of(enrichment, event.src_identity, std::move(source), event.src_endpoint);
   flow.destination = side_of(enrichment, event.dst_identity, std::move(destination), event.dst_endpoint);
   if (event.service_id != 0 && enrichment.find_service) flow.service = enrichment.find_service(event.service_id);
+  if (event.egress_node != 0) flow.egress_node = find(enrichment.nodes, std::uint32_t{event.egress_node});
   if (event.egress_rule != 0) flow.egress_rule = find(enrichment.rules, event.egress_rule);
   if (event.ingress_rule != 0) flow.ingress_rule = find(enrichment.rules, event.ingress_rule);
   return flow;

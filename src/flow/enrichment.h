@@ -61,6 +61,7 @@ using AddressTable = Table<IpAddress, Party>;
 using EndpointTable = Table<std::uint32_t, Party>;
 using IdentityTable = Table<std::uint32_t, IdentityInfo>;
 using RuleTable = Table<std::uint32_t, RuleInfo>;
+using NodeTable = Table<std::uint32_t, std::string>;  // names by weft_event.egress_node, this node's among them
 using FindService = std::function<std::shared_ptr<const ServiceInfo>(std::uint32_t id)>;  // null: not known
 
 // Puts a value into the next table, sharing the previous table's equal entry: old flows and new
@@ -81,6 +82,7 @@ struct Enrichment {
   std::shared_ptr<const EndpointTable> endpoints;
   std::shared_ptr<const IdentityTable> identities;
   std::shared_ptr<const RuleTable> rules;
+  std::shared_ptr<const NodeTable> nodes;
   FindService find_service;
 };
 

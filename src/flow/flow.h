@@ -27,6 +27,7 @@ struct Flow {
   Side destination;
   std::shared_ptr<const Party> backend;
   std::shared_ptr<const ServiceInfo> service;
+  std::shared_ptr<const std::string> egress_node;  // the gateway it leaves the cluster by
   std::shared_ptr<const RuleInfo> egress_rule;
   std::shared_ptr<const RuleInfo> ingress_rule;
 };

@@ -57,6 +57,24 @@ TEST(Event, OddRecordsAreRefused) {
   EXPECT_EQ(drop_reason_name(250), "unknown");
 }
 
+TEST(Event, NamesTheEgressGateway) {
+  auto known = shop();
+  NodeTable nodes;
+  put<std::uint32_t, std::string>(nodes, nullptr, 3, "w3");
+  known.nodes = std::make_shared<const NodeTable>(std::move(nodes));
+  auto out = event();
+  out.daddr = addr("8.8.8.8");
+  out.dst_endpoint = 0;
+  out.dst_identity = WEFT_IDENTITY_WORLD;
+  EXPECT_EQ(to_json(enrich(out, known), "w1")["egress_gateway"], nullptr);
+  out.egress_node = 3;
+  const auto told = to_json(enrich(out, known), "w1");
+  EXPECT_EQ(told["egress_gateway"], "w3");
+  EXPECT_EQ(destination_text(told), "world 8.8.8.8:6379 via node w3");
+  out.egress_node = 4;
+  EXPECT_EQ(to_json(enrich(out, known), "w1")["egress_gateway"], "node number 4") << "a node that is gone";
+}
+
 TEST(FlowStore, KeepsTheLastAndCountsTheRest) {
   FlowStore store(fixed_clock(4));
   EXPECT_EQ(store.find(0), nullptr);
@@ -160,7 +178,7 @@ TEST(Render, DeniedFlowNamesBothSidesAndTheRule) {
     "destination": {"address": "10.0.0.20", "port": 6379, "identity": 301,
                "labels": ["container:name=db", "k8s:app=db"],
                "namespace": "shop", "pod": "db-0", "workload": "db", "kind": "pod"},
-    "service": null, "backend": null,
+    "service": null, "backend": null, "egress_gateway": null,
     "rule": {"egress": null,
              "ingress": {"id": 17, "kind": "default_deny", "direction": "ingress", "policy": null, "index": null,
                          "isolating": ["shop/db"], "location": null, "text": "default deny ingress by shop/db"}},

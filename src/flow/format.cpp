@@ -102,6 +102,7 @@ std::string destination_text(const json& flow) {
     result += " via svc/" + text(service, "namespace") + "/" + text(service, "name");
     if (const auto port = number(service, "port"); port != 0) result += fmt::format(":{}", port);
   }
+  if (const auto gateway = text(flow, "egress_gateway"); !gateway.empty()) result += " via node " + gateway;
   return result;
 }
 

@@ -119,6 +119,9 @@ json to_json(const Flow& flow, const std::string& node) {
   object["destination"] = side_to_json(flow.destination, event.daddr, port_of(event, event.dport));
   object["service"] = service_to_json(flow);
   object["backend"] = backend_to_json(flow);
+  object["egress_gateway"] = event.egress_node == 0 ? json(nullptr)
+                             : flow.egress_node     ? json(*flow.egress_node)
+                                                    : json(fmt::format("node number {}", event.egress_node));
   object["rule"] = {{"egress", rule_to_json(flow, WEFT_EGRESS)}, {"ingress", rule_to_json(flow, WEFT_INGRESS)}};
   object["deciding"] = denied_by_policy(event) ? object["direction"] : json(nullptr);
   object["tcp_flags"] =

@@ -58,9 +58,10 @@ Result<Conditions> change_net(const Machine& machine, const std::string& lab, co
 
 Result<void> change_node(const Machine& machine, const std::string& lab, const std::string& action,
                          const std::string& node, bool new_address) {
-  const bool of_etcd = machine.layout(lab).find_etcd(node) != nullptr;
-  WEFT_TRY(const Layout layout, layout_with(machine, lab, of_etcd ? std::vector<std::string>{} : std::vector{node}));
-  if (of_etcd && new_address) return fail(ErrorCode::invalid, "--new-address: " + node + " keeps its address");
+  const auto present = machine.layout(lab);
+  const bool beside = present.find_etcd(node) != nullptr || present.has_operator(node);
+  WEFT_TRY(const Layout layout, layout_with(machine, lab, beside ? std::vector<std::string>{} : std::vector{node}));
+  if (beside && new_address) return fail(ErrorCode::invalid, "--new-address: " + node + " keeps its address");
   WEFT_TRY(const auto lock, LabLock::take(layout, [](const std::string&) {}));
   if (new_address) WEFT_CHECK(give_another_address(layout, *layout.find_node(node)));
   WEFT_CHECK(ask_supervisor(layout, "lab.node", {{"action", action}, {"node", node}}));

@@ -111,6 +111,7 @@ std::string labs_to_json(const std::vector<LabInfo>& labs) {
                     {"etcd", lab.etcd.empty() ? json() : json(lab.etcd)},
                     {"tunnel", lab.settings.tunnel},
                     {"tunnel_scope", lab.settings.tunnel_scope},
+                    {"encryption", lab.settings.encryption},
                     {"underlay", to_string(lab.settings.underlay)},
                     {"underlay_family", lab.settings.underlay_family},
                     {"pods", lab.pods_total},

@@ -107,6 +107,20 @@ Result<const NodeLayout*> Layout::need_node(std::string_view name) const {
       nodes_.size() == 1 ? "its only node is node1" : fmt::format("its nodes are node1 to {}", nodes_.back().name));
 }
 
+std::vector<OperatorLayout> Layout::operators() const {
+  std::vector<OperatorLayout> all;
+  for (unsigned number = 1; number <= settings_.operators; ++number) {
+    const auto name = fmt::format("operator{}", number);
+    const auto file = run_dir() + "/" + name;
+    all.push_back({.name = name, .config_file = file + ".yaml", .pid_file = file + ".pid", .log_file = file + ".log"});
+  }
+  return all;
+}
+
+bool Layout::has_operator(std::string_view name) const {
+  return std::ranges::any_of(operators(), [&](const auto& each) { return each.name == name; });
+}
+
 // The first has the world's own address, others .4 and up, beside it.
 EtcdLayout Layout::etcd_layout(unsigned number) const {
   const std::string_view world = settings_.has_v4() ? addresses::world_v4 : addresses::world_v6;

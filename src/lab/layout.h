@@ -51,6 +51,14 @@ struct NodeLayout {
   [[nodiscard]] std::string log_file() const { return run_dir + "/weftd.log"; }
 };
 
+// A weft-operator of the lab; it runs where etcd does.
+struct OperatorLayout {
+  std::string name;  // "operator1"
+  std::string config_file;
+  std::string pid_file;
+  std::string log_file;
+};
+
 // A member of the lab's etcd, a process in the world.
 struct EtcdLayout {
   std::string name;  // "etcd1"
@@ -83,6 +91,8 @@ class Layout {
   [[nodiscard]] const NodeLayout* find_node(std::string_view name) const;
   // not_found, naming the nodes there are.
   [[nodiscard]] Result<const NodeLayout*> need_node(std::string_view name) const;
+  [[nodiscard]] std::vector<OperatorLayout> operators() const;
+  [[nodiscard]] bool has_operator(std::string_view name) const;
   // The first is that of the world and of host1; it has one also when no node is on it.
   [[nodiscard]] const std::vector<NetworkLayout>& networks() const { return networks_; }
 

@@ -39,13 +39,15 @@ std::string seconds_since(Clock::time_point start) {
   return fmt::format("{:.2f} s", std::chrono::duration<double>(Clock::now() - start).count());
 }
 
-Result<void> check_binaries(const Machine& machine) {
-  for (const auto* name : {"weftd", "weft-cni"}) {
+Result<void> check_binaries(const Machine& machine, const Layout& layout) {
+  std::vector<std::string> names{"weftd", "weft-cni"};
+  if (!layout.operators().empty()) names.emplace_back("weft-operator");
+  for (const auto& name : names) {
     const auto path = find_program(machine.binary_directory, name);
     if (::access(path.c_str(), X_OK) != 0)
       return fail(errno_error(path, errno).in("a lab needs weftd and weft-cni beside weft").code,
                   fmt::format("{} is not there or cannot be run", path),
-                  "build or install it, or name the directory of weftd and weft-cni in WEFT_BIN_DIR");
+                  "build or install it, or name the directory of Weft's programs in WEFT_BIN_DIR");
   }
   return {};
 }
@@ -191,6 +193,8 @@ void end_processes(const Layout& layout) {
   std::vector<supervise::ProcessId> programs;
   for (const auto& node : layout.nodes())
     if (const auto agent = supervise::read_pid_file(node.pid_file())) programs.push_back(*agent);
+  for (const auto& each : layout.operators())
+    if (const auto program = supervise::read_pid_file(each.pid_file)) programs.push_back(*program);
   for (const auto& member : layout.etcd())
     if (const auto etcd = supervise::read_pid_file(member.pid_file)) programs.push_back(*etcd);
   supervise::terminate(programs, 5s);
@@ -242,7 +246,7 @@ Result<void> up(const Machine& machine, const UpOptions& options, const Progress
   WEFT_TRY(const auto files, read_manifests(options.files));
   WEFT_TRY(const Layout wanted, layout_after(machine, options));
   WEFT_CHECK(check_manifests(wanted, files));
-  WEFT_CHECK(check_binaries(machine));
+  WEFT_CHECK(check_binaries(machine, wanted));
   const bool existed = exists(present);
   WEFT_TRY(const auto lock, LabLock::take(present, progress));
   // Another `up` may have been faster.

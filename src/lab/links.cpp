@@ -102,7 +102,8 @@ Result<void> Links::partition(const std::vector<std::string>& nodes) {
 
 Result<void> Links::heal(std::vector<std::string> nodes) {
   if (nodes.empty())
-    for (const auto& [name, condition] : conditions_) nodes.push_back(name);
+    for (const auto& [name, condition] : conditions_)
+      if (layout_.find_node(name) != nullptr) nodes.push_back(name);
   std::erase_if(nodes, [this](const std::string& name) {
     return layout_.find_node(name) != nullptr && of(name).ordinary_link();
   });

@@ -25,17 +25,23 @@ std::string find_in_path(const std::string& program) {
   return {};
 }
 
-// What agents of one lab agree on by etcd. A lab's nodes go and come back fast.
-std::string cluster_config(const Layout& layout) {
-  const Settings& settings = layout.settings();
+// What all programs of one lab have in common. A lab's nodes go and come back fast.
+std::string access_config(const Layout& layout) {
   std::vector<std::string> endpoints;
   for (const auto& member : layout.etcd()) endpoints.push_back(member.client_url());
+  return fmt::format("cluster: {}\netcd_endpoints: [\"{}\"]\nlease_seconds: 5\nreclaim_seconds: 30\n", layout.name(),
+                     fmt::join(endpoints, "\", \""));
+}
+
+std::string cluster_config(const Layout& layout) {
+  const Settings& settings = layout.settings();
   return fmt::format(
-      "store: etcd\ncluster: {}\netcd_endpoints: [\"{}\"]\npod_cidrs: [\"{}\"]\n"
+      "store: etcd\n{}pod_cidrs: [\"{}\"]\n"
       "pod_block_length_v4: 24\npod_block_length_v6: 64\ntunnel: {}\ntunnel_scope: {}\n"
-      "lease_seconds: 5\nreclaim_seconds: 30\n",
-      layout.name(), fmt::join(endpoints, "\", \""), fmt::join(addresses::pod_cidrs, "\", \""), settings.tunnel,
-      settings.tunnel_scope);
+      "encryption: {}\nencryption_strict: {}\nencryption_node_to_node: {}\n",
+      access_config(layout), fmt::join(addresses::pod_cidrs, "\", \""), settings.tunnel, settings.tunnel_scope,
+      settings.encryption == "none" ? "none" : "wireguard", settings.encryption == "wireguard-strict",
+      settings.encryption == "wireguard-nodes");
 }
 
 }  // namespace
@@ -102,6 +108,23 @@ supervise::KeptProgram etcd_program(const Layout& layout, const EtcdLayout& memb
           .cgroup = {},
           .prepare = prepare,
           .environment = {},
+          .log = log_text};
+}
+
+supervise::KeptProgram operator_program(const Layout& layout, const OperatorLayout& its, const std::string& binary) {
+  const auto prepare = [layout, its, binary]() -> Result<std::vector<std::string>> {
+    WEFT_CHECK(sys::write_file_atomically(
+        its.config_file,
+        fmt::format("# Written by weft lab; a change here is lost.\nname: {}\n{}", its.name, access_config(layout)),
+        0644));
+    return std::vector<std::string>{binary, "--config", its.config_file};
+  };
+  return {.what = its.name,
+          .netns = layout.world_netns(),
+          .pid_file = its.pid_file,
+          .log_file = its.log_file,
+          .cgroup = {},
+          .prepare = prepare,
           .log = log_text};
 }
 

@@ -1,4 +1,5 @@
-// The programs a lab's supervisor keeps: a weftd for each node, and etcd where the nodes share one.
+// The programs a lab's supervisor keeps: a weftd for each node; etcd and weft-operators where the
+// nodes share one.
 #pragma once
 
 #include <string>
@@ -14,6 +15,7 @@ std::string agent_config(const Layout& layout, const NodeLayout& node);
 
 supervise::KeptProgram agent_program(const Layout& layout, const NodeLayout& node, const std::string& binary);
 supervise::KeptProgram etcd_program(const Layout& layout, const EtcdLayout& member);
+supervise::KeptProgram operator_program(const Layout& layout, const OperatorLayout& its, const std::string& binary);
 
 // not_found with the package to install when the lab needs an etcd and there is none.
 Result<void> check_etcd(const Layout& layout);

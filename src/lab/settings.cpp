@@ -30,6 +30,22 @@ Result<void> take(std::string& slot, const std::string& wanted, std::string_view
   return {};
 }
 
+Result<void> take_operators(Settings& settings, const SettingsRequest& request, const Settings& present, bool exists) {
+  // One acts and one stands by.
+  if (!exists && settings.nodes > 1 && settings.shared()) settings.operators = 2;
+  if (!request.operators) return {};
+  const auto wanted = *request.operators;
+  if (wanted > most_operators)
+    return fail(ErrorCode::invalid, fmt::format("--operators {}: a lab has at most {}", wanted, most_operators));
+  if (exists && wanted < present.operators)
+    return fail(cannot_change("operators", std::to_string(present.operators), std::to_string(wanted)));
+  if (wanted != 0 && !settings.shared())
+    return fail(ErrorCode::invalid, fmt::format("--operators {}: nodes by themselves share no etcd", wanted),
+                "make the lab with --nodes or with --store etcd");
+  settings.operators = wanted;
+  return {};
+}
+
 }  // namespace
 
 std::string_view to_string(Underlay underlay) {
@@ -50,9 +66,11 @@ std::string settings_to_json(const Settings& settings) {
               {"etcd_members", settings.etcd_members},
               {"tunnel", settings.tunnel},
               {"tunnel_scope", settings.tunnel_scope},
+              {"encryption", settings.encryption},
               {"underlay", to_string(settings.underlay)},
               {"underlay_family", settings.underlay_family},
               {"edge", settings.edge},
+              {"operators", settings.operators},
               {"renumbered", settings.renumbered}}
       .dump();
 }
@@ -69,6 +87,11 @@ Result<Settings> settings_from_json(std::string_view text) {
   if (nodes == value.end() || !nodes->is_number_unsigned() || *nodes < 1U || *nodes > most_nodes)
     return fail(ErrorCode::invalid, fmt::format("nodes: expected a number from 1 to {}", most_nodes));
   settings.nodes = nodes->get<unsigned>();
+  if (const auto found = value.find("operators"); found != value.end()) {
+    if (!found->is_number_unsigned() || *found > most_operators)
+      return fail(ErrorCode::invalid, fmt::format("operators: expected a number from 0 to {}", most_operators));
+    settings.operators = found->get<unsigned>();
+  }
   if (const auto members = value.find("etcd_members"); members != value.end()) {
     if (!members->is_number_unsigned() || *members < 1U || *members > most_etcd_members)
       return fail(ErrorCode::invalid, fmt::format("etcd_members: expected a number from 1 to {}", most_etcd_members));
@@ -78,6 +101,7 @@ Result<Settings> settings_from_json(std::string_view text) {
   word("store", settings.store);
   word("tunnel", settings.tunnel);
   word("tunnel_scope", settings.tunnel_scope);
+  word("encryption", settings.encryption);
   word("underlay", underlay);
   word("underlay_family", settings.underlay_family);
   WEFT_TRY(settings.underlay, parse_underlay(underlay));
@@ -114,6 +138,7 @@ Result<Settings> settle(const SettingsRequest& request, const Settings& present,
   // One node needs nobody to agree with.
   if (!exists && settings.nodes > 1) settings.store = "etcd";
   WEFT_CHECK(take(settings.store, request.store, "store", exists));
+  WEFT_CHECK(take_operators(settings, request, present, exists));
   if (request.etcd_members != 0 && request.etcd_members != settings.etcd_members) {
     if (exists)
       return fail(
@@ -131,6 +156,7 @@ Result<Settings> settle(const SettingsRequest& request, const Settings& present,
                   fmt::format("--edge node{}: {}", number,
                               settings.shared() ? "the lab has no such node" : "the lab's nodes share nothing"));
   settings.edge.insert(request.edge.begin(), request.edge.end());
+  WEFT_CHECK(take(settings.encryption, request.encryption, "encryption", exists));
   std::string underlay(to_string(settings.underlay));
   WEFT_CHECK(take(underlay, request.underlay, "underlay", exists));
   WEFT_TRY(settings.underlay, parse_underlay(underlay));
@@ -145,6 +171,11 @@ Result<Settings> settle(const SettingsRequest& request, const Settings& present,
     return fail(ErrorCode::invalid,
                 fmt::format("--tunnel {} leads to other nodes, of which the lab has none or its agents know none",
                             settings.tunnel),
+                "give it --nodes 2 or more, and no --store embedded");
+  if (settings.encryption != "none" && !settings.shared())
+    return fail(ErrorCode::invalid,
+                fmt::format("--encryption {} is between nodes, of which the lab has one or whose agents know no others",
+                            settings.encryption),
                 "give it --nodes 2 or more, and no --store embedded");
   return settings;
 }

@@ -2,6 +2,7 @@
 // `up`, a restarted supervisor, `list` and `down` know it.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 namespace weft::lab {
 
 inline constexpr unsigned most_nodes = 32;
+inline constexpr unsigned most_operators = 5;
 inline constexpr unsigned most_etcd_members = 5;
 
 // How the nodes are joined. flat: one network; routed: each node a network of its own behind the world
@@ -26,9 +28,12 @@ struct Settings {
   unsigned etcd_members = 1;    // where the store is etcd
   std::string tunnel = "none";  // these two as in weftd.yaml
   std::string tunnel_scope = "always";
+  // none, wireguard, or that and no more in clear to pods (wireguard-strict) or to nodes (wireguard-nodes)
+  std::string encryption = "none";
   Underlay underlay = Underlay::flat;
   std::string underlay_family = "dual";  // "4", "6": nodes have no addresses of the other
   std::set<unsigned> edge;               // nodes at the edge (edge: true)
+  unsigned operators = 0;                // weft-operators beside the nodes
   std::set<unsigned> renumbered;         // nodes that came back with another address
 
   [[nodiscard]] bool shared() const { return store == "etcd"; }
@@ -54,13 +59,15 @@ struct SettingsRequest {
   std::string store;
   std::string tunnel;
   std::string tunnel_scope;
+  std::string encryption;
   std::string underlay;
   std::string underlay_family;
   std::set<unsigned> edge;
+  std::optional<unsigned> operators;
 };
 
 // The settings of a lab after this `up`. `exists` says whether the lab has been made with `present`:
-// nodes may be added then, and nothing else be changed.
+// nodes and operators may be added then, and nothing else be changed.
 Result<Settings> settle(const SettingsRequest& request, const Settings& present, bool exists);
 
 }  // namespace weft::lab

@@ -13,9 +13,11 @@ TEST(Settings, SurviveTheFile) {
                           .etcd_members = 3,
                           .tunnel = "geneve",
                           .tunnel_scope = "cross-subnet",
+                          .encryption = "wireguard",
                           .underlay = Underlay::mixed,
                           .underlay_family = "6",
                           .edge = {3},
+                          .operators = 3,
                           .renumbered = {2, 5}};
   const auto read = settings_from_json(settings_to_json(settings));
   ASSERT_TRUE(read) << read.error().message;
@@ -33,6 +35,20 @@ TEST(Settle, OneNodeIsByItselfAndSeveralShare) {
   EXPECT_EQ(settle({.nodes = 3}, {}, false)->store, "etcd");
   EXPECT_EQ(settle({.nodes = 3, .store = "embedded"}, {}, false)->store, "embedded");
   EXPECT_EQ(settle({.nodes = 1, .store = "etcd"}, {}, false)->store, "etcd");
+}
+
+TEST(Settle, SeveralNodesHaveTwoOperatorsUnlessToldOtherwise) {
+  EXPECT_EQ(settle({}, {}, false)->operators, 0U);
+  EXPECT_EQ(settle({.nodes = 3}, {}, false)->operators, 2U);
+  EXPECT_EQ(settle({.nodes = 3, .store = "embedded"}, {}, false)->operators, 0U);
+  EXPECT_EQ(settle({.nodes = 3, .operators = 0}, {}, false)->operators, 0U);
+  EXPECT_EQ(settle({.nodes = 1, .store = "etcd", .operators = 1}, {}, false)->operators, 1U);
+  EXPECT_THAT(settle({.operators = 1}, {}, false).error().message, HasSubstr("share no etcd"));
+  EXPECT_FALSE(settle({.nodes = 3, .operators = 6}, {}, false));
+  const auto made = *settle({.nodes = 3}, {}, false);
+  EXPECT_EQ(settle({.operators = 3}, made, true)->operators, 3U);
+  EXPECT_EQ(settle({.nodes = 4}, made, true)->operators, 2U);
+  EXPECT_THAT(settle({.operators = 1}, made, true).error().message, HasSubstr("--operators 1"));
 }
 
 TEST(Settle, ALabKeepsWhatItWasMadeWithAndMayGrow) {
@@ -61,6 +77,7 @@ TEST(Settle, WhatCannotBeIsRefused) {
   EXPECT_EQ(settle({.edge = {2}}, made, true)->edge, std::set{2U});
   EXPECT_THAT(settle({.edge = {3}}, made, true).error().message, HasSubstr("--edge node3: the lab has no such node"));
   EXPECT_THAT(settle({.etcd_members = 1}, made, true).error().message, HasSubstr("--etcd-members 1"));
+  EXPECT_THAT(settle({.encryption = "wireguard"}, {}, false).error().message, HasSubstr("--encryption wireguard"));
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <csignal>
 #include <filesystem>
 #include <list>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -78,6 +79,7 @@ class Supervisor {
   Supervisor(const Layout& layout, const std::string& binaries)
       : layout_(layout),
         agent_binary_(find_program(binaries, "weftd")),
+        operator_binary_(find_program(binaries, "weft-operator")),
         signals_(loop_, SIGTERM, SIGINT),
         tick_(loop_),
         world_(loop_),
@@ -107,6 +109,7 @@ class Supervisor {
       if (links_.of(member.name).down == Condition::Down::no) kept.start();
     }
     add_nodes();
+    add_operators();
     signals_.async_wait([this](const asio::error_code& error, int) {
       if (!error) stop();
     });
@@ -141,6 +144,21 @@ class Supervisor {
     }
   }
 
+  void add_operators() {
+    for (const auto& its : layout_.operators()) {
+      const auto [kept, added] = operators_.try_emplace(
+          its.name, loop_, operator_program(layout_, its, operator_binary_), [this] { changed(); });
+      if (added && links_.of(its.name).down == Condition::Down::no) kept->second.start();
+    }
+  }
+
+  // One that serves the whole lab; null: there is none of that name.
+  supervise::KeptProcess* find_program_beside(const std::string& name) {
+    for (auto* programs : {&etcd_, &operators_})
+      if (const auto found = programs->find(name); found != programs->end()) return &found->second;
+    return nullptr;
+  }
+
   Node* find(std::string_view name) {
     const auto found = std::ranges::find_if(nodes_, [name](const auto& node) { return node->layout.name == name; });
     return found == nodes_.end() ? nullptr : found->get();
@@ -151,6 +169,7 @@ class Supervisor {
     layout_ = Layout(layout_.name(), layout_.roots(), settings);
     keeper_.layout_changed();
     add_nodes();
+    add_operators();
     changed();
     return json::object();
   }
@@ -202,8 +221,8 @@ class Supervisor {
 
   api::Answer change_node(const json& params) {
     const auto action = params.at("action").get<std::string>();
-    if (const auto member = etcd_.find(params.at("node").get<std::string>()); member != etcd_.end())
-      return change_etcd(action, member->first, member->second);
+    if (auto* program = find_program_beside(params.at("node").get<std::string>()))
+      return change_program(action, params.at("node").get<std::string>(), *program);
     WEFT_TRY(const auto* wanted, layout_.need_node(params.at("node").get<std::string>()));
     const std::string name = wanted->name;
     if (find(name) == nullptr) return fail(ErrorCode::internal, name + " is not kept");
@@ -217,14 +236,14 @@ class Supervisor {
     return json::object();
   }
 
-  api::Answer change_etcd(const std::string& action, const std::string& name, supervise::KeptProcess& member) {
+  api::Answer change_program(const std::string& action, const std::string& name, supervise::KeptProcess& program) {
     if (action == "crash")
-      return fail(ErrorCode::invalid, name + " is no node", "to end a member of etcd: weft lab kill " + name);
+      return fail(ErrorCode::invalid, name + " is no node", "to end that program: weft lab kill " + name);
     WEFT_CHECK(links_.set_down(name, action == "kill" ? Condition::Down::agent : Condition::Down::no));
     if (action == "kill")
-      member.stop(SIGKILL);
+      program.stop(SIGKILL);
     else
-      member.start();
+      program.start();
     changed();
     return json::object();
   }
@@ -306,6 +325,12 @@ class Supervisor {
             {"problem", program.problem()}};
   }
 
+  [[nodiscard]] json beside_status(const std::string& name, const supervise::KeptProcess& program) const {
+    json one = program_status(program);
+    one.update({{"name", name}, {"down", links_.of(name).down != Condition::Down::no}});
+    return one;
+  }
+
   [[nodiscard]] json status() const {
     json nodes = json::array();
     for (const auto& node : nodes_) {
@@ -317,14 +342,13 @@ class Supervisor {
                   {"serving", node->presence.serving()}});
       nodes.push_back(std::move(one));
     }
+    json operators = json::array();
+    for (const auto& [name, program] : operators_) operators.push_back(beside_status(name, program));
     json etcd = json::array();
-    for (const auto& [name, member] : etcd_) {
-      json one = program_status(member);
-      one.update({{"name", name}, {"down", links_.of(name).down != Condition::Down::no}});
-      etcd.push_back(std::move(one));
-    }
+    for (const auto& [name, member] : etcd_) etcd.push_back(beside_status(name, member));
     return {{"lab", layout_.name()},
             {"pid", ::getpid()},
+            {"operators", std::move(operators)},
             {"nodes", std::move(nodes)},
             {"etcd", std::move(etcd)},
             {"source", source_},
@@ -365,7 +389,9 @@ class Supervisor {
     watcher_.reset();
     ++watch_number_;
     for (auto& node : nodes_) node->agent.signal(SIGTERM);
+    for (auto& [name, program] : operators_) program.signal(SIGTERM);
     for (auto& node : nodes_) node->agent.stop(SIGTERM);
+    for (auto& [name, program] : operators_) program.stop(SIGTERM);
     for (auto& [name, member] : etcd_) member.signal(SIGTERM);
     for (auto& [name, member] : etcd_) member.stop(SIGTERM);
     links_.stop();
@@ -377,6 +403,7 @@ class Supervisor {
 
   Layout layout_;
   const std::string agent_binary_;
+  const std::string operator_binary_;
   asio::io_context loop_;
   asio::signal_set signals_;
   asio::steady_timer tick_;
@@ -384,6 +411,7 @@ class Supervisor {
   std::map<std::string, supervise::KeptProcess> etcd_;  // by the member's name
   Links links_;
   std::vector<std::unique_ptr<Node>> nodes_;
+  std::map<std::string, supervise::KeptProcess> operators_;
   PodKeeper keeper_;
   std::unique_ptr<api::Server> server_;
   std::list<api::Stream> streams_;

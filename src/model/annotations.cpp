@@ -6,6 +6,8 @@
 #include <array>
 #include <charconv>
 
+#include "model/names.h"
+
 namespace weft::model {
 namespace {
 
@@ -19,6 +21,7 @@ struct Home {
   std::string_view place;
 };
 constexpr std::string_view services = "a Service";
+constexpr std::string_view pods = "a Pod or the metadata of a pod template";
 constexpr std::array homes{
     Home{"weight", "an EndpointSlice, a Pod or the metadata of a pod template"},
     Home{"algorithm", services},
@@ -28,6 +31,8 @@ constexpr std::array homes{
     Home{"load-balancer-ips", services},
     Home{"sharing-key", services},
     Home{"health-check", services},
+    Home{"address-pool", "a Namespace, a Pod or the metadata of a pod template"},
+    Home{"addresses", pods},
 };
 
 std::string_view trimmed(std::string_view text) {
@@ -153,12 +158,66 @@ void Annotations::finish(std::string_view owner) const {
   }
 }
 
+namespace {
+
+std::uint32_t take_weight(Annotations& annotations) {
+  const auto given = annotations.take("weight");
+  return given ? given->number(0, most_weight).value_or(1) : 1;
+}
+
+std::string take_pool(Annotations& annotations) {
+  const auto given = annotations.take("address-pool");
+  if (!given) return {};
+  if (const auto wrong = check_dns_subdomain(given->text); !wrong.empty())
+    given->value.problem(fmt::format("{}, found {}", wrong, in_quotes(given->text)));
+  return given->text;
+}
+
+// One of each family at most: that is what an interface of a pod has.
+std::vector<IpAddress> take_addresses(Annotations& annotations) {
+  constexpr std::string_view form = "an address, or one of each family joined by a comma";
+  std::vector<IpAddress> addresses;
+  const auto given = annotations.take("addresses");
+  if (!given) return addresses;
+  for (const auto& part : given->parts(form)) {
+    const auto address = IpAddress::parse(part);
+    if (!address) {
+      given->expected(form);
+      return {};
+    }
+    if (std::ranges::find(addresses, address->family(), &IpAddress::family) != addresses.end()) {
+      given->value.problem(fmt::format("a second address of one family: {}", in_quotes(given->text)));
+      return {};
+    }
+    addresses.push_back(*address);
+  }
+  return addresses;
+}
+
+}  // namespace
+
 std::uint32_t decode_weight(const Value& object, std::string_view owner) {
   Annotations annotations(object);
-  std::uint32_t weight = 1;
-  if (const auto given = annotations.take("weight")) weight = given->number(0, most_weight).value_or(1);
+  const auto weight = take_weight(annotations);
   annotations.finish(owner);
   return weight;
+}
+
+PodAnnotations decode_pod_annotations(const Value& object, std::string_view owner) {
+  Annotations annotations(object);
+  PodAnnotations result;
+  result.weight = take_weight(annotations);
+  result.addresses.pool = take_pool(annotations);
+  result.addresses.addresses = take_addresses(annotations);
+  annotations.finish(owner);
+  return result;
+}
+
+std::string decode_namespace_pool(const Value& object) {
+  Annotations annotations(object);
+  auto pool = take_pool(annotations);
+  annotations.finish("a Namespace");
+  return pool;
 }
 
 void refuse_annotations(const Value& object, std::string_view owner) { Annotations(object).finish(owner); }

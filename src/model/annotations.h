@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "model/objects.h"
 #include "model/reader.h"
 
 namespace weft::model {
@@ -44,8 +45,16 @@ class Annotations {
   std::vector<std::string_view> taken_;
 };
 
-// weft.io/weight of an EndpointSlice, a Pod or a pod template (`owner`), which take no other; 1 when absent.
+// weft.io/weight of an EndpointSlice, which takes no other; 1 when absent.
 std::uint32_t decode_weight(const Value& object, std::string_view owner);
+// Those of a Pod or a pod template (`owner`): weight, address-pool, addresses.
+struct PodAnnotations {
+  std::uint32_t weight = 1;
+  AddressWish addresses;
+};
+PodAnnotations decode_pod_annotations(const Value& object, std::string_view owner);
+// weft.io/address-pool of a Namespace, which takes no other; empty when absent.
+std::string decode_namespace_pool(const Value& object);
 // For objects that take no annotation of Weft's.
 void refuse_annotations(const Value& object, std::string_view owner);
 

@@ -33,6 +33,8 @@ bool is_service_address(const IpAddress& address);
 std::optional<IpAddress> decode_service_address(const Value& value);
 // Bits beyond the prefix are a warning. With `padded`, spaces around it do not matter.
 std::optional<Cidr> decode_cidr(const Value& value, bool padded = false);
+// A device's name as the kernel takes it; with `pattern`, * stands for any characters.
+void check_interface(const Value& value, std::string_view text, bool pattern);
 // Text that must be one of `words`; anything else is a problem that lists them.
 std::optional<std::string> decode_word(const Value& value, const std::vector<std::string_view>& words);
 
@@ -46,5 +48,8 @@ EndpointSlice decode_endpoint_slice(const Value& root);
 NetworkPolicy decode_network_policy(const Value& root);
 LoadBalancerPool decode_load_balancer_pool(const Value& root);
 L2Announcement decode_l2_announcement(const Value& root);
+BgpPeering decode_bgp_peering(const Value& root);
+EgressGateway decode_egress_gateway(const Value& root);
+PodAddressPool decode_pod_address_pool(const Value& root);
 
 }  // namespace weft::model

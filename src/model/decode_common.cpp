@@ -241,7 +241,7 @@ Namespace decode_namespace(const Value& root) {
   Namespace result;
   Fields fields(root);
   result.meta = decode_metadata(fields, Kind::namespace_);
-  refuse_annotations(root, "a Namespace");
+  result.address_pool = decode_namespace_pool(root);
   fields.accept({"spec", "status"});
   fields.finish();
   constexpr auto name_label = "kubernetes.io/metadata.name";

@@ -70,16 +70,16 @@ void decode_ranges(const Value& value, LoadBalancerPool& pool) {
   }
 }
 
-// A device's name as the kernel takes it, with * for any characters.
-void check_interface(const Value& value, std::string_view text) {
-  constexpr std::size_t longest = 15;
-  const bool plain = std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f && c != '/' && c != ':'; });
-  if (text.empty() || text.size() > longest || !plain || text == "." || text == "..")
-    value.problem(fmt::format("expected a device's name of at most {} characters, such as eth0 or eth*, found {}",
-                              longest, in_quotes(text)));
-}
-
 }  // namespace
+
+void check_interface(const Value& value, std::string_view text, bool pattern) {
+  constexpr std::size_t longest = 15;
+  const bool plain = std::ranges::all_of(
+      text, [&](char c) { return c > ' ' && c < 0x7f && c != '/' && c != ':' && (pattern || c != '*'); });
+  if (text.empty() || text.size() > longest || !plain || text == "." || text == "..")
+    value.problem(fmt::format("expected a device's name of at most {} characters, such as eth0{}, found {}", longest,
+                              pattern ? " or eth*" : "", in_quotes(text)));
+}
 
 LoadBalancerPool decode_load_balancer_pool(const Value& root) {
   LoadBalancerPool pool;
@@ -117,10 +117,11 @@ L2Announcement decode_l2_announcement(const Value& root) {
   if (!spec) return announcement;
   Fields fields(*spec);
   if (const auto selector = fields.take("serviceSelector")) announcement.service_selector = decode_selector(*selector);
+  if (const auto selector = fields.take("nodeSelector")) announcement.node_selector = decode_selector(*selector);
   if (const auto interfaces = fields.take("interfaces"))
     for (const auto& item : interfaces->list())
       if (auto text = item.string()) {
-        check_interface(item, *text);
+        check_interface(item, *text, true);
         announcement.interfaces.push_back(std::move(*text));
       }
   if (const auto external = fields.take("externalIPs")) announcement.external_ips = external->boolean().value_or(true);

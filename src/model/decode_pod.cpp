@@ -255,7 +255,9 @@ void decode_template(const Value& value, Deployment& deployment) {
   Fields fields(value);
   if (const auto meta = fields.take("metadata"))
     decode_template_metadata(*meta, deployment.template_labels, deployment.template_annotations);
-  deployment.template_weight = decode_weight(value, "a pod template");
+  const auto annotations = decode_pod_annotations(value, "a pod template");
+  deployment.template_weight = annotations.weight;
+  deployment.template_addresses = annotations.addresses;
   if (const auto spec = fields.require("spec", "the pods' spec")) deployment.template_spec = decode_pod_spec(*spec);
   fields.finish();
 }
@@ -290,7 +292,9 @@ Pod decode_pod(const Value& root) {
   if (const auto status = fields.take("status")) pod.ready = ready_by_status(*status);
   fields.finish();
   pod.terminating = being_deleted(root);
-  pod.weight = decode_weight(root, "a Pod");
+  const auto annotations = decode_pod_annotations(root, "a Pod");
+  pod.weight = annotations.weight;
+  pod.addresses = annotations.addresses;
   pod.workload = owning_deployment(root);
   return pod;
 }

@@ -23,6 +23,7 @@ std::vector<Pod> expand(const Deployment& deployment) {
     pod.spec = deployment.template_spec;
     pod.workload = deployment.meta.name;
     pod.weight = deployment.template_weight;
+    pod.addresses = deployment.template_addresses;
     pods.push_back(std::move(pod));
   }
   return pods;

@@ -19,6 +19,9 @@ constexpr std::array entries{
     KindEntry{"NetworkPolicy", "networking.k8s.io/v1", Kind::network_policy},
     KindEntry{"LoadBalancerPool", "weft.io/v1alpha1", Kind::load_balancer_pool},
     KindEntry{"L2Announcement", "weft.io/v1alpha1", Kind::l2_announcement},
+    KindEntry{"BGPPeering", "weft.io/v1alpha1", Kind::bgp_peering},
+    KindEntry{"EgressGateway", "weft.io/v1alpha1", Kind::egress_gateway},
+    KindEntry{"PodAddressPool", "weft.io/v1alpha1", Kind::pod_address_pool},
 };
 
 // Kinds of Kubernetes itself that Weft passes over; only to tell a misspelt kind from a real one.

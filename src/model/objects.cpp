@@ -39,6 +39,17 @@ constexpr std::array kind_words{
     KindName{"l2announcement", Kind::l2_announcement},
     KindName{"l2announcements", Kind::l2_announcement},
     KindName{"l2ann", Kind::l2_announcement},
+    KindName{"bgppeering", Kind::bgp_peering},
+    KindName{"bgppeerings", Kind::bgp_peering},
+    KindName{"bgpp", Kind::bgp_peering},
+    KindName{"egressgateway", Kind::egress_gateway},
+    KindName{"egressgateways", Kind::egress_gateway},
+    KindName{"egressgw", Kind::egress_gateway},
+    KindName{"egw", Kind::egress_gateway},
+    KindName{"podaddresspool", Kind::pod_address_pool},
+    KindName{"podaddresspools", Kind::pod_address_pool},
+    KindName{"podpool", Kind::pod_address_pool},
+    KindName{"podpools", Kind::pod_address_pool},
 };
 
 template <class T, std::size_t count>
@@ -91,6 +102,12 @@ std::string_view to_string(Kind kind) {
       return "LoadBalancerPool";
     case Kind::l2_announcement:
       return "L2Announcement";
+    case Kind::bgp_peering:
+      return "BGPPeering";
+    case Kind::egress_gateway:
+      return "EgressGateway";
+    case Kind::pod_address_pool:
+      return "PodAddressPool";
   }
   return "?";
 }
@@ -102,12 +119,13 @@ Result<Kind> parse_kind(std::string_view text) {
   for (const auto& [word, kind] : kind_words)
     if (word == lower) return kind;
   return fail(ErrorCode::invalid, fmt::format("\"{}\" is not a kind Weft knows", text),
-              "use namespace, pod, deployment, service, endpointslice, networkpolicy, loadbalancerpool or "
-              "l2announcement");
+              "use namespace, pod, deployment, service, endpointslice, networkpolicy, loadbalancerpool, "
+              "l2announcement, bgppeering, egressgateway or podaddresspool");
 }
 
 bool has_namespace(Kind kind) {
-  return kind != Kind::namespace_ && kind != Kind::load_balancer_pool && kind != Kind::l2_announcement;
+  return kind != Kind::namespace_ && kind != Kind::load_balancer_pool && kind != Kind::l2_announcement &&
+         kind != Kind::bgp_peering && kind != Kind::egress_gateway && kind != Kind::pod_address_pool;
 }
 
 std::string_view to_string(Algorithm algorithm) { return word_of(algorithm_words, algorithm); }
@@ -125,6 +143,9 @@ Kind kind_of(const Object& object) {
     Kind operator()(const NetworkPolicy&) const { return Kind::network_policy; }
     Kind operator()(const LoadBalancerPool&) const { return Kind::load_balancer_pool; }
     Kind operator()(const L2Announcement&) const { return Kind::l2_announcement; }
+    Kind operator()(const BgpPeering&) const { return Kind::bgp_peering; }
+    Kind operator()(const EgressGateway&) const { return Kind::egress_gateway; }
+    Kind operator()(const PodAddressPool&) const { return Kind::pod_address_pool; }
   };
   return std::visit(Visitor{}, object);
 }

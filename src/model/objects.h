@@ -11,6 +11,8 @@
 
 #include "base/ip.h"
 #include "base/labels.h"
+#include "model/bgp.h"
+#include "model/metadata.h"
 #include "model/selector.h"
 
 namespace weft::model {
@@ -23,43 +25,23 @@ enum class Kind {
   endpoint_slice,
   network_policy,
   load_balancer_pool,  // weft.io/v1alpha1, no namespace
-  l2_announcement      // weft.io/v1alpha1, no namespace
+  l2_announcement,     // weft.io/v1alpha1, no namespace
+  bgp_peering,         // weft.io/v1alpha1, no namespace
+  egress_gateway,      // weft.io/v1alpha1, no namespace
+  pod_address_pool     // weft.io/v1alpha1, no namespace
 };
-// "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy", "LoadBalancerPool", "L2Announcement".
+// "Namespace", "Pod", "Deployment", "Service", "EndpointSlice", "NetworkPolicy", "LoadBalancerPool", "L2Announcement",
+// "BGPPeering", "EgressGateway", "PodAddressPool".
 std::string_view to_string(Kind kind);
 // Accepts kind names, plurals and kubectl's short names in any case: po, pods, svc, deploy, ns, netpol, endpointslices
 // ...
 Result<Kind> parse_kind(std::string_view text);
-// False for Namespace, LoadBalancerPool and L2Announcement: their keys have no namespace.
+// False for Namespace and Weft's own kinds: their keys have no namespace.
 bool has_namespace(Kind kind);
 
-// Where an object was written; line is 1-based, 0 when unknown.
-struct SourceLocation {
-  std::string file;
-  int line = 0;
-  auto operator<=>(const SourceLocation&) const = default;
-};
-
-struct ObjectKey {
-  std::string namespace_;  // empty for kinds without one
-  std::string name;
-  [[nodiscard]] std::string to_string() const { return namespace_.empty() ? name : namespace_ + "/" + name; }
-  auto operator<=>(const ObjectKey&) const = default;
-};
-
-struct Metadata {
-  std::string namespace_;  // "default" when absent; empty for kinds without one
-  std::string name;
-  LabelMap labels;
-  LabelMap annotations;
-  std::string uid;
-  SourceLocation location;
-  [[nodiscard]] ObjectKey key() const { return {namespace_, name}; }
-  bool operator==(const Metadata&) const = default;
-};
-
 struct Namespace {
-  Metadata meta;  // labels always hold kubernetes.io/metadata.name
+  Metadata meta;             // labels always hold kubernetes.io/metadata.name
+  std::string address_pool;  // annotation weft.io/address-pool, of pods without one of their own; empty: none
   bool operator==(const Namespace&) const = default;
 };
 
@@ -88,6 +70,13 @@ struct PodSpec {
   bool operator==(const PodSpec&) const = default;
 };
 
+// How a pod asks for its addresses: the annotations weft.io/address-pool and weft.io/addresses.
+struct AddressWish {
+  std::string pool;                  // empty: none by name
+  std::vector<IpAddress> addresses;  // exactly these; empty: any
+  bool operator==(const AddressWish&) const = default;
+};
+
 struct Pod {
   Metadata meta;
   PodSpec spec;
@@ -96,6 +85,7 @@ struct Pod {
   bool ready = true;         // status.conditions[Ready] when given, else true
   bool terminating = false;  // metadata.deletionTimestamp is set
   std::uint32_t weight = 1;  // annotation weft.io/weight, 0 to 1000, as of a SliceEndpoint
+  AddressWish addresses;
   bool operator==(const Pod&) const = default;
 };
 
@@ -107,6 +97,7 @@ struct Deployment {
   LabelMap template_annotations;
   PodSpec template_spec;
   std::uint32_t template_weight = 1;  // annotation weft.io/weight of the template
+  AddressWish template_addresses;
   bool operator==(const Deployment&) const = default;
 };
 
@@ -281,14 +272,65 @@ struct LoadBalancerPool {
 struct L2Announcement {
   Metadata meta;
   std::optional<LabelSelector> service_selector;  // absent: every Service
+  std::optional<LabelSelector> node_selector;     // absent: every node
   std::vector<std::string> interfaces;            // device names or patterns with *; empty: the uplinks
   bool external_ips = true;
   bool load_balancer_ips = true;
   bool operator==(const L2Announcement&) const = default;
 };
 
-using Object =
-    std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool, L2Announcement>;
+// Pods of any namespace that both selectors match; an absent one matches all.
+struct EgressSelector {
+  std::optional<LabelSelector> pod_selector;
+  std::optional<LabelSelector> namespace_selector;
+  bool operator==(const EgressSelector&) const = default;
+};
+
+// Nodes by which pods leave: one by name, or those that the selector matches, in order of their names.
+struct EgressNodes {
+  std::string node;
+  std::optional<LabelSelector> node_selector;  // absent: `node` is given
+  std::vector<IpAddress> addresses;            // egressIPs, at most one of each family; absent: the node's own
+  std::string interface;                       // empty: by the route
+  bool operator==(const EgressNodes&) const = default;
+};
+
+// At a time, by one EgressGateway: as many as the datapath's rows have room for.
+inline constexpr unsigned most_gateways = 8;
+
+// Pods that leave the cluster by gateways, from a stable address.
+struct EgressGateway {
+  enum class Failover { next, drop };  // when a preferred gateway is away: by the next one, or not at all
+  Metadata meta;
+  std::vector<EgressSelector> selectors;
+  std::vector<Cidr> destinations;
+  std::vector<Cidr> excluded;
+  std::vector<EgressNodes> gateways;  // in order of preference
+  unsigned max_gateways = 1;          // that share the pods at a time
+  Failover failover = Failover::next;
+  bool operator==(const EgressGateway&) const = default;
+};
+
+// A part of a pool; nodes of a cluster take blocks of that prefix length of it.
+struct PodAddressRange {
+  Cidr cidr;
+  unsigned block_length = 0;
+  auto operator<=>(const PodAddressRange&) const = default;
+};
+
+// Addresses for pods, beside those of pod_cidrs, which are the pool "default".
+struct PodAddressPool {
+  Metadata meta;
+  std::vector<PodAddressRange> ranges;
+  // Both absent: only for who asks for it by name. One alone leaves the other open.
+  std::optional<LabelSelector> namespace_selector;
+  std::optional<LabelSelector> pod_selector;
+  bool operator==(const PodAddressPool&) const = default;
+};
+inline constexpr std::string_view default_address_pool = "default";
+
+using Object = std::variant<Namespace, Pod, Deployment, Service, EndpointSlice, NetworkPolicy, LoadBalancerPool,
+                            L2Announcement, BgpPeering, EgressGateway, PodAddressPool>;
 
 Kind kind_of(const Object& object);
 const Metadata& metadata_of(const Object& object);

@@ -24,18 +24,24 @@ TEST(Kind, WordsInAnyCase) {
     EXPECT_EQ(parse_kind(word).value(), Kind::load_balancer_pool) << word;
   for (const char* word : {"l2ann", "L2Announcement", "l2announcements"})
     EXPECT_EQ(parse_kind(word).value(), Kind::l2_announcement) << word;
+  for (const char* word : {"bgpp", "BGPPeering", "bgppeerings"})
+    EXPECT_EQ(parse_kind(word).value(), Kind::bgp_peering) << word;
+  for (const char* word : {"egw", "EgressGateway", "egressgateways"})
+    EXPECT_EQ(parse_kind(word).value(), Kind::egress_gateway) << word;
   EXPECT_FALSE(parse_kind("configmap"));
   EXPECT_FALSE(parse_kind(""));
 }
 
 TEST(Kind, NameIsReadBack) {
-  for (const Kind kind : {Kind::namespace_, Kind::pod, Kind::deployment, Kind::service, Kind::endpoint_slice,
-                          Kind::network_policy, Kind::load_balancer_pool, Kind::l2_announcement})
+  for (const Kind kind :
+       {Kind::namespace_, Kind::pod, Kind::deployment, Kind::service, Kind::endpoint_slice, Kind::network_policy,
+        Kind::load_balancer_pool, Kind::l2_announcement, Kind::bgp_peering, Kind::egress_gateway})
     EXPECT_EQ(parse_kind(to_string(kind)).value(), kind);
 }
 
 TEST(Kind, SomeLieInNoNamespace) {
-  for (const Kind kind : {Kind::namespace_, Kind::load_balancer_pool, Kind::l2_announcement})
+  for (const Kind kind :
+       {Kind::namespace_, Kind::load_balancer_pool, Kind::l2_announcement, Kind::bgp_peering, Kind::egress_gateway})
     EXPECT_FALSE(has_namespace(kind));
   for (const Kind kind : {Kind::pod, Kind::deployment, Kind::service, Kind::endpoint_slice, Kind::network_policy})
     EXPECT_TRUE(has_namespace(kind));

@@ -116,6 +116,13 @@ class ManifestReader {
     if (addresses && addresses->node().type == NodeType::list)
       for (const auto& range : addresses->list())
         asked.push_back({file_, range.node().line, range.node().column, range.path(), {}});
+    const auto cidrs = spec ? spec->member("cidrs") : std::nullopt;  // a PodAddressPool's
+    add(spec, "cidrs");
+    if (cidrs && cidrs->node().type == NodeType::list)
+      for (const auto& range : cidrs->list()) {
+        add(range, "cidr");
+        add(range, "blockLength");
+      }
     add(spec, "healthCheckNodePort");
     const auto ports = spec ? spec->member("ports") : std::nullopt;
     if (ports && ports->node().type == NodeType::list)

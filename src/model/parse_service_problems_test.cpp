@@ -243,6 +243,7 @@ TEST_P(ObjectProblems, Refused) { check(GetParam().text, GetParam().problems); }
 #define SLICE "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s}\naddressType: IPv4\n"
 #define POOL "apiVersion: weft.io/v1alpha1\nkind: LoadBalancerPool\nmetadata: {name: p}\n"
 #define ANNOUNCEMENT "apiVersion: weft.io/v1alpha1\nkind: L2Announcement\nmetadata: {name: a}\n"
+#define EGRESS "apiVersion: weft.io/v1alpha1\nkind: EgressGateway\nmetadata: {name: e}\n"
 const Case object_cases[] = {
     {"slice_places",
      SLICE
@@ -298,7 +299,7 @@ const Case object_cases[] = {
       "4:109: spec.template.metadata.annotations[\"weft.io/weight\"]: expected a number from 0 to 1000, found \"-1\""}},
     {"namespace_takes_none",
      "apiVersion: v1\nkind: Namespace\nmetadata: {name: n, annotations: {weft.io/x: y}}\n",
-     {"3:46" AT("x") "unknown annotation \"weft.io/x\"; a Namespace takes none of weft.io/"}},
+     {"3:46" AT("x") "unknown annotation \"weft.io/x\"; a Namespace takes weft.io/address-pool"}},
     {"pool_without_addresses", POOL "spec: {}\n", {"4:7: spec.addresses: addresses is missing"}},
     {"pool_without_spec", POOL, {"1:1: spec: spec is missing; expected addresses"}},
     {"pool_empty_addresses", POOL "spec: {addresses: []}\n", {"4:19: spec.addresses: expected at least one entry"}},
@@ -333,6 +334,24 @@ const Case object_cases[] = {
       "4:73: spec.externalIPs: expected true or false", "4:93: spec.loadBalancerIPs: expected true or false",
       "4:96: spec.interface: unknown field \"interface\"; did you mean \"interfaces\"?"}},
     {"announcement_without_spec", ANNOUNCEMENT, {"1:1: spec: spec is missing"}},
+    {"egress_without_spec", EGRESS, {"1:1: spec: spec is missing; expected selectors, destinationCIDRs and gateways"}},
+    {"egress_of_nothing",
+     EGRESS "spec: {selectors: [], gateways: [], maxGateways: 9, failover: Never}\n",
+     {"4:7: spec.destinationCIDRs: destinationCIDRs is missing; expected a list of at least one CIDR",
+      "4:19: spec.selectors: expected at least one entry, found none",
+      "4:33: spec.gateways: expected at least one entry, found none", "4:50: spec.maxGateways: expected",
+      "4:63: spec.failover: expected Next or Drop, found \"Never\""}},
+    {"egress_places",
+     EGRESS "spec:\n  selectors: [{}, {podSelector: {a: b}}]\n  destinationCIDRs: [10.0.0.0/33]\n  gateways:\n"
+            "  - {node: a, nodeSelector: {}}\n  - {egressIPs: [10.0.0.1, 10.0.0.2, 224.0.0.1], interface: \"eth*\"}\n"
+            "  - {node: \"a b\"}\n",
+     {"5:15: spec.selectors[0]: expected podSelector or namespaceSelector, found none",
+      "5:34: spec.selectors[1].podSelector.a: unknown field",
+      "6:22: spec.destinationCIDRs[0]: ", "8:5: spec.gateways[0]: expected either node or nodeSelector, found both",
+      "9:5: spec.gateways[1]: expected node or nodeSelector, found neither",
+      "9:28: spec.gateways[1].egressIPs[1]: expected one address of each family, found 10.0.0.2",
+      "9:38: spec.gateways[1].egressIPs[2]: expected", "9:61: spec.gateways[1].interface: expected a device's name",
+      "10:12: spec.gateways[2].node: expected lower-case letters"}},
     {"version_of_ours",
      "apiVersion: weft.io/v1\nkind: LoadBalancerPool\nmetadata: {name: p}\n",
      {"1:13: apiVersion: expected apiVersion weft.io/v1alpha1 for a LoadBalancerPool, found \"weft.io/v1\""}},
@@ -344,7 +363,8 @@ const Case object_cases[] = {
      {"2:7: kind: unknown kind \"LoadBalancerPol\"; did you mean \"LoadBalancerPool\"?"}},
     {"unknown_kind_of_ours",
      "apiVersion: weft.io/v1alpha1\nkind: Banana\nmetadata: {name: p}\n",
-     {"2:7: kind: unknown kind \"Banana\"; expected LoadBalancerPool or L2Announcement"}},
+     {"2:7: kind: unknown kind \"Banana\"; expected LoadBalancerPool or L2Announcement or BGPPeering or EgressGateway "
+      "or PodAddressPool"}},
     {"core_kind_in_our_group",
      "apiVersion: weft.io/v1alpha1\nkind: Service\nmetadata: {name: p}\n",
      {"1:13: apiVersion: expected apiVersion v1 for a Service"}},

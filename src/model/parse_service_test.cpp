@@ -398,5 +398,46 @@ spec: {serviceSelector: {}, interfaces: [eth0, "en*"], externalIPs: false}
       "t.yaml:2:7: spec: announces nothing: externalIPs and loadBalancerIPs are both false\n");
 }
 
+TEST(EgressGateways, Fields) {
+  const auto gateway = only<EgressGateway>(R"(
+apiVersion: weft.io/v1alpha1
+kind: EgressGateway
+metadata: {name: partner}
+spec:
+  selectors: [{podSelector: {matchLabels: {app: bank}}}, {namespaceSelector: {matchLabels: {team: money}}}]
+  destinationCIDRs: [0.0.0.0/0, "::/0"]
+  excludedCIDRs: [10.0.0.0/8]
+  gateways:
+  - {nodeSelector: {matchLabels: {role: gateway}}, egressIPs: [192.0.2.9, "2001:db8::9"], interface: eth1}
+  - {node: w1}
+  maxGateways: 2
+  failover: Drop
+)");
+  EXPECT_EQ(gateway.meta.key(), (ObjectKey{"", "partner"}));
+  ASSERT_EQ(gateway.selectors.size(), 2U);
+  EXPECT_EQ(gateway.selectors[0].pod_selector->to_string(), "app=bank");
+  EXPECT_FALSE(gateway.selectors[0].namespace_selector);
+  EXPECT_FALSE(gateway.selectors[1].pod_selector);
+  EXPECT_THAT(gateway.destinations, ElementsAre(*Cidr::parse("0.0.0.0/0"), *Cidr::parse("::/0")));
+  EXPECT_THAT(gateway.excluded, ElementsAre(*Cidr::parse("10.0.0.0/8")));
+  ASSERT_EQ(gateway.gateways.size(), 2U);
+  EXPECT_EQ(gateway.gateways[0].node_selector->to_string(), "role=gateway");
+  EXPECT_THAT(gateway.gateways[0].addresses, ElementsAre(ip("192.0.2.9"), ip("2001:db8::9")));
+  EXPECT_EQ(gateway.gateways[0].interface, "eth1");
+  EXPECT_EQ(gateway.gateways[1].node, "w1");
+  EXPECT_FALSE(gateway.gateways[1].node_selector);
+  EXPECT_EQ(gateway.max_gateways, 2U);
+  EXPECT_EQ(gateway.failover, EgressGateway::Failover::drop);
+}
+
+TEST(EgressGateways, Defaults) {
+  const auto gateway = only<EgressGateway>(
+      "{apiVersion: weft.io/v1alpha1, kind: EgressGateway, metadata: {name: a}, spec: {selectors: [{podSelector: {}}],"
+      "destinationCIDRs: [0.0.0.0/0], gateways: [{nodeSelector: {}}]}}");
+  EXPECT_EQ(gateway.max_gateways, 1U);
+  EXPECT_EQ(gateway.failover, EgressGateway::Failover::next);
+  EXPECT_TRUE(gateway.gateways[0].addresses.empty());
+}
+
 }  // namespace
 }  // namespace weft::model

@@ -85,6 +85,12 @@ Object decode_object(const KindEntry& entry, const Value& root) {
       return decode_load_balancer_pool(root);
     case Kind::l2_announcement:
       return decode_l2_announcement(root);
+    case Kind::bgp_peering:
+      return decode_bgp_peering(root);
+    case Kind::egress_gateway:
+      return decode_egress_gateway(root);
+    case Kind::pod_address_pool:
+      return decode_pod_address_pool(root);
   }
   return Namespace{};
 }

@@ -89,6 +89,17 @@ kind: L2Announcement
 metadata: {name: lan}
 spec: {interfaces: ["eth*"], loadBalancerIPs: false}
 ---
+apiVersion: weft.io/v1alpha1
+kind: EgressGateway
+metadata: {name: partner}
+spec:
+  selectors: [{podSelector: {matchLabels: {a: b}}, namespaceSelector: {}}]
+  destinationCIDRs: [192.0.2.0/24, "::/0"]
+  excludedCIDRs: [192.0.2.7/32]
+  gateways: [{nodeSelector: {}, egressIPs: [192.0.2.9], interface: eth1}, {node: w1}]
+  maxGateways: 2
+  failover: Drop
+---
 apiVersion: v1
 kind: Service
 metadata: {name: lb, annotations: {weft.io/algorithm: maglev, weft.io/local-redirect: "a=b"}}
@@ -99,12 +110,21 @@ apiVersion: v1
 kind: Pod
 metadata: {name: going, deletionTimestamp: "2026-01-01T00:00:00Z", creationTimestamp: "2026-01-01T00:00:00Z"}
 spec: {containers: [{name: c, ports: [{containerPort: 80, hostPort: 80, hostIP: 192.0.2.1}]}]}
+---
+apiVersion: weft.io/v1alpha1
+kind: BGPPeering
+metadata: {name: tor}
+spec:
+  localAS: 65001
+  peers: [{address: 192.0.2.1, peerAS: 65000, multihop: 2, passwordFile: /etc/weft/tor, families: [IPv6]}]
+  advertise: [{services: [ExternalIP], communities: ["65000:100", no-export], largeCommunities: ["1:2:3"]}]
+  import: {cidrs: [10.0.0.0/8]}
 )";
 
 ParseOutcome parsed() {
   auto outcome = parse_manifests("all.yaml", all_kinds);
   for (const auto& problem : outcome.problems) ADD_FAILURE() << problem.to_string();
-  EXPECT_THAT(outcome.documents, SizeIs(11));
+  EXPECT_THAT(outcome.documents, SizeIs(13));
   return outcome;
 }
 
@@ -160,9 +180,9 @@ TEST(Stored, IsNormalisedKubernetesJson) {
   const json pool = json::parse(outcome.documents[7].json);
   EXPECT_FALSE(pool["metadata"].contains("namespace"));
   EXPECT_FALSE(pool.contains("status"));
-  const json balancer = json::parse(outcome.documents[9].json);
+  const json balancer = json::parse(outcome.documents[10].json);
   EXPECT_EQ(balancer["status"], json::parse(R"({"loadBalancer":{"ingress":[{"ip":"192.0.2.1","ipMode":"Proxy"}]}})"));
-  const json going = json::parse(outcome.documents[10].json);
+  const json going = json::parse(outcome.documents[11].json);
   EXPECT_EQ(going["metadata"]["deletionTimestamp"], "2026-01-01T00:00:00Z");
   EXPECT_FALSE(going["metadata"].contains("creationTimestamp"));
 }

@@ -44,6 +44,7 @@ Result<ProcessId> start_program(const KeptProgram& program) {
   SpawnRequest request;
   request.arguments = std::move(arguments);
   request.environment = program.environment;
+  request.bound = program.bound;
   request.netns = netns.get();
   request.standard_output = log.get();
   request.standard_error = log.get();

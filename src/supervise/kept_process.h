@@ -26,6 +26,7 @@ struct KeptProgram {
   // Makes the files it needs and says how it is called, before each start.
   std::function<Result<std::vector<std::string>>()> prepare;
   std::map<std::string, std::string> environment;    // added to the caller's own
+  std::vector<BoundDirectory> bound;                 // as in SpawnRequest
   std::function<void(const std::string& line)> log;  // what was done and what went wrong
 };
 

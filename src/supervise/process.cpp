@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -63,6 +65,11 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   for (const int signal : {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGCHLD}) ::signal(signal, SIG_DFL);
   if (cgroup >= 0 && ::write(cgroup, "0", 1) != 1) report_and_exit();
   if (request.new_session) ::setsid();
+  if (!request.bound.empty() &&
+      (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0))
+    report_and_exit();
+  for (const auto& bound : request.bound)
+    if (::mount(bound.directory.c_str(), bound.over.c_str(), nullptr, MS_BIND, nullptr) != 0) report_and_exit();
   if (request.die_with_parent) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(127);
@@ -73,6 +80,8 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
     // dup2 onto itself would leave the descriptor close-on-exec.
     if (source == target ? ::fcntl(target, F_SETFD, 0) < 0 : ::dup2(source, target) < 0) report_and_exit();
   }
+  // Locks and sockets of this process are not for a child that may outlive it; the report goes on until execve.
+  if (::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0 && errno != ENOSYS) report_and_exit();
   ::execvpe(arguments[0], arguments, variables);
   report_and_exit();
   ::_exit(127);

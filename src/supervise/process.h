@@ -22,14 +22,22 @@ struct ProcessId {
   std::uint64_t start_time = 0;
 };
 
+// A directory seen in another's place.
+struct BoundDirectory {
+  std::string directory;
+  std::string over;  // both exist
+};
+
 struct SpawnRequest {
   std::vector<std::string> arguments;  // arguments[0] is looked up in PATH unless it has a '/'
   std::map<std::string, std::string> environment;
   bool inherit_environment = true;  // `environment` is added to this process's own
   int netns = -1;                   // namespace to run in; -1: this thread's
   std::string cgroup;               // directory of the cgroup to run in; empty: this process's own
-  int standard_input = -1;          // -1: /dev/null
-  int standard_output = -1;         // -1: /dev/null
+  // In a mount namespace of its own, which hears of later mounts and tells of none; empty: in this process's.
+  std::vector<BoundDirectory> bound;
+  int standard_input = -1;   // -1: /dev/null
+  int standard_output = -1;  // -1: /dev/null
   int standard_error = -1;
   bool new_session = false;
   // SIGKILL when the thread that spawns ends: for processes that must not outlive the supervisor.

@@ -37,6 +37,16 @@ TEST(Process, EnvironmentCanBeEmpty) {
   EXPECT_EQ(run(request, "", 30s)->output, "none\n");
 }
 
+// A lock or a listening socket that a child had too would be taken for as long as the child lives.
+TEST(Process, DescriptorsAreNotInherited) {
+  const int open = ::dup(STDOUT_FILENO);  // not close-on-exec
+  ASSERT_GT(open, 2);
+  const auto finished = run(shell("ls /proc/self/fd/" + std::to_string(open) + " 2>&1 >/dev/null | wc -l"), "", 30s);
+  EXPECT_EQ(::close(open), 0);
+  ASSERT_TRUE(finished);
+  EXPECT_EQ(finished->output, "1\n") << "it is there";
+}
+
 TEST(Process, TimeoutKills) {
   const auto finished = run(shell("exec sleep 1000"), "", 50ms);
   ASSERT_FALSE(finished);

@@ -121,6 +121,17 @@ class FakeNetlink final : public Netlink {
     return here().devices.at(index);
   }
 
+  Result<Device> made(const std::string& name, const char* kind) {
+    WEFT_CHECK(check_free(here(), name));
+    return here().devices.at(add(here(), name, kind, {}, 1500));
+  }
+  Result<Device> create_wireguard(const std::string& name) override {
+    if (!kernel_->has_wireguard)
+      return fail(ErrorCode::unsupported, "create WireGuard device: Operation not supported");
+    return made(name, "wireguard");
+  }
+  Result<Device> create_tun(const std::string& name) override { return made(name, "tun"); }
+
   Result<void> delete_device(int index) override {
     if (index == 1) return fail(ErrorCode::unsupported, "delete device 1: Operation not supported");
     kernel_->remove({key_, index});
@@ -265,6 +276,14 @@ Result<Device> FaultyNetlink::create_dummy(const std::string& name, const MacAdd
 Result<Device> FaultyNetlink::create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) {
   WEFT_CHECK(maybe_fail("create VXLAN device"));
   return inner_->create_vxlan(name, port, mac);
+}
+Result<Device> FaultyNetlink::create_wireguard(const std::string& name) {
+  WEFT_CHECK(maybe_fail("create WireGuard device"));
+  return inner_->create_wireguard(name);
+}
+Result<Device> FaultyNetlink::create_tun(const std::string& name) {
+  WEFT_CHECK(maybe_fail("create TUN device"));
+  return inner_->create_tun(name);
 }
 Result<void> FaultyNetlink::delete_device(int index) {
   WEFT_CHECK(maybe_fail("delete device"));

@@ -37,6 +37,7 @@ class FakeKernel {
   // the same namespace mean the same fake one. A namespace begins to exist when it is first named.
   std::unique_ptr<Netlink> open(int netns = home);
   FakeNamespace& at(int netns = home);
+  bool has_wireguard = true;
   // The namespace and everything in it is gone, veth peers elsewhere included.
   void delete_namespace(int netns);
 
@@ -68,6 +69,8 @@ class FaultyNetlink final : public Netlink {
   Result<Device> create_veth(const VethRequest& request) override;
   Result<Device> create_dummy(const std::string& name, const MacAddress& mac) override;
   Result<Device> create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) override;
+  Result<Device> create_wireguard(const std::string& name) override;
+  Result<Device> create_tun(const std::string& name) override;
   Result<void> delete_device(int index) override;
   Result<void> set_up(int index, bool up) override;
   Result<void> set_mtu(int index, std::uint32_t mtu) override;

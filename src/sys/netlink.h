@@ -25,10 +25,15 @@ struct Device {
   int peer_index = 0;  // IFLA_LINK for veth: index in the peer's namespace
 };
 
+// ifa_proto of addresses that the node has for a while: they are ours to take away, and no source that the kernel
+// chooses for the node's own packets over IPv6.
+inline constexpr std::uint8_t address_protocol_weft = 87;
+
 struct DeviceAddress {
   int index = 0;
   IpAddress address;
-  unsigned length = 0;  // prefix bits of the family
+  unsigned length = 0;        // prefix bits of the family
+  std::uint8_t protocol = 0;  // who made it; 0: nobody says
 };
 
 // rtm_protocol of routes to other nodes' pods, out of those that are nobody's (linux/rtnetlink.h: above RTPROT_STATIC
@@ -79,6 +84,10 @@ class Netlink {
   // One such device has a port for itself in its namespace: a second one fails when it is set up. UDP over IPv6
   // without checksums, which the packets inside have.
   virtual Result<Device> create_vxlan(const std::string& name, std::uint16_t port, const MacAddress& mac) = 0;
+  // Of the kernel's WireGuard, to be configured by generic netlink. `unsupported` where the kernel has none.
+  virtual Result<Device> create_wireguard(const std::string& name) = 0;
+  // A TUN device that stays when the program that reads it ends, for the next one that asks for it by name.
+  virtual Result<Device> create_tun(const std::string& name) = 0;
   virtual Result<void> delete_device(int index) = 0;  // not_found is success
   virtual Result<void> set_up(int index, bool up) = 0;
   virtual Result<void> set_mtu(int index, std::uint32_t mtu) = 0;

@@ -17,6 +17,7 @@
 #include "sys/netlink.h"
 #include "sys/netns.h"
 #include "sys/rtnetlink_socket.h"
+#include "sys/tun.h"
 
 namespace weft::sys {
 namespace {
@@ -60,11 +61,11 @@ Device parse_device(const nlmsghdr* message) {
 
 std::optional<DeviceAddress> parse_address(const nlmsghdr* message) {
   const auto* header = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
-  const Attributes<IFA_LOCAL + 1> attributes(message, sizeof *header);
+  const Attributes<IFA_PROTO + 1> attributes(message, sizeof *header);
   // IFA_LOCAL is ours where IFA_ADDRESS is the other end of a point-to-point device.
   auto address = address_of(attributes[IFA_LOCAL] != nullptr ? attributes[IFA_LOCAL] : attributes[IFA_ADDRESS]);
   if (!address) return std::nullopt;
-  return DeviceAddress{static_cast<int>(header->ifa_index), *address, header->ifa_prefixlen};
+  return DeviceAddress{static_cast<int>(header->ifa_index), *address, header->ifa_prefixlen, attributes.u8(IFA_PROTO)};
 }
 
 // RTA_VIA: a gateway of another family than the destination.
@@ -274,6 +275,25 @@ class LinuxNetlink final : public Netlink {
     return device(name);
   }
 
+  Result<Device> create_wireguard(const std::string& name) override {
+    WEFT_CHECK(check_name(name));
+    Request request(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+    request.header<ifinfomsg>();
+    request.put_text(IFLA_IFNAME, name);
+    nlattr* info = request.nest(IFLA_LINKINFO);
+    request.put_text(IFLA_INFO_KIND, "wireguard");
+    request.end_nest(info);
+    WEFT_CHECK(mutate(request, [&] { return fmt::format("create WireGuard device {}", name); }));
+    return device(name);
+  }
+
+  // By an ioctl, which works on the namespace of the thread: this object's, unless somebody opened it for another.
+  Result<Device> create_tun(const std::string& name) override {
+    WEFT_CHECK(check_name(name));
+    WEFT_CHECK(make_persistent_tun(name));
+    return device(name);
+  }
+
   Result<void> delete_device(int index) override {
     Request request(RTM_DELLINK, NLM_F_ACK);
     request.header<ifinfomsg>().ifi_index = index;
@@ -327,6 +347,11 @@ class LinuxNetlink final : public Netlink {
     put_address(request, address);
     // Weft hands out each address once; waiting for duplicate detection would cost a second.
     if (address.address.is_v6()) request.put_u32(IFA_FLAGS, IFA_F_NODAD);
+    if (address.protocol != 0) request.put_u8(IFA_PROTO, address.protocol);
+    if (address.protocol == address_protocol_weft && address.address.is_v6()) {
+      const ifa_cacheinfo deprecated{.ifa_prefered = 0, .ifa_valid = 0xffffffff, .cstamp = 0, .tstamp = 0};
+      request.put(IFA_CACHEINFO, &deprecated, sizeof deprecated);
+    }
     return mutate(request, [&] { return "add " + describe(address); }, {EEXIST});
   }
 

@@ -176,6 +176,21 @@ TEST_P(NetlinkTest, AddsAndDeletesAddresses) {
   EXPECT_EQ(pod().add_address({9999, ip("10.7.0.2"), 32}).error().code, ErrorCode::not_found);
 }
 
+TEST_P(NetlinkTest, AddressesSayWhoMadeThem) {
+  ASSERT_TRUE(node().create_veth(request()));
+  const int eth0 = pod().device("eth0").value().index;
+  ASSERT_TRUE(pod().set_up(eth0, true));
+  ASSERT_TRUE(pod().add_address({eth0, ip("10.7.0.2"), 24}));
+  ASSERT_TRUE(pod().add_address({eth0, ip("10.7.0.9"), 32, address_protocol_weft}));
+  ASSERT_TRUE(pod().add_address({eth0, ip("fd07::9"), 128, address_protocol_weft}));
+  std::vector<std::string> ours;
+  const auto addresses = pod().addresses();
+  ASSERT_TRUE(addresses);
+  for (const auto& each : *addresses)
+    if (each.protocol == address_protocol_weft) ours.push_back(each.address.to_string());
+  EXPECT_EQ(ours, (std::vector<std::string>{"10.7.0.9", "fd07::9"}));
+}
+
 TEST_P(NetlinkTest, ReplacesAndDeletesRoutes) {
   ASSERT_TRUE(node().create_veth(request()));
   const int eth0 = pod().device("eth0").value().index;

@@ -94,6 +94,10 @@ class Attributes {
     if (attribute == nullptr || mnl_attr_get_payload_len(attribute) < sizeof(std::uint32_t)) return otherwise;
     return mnl_attr_get_u32(attribute);
   }
+  [[nodiscard]] std::uint8_t u8(std::size_t type) const {
+    const nlattr* attribute = (*this)[type];
+    return attribute == nullptr || mnl_attr_get_payload_len(attribute) < 1 ? 0 : mnl_attr_get_u8(attribute);
+  }
   [[nodiscard]] std::string text(std::size_t type) const {
     const nlattr* attribute = (*this)[type];
     if (attribute == nullptr) return {};

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "abi/config.h"
+#include "abi/egress.h"
 #include "abi/endpoint.h"
 #include "abi/event.h"
 #include "abi/flow.h"

@@ -31,6 +31,7 @@ Net make_net(bool v4) {
   net.far_gateway = address(v4 ? "10.3.0.1" : "fd00:3::1");
   net.far = address(v4 ? "10.3.0.2" : "fd00:3::2");
   net.far_unknown = address(v4 ? "10.3.0.77" : "fd00:3::77");
+  net.egress = address(v4 ? "192.0.2.200" : "2001:db8::200");
   net.link_local = address(v4 ? "169.254.7.7" : "fe80::7");
   return net;
 }
@@ -100,6 +101,7 @@ void check_event(const EventWant& want, const weft_event& got, weft_drop_reason 
   expect_field("service_id", want.service_id, got.service_id);
   expect_field("source_endpoint", want.source_endpoint, got.src_endpoint);
   expect_field("destination_endpoint", want.destination_endpoint, got.dst_endpoint);
+  expect_field("egress_node", want.egress_node, got.egress_node);
   expect_field("direction", want.direction, got.direction);
   expect_field("hook", want.hook, got.hook);
   expect_field("packets", want.packets, got.packets);
@@ -252,12 +254,50 @@ Row no_remote(const IpAddress& address) {
   return [addr = to_abi(address)](Datapath& d) { d.erase("weft_remote_v1", addr); };
 }
 
+namespace {
+
+weft_egress_key egress_key(const std::string& cidr, std::uint32_t identity) {
+  const auto parsed = Cidr::parse(cidr).value();
+  return {32 + parsed.mapped_length(), identity, to_abi(parsed.address())};
+}
+const char* everywhere(const Net& net) { return net.v4 ? "0.0.0.0/0" : "::/0"; }
+
+}  // namespace
+
+Row egress(const std::string& cidr, const EgressOptions& options) {
+  weft_egress row{};
+  row.count = static_cast<std::uint8_t>(options.nodes.size());
+  row.spread = options.spread;
+  for (std::size_t i = 0; i < options.nodes.size(); ++i) row.node[i] = options.nodes[i];
+  if (options.excluded) row.flags |= WEFT_EGRESS_EXCLUDED;
+  if (options.address) {
+    row.flags |= WEFT_EGRESS_GATEWAY;
+    row.address = to_abi(*options.address);
+  }
+  row.ifindex = options.ifindex;
+  return [key = egress_key(cidr, options.identity), row](Datapath& d) {
+    d.put("weft_egress_v1", key, row);
+    d.config().flags |= WEFT_CONFIG_EGRESS;
+    d.write_config();
+  };
+}
+
+Row egress(const Net& net, const EgressOptions& options) { return egress(everywhere(net), options); }
+
+Row no_egress(const Net& net, std::uint32_t identity) {
+  return [key = egress_key(everywhere(net), identity)](Datapath& d) { d.erase("weft_egress_v1", key); };
+}
+
 Row way_to(std::uint32_t index, weft_way way, const Net& underlay, std::uint32_t mtu) {
   weft_node value{};
   value.addr = to_abi(underlay.remote);
   value.source = to_abi(underlay.nat);
   value.mtu = mtu;
   value.way = static_cast<std::uint8_t>(way);
+  if (way == WEFT_WAY_WIREGUARD) {
+    value.source = {};
+    value.ifindex = kOther;
+  }
   return [index, value](Datapath& d) { d.put("weft_node_v1", index, value); };
 }
 
@@ -345,6 +385,10 @@ Row announced(const IpAddress& address, std::uint32_t ifindex, const std::array<
   weft_l2 value{};
   std::memcpy(value.mac, mac.data(), mac.size());
   return [key = weft_l2_key{to_abi(address), ifindex}, value](Datapath& d) { d.put("weft_l2_v1", key, value); };
+}
+
+Row l2_watch(std::uint64_t until) {
+  return [until](Datapath& d) { d.put("weft_l2watch_v1", std::uint32_t{0}, until); };
 }
 
 Row serving_outside(std::uint32_t more) {
@@ -543,7 +587,7 @@ Cases all_cases(const Net& net) {
         fragment_cases,        tcp_cases,      reset_cases,     affinity_cases, from_pod_cases,
         neighbour_cases,       host_cases,     malformed_cases, xdp_cases,      xdp_dsr_cases,
         xdp_decapsulate_cases, hostile_cases,  flood_cases,     loop_cases,     node_cases,
-        tunnel_cases}) {
+        tunnel_cases,          egress_cases}) {
     for (auto& each : table(net)) all.push_back(std::move(each));
   }
   return all;

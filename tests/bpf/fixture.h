@@ -21,6 +21,7 @@ struct Net {
   // Another node, kFarNode, which sends and is reached by `remote`: its gateway, a pod of identity kFarIdentity, an
   // address of its block that nothing is known of.
   IpAddress far_gateway, far, far_unknown;
+  IpAddress egress;  // by which pods leave the cluster here
   [[nodiscard]] const char* name() const { return v4 ? "v4" : "v6"; }
   [[nodiscard]] std::uint8_t icmp() const { return v4 ? 1 : 58; }
 };
@@ -59,6 +60,18 @@ Row far_node(const Net& net, weft_way way);
 Row remote(const IpAddress& address, std::uint32_t identity, std::uint32_t node, std::uint32_t flags = 0,
            std::uint32_t cidr_identity = 0);
 Row no_remote(const IpAddress& address);
+// Pods of `identity` leave for `cidr` by these nodes, the first `spread` of them; `address`: this one is among them.
+struct EgressOptions {
+  std::uint32_t identity = 1001;
+  std::vector<std::uint16_t> nodes{};
+  std::uint8_t spread = 1;
+  std::optional<IpAddress> address{};
+  std::uint32_t ifindex = 0;
+  bool excluded = false;
+};
+Row egress(const Net& net, const EgressOptions& options);  // everywhere
+Row egress(const std::string& cidr, const EgressOptions& options);
+Row no_egress(const Net& net, std::uint32_t identity);
 Row way_to(std::uint32_t index, weft_way way, const Net& underlay, std::uint32_t mtu = 1450);
 // A frontend with the slots first_slot.. holding `backends`.
 Row service(const IpAddress& address, std::uint16_t port, std::uint8_t protocol, std::uint32_t id,
@@ -84,6 +97,7 @@ Row node_port(const Net& net, std::uint16_t port, std::uint8_t protocol, const S
 Row port_in(weft_port_set set, std::uint8_t protocol, std::uint16_t port);
 Row source_range(std::uint32_t service_id, const std::string& cidr);
 Row announced(const IpAddress& address, std::uint32_t ifindex, const std::array<std::uint8_t, 6>& mac);
+Row l2_watch(std::uint64_t until);  // an agent is there, CLOCK_MONOTONIC in nanoseconds
 // Services for clients outside are on: with the flags of `more` too.
 Row serving_outside(std::uint32_t more = 0);
 Row backend(std::uint32_t id, const IpAddress& address, std::uint16_t port, std::uint8_t protocol,
@@ -110,7 +124,7 @@ struct EventWant {
   std::optional<IpAddress> source{}, destination{}, backend{};
   std::optional<std::uint16_t> source_port{}, destination_port{}, backend_port{};
   std::optional<std::uint32_t> source_identity{}, destination_identity{}, egress_rule{}, ingress_rule{};
-  std::optional<std::uint32_t> service_id{}, source_endpoint{}, destination_endpoint{};
+  std::optional<std::uint32_t> service_id{}, source_endpoint{}, destination_endpoint{}, egress_node{};
   std::optional<weft_direction> direction{};
   std::optional<weft_event_hook> hook{};
   std::optional<std::uint64_t> packets{}, bytes{}, reply_packets{}, reply_bytes{};
@@ -202,6 +216,7 @@ Cases loop_cases(const Net& net);
 Cases xdp_decapsulate_cases(const Net& net);
 Cases node_cases(const Net& net);
 Cases tunnel_cases(const Net& net);
+Cases egress_cases(const Net& net);
 Cases all_cases(const Net& net);
 
 inline constexpr std::uint8_t kTcp = 6;

@@ -2,54 +2,10 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
-#include "fixture.h"
+#include "tunneled.h"
 
 namespace weft::test {
 namespace {
-
-const EventWant kCreated{.type = WEFT_EVENT_NEW};
-constexpr std::uint32_t kMtu = 1400;
-
-Packet hop(const Packet& packet) { return packet.with_hop_limit(static_cast<std::uint8_t>(packet.hop_limit - 1)); }
-
-Row all(Rows rows) {
-  return [rows = std::move(rows)](Datapath& d) {
-    for (const auto& row : rows) row(d);
-  };
-}
-
-// One way, over one family.
-struct Tunneled {
-  const Net& net;
-  const Net& underlay;
-  weft_way way;
-
-  [[nodiscard]] bool says_identity() const { return way != WEFT_WAY_IPIP; }
-  [[nodiscard]] Row base() const {
-    return all({standard(net), host_at(net.gateway), host_at(underlay.host), far_node(net, way, underlay, kMtu)});
-  }
-  // What leaves the node with `inner` in it.
-  [[nodiscard]] Packet wrapped(const Packet& inner, std::uint32_t identity) const {
-    if (way == WEFT_WAY_GENEVE) return geneve_tunnel(underlay.nat, underlay.remote, inner, identity);
-    return way == WEFT_WAY_IPIP ? ipip_tunnel(underlay.nat, underlay.remote, inner) : inner;
-  }
-  // `inner` coming from `node` out of a tunnel.
-  [[nodiscard]] Step in_from(const IpAddress& node, const Packet& inner, std::uint32_t identity) const {
-    if (way == WEFT_WAY_VXLAN) return send(Hook::from_overlay, kOther, inner).sent_by(node, identity);
-    Packet outer = way == WEFT_WAY_GENEVE ? geneve_tunnel(node, underlay.host, inner, identity)
-                                          : ipip_tunnel(node, underlay.host, inner);
-    outer.gso_size = inner.gso_size;
-    return send(Hook::from_device, kUplink, outer).becomes(inner);
-  }
-  [[nodiscard]] Step in(const Packet& inner, std::uint32_t identity = kFarIdentity) const {
-    return in_from(underlay.remote, inner, identity);
-  }
-  [[nodiscard]] Step out(Hook hook, std::uint32_t device, const Packet& packet, const Packet& inner,
-                         std::uint32_t identity) const {
-    return send(hook, device, packet).redirected().becomes(wrapped(inner, identity));
-  }
-  [[nodiscard]] Step out(const Packet& packet) const { return out(Hook::from_pod, kPodA, packet, hop(packet), 1001); }
-};
 
 Cases pods(const Tunneled& t) {
   const auto& net = t.net;
@@ -191,7 +147,7 @@ Cases refused(const Tunneled& t) {
       {"to an address that nothing has here",
        {t.base()},
        {t.in(in.to(net.nobody, 9)).dropped(WEFT_DROP_UNKNOWN_ENDPOINT),
-        t.in(in.to(net.world, 9)).dropped(WEFT_DROP_UNKNOWN_ENDPOINT)}},
+        t.in(in.to(net.world, 9)).dropped(WEFT_DROP_NOT_EGRESS_GATEWAY)}},
       {"the same addresses outside the tunnel",
        {t.base()},
        {t.in(in).redirected().event(kCreated),
@@ -451,11 +407,61 @@ Cases impostors(const Net& net) {
         send(Hook::from_pod, kPodB, udp(net.b, 53, net.client, 4789)).dropped(WEFT_DROP_ENCAPSULATION)}}};
 }
 
+// By a device without MAC headers, which a test run has none of: what comes out of one is overlay_test's.
+Cases encrypted(const Net& net) {
+  const Tunneled t{net, net, WEFT_WAY_WIREGUARD};
+  const auto out = tcp(net.a, 40000, net.far, 80, kSyn);
+  const auto large = out.with_payload(kMtu).with_flags(kAck);
+  const auto in = tcp(net.far, 50000, net.b, 8080, kSyn);
+  const auto refused = way_to(kFarNode, WEFT_WAY_REFUSED, net);
+  return {
+      {"encrypted: to a pod, by the node's device",
+       {t.base()},
+       {t.out(out).event({.type = WEFT_EVENT_NEW, .source_identity = 1001, .destination_identity = kFarIdentity}),
+        flow(out,
+             {.exit = WEFT_EXIT_TUNNEL, .out_ifindex = kOther, .in_ifindex = kPodA, .mtu = kMtu, .node = kFarNode}),
+        flow(out.reversed(), {.exit = WEFT_EXIT_PEER, .out_ifindex = kPodA, .in_ifindex = WEFT_IN_TUNNEL}),
+        t.out(out.with_flags(kAck)),
+        send(Hook::from_pod, kPodA, large).answered(WEFT_DROP_TOO_BIG, large.too_big(kMtu)).silently()}},
+      {"encrypted: from the node itself",
+       {t.base()},
+       {t.out(Hook::from_host, kOther, tcp(net.gateway, 40000, net.far, 80, kSyn),
+              tcp(net.gateway, 40000, net.far, 80, kSyn), WEFT_IDENTITY_REMOTE_NODE)
+            .event(kCreated)}},
+      {"encrypted: nothing in clear is that node's",
+       {t.base()},
+       {send(Hook::from_device, kUplink, in).dropped(WEFT_DROP_OUTSIDE_TUNNEL),
+        send(Hook::to_pod, kPodB, in).entering(kOther).dropped(WEFT_DROP_OUTSIDE_TUNNEL)}},
+      {"encrypted: a device that is not there yet",
+       {t.base(),
+        [](Datapath& d) {
+          weft_node node{};
+          node.way = WEFT_WAY_WIREGUARD;
+          d.put("weft_node_v1", std::uint32_t{kFarNode}, node);
+        }},
+       {send(Hook::from_pod, kPodA, out).dropped(WEFT_DROP_NODE_UNKNOWN)}},
+      {"encrypted: nothing goes to a node without a key",
+       {t.base(), refused},
+       {send(Hook::from_pod, kPodA, out)
+            .dropped(WEFT_DROP_UNENCRYPTED, {.type = WEFT_EVENT_DENIED, .destination_identity = kFarIdentity}),
+        send(Hook::from_pod, kPodA, out.to(net.far_unknown, 80)).dropped(WEFT_DROP_UNENCRYPTED),
+        send(Hook::from_pod, kPodA, out.to(net.far_gateway, 80)).dropped(WEFT_DROP_UNENCRYPTED),
+        send(Hook::from_host, kOther, tcp(net.gateway, 40000, net.far, 80, kSyn)).dropped(WEFT_DROP_UNENCRYPTED),
+        send(Hook::from_device, kUplink, in).dropped(WEFT_DROP_OUTSIDE_TUNNEL)}},
+      {"encrypted: the key is lost under a flow",
+       {t.base()},
+       {t.out(out).event(kCreated), change(refused),
+        send(Hook::from_pod, kPodA, out.with_flags(kAck)).dropped(WEFT_DROP_UNENCRYPTED).silently(), change(bump()),
+        send(Hook::from_pod, kPodA, out.with_flags(kAck)).dropped(WEFT_DROP_UNENCRYPTED)}},
+  };
+}
+
 }  // namespace
 
 Cases tunnel_cases(const Net& net) {
   Cases all = impostors(net);
   for (const auto& one : misshapen(net)) all.push_back(one);
+  for (const auto& one : encrypted(net)) all.push_back(one);
   for (const auto way : {WEFT_WAY_VXLAN, WEFT_WAY_GENEVE, WEFT_WAY_IPIP})
     for (const auto* underlay : {&net_v4(), &net_v6()}) {
       const Tunneled tunneled{net, *underlay, way};

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "sources/cluster/operator_record.h"
 #include "sources/cluster/shared_endpoints.h"
 #include "sources/cluster/values.h"
 
@@ -25,10 +26,12 @@ void key(std::string_view bytes) {
   std::string whole(bytes);
   for (const auto& text : {whole, "/weft/v1/c/" + whole}) {
     const auto parsed = keys.parse(text);
-    if (parsed)
-      require(keys.build(*parsed) == text);
-    else
-      require(parsed.error().message.find(weft::etcd::printable(text)) != std::string::npos);
+    if (parsed) require(keys.build(*parsed) == text);
+    if (const auto* role = parsed ? std::get_if<cluster::RoleKey>(&*parsed) : nullptr)
+      if (const auto address = cluster::claimed_address(role->role))
+        require(cluster::claim_role(*address) == role->role);
+    if (parsed) continue;
+    require(parsed.error().message.find(weft::etcd::printable(text)) != std::string::npos);
   }
 }
 
@@ -48,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   const auto plain = [](const auto& decoded) { return cluster::encode(decoded); };
-  switch (data[0] % 8) {
+  switch (data[0] % 9) {
     case 0:
       key(bytes);
       break;
@@ -66,6 +69,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 5:
       value(bytes, cluster::decode_labels, [](const auto& labels) { return cluster::encode_labels(labels).value(); });
+      break;
+    case 7:
+      value(bytes, cluster::decode_operator, plain);
       break;
     case 6:
       value(bytes, cluster::decode_endpoints, plain);

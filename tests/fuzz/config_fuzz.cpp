@@ -1,4 +1,4 @@
-// The agent's configuration: no text crashes the parser; what it accepts is within its bounds and is
+// The agent's and the operator's configuration: no text crashes the parser; what it accepts is within its bounds and is
 // understood the same way again; what it refuses says where.
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "agent/config.h"
+#include "operator/config.h"
 
 namespace {
 
@@ -20,6 +21,12 @@ void require(bool holds, const char* what) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto of_operator = weft::op::parse_config("fuzz.yaml", text);
+  if (of_operator)
+    require(!of_operator->etcd_endpoints.empty() && of_operator->name.find('/') == std::string::npos,
+            "an operator has an etcd and a name that is one part of a key");
+  else
+    require(of_operator.error().message.find("fuzz.yaml") != std::string::npos, "a refusal names the file");
   const auto config = weft::agent::parse_config("fuzz.yaml", text);
   if (!config) {
     require(config.error().message.find("fuzz.yaml") != std::string::npos, "a refusal names the file");

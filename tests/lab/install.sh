@@ -11,6 +11,11 @@ installed=$(find "$work/root" -path '*/bin/weft' -print -quit)
 is "weft is there" "$([[ -x $installed ]] && echo yes)" yes
 is "weftd is elsewhere" "$([[ -e $(dirname "$installed")/weftd ]] && echo beside)" ""
 
+operator=$(find "$work/root" -name weft-operator -type f -print -quit)
+like "the operator tells how it is used" "$("$operator" --help)" "weft operator status"
+exits 1 "its configuration needs an etcd" "$operator" --check --config "$(find "$work/root" -name weft-operator.yaml -print -quit)"
+like "and says so" "$output" "etcd_endpoints is empty"
+
 step "a lab of the installed programs"
 labs+=("$lab")
 exits 0 "lab up" env -u WEFT_BIN_DIR "$installed" lab up --name "$lab" -f "$root/examples/minimal"

@@ -19,7 +19,7 @@ netns_of() {
 with_config() {
   local directory line
   directory=$(mktemp -d "$work/bin.XXXXXX")
-  ln -s "$bin/weft-cni" "$directory/weft-cni"
+  ln -s "$bin/weft-cni" "$bin/weft-operator" "$directory/"
   {
     echo '#!/bin/sh'
     echo '# $2 is the configuration file of the lab.'

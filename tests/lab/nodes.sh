@@ -48,7 +48,7 @@ traces() {
   find /sys/fs/cgroup -maxdepth 2 -name "weft-lab-$lab-*" 2>/dev/null
   local file
   for file in /proc/[0-9]*/cmdline; do
-    { tr '\0' ' ' <"$file"; } 2>/dev/null | grep -E "(weftd|supervise|weft-cni|lab up|etcd).*[ /]$lab(/| |$)" | sed "s|^|$file |"
+    { tr '\0' ' ' <"$file"; } 2>/dev/null | grep -E "(weftd|weft-operator|supervise|weft-cni|lab up|etcd).*[ /]$lab(/| |$)" | sed "s|^|$file |"
   done
 }
 

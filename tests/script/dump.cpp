@@ -80,6 +80,24 @@ Lines prefixes(Machine& machine) {
   return lines;
 }
 
+Lines egress(Machine& machine) {
+  Lines lines;
+  for (const auto& [key, row] : machine.maps().all().egress) {
+    const auto address = from_abi(key.addr);
+    const auto bits = key.prefix_length - 32;
+    auto line = fmt::format("identity {} {}/{}", key.identity, address.to_string(),
+                            address.is_v4() && bits >= 96 ? bits - 96 : bits);
+    if ((row.flags & WEFT_EGRESS_EXCLUDED) != 0) line += " excluded";
+    for (unsigned i = 0; i < row.count; ++i)
+      line += row.node[i] == WEFT_EGRESS_HERE ? " here" : fmt::format(" node {}", row.node[i]);
+    if (row.count == 0 && (row.flags & WEFT_EGRESS_EXCLUDED) == 0) line += " dropped";
+    if ((row.flags & WEFT_EGRESS_GATEWAY) != 0) line += " as " + from_abi(row.address).to_string();
+    lines.push_back(line);
+  }
+  std::ranges::sort(lines);
+  return lines;
+}
+
 std::string backend_text(Machine& machine, std::uint32_t id) {
   const auto& row = machine.maps().backends()[id];
   return fmt::format("{}={}:{}{}", id, from_abi(row.addr).to_string(), ntohs(row.port),
@@ -270,10 +288,10 @@ std::string decide(Machine& machine, const datapath::DesiredRows& rows, const Ip
 
 Result<std::vector<std::string>> dump(Machine& machine, const std::string& what) {
   static const std::map<std::string, std::function<Lines(Machine&)>> dumps{
-      {"policy", policy},     {"endpoints", endpoints}, {"identities", identities}, {"prefixes", prefixes},
-      {"services", services}, {"slots", slots},         {"backends", backends},     {"netns", netns},
-      {"devices", devices},   {"config", config},       {"addresses", addresses},   {"ranges", ranges},
-      {"ports", ports},       {"announced", announced}};
+      {"policy", policy}, {"endpoints", endpoints}, {"identities", identities}, {"prefixes", prefixes},
+      {"egress", egress}, {"services", services},   {"slots", slots},           {"backends", backends},
+      {"netns", netns},   {"devices", devices},     {"config", config},         {"addresses", addresses},
+      {"ranges", ranges}, {"ports", ports},         {"announced", announced}};
   const auto found = dumps.find(what);
   if (found == dumps.end()) return fail(ErrorCode::not_found, "nothing is called " + what);
   return found->second(machine);

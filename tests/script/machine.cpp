@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "agent/address_pools.h"
 #include "model/parse.h"
 
 namespace weft::script {
@@ -49,6 +50,7 @@ Result<void> Machine::start() {
   control::PoolOptions pool;
   pool.cidrs = config_.pod_cidrs;
   ipam_.emplace(pool, std::move(allocations), std::vector<control::Quarantined>{});
+  take_pools();
   WEFT_TRY(const auto records, store_->endpoints());
   records_.clear();
   for (const auto& record : records) records_.emplace(record.key, record);
@@ -57,11 +59,33 @@ Result<void> Machine::start() {
   for (const auto& [key, entry] : maps_.policy()) highest = std::max(highest, key.policy_class);
   WEFT_TRY(publisher_, agent::Publisher::open({config_, *store_, *objects_, *tables_}, highest, problems));
   if (!problems.empty()) return fail(ErrorCode::internal, problems.front());
-  objects_->on_change([this](const agent::ObjectChange& change) { publisher_->object_changed(change); });
+  objects_->on_change([this](const agent::ObjectChange& change) {
+    publisher_->object_changed(change);
+    take_pools();
+  });
+  publisher_->set_pool_users([this](const std::string& name) { return pool_users(name); });
   publisher_->set_node(node_);
   publisher_->set_may_announce([](const weft_l2_key&) { return true; });  // nobody else is on the link
   publisher_->set_records(records_);
   return publish();
+}
+
+void Machine::take_pools() {
+  std::vector<control::FurtherPool> further;
+  for (const auto& pool : agent::address_pools(config_, *objects_)) {
+    if (pool.name == model::default_address_pool) continue;
+    auto& known = further.emplace_back();
+    known.name = pool.name;
+    for (const auto& range : pool.ranges) known.cidrs.push_back(range.cidr);
+  }
+  ipam_->set_further(std::move(further));
+}
+
+std::string Machine::pool_users(const std::string& pool) const {
+  for (const auto& use : ipam_->uses())
+    if (use.pool == pool && use.allocated != 0)
+      return fmt::format("{} addresses of {}", use.allocated, use.cidr.to_string());
+  return {};
 }
 
 Result<void> Machine::publish() {
@@ -112,7 +136,11 @@ Result<std::vector<IpAddress>> Machine::attach(const model::ObjectKey& pod) {
   record.netns_cookie = 1000 + record.endpoint_id;
   record.mac = MacAddress{{2, 0, 0, 0, 0, static_cast<std::uint8_t>(record.endpoint_id)}};
   record.labels["container:name"] = pod.name;
-  WEFT_TRY(record.addresses, ipam_->allocate(record.key.owner(), {}, now));
+  agent::AttachRequest request;
+  request.namespace_ = pod.namespace_;
+  request.pod = pod.name;
+  WEFT_TRY(const auto choice, agent::choose_addresses(request, agent::address_pools(config_, *objects_), *objects_));
+  WEFT_TRY(record.addresses, ipam_->give(record.key.owner(), choice.request, now));
   std::vector<store::AllocationRow> rows;
   for (const auto& address : record.addresses) rows.push_back({address, record.key.owner()});
   WEFT_CHECK(store_->put_endpoint(record, rows));

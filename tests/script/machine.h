@@ -44,6 +44,8 @@ class Machine {
  private:
   Result<void> start();
   Result<void> publish();
+  void take_pools();
+  [[nodiscard]] std::string pool_users(const std::string& pool) const;
 
   agent::Config config_;
   std::filesystem::path directory_;

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ip.h"
@@ -26,29 +27,52 @@ struct Quarantined {
   IpamTime until;
 };
 
+// The first pool, out of which the node's own addresses come, and what is so of all.
 struct PoolOptions {
   std::string name = "default";
   std::vector<Cidr> cidrs;  // addresses are given out of the first of a family that has one
+  // One address of each of these, in this order; those of `cidrs` when empty. A family without CIDRs has no address.
+  std::vector<Family> families;
   // Where it is not the first host address of the first CIDR of a family.
   std::map<Family, IpAddress> gateways;
   std::chrono::seconds quarantine{60};
 };
 
+// A pool beside the first one. Its pods have the first one's gateways, and networks of one address: every address of
+// its CIDRs is handed out.
+struct FurtherPool {
+  std::string name;
+  std::vector<Cidr> cidrs;
+  std::vector<Family> families;  // as of PoolOptions
+  auto operator<=>(const FurtherPool&) const = default;
+};
+
+struct AddressRequest {
+  std::string pool;                  // empty: the first one
+  std::vector<IpAddress> addresses;  // exactly these, of whichever pools; empty: any of the pool
+  bool resting = false;              // also those that are quarantined: they are the owner's by name
+};
+
 class Ipam {
  public:
   // The network address, the IPv4 broadcast address and the first host address (the gateway's) of each
-  // CIDR are never handed out. Restored allocations outside the pool are kept until released.
+  // CIDR of the first pool are never handed out. Restored allocations outside the pools are kept until released.
   Ipam(PoolOptions options, std::vector<Allocation> restored, const std::vector<Quarantined>& quarantined);
 
   [[nodiscard]] std::optional<IpAddress> gateway(Family family) const;
   [[nodiscard]] std::vector<IpAddress> gateways() const;  // IPv4 before IPv6
-  // One address for each family of the pool, or for each requested address exactly that one.
+  // One address for each family of the first pool, or for each requested address exactly that one.
   // All or nothing. The same owner again gets what it has. Next free address after the last one
   // handed out, so that reuse is late; a quarantined one is never given. Exhaustion names the pool, its size,
   // and how many are quarantined and until when.
   Result<std::vector<IpAddress>> allocate(const std::string& owner, const std::vector<IpAddress>& requested,
-                                          IpamTime now);
-  // The addresses that went into quarantine; empty when the owner had none.
+                                          IpamTime now) {
+    return give(owner, {.pool = {}, .addresses = requested}, now);
+  }
+  // The same of any pool.
+  Result<std::vector<IpAddress>> give(const std::string& owner, const AddressRequest& request, IpamTime now);
+  // The addresses the owner had, which went into quarantine, unless they are a CIDR for themselves: whoever has a block
+  // of one address may give it to another node at once.
   std::vector<IpAddress> release(const std::string& owner, IpamTime now);
   // Ends the quarantines that are over.
   void expire(IpamTime now);
@@ -58,37 +82,65 @@ class Ipam {
   [[nodiscard]] const PoolOptions& options() const { return options_; }
   // From now on addresses are given out of these. What is held outside stays until it is released.
   void set_cidrs(std::vector<Cidr> cidrs, std::map<Family, IpAddress> gateways);
+  // The pools beside the first one, from now on. No two pools overlap.
+  void set_further(std::vector<FurtherPool> pools);
   // Whether nothing inside is held, or rests.
   [[nodiscard]] bool unused(const Cidr& cidr) const;
-  // Addresses of the family that can be given out now.
-  [[nodiscard]] std::uint64_t available(Family family, IpamTime now) const;
-  // Addresses that can be handed out at all, saturating.
+  // Who holds it, if anybody.
+  [[nodiscard]] const std::string* holder(const IpAddress& address) const;
+  // Addresses of the family that can be given out now; of the first pool, or of one by name.
+  [[nodiscard]] std::uint64_t available(Family family, IpamTime now) const { return available({}, family, now); }
+  [[nodiscard]] std::uint64_t available(std::string_view pool, Family family, IpamTime now) const;
+  // Addresses of the first pool that can be handed out at all, saturating.
   [[nodiscard]] std::uint64_t capacity(Family family) const;
-  [[nodiscard]] static std::uint64_t capacity(const Cidr& cidr);
+  // Each CIDR of each pool, the first pool's first.
+  struct CidrUse {
+    std::string pool;
+    Cidr cidr;
+    std::uint64_t capacity = 0;
+    std::uint64_t allocated = 0;
+    std::uint64_t quarantined = 0;
+  };
+  [[nodiscard]] std::vector<CidrUse> uses() const;
 
  private:
-  [[nodiscard]] std::vector<Cidr> cidrs(Family family) const;
-  [[nodiscard]] const Cidr* cidr_of(const IpAddress& address) const;
-  // One of each family that has any, in the order of the CIDRs.
-  [[nodiscard]] std::vector<Family> families() const;
+  struct Pool {
+    std::string name;
+    std::vector<Cidr> cidrs;
+    std::vector<Family> families;
+    bool reserves = false;  // the network's, the gateway's and the broadcast address are not given
+    [[nodiscard]] std::vector<Cidr> of(Family family) const;
+    [[nodiscard]] std::vector<Family> asked() const;  // of which each owner gets one address
+    [[nodiscard]] std::string to_string() const;
+  };
+  struct Place {
+    const Pool* pool = nullptr;
+    Cidr cidr;
+  };
+  [[nodiscard]] const Pool* find(std::string_view name) const;
+  [[nodiscard]] std::optional<Place> place_of(const IpAddress& address) const;
   [[nodiscard]] std::vector<IpAddress> held_by(const std::string& owner) const;
-  [[nodiscard]] Result<void> check_requested(const IpAddress& address, IpamTime now) const;
+  [[nodiscard]] Result<void> check_requested(const IpAddress& address, bool resting, IpamTime now) const;
+  [[nodiscard]] Error nowhere(const IpAddress& address) const;
   [[nodiscard]] std::optional<IpAddress> first_free(const IpAddress& from, const IpAddress& last, IpamTime now) const;
-  [[nodiscard]] Result<IpAddress> next_free(Family family, IpamTime now) const;
-  [[nodiscard]] Error exhausted(Family family, IpamTime now) const;
+  [[nodiscard]] Result<IpAddress> next_free(const Pool& pool, Family family, IpamTime now) const;
+  [[nodiscard]] Error exhausted(const Pool& pool, Family family, IpamTime now) const;
   struct Use {
     std::uint64_t capacity = 0;
     std::uint64_t held = 0;
     std::uint64_t resting = 0;
     IpamTime soonest = IpamTime::max();  // that one of those is free again
   };
-  [[nodiscard]] Use use(Family family, IpamTime now) const;
+  [[nodiscard]] Use use(const Pool& pool, Family family, IpamTime now) const;
+  void fill_first();
 
   PoolOptions options_;
+  std::vector<Pool> pools_;  // the first one, then the others
   std::map<IpAddress, std::string> owner_of_;
   std::multimap<std::string, IpAddress> addresses_of_;
   std::map<IpAddress, IpamTime> quarantine_;
-  std::map<Family, IpAddress> cursor_;  // the last address handed out without being asked for by number
+  // The last address handed out without being asked for by number, of each pool.
+  std::map<std::pair<std::string, Family>, IpAddress> cursor_;
 };
 
 }  // namespace weft::control

@@ -163,6 +163,75 @@ TEST(Ipam, QuarantineIsKeptAndEnds) {
   EXPECT_THAT(one.quarantined(), IsEmpty());
 }
 
+FurtherPool further(std::string name, std::initializer_list<const char*> cidrs, std::vector<Family> families = {}) {
+  FurtherPool result{.name = std::move(name), .cidrs = {}, .families = std::move(families)};
+  for (const auto* cidr : cidrs) result.cidrs.push_back(Cidr::parse(cidr).value());
+  return result;
+}
+
+TEST(Ipam, FurtherPoolsGiveEveryAddressAndTheirOwnFamilies) {
+  auto pools = ipam({"10.0.0.0/29", "fd00::/125"});
+  pools.set_further({further("blue", {"10.1.0.0/30"}), further("red", {"fd01::/127"})});
+  const auto give = [&](const std::string& owner, const std::string& pool) {
+    return pools.give(owner, {.pool = pool, .addresses = {}}, at(0));
+  };
+  for (int i = 0; i < 4; ++i)
+    EXPECT_THAT(give("b" + std::to_string(i), "blue").value(),
+                ElementsAre(IpAddress::v4(0x0a010000U + static_cast<unsigned>(i))));
+  EXPECT_THAT(give("b4", "blue").error().message,
+              HasSubstr("pool \"blue\" has no free address in 10.1.0.0/30: of 4 addresses 4 are allocated"));
+  EXPECT_THAT(give("r", "red").value(), ElementsAre(ip("fd01::")));
+  EXPECT_THAT(give("d", "").value(), ElementsAre(ip("10.0.0.2"), ip("fd00::2")));
+  EXPECT_THAT(give("x", "green").error().message,
+              ::testing::StartsWith("there is no pool \"green\": there are pool \"default\" (10.0.0.0/29, fd00::/125), "
+                                    "pool \"blue\" (10.1.0.0/30), pool \"red\""));
+  EXPECT_EQ(pools.available("blue", Family::v4, at(0)), 0U);
+  EXPECT_EQ(pools.available("red", Family::v6, at(0)), 1U);
+  EXPECT_EQ(pools.available("green", Family::v6, at(0)), 0U);
+  EXPECT_EQ(pools.available(Family::v4, at(0)), 4U);
+  EXPECT_EQ(*pools.holder(ip("fd01::")), "r");
+  EXPECT_EQ(pools.holder(ip("fd01::1")), nullptr);
+  // What one gives back rests, and the others are the last to be asked.
+  pools.release("b0", at(0));
+  EXPECT_FALSE(give("b4", "blue"));
+  EXPECT_TRUE(pools.give("b4", {.pool = "blue", .addresses = {}}, at(60)));
+  const auto uses = pools.uses();
+  ASSERT_EQ(uses.size(), 4U);
+  EXPECT_EQ(uses[2].pool, "blue");
+  EXPECT_EQ(uses[2].capacity, 4U);
+  EXPECT_EQ(uses[2].allocated, 4U);
+}
+
+TEST(Ipam, APoolWhoseBlocksOfAFamilyAreMissingGivesNothing) {
+  auto pools = ipam({"10.0.0.0/29"});
+  pools.set_further({further("blue", {"10.1.0.0/30"}, {Family::v4, Family::v6})});
+  EXPECT_THAT(pools.give("a", {.pool = "blue", .addresses = {}}, at(0)).error().message,
+              HasSubstr("pool \"blue\" has no IPv6 addresses on this node"));
+  EXPECT_TRUE(pools.allocations().empty());
+}
+
+TEST(Ipam, NamedAddressesAreOfAnyPoolAndMayBeTakenWhileTheyRest) {
+  auto pools = ipam({"10.0.0.0/29"});
+  pools.set_further({further("blue", {"10.1.0.0/30", "10.2.0.7/32"})});
+  EXPECT_THAT(pools.allocate("a", {ip("10.1.0.3")}, at(0)).value(), ElementsAre(ip("10.1.0.3")));
+  EXPECT_EQ(pools.allocate("b", {ip("10.1.0.3")}, at(0)).error().message, "10.1.0.3 is taken by a");
+  EXPECT_EQ(
+      pools.allocate("b", {ip("10.1.0.9")}, at(0)).error().message,
+      "10.1.0.9 is in no pool: there are pool \"default\" (10.0.0.0/29), pool \"blue\" (10.1.0.0/30, 10.2.0.7/32)");
+  pools.release("a", at(0));
+  EXPECT_EQ(pools.allocate("a", {ip("10.1.0.3")}, at(1)).error().code, ErrorCode::unavailable);
+  EXPECT_TRUE(pools.give("a", {.pool = {}, .addresses = {ip("10.1.0.3")}, .resting = true}, at(1)));
+  EXPECT_THAT(pools.quarantined(), IsEmpty());
+  // A CIDR of one address: it may be another node's at once.
+  ASSERT_TRUE(pools.allocate("c", {ip("10.2.0.7")}, at(1)));
+  EXPECT_THAT(pools.release("c", at(1)), ElementsAre(ip("10.2.0.7")));
+  EXPECT_TRUE(pools.unused(*Cidr::parse("10.2.0.7/32")));
+  // A pool that goes leaves what is held until it is released.
+  pools.set_further({});
+  EXPECT_EQ(*pools.holder(ip("10.1.0.3")), "a");
+  EXPECT_THAT(pools.release("a", at(2)), ElementsAre(ip("10.1.0.3")));
+}
+
 TEST(Ipam, ReuseIsLate) {
   auto one = ipam({"10.0.0.0/24"}, 0);
   for (int i = 0; i < 1000; ++i) {

@@ -50,15 +50,37 @@ class Planner {
                                               : "it has no address of a family that this node has one of";
       return;
     }
-    const bool direct = self_.tunnel == WEFT_WAY_NONE || (self_.cross_subnet && reach_.same_network);
-    reach_.way = direct ? WEFT_WAY_DIRECT : self_.tunnel;
     weft_node row{};
     row.addr = to_abi(outer_->first);
     row.source = to_abi(outer_->second);
+    const bool v4 = outer_->first.is_v4();
+    std::uint32_t overhead = 0;
+    if (self_.encrypts && (node_.wireguard || self_.strict)) {
+      encrypt(row);
+      overhead = v4 ? self_.wireguard_overhead_v4 : self_.wireguard_overhead_v6;
+    } else if (self_.tunnel == WEFT_WAY_NONE || (self_.cross_subnet && reach_.same_network)) {
+      reach_.way = WEFT_WAY_DIRECT;
+    } else {
+      reach_.way = self_.tunnel;
+      overhead = v4 ? self_.overhead_v4 : self_.overhead_v6;
+    }
     row.way = static_cast<std::uint8_t>(reach_.way);
-    const auto overhead = direct ? 0U : outer_->first.is_v4() ? self_.overhead_v4 : self_.overhead_v6;
     row.mtu = self_.mtu > overhead ? self_.mtu - overhead : 0;
     plan_.nodes.emplace(reach_.number, row);
+  }
+
+  // A node that has a key is never sent to in clear, whatever is missing here.
+  void encrypt(weft_node& row) {
+    const auto device = node_.wireguard.value_or(0);
+    reach_.way = device != 0 ? WEFT_WAY_WIREGUARD : WEFT_WAY_REFUSED;
+    if (device != 0) {
+      row.source = {};
+      row.ifindex = device;
+    } else if (node_.wireguard) {
+      problem("nothing here encrypts to its key yet (weft encryption status)");
+    } else {
+      problem("it has no key, and encryption_strict lets nothing go there in clear");
+    }
   }
 
   void claim(const IpAddress& address, std::uint32_t number) {
@@ -146,6 +168,10 @@ NodePlan plan_nodes(const NodeSelf& self, const RemoteNodes& nodes, NodeNumbers&
     reach.number = number->second;
     Planner(self, name, node, plan, reach).run();
   }
+  // What the node itself sends to an address that no pod has does not leave by the default route.
+  if (self.strict)
+    for (const auto& range : self.pod_ranges)
+      if (const auto gateway = of_family(self.gateways, range.family())) plan.routes.insert({range, {}, gateway});
   return plan;
 }
 
@@ -159,6 +185,10 @@ std::string_view to_string(weft_way way) {
       return "geneve";
     case WEFT_WAY_IPIP:
       return "ipip";
+    case WEFT_WAY_WIREGUARD:
+      return "wireguard";
+    case WEFT_WAY_REFUSED:
+      return "refused";
     case WEFT_WAY_NONE:
       break;
   }

@@ -20,6 +20,8 @@ struct RemoteNode {
   std::vector<IpAddress> underlay;  // where it is reached, at most one of each family
   std::vector<IpAddress> gateways;  // of its pods: it sends from there what goes through a tunnel
   std::vector<Cidr> blocks;         // addresses of its pods
+  // It encrypts: the WireGuard device that speaks with it; 0: none does so yet.
+  std::optional<std::uint32_t> wireguard;
   auto operator<=>(const RemoteNode&) const = default;
 };
 using RemoteNodes = std::map<std::string, RemoteNode>;  // by name
@@ -34,13 +36,20 @@ struct NodeSelf {
   bool cross_subnet = false;        // the tunnel is for nodes on other networks only
   std::uint32_t overhead_v4 = 0;    // of the tunnel, in IPv4 and in IPv6
   std::uint32_t overhead_v6 = 0;
+  // It encrypts what goes to nodes that do, by none of the above; strict: and lets nothing go to others.
+  bool encrypts = false;
+  bool strict = false;
+  std::uint32_t wireguard_overhead_v4 = 0;
+  std::uint32_t wireguard_overhead_v6 = 0;
+  std::vector<Cidr> pod_ranges;  // of the whole cluster
 };
 
 // How a pods' range of another node is reached by the kernel.
 struct NodeRoute {
   Cidr destination;
-  std::optional<IpAddress> gateway;  // absent: by the host device, whose program knows the tunnel
-  std::optional<IpAddress> source;   // of the node's own packets
+  std::optional<IpAddress>
+      gateway;                      // absent: by the host device, whose program knows the tunnel, or that there is none
+  std::optional<IpAddress> source;  // of the node's own packets
   auto operator<=>(const NodeRoute&) const = default;
 };
 

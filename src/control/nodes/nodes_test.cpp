@@ -75,6 +75,59 @@ TEST(Nodes, CrossSubnetTakesTheTunnelOnlyWhereItMust) {
                                        NodeRoute{cidr("10.244.3.0/24"), {}, ip("10.244.1.1")}));
 }
 
+NodeSelf encrypting(bool strict) {
+  auto here = self();
+  here.tunnel = WEFT_WAY_VXLAN;
+  here.encrypts = true;
+  here.strict = strict;
+  here.wireguard_overhead_v4 = 60;
+  here.wireguard_overhead_v6 = 80;
+  here.pod_ranges = {cidr("10.244.0.0/16"), cidr("fd00::/16")};
+  return here;
+}
+
+TEST(Nodes, WhoHasAKeyIsNeverSentToInClear) {
+  NodeNumbers numbers;
+  auto keyed = remote("192.0.2.2", 2);
+  keyed.wireguard = 7;
+  auto waiting = remote("192.0.2.3", 3);
+  waiting.wireguard = 0;
+  const auto plan =
+      plan_nodes(encrypting(false), {{"b", keyed}, {"c", waiting}, {"d", remote("192.0.2.4", 4)}}, numbers);
+  EXPECT_EQ(plan.reach.at("b").way, WEFT_WAY_WIREGUARD);
+  EXPECT_THAT(plan.reach.at("b").problem, IsEmpty());
+  const auto& row = plan.nodes.at(plan.reach.at("b").number);
+  EXPECT_EQ(row.ifindex, 7U);
+  EXPECT_EQ(row.mtu, 1440U);
+  EXPECT_EQ(plan.addresses.at(ip("10.244.2.1")).number, plan.reach.at("b").number);
+  EXPECT_EQ(plan.reach.at("c").way, WEFT_WAY_REFUSED);
+  EXPECT_THAT(plan.reach.at("c").problem, HasSubstr("nothing here encrypts to its key yet"));
+  EXPECT_EQ(plan.reach.at("d").way, WEFT_WAY_VXLAN) << "it has no key, and may be sent to all the same";
+  EXPECT_EQ(plan.nodes.at(plan.reach.at("d").number).mtu, 1450U);
+  EXPECT_THAT(plan.routes, SizeIs(3));
+}
+
+TEST(Nodes, StrictlyNothingGoesInClear) {
+  NodeNumbers numbers;
+  auto keyed = remote("2001:db8::2", 2);
+  keyed.wireguard = 7;
+  const auto plan = plan_nodes(encrypting(true), {{"b", keyed}, {"d", remote("192.0.2.4", 4)}}, numbers);
+  EXPECT_EQ(plan.reach.at("b").way, WEFT_WAY_WIREGUARD);
+  EXPECT_EQ(plan.nodes.at(plan.reach.at("b").number).mtu, 1420U);
+  EXPECT_EQ(plan.reach.at("d").way, WEFT_WAY_REFUSED);
+  EXPECT_THAT(plan.reach.at("d").problem, HasSubstr("it has no key, and encryption_strict"));
+  // Not even addresses that no node has.
+  EXPECT_TRUE(plan.routes.contains({cidr("10.244.0.0/16"), {}, ip("10.244.1.1")}));
+  EXPECT_TRUE(plan.routes.contains({cidr("fd00::/16"), {}, ip("fd00:1::1")}));
+}
+
+TEST(Nodes, WhoDoesNotEncryptItselfDoesNotLookForKeys) {
+  NodeNumbers numbers;
+  auto keyed = remote("192.0.2.2", 2);
+  keyed.wireguard = 7;
+  EXPECT_EQ(plan_nodes(self(), {{"b", keyed}}, numbers).reach.at("b").way, WEFT_WAY_DIRECT);
+}
+
 TEST(Nodes, WhatCannotBeReachedIsSaid) {
   auto here = self();
   here.underlay = {ip("192.0.2.1")};

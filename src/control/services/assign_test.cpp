@@ -330,6 +330,24 @@ TEST_F(Pools, AreKeptOverARestart) {
   EXPECT_THAT(after.held({"shop", "c"}).load_balancer_ips, ElementsAre(ip("203.0.113.3")));
 }
 
+// What a cluster is to agree to before it is so.
+TEST_F(Pools, WhatWaitingServicesWouldGetIsSaidWithoutGivingIt) {
+  for (const auto* name : {"a", "b"}) apply(compiler_, typed(name, Type::load_balancer));
+  EXPECT_TRUE(compiler_.plan_pending().empty());
+  compiler_.upsert(pool("p", "203.0.113.1", "203.0.113.1"));
+  const auto planned = compiler_.plan_pending();
+  ASSERT_EQ(planned.size(), 1U);
+  EXPECT_THAT(planned.at({"shop", "a"}).load_balancer_ips, ElementsAre(ip("203.0.113.1")));
+  EXPECT_TRUE(compiler_.held({"shop", "a"}).load_balancer_ips.empty());
+  EXPECT_EQ(compiler_.plan_pending(), planned) << "nothing was given";
+  compiler_.restore({"shop", "a"}, planned.at({"shop", "a"}));
+  EXPECT_TRUE(compiler_.plan_pending().empty());
+  compiler_.erase_pool({"", "p"});
+  const auto lost = compiler_.plan_pending();
+  ASSERT_EQ(lost.size(), 1U);
+  EXPECT_TRUE(lost.at({"shop", "a"}).load_balancer_ips.empty());
+}
+
 TEST_F(Pools, ManyServicesInOneRange) {
   compiler_.upsert(pool("a", "203.0.0.0", "203.0.255.255"));
   for (int i = 0; i < 20'000; ++i) {

@@ -46,6 +46,13 @@ class ServiceCompiler::Impl {
   [[nodiscard]] std::map<model::ObjectKey, std::string> pending() const;
   void keep_waiting(const model::ObjectKey& service, const ServiceAssignment& assignment, const std::string& reason);
   std::vector<model::ObjectKey> assign_pending();
+  ServiceAssignments plan_pending();
+  // Services that hold something else now.
+  struct Reassigned {
+    model::ObjectKey service;
+    ServiceAssignment before;
+  };
+  std::vector<Reassigned> reassign();
   void upsert(const model::Service& service);
   void upsert(const model::EndpointSlice& slice);
   void upsert(const ServicePod& pod);

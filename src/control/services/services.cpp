@@ -49,6 +49,7 @@ void ServiceCompiler::keep_waiting(const model::ObjectKey& service, const Servic
   impl_->keep_waiting(service, assignment, reason);
 }
 std::vector<model::ObjectKey> ServiceCompiler::assign_pending() { return impl_->assign_pending(); }
+ServiceAssignments ServiceCompiler::plan_pending() { return impl_->plan_pending(); }
 
 void ServiceCompiler::upsert(const model::Service& service) { impl_->upsert(service); }
 void ServiceCompiler::upsert(const model::EndpointSlice& slice) { impl_->upsert(slice); }

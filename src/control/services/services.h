@@ -158,6 +158,8 @@ class ServiceCompiler {
   void keep_waiting(const model::ObjectKey& service, const ServiceAssignment& assignment, const std::string& reason);
   // Not before all pools are known: an address that is in none is taken away.
   std::vector<model::ObjectKey> assign_pending();
+  // What those who would get or lose addresses would hold then; nothing is given.
+  [[nodiscard]] ServiceAssignments plan_pending();
 
   // The tables. Nothing is compiled until compile(); equal values change nothing.
   void upsert(const model::Service& service);

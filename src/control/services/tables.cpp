@@ -211,17 +211,31 @@ void ServiceCompiler::Impl::keep_waiting(const model::ObjectKey& service, const 
   assigner_.set_pending_reason(intern(service), reason);
 }
 
-std::vector<model::ObjectKey> ServiceCompiler::Impl::assign_pending() {
-  std::vector<model::ObjectKey> changed;
+std::vector<ServiceCompiler::Impl::Reassigned> ServiceCompiler::Impl::reassign() {
+  std::vector<Reassigned> changed;
   for (const auto& key : assigner_.candidates()) {
     auto& entry = entry_of(key);
-    const auto held = entry.held.get();
+    auto held = entry.held.get();
     const auto next = assigner_.reassign(key, held);
     if (next == held) continue;
     remember_assignment(entry, next);
-    changed.push_back(key.object());
+    changed.push_back({key.object(), std::move(held)});
   }
   return changed;
+}
+
+std::vector<model::ObjectKey> ServiceCompiler::Impl::assign_pending() {
+  std::vector<model::ObjectKey> changed;
+  for (auto& one : reassign()) changed.push_back(std::move(one.service));
+  return changed;
+}
+
+ServiceAssignments ServiceCompiler::Impl::plan_pending() {
+  const auto changed = reassign();
+  ServiceAssignments planned;
+  for (const auto& one : changed) planned.emplace(one.service, held(one.service));
+  for (const auto& one : changed) restore(one.service, one.before);
+  return planned;
 }
 
 // --- Services and slices --------------------------------------------------------------------------

@@ -59,8 +59,21 @@ auto BlockAllocator::unless_failed(std::function<void(const T&)> good) {
 }
 
 void BlockAllocator::claim(std::string pool, Family family, Claimed done) {
-  claims_.push_back({.pool = std::move(pool), .family = family, .done = std::move(done), .tried = {}});
+  claims_.push_back({.pool = std::move(pool), .family = family, .wanted = {}, .done = std::move(done), .tried = {}});
   context_.scheduler.post(turns_.guarded_task([this] { turns_.wake(); }));
+}
+
+void BlockAllocator::claim(Block block, Claimed done) {
+  const auto family = block.cidr.family();
+  claims_.push_back(
+      {.pool = block.pool, .family = family, .wanted = std::move(block), .done = std::move(done), .tried = {}});
+  context_.scheduler.post(turns_.guarded_task([this] { turns_.wake(); }));
+}
+
+void BlockAllocator::pools_changed() {
+  ++pools_news_;
+  agreed_ = false;
+  turns_.wake();
 }
 
 void BlockAllocator::release(const Block& block) {
@@ -117,11 +130,8 @@ bool BlockAllocator::claim_next() {
     return true;
   }
   const auto block = candidate(claims_.front());
-  if (!block) {
-    context_.scheduler.post(turns_.guarded_task([this, error = block.error()] {
-      answer(fail(error));
-      turns_.next();
-    }));
+  if (!block || own_.contains(*block)) {
+    answer_later(block);
     return true;
   }
   const auto& membership = *registry_->membership();
@@ -138,23 +148,53 @@ bool BlockAllocator::claim_next() {
   return true;
 }
 
+void BlockAllocator::answer_later(Result<Block> result) {
+  context_.scheduler.post(turns_.guarded_task([this, result = std::move(result)] {
+    answer(result);
+    turns_.next();
+  }));
+}
+
+Result<Block> BlockAllocator::candidate(const Claim& claim) {
+  const auto pool = std::ranges::find(known_, claim.pool, &Pool::name);
+  if (pool == known_.end())
+    return fail(ErrorCode::not_found,
+                fmt::format("the cluster has no pool \"{}\": there are {}", claim.pool, names_of(known_)));
+  return claim.wanted ? named_block(*pool, *claim.wanted) : free_block(*pool, claim.family);
+}
+
+// One of this node's own is none that has to be claimed: what step() does first has made sure of it.
+Result<Block> BlockAllocator::named_block(const Pool& pool, const Block& block) const {
+  if (!pool.has_block(block.cidr))
+    return fail(ErrorCode::invalid,
+                fmt::format("{} is no block of pool \"{}\" ({})", block.cidr.to_string(), pool.name, pool.to_string()));
+  if (own_.contains(block)) return block;
+  const bool taken = conflicts_.contains(block) || mirror_.view().contains(context_.keys.build(BlockKey{block}));
+  if (!taken) return block;
+  const auto owner = owners_.find(block);
+  return fail(ErrorCode::exists,
+              fmt::format("block {} of pool \"{}\" is {}", block.cidr.to_string(), pool.name,
+                          owner == owners_.end() ? "another node's" : "node " + owner->second + "'s"));
+}
+
 // The first block for this node's name that nobody has, as far as is known here.
-Result<Block> BlockAllocator::candidate(const Claim& claim) const {
-  const auto pool = std::ranges::find(pools_, claim.pool, &Pool::name);
-  if (pool == pools_.end())
-    return fail(ErrorCode::not_found, fmt::format("there is no pool \"{}\" on this node", claim.pool));
-  const std::uint64_t all = pool->blocks(claim.family);
-  const auto family = claim.family == Family::v4 ? "IPv4" : "IPv6";
-  if (all == 0) return fail(ErrorCode::not_found, fmt::format("pool \"{}\" has no {} addresses", pool->name, family));
-  const std::uint64_t first = spread(registry_->self().name) % all;
+Result<Block> BlockAllocator::free_block(const Pool& pool, Family of) {
+  const std::uint64_t all = pool.blocks(of);
+  const auto family = of == Family::v4 ? "IPv4" : "IPv6";
+  if (all == 0) return fail(ErrorCode::not_found, fmt::format("pool \"{}\" has no {} addresses", pool.name, family));
+  const auto behind = next_.find({pool.name, of});
+  const std::uint64_t first = (behind == next_.end() ? spread(registry_->self().name) : behind->second) % all;
   // Each block that is not free costs one look, so this ends soon after as many as there are.
   for (std::uint64_t i = 0; i < all; ++i) {
-    Block block{pool->name, pool->block(claim.family, (first + i) % all)};
-    if (!own_.contains(block) && !conflicts_.contains(block) &&
-        !mirror_.view().contains(context_.keys.build(BlockKey{block})))
-      return block;
+    const auto index = (first + i) % all;
+    Block block{pool.name, pool.block(of, index)};
+    if (own_.contains(block) || conflicts_.contains(block) ||
+        mirror_.view().contains(context_.keys.build(BlockKey{block})))
+      continue;
+    if (block.cidr.mapped_length() == 128) next_[{pool.name, of}] = index + 1;
+    return block;
   }
-  return fail(ErrorCode::exhausted, fmt::format("pool \"{}\": all {} {} blocks are taken", pool->name, all, family),
+  return fail(ErrorCode::exhausted, fmt::format("pool \"{}\": all {} {} blocks are taken", pool.name, all, family),
               "give the cluster another pool, or look for nodes that have more than they need");
 }
 
@@ -185,7 +225,11 @@ void BlockAllocator::claim_answered(const Block& block, const TxnResult& result,
 
 void BlockAllocator::agree_on_pools() {
   context_.client.range({.keys = Keys::one(context_.keys.build(PoolsKey{}))}, {},
-                        unless_failed<RangeResult>([this](const RangeResult& result) { pools_read(result); }));
+                        unless_failed<RangeResult>([this, news = pools_news_](const RangeResult& result) {
+                          // What came meanwhile may be newer than this answer.
+                          if (news != pools_news_) return turns_.next();
+                          pools_read(result);
+                        }));
 }
 
 void BlockAllocator::pools_read(const RangeResult& result) {
@@ -201,14 +245,17 @@ void BlockAllocator::pools_read(const RangeResult& result) {
   }
   if (*merged == *known) {
     agreed_ = true;
+    known_ = std::move(*merged);
     pools_agreed_ = revision;
     return turns_.next();
   }
   context_.client.txn({.compare = {revision == 0 ? Compare::absent(key) : Compare::unchanged_since(key, revision)},
                        .then = {PutRequest{.key = key, .value = encode(*merged)}},
                        .otherwise = {}},
-                      {}, unless_failed<TxnResult>([this](const TxnResult& written) {
-                        agreed_ = written.succeeded;
+                      {},
+                      unless_failed<TxnResult>([this, merged = *merged, news = pools_news_](const TxnResult& written) {
+                        agreed_ = written.succeeded && news == pools_news_;
+                        if (written.succeeded) known_ = merged;
                         pools_agreed_ = written.revision;
                         turns_.next();
                       }));

@@ -1,7 +1,8 @@
 // Blocks of the cluster's pools for this node. No two nodes ever may give out addresses of the same block:
 //
 // - A block is claimed by writing its key only if that is absent. All nodes cut pools into the same blocks, for the
-//   pools themselves are one key that a node adds to by comparing, and every claim compares that it is unchanged.
+//   pools themselves are one key that is changed by comparing, and every claim compares that it is unchanged. Whoever
+//   takes a pool away, or cuts it otherwise, compares that it has no block (shared_objects.h).
 // - A node that comes back touches each of its blocks before it relies on it: writes its key again, in a transaction
 // that
 //   holds only if the key is still its own and it is alive itself. A collector (collector.h) takes a block only from a
@@ -17,6 +18,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sources/cluster/context.h"
@@ -41,8 +43,8 @@ class BlockAllocator {
  public:
   using Claimed = std::function<void(Result<Block>)>;
 
-  // `remembered`: what this node had when it last ran; told as `lost` where that is no longer so. The pools have
-  // passed check_pools.
+  // `remembered`: what this node had when it last ran; told as `lost` where that is no longer so. The pools are those
+  // every node has, added to the cluster's where they are missing; they have passed check_pools.
   BlockAllocator(Context context, NodeRegistry& registry, std::vector<Pool> pools, const std::vector<Block>& remembered,
                  BlockHandlers handlers);
   ~BlockAllocator() = default;
@@ -52,6 +54,10 @@ class BlockAllocator {
   // One more block; answered when there is one, or when it is known that there is none: `exhausted` names the pool and
   // what it has, `invalid` a pool that contradicts the cluster's. Without etcd it waits.
   void claim(std::string pool, Family family, Claimed done);
+  // That very block, which may be this node's already; `exists` names the node that has it.
+  void claim(Block block, Claimed done);
+  // The cluster's pools may be others: they are read again before the next claim.
+  void pools_changed();
   // No address of it may be in use, or rest, any more. It may not be allocated from as of now.
   void release(const Block& block);
 
@@ -76,6 +82,7 @@ class BlockAllocator {
   struct Claim {
     std::string pool;
     Family family = Family::v4;
+    std::optional<Block> wanted;  // no other
     Claimed done;
     std::optional<Block> tried;  // its answer was lost, or it is found to be ours: once confirmed it is the answer
   };
@@ -87,7 +94,10 @@ class BlockAllocator {
   void touched(const Block& block, const etcd::TxnResult& result, std::uint64_t epoch);
   void give_back(const Block& block);
   bool claim_next();
-  Result<Block> candidate(const Claim& claim) const;
+  Result<Block> candidate(const Claim& claim);
+  [[nodiscard]] Result<Block> free_block(const Pool& pool, Family family);
+  [[nodiscard]] Result<Block> named_block(const Pool& pool, const Block& block) const;
+  void answer_later(Result<Block> result);
   void claim_answered(const Block& block, const etcd::TxnResult& result, std::uint64_t epoch);
   void confirm(const Block& block, etcd::Revision revision, std::uint64_t epoch);
   void lose(const Block& block);
@@ -101,12 +111,16 @@ class BlockAllocator {
 
   Context context_;
   NodeRegistry* registry_;
-  std::vector<Pool> pools_;
+  std::vector<Pool> pools_;  // this node's own
+  std::vector<Pool> known_;  // the cluster's, when they were read last
   BlockHandlers handlers_;
   std::string value_;              // under the keys of this node's blocks
   std::string predecessor_value_;  // and under those of the run before; empty: it is not known
   etcd::Revision pools_agreed_ = 0;
   bool agreed_ = false;
+  std::uint64_t pools_news_ = 0;
+  // Where the search goes on in pools of blocks of one address, so that one that was given back is taken late.
+  std::map<std::pair<std::string, Family>, std::uint64_t> next_;
   std::map<Block, Own> own_;
   BlockOwners owners_;
   std::deque<Claim> claims_;

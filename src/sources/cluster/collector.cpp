@@ -1,5 +1,6 @@
 #include "sources/cluster/collector.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace weft::cluster {
@@ -17,6 +18,11 @@ namespace {
 constexpr std::size_t most_marks = 100;
 
 }  // namespace
+
+std::chrono::milliseconds collector_interval(std::chrono::seconds delay) {
+  return std::clamp(std::chrono::milliseconds(delay) / 4, std::chrono::milliseconds(1000),
+                    std::chrono::milliseconds(60000));
+}
 
 Collector::Collector(Context context, const Role& role, std::chrono::milliseconds interval, Trouble trouble)
     : context_(std::move(context)),
@@ -87,7 +93,7 @@ void Collector::looked(const TxnResult& result) {
                                    .identities = part(5),
                                    .marks = part(6)},
                                   context_.scheduler.now());
-  ++rounds_;
+  ++collected_.rounds;
   for (const auto& problem : cleanup.problems)
     if (trouble_) trouble_(problem);
   for (auto& txn : cleanup.leftovers) writes_.push_back(std::move(txn));
@@ -131,10 +137,24 @@ void Collector::erase_identity(IdentityNumber number, std::vector<etcd::Compare>
 // What does not hold any more is left for the next round.
 void Collector::write(etcd::Txn txn) {
   txn.compare.push_back(*role_->holds());
-  context_.client.txn(std::move(txn), {}, turns_.guarded([this](const etcd::Outcome<TxnResult>& outcome) {
+  context_.client.txn(txn, {}, turns_.guarded([this, txn](const etcd::Outcome<etcd::TxnResult>& outcome) {
     if (!outcome) return failed(outcome.error());
+    if (outcome->succeeded) count(txn);
     turns_.next();
   }));
+}
+
+void Collector::count(const etcd::Txn& txn) {
+  for (const auto& operation : txn.then) {
+    const auto* erase = std::get_if<EraseRequest>(&operation);
+    const auto key = erase == nullptr ? fail(ErrorCode::invalid, "no key") : context_.keys.parse(erase->keys.key);
+    if (!key) continue;
+    collected_.nodes += std::holds_alternative<NodeKey>(*key) ? 1 : 0;
+    collected_.endpoints += std::holds_alternative<EndpointsKey>(*key) ? 1 : 0;
+    collected_.blocks += std::holds_alternative<BlockKey>(*key) ? 1 : 0;
+    collected_.users += std::holds_alternative<UsersKey>(*key) ? 1 : 0;
+    collected_.identities += std::holds_alternative<IdentityKey>(*key) ? 1 : 0;
+  }
 }
 
 void Collector::failed(const etcd::Failure& why) {

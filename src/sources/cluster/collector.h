@@ -1,5 +1,6 @@
-// Cleans up after nodes that are gone and numbers that nobody needs, in rounds, while this node has the role
-// "collector". What is to go is decided in collection.h; every write also holds only if the role is still this node's.
+// Cleans up after nodes that are gone and numbers that nobody needs, in rounds, while whoever runs it, an operator or a
+// node, has the role "collector". What is to go is decided in collection.h; every write also holds only if the role is
+// still the same one's.
 //
 // A round reads everything it judges at one revision, in one answer: a cluster of 1,000 nodes and 5,000 label sets is
 // about 1.5 MB of the 4 that gRPC takes.
@@ -7,16 +8,24 @@
 // Owner thread only; a handler must not destroy the collector.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <optional>
+#include <string_view>
 
 #include "sources/cluster/collection.h"
 #include "sources/cluster/context.h"
+#include "sources/cluster/operator_record.h"
 #include "sources/cluster/role.h"
 #include "sources/cluster/turns.h"
 
 namespace weft::cluster {
+
+inline constexpr std::string_view collector_role = "collector";
+// Between rounds, for a delay (Context).
+std::chrono::milliseconds collector_interval(std::chrono::seconds delay);
 
 class Collector {
  public:
@@ -26,9 +35,10 @@ class Collector {
   Collector(const Collector&) = delete;
   Collector& operator=(const Collector&) = delete;
 
-  // This node took or lost the role.
+  // The role was taken or lost.
   void role_changed();
-  [[nodiscard]] std::uint64_t rounds() const { return rounds_; }  // completed
+  [[nodiscard]] std::uint64_t rounds() const { return collected_.rounds; }  // completed
+  [[nodiscard]] const Collected& collected() const { return collected_; }
 
  private:
   bool step();
@@ -38,6 +48,7 @@ class Collector {
   void plan_marks(const std::vector<std::string>& keys, bool write);
   void erase_identity(IdentityNumber number, std::vector<etcd::Compare> compare);
   void write(etcd::Txn txn);
+  void count(const etcd::Txn& txn);
   void failed(const etcd::Failure& why);
 
   Context context_;
@@ -46,7 +57,7 @@ class Collector {
   Trouble trouble_;
   Collection collection_;
   bool due_ = false;
-  std::uint64_t rounds_ = 0;
+  Collected collected_;
   std::deque<etcd::Txn> writes_;
   std::map<IdentityNumber, std::vector<etcd::Compare>> identities_;
   etcd::Timer timer_;

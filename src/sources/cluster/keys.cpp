@@ -69,13 +69,22 @@ Result<Key> parse_object(std::string_view text) {
   return key;
 }
 
-Result<Key> parse_assignment(std::string_view text) {
+// "<first>/<second>", two names.
+template <class Kind>
+Result<Key> two_names(std::string_view text, std::string_view first, std::string_view second,
+                      std::string_view missing) {
   const auto slash = text.find('/');
-  if (slash == std::string_view::npos) return fail(ErrorCode::invalid, "the Service's name is missing");
-  AssignmentKey key{std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
-  WEFT_CHECK(check_name("namespace", key.namespace_));
-  WEFT_CHECK(check_name("Service", key.name));
-  return key;
+  if (slash == std::string_view::npos) return fail(ErrorCode::invalid, fmt::format("{} is missing", missing));
+  WEFT_CHECK(check_name(first, text.substr(0, slash)));
+  WEFT_CHECK(check_name(second, text.substr(slash + 1)));
+  return Kind{std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
+}
+
+Result<Key> parse_announcer(std::string_view text) {
+  WEFT_TRY(const auto address, IpAddress::parse(text));
+  if (address.to_string() != text)
+    return fail(ErrorCode::invalid, fmt::format("the address is to be written \"{}\"", address.to_string()));
+  return AnnouncerKey{address};
 }
 
 template <class Kind>
@@ -95,11 +104,13 @@ Result<Key> parse_rest(std::string_view rest) {
   if (below("alive/")) return named<AliveKey>("node", rest);
   if (below("endpoints/")) return named<EndpointsKey>("node", rest);
   if (below("state/objects/")) return parse_object(rest);
-  if (below("state/assignments/")) return parse_assignment(rest);
+  if (below("state/assignments/")) return two_names<AssignmentKey>(rest, "namespace", "Service", "the Service's name");
   if (rest == "state/assignments-epoch") return AssignmentsEpochKey{};
   if (rest == "state/founding") return FoundingKey{};
   if (rest == "pools") return PoolsKey{};
   if (below("roles/")) return named<RoleKey>("role", rest);
+  if (below("operators/")) return two_names<OperatorKey>(rest, "operator", "run", "the operator's run");
+  if (below("announcers/")) return parse_announcer(rest);
   if (below("identities/users/")) return named<UsersKey>("node", rest);
   if (below("blocks/")) {
     WEFT_TRY(Block block, parse_block(rest));
@@ -152,6 +163,23 @@ Result<std::string> canonical(const LabelMap& labels) {
   return text;
 }
 
+// A role's name has no colons, and no address has an underline.
+std::string claim_role(const IpAddress& address) {
+  auto text = address.to_string();
+  std::ranges::replace(text, ':', '_');
+  return std::string(claim_role_prefix) + text;
+}
+
+Result<IpAddress> claimed_address(std::string_view role) {
+  if (!role.starts_with(claim_role_prefix)) return fail(ErrorCode::invalid, "no role of an address");
+  std::string text(role.substr(claim_role_prefix.size()));
+  std::ranges::replace(text, '_', ':');
+  WEFT_TRY(const auto address, IpAddress::parse(text));
+  // One spelling of each: another one would be a second claim of the same address.
+  if (claim_role(address) != role) return fail(ErrorCode::invalid, "an address in another spelling");
+  return address;
+}
+
 Result<Keyspace> Keyspace::make(const std::string& cluster) {
   WEFT_CHECK(check_name("cluster", cluster));
   return Keyspace("/weft/v1/" + cluster + "/");
@@ -183,6 +211,10 @@ std::string Keyspace::build(const Key& key) const {
     std::string operator()(const AssignmentsEpochKey&) const { return keys.state() + "assignments-epoch"; }
     std::string operator()(const FoundingKey&) const { return keys.state() + "founding"; }
     std::string operator()(const RoleKey& key) const { return keys.roles() + key.role; }
+    std::string operator()(const OperatorKey& key) const {
+      return fmt::format("{}{}/{}", keys.operators(), key.name, key.run);
+    }
+    std::string operator()(const AnnouncerKey& key) const { return keys.announcers() + key.address.to_string(); }
   };
   return std::visit(Builder{*this}, key);
 }

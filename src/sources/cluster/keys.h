@@ -85,12 +85,29 @@ struct RoleKey {
   std::string role;
   auto operator<=>(const RoleKey&) const = default;
 };
-using Key = std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, EndpointsKey,
-                         ObjectKey, AssignmentKey, AssignmentsEpochKey, FoundingKey, RoleKey>;
+// A run of an operator.
+struct OperatorKey {
+  std::string name;
+  std::string run;
+  auto operator<=>(const OperatorKey&) const = default;
+};
+// Who announces an address of a Service to the neighbours.
+struct AnnouncerKey {
+  IpAddress address;
+  auto operator<=>(const AnnouncerKey&) const = default;
+};
+using Key =
+    std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, EndpointsKey,
+                 ObjectKey, AssignmentKey, AssignmentsEpochKey, FoundingKey, RoleKey, OperatorKey, AnnouncerKey>;
 
 // A name of a cluster, node, pool or role: letters, digits, "-", "_" and ".", a letter or digit first, at most 253.
 // `what` begins the error.
 Result<void> check_name(std::string_view what, std::string_view name);
+
+// The role of whoever has an address that one node has at a time, and the address of such a role; `invalid` for others.
+inline constexpr std::string_view claim_role_prefix = "egress-";
+std::string claim_role(const IpAddress& address);
+Result<IpAddress> claimed_address(std::string_view role);
 
 // The text of a label set, the same for equal sets. `invalid` when a label is not UTF-8, or all of them are too much
 // for a key (16 KiB).
@@ -104,6 +121,7 @@ class Keyspace {
   [[nodiscard]] std::string nodes() const { return root_ + "nodes/"; }
   [[nodiscard]] std::string alive() const { return root_ + "alive/"; }
   [[nodiscard]] std::string blocks() const { return root_ + "blocks/"; }
+  [[nodiscard]] std::string blocks_of(std::string_view pool) const { return blocks() + std::string(pool) + "/"; }
   [[nodiscard]] std::string identities() const { return root_ + "identities/ids/"; }
   [[nodiscard]] std::string users() const { return root_ + "identities/users/"; }
   [[nodiscard]] std::string marks() const { return root_ + "identities/marks/"; }
@@ -113,6 +131,8 @@ class Keyspace {
   [[nodiscard]] std::string objects() const { return root_ + "state/objects/"; }
   [[nodiscard]] std::string assignments() const { return root_ + "state/assignments/"; }
   [[nodiscard]] std::string roles() const { return root_ + "roles/"; }
+  [[nodiscard]] std::string operators() const { return root_ + "operators/"; }
+  [[nodiscard]] std::string announcers() const { return root_ + "announcers/"; }
 
   // Each part has been checked: names by check_name, numbers by their range, labels by canonical.
   [[nodiscard]] std::string build(const Key& key) const;

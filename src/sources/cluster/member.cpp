@@ -25,7 +25,8 @@ Result<void> validate(const MemberOptions& options) {
 
 Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random random, MemberOptions options,
                MemberHandlers handlers)
-    : context_{.client = client,
+    : stands_in_(options.stands_in),
+      context_{.client = client,
                .scheduler = scheduler,
                .random = std::move(random),
                .keys = Keyspace::make(options.cluster).value(),
@@ -66,15 +67,23 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
                         if (node == registry_.self().name) endpoint_publisher_.seen(revision, at);
                       },
                   .trouble = handlers.trouble}),
-      role_(context_, registry_, "collector", options.patience,
+      role_(context_, registry_.candidate(), std::string(collector_role), options.patience,
             {.changed = [this] { collector_.role_changed(); }, .trouble = handlers.trouble}),
-      collector_(context_, role_, options.round, handlers.trouble) {}
+      collector_(context_, role_, options.round, handlers.trouble),
+      operators_(context_, {.changed = [this] { operators_changed(); }, .trouble = handlers.trouble}),
+      announcers_(context_, registry_, {.changed = std::move(handlers.announcers), .trouble = handlers.trouble}) {
+  operators_changed();
+}
+
+// While it is not known whether there is one, there may be.
+void Member::operators_changed() { role_.want(stands_in_ && operators_.synced() && operators_.all().empty()); }
 
 void Member::membership_changed() {
   blocks_.membership_changed();
   identities_.membership_changed();
   endpoint_publisher_.membership_changed();
   role_.membership_changed();
+  announcers_.membership_changed();
 }
 
 }  // namespace weft::cluster

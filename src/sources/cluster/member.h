@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "sources/cluster/announcers.h"
 #include "sources/cluster/block_allocator.h"
 #include "sources/cluster/collector.h"
 #include "sources/cluster/context.h"
@@ -11,6 +12,7 @@
 #include "sources/cluster/endpoint_table.h"
 #include "sources/cluster/identity_allocator.h"
 #include "sources/cluster/node_registry.h"
+#include "sources/cluster/operators.h"
 #include "sources/cluster/role.h"
 
 namespace weft::cluster {
@@ -25,6 +27,8 @@ struct MemberOptions {
   std::chrono::seconds delay{600};           // Context::delay
   std::chrono::milliseconds round{60000};    // of the collector
   std::chrono::milliseconds patience{5000};  // of Role
+  // Whether this node does the cluster's duties while no operator is there.
+  bool stands_in = true;
   etcd::BackoffOptions backoff{};
 };
 
@@ -42,6 +46,7 @@ struct MemberHandlers {
   std::function<void(const IdentityDifference& difference)> identities;
   std::function<void(const LabelMap& labels, IdentityNumber before, IdentityNumber now)> renumbered;
   std::function<void(const EndpointDifference& difference)> endpoints;
+  std::function<void()> announcers;  // Announcers::may_announce() or holders() may be another
   Trouble trouble;
 };
 
@@ -58,10 +63,14 @@ class Member {
   [[nodiscard]] const EndpointTable& endpoints() const { return endpoints_; }
   [[nodiscard]] const Role& role() const { return role_; }
   [[nodiscard]] const Collector& collector() const { return collector_; }
+  [[nodiscard]] const OperatorTable& operators() const { return operators_; }
+  Announcers& announcers() { return announcers_; }
 
  private:
   void membership_changed();
+  void operators_changed();
 
+  bool stands_in_;
   Context context_;
   NodeRegistry registry_;
   BlockAllocator blocks_;
@@ -70,6 +79,8 @@ class Member {
   EndpointTable endpoints_;
   Role role_;
   Collector collector_;
+  OperatorTable operators_;
+  Announcers announcers_;
 };
 
 }  // namespace weft::cluster

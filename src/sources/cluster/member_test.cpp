@@ -111,7 +111,7 @@ TEST_F(MemberTest, NodesSeeEachOtherComeAndGo) {
   const auto& seen = a->member->registry().nodes().at("b");
   EXPECT_EQ(seen.alive, "boot-1");
   EXPECT_EQ(seen.record->underlay, std::vector{IpAddress::parse("192.0.2.1").value()});
-  b->member->registry().update({.underlay = {}, .mode = "native", .mtu = 1500, .public_key = {}});
+  b->member->registry().update({.underlay = {}, .mode = "native", .mtu = 1500});
   world_.time.settle();
   EXPECT_EQ(a->member->registry().nodes().at("b").record->mode, "native");
   b.reset();
@@ -120,6 +120,39 @@ TEST_F(MemberTest, NodesSeeEachOtherComeAndGo) {
   EXPECT_TRUE(a->gone.empty());
   world_.time.advance(seconds(120));
   EXPECT_THAT(a->gone, ElementsAre("b"));
+}
+
+TEST_F(MemberTest, ABlockIsClaimedByNameAndMovesOnceItIsGivenBack) {
+  auto with_single = options("a");
+  with_single.pools.push_back(pool("static", "10.9.0.0/30", 32)[0]);
+  const auto a = start(with_single);
+  with_single.self.name = "b";
+  const auto b = start(with_single);
+  const Block wanted{"static", Cidr::parse("10.9.0.2/32").value()};
+  const auto claim_named = [&](TestNode& node, const Block& block) {
+    auto answer = std::make_shared<std::string>();
+    node.member->blocks().claim(
+        block, [answer](const Result<Block>& got) { *answer = got ? got->to_string() : got.error().message; });
+    world_.run_until([&] { return !answer->empty(); }, seconds(60));
+    return *answer;
+  };
+  EXPECT_EQ(claim_named(*a, wanted), "static 10.9.0.2/32");
+  EXPECT_EQ(claim_named(*a, wanted), "static 10.9.0.2/32");  // it has it
+  EXPECT_EQ(claim_named(*b, wanted), "block 10.9.0.2/32 of pool \"static\" is node a's");
+  EXPECT_EQ(claim_named(*b, {"static", Cidr::parse("10.9.0.0/31").value()}),
+            "10.9.0.0/31 is no block of pool \"static\" (10.9.0.0/30 in blocks of /32)");
+  a->member->blocks().release(wanted);
+  world_.time.settle();
+  EXPECT_EQ(claim_named(*b, wanted), "static 10.9.0.2/32");
+  EXPECT_EQ(claim_named(*a, wanted), "block 10.9.0.2/32 of pool \"static\" is node b's");
+  // One that was given back is the last to be taken again without a name.
+  std::set<std::string> seen;
+  for (int i = 0; i < 3; ++i) {
+    const auto got = claim(*a, "static");
+    EXPECT_TRUE(seen.insert(got).second) << got;
+    a->member->blocks().release({"static", Cidr::parse(got).value()});
+    world_.time.settle();
+  }
 }
 
 TEST_F(MemberTest, ASecondRunOfANameIsRefusedWhileTheFirstIsAlive) {
@@ -184,7 +217,7 @@ TEST_F(MemberTest, BlocksRunOutByNameAndAreFreeAgainAfterRelease) {
   claim(*a);
   EXPECT_EQ(claim(*b), "pool \"p\": all 2 IPv4 blocks are taken");
   EXPECT_EQ(claim(*b, "p", Family::v6), "pool \"p\" has no IPv6 addresses");
-  EXPECT_EQ(claim(*b, "q"), "there is no pool \"q\" on this node");
+  EXPECT_EQ(claim(*b, "q"), "the cluster has no pool \"q\": there are p");
   const auto given_back = a->member->blocks().blocks().at(0);
   a->member->blocks().release(given_back);
   EXPECT_FALSE(a->member->blocks().may_allocate_from(given_back));
@@ -446,6 +479,41 @@ TEST_F(MemberTest, OneNodeHasTheRoleAndAnotherTakesItOver) {
   EXPECT_TRUE(b->member->role().holds());
   world_.time.advance(seconds(40));
   EXPECT_GT(b->member->collector().rounds(), 1U);
+}
+
+// Operators come before nodes.
+TEST_F(MemberTest, ANodeGivesTheRoleBackWhenThereIsAnOperator) {
+  const auto a = start(options("a"));
+  world_.time.advance(seconds(10));
+  ASSERT_TRUE(a->member->role().holds());
+  const auto client = world_.cluster.connect();
+  const Context context{.client = *client,
+                        .scheduler = world_.time,
+                        .random = etcd::testing::fixed_random(),
+                        .keys = Keyspace::make("default").value()};
+  auto seat = std::make_unique<OperatorSeat>(context, OperatorKey{"op", "1"}, OperatorRecord{.host = "h"},
+                                             etcd::SessionOptions{.ttl = seconds(10)}, OperatorSeat::Handlers{});
+  world_.time.advance(seconds(1));
+  EXPECT_FALSE(a->member->role().holds());
+  EXPECT_EQ(keys_below("roles/"), 0U);
+  ASSERT_EQ(a->member->operators().all().size(), 1U);
+  EXPECT_EQ(a->member->operators().all().begin()->second.host, "h");
+  auto record = OperatorRecord{.host = "h", .served = 7};
+  seat->update(record);
+  world_.time.advance(seconds(1));
+  EXPECT_EQ(a->member->operators().all().begin()->second.served, 7U);
+  seat.reset();  // as if it was killed
+  world_.time.advance(seconds(30));
+  EXPECT_TRUE(a->member->role().holds()) << "nobody else is there";
+}
+
+TEST_F(MemberTest, ANodeThatIsToldToLeavesTheRoleToOperators) {
+  auto its = options("a");
+  its.stands_in = false;
+  const auto a = start(its);
+  world_.time.advance(seconds(60));
+  EXPECT_FALSE(a->member->role().holds());
+  EXPECT_EQ(keys_below("roles/"), 0U);
 }
 
 TEST(MemberOptionsTest, NameWhatIsWrong) {

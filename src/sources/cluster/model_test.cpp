@@ -108,6 +108,96 @@ TEST(ClusterModel, ABlockOfANodeThatIsCutOffIsTakenAwayAtAnyStep) {
   explorer.run();
 }
 
+Pool further(const char* cidr, unsigned block_length, const char* name = "q") {
+  return {.name = name, .ranges = {{.cidr = Cidr::parse(cidr).value(), .block_length = block_length}}};
+}
+
+Scenario pools_are_objects() {
+  Scenario scenario;
+  scenario.nodes = {"a", "b"};
+  scenario.pools = pool("10.0.0.0/24", 25);
+  scenario.beside = "/identities/";
+  scenario.objects = true;
+  return scenario;
+}
+
+// Before b has heard of it there is none of that name for it, and it asks again.
+TEST(ClusterModel, APoolIsAddedWhileTwoNodesClaimOfIt) {
+  auto scenario = pools_are_objects();
+  scenario.unlucky = {"b"};
+  scenario.budget = {.asks = 1};
+  scenario.prepare = [](ModelWorld& world) { world.node(1).want_block(); };
+  scenario.begin = [](ModelWorld& world) {
+    world.node(1).want_pool(further("10.1.0.0/24", 25));
+    world.node(2).want_block("q");
+  };
+  Explorer(scenario).run();
+}
+
+TEST(ClusterModel, APoolIsAddedWhileTwoNodesClaimOfAnother) {
+  auto scenario = pools_are_objects();
+  scenario.begin = [](ModelWorld& world) {
+    world.node(1).want_pool(further("10.1.0.0/24", 25));
+    all_want_blocks(world);
+  };
+  Explorer(scenario).run();
+}
+
+TEST(ClusterModel, APoolGoesWhileAnotherNodeClaimsOfIt) {
+  auto scenario = pools_are_objects();
+  scenario.budget = {.timeouts = 1};
+  scenario.prepare = [](ModelWorld& world) {
+    world.node(1).want_pool(further("10.1.0.0/24", 25));
+    world.node(1).want_block();
+  };
+  scenario.begin = [](ModelWorld& world) {
+    world.node(1).want_pool({.name = "q", .ranges = {}});
+    world.node(2).want_block("q");
+  };
+  Explorer(scenario).run();
+}
+
+TEST(ClusterModel, APoolIsCutOtherwiseWhileAnotherNodeClaimsOfIt) {
+  auto scenario = pools_are_objects();
+  scenario.prepare = [](ModelWorld& world) { world.node(1).want_pool(further("10.1.0.0/24", 25)); };
+  scenario.begin = [](ModelWorld& world) {
+    world.node(1).want_pool(further("10.1.0.0/24", 32));
+    world.node(2).want_block("q");
+  };
+  Explorer(scenario).run();
+}
+
+// Each is good by itself; of the two together one is refused.
+TEST(ClusterModel, TwoNodesAddPoolsThatOverlapAndOneClaimsOfThem) {
+  auto scenario = pools_are_objects();
+  scenario.prepare = all_want_blocks;
+  scenario.begin = [](ModelWorld& world) {
+    world.node(1).want_pool(further("10.1.0.0/24", 24));
+    world.node(2).want_pool(further("10.1.0.128/25", 32, "r"));
+    world.node(1).want_block("q");
+  };
+  Explorer(scenario).run();
+}
+
+// A block of one address is given back by a and wanted by b by name.
+TEST(ClusterModel, ABlockMovesByNameAtAnyStep) {
+  Explorer explorer({.nodes = {"a", "b"},
+                     .pools = pool("10.0.0.0/30", 32),
+                     .beside = "/identities/",
+                     .budget = {.timeouts = 1},
+                     .prepare =
+                         [](ModelWorld& world) {
+                           world.node(1).want_named({"p", Cidr::parse("10.0.0.2/32").value()});
+                         },
+                     .begin =
+                         [](ModelWorld& world) {
+                           auto& blocks = world.node(1).member->blocks();
+                           blocks.release(blocks.blocks().at(0));
+                           world.node(2).want_named({"p", Cidr::parse("10.0.0.2/32").value()});
+                         }});
+  explorer.run();
+}
+
 const LabelMap web{{"k8s:app", "web"}};
 const LabelMap database{{"k8s:app", "database"}};
 

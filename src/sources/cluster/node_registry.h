@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "sources/cluster/context.h"
+#include "sources/cluster/membership.h"
 #include "sources/cluster/turns.h"
 #include "sources/cluster/values.h"
 #include "sources/etcd/session.h"
@@ -41,13 +42,6 @@ struct NodeDifference {
   std::vector<std::string> gone;
 };
 
-// This node is alive, as everybody sees it.
-struct Membership {
-  std::uint64_t epoch = 0;  // counts how often it came (back)
-  etcd::LeaseId lease = 0;
-  etcd::Compare holds;  // true for as long as nobody has seen it away
-};
-
 struct RegistryHandlers {
   std::function<void(const NodeDifference& difference)> changed;  // never empty; nodes() has it already
   std::function<void()> joined;
@@ -74,6 +68,10 @@ class NodeRegistry {
 
   [[nodiscard]] const std::map<std::string, Node>& nodes() const { return nodes_; }
   [[nodiscard]] bool synced() const { return records_.synced() && alive_.synced(); }
+
+  [[nodiscard]] Candidate candidate() {
+    return {[this] { return membership_; }, encode(self_.incarnation())};
+  }
 
   // Writes another record of this node.
   void update(NodeRecord record);

@@ -15,12 +15,6 @@ std::string range_text(const PoolRange& range) {
   return fmt::format("{} in blocks of /{}", range.cidr.to_string(), range.block_length);
 }
 
-std::string text_of(const Pool& pool) {
-  std::vector<std::string> ranges;
-  for (const auto& range : pool.ranges) ranges.push_back(range_text(range));
-  return fmt::format("{}", fmt::join(ranges, ", "));
-}
-
 Result<void> check_range(const Pool& pool, const PoolRange& range) {
   const unsigned most = range.cidr.is_v4() ? 32 : 128;
   const auto wrong = [&](const std::string& why) {
@@ -87,6 +81,18 @@ bool Pool::has_block(const Cidr& block) const {
   return std::ranges::any_of(ranges, [&](const auto& range) { return range.has_block(block); });
 }
 
+std::optional<Cidr> Pool::block_of(const IpAddress& address) const {
+  for (const auto& range : ranges)
+    if (range.cidr.contains(address)) return Cidr(address, range.block_length);
+  return std::nullopt;
+}
+
+std::string Pool::to_string() const {
+  std::vector<std::string> texts;
+  for (const auto& range : ranges) texts.push_back(range_text(range));
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
 Result<void> check_pools(const std::vector<Pool>& pools) {
   for (std::size_t i = 0; i < pools.size(); ++i) {
     const auto& pool = pools[i];
@@ -95,8 +101,8 @@ Result<void> check_pools(const std::vector<Pool>& pools) {
     for (const auto& range : pool.ranges) WEFT_CHECK(check_range(pool, range));
     for (std::size_t j = 0; j < i; ++j) {
       if (pools[j].name == pool.name)
-        return fail(ErrorCode::invalid,
-                    fmt::format("pool \"{}\" is there twice: {}; {}", pool.name, text_of(pools[j]), text_of(pool)));
+        return fail(ErrorCode::invalid, fmt::format("pool \"{}\" is there twice: {}; {}", pool.name,
+                                                    pools[j].to_string(), pool.to_string()));
       WEFT_CHECK(check_overlaps(pools[j], pool));
     }
     WEFT_CHECK(check_overlaps(pool, pool));
@@ -111,13 +117,39 @@ Result<std::vector<Pool>> merge_pools(const std::vector<Pool>& known, const std:
     if (same == known.end()) {
       all.push_back(pool);
     } else if (*same != pool) {
-      return fail(ErrorCode::invalid,
-                  fmt::format("pool \"{}\" is {} here and {} in the cluster", pool.name, text_of(pool), text_of(*same)),
-                  "every node of a cluster is configured with the same pools");
+      return fail(
+          ErrorCode::invalid,
+          fmt::format("pool \"{}\" is {} here and {} in the cluster", pool.name, pool.to_string(), same->to_string()),
+          "every node of a cluster is configured with the same pools");
     }
   }
   WEFT_CHECK(check_pools(all));
   return all;
+}
+
+bool grows(const Pool& before, const Pool& after) {
+  return std::ranges::all_of(
+      before.ranges, [&](const auto& range) { return std::ranges::find(after.ranges, range) != after.ranges.end(); });
+}
+
+Result<std::vector<Pool>> change_pools(std::vector<Pool> known, const Pool& pool) {
+  const auto same = std::ranges::find(known, pool.name, &Pool::name);
+  if (pool.ranges.empty()) {
+    if (same != known.end()) known.erase(same);
+    return known;
+  }
+  if (same != known.end())
+    *same = pool;
+  else
+    known.push_back(pool);
+  WEFT_CHECK(check_pools(known));
+  return known;
+}
+
+std::string names_of(const std::vector<Pool>& pools) {
+  std::string names;
+  for (const auto& pool : pools) names += (names.empty() ? "" : ", ") + pool.name;
+  return names.empty() ? "none" : names;
 }
 
 }  // namespace weft::cluster

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct Pool {
   [[nodiscard]] std::uint64_t blocks(Family family) const;
   [[nodiscard]] Cidr block(Family family, std::uint64_t index) const;
   [[nodiscard]] bool has_block(const Cidr& block) const;
+  // In which the address lies.
+  [[nodiscard]] std::optional<Cidr> block_of(const IpAddress& address) const;
+  [[nodiscard]] std::string to_string() const;  // "10.0.0.0/16 in blocks of /24, ..."
   auto operator<=>(const Pool&) const = default;
 };
 
@@ -37,5 +41,14 @@ Result<void> check_pools(const std::vector<Pool>& pools);
 // `known` and those of `ours` that it lacks. A pool of ours that differs from the known one of its name, or overlaps
 // another, is refused; the error names both.
 Result<std::vector<Pool>> merge_pools(const std::vector<Pool>& known, const std::vector<Pool>& ours);
+
+// Every block of `before` is one of `after`.
+bool grows(const Pool& before, const Pool& after);
+
+// `known` with the pool of that name as `pool` says; without ranges it is gone.
+Result<std::vector<Pool>> change_pools(std::vector<Pool> known, const Pool& pool);
+
+// For messages: "default, blue".
+std::string names_of(const std::vector<Pool>& pools);
 
 }  // namespace weft::cluster

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "sources/cluster/member.h"
+#include "sources/cluster/shared_objects.h"
 #include "sources/cluster/testing/replica.h"
 #include "sources/etcd/testing/world.h"
 
@@ -83,6 +84,68 @@ TEST_F(ClusterOnEtcd, TwentyNodesClaimAllBlocksAtOnceAndAgreeOnNumbers) {
   ASSERT_TRUE(world_.run_until([&] { return none.has_value(); }));
   EXPECT_EQ(none->code, ErrorCode::exhausted);
   ASSERT_TRUE(world_.run_until([&] { return members_[1]->registry().nodes().size() == nodes; }));
+}
+
+TEST_F(ClusterOnEtcd, EightNodesClaimOfThreePoolsAtOnceWhileTwoOfThemAreAdded) {
+  constexpr std::size_t nodes = 8;
+  const auto range = [](const char* cidr, unsigned length) { return PoolRange{Cidr::parse(cidr).value(), length}; };
+  start(nodes, {{.name = "default", .ranges = {range("10.0.0.0/20", 24), range("fd00::/60", 64)}}});
+  const Pool blue{.name = "blue", .ranges = {range("10.1.0.0/27", 30)}};
+  const Pool fixed{.name = "fixed", .ranges = {range("10.2.0.0/27", 32)}};
+  std::vector<std::unique_ptr<SharedObjects>> objects;
+  for (std::size_t i = 0; i < nodes; ++i)
+    objects.push_back(std::make_unique<SharedObjects>(
+        Context{.client = *clients_[i],
+                .scheduler = world_.scheduler(),
+                .random = etcd::testing::fixed_random(),
+                .keys = Keyspace::make("default").value()},
+        fmt::format("node-{}", i),
+        SharedObjectsHandlers{.changed = [this, i](const auto&) { members_[i]->blocks().pools_changed(); }}));
+  const auto write_of = [](const Pool& pool) {
+    return SharedWrite{.key = {"PodAddressPool", "", pool.name}, .text = "p", .pool = pool};
+  };
+  ASSERT_TRUE(world_.run_until([&] { return objects[0]->state() == SharedObjects::State::unfounded; }));
+  int defined = 0;
+  objects[0]->found({write_of(blue)}, [&](const WriteResult& result) {
+    EXPECT_EQ(result.end, WriteResult::End::done);
+    ++defined;
+  });
+  ASSERT_TRUE(world_.run_until([&] {
+    return std::ranges::all_of(objects,
+                               [](const auto& one) { return one->state() == SharedObjects::State::following; });
+  }));
+  std::multiset<Cidr> cidrs;
+  int claimed = 0;
+  // Asked for again until there is such a pool.
+  std::function<void(std::size_t, const std::string&)> claim = [&](std::size_t i, const std::string& pool) {
+    members_[i]->blocks().claim(pool, Family::v4, [&, i, pool](const Result<Block>& block) {
+      if (!block && block.error().code == ErrorCode::not_found)
+        return world_.scheduler().post([&, i, pool] { claim(i, pool); });
+      ++claimed;
+      ASSERT_TRUE(block) << block.error().message;
+      cidrs.insert(block->cidr);
+    });
+  };
+  for (std::size_t i = 0; i < nodes; ++i) {
+    for (const auto* pool : {"default", "default", "blue"}) claim(i, pool);
+    for (int k = 0; k < 4; ++k) claim(i, "fixed");  // all there are
+  }
+  objects[3]->write({write_of(fixed)}, false, [&](const WriteResult& result) {
+    EXPECT_EQ(result.end, WriteResult::End::done);
+    ++defined;
+  });
+  ASSERT_TRUE(world_.run_until([&] { return claimed == nodes * 7 && defined == 2; }, std::chrono::seconds(60)))
+      << claimed << " " << defined;
+  EXPECT_EQ(cidrs.size(), nodes * 7);
+  for (auto at = cidrs.begin(); at != cidrs.end() && std::next(at) != cidrs.end(); ++at)
+    EXPECT_FALSE(at->contains(*std::next(at)) || std::next(at)->contains(*at)) << at->to_string();
+  // All are in use: none of them goes.
+  std::string refused;
+  objects[5]->write({{.key = {"PodAddressPool", "", "fixed"}, .pool = Pool{.name = "fixed", .ranges = {}}}}, false,
+                    [&](const WriteResult& result) { refused = result.error ? result.error->message : "gone"; });
+  ASSERT_TRUE(world_.run_until([&] { return !refused.empty(); }));
+  EXPECT_NE(refused.find("PodAddressPool fixed is in use: "), std::string::npos) << refused;
+  EXPECT_NE(refused.find(" and 29 more blocks"), std::string::npos) << refused;
 }
 
 TEST_F(ClusterOnEtcd, TwentyNodesKnowThePodsOfAllWhileTheyChange) {

@@ -6,13 +6,13 @@ namespace weft::cluster {
 
 using etcd::Compare;
 
-Role::Role(Context context, NodeRegistry& registry, std::string role, std::chrono::milliseconds patience,
+Role::Role(Context context, Candidate candidate, const std::string& role, std::chrono::milliseconds patience,
            RoleHandlers handlers)
     : context_(std::move(context)),
-      registry_(&registry),
+      candidate_(std::move(candidate)),
       patience_(patience),
       handlers_(std::move(handlers)),
-      key_(context_.keys.build(RoleKey{std::move(role)})),
+      key_(context_.keys.build(RoleKey{role})),
       turns_(context_.scheduler, context_.backoff, context_.random, [this] { return step(); }),
       mirror_(context_.client, context_.scheduler, context_.random, context_.mirror(key_),
               {.changed = [this](const etcd::Change& change) { mirror_changed(change); },
@@ -23,15 +23,28 @@ std::optional<Compare> Role::holds() const {
   return Compare::unchanged_since(key_, taken_at_);
 }
 
+std::optional<Incarnation> Role::holder() const {
+  const auto found = mirror_.view().find(key_);
+  if (found == mirror_.view().end()) return {};
+  auto holder = decode_incarnation(key_, found->second.value);
+  return holder ? std::optional(std::move(*holder)) : std::nullopt;
+}
+
+void Role::want(bool wanted) {
+  if (std::exchange(wanted_, wanted) != wanted) turns_.wake();
+}
+
 void Role::membership_changed() {
   // The key went with the lease, or goes with it.
-  if (!registry_->membership()) give_up();
+  if (!candidate_.membership()) give_up();
   turns_.wake();
 }
 
 bool Role::step() {
-  const auto& membership = registry_->membership();
-  if (!membership || taken_at_ != 0 || !mirror_.synced()) return false;
+  const auto membership = candidate_.membership();
+  if (!membership || !mirror_.synced()) return false;
+  if (!wanted_) return let_go(*membership);
+  if (taken_at_ != 0) return false;
   if (const auto found = mirror_.view().find(key_); found != mirror_.view().end()) {
     // Under our lease it is ours, though the answer was lost. A key of ours from before ends with its lease.
     if (found->second.lease != membership->lease) return false;
@@ -47,15 +60,13 @@ bool Role::step() {
     });
     return true;
   }
-  take();
+  take(*membership);
   return true;
 }
 
-void Role::take() {
-  const auto& membership = *registry_->membership();
+void Role::take(const Membership& membership) {
   context_.client.txn({.compare = {membership.holds, Compare::absent(key_)},
-                       .then = {etcd::PutRequest{
-                           .key = key_, .value = encode(registry_->self().incarnation()), .lease = membership.lease}},
+                       .then = {etcd::PutRequest{.key = key_, .value = candidate_.value, .lease = membership.lease}},
                        .otherwise = {}},
                       {},
                       turns_.guarded([this, epoch = membership.epoch](const etcd::Outcome<etcd::TxnResult>& outcome) {
@@ -65,11 +76,24 @@ void Role::take() {
                           if (!outcome && handlers_.trouble) handlers_.trouble(outcome.error().to_error());
                           return;
                         }
-                        const bool current = registry_->membership() && registry_->membership()->epoch == epoch;
+                        const auto now = candidate_.membership();
+                        const bool current = now && now->epoch == epoch;
                         if (current) taken_at_ = outcome->revision;
                         turns_.next();
                         if (current && handlers_.changed) handlers_.changed();
                       }));
+}
+
+// Until the mirror shows that it is gone.
+bool Role::let_go(const Membership& membership) {
+  give_up();
+  const auto found = mirror_.view().find(key_);
+  if (found == mirror_.view().end() || found->second.lease != membership.lease) return false;
+  context_.client.txn({.compare = {Compare::unchanged_since(key_, found->second.mod_revision)},
+                       .then = {etcd::EraseRequest{etcd::Keys::one(key_)}},
+                       .otherwise = {}},
+                      {}, turns_.guarded([this](const etcd::Outcome<etcd::TxnResult>&) { turns_.retry(); }));
+  return true;
 }
 
 void Role::give_up() {

@@ -22,6 +22,8 @@ namespace {
 constexpr std::size_t most_operations = 120;
 constexpr std::size_t part_bytes = 1000000;
 constexpr std::size_t largest_write = 1400000;
+// Others change pools rarely.
+constexpr int most_pool_tries = 20;
 // For the mirror to show what a request said.
 constexpr auto patience = std::chrono::seconds(30);
 
@@ -33,6 +35,23 @@ std::size_t bytes_of(const SharedWrite& write) {
   constexpr std::size_t around = 400;  // both keys, their comparisons and reads, and what frames them
   return around + 4 * (write.key.namespace_.size() + write.key.name.size()) + write.text.value_or("").size() +
          write.assignment.value_or("").size();
+}
+
+// Who has blocks of a pool that is to go: the keys and values of some of them.
+Error used_error(const Keyspace& keys, const std::string& pool, const etcd::RangeResult& blocks) {
+  std::string some;
+  for (const auto& kv : blocks.kvs) {
+    const auto key = keys.parse_as<BlockKey>(kv.key);
+    const auto owner = decode_incarnation(kv.key, kv.value);
+    some += fmt::format("{}{} of {}", some.empty() ? "" : ", ", key ? key->block.cidr.to_string() : kv.key,
+                        owner ? "node " + owner->node : "a node");
+  }
+  const auto shown = static_cast<std::int64_t>(blocks.kvs.size());
+  return {
+      ErrorCode::exists,
+      fmt::format("PodAddressPool {} is in use: {}{}", pool, some,
+                  blocks.count > shown ? fmt::format(" and {} more blocks", blocks.count - shown) : ""),
+      "delete the pods that have its addresses; nodes give blocks back once nothing in them is held or quarantined"};
 }
 
 Result<void> check(const std::vector<SharedWrite>& writes) {
@@ -59,7 +78,8 @@ SharedObjects::SharedObjects(Context context, std::string node, SharedObjectsHan
       node_(std::move(node)),
       handlers_(std::move(handlers)),
       epoch_key_(context_.keys.build(AssignmentsEpochKey{})),
-      founding_key_(context_.keys.build(FoundingKey{})) {
+      founding_key_(context_.keys.build(FoundingKey{})),
+      pools_key_(context_.keys.build(PoolsKey{})) {
   open();
 }
 
@@ -185,25 +205,49 @@ void SharedObjects::start() {
 }
 
 // What was left by another founding goes; whoever begins one later ends this.
-SharedObjects::Part SharedObjects::make_beginning() const {
-  return {.txn = {.compare = {Compare::absent(epoch_key_)},
-                  .then = {EraseRequest{Keys::prefix(context_.keys.objects())},
-                           EraseRequest{Keys::prefix(context_.keys.assignments())},
-                           PutRequest{.key = founding_key_, .value = encode(Incarnation{node_, ""})}},
-                  .otherwise = {}}};
+etcd::Txn SharedObjects::make_beginning() const {
+  return {.compare = {Compare::absent(epoch_key_)},
+          .then = {EraseRequest{Keys::prefix(context_.keys.objects())},
+                   EraseRequest{Keys::prefix(context_.keys.assignments())},
+                   PutRequest{.key = founding_key_, .value = encode(Incarnation{node_, ""})}},
+          .otherwise = {}};
 }
 
-SharedObjects::Part SharedObjects::make_part() const {
+etcd::RangeRequest SharedObjects::Conflict::look() const {
+  constexpr std::int64_t some = 3;
+  if (!pool.empty()) return {.keys = Keys::prefix(key), .limit = some};
+  return {.keys = Keys::one(key), .keys_only = true};
+}
+
+Result<void> SharedObjects::add_pool(Part& part, const Pool& pool) const {
+  const auto before = std::ranges::find(part.pools, pool.name, &Pool::name);
+  if (before != part.pools.end() && !grows(*before, pool)) {
+    auto& compare = part.txn.compare.emplace_back(Compare::none_below(context_.keys.blocks_of(pool.name)));
+    part.compared.push_back({.key = compare.key, .pool = pool.name});
+  }
+  WEFT_TRY(part.pools, change_pools(part.pools, pool));
+  return {};
+}
+
+Result<SharedObjects::Part> SharedObjects::make_part() const {
   const auto& job = jobs_.front();
   Part part;
+  if (job.pools) part.pools = job.pools->pools;
   auto& [compare, then, otherwise] = part.txn;
+  const auto compare_with = [&](Compare one) {
+    const auto revision = one.target == Compare::Target::mod_revision ? one.number : revision_of(one.key);
+    part.compared.push_back({.key = one.key, .compared = revision, .pool = {}});
+    compare.push_back(std::move(one));
+  };
   std::size_t bytes = 0;
   for (auto i = job.applied; i < job.writes.size(); ++i) {
     const auto& write = job.writes[i];
     bytes += bytes_of(write);
-    if (i > job.applied && (then.size() + 2 > most_operations || bytes > part_bytes)) break;
+    const auto operations = std::max(then.size(), compare.size());
+    if (i > job.applied && (operations + 2 > most_operations || bytes > part_bytes)) break;
     const auto key = context_.keys.build(write.key);
-    if (!job.founds) compare.push_back(Compare::unchanged_since(key, job.seen.at(key)));
+    if (!job.founds) compare_with(Compare::unchanged_since(key, job.seen.at(key)));
+    if (write.pool) WEFT_CHECK(add_pool(part, *write.pool));
     if (!write.assignment_only) {
       if (write.text)
         then.emplace_back(PutRequest{.key = key, .value = *write.text});
@@ -219,28 +263,47 @@ SharedObjects::Part SharedObjects::make_part() const {
     }
     ++part.writes;
   }
+  if (job.pools) {
+    compare_with(Compare::unchanged_since(pools_key_, job.pools->revision));
+    if (part.pools != job.pools->pools) then.emplace_back(PutRequest{.key = pools_key_, .value = encode(part.pools)});
+  }
   const auto epoch = PutRequest{.key = epoch_key_, .value = encode(Incarnation{node_, ""})};
   if (job.founds) {
-    compare.push_back(Compare::unchanged_since(founding_key_, job.expected));
+    compare_with(Compare::unchanged_since(founding_key_, job.expected));
     if (job.applied + part.writes == job.writes.size()) {
       then.emplace_back(EraseRequest{Keys::one(founding_key_)});
       then.emplace_back(epoch);
     }
   } else if (job.gives) {
-    compare.push_back(Compare::unchanged_since(epoch_key_, job.expected));
+    compare_with(Compare::unchanged_since(epoch_key_, job.expected));
     then.emplace_back(epoch);
   } else {
-    compare.push_back({.key = epoch_key_, .target = Compare::Target::version, .is = Compare::Is::greater});
+    compare_with({.key = epoch_key_, .target = Compare::Target::version, .is = Compare::Is::greater});
   }
-  for (const auto& one : compare) otherwise.emplace_back(RangeRequest{.keys = Keys::one(one.key), .keys_only = true});
+  for (const auto& one : part.compared) otherwise.emplace_back(one.look());
   return part;
+}
+
+void SharedObjects::read_pools() {
+  context_.client.range({.keys = Keys::one(pools_key_)}, {},
+                        guarded([this](const etcd::Outcome<etcd::RangeResult>& outcome) {
+                          if (!outcome) return finish(WriteResult::End::failed, outcome.error().to_error());
+                          auto& known = jobs_.front().pools.emplace();
+                          if (!outcome->kvs.empty()) {
+                            known.revision = outcome->kvs.front().mod_revision;
+                            auto pools = decode_pools(pools_key_, outcome->kvs.front().value);
+                            if (!pools) return finish(WriteResult::End::failed, pools.error());
+                            known.pools = std::move(*pools);
+                          }
+                          next_part();
+                        }));
 }
 
 void SharedObjects::next_part() {
   auto& job = jobs_.front();
   if (job.founds && !job.begun) {
     context_.client.txn(
-        make_beginning().txn, {}, guarded([this](const etcd::Outcome<TxnResult>& outcome) {
+        make_beginning(), {}, guarded([this](const etcd::Outcome<TxnResult>& outcome) {
           auto& begun = jobs_.front();
           if (!outcome) return finish(WriteResult::End::failed, outcome.error().to_error());
           if (!outcome->succeeded)
@@ -262,31 +325,28 @@ void SharedObjects::next_part() {
     });
     return check_waiting();
   }
+  const auto is_pool = [](const auto& write) { return write.pool.has_value(); };
+  if (!job.pools &&
+      std::any_of(job.writes.begin() + static_cast<std::ptrdiff_t>(job.applied), job.writes.end(), is_pool))
+    return read_pools();
   auto part = make_part();
-  std::vector<Conflict> compared;
-  for (const auto& one : part.txn.compare)
-    compared.push_back({one.key, one.target == Compare::Target::mod_revision ? one.number : revision_of(one.key)});
-  context_.client.txn(
-      std::move(part.txn), {},
-      guarded([this, writes = part.writes, compared = std::move(compared)](const etcd::Outcome<TxnResult>& outcome) {
-        part_answered(outcome, writes, compared);
-      }));
+  if (!part) return finish(WriteResult::End::failed, part.error());
+  auto txn = std::exchange(part->txn, {});
+  context_.client.txn(std::move(txn), {},
+                      guarded([this, part = std::move(*part)](const etcd::Outcome<TxnResult>& outcome) {
+                        part_answered(outcome, part);
+                      }));
 }
 
-void SharedObjects::part_answered(const etcd::Outcome<TxnResult>& outcome, std::size_t writes,
-                                  std::vector<Conflict> compared) {
+void SharedObjects::part_answered(const etcd::Outcome<TxnResult>& outcome, const Part& part) {
   auto& job = jobs_.front();
   if (!outcome) {
-    if (outcome.error().unsure) return look_again(writes, std::move(compared), outcome.error());
+    if (outcome.error().unsure) return look_again(part.writes, part.compared, outcome.error());
     return finish(WriteResult::End::failed, outcome.error().to_error());
   }
-  if (!outcome->succeeded) {
-    if (job.founds)
-      return finish(WriteResult::End::failed,
-                    Error{ErrorCode::exists, "another node brings its objects to the cluster", {}});
-    return conflicted(*outcome, compared);
-  }
-  job.applied += writes;
+  if (!outcome->succeeded) return conflicted(*outcome, part.compared);
+  if (job.pools && part.pools != job.pools->pools) job.pools = KnownPools{part.pools, outcome->revision};
+  job.applied += part.writes;
   job.revision = outcome->revision;
   if (job.gives && !job.founds) job.expected = outcome->revision;
   next_part();
@@ -296,7 +356,7 @@ void SharedObjects::part_answered(const etcd::Outcome<TxnResult>& outcome, std::
 // come later than that, what it compares has moved on or it does what is wanted.
 void SharedObjects::look_again(std::size_t writes, std::vector<Conflict> compared, const etcd::Failure& why) {
   etcd::Txn txn;
-  for (const auto& one : compared) txn.then.emplace_back(RangeRequest{.keys = Keys::one(one.key), .keys_only = true});
+  for (const auto& one : compared) txn.then.emplace_back(one.look());
   context_.client.txn(
       std::move(txn), {},
       guarded([this, writes, compared = std::move(compared), why](const etcd::Outcome<TxnResult>& outcome) {
@@ -306,14 +366,33 @@ void SharedObjects::look_again(std::size_t writes, std::vector<Conflict> compare
 }
 
 void SharedObjects::conflicted(const TxnResult& result, const std::vector<Conflict>& compared) {
+  auto& job = jobs_.front();
   conflicts_.clear();
+  std::optional<Error> used;
+  bool pools_moved = false;
   for (std::size_t i = 0; i < compared.size(); ++i) {
-    const auto& kvs = range_of(result, i);
-    const auto now = kvs.empty() ? 0 : kvs.front().mod_revision;
+    const auto& found = std::get<etcd::RangeResult>(result.results.at(i));
+    const auto now = found.kvs.empty() ? 0 : found.kvs.front().mod_revision;
     // That others wrote the epoch is no conflict for who only needs it to be there.
-    const bool needs_presence = compared[i].key == epoch_key_ && !jobs_.front().gives;
-    if (now != compared[i].compared && !(needs_presence && now != 0)) conflicts_.push_back(compared[i]);
+    const bool needs_presence = compared[i].key == epoch_key_ && !job.gives;
+    if (!compared[i].pool.empty()) {
+      if (now != 0 && !used) used = used_error(context_.keys, compared[i].pool, found);
+    } else if (now != compared[i].compared && !(needs_presence && now != 0)) {
+      if (compared[i].key == pools_key_)
+        pools_moved = true;
+      else
+        conflicts_.push_back(compared[i]);
+    }
   }
+  // The mirror, which the others are waited for in, shows neither pools nor blocks.
+  if (conflicts_.empty() && used) return finish(WriteResult::End::failed, used);
+  if (conflicts_.empty() && pools_moved && ++job.pool_tries <= most_pool_tries) {
+    job.pools.reset();
+    return next_part();
+  }
+  if (job.founds)
+    return finish(WriteResult::End::failed,
+                  Error{ErrorCode::exists, "another node brings its objects to the cluster", {}});
   waiting_ = Wait::conflict;
   patience_ = context_.scheduler.after(patience, [this] {
     finish(WriteResult::End::failed,

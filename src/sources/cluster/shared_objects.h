@@ -9,6 +9,10 @@
 // when the last is deleted. Without that key etcd is new, or was wiped; nothing is told then, not even that what was
 // there is gone, so that nodes go on with what they know until somebody founds it again.
 //
+// An object that is a pool of addresses is written together with `pools`, which every claim of a block compares
+// (block_allocator.h): compared with what it was, and, where the pool goes or is cut otherwise, with its having no
+// block. So nobody has a block of a pool that is not there, and no two pools ever hold one address.
+//
 // Values are texts that are not looked at here. Owner thread only; a handler must not destroy this.
 #pragma once
 
@@ -23,6 +27,7 @@
 #include <vector>
 
 #include "sources/cluster/context.h"
+#include "sources/cluster/pools.h"
 
 namespace weft::cluster {
 
@@ -42,6 +47,8 @@ struct SharedWrite {
   std::optional<std::string> assignment;
   // The object itself stays as it is.
   bool assignment_only = false;
+  // What it makes of the pool of this name; without ranges: it is gone.
+  std::optional<Pool> pool;
 };
 
 struct WriteResult {
@@ -96,10 +103,24 @@ class SharedObjects {
   void found(std::vector<SharedWrite> writes, Done done);
 
  private:
+  // The cluster's pools as they were read, or written.
+  struct KnownPools {
+    std::vector<Pool> pools;
+    etcd::Revision revision = 0;
+  };
+  // A key that a request compares with a revision, or, with a `pool`, a prefix below which there is to be nothing.
+  struct Conflict {
+    std::string key;
+    etcd::Revision compared = 0;
+    std::string pool;
+    [[nodiscard]] etcd::RangeRequest look() const;
+  };
   // One request to etcd: the first `writes` of those that are left.
   struct Part {
     etcd::Txn txn;
     std::size_t writes = 0;
+    std::vector<Conflict> compared;  // one for each comparison
+    std::vector<Pool> pools;         // afterwards
   };
   struct Job {
     std::vector<SharedWrite> writes;
@@ -111,10 +132,8 @@ class SharedObjects {
     etcd::Revision expected = 0;                 // of the epoch, or of the founding key
     std::map<std::string, etcd::Revision> seen;  // of the keys, in the view it was decided from
     etcd::Revision revision = 0;                 // of the last part
-  };
-  struct Conflict {
-    std::string key;
-    etcd::Revision compared = 0;
+    std::optional<KnownPools> pools;             // where one of the writes is a pool
+    int pool_tries = 0;
   };
 
   void open();
@@ -127,9 +146,11 @@ class SharedObjects {
   void submit(Job job);
   void start();
   void next_part();
-  [[nodiscard]] Part make_part() const;
-  [[nodiscard]] Part make_beginning() const;
-  void part_answered(const etcd::Outcome<etcd::TxnResult>& outcome, std::size_t writes, std::vector<Conflict> compared);
+  void read_pools();
+  [[nodiscard]] Result<Part> make_part() const;
+  Result<void> add_pool(Part& part, const Pool& pool) const;
+  [[nodiscard]] etcd::Txn make_beginning() const;
+  void part_answered(const etcd::Outcome<etcd::TxnResult>& outcome, const Part& part);
   void look_again(std::size_t writes, std::vector<Conflict> compared, const etcd::Failure& why);
   void conflicted(const etcd::TxnResult& result, const std::vector<Conflict>& compared);
   void check_waiting();
@@ -147,6 +168,7 @@ class SharedObjects {
   SharedObjectsHandlers handlers_;
   std::string epoch_key_;
   std::string founding_key_;
+  std::string pools_key_;
   etcd::Scheduler::Time opened_;
   State state_ = State::unheard;
   bool followed_ = false;

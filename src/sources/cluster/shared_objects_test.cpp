@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "sources/cluster/testing/replica.h"
+#include "sources/cluster/values.h"
 
 namespace weft::cluster::testing {
 namespace {
@@ -80,6 +81,72 @@ TEST_F(SharedObjectsTest, WhatOneWritesAllHaveWhenItIsDone) {
   EXPECT_EQ(a->wholes, 1);
   const auto c = start("c");
   EXPECT_EQ(c->text(), a->text());
+}
+
+SharedWrite pool_object(const std::string& name, std::vector<PoolRange> ranges) {
+  SharedWrite write{.key = {"PodAddressPool", "", name}, .text = "p", .pool = Pool{name, std::move(ranges)}};
+  if (write.pool->ranges.empty()) write.text.reset();
+  return write;
+}
+PoolRange range(const char* cidr, unsigned block_length) { return {Cidr::parse(cidr).value(), block_length}; }
+
+TEST_F(SharedObjectsTest, PoolsAreWrittenWithTheirObjectsAndGoOnlyWhenNobodyHasABlock) {
+  const auto a = start("a");
+  const auto b = start("b");
+  const auto pools = [&] {
+    const auto kvs = below("pools");
+    if (kvs.empty()) return std::string("none");
+    std::string text;
+    const auto known = decode_pools(kvs[0].key, kvs[0].value).value();
+    for (const auto& pool : known) text += fmt::format("{}: {}; ", pool.name, pool.to_string());
+    return text;
+  };
+  EXPECT_EQ(found(a, {pool_object("blue", {range("10.1.0.0/16", 24)}), object("web")}), "done 2");
+  EXPECT_EQ(pools(), "blue: 10.1.0.0/16 in blocks of /24; ");
+  EXPECT_EQ(write(b, {pool_object("red", {range("10.1.2.0/24", 26)})}),
+            "failed 0: 10.1.0.0/16 of pool \"blue\" overlaps 10.1.2.0/24 of pool \"red\"");
+  EXPECT_EQ(write(b, {pool_object("red", {range("10.2.0.0/24", 26)})}), "done 1");
+  EXPECT_EQ(write(a, {pool_object("blue", {range("10.1.0.0/16", 24), range("10.3.0.0/24", 24)})}), "done 1");
+  EXPECT_EQ(pools(),
+            "blue: 10.1.0.0/16 in blocks of /24, 10.3.0.0/24 in blocks of /24; red: 10.2.0.0/24 in blocks of /26; ");
+  // A block of it.
+  put("blocks/blue/10.1.7.0/24", encode(Incarnation{"n1", "boot"}));
+  EXPECT_EQ(write(b, {pool_object("blue", {})}), "failed 0: PodAddressPool blue is in use: 10.1.7.0/24 of node n1");
+  EXPECT_EQ(write(b, {pool_object("blue", {range("10.1.0.0/16", 25), range("10.3.0.0/24", 24)})}),
+            "failed 0: PodAddressPool blue is in use: 10.1.7.0/24 of node n1");
+  EXPECT_EQ(
+      write(b, {pool_object("blue", {range("10.1.0.0/16", 24), range("10.3.0.0/24", 24), range("10.4.0.0/24", 24)})}),
+      "done 1");
+  ASSERT_TRUE(world_.cluster.store().erase({.keys = etcd::Keys::prefix("/weft/v1/c/blocks/")}));
+  world_.cluster.changed();
+  EXPECT_EQ(write(b, {pool_object("blue", {range("10.1.0.0/16", 25)})}), "done 1");
+  EXPECT_EQ(write(b, {pool_object("blue", {})}), "done 1");
+  EXPECT_EQ(pools(), "red: 10.2.0.0/24 in blocks of /26; ");
+  EXPECT_FALSE(a->shared.contains({"PodAddressPool", "", "blue"}));
+  // Somebody else adds to the pools meanwhile: that is no conflict of objects.
+  put("pools", encode(std::vector<Pool>{{"default", {range("10.0.0.0/16", 24)}}, {"red", {range("10.2.0.0/24", 26)}}}));
+  EXPECT_EQ(write(a, {pool_object("blue", {range("10.1.0.0/16", 24)})}), "done 1");
+  put("pools", "{");
+  EXPECT_THAT(write(a, {pool_object("green", {range("10.8.0.0/16", 24)})}),
+              HasSubstr("failed 0: value of etcd key '/weft/v1/c/pools': not a JSON object"));
+}
+
+// One reads them and then the other writes.
+TEST_F(SharedObjectsTest, TwoThatAddPoolsAtOnceBothSucceed) {
+  const auto a = start("a");
+  const auto b = start("b");
+  found(a);
+  world_.time.settle();
+  std::string ends;
+  const auto add = [&](const Node& node, const char* name, const char* cidr) {
+    node->shared.write({pool_object(name, {range(cidr, 24)})}, false,
+                       [&ends](const WriteResult& result) { ends += text_of(result) + "; "; });
+  };
+  add(a, "x", "10.1.0.0/16");
+  add(b, "y", "10.2.0.0/16");
+  world_.run_until([&] { return ends.size() >= 16; }, seconds(60));
+  EXPECT_EQ(ends, "done 1; done 1; ");
+  EXPECT_EQ(decode_pools("pools", below("pools")[0].value).value().size(), 2U);
 }
 
 TEST_F(SharedObjectsTest, ServiceAndWhatItHoldsComeAndGoTogether) {

@@ -9,6 +9,7 @@ namespace weft::cluster {
 namespace {
 
 constexpr unsigned most_mtu = 65535;
+constexpr unsigned most_generation = 0x7fffffff;
 
 PoolRange read_range(Reader& reader, const json& element) {
   PoolRange range;
@@ -43,6 +44,21 @@ Pool read_pool(Reader& reader, const json& element) {
   return pool;
 }
 
+// Whether the texts are keys is for who uses them.
+void read_keys(Reader& reader, NodeRecord& record) {
+  reader.each_object("wireguard", [&](Reader& part) {
+    WireGuardKey key;
+    key.generation = static_cast<unsigned>(part.number("generation", 1, most_generation));
+    key.public_key = part.text("public_key");
+    key.port = static_cast<unsigned>(part.number("port", 1, 65535));
+    if (!record.wireguard.empty() && record.wireguard.back().generation >= key.generation)
+      part.wrong("\"wireguard\": keys are not in the order of their generations");
+    if (record.wireguard.size() == 2) part.wrong("\"wireguard\": there are more than two keys");
+    record.wireguard.push_back(std::move(key));
+  });
+  record.settled = static_cast<unsigned>(reader.number("settled", 0, most_generation));
+}
+
 }  // namespace
 
 std::string encode(const NodeRecord& record) {
@@ -51,11 +67,20 @@ std::string encode(const NodeRecord& record) {
   value["underlay"] = texts(record.underlay);
   value["mode"] = record.mode;
   value["mtu"] = record.mtu;
-  value["public_key"] = record.public_key;
+  if (!record.wireguard.empty()) {
+    auto keys = json::array();
+    for (const auto& key : record.wireguard)
+      keys.push_back({{"generation", key.generation}, {"public_key", key.public_key}, {"port", key.port}});
+    value["wireguard"] = std::move(keys);
+    value["settled"] = record.settled;
+  }
   value["gateways"] = texts(record.gateways);
   value["zone"] = record.zone;
   value["keep"] = record.keep;
   value["labels"] = record.labels.empty() ? json::object() : json(record.labels);
+  value["macs"] = json::array();
+  for (const auto& mac : record.macs) value["macs"].push_back(mac.to_string());
+  value["taken"] = texts(record.taken);
   return dump(value);
 }
 
@@ -109,11 +134,19 @@ Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
   record.underlay = reader.addresses("underlay");
   record.mode = reader.text("mode");
   record.mtu = static_cast<unsigned>(reader.number("mtu", 0, most_mtu));
-  record.public_key = reader.text("public_key");
+  if (reader.has("wireguard")) read_keys(reader, record);
   record.gateways = reader.addresses("gateways");
   record.zone = reader.text("zone");
   record.keep = reader.flag("keep", false);
   if (reader.has("labels")) record.labels = reader.labels("labels");
+  if (reader.has("macs"))
+    reader.each("macs", [&](const json& element) {
+      const auto mac = element.is_string() ? MacAddress::parse(element.get_ref<const std::string&>())
+                                           : fail(ErrorCode::invalid, "no text");
+      if (!mac) return reader.wrong(fmt::format("\"macs\": {} is no MAC address", Reader::shortened(element)));
+      record.macs.push_back(*mac);
+    });
+  if (reader.has("taken")) record.taken = reader.addresses("taken");
   return reader.result(std::move(record));
 }
 

@@ -22,18 +22,32 @@ struct Incarnation {
   auto operator<=>(const Incarnation&) const = default;
 };
 
+// A key of a node, and where it is spoken.
+struct WireGuardKey {
+  unsigned generation = 0;
+  std::string public_key;  // base64
+  unsigned port = 0;
+  auto operator<=>(const WireGuardKey&) const = default;
+};
+
 // nodes/<node>: what others must know to reach it.
 struct NodeRecord {
   std::string boot_id;
   std::vector<IpAddress> underlay;
   std::string mode;  // how it reaches others: "tunnel", "native"
   unsigned mtu = 0;
-  std::string public_key;  // empty: it does not encrypt
+  // None: it does not encrypt. Ascending; two while keys change.
+  std::vector<WireGuardKey> wireguard;
+  unsigned settled = 0;  // generation of the earliest of those that it still sends by
   // Of its pods, out of its blocks: packets of the node itself come from there where they go through a tunnel.
   std::vector<IpAddress> gateways;
   std::string zone;
   LabelMap labels;    // what selectors of nodes choose by
   bool keep = false;  // while it is away all that it has stays its own, for as long as this record is there
+  // Of its uplinks: an address of a Service that one of them claims is claimed by this node.
+  std::vector<MacAddress> macs;
+  // Of its networks' routers, broadcasts and the like: given to no Service (control::ServiceNode).
+  std::vector<IpAddress> taken;
   auto operator<=>(const NodeRecord&) const = default;
 };
 

@@ -1,5 +1,7 @@
 #include "sources/cluster/values.h"
 
+#include "sources/cluster/operator_record.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -32,6 +34,9 @@ TEST(ClusterKeys, EveryKindIsReadAsItWasBuilt) {
       {AssignmentsEpochKey{}, "state/assignments-epoch"},
       {FoundingKey{}, "state/founding"},
       {RoleKey{"collector"}, "roles/collector"},
+      {OperatorKey{"op-1", "a3f0"}, "operators/op-1/a3f0"},
+      {AnnouncerKey{IpAddress::parse("192.0.2.7").value()}, "announcers/192.0.2.7"},
+      {AnnouncerKey{IpAddress::parse("2001:db8::7").value()}, "announcers/2001:db8::7"},
   };
   for (const auto& [key, text] : cases) {
     EXPECT_EQ(keys.build(key), "/weft/v1/shop/" + text);
@@ -65,6 +70,10 @@ TEST(ClusterKeys, ForeignKeysAreRefusedAndQuoted) {
       {"/weft/v1/shop/state/assignments/shop/", "Service: the name is missing"},
       {"/weft/v1/shop/state/other", "no kind of key"},
       {"/weft/v1/shop/identities/labels/[]", "not a JSON object of labels"},
+      {"/weft/v1/shop/operators/a", "the operator's run is missing"},
+      {"/weft/v1/shop/operators/a/b/c", "run: 'b/c' is not a name"},
+      {"/weft/v1/shop/announcers/web", "\"web\" is not an IP address"},
+      {"/weft/v1/shop/announcers/2001:DB8::7", "is to be written \"2001:db8::7\""},
       {R"(/weft/v1/shop/identities/labels/{"b":"","a":""})", "not spelled"},
   };
   for (const auto& [text, why] : cases) {
@@ -82,11 +91,14 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
                         .underlay = {IpAddress::parse("10.0.0.1").value(), IpAddress::parse("fd00::1").value()},
                         .mode = "tunnel",
                         .mtu = 1450,
-                        .public_key = "k",
+                        .wireguard = {{1, "k", 51872}, {2, "l", 51871}},
+                        .settled = 1,
                         .gateways = {IpAddress::parse("10.244.1.1").value()},
                         .zone = "west",
                         .labels = {{"kubernetes.io/hostname", "a"}, {"rack", "7"}},
-                        .keep = true};
+                        .keep = true,
+                        .macs = {MacAddress::parse("02:00:00:00:00:07").value()},
+                        .taken = {IpAddress::parse("192.0.2.254").value()}};
   EXPECT_EQ(decode_node("k", encode(node)).value(), node);
   const Incarnation run{"a", "b"};
   EXPECT_EQ(decode_incarnation("k", encode(run)).value(), run);
@@ -94,6 +106,16 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
   EXPECT_EQ(decode_pools("k", encode(pools)).value(), pools);
   for (const IdentityUsers& users : {IdentityUsers{"b", {}}, IdentityUsers{"b", {256, 300}}})
     EXPECT_EQ(decode_users("k", encode(users)).value(), users);
+  const OperatorRecord record{
+      .host = "h",
+      .version = "0.1.0",
+      .started = "2026-01-02T03:04:05Z",
+      .collected = {.rounds = 9, .nodes = 1, .endpoints = 2, .blocks = 3, .users = 4, .identities = 5},
+      .last_round = "2026-01-02T03:05:05Z",
+      .served = 6,
+      .waiting = 7,
+      .problem = "none"};
+  EXPECT_EQ(decode_operator("k", encode(record)).value(), record);
   for (const LabelMap& labels : {LabelMap{}, LabelMap{{"k8s:app", "web"}, {"x", ""}}})
     EXPECT_EQ(decode_labels("k", encode_labels(labels).value()).value(), labels);
   EXPECT_EQ(decode_number("k", encode_number(300)).value(), 300U);
@@ -127,13 +149,25 @@ TEST(ClusterValues, WhatIsWrongIsToldWithKeyAndField) {
   told(decode_incarnation("/k", R"({"version":1,"node":"a"})"), "\"boot_id\" is missing");
   told(decode_incarnation("/k", R"({"version":1,"node":7,"boot_id":"b"})"), "\"node\" is no text");
   told(decode_incarnation("/k", R"({"version":1,"node":"/","boot_id":"b"})"), "is not a name");
-  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":70000,"public_key":"","underlay":[]})"),
+  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":70000,"underlay":[]})"),
        "\"mtu\": '70000' is not a number from 0 to 65535");
-  told(decode_node("/k",
-                   R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"public_key":"","gateways":[7]})"),
+  told(decode_node("/k", R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[7]})"),
        "\"gateways\": '7' is no address");
-  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":1,"public_key":"","underlay":["x"]})"),
-       "is no address");
+  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":1,"underlay":["x"]})"), "is no address");
+  const auto keys = [](const std::string& list) {
+    return decode_node("/k", R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[],"zone":"",)"
+                             R"("settled":0,"wireguard":)" +
+                                 list + "}");
+  };
+  EXPECT_TRUE(keys(R"([{"generation":1,"public_key":"","port":1},{"generation":2,"public_key":"","port":2}])"));
+  told(keys("7"), "is no list");
+  told(keys("[7]"), "is not a JSON object");
+  told(keys(R"([{"generation":0,"public_key":"","port":1}])"), "\"generation\"");
+  told(keys(R"([{"generation":1,"public_key":"","port":65536}])"), "\"port\"");
+  told(keys(R"([{"generation":2,"public_key":"","port":1},{"generation":2,"public_key":"","port":2}])"), "the order");
+  told(keys(R"([{"generation":1,"public_key":"","port":1},{"generation":2,"public_key":"","port":2},)"
+            R"({"generation":3,"public_key":"","port":2}])"),
+       "more than two keys");
   told(decode_pools("/k", R"({"version":1,"pools":[7]})"), "is no pool");
   told(decode_pools("/k", R"({"version":1,"pools":[{"name":"p","ranges":[{"cidr":"x","block_length":1}]}]})"),
        "is no CIDR");

@@ -214,6 +214,7 @@ TEST_P(Conformance, TransactionsCompareEverythingElse) {
   const Revision mod = put("a", "n");
   const auto holds = [&](Compare compare) {
     compare.key = key(compare.key);
+    if (!compare.end.empty()) compare.end = key(compare.end);
     const auto result = world_->txn(*client_, {.compare = {std::move(compare)}});
     EXPECT_TRUE(result) << result.error().message;
     return result && result->succeeded;
@@ -226,6 +227,17 @@ TEST_P(Conformance, TransactionsCompareEverythingElse) {
   EXPECT_TRUE(holds({.key = "a", .target = Target::value, .is = Is::equal, .value = "n"}));
   EXPECT_TRUE(holds({.key = "a", .target = Target::value, .is = Is::greater, .value = "m"}));
   EXPECT_TRUE(holds({.key = "a", .target = Target::lease, .is = Is::equal, .number = 0}));
+  // Of all keys of a range, or of none.
+  put("b/1", "x");
+  put("b/2", "x");
+  put("b/2", "y");
+  EXPECT_FALSE(holds(Compare::none_below("b/")));
+  EXPECT_TRUE(holds(Compare::none_below("b/3")));
+  EXPECT_TRUE(holds(Compare::none_below("c/")));
+  EXPECT_TRUE(holds({.key = "b/", .target = Target::version, .is = Is::greater, .number = 0, .end = "b0"}));
+  EXPECT_FALSE(holds({.key = "b/", .target = Target::version, .is = Is::equal, .number = 2, .end = "b0"}));
+  EXPECT_FALSE(holds({.key = "b/", .target = Target::value, .is = Is::equal, .value = "y", .end = "b0"}));
+  EXPECT_FALSE(holds({.key = "c/", .target = Target::value, .is = Is::not_equal, .value = "y", .end = "c0"}));
   // Of a key that is not there.
   EXPECT_TRUE(holds({.key = "none", .target = Target::version, .is = Is::equal, .number = 0}));
   EXPECT_TRUE(holds({.key = "none", .target = Target::create_revision, .is = Is::equal, .number = 0}));

@@ -144,10 +144,19 @@ Outcome<std::vector<Event>> FakeStore::events_since(const Keys& keys, Revision f
 }
 
 bool FakeStore::holds(const Compare& compare) const {
-  const auto found = now_.find(compare.key);
+  const Keys keys{compare.key, compare.end};
+  auto at = now_.lower_bound(compare.key);
+  if (at == now_.end() || !keys.contains(at->first)) return holds(compare, nullptr);
+  for (; at != now_.end() && keys.contains(at->first); ++at)
+    if (!holds(compare, &at->second)) return false;
+  return true;
+}
+
+// Null: a key that is not there.
+bool FakeStore::holds(const Compare& compare, const KeyValue* found) {
   if (compare.target == Compare::Target::value)
-    return found != now_.end() && compares(compare.is, found->second.value, compare.value);
-  const KeyValue kv = found == now_.end() ? KeyValue{} : found->second;
+    return found != nullptr && compares(compare.is, found->value, compare.value);
+  const KeyValue kv = found == nullptr ? KeyValue{} : *found;
   std::int64_t actual = 0;
   switch (compare.target) {
     case Compare::Target::version:

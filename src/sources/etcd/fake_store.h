@@ -37,6 +37,7 @@ class FakeStore {
   Outcome<void> check(const Op& op) const;
   Outcome<void> check(const std::vector<Op>& ops) const;
   [[nodiscard]] bool holds(const Compare& compare) const;
+  static bool holds(const Compare& compare, const KeyValue* found);
   // Under the revision `at`.
   RangeResult apply(const RangeRequest& request, Revision at) const;
   void apply(const PutRequest& request, Revision at);

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -74,7 +76,8 @@ using Op = std::variant<RangeRequest, PutRequest, EraseRequest>;
 using OpResult = std::variant<RangeResult, PutResult, EraseResult>;
 
 // A key that does not exist has version, revisions and lease 0 and an empty value; comparing the
-// value of such a key is always false, as it is in etcd.
+// value of such a key is always false, as it is in etcd. With an `end` it holds when it does for every key of
+// [key, end), or, where there is none, for one that does not exist.
 struct Compare {
   enum class Target : std::uint8_t { version, create_revision, mod_revision, value, lease };
   enum class Is : std::uint8_t { equal, greater, less, not_equal };
@@ -83,8 +86,14 @@ struct Compare {
   Is is = Is::equal;
   std::int64_t number = 0;  // for every target but value
   std::string value;
+  std::string end;
 
   static Compare absent(std::string key) { return {.key = std::move(key), .target = Target::version}; }
+  // Nothing begins with it.
+  static Compare none_below(std::string_view prefix) {
+    auto keys = Keys::prefix(prefix);
+    return {.key = std::move(keys.key), .target = Target::version, .end = std::move(keys.end)};
+  }
   static Compare unchanged_since(std::string key, Revision mod_revision) {
     return {.key = std::move(key), .target = Target::mod_revision, .number = mod_revision};
   }

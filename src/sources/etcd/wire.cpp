@@ -24,6 +24,7 @@ KeyValue take(pb::KeyValue& from) {
 pb::Compare encode(const Compare& compare) {
   pb::Compare message;
   message.set_key(compare.key);
+  if (!compare.end.empty()) message.set_range_end(compare.end);
   switch (compare.is) {
     case Compare::Is::equal:
       message.set_result(pb::Compare::EQUAL);

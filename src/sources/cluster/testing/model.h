@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "sources/cluster/member.h"
+#include "sources/cluster/shared_objects.h"
 #include "sources/cluster/testing/stepped_client.h"
 #include "sources/etcd/manual_scheduler.h"
 #include "sources/etcd/testing/world.h"
@@ -44,6 +45,7 @@ struct Scenario {
   IdentityRange identities{256, 257};
   std::set<std::string> at_once = {"z"};  // those whose requests happen as soon as they are made
   std::string beside;         // requests about such keys happen as soon as they are made: nothing here depends on them
+  bool objects = false;       // nodes also follow and write objects; the cluster is founded
   bool news_at_once = false;  // else what watches tell comes at any later step
   bool reboots = false;       // a node that crashed starts with another boot id
   std::set<std::string> unlucky;  // whom misfortune may strike; empty: all of `nodes`
@@ -93,16 +95,34 @@ class ModelNode {
     member = std::make_unique<Member>(*client_, *time_, etcd::testing::fixed_random(), std::move(options),
                                       std::move(handlers));
     if (!pods.empty()) want_pods();
+    if (scenario_->objects) follow_objects();
   }
   void stop() {
+    objects_.reset();
     member.reset();
     client_.reset();
   }
-  void want_block() {
+  void want_block(const std::string& pool = "p") {
     unserved = false;
-    member->blocks().claim("p", Family::v4, [this](const Result<Block>& block) {
-      unserved = !block;
-      answered = block ? block->to_string() : block.error().message;
+    asked_ = pool;
+    member->blocks().claim(pool, Family::v4, [this](const Result<Block>& block) { claimed(block); });
+  }
+  void want_block_again() { want_block(asked_); }
+  void want_named(const Block& block) {
+    unserved = false;
+    asked_ = block.pool;
+    member->blocks().claim(block, [this](const Result<Block>& claim) { claimed(claim); });
+  }
+  // The pool becomes an object of the cluster, or, without ranges, goes; decided again after each conflict.
+  void want_pool(const Pool& pool) {
+    const ObjectKey key{"PodAddressPool", {}, pool.name};
+    SharedWrite write{.key = key, .text = pool.to_string(), .pool = pool};
+    if (pool.ranges.empty()) write.text.reset();
+    defined = "asked";
+    if (pool.ranges.empty() && !objects_->contains(key)) return void(defined = "done");
+    objects_->write({write}, false, [this, pool](const WriteResult& result) {
+      if (result.end == WriteResult::End::conflict) return want_pool(pool);
+      defined = result.error ? result.error->message : "done";
     });
   }
   void want_identity(const LabelMap& labels) {
@@ -124,9 +144,26 @@ class ModelNode {
   std::set<Block> lost;
   SharedEndpoints pods;
   std::string answered;
+  std::string defined;    // how the last wish for a pool ended
   bool unserved = false;  // it asked for a block, and there was none
 
  private:
+  void claimed(const Result<Block>& block) {
+    unserved = !block;
+    answered = block ? block->to_string() : block.error().message;
+  }
+  void follow_objects() {
+    objects_ = std::make_unique<SharedObjects>(
+        Context{.client = *client_,
+                .scheduler = *time_,
+                .random = etcd::testing::fixed_random(),
+                .keys = Keyspace::make("default").value(),
+                .backoff = {milliseconds(1), milliseconds(4000)}},
+        name_, SharedObjectsHandlers{.changed = [this](const auto&) { member->blocks().pools_changed(); }});
+  }
+
+  std::unique_ptr<SharedObjects> objects_;
+  std::string asked_;
   etcd::FakeCluster* cluster_;
   etcd::ManualScheduler* time_;
   const Scenario* scenario_;
@@ -139,6 +176,8 @@ class ModelNode {
 class ModelWorld {
  public:
   explicit ModelWorld(const Scenario& scenario) : scenario_(&scenario), budget_(scenario.budget) {
+    if (scenario.objects)
+      static_cast<void>(cluster.store().put({.key = keys_.build(AssignmentsEpochKey{}), .value = "founded"}));
     nodes.push_back(std::make_unique<ModelNode>(cluster, time, scenario, "z"));
     for (const auto& name : scenario.nodes) nodes.push_back(std::make_unique<ModelNode>(cluster, time, scenario, name));
     for (const auto& node : nodes) {
@@ -225,7 +264,7 @@ class ModelWorld {
         break;
       case Action::Kind::ask:
         --budget_.asks;
-        node.pods.empty() ? node.want_block() : node.want_pods();
+        node.pods.empty() ? node.want_block_again() : node.want_pods();
         break;
     }
     settle();
@@ -247,8 +286,8 @@ class ModelWorld {
         text += fmt::format("down {};", node->runs());
         continue;
       }
-      text += fmt::format("{} {} {} {} {};", node->runs(), node->client().trace(), node->client().is_cut(),
-                          node->client().has_news(), node->answered);
+      text += fmt::format("{} {} {} {} {} {};", node->runs(), node->client().trace(), node->client().is_cut(),
+                          node->client().has_news(), node->answered, node->defined);
       for (std::size_t i = 0; i < node->client().waiting(); ++i) text += node->client().label(i) + ",";
     }
     for (const auto& late : late_) text += late.compare.front().key + ",";
@@ -269,6 +308,7 @@ class ModelWorld {
           return fmt::format("{} gives out {} and so does {}", node->name(), block.to_string(), other->second);
       }
     }
+    if (auto wrong = pool_violation(); !wrong.empty()) return wrong;
     return identity_violation();
   }
 
@@ -284,6 +324,10 @@ class ModelWorld {
     run();
     if (auto wrong = violation(); !wrong.empty()) return "afterwards " + wrong;
     if (auto wrong = disagreement(); !wrong.empty()) return wrong;
+    for (const auto& node : nodes)
+      if (node->defined == "asked" || node->defined.contains("has not answered") ||
+          node->defined.contains("no objects"))
+        return fmt::format("{} wanted a pool, which ended so: {}", node->name(), node->defined);
     for (std::size_t i = 1; i < nodes.size(); ++i) nodes[i]->stop();
     for (int i = 0; i < 12; ++i) time.advance(seconds(10));
     for (const auto& kv : everything()) {
@@ -326,6 +370,34 @@ class ModelWorld {
     }
   }
   std::vector<etcd::KeyValue> everything() { return cluster.store().range({.keys = etcd::Keys::prefix({})})->kvs; }
+
+  // Every block in etcd is one of its pool as the pools are, so no two hold one address; and pools are what objects
+  // say.
+  std::string pool_violation() {
+    std::vector<Pool> pools;
+    std::map<std::string, std::string> objects;
+    std::vector<Block> blocks;
+    for (const auto& kv : everything()) {
+      const auto key = keys_.parse(kv.key);
+      if (!key) return key.error().message;
+      if (std::holds_alternative<PoolsKey>(*key)) pools = decode_pools(kv.key, kv.value).value();
+      if (const auto* block = std::get_if<BlockKey>(&*key)) blocks.push_back(block->block);
+      if (const auto* object = std::get_if<ObjectKey>(&*key)) objects[object->name] = kv.value;
+    }
+    if (const auto good = check_pools(pools); !good) return good.error().message;
+    for (const auto& block : blocks) {
+      const auto pool = std::ranges::find(pools, block.pool, &Pool::name);
+      if (pool == pools.end() || !pool->has_block(block.cidr)) return block.to_string() + " is of no pool";
+    }
+    for (const auto& pool : pools) {
+      const auto object = objects.extract(pool.name);
+      const bool ours = std::ranges::find(scenario_->pools, pool.name, &Pool::name) != scenario_->pools.end();
+      if (!object && !ours) return fmt::format("pool {} has no object", pool.name);
+      if (object && object.mapped() != pool.to_string())
+        return fmt::format("pool {} is {}, and its object says {}", pool.name, pool.to_string(), object.mapped());
+    }
+    return objects.empty() ? std::string() : objects.begin()->first + " is an object and no pool";
+  }
 
   // Numbers and labels are each other's inverse in etcd, and who is listed for a number has its labels.
   std::string identity_violation() {

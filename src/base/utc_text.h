@@ -7,11 +7,11 @@
 #include <chrono>
 #include <string>
 
-namespace weft::agent {
+namespace weft {
 
 // RFC 3339, UTC, whole seconds.
 inline std::string utc_text(std::chrono::system_clock::time_point time) {
   return fmt::format("{:%FT%TZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
 }
 
-}  // namespace weft::agent
+}  // namespace weft

@@ -1,18 +1,18 @@
-#include "agent/assignments.h"
+#include "control/services/assignment_text.h"
 
 #include <gtest/gtest.h>
 
-namespace weft::agent {
+namespace weft::control {
 namespace {
 
 TEST(Assignments, ComeBackAsTheyWere) {
-  control::ServiceAssignment assignment;
+  ServiceAssignment assignment;
   assignment.cluster_ips = {*IpAddress::parse("10.96.0.2"), *IpAddress::parse("fd96::2")};
   assignment.node_ports = {{{80, Protocol::tcp}, 30080}, {{53, Protocol::udp}, 30053}};
   assignment.health_check_port = 31000;
   assignment.load_balancer_ips = {*IpAddress::parse("192.0.2.9")};
   EXPECT_EQ(assignment_from_text(assignment_to_text(assignment)).value(), assignment);
-  EXPECT_EQ(assignment_from_text(assignment_to_text({})).value(), control::ServiceAssignment{});
+  EXPECT_EQ(assignment_from_text(assignment_to_text({})).value(), ServiceAssignment{});
 }
 
 TEST(Assignments, WhatTheFirstLayoutLeftIsRead) {
@@ -30,4 +30,4 @@ TEST(Assignments, DamageIsNamed) {
 }
 
 }  // namespace
-}  // namespace weft::agent
+}  // namespace weft::control

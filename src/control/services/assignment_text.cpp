@@ -1,10 +1,10 @@
-#include "agent/assignments.h"
+#include "control/services/assignment_text.h"
 
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
-namespace weft::agent {
+namespace weft::control {
 namespace {
 
 using nlohmann::json;
@@ -35,7 +35,7 @@ Result<std::uint16_t> port_of(const json& value, const std::string& member) {
 
 }  // namespace
 
-std::string assignment_to_text(const control::ServiceAssignment& assignment) {
+std::string assignment_to_text(const ServiceAssignment& assignment) {
   json object{{"clusterIPs", texts(assignment.cluster_ips)}};
   for (const auto& [port, node_port] : assignment.node_ports)
     object["nodePorts"][PortProtocol{port.first, port.second}.to_string()] = node_port;
@@ -44,10 +44,10 @@ std::string assignment_to_text(const control::ServiceAssignment& assignment) {
   return object.dump();
 }
 
-Result<control::ServiceAssignment> assignment_from_text(const std::string& text) {
+Result<ServiceAssignment> assignment_from_text(const std::string& text) {
   const auto object = json::parse(text, nullptr, false);
   if (!object.is_object()) return fail(ErrorCode::invalid, "expected a JSON object");
-  control::ServiceAssignment result;
+  ServiceAssignment result;
   WEFT_TRY(result.cluster_ips, addresses_of(object, "clusterIPs"));
   WEFT_TRY(result.load_balancer_ips, addresses_of(object, "loadBalancerIPs"));
   if (object.contains("healthCheckNodePort")) {
@@ -64,4 +64,4 @@ Result<control::ServiceAssignment> assignment_from_text(const std::string& text)
   return result;
 }
 
-}  // namespace weft::agent
+}  // namespace weft::control

@@ -1,0 +1,368 @@
+#include "control/egress/egress.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "abi/hash.h"
+
+namespace weft::control {
+
+static_assert(model::most_gateways == WEFT_EGRESS_GATEWAYS);
+
+namespace {
+
+weft_addr to_abi(const IpAddress& address) {
+  weft_addr result{};
+  std::memcpy(&result, address.bytes().data(), sizeof result);
+  return result;
+}
+
+std::optional<IpAddress> of_family(const std::vector<IpAddress>& addresses, Family family) {
+  const auto found = std::ranges::find(addresses, family, &IpAddress::family);
+  return found == addresses.end() ? std::nullopt : std::optional(*found);
+}
+
+const char* name_of(Family family) { return family == Family::v4 ? "IPv4" : "IPv6"; }
+
+// What leaves by an EgressGateway in one family.
+struct Route {
+  std::vector<std::uint16_t> nodes;  // as in the row
+  unsigned spread = 0;
+  std::optional<IpAddress> address;  // of this node, if it is among them
+  std::uint32_t ifindex = 0;
+};
+
+// One EgressGateway.
+class Planner {
+ public:
+  Planner(const EgressInput& input, const model::EgressGateway& gateway, EgressPlan& plan, EgressStatus& status)
+      : input_(input), gateway_(gateway), plan_(plan), status_(status) {}
+
+  void run() {
+    list();
+    for (const auto family : {Family::v4, Family::v6}) {
+      auto& route = family == Family::v4 ? v4_ : v6_;
+      find_addresses(family);
+      claim(family);
+      choose(family, route);
+      if (wants(family) && route.nodes.empty())
+        problem(
+            fmt::format("no gateway can be used for {}: packets of the pods it selects are dropped", name_of(family)));
+    }
+    if (status_.candidates.empty()) problem("no node is named, or selected, by its gateways");
+  }
+  [[nodiscard]] const Route& route(Family family) const { return family == Family::v4 ? v4_ : v6_; }
+
+ private:
+  struct Candidate {
+    const std::string* name = nullptr;
+    const EgressNode* node = nullptr;
+    const model::EgressNodes* entry = nullptr;
+  };
+
+  // A node counts once, where it is named first.
+  void add(const std::string& name, const EgressNode& node, const model::EgressNodes& entry) {
+    if (std::ranges::any_of(candidates_, [&](const Candidate& known) { return *known.name == name; })) return;
+    candidates_.push_back({&name, &node, &entry});
+    status_.candidates.push_back({.node = name});
+  }
+
+  void list() {
+    for (const auto& entry : gateway_.gateways) {
+      if (!entry.node_selector) {
+        const auto found = input_.nodes.find(entry.node);
+        if (found == input_.nodes.end())
+          problem(fmt::format("no node is named {}", entry.node));
+        else
+          add(found->first, found->second, entry);
+        continue;
+      }
+      for (const auto& [name, node] : input_.nodes)
+        if (entry.node_selector->matches(node.labels)) add(name, node, entry);
+    }
+    if (gateway_.failover == model::EgressGateway::Failover::drop && candidates_.size() > gateway_.max_gateways) {
+      candidates_.resize(gateway_.max_gateways);
+      for (auto at = candidates_.size(); at < status_.candidates.size(); ++at)
+        status_.candidates[at].why_not = "failover is Drop: only the first gateways count";
+    }
+  }
+
+  static std::optional<IpAddress>& slot(EgressCandidate& candidate, Family family) {
+    return family == Family::v4 ? candidate.v4 : candidate.v6;
+  }
+
+  [[nodiscard]] const EgressUplink* uplink(const std::string& name) const {
+    const auto found = std::ranges::find(input_.uplinks, name, &EgressUplink::name);
+    return found == input_.uplinks.end() ? nullptr : &*found;
+  }
+
+  // What each would translate to. An address that is asked for is one node's at a time: the one's that has it.
+  void find_addresses(Family family) {
+    for (std::size_t at = 0; at < candidates_.size(); ++at) {
+      const auto& [name, node, entry] = candidates_[at];
+      auto& address = slot(status_.candidates[at], family);
+      if (const auto asked = of_family(entry->addresses, family)) {
+        if (holder_of(*asked) == *name) address = asked;
+      } else if (entry->addresses.empty()) {  // else of the other family only
+        address = of_family(node->underlay, family);
+        if (!node->self || entry->interface.empty()) continue;
+        const auto* by = uplink(entry->interface);
+        address = by == nullptr ? std::nullopt : family == Family::v4 ? by->v4 : by->v6;
+      }
+    }
+  }
+
+  [[nodiscard]] std::string holder_of(const IpAddress& address) const {
+    const auto found = input_.holders.find(address);
+    return found == input_.holders.end() ? std::string() : found->second;
+  }
+
+  // Addresses that nobody has go to the first candidate that lives; who has one keeps it.
+  void claim(Family family) {
+    std::set<IpAddress> seen;
+    for (const auto& [name, node, entry] : candidates_) {
+      const auto asked = of_family(entry->addresses, family);
+      if (!asked) continue;
+      const auto holder = holder_of(*asked);
+      const bool first = node->alive && may_have(*name, *asked) && seen.insert(*asked).second;
+      if (!node->self || (holder != *name && !(holder.empty() && first))) continue;
+      if (const auto why = input_.refused.find(*asked); why != input_.refused.end()) {
+        problem(fmt::format("egressIPs: {} {}", asked->to_string(), why->second));
+        continue;
+      }
+      plan_.claims.insert(*asked);
+      if (holder != *name) continue;
+      if (const auto device = device_for(*entry, *asked); !device.empty())
+        plan_.addresses.insert({*asked, device});
+      else
+        problem(fmt::format("this node has no uplink {} to have {} on", entry->interface, asked->to_string()));
+    }
+  }
+
+  // A node's own address is no other's.
+  [[nodiscard]] bool may_have(const std::string& name, const IpAddress& address) const {
+    return std::ranges::none_of(input_.nodes, [&](const auto& entry) {
+      return entry.first != name && std::ranges::find(entry.second.underlay, address) != entry.second.underlay.end();
+    });
+  }
+
+  [[nodiscard]] std::string device_for(const model::EgressNodes& entry, const IpAddress& address) const {
+    if (!entry.interface.empty()) return uplink(entry.interface) == nullptr ? std::string() : entry.interface;
+    for (const auto& each : input_.uplinks)
+      if (std::ranges::any_of(each.networks, [&](const Cidr& network) { return network.contains(address); }))
+        return each.name;
+    return input_.uplinks.empty() ? std::string() : input_.uplinks.front().name;
+  }
+
+  [[nodiscard]] std::string why_not(std::size_t at, Family family) {
+    const auto& [name, node, entry] = candidates_[at];
+    if (!node->alive) return "it is away";
+    const auto& address = slot(status_.candidates[at], family);
+    if (const auto asked = of_family(entry->addresses, family); asked && !address) {
+      const auto holder = holder_of(*asked);
+      return holder.empty() ? fmt::format("{} is nobody's yet", asked->to_string())
+                            : fmt::format("{} is at node {}", asked->to_string(), holder);
+    }
+    if (!address) return fmt::format("it has no {} address", name_of(family));
+    // It is told that it has the address a moment before it does.
+    if (node->self)
+      return input_.addresses.contains(*address) ? ""
+                                                 : fmt::format("{} is not on its device yet", address->to_string());
+    if (!node->unreachable.empty()) return node->unreachable;
+    if (node->direct && !of_family(node->underlay, family))
+      return fmt::format("it has no {} address to be sent to without a tunnel", name_of(family));
+    return {};
+  }
+
+  void choose(Family family, Route& route) {
+    std::vector<std::size_t> usable;
+    for (std::size_t at = 0; at < candidates_.size(); ++at) {
+      auto why = why_not(at, family);
+      if (why.empty())
+        usable.push_back(at);
+      else if (wants(family))
+        refuse(at, std::move(why));
+    }
+    // Where nobody answers, that says nothing of the gateways; and an address that is asked for is where it is.
+    const bool tells = std::ranges::any_of(usable, [&](std::size_t at) { return candidates_[at].node->healthy; });
+    for (const auto at : usable) {
+      const bool elsewhere = !of_family(candidates_[at].entry->addresses, family);
+      if (tells && elsewhere && !candidates_[at].node->healthy)
+        refuse(at, "it does not answer this node");
+      else
+        take(at, family, route);
+    }
+    route.spread = std::min<unsigned>(gateway_.max_gateways, static_cast<unsigned>(route.nodes.size()));
+  }
+
+  void refuse(std::size_t at, std::string why) {
+    auto& told = status_.candidates[at].why_not;
+    if (told.empty()) told = std::move(why);
+  }
+
+  [[nodiscard]] bool wants(Family family) const {
+    return std::ranges::any_of(gateway_.destinations, [&](const Cidr& cidr) { return cidr.family() == family; });
+  }
+
+  void take(std::size_t at, Family family, Route& route) {
+    if (route.nodes.size() == WEFT_EGRESS_GATEWAYS) return;
+    const auto& [name, node, entry] = candidates_[at];
+    auto& told = status_.candidates[at];
+    if (route.nodes.size() < gateway_.max_gateways)
+      (family == Family::v4 ? told.used_v4 : told.used_v6) = wants(family);
+    route.nodes.push_back(node->self ? WEFT_EGRESS_HERE : static_cast<std::uint16_t>(node->number));
+    if (!node->self) {
+      plan_.nodes.insert(*name);
+      return;
+    }
+    route.address = slot(told, family);
+    if (const auto* by = uplink(entry->interface)) route.ifindex = by->ifindex;
+  }
+
+  void problem(const std::string& text) { status_.problem += (status_.problem.empty() ? "" : "; ") + text; }
+
+  const EgressInput& input_;
+  const model::EgressGateway& gateway_;
+  EgressPlan& plan_;
+  EgressStatus& status_;
+  std::vector<Candidate> candidates_;
+  Route v4_;
+  Route v6_;
+};
+
+struct Planned {
+  const model::EgressGateway* gateway = nullptr;
+  Route v4;
+  Route v6;
+};
+// By name: where two of them say as much about a destination the first has it.
+using PlannedGateways = std::vector<Planned>;
+
+bool selects(const model::EgressGateway& gateway, const LabelMap& pod, const LabelMap& space) {
+  return std::ranges::any_of(gateway.selectors, [&](const model::EgressSelector& selector) {
+    return (!selector.pod_selector || selector.pod_selector->matches(pod)) &&
+           (!selector.namespace_selector || selector.namespace_selector->matches(space));
+  });
+}
+
+bool any_contains(const std::vector<Cidr>& ranges, const Cidr& prefix) {
+  return std::ranges::any_of(ranges, [&](const Cidr& range) { return range.contains(prefix); });
+}
+
+// Who has the prefix: of those that do not exclude it, the one with the narrowest destination around it.
+const Planned* owner_of(const Cidr& prefix, const PlannedGateways& gateways) {
+  const Planned* owner = nullptr;
+  unsigned narrowest = 0;
+  for (const auto& planned : gateways) {
+    if (any_contains(planned.gateway->excluded, prefix)) continue;
+    for (const auto& cidr : planned.gateway->destinations)
+      if (cidr.contains(prefix) && cidr.length() + 1 > narrowest) {
+        narrowest = cidr.length() + 1;
+        owner = &planned;
+      }
+  }
+  return owner;
+}
+
+weft_egress row_of(const Route& route) {
+  weft_egress row{};
+  row.count = static_cast<std::uint8_t>(route.nodes.size());
+  row.spread = static_cast<std::uint8_t>(route.spread);
+  std::ranges::copy(route.nodes, row.node);
+  if (route.address) {
+    row.flags = WEFT_EGRESS_GATEWAY;
+    row.address = to_abi(*route.address);
+    row.ifindex = route.ifindex;
+  }
+  return row;
+}
+
+std::map<Cidr, EgressRow> rows_of(const PlannedGateways& gateways) {
+  std::set<Cidr> prefixes;
+  for (const auto& planned : gateways) {
+    prefixes.insert(planned.gateway->destinations.begin(), planned.gateway->destinations.end());
+    prefixes.insert(planned.gateway->excluded.begin(), planned.gateway->excluded.end());
+  }
+  // Otherwise ::/0 would catch IPv4, whose keys are IPv4-mapped.
+  if (std::ranges::any_of(prefixes, [](const Cidr& prefix) { return !prefix.is_v4(); }))
+    prefixes.insert(*Cidr::parse("0.0.0.0/0"));
+  std::map<Cidr, EgressRow> rows;
+  for (const auto& prefix : prefixes) {
+    auto& [row, by] = rows[prefix];
+    if (const auto* owner = owner_of(prefix, gateways)) {
+      row = row_of(prefix.is_v4() ? owner->v4 : owner->v6);
+      by = owner->gateway->meta.key();
+    } else {
+      row.flags = WEFT_EGRESS_EXCLUDED;
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+EgressPlan plan_egress(const EgressInput& input) {
+  EgressPlan plan;
+  PlannedGateways all;
+  for (const auto& [key, gateway] : input.gateways) {
+    Planner planner(input, gateway, plan, plan.gateways[key]);
+    planner.run();
+    all.push_back({&gateway, planner.route(Family::v4), planner.route(Family::v6)});
+  }
+  if (all.empty()) return plan;
+  // Most identities are selected by nothing, and most others by the same.
+  std::map<std::vector<bool>, std::map<Cidr, EgressRow>> known;
+  for (const auto& [id, identity] : input.identities) {
+    const auto space = namespace_of(identity.labels);
+    if (space.empty()) continue;
+    LabelMap space_labels{{"kubernetes.io/metadata.name", space}};
+    if (const auto found = input.namespaces.find(space); found != input.namespaces.end())
+      space_labels.insert(found->second.begin(), found->second.end());
+    const auto pod_labels = pod_labels_of(identity.labels);
+    std::vector<bool> by(all.size());
+    PlannedGateways selecting;
+    for (std::size_t at = 0; at < all.size(); ++at) {
+      by[at] = selects(*all[at].gateway, pod_labels, space_labels);
+      if (!by[at]) continue;
+      selecting.push_back(all[at]);
+      plan.gateways[all[at].gateway->meta.key()].identities.insert(id);
+    }
+    if (selecting.empty()) continue;
+    const auto [rows, added] = known.try_emplace(by);
+    if (added) rows->second = rows_of(selecting);
+    for (const auto& [prefix, row] : rows->second) plan.rows.emplace(EgressPrefix{id, prefix}, row);
+  }
+  return plan;
+}
+
+const EgressRow* EgressPlan::find(IdentityId identity, const IpAddress& destination) const {
+  const EgressRow* found = nullptr;
+  unsigned longest = 0;
+  for (auto at = rows.lower_bound({identity, Cidr()}); at != rows.end() && at->first.identity == identity; ++at) {
+    const auto& cidr = at->first.destination;
+    if (!cidr.contains(destination) || cidr.length() + 1 <= longest) continue;
+    longest = cidr.length() + 1;
+    found = &at->second;
+  }
+  return found != nullptr && (found->row.flags & WEFT_EGRESS_EXCLUDED) == 0 ? found : nullptr;
+}
+
+std::optional<std::uint16_t> egress_gateway_of(const weft_egress& row, const IpAddress& pod) {
+  if (row.count == 0) return std::nullopt;
+  if (row.spread <= 1) return row.node[0];
+  const auto address = to_abi(pod);
+  const auto hash = weft_hash_client(0, &address);
+  std::uint16_t liked = 0;
+  std::uint32_t most = 0;
+  for (unsigned i = 0; i < std::min<unsigned>(row.spread, WEFT_EGRESS_GATEWAYS); ++i) {
+    const auto score = weft_hash_final(weft_hash_word(hash, row.node[i]));
+    if (liked != 0 && score <= most) continue;
+    liked = row.node[i];
+    most = score;
+  }
+  return liked;
+}
+
+}  // namespace weft::control

@@ -1,0 +1,147 @@
+#include "operator/operator.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <random>
+#include <set>
+#include <utility>
+
+#include "base/utc_text.h"
+#include "sources/cluster/access.h"
+#include "sources/etcd/grpc_client.h"
+
+namespace weft::op {
+namespace {
+
+// How often what it tells of itself is looked at; written only when it is another.
+constexpr auto tell_pace = std::chrono::seconds(1);
+
+std::string now_text() { return utc_text(std::chrono::system_clock::now()); }
+
+// Two operators may have one name, and one that was killed is there until its lease ends.
+std::string new_run() {
+  std::random_device device;
+  return fmt::format("{:08x}", device());
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string();
+}
+
+}  // namespace
+
+// --- Duties --------------------------------------------------------------------------------------
+
+Duties::Duties(const cluster::Context& context, Options options)
+    : context_(context),
+      options_(std::move(options)),
+      told_(options_.record),
+      seat_(context_, options_.self, told_, {.ttl = options_.lease, .backoff = context_.backoff},
+            {.changed = [this] { seat_changed(); }, .trouble = [this](const Error& error) { trouble(error); }}),
+      role_(context_, seat_.candidate(), std::string(cluster::collector_role), options_.patience,
+            {.changed = [this] { role_changed(); }, .trouble = [this](const Error& error) { trouble(error); }}),
+      collector_(context_, role_, cluster::collector_interval(context_.delay),
+                 [this](const Error& error) { trouble(error); }),
+      waiting_(context_, options_.self.name,
+               {.acts = [this] { return acts(); }, .trouble = [this](const Error& error) { trouble(error); }}),
+      nodes_(context_.client, context_.scheduler, context_.random, context_.mirror(context_.keys.nodes()),
+             {.changed = [this](const etcd::Change& change) { nodes_changed(change); }, .state = {}}) {
+  tick();
+}
+
+void Duties::seat_changed() {
+  spdlog::info(seat_.membership() ? "joined the cluster's operators" : "away from etcd: whatever was done here waits");
+  role_.membership_changed();
+}
+
+void Duties::role_changed() {
+  spdlog::info(acts() ? "acts for the cluster" : "stands by");
+  collector_.role_changed();
+  waiting_.serve();
+  tell();
+}
+
+void Duties::nodes_changed(const etcd::Change& change) {
+  for (const auto& kv : change.erased) taken_.erase(kv.key);
+  for (const auto& kv : change.set) {
+    auto record = cluster::decode_node(kv.key, kv.value);
+    if (!record) {
+      trouble(record.error());
+      continue;
+    }
+    auto& all = taken_[kv.key] = std::move(record->taken);
+    all.insert(all.end(), record->underlay.begin(), record->underlay.end());
+  }
+  std::set<IpAddress> addresses;
+  for (const auto& [node, some] : taken_) addresses.insert(some.begin(), some.end());
+  waiting_.keep_out({addresses.begin(), addresses.end()});
+}
+
+void Duties::trouble(const Error& error) {
+  if (told_.problem == error.message) return;
+  told_.problem = error.message;
+  spdlog::warn("{}", error.text());
+}
+
+void Duties::tell() {
+  auto now = told_;
+  now.collected = collector_.collected();
+  now.served = waiting_.served();
+  now.waiting = waiting_.waiting();
+  if (now.collected.rounds != std::exchange(seen_rounds_, now.collected.rounds)) {
+    now.last_round = now_text();
+    // A whole round went well.
+    now.problem.clear();
+  }
+  told_ = now;
+  seat_.update(now);
+}
+
+void Duties::tick() {
+  tick_ = context_.scheduler.after(tell_pace, [this] {
+    waiting_.serve();
+    tell();
+    tick();
+  });
+}
+
+void Duties::close(etcd::Done<void> done) {
+  tick_.cancel();
+  seat_.close(std::move(done));
+}
+
+// --- Operator ------------------------------------------------------------------------------------
+
+Operator::Operator(asio::io_context& loop, Config config) : config_(std::move(config)), scheduler_(loop) {}
+
+Operator::~Operator() = default;
+
+Result<std::unique_ptr<Operator>> Operator::start(asio::io_context& loop, const Config& config) {
+  std::unique_ptr<Operator> made(new Operator(loop, config));
+  WEFT_TRY(const auto keys, cluster::Keyspace::make(config.cluster));
+  WEFT_TRY(const auto to, cluster::etcd_options(config));
+  const auto random = etcd::system_random();
+  WEFT_TRY(made->client_, etcd::make_client(made->scheduler_, to, random));
+  Duties::Options options;
+  options.self = {config.name, new_run()};
+  options.record.host = host_name();
+  options.record.version = WEFT_VERSION;
+  options.record.started = now_text();
+  options.lease = std::chrono::seconds(config.lease_seconds);
+  made->duties_ = std::make_unique<Duties>(cluster::Context{.client = *made->client_,
+                                                            .scheduler = made->scheduler_,
+                                                            .random = random,
+                                                            .keys = keys,
+                                                            .delay = std::chrono::seconds(config.reclaim_seconds)},
+                                           std::move(options));
+  return made;
+}
+
+void Operator::stop(std::function<void()> done) {
+  duties_->close([done = std::move(done)](const etcd::Outcome<void>&) { done(); });
+}
+
+}  // namespace weft::op

@@ -1,0 +1,87 @@
+// weft-operator: does the duties that one program of a cluster has to do (docs/adr/0009-operator.md). Several run; the
+// one that has the role `collector` acts, the others stand by. On the loop's thread.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "operator/config.h"
+#include "operator/waiting_services.h"
+#include "sources/cluster/collector.h"
+#include "sources/cluster/operators.h"
+#include "sources/cluster/role.h"
+#include "sources/etcd/client.h"
+#include "sources/etcd/scheduler.h"
+
+namespace weft::op {
+
+class Duties;
+
+class Operator {
+ public:
+  // Does not wait for etcd.
+  static Result<std::unique_ptr<Operator>> start(asio::io_context& loop, const Config& config);
+  ~Operator();
+  Operator(const Operator&) = delete;
+  Operator& operator=(const Operator&) = delete;
+
+  // Gives the role and the lease back, so that another one acts at once; `done` is told when etcd has answered, or
+  // does not.
+  void stop(std::function<void()> done);
+
+ private:
+  Operator(asio::io_context& loop, Config config);
+
+  Config config_;
+  etcd::AsioScheduler scheduler_;
+  std::unique_ptr<etcd::Client> client_;
+  std::unique_ptr<Duties> duties_;
+};
+
+// What it does, on any client of etcd and any clock.
+class Duties {
+ public:
+  struct Options {
+    cluster::OperatorKey self;
+    cluster::OperatorRecord record;  // what of it does not change
+    std::chrono::seconds lease{30};
+    std::chrono::milliseconds patience{200};  // of Role
+  };
+  Duties(const cluster::Context& context, Options options);
+  ~Duties() = default;
+  Duties(const Duties&) = delete;
+  Duties& operator=(const Duties&) = delete;
+
+  [[nodiscard]] bool acts() const { return role_.holds().has_value(); }
+  [[nodiscard]] const cluster::Collected& collected() const { return collector_.collected(); }
+  [[nodiscard]] const WaitingServices& waiting_services() const { return waiting_; }
+  void close(etcd::Done<void> done);
+
+ private:
+  void role_changed();
+  void seat_changed();
+  void nodes_changed(const etcd::Change& change);
+  void trouble(const Error& error);
+  void tell();
+  void tick();
+
+  cluster::Context context_;
+  Options options_;
+  cluster::OperatorRecord told_;
+  std::uint64_t seen_rounds_ = 0;
+  std::map<std::string, std::vector<IpAddress>> taken_;  // by node
+  etcd::Timer tick_;
+  cluster::OperatorSeat seat_;
+  cluster::Role role_;
+  cluster::Collector collector_;
+  WaitingServices waiting_;
+  etcd::Mirror nodes_;
+};
+
+}  // namespace weft::op
