@@ -98,15 +98,13 @@ enum weft_way {
 #define WEFT_NODES 8192
 struct weft_node {
 	struct weft_addr addr; /* where tunnels to it end */
-	union {
-		struct weft_addr source; /* this node's address towards it, of the same family */
-		__u32 ifindex; /* of WEFT_WAY_WIREGUARD: the device, which has no MAC header; 0: none yet */
-	};
+	struct weft_addr source; /* this node's address towards it, of the same family */
+	__u32 ifindex; /* of WEFT_WAY_WIREGUARD: the device, which has no MAC header; 0: none yet */
 	__u32 mtu; /* largest pods' packet that gets there */
 	__u8 way; /* weft_way */
 	__u8 pad[3];
 };
-WEFT_ABI_ASSERT(sizeof(struct weft_node) == 40);
+WEFT_ABI_ASSERT(sizeof(struct weft_node) == 44);
 
 /* Map weft_netns_v1: network namespace cookie (SO_NETNS_COOKIE) -> endpoint, for the socket hook. */
 struct weft_netns {

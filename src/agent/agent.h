@@ -110,6 +110,8 @@ class Agent {
   Result<void> need_named(AttachGate::Needs& needs, const IpAddress& address) const;
   void attach(const nlohmann::json& params, const api::Responder& responder,
               std::chrono::steady_clock::time_point until);
+  void attach_known(const nlohmann::json& params, const api::Responder& responder,
+                    std::chrono::steady_clock::time_point until);
   void others_changed();
   void take_others();
   void encryption_changed();

@@ -126,6 +126,12 @@ nlohmann::json ClusterObjects::status_json() const {
           {"owed", fault_}};
 }
 
+void ClusterObjects::catch_up(const model::ObjectKey& pod, std::function<void()> done) {
+  shared_->catch_up({{std::string(model::to_string(model::Kind::pod)), pod.namespace_, pod.name},
+                     {std::string(model::to_string(model::Kind::namespace_)), "", pod.namespace_}},
+                    [done = std::move(done)](bool /*whole*/) { done(); });
+}
+
 // --- Changes that are asked for here ------------------------------------------------------------
 
 void ClusterObjects::apply(std::vector<model::Document> documents, std::vector<model::Problem> problems,

@@ -65,6 +65,8 @@ class ClusterObjects {
   [[nodiscard]] nlohmann::json status_json() const;
   // What the cluster has was heard of, now or by an earlier run.
   [[nodiscard]] bool known() const;
+  // Once what etcd has now of this pod, and of its Namespace, is known here; without etcd at once.
+  void catch_up(const model::ObjectKey& pod, std::function<void()> done);
   // Why a change would be refused now, for whatever it is about.
   [[nodiscard]] std::optional<Error> unavailable() const;
 

@@ -27,6 +27,11 @@ control::EgressNode other_node(const ClusterNode& known, const control::NodeReac
     other.unreachable = reach == nullptr || reach->problem.empty() ? "no way to it is known" : reach->problem;
     return other;
   }
+  if (reach->way == WEFT_WAY_WIREGUARD) {
+    // AllowedIPs tie what comes from a node to its pods, and what leads there too.
+    other.unreachable = "packets to it are encrypted, and WireGuard takes pods' and nodes' addresses only";
+    return other;
+  }
   other.number = reach->number;
   other.direct = reach->way == WEFT_WAY_DIRECT;
   if (other.direct && !reach->same_network)

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace weft::agent {
 namespace {
 
@@ -100,6 +102,13 @@ TEST_F(CompileTest, EgressGatewaysAmongTheNodesOfACluster) {
   EXPECT_EQ(compiled->rows.next_hops.begin()->first, 1U);
   cluster.nodes["x"].answers = false;
   EXPECT_EQ(compiler.compile(*objects, records, node, cluster)->rows.egress.begin()->second.node[0], 3);
+  cluster.plan.reach["z"].way = WEFT_WAY_WIREGUARD;
+  const auto encrypted = compiler.compile(*objects, records, node, cluster);
+  EXPECT_EQ(encrypted->rows.egress.begin()->second.count, 1) << "WireGuard would refuse what comes back from outside";
+  const auto& candidates = encrypted->egress.gateways.begin()->second.candidates;
+  const auto by_wireguard = std::ranges::find(candidates, "z", &control::EgressCandidate::node);
+  ASSERT_NE(by_wireguard, candidates.end());
+  EXPECT_NE(by_wireguard->why_not.find("encrypted"), std::string::npos) << by_wireguard->why_not;
   cluster.known = false;
   EXPECT_TRUE(compiler.compile(*objects, records, node, cluster)->rows.egress.empty()) << "what is in the maps stays";
 }

@@ -162,8 +162,8 @@ Result<void> dump_nodes(Context& context) {
     return {{"node", index},
             {"way", control::to_string(static_cast<weft_way>(value.way))},
             {"address", from_abi(value.addr).to_string()},
-            {"source", value.way == WEFT_WAY_WIREGUARD ? "" : from_abi(value.source).to_string()},
-            {"device", value.way == WEFT_WAY_WIREGUARD ? value.ifindex : 0},
+            {"source", from_abi(value.source).to_string()},
+            {"device", value.ifindex},
             {"mtu", value.mtu}};
   });
 }

@@ -187,8 +187,21 @@ Result<AttachGate::Needs> Agent::attach_needs(const AttachRequest& request) cons
   return needs;
 }
 
+// What was applied elsewhere a moment ago may say which addresses the pod is to have; it keeps those it gets.
 void Agent::attach(const nlohmann::json& params, const api::Responder& responder,
                    std::chrono::steady_clock::time_point until) {
+  const auto request = parse_attach(params);
+  if (!request) return responder.answer(weft::fail(request.error()));
+  const model::ObjectKey pod{request->namespace_, request->pod};
+  if (!cluster_objects_ || objects_->pods().contains(pod) || attachment_->records().contains(request->key))
+    return attach_known(params, responder, until);
+  cluster_objects_->catch_up(pod, [this, params, responder, until] {
+    if (!responder.closed()) attach_known(params, responder, until);
+  });
+}
+
+void Agent::attach_known(const nlohmann::json& params, const api::Responder& responder,
+                         std::chrono::steady_clock::time_point until) {
   const auto request = parse_attach(params);
   if (!request) return responder.answer(weft::fail(request.error()));
   const auto refuse = [responder, pod = fmt::format("pod {}/{}", request->namespace_, request->pod)](
@@ -199,7 +212,7 @@ void Agent::attach(const nlohmann::json& params, const api::Responder& responder
     return responder.answer_by([&] { return cni_add(params); });
   attach_gate_->pass(*needs, [this, params, responder, until, refuse](const Result<void>& passed) {
     if (responder.closed()) return;
-    passed ? attach(params, responder, until) : refuse(passed.error());
+    passed ? attach_known(params, responder, until) : refuse(passed.error());
   });
 }
 

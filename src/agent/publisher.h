@@ -151,7 +151,7 @@ class Publisher {
   void keep_waiting(const model::ObjectKey& service, const std::string& reason);
   void read_services_pods();
   void read_remote_pods();
-  void keep_of_nodes(datapath::DesiredRows& rows) const;
+  void keep_of_nodes(datapath::DesiredRows& rows);
   Result<void> publish_what_fits(bool services_only);
   Result<std::vector<model::Service>> brought_services(bool all) const;
   void compile_announcements();
@@ -170,6 +170,7 @@ class Publisher {
   ClusterView cluster_;
   std::set<model::ObjectKey> remote_pods_;  // told to the service compiler
   std::uint64_t remote_revision_ = 0;       // of the view they are from
+  bool unheard_told_ = false;
   std::vector<model::ObjectKey> held_out_of_range_;
   std::vector<model::ObjectKey> served_at_start_;               // until the first compile
   std::map<model::ObjectKey, std::uint32_t> redirect_targets_;  // as in the maps

@@ -30,13 +30,19 @@ void Publisher::read_remote_pods() {
   for (const auto& key : remote_pods_)
     if (!seen.contains(key) && !service_pods_.contains(key)) services_->erase_pod(key);
   remote_pods_ = std::move(seen);
+  services_->set_unheard({});
 }
 
 // What other nodes have told is in the maps, for as long as the machine runs: an agent that starts while etcd is away
-// goes on with it.
-void Publisher::keep_of_nodes(datapath::DesiredRows& rows) const {
+// goes on with it, also where pods elsewhere stand behind Services.
+void Publisher::keep_of_nodes(datapath::DesiredRows& rows) {
   if (!cluster_.clustered || cluster_.known) return;
   auto kept = parts_.tables.of_nodes();
+  if (!std::exchange(unheard_told_, true)) {
+    std::unordered_set<IpAddress> unheard;
+    for (const auto& [address, row] : kept.remotes) unheard.insert(datapath::from_abi(address));
+    services_->set_unheard(std::move(unheard));
+  }
   rows.nodes = std::move(kept.nodes);
   // A device that was made anew meanwhile has another number, and the former one may be anybody's.
   for (auto& [number, node] : rows.nodes)

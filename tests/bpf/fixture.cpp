@@ -294,10 +294,7 @@ Row way_to(std::uint32_t index, weft_way way, const Net& underlay, std::uint32_t
   value.source = to_abi(underlay.nat);
   value.mtu = mtu;
   value.way = static_cast<std::uint8_t>(way);
-  if (way == WEFT_WAY_WIREGUARD) {
-    value.source = {};
-    value.ifindex = kOther;
-  }
+  if (way == WEFT_WAY_WIREGUARD) value.ifindex = kOther;
   return [index, value](Datapath& d) { d.put("weft_node_v1", index, value); };
 }
 

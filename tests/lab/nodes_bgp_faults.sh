@@ -9,8 +9,17 @@ source "$(dirname "$0")/lib_bgp.sh"
 
 racks_up
 
+# What becomes of the first router's routes, into $work/routes, until $monitor is killed.
+watch_routes() {
+  : >"$work/routes"
+  ip -n "$lab-tor1" monitor route >"$work/routes" 2>&1 &
+  monitor=$!
+  pids+=("$monitor")
+}
+
 step "an agent is killed: sessions and traffic go on"
 before1=$(since 1) before2=$(since 2)
+watch_routes
 begin_load agent client1 tcp "$web" 80 --seconds 60
 exits 0 "kill" "$weft" lab kill --name "$lab" node1
 exits 0 "start" "$weft" lab start --name "$lab" node1
@@ -25,16 +34,15 @@ told "it is told" "$more" "101 102 103"
 is "no session of BIRD's was lost" "$(since 1)" "$before1"
 is "nor of FRR's" "$(since 2)" "$before2"
 stop_load agent
+kill "$monitor"
+is "the Service's route was never touched" "$(grep "$web" "$work/routes")" ""
 lossless "the load meanwhile" agent
 
 step "speakers are killed: routes stay, sessions come back"
 for node in node1 node3; do
   n=${node#node}
   old=$(speaker_pid "$node")
-  : >"$work/gone"
-  ip -n "$lab-tor1" monitor route >"$work/gone" 2>&1 &
-  monitor=$!
-  pids+=("$monitor")
+  watch_routes
   begin_load "speaker$n" client1 tcp "$web" 80 --seconds 60
   kill -9 "$old"
   restarted() { local now; now=$(speaker_pid "$node"); [[ $now != 0 && $now != "$old" ]]; }
@@ -43,7 +51,7 @@ for node in node1 node3; do
   stop_load "speaker$n"
   kill "$monitor"
   lossless "$node: the load meanwhile" "speaker$n"
-  is "$node: its pods' route never went" "$(grep -c "^Deleted $(block_of "$node")" "$work/gone")" 0
+  is "$node: its pods' route never went" "$(grep -c "^Deleted $(block_of "$node")" "$work/routes")" 0
   told "$node: the Service is there" "$web" "101 102 103"
 done
 

@@ -74,7 +74,6 @@ class Planner {
     const auto device = node_.wireguard.value_or(0);
     reach_.way = device != 0 ? WEFT_WAY_WIREGUARD : WEFT_WAY_REFUSED;
     if (device != 0) {
-      row.source = {};
       row.ifindex = device;
     } else if (node_.wireguard) {
       problem("nothing here encrypts to its key yet (weft encryption status)");

@@ -56,6 +56,7 @@ void ServiceCompiler::Impl::adopt(const std::vector<std::pair<weft_service_key, 
     backend.address = address_of(row.addr);
     backend.port = ntohs(row.port);
     backend.id = id;
+    if (row.state == WEFT_BACKEND_ACTIVE) backend.bits = services::backend_ready;
   }
   for (auto& [id, service] : adopted_->services) {
     auto& list = service.state.backends;

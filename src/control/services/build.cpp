@@ -179,6 +179,26 @@ void ServiceCompiler::Impl::collect(const ServiceEntry& entry, const RecordPort&
   std::ranges::sort(state.backends, {}, [](const Backend& backend) { return std::tie(backend.address, backend.port); });
 }
 
+// What stood behind it and is not heard of yet stays, with what is known of it.
+void ServiceCompiler::Impl::keep_unheard(PortState& state, const PortState* previous) const {
+  if (unheard_.empty() || previous == nullptr) return;
+  const auto heard = [&](const Backend& old) {
+    return std::ranges::any_of(state.backends, [&](const Backend& backend) {
+      return backend.address == old.address && backend.port == old.port;
+    });
+  };
+  std::vector<Backend> kept;
+  for (const auto& old : previous->backends) {
+    if (!unheard_.contains(old.address) || heard(old)) continue;
+    auto& backend = kept.emplace_back(old);
+    backend.bits = (old.bits & services::backend_ready) | services::backend_ordinary | services::backend_healthy |
+                   locality(old.address, old.node);
+  }
+  if (kept.empty()) return;
+  std::ranges::move(kept, std::back_inserter(state.backends));
+  std::ranges::sort(state.backends, {}, [](const Backend& backend) { return std::tie(backend.address, backend.port); });
+}
+
 // Its cluster IPs tell the families; where there is no range for these, its other addresses do.
 std::vector<Family> ServiceCompiler::Impl::families_of(const ServiceRecord& record,
                                                        const ServiceAssignment& held) const {
@@ -256,7 +276,10 @@ Result<void> ServiceCompiler::Impl::build_service(Transaction& transaction, Serv
         ranges.erase(std::unique(ranges.begin(), ranges.end()), ranges.end());
         if (!ranges.empty()) state.source_ranges = std::make_unique<std::vector<Cidr>>(std::move(ranges));
       }
+      std::vector<Run> runs;
+      const auto* previous = previous_of(entry, state, transaction, runs);
       collect(entry, port, pods, redirect, state);
+      if (entry.slices == nullptr) keep_unheard(state, previous);
       work_.backends += state.backends.size();
       const bool inside = state.frontends.front().kind == FrontendKind::cluster_ip;
       const bool outside = state.frontends.back().kind != FrontendKind::cluster_ip;
@@ -267,8 +290,6 @@ Result<void> ServiceCompiler::Impl::build_service(Transaction& transaction, Serv
         if (backend.has(services::backend_local | services::backend_ordinary) && services::is_usable(backend))
           local[family == Family::v6].insert(backend.address);
       }
-      std::vector<Run> runs;
-      const auto* previous = previous_of(entry, state, transaction, runs);
       WEFT_CHECK(identify(transaction, entry, state, previous));
       WEFT_CHECK(place(transaction, entry, state, previous, runs, record.table_size));
       state.backends.shrink_to_fit();

@@ -62,6 +62,7 @@ class ServiceCompiler::Impl {
   void erase_pod(const model::ObjectKey& key);
   void erase_pool(const std::string& name) { assigner_.erase_pool(name); }
   void set_node(const ServiceNode& node);
+  void set_unheard(std::unordered_set<IpAddress> addresses);
   void set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy);
 
   // adopt.cpp
@@ -156,6 +157,7 @@ class ServiceCompiler::Impl {
   [[nodiscard]] std::vector<Family> families_of(const ServiceRecord& record, const ServiceAssignment& held) const;
   void collect(const ServiceEntry& entry, const services::RecordPort& port, const std::vector<const PodEntry*>& pods,
                const std::vector<const PodEntry*>& redirect, PortState& state);
+  void keep_unheard(PortState& state, const PortState* previous) const;
   void collect_slices(const ServiceEntry& entry, const services::RecordPort& port, PortState& state) const;
   [[nodiscard]] services::Backend backend_of(const PodEntry& pod, const IpAddress& address, std::uint16_t port) const;
   [[nodiscard]] std::vector<const PodEntry*> selected(const Key& service, const services::Labels& selector) const;
@@ -217,6 +219,7 @@ class ServiceCompiler::Impl {
   services::Name zone_;
   std::unordered_set<IpAddress> node_addresses_;
   std::unordered_map<IpAddress, std::vector<std::pair<std::uint16_t, Protocol>>> unhealthy_;
+  std::unordered_set<IpAddress> unheard_;
   std::vector<Owner*> dirty_;
 
   services::IdSpace service_ids_;

@@ -242,6 +242,53 @@ TEST_F(Restart, KeepsIdsAndSlots) {
   EXPECT_EQ(after->usage().slots, before.usage().slots - 2);  // what the last compile had replaced
 }
 
+TEST_F(Restart, WhoIsElsewhereStaysUntilThatNodeIsHeardOf) {
+  ServiceCompiler before(options_, {});
+  apply(before, service("web", {{"app", "web"}}));
+  before.upsert(pod("here", {{"app", "web"}}, {"10.0.0.1"}));
+  for (const auto* name : {"there-2", "there-3", "leaves-4"}) {
+    auto there = pod(name, {{"app", "web"}}, {});
+    there.node = "n2";
+    there.addresses = {ip(std::string("10.0.1.") + name[std::string_view(name).size() - 1])};
+    there.terminating = std::string_view(name).starts_with("leaves");
+    there.ready = !there.terminating;
+    before.upsert(there);
+  }
+  compile(before);
+  const auto port = [](const ServiceCompiler& compiler) { return compiler.ports_of({"shop", "web"}).at(0); };
+  const auto ids = [&](const ServiceCompiler& compiler) {
+    std::map<IpAddress, std::uint32_t> all;
+    for (const auto& backend : port(compiler)->backends) all.emplace(backend.address, backend.id);
+    return all;
+  };
+  const auto run_of = [&](const ServiceCompiler& compiler) {
+    auto run = compiler.run(port(compiler)->row.first_slot, port(compiler)->row.slot_count);
+    return std::set<std::uint32_t>(run.begin(), run.end());
+  };
+  const auto ids_before = ids(before);
+  const auto run_before = run_of(before);
+  ASSERT_EQ(run_before.size(), 3U);
+
+  auto after = restart(before);
+  apply(*after, service("web", {{"app", "web"}}));
+  after->upsert(pod("here", {{"app", "web"}}, {"10.0.0.1"}));
+  after->set_unheard({ip("10.0.1.2"), ip("10.0.1.3"), ip("10.0.1.4")});
+  EXPECT_THAT(compile(*after).backends_gone, IsEmpty());
+  EXPECT_EQ(ids(*after), ids_before);
+  EXPECT_EQ(run_of(*after), run_before) << "who takes no new connections takes none now";
+  // A change here does not touch them either.
+  after->erase_pod({"shop", "here"});
+  EXPECT_THAT(compile(*after).backends_gone, SizeIs(1));
+  EXPECT_EQ(run_of(*after).size(), 2U);
+  // They are heard of: one is there no more, without a word about the Service.
+  auto there = pod("there-2", {{"app", "web"}}, {"10.0.1.2"});
+  there.node = "n2";
+  after->upsert(there);
+  after->set_unheard({});
+  EXPECT_EQ(compile(*after).backends_gone.size(), 2U);
+  EXPECT_EQ(ids(*after), (std::map<IpAddress, std::uint32_t>{{ip("10.0.1.2"), ids_before.at(ip("10.0.1.2"))}}));
+}
+
 TEST_F(Restart, WhatWentMeanwhileIsFreedLikeAnythingElse) {
   ServiceCompiler before(options_, {});
   two_services(before);

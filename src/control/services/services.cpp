@@ -59,6 +59,7 @@ void ServiceCompiler::erase_service(const model::ObjectKey& key) { impl_->erase_
 void ServiceCompiler::erase_slice(const model::ObjectKey& key) { impl_->erase_slice(key); }
 void ServiceCompiler::erase_pod(const model::ObjectKey& key) { impl_->erase_pod(key); }
 void ServiceCompiler::erase_pool(const model::ObjectKey& key) { impl_->erase_pool(key.name); }
+void ServiceCompiler::set_unheard(std::unordered_set<IpAddress> addresses) { impl_->set_unheard(std::move(addresses)); }
 void ServiceCompiler::set_node(const ServiceNode& node) { impl_->set_node(node); }
 void ServiceCompiler::set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy) {
   impl_->set_healthy(address, port, protocol, healthy);

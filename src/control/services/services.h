@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -178,6 +179,10 @@ class ServiceCompiler {
   // packet between the two never reads another service's backend. `backends` and `slots` are whole arrays.
   void adopt(const std::vector<std::pair<weft_service_key, weft_service>>& frontends,
              std::span<const weft_backend> backends, std::span<const std::uint32_t> slots);
+
+  // Pods elsewhere that others have not told of yet, by the addresses the maps have: where one stood behind a Service
+  // it stays there until it is told, or they are set anew. None by default.
+  void set_unheard(std::unordered_set<IpAddress> addresses);
 
   // Brings what depends on the changes up to date and says what must change in the maps. After an error
   // (`exhausted`: a map would overflow, naming it and the Service) everything is as before but the tables:

@@ -1,5 +1,6 @@
 // What the compiler is told, and which Services and host ports depend on it.
 #include <algorithm>
+#include <utility>
 
 #include "control/services/impl.h"
 
@@ -402,6 +403,16 @@ void ServiceCompiler::Impl::set_node(const ServiceNode& node) {
   if (!moved) return;
   for (auto& [key, entry] : services_)
     if (entry.slices != nullptr) touch(entry);
+}
+
+void ServiceCompiler::Impl::set_unheard(std::unordered_set<IpAddress> addresses) {
+  const auto of_before = std::exchange(unheard_, std::move(addresses));
+  if (of_before.empty()) return;
+  const auto kept = [&](const PortState& port) {
+    return std::ranges::any_of(port.backends, [&](const auto& backend) { return of_before.contains(backend.address); });
+  };
+  for (auto* entry : services_by_index_)
+    if (entry != nullptr && std::ranges::any_of(entry->ports, kept)) touch(*entry);
 }
 
 void ServiceCompiler::Impl::set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy) {

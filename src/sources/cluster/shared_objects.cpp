@@ -26,6 +26,8 @@ constexpr std::size_t largest_write = 1400000;
 constexpr int most_pool_tries = 20;
 // For the mirror to show what a request said.
 constexpr auto patience = std::chrono::seconds(30);
+// Who waits can go on with what is known.
+constexpr auto catching_up = std::chrono::seconds(2);
 
 std::string name_of(const ObjectKey& key) {
   return fmt::format("{} {}{}{}", key.kind, key.namespace_, key.namespace_.empty() ? "" : "/", key.name);
@@ -130,6 +132,7 @@ void SharedObjects::mirror_changed(const etcd::Change& change) {
     return restart();
   }
   check_waiting();
+  check_followers();
   if (handlers_.state && !founded) handlers_.state();
 }
 
@@ -165,6 +168,39 @@ void SharedObjects::tell(const etcd::Change& change, bool whole) {
       difference.assignments.emplace(*assignment, kv.value);
   }
   if (handlers_.changed) handlers_.changed(difference);
+}
+
+void SharedObjects::catch_up(const std::vector<ObjectKey>& keys, std::function<void(bool whole)> done) {
+  if (state_ != State::following || !connected()) return done(false);
+  etcd::Txn txn;
+  for (const auto& key : keys)
+    txn.then.emplace_back(etcd::RangeRequest{.keys = etcd::Keys::one(context_.keys.build(key)), .keys_only = true});
+  const auto number = ++last_follower_;
+  followers_.emplace(
+      number, Follower{.done = std::move(done),
+                       .patience = context_.scheduler.after(catching_up, [this, number] { let_go(number, false); })});
+  context_.client.txn(std::move(txn), {}, guarded([this, number](const etcd::Outcome<TxnResult>& outcome) {
+                        const auto follower = followers_.find(number);
+                        if (follower == followers_.end()) return;
+                        if (!outcome) return let_go(number, false);
+                        follower->second.revision = 1;
+                        for (const auto& result : outcome->results)
+                          for (const auto& kv : std::get<etcd::RangeResult>(result).kvs)
+                            follower->second.revision = std::max(follower->second.revision, kv.mod_revision);
+                        check_followers();
+                      }));
+}
+
+void SharedObjects::check_followers() {
+  std::vector<std::uint64_t> there;
+  for (const auto& [number, follower] : followers_)
+    if (follower.revision != 0 && follower.revision <= mirror_->revision()) there.push_back(number);
+  for (const auto number : there) let_go(number, true);
+}
+
+void SharedObjects::let_go(std::uint64_t follower, bool whole) {
+  auto node = followers_.extract(follower);
+  if (node) node.mapped().done(whole);
 }
 
 // --- Writing ------------------------------------------------------------------------------------

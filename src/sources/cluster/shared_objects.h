@@ -95,6 +95,10 @@ class SharedObjects {
   [[nodiscard]] std::size_t objects() const;  // counted each time
   [[nodiscard]] bool contains(const ObjectKey& key) const { return revision_of(context_.keys.build(key)) != 0; }
 
+  // Asks etcd what it has of these objects now, and tells when the view is as new as that. False: etcd did not answer,
+  // or the news did not come, within seconds; the view is what it was. `done` may run inside the call.
+  void catch_up(const std::vector<ObjectKey>& keys, std::function<void(bool whole)> done);
+
   // All writes in their order, in parts that etcd takes, each applied whole or not at all. `gives`: addresses or ports
   // are given out, taken back, or may be by others because of it. One at a time; the others wait.
   // Only while following; `done` does not run inside the call.
@@ -136,6 +140,13 @@ class SharedObjects {
     int pool_tries = 0;
   };
 
+  // Somebody who waits until the view is at a revision.
+  struct Follower {
+    etcd::Revision revision = 0;  // 0: etcd has not said yet
+    std::function<void(bool whole)> done;
+    etcd::Timer patience;
+  };
+
   void open();
   void mirror_changed(const etcd::Change& change);
   void mirror_state();
@@ -154,6 +165,8 @@ class SharedObjects {
   void look_again(std::size_t writes, std::vector<Conflict> compared, const etcd::Failure& why);
   void conflicted(const etcd::TxnResult& result, const std::vector<Conflict>& compared);
   void check_waiting();
+  void check_followers();
+  void let_go(std::uint64_t follower, bool whole);
   void finish(WriteResult::End end, std::optional<Error> error = {}, std::size_t unsure = 0);
 
   template <class Answer>
@@ -181,6 +194,8 @@ class SharedObjects {
   Wait waiting_ = Wait::none;
   std::vector<Conflict> conflicts_;
   etcd::Timer patience_;
+  std::map<std::uint64_t, Follower> followers_;
+  std::uint64_t last_follower_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

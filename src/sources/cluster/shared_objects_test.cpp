@@ -83,6 +83,36 @@ TEST_F(SharedObjectsTest, WhatOneWritesAllHaveWhenItIsDone) {
   EXPECT_EQ(c->text(), a->text());
 }
 
+TEST_F(SharedObjectsTest, WhoWaitsForWhatEtcdHasSeesItOrIsToldThatItCouldNot) {
+  const auto a = start("a");
+  const auto b = start("b");
+  const ObjectKey web{"Pod", "shop", "web"};
+  std::string told;
+  const auto catch_up = [&](const Node& node, const ObjectKey& key) {
+    told.clear();
+    node->shared.catch_up({key, {"Namespace", "", "shop"}}, [&](bool whole) { told = whole ? "whole" : "not"; });
+  };
+  catch_up(a, web);
+  EXPECT_EQ(told, "not") << "there is nothing to follow";
+  ASSERT_EQ(found(a, {object("db")}), "done 1");
+  world_.time.settle();
+  // Others' news take longer than an answer.
+  world_.cluster.set_latency(milliseconds(50));
+  ASSERT_EQ(write(a, {object("web", "2")}), "done 1");
+  catch_up(b, web);
+  EXPECT_EQ(told, "");
+  world_.run_until([&] { return !told.empty(); }, seconds(5));
+  EXPECT_EQ(told, "whole");
+  EXPECT_EQ(b->text(), "Pod/db=1 Pod/web=2 ");
+  catch_up(b, {"Pod", "shop", "nobody"});
+  world_.run_until([&] { return !told.empty(); }, seconds(5));
+  EXPECT_EQ(told, "whole") << "that there is none is known too";
+  world_.cluster.set_available(false);
+  catch_up(b, web);
+  world_.run_until([&] { return !told.empty(); }, seconds(10));
+  EXPECT_EQ(told, "not");
+}
+
 SharedWrite pool_object(const std::string& name, std::vector<PoolRange> ranges) {
   SharedWrite write{.key = {"PodAddressPool", "", name}, .text = "p", .pool = Pool{name, std::move(ranges)}};
   if (write.pool->ranges.empty()) write.text.reset();
