@@ -90,7 +90,11 @@ void WireGuardDevice::keep_program() {
   program.log_file = files.log();
   program.environment = {{"WG_PROCESS_FOREGROUND", "1"}, {"LOG_LEVEL", "error"}};
   program.bound = {{files.directory, fixed_directory}};
-  program.prepare = [name = name_, files]() -> Result<std::vector<std::string>> {
+  program.prepare = [this, name = name_, files]() -> Result<std::vector<std::string>> {
+    // Where there is none it would make one of its own, which ends with it.
+    const auto before = ifindex_;
+    WEFT_CHECK(make());
+    remade_ = remade_ || ifindex_ != before;
     WEFT_CHECK(sys::make_directories(files.directory, 0700));
     WEFT_CHECK(sys::make_directories(fixed_directory, 0755));
     struct stat status {};
@@ -215,6 +219,10 @@ void WireGuardDevice::fit_mtu() {
 }
 
 std::string WireGuardDevice::heal() {
+  if (std::exchange(remade_, false)) {
+    changed_();
+    return fmt::format("device {} was gone", name_);
+  }
   const auto device = parts_.netlink.device(name_);
   if (device && device->up && static_cast<std::uint32_t>(device->index) == ifindex_) {
     fit_mtu();

@@ -91,6 +91,7 @@ class WireGuardDevice {
   std::map<wireguard::Key, wireguard::Endpoint> told_;  // endpoints, as they were given to it
   std::map<wireguard::Key, Clock::time_point> greeted_;
   bool ready_ = false;
+  bool remade_ = false;  // when its program was started again, and not told yet
   bool asking_ = false;
   bool again_ = false;
   int unanswered_ = 0;  // in a row
