@@ -7,6 +7,7 @@
 
 #include "agent/encryption.h"
 #include "agent/node.h"
+#include "agent/overlay.h"
 #include "agent/source_ports.h"
 #include "bpfrt/link.h"
 #include "sources/store/store.h"
@@ -45,6 +46,17 @@ Result<void> remove_pods(sys::Netlink& netlink, store::Store& store, const Tell&
   return store.flush();
 }
 
+// Those to other nodes' pods.
+Result<void> remove_routes(sys::Netlink& netlink, const Tell& tell) {
+  WEFT_TRY(const auto routes, netlink.routes());
+  for (const auto& route : routes)
+    if (route.protocol == sys::route_protocol_weft) {
+      WEFT_CHECK(netlink.delete_route(route));
+      tell(fmt::format("removed the route to {}", route.destination.to_string()));
+    }
+  return {};
+}
+
 Result<void> remove_pins(const Config& config, const Tell& tell) {
   std::error_code error;
   if (!std::filesystem::exists(config.pin_path(), error)) return {};
@@ -80,10 +92,12 @@ Result<void> clean_up(const Config& config, const Tell& tell) {
       tell(fmt::format("removed the egress gateway's address {}", row.address.to_string()));
     }
   Encryption::remove(*netlink, config);
-  if (const auto device = netlink->device(host_device)) {
-    WEFT_CHECK(netlink->delete_device(device->index));
-    tell(fmt::format("removed device {}", host_device));
-  }
+  WEFT_CHECK(remove_routes(*netlink, tell));
+  for (const auto* name : {overlay_device, host_device})
+    if (const auto device = netlink->device(name)) {
+      WEFT_CHECK(netlink->delete_device(device->index));
+      tell(fmt::format("removed device {}", name));
+    }
   WEFT_CHECK(remove_pins(config, tell));
   ::unlink(config.socket_path().c_str());
   // A line without ports: an empty write would change nothing.

@@ -28,8 +28,14 @@ agent=$(awk '{print $1; exit}' "$node/weftd.pid")
 kill -9 "$supervisor" "$agent"
 until_true 5 dead "$supervisor"
 until_true 5 dead "$agent"
+# As in a cluster.
+on_node ip link add weft-vxlan type vxlan external dstport 8472
+on_node ip route add 10.99.0.0/24 dev uplink0 proto 87
 exits 0 "cleanup" clean
 like "what it removed" "$output" "removed device [a-z0-9]* of default/client-0"
+like "the route to another node's pods" "$output" "removed the route to 10.99.0.0/24"
+is "the tunnel's device" "$(on_node ip -o link | grep -c weft-vxlan)" 0
+is "that route" "$(on_node ip route | grep -c '^10.99.0.0/24')" 0
 is "pins" "$(find "$pins" -maxdepth 0 2>/dev/null)" ""
 is "devices" "$(on_node ip -o link | grep -cE 'weft0|weft[0-9a-f]+@')" 0
 is "routes to pods" "$(on_node ip route | grep -c '^10\.244\.')" 0
