@@ -33,7 +33,10 @@ std::optional<std::array<T, count>> parse_numbers(std::string_view text) {
   const char* at = text.data();
   const char* const end = at + text.size();
   for (std::size_t i = 0; i < count; ++i) {
-    if (i != 0 && (at == end || *at++ != ':')) return std::nullopt;
+    if (i != 0) {
+      if (at == end || *at != ':') return std::nullopt;
+      ++at;
+    }
     const auto read = std::from_chars(at, end, numbers[i]);
     if (read.ec != std::errc()) return std::nullopt;
     at = read.ptr;

@@ -324,7 +324,7 @@ void SharedObjects::read_pools() {
   context_.client.range({.keys = Keys::one(pools_key_)}, {},
                         guarded([this](const etcd::Outcome<etcd::RangeResult>& outcome) {
                           if (!outcome) return finish(WriteResult::End::failed, outcome.error().to_error());
-                          auto& known = jobs_.front().pools.emplace();
+                          auto& known = jobs_.front().pools.emplace(KnownPools{{}, 0});
                           if (!outcome->kvs.empty()) {
                             known.revision = outcome->kvs.front().mod_revision;
                             auto pools = decode_pools(pools_key_, outcome->kvs.front().value);
