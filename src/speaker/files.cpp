@@ -29,12 +29,12 @@ std::optional<std::string> find_program(const std::string& name, std::initialize
   std::string_view rest = path == nullptr ? "" : path;
   while (!rest.empty()) {
     const auto end = std::min(rest.find(':'), rest.size());
-    if (const auto candidate = std::string(rest.substr(0, end)) + "/" + name; end != 0 && can_run(candidate))
+    if (auto candidate = std::string(rest.substr(0, end)) + "/" + name; end != 0 && can_run(candidate))
       return candidate;
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   for (const auto* directory : directories)
-    if (const auto candidate = std::string(directory) + "/" + name; can_run(candidate)) return candidate;
+    if (auto candidate = std::string(directory) + "/" + name; can_run(candidate)) return candidate;
   return std::nullopt;
 }
 

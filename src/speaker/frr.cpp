@@ -22,7 +22,7 @@ class Client {
   static Result<Client> connect(const std::string& path) {
     WEFT_TRY(auto conversation, Conversation::connect(path, patience));
     Client client(std::move(conversation));
-    WEFT_TRY(const auto said, client.ask("enable"));
+    WEFT_CHECK(client.ask("enable"));
     return client;
   }
 
