@@ -84,7 +84,7 @@ Result<void> Bird::configure(const control::BgpPlan& plan, const control::BgpPas
   const auto known = sys::read_file(path("bird.conf"));
   if (!known || *known != text) {
     WEFT_CHECK(write_private(path("bird.checked"), text, account_));
-    WEFT_TRY(const auto said, run_check({program_, "-p", "-c", path("bird.checked")}, "BIRD"));
+    WEFT_CHECK(run_check({program_, "-p", "-c", path("bird.checked")}, "BIRD"));
     WEFT_CHECK(write_private(path("bird.conf"), text, account_));
     ::unlink(path("bird.checked").c_str());
   }

@@ -1,5 +1,7 @@
 #include "speaker/speaker.h"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 
 #include "speaker/bird.h"
@@ -40,15 +42,15 @@ std::size_t end_speakers(const std::string& directory, const std::string& except
                                     {"frr", {"bgpd.kept", "zebra.kept"}, {"vty/bgpd.vty", "vty/zebra.vty"}}};
   std::size_t count = 0;
   for (const auto& folder : folders) {
-    const auto path = directory + "/" + folder.name;
+    const auto path = fmt::format("{}/{}", directory, folder.name);
     if (folder.name == except || !std::filesystem::exists(path)) continue;
     if (folder.name == "frr") Frr("", path, {}).withdraw();
     std::vector<supervise::ProcessId> running;
     for (const auto& file : folder.pid_files)
-      if (const auto process = supervise::read_pid_file(path + "/" + file)) running.push_back(*process);
+      if (const auto process = supervise::read_pid_file(fmt::format("{}/{}", path, file))) running.push_back(*process);
     supervise::terminate(running, grace);
     // Those that were started by an agent that had no time to write it down.
-    for (const auto& socket : folder.sockets) end_listener(path + "/" + socket);
+    for (const auto& socket : folder.sockets) end_listener(fmt::format("{}/{}", path, socket));
     remove_directory(path);
     count += running.size();
   }

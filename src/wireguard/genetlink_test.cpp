@@ -43,7 +43,7 @@ template <class T>
 T as(std::string_view value) {
   T result{};
   EXPECT_EQ(value.size(), sizeof result);
-  std::memcpy(&result, value.data(), std::min(value.size(), sizeof result));
+  value.copy(reinterpret_cast<char*>(&result), sizeof result);
   return result;
 }
 
