@@ -43,9 +43,12 @@ struct Path {
   [[nodiscard]] Packet error(std::uint16_t mtu) const { return error(outer(t.underlay.remote), mtu); }
   // The error goes on to the stack, whatever is made of it.
   [[nodiscard]] static Step heard(const Packet& packet) { return send(Hook::from_device, kUplink, packet); }
-  [[nodiscard]] Step told(const Packet& packet, std::uint16_t mtu) const {
+  [[nodiscard]] static Step told(const Packet& packet, std::uint16_t mtu) {
+    return told_by(packet, packet.too_big(mtu));
+  }
+  [[nodiscard]] static Step told_by(const Packet& packet, const Packet& answer) {
     return send(Hook::from_pod, kPodA, packet)
-        .answered(WEFT_DROP_TOO_BIG, packet.too_big(mtu))
+        .answered(WEFT_DROP_TOO_BIG, answer)
         .silently()
         .counts(WEFT_STAT_TOO_BIG_SENT);
   }
@@ -79,6 +82,13 @@ Cases learnt(const Tunneled& t) {
   const auto first = t.out(path.segment(kMtu)).event(kCreated);
   const auto from_host = tcp(t.net.gateway, 40000, t.net.far, 80).with_payload(1300);
   const auto narrow = path.inside(kNarrow);
+  const auto whole = udp(t.net.a, 40000, t.net.far, 53).with_payload(1000);
+  const auto fragment = whole.with_payload(1320).first_fragment(78);
+  const auto answer = [&](const Packet& packet) {
+    auto error = packet.too_big(narrow);
+    if (!t.net.v4) error.quoted_bytes = 16;  // a fragment's header before the transport's
+    return error;
+  };
   return {
       {"a router takes less: the pod is told, until that is over",
        {path.base()},
@@ -110,6 +120,10 @@ Cases learnt(const Tunneled& t) {
             .answered(WEFT_DROP_TOO_BIG,
                       from_host.with_payload(1340).too_big(narrow).with_macs(from_host.from_mac, from_host.to_mac))
             .silently()}},
+      {"a router takes less than fragments have",
+       {path.base()},
+       {t.out(whole.first_fragment(77)).event(kCreated), Path::heard(path.error(kNarrow)).counts(WEFT_STAT_PATH_MTU_LEARNT),
+        Path::told_by(fragment, answer(fragment))}},
       {"a router takes less, segments to be made are measured",
        {path.base()},
        // a test run's packet has no segments of a kind that could be put into another one: traffic_test has
