@@ -68,8 +68,10 @@ struct weft_counter {
 	X(DECAPSULATED, "decapsulated", "clients' packets taken out of another node's") \
 	X(L2_REPLY, "l2-reply", "ARP and neighbour requests for announced addresses answered") \
 	X(XDP_FORWARDED, "xdp-forwarded", "packets forwarded before the stack saw them") \
-	X(TOO_BIG_SENT, "too-big-sent", "clients told by ICMP that their packets are too large for the tunnel") \
-	X(L2_GIVEN_UP, "l2-given-up", "announced addresses that another host claimed while no agent was there")
+	X(TOO_BIG_SENT, "too-big-sent", "senders told by ICMP that their packets are too large for the tunnel") \
+	X(L2_GIVEN_UP, "l2-given-up", "announced addresses that another host claimed while no agent was there") \
+	X(PATH_MTU_LEARNT, "path-mtu-learnt", "routers said that less gets to another node than was known") \
+	X(PATH_MTU_REFUSED, "path-mtu-refused", "the same said of a packet that is none of this node's to another one")
 
 enum weft_stat {
 #define WEFT_STAT_ENUM(name, text, meaning) WEFT_STAT_##name,

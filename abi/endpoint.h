@@ -106,6 +106,21 @@ struct weft_node {
 };
 WEFT_ABI_ASSERT(sizeof(struct weft_node) == 44);
 
+/* Map weft_pmtu_v1, hash: address where tunnels to another node end -> the largest packet that routers say gets there
+ * (RFC 1191, RFC 8201), the tunnel's headers included. The datapath writes it; one that is over counts for nothing. */
+#define WEFT_PATH_MTU_SECONDS 610 /* ten minutes, and what the kernel's own such entry, which VXLAN goes by, may be later */
+struct weft_path_mtu {
+	__u64 until; /* CLOCK_MONOTONIC in nanoseconds */
+	__u32 mtu;
+	__u32 pad; /* zero */
+};
+WEFT_ABI_ASSERT(sizeof(struct weft_path_mtu) == 16);
+
+/* Below these no kernel goes for what it is told (net.ipv4.route.min_pmtu; RFC 8201 section 4), so packets no larger have to be
+ * sent, whatever a router says. */
+#define WEFT_PATH_MTU_LEAST_V4 552
+#define WEFT_PATH_MTU_LEAST_V6 1280
+
 /* Map weft_netns_v1: network namespace cookie (SO_NETNS_COOKIE) -> endpoint, for the socket hook. */
 struct weft_netns {
 	__u32 endpoint_id;

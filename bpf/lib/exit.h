@@ -2,6 +2,7 @@
 /* How an allowed packet leaves a hook. */
 #pragma once
 
+#include "lib/path_mtu.h"
 #include "lib/rewrite.h"
 #include "lib/tunnel_send.h"
 
@@ -51,6 +52,16 @@ inline_always bool exceeds_mtu(struct __sk_buff *skb, __u32 mtu, __u8 protocol, 
 		length = l4_offset - ETH_HLEN + (data_offset >> 4) * 4 + skb->gso_size;
 	}
 	return length > mtu;
+}
+
+/* The MTU of the path to the node that the flow leads to, if the packet exceeds it; 0: it does not. */
+verified_once __u32 path_exceeded(struct __sk_buff *skb, const struct weft_flow *flow, __u8 protocol, __u32 l4_offset)
+{
+	if (!flow || likely(!path_mtus_known()))
+		return 0;
+	__u32 mtu = path_mtu_inside(flow->node, skb->protocol == bpf_htons(ETH_P_IP));
+
+	return mtu && exceeds_mtu(skb, mtu, protocol, l4_offset) ? mtu : 0;
 }
 
 /* A packet has been counted where its pod's device saw it. What leaves an uplink was, unless the node itself

@@ -45,7 +45,8 @@ inline_always bool fast_is_special(struct __sk_buff *skb, const struct weft_flow
 {
 	if (!answers_size(flow, hook))
 		return false;
-	return flow->encapsulation || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, l4_offset));
+	return flow->encapsulation || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, l4_offset)) ||
+	       (enters_tunnel(flow, hook) && path_exceeded(skb, flow, protocol, l4_offset));
 }
 
 /* Whether an IP length leaves out part of the header the fast path reads: a frame's padding would be read

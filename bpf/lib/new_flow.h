@@ -32,16 +32,27 @@ inline_always int refuse_new(struct __sk_buff *skb, struct scratch *s, const str
 	return reason == WEFT_DROP_NO_BACKEND && !s->silent ? ANSWER_REJECT : verdict;
 }
 
+/* Whether scratch->packet is too large for the flow, and then for which scratch->answer_mtu. */
+verified_once int is_too_big(struct __sk_buff *skb, const struct weft_flow *flow)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s || !flow)
+		return false;
+	__u8 protocol = s->packet.tuple.protocol;
+	__u32 path = flow->exit == WEFT_EXIT_TUNNEL ? path_exceeded(skb, flow, protocol, s->packet.l4_offset) : 0;
+
+	s->answer_mtu = path && (!flow->mtu || path < flow->mtu) ? path : flow->mtu;
+	return path || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, s->packet.l4_offset));
+}
+
 verified_once int forward(struct __sk_buff *skb, struct scratch *s, const struct weft_flow *flow,
 			  enum weft_event_hook hook)
 {
 	if (!s || !flow)
 		return TC_ACT_SHOT;
-	if (answers_size(flow, hook) && flow->mtu &&
-	    exceeds_mtu(skb, flow->mtu, s->packet.tuple.protocol, s->packet.l4_offset)) {
-		s->answer_mtu = flow->mtu;
+	if (answers_size(flow, hook) && is_too_big(skb, flow))
 		return ANSWER_TOO_BIG;
-	}
 	if (flow->encapsulation) {
 		s->forward = *flow;
 		return ANSWER_ENCAPSULATE;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Answers instead of silence: a TCP reset (RFC 9293 3.10.7.1), ICMP and ICMPv6 errors (RFC 792, RFC 4443). The
- * packet itself becomes the answer. Packets with IP options or extension headers are dropped without one. */
+ * packet itself becomes the answer. Packets with IP options or extension headers are dropped without one, but for
+ * IPv6 fragments that are too large. */
 #pragma once
 
 #include "lib/checksum.h"
@@ -12,6 +13,7 @@
 #define ICMPV6_PORT_UNREACHABLE 4 /* code */
 #define ICMPV6_PACKET_TOO_BIG 2
 #define ANSWER_HOP_LIMIT 64
+#define FRAGMENT_HEADER 8 /* bytes; RFC 8200 4.5 */
 
 /* On packets of our own making that pass a pod's device again: they were decided before. A pod cannot set
  * it, marks do not leave a network namespace. */
@@ -52,6 +54,13 @@ inline_always void swap_macs(struct __sk_buff *skb)
 inline_always bool has_plain_header(const struct packet *packet)
 {
 	return packet->l4_offset == ETH_HLEN + (packet_is_v4(packet) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+}
+
+/* IPv6 with a fragment header, or another of that size, and nothing else before what is transported. */
+inline_always bool has_fragment_header(const struct packet *packet)
+{
+	return !packet_is_v4(packet) &&
+	       packet->l4_offset == ETH_HLEN + sizeof(struct ipv6hdr) + FRAGMENT_HEADER;
 }
 
 inline_always void header_v4(struct iphdr *ip, __be32 saddr, __be32 daddr, __u8 protocol, __u16 length)
@@ -179,6 +188,7 @@ inline_always __u64 quoted_sum(struct __sk_buff *skb, struct scratch *s, __u32 q
 	struct answer_parts *parts = &s->parts;
 	__u8 protocol = s->packet.tuple.protocol;
 	__u32 check_offset = s->packet.l4_offset + (protocol == IPPROTO_TCP ? 16 : 6);
+	__u32 offset = ETH_HLEN + (packet_is_v4(&s->packet) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	__u64 sum;
 
 	/* zeroes do not change a sum */
@@ -188,14 +198,15 @@ inline_always __u64 quoted_sum(struct __sk_buff *skb, struct scratch *s, __u32 q
 			       packet_is_v4(&s->packet) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)))
 		return 0;
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)parts->network.bytes, sizeof(parts->network), 0);
-	if ((protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) && checksum_is_partial(skb, check_offset)) {
+	if ((protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) && has_plain_header(&s->packet) &&
+	    checksum_is_partial(skb, check_offset)) {
 		__u16 held = 0;
 
 		bpf_skb_load_bytes(skb, check_offset, &held, 2);
 		return sum + (__u16)~held;
 	}
 	if (quoted > sizeof(parts->transport) || quoted < 8 ||
-	    bpf_skb_load_bytes(skb, s->packet.l4_offset, parts->transport.bytes, quoted))
+	    bpf_skb_load_bytes(skb, offset, parts->transport.bytes, quoted))
 		return 0;
 	return sum + bpf_csum_diff(NULL, 0, (__be32 *)parts->transport.bytes, sizeof(parts->transport), 0);
 }
@@ -206,15 +217,16 @@ verified_once int write_icmp_error(struct __sk_buff *skb, __u32 type, __u32 code
 	struct scratch *s = scratch_get();
 	struct icmp_error_header icmp = { .type = type, .code = code, .rest = bpf_htonl(rest) };
 
-	if (!s || !has_plain_header(&s->packet))
+	if (!s || !(has_plain_header(&s->packet) || has_fragment_header(&s->packet)))
 		return -1;
 	bool v4 = packet_is_v4(&s->packet);
-	__u32 quoted = quoted_transport(s->packet.tuple.protocol);
+	/* A fragment's header belongs to what its sender looks at. */
+	__u32 quoted = has_plain_header(&s->packet) ? quoted_transport(s->packet.tuple.protocol) : FRAGMENT_HEADER + 8;
 	__u32 header = v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	__u32 length = sizeof(icmp) + header + quoted;
 	__u64 sum;
 
-	if (bpf_skb_change_tail(skb, s->packet.l4_offset + quoted, 0))
+	if (bpf_skb_change_tail(skb, ETH_HLEN + header + quoted, 0))
 		return -1;
 	sum = quoted_sum(skb, s, quoted) +
 	      checksum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&icmp, sizeof(icmp), 0));

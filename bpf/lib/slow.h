@@ -9,6 +9,7 @@
 #include "lib/known_flow.h"
 #include "lib/neighbour.h"
 #include "lib/new_flow.h"
+#include "lib/path_mtu_learn.h"
 #include "lib/source.h"
 
 /* Whether the packet opens a flow by its nature, whatever looks like its reply. An echo request whose
@@ -193,6 +194,8 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 			reason = WEFT_DROP_SPOOFED_SOURCE;
 		else if (sender_must_tunnel(s, config))
 			reason = WEFT_DROP_OUTSIDE_TUNNEL;
+		if (!reason && (s->packet.flags & PACKET_ICMP_ERROR) && (config->flags & WEFT_CONFIG_TUNNEL))
+			path_mtu_learn(skb);
 		if (!reason && (config->flags & WEFT_CONFIG_L2) && solicit_is_valid(&s->packet))
 			return solicit_from_device(skb);
 		if (!reason && (config->flags & WEFT_CONFIG_L2) && advert_is_valid(&s->packet))

@@ -36,6 +36,22 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * WEFT_NODES); /* a node may have an address of each family */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct weft_addr);
+	__type(value, struct weft_path_mtu);
+} weft_pmtu_v1 SEC(".maps");
+
+/* The latest `until` of those; 0: all are over, and need not be looked up. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} weft_pmtuany_v1 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);

@@ -328,6 +328,7 @@ void Agent::poll_slow() {
     if (cluster_) {
       cluster_->check();
       faults_.replace("node health ", node_health_->problems());
+      watch_path_mtus();
       notice_silence();
       if (encryption_) encryption_->check();
       ask_for_blocks();

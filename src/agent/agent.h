@@ -28,6 +28,7 @@
 #include "agent/node_routes.h"
 #include "agent/objects.h"
 #include "agent/overlay.h"
+#include "agent/path_mtus.h"
 #include "agent/publisher.h"
 #include "agent/service_duties.h"
 #include "agent/service_trace.h"
@@ -116,6 +117,9 @@ class Agent {
   void take_others();
   void encryption_changed();
   void watch_health();
+  void watch_path_mtus();
+  [[nodiscard]] std::uint32_t mtu_to(const weft_node& row) const;
+  [[nodiscard]] nlohmann::json nodes_json() const;
   void tell_endpoints();
   // What the plan for egress gateways asks of this node's devices, and of the cluster. `again`: also where it is the
   // same.
@@ -267,6 +271,7 @@ class Agent {
   std::unique_ptr<Encryption> encryption_;
   std::optional<AttachGate> attach_gate_;
   std::optional<NodeHealth> node_health_;
+  PathMtus path_mtus_;  // as of the last second
   std::set<std::string> silent_nodes_;
   std::set<std::string> living_nodes_;
   std::optional<EgressAddresses> egress_addresses_;

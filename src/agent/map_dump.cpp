@@ -53,6 +53,12 @@ Result<void> visit(Context& context, const char* name, const std::function<json(
   });
 }
 
+std::uint64_t monotonic_nanoseconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
+}
+
 std::string endpoint_text(const weft_addr& addr, std::uint16_t port) {
   const auto address = from_abi(addr);
   return address.is_v4() ? fmt::format("{}:{}", address.to_string(), ntohs(port))
@@ -168,6 +174,16 @@ Result<void> dump_nodes(Context& context) {
   });
 }
 
+Result<void> dump_path_mtus(Context& context) {
+  const auto now = monotonic_nanoseconds();
+  return visit<weft_addr, weft_path_mtu>(context, "weft_pmtu_v1", [&](const auto& key, const auto& value) -> json {
+    if (value.until <= now) return nullptr;
+    return {{"address", from_abi(key).to_string()},
+            {"mtu", value.mtu},
+            {"seconds_left", (value.until - now) / 1'000'000'000}};
+  });
+}
+
 Result<void> dump_egress(Context& context) {
   return visit<weft_egress_key, weft_egress>(
       context, "weft_egress_v1", [&](const auto& key, const auto& value) -> json {
@@ -235,9 +251,7 @@ std::string client_text(const weft_addr& client) {
 }
 
 Result<void> dump_affinity(Context& context) {
-  timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
-  const auto now = static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
+  const auto now = monotonic_nanoseconds();
   return visit<weft_affinity_key, weft_affinity>(
       context, "weft_affin_v2", [&](const auto& key, const auto& value) -> json {
         return {{"client", client_text(key.client)},
@@ -380,27 +394,17 @@ Result<void> dump_config(Context& context) {
 
 const std::map<std::string, Result<void> (*)(Context&)>& dumpers() {
   static const std::map<std::string, Result<void> (*)(Context&)> table{
-      {"policy", dump_policy},
-      {"endpoints", dump_endpoints},
-      {"flows", dump_flows},
-      {"services", dump_services},
-      {"backends", dump_backends},
-      {"identities", dump_identities},
-      {"remotes", dump_remotes},
-      {"nodes", dump_nodes},
-      {"egress", dump_egress},
-      {"next-hops", dump_next_hops},
-      {"netns", dump_netns},
-      {"affinity", dump_affinity},
-      {"devices", dump_devices},
-      {"config", dump_config},
-      {"lb-frontends", dump_lb_frontends},
-      {"lb-slots", dump_lb_slots},
-      {"lb-backends", dump_lb_backends},
-      {"lb-affinity", dump_affinity},
-      {"lb-ranges", dump_lb_ranges},
-      {"lb-ports", dump_lb_ports},
-      {"lb-l2", dump_lb_l2},
+      {"policy", dump_policy},        {"endpoints", dump_endpoints},
+      {"flows", dump_flows},          {"services", dump_services},
+      {"backends", dump_backends},    {"identities", dump_identities},
+      {"remotes", dump_remotes},      {"nodes", dump_nodes},
+      {"path-mtus", dump_path_mtus},  {"egress", dump_egress},
+      {"next-hops", dump_next_hops},  {"netns", dump_netns},
+      {"affinity", dump_affinity},    {"devices", dump_devices},
+      {"config", dump_config},        {"lb-frontends", dump_lb_frontends},
+      {"lb-slots", dump_lb_slots},    {"lb-backends", dump_lb_backends},
+      {"lb-affinity", dump_affinity}, {"lb-ranges", dump_lb_ranges},
+      {"lb-ports", dump_lb_ports},    {"lb-l2", dump_lb_l2},
   };
   return table;
 }

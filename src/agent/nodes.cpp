@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 #include "agent/encryption.h"
 #include "api/params.h"
+#include "datapath/rows.h"
 
 namespace weft::agent {
 namespace {
@@ -147,9 +148,50 @@ void Agent::watch_health() {
     target.way = reach->second.way;
     target.alive = node.alive.has_value();
     const auto row = publisher_->cluster().plan.nodes.find(reach->second.number);
-    if (row != publisher_->cluster().plan.nodes.end()) target.mtu = std::min(row->second.mtu, node_.pod_mtu);
+    if (row != publisher_->cluster().plan.nodes.end()) target.mtu = std::min(mtu_to(row->second), node_.pod_mtu);
   }
   node_health_->set_targets(std::move(targets));
+}
+
+// The datapath goes by what routers say at once; this is for those who look, and for probes that are to fit.
+void Agent::watch_path_mtus() {
+  auto* map = datapath_->map("weft_pmtu_v1");
+  if (map == nullptr) return;
+  auto paths = read_path_mtus(*map, std::chrono::steady_clock::now().time_since_epoch());
+  if (!paths) return faults_.set("path MTU", paths.error().text());
+  faults_.clear("path MTU");
+  const bool changed = !std::ranges::equal(*paths, path_mtus_, [](const auto& one, const auto& other) {
+    return one.first == other.first && one.second.outer == other.second.outer;
+  });
+  path_mtus_ = std::move(*paths);
+  if (changed && taken_over_) watch_health();
+}
+
+std::uint32_t Agent::mtu_to(const weft_node& row) const {
+  return path_mtu_inside(row, path_mtus_, config_.tunnel_overhead(datapath::from_abi(row.addr).is_v4()));
+}
+
+nlohmann::json Agent::nodes_json() const {
+  const auto& view = publisher_->cluster();
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  auto items = cluster_->nodes_json(view);
+  for (auto& item : items) {
+    item["mtu"] = nullptr;
+    item["path_mtu"] = nullptr;
+    const auto reach = view.plan.reach.find(item["name"].get<std::string>());
+    const auto row =
+        reach == view.plan.reach.end() ? view.plan.nodes.end() : view.plan.nodes.find(reach->second.number);
+    if (row == view.plan.nodes.end()) continue;
+    item["mtu"] = row->second.mtu;
+    const auto path = path_mtus_.find(datapath::from_abi(row->second.addr));
+    if (path == path_mtus_.end() || mtu_to(row->second) == row->second.mtu) continue;
+    item["path_mtu"] = {
+        {"packet", path->second.outer},
+        {"inside", mtu_to(row->second)},
+        {"seconds_left", std::max<std::int64_t>(
+                             0, std::chrono::duration_cast<std::chrono::seconds>(path->second.until - now).count())}};
+  }
+  return items;
 }
 
 void Agent::tell_endpoints() {
@@ -180,7 +222,7 @@ void Agent::tell_endpoints() {
 void Agent::register_nodes() {
   server_->handle("node.list", [this](const nlohmann::json&) -> api::Answer {
     if (!cluster_) return weft::fail(by_itself());
-    return nlohmann::json{{"items", cluster_->nodes_json(publisher_->cluster())}};
+    return nlohmann::json{{"items", nodes_json()}};
   });
   server_->handle_async("node.delete", [this](const nlohmann::json& params, const api::Responder& responder) {
     if (!cluster_) return responder.answer(weft::fail(by_itself()));

@@ -147,6 +147,12 @@ void judge_nodes(Diagnosis& diagnosis, const AgentFacts& agent, const std::set<s
       diagnosis.warn(area, "is away: its agent, its machine or its way to etcd is down",
                      "see there: weft doctor, weftd's log; its pods are still sent to");
     if (const auto problem = text(node, "problem"); !problem.empty()) diagnosis.wrong(area, problem, "");
+    if (const auto inside = number(node, "path_mtu/inside"); inside != 0)
+      diagnosis.warn(area,
+                     fmt::format("a router on the way takes packets of {} bytes: pods that send {} are told {}, each "
+                                 "first one is lost",
+                                 number(node, "path_mtu/packet"), number(node, "mtu"), inside),
+                     fmt::format("give the routers a larger MTU, or every node mtu: {}", inside));
     for (const auto& health : agent.health) {
       if (text(health, "node") != text(node, "name")) continue;
       const auto problem = text(health, "problem");

@@ -82,6 +82,8 @@ TEST(Doctor, TheClusterIsJudged) {
   agent.nodes[1]["mode"] = "geneve";
   agent.nodes[1]["state"] = "away";
   agent.nodes[1]["problem"] = "both claim 10.0.1.0/24";
+  agent.nodes[1]["mtu"] = 1450;
+  agent.nodes[1]["path_mtu"] = json::parse(R"({"packet":1400,"inside":1350,"seconds_left":599})");
   agent.health[0]["problem"] = "does not answer";
   const auto findings = diagnose(sound_host, agent, false);
   EXPECT_THAT(findings, Contains(is(State::problem, "cluster", "connection refused")));
@@ -89,6 +91,8 @@ TEST(Doctor, TheClusterIsJudged) {
   EXPECT_THAT(findings, Contains(is(State::problem, "node b", "tunnel: geneve, this node with vxlan")));
   EXPECT_THAT(findings, Contains(is(State::warning, "node b", "away")));
   EXPECT_THAT(findings, Contains(is(State::problem, "node b", "both claim")));
+  EXPECT_THAT(findings,
+              Contains(is(State::warning, "node b", "takes packets of 1400 bytes: pods that send 1450 are told 1350")));
   EXPECT_THAT(findings, Contains(is(State::problem, "node b", "does not answer")));
 }
 

@@ -61,6 +61,13 @@ std::string backend_names(const json& item) {
   return joined.empty() ? "-" : joined;
 }
 
+// The largest packet of pods to a node.
+std::string mtu_of(const json& item) {
+  const auto inside = number(item, "path_mtu/inside");
+  const auto mtu = number(item, "mtu");
+  return inside != 0 ? fmt::format("{} (not {})", inside, mtu) : mtu != 0 ? fmt::format("{}", mtu) : "-";
+}
+
 std::string location(const json& item) {
   const auto file = text(item, "location/file");
   const auto line = number(item, "location/line");
@@ -157,6 +164,7 @@ const std::map<std::string, ListView>& views() {
          column("BLOCKS", "blocks"),
          column("PODS", "pods"),
          column("WAY", "way"),
+         {"MTU", [](const json& item) { return mtu_of(item); }, true},
          {"PROBLEM", [](const json& item) { return text(item, "problem").empty() ? "-" : text(item, "problem"); },
           false},
          column("ZONE", "zone", true),

@@ -466,8 +466,8 @@ Cases tunnel_cases(const Net& net) {
     for (const auto* underlay : {&net_v4(), &net_v6()}) {
       const Tunneled tunneled{net, *underlay, way};
       const auto* name = way == WEFT_WAY_VXLAN ? "VXLAN" : way == WEFT_WAY_GENEVE ? "Geneve" : "IP-in-IP";
-      for (const auto& part :
-           {pods(tunneled), shapes(tunneled), refused(tunneled), node_itself(tunneled), served(tunneled)})
+      for (const auto& part : {pods(tunneled), shapes(tunneled), refused(tunneled), node_itself(tunneled),
+                               served(tunneled), path_mtu_cases(tunneled)})
         for (const auto& one : part) {
           all.push_back(one);
           all.back().name = fmt::format("tunnels: {} over {}: {}", name, underlay->name(), one.name);

@@ -52,4 +52,7 @@ struct Tunneled {
   [[nodiscard]] Step out(const Packet& packet) const { return out(Hook::from_pod, kPodA, packet, hop(packet), 1001); }
 };
 
+// path_mtu_cases.cpp: among those of tunnels.
+Cases path_mtu_cases(const Tunneled& t);
+
 }  // namespace weft::test

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Routers between nodes say by ICMP which packets of tunnels are too large for them (RFC 1191, RFC 8201). Nobody else
+ * hears it: no socket sends what is built here, and the kernel's VXLAN device does not tell the pod. Anybody may have
+ * written such an error, so it counts only about what this node sends another one, and down to a floor. */
+#pragma once
+
+#include "lib/path_mtu.h"
+#include "lib/reject.h"
+
+/* What the error says, and what of the packet it quotes matters. */
+struct path_quote {
+	struct weft_addr source;
+	struct weft_addr destination;
+	__u32 mtu;
+	__u32 length; /* of the quoted packet, as it was sent */
+	__u32 l4_offset;
+	__u8 protocol;
+	__u8 pad[3];
+};
+
+/* False: it is another error, or quotes nothing that a tunnel sends. */
+inline_always bool path_quote_read_v4(struct __sk_buff *skb, const struct packet *packet, struct path_quote *quote)
+{
+	struct {
+		struct icmp_error_header icmp;
+		struct iphdr ip;
+	} header;
+
+	if (!load_within(skb, packet, packet->l4_offset, &header, sizeof(header)) ||
+	    header.icmp.type != ICMP_DEST_UNREACH || header.icmp.code != ICMP_FRAGMENTATION_NEEDED ||
+	    *(__u8 *)&header.ip != 0x45 || (header.ip.frag_off & bpf_htons(IP_FRAGMENT_OFFSET)))
+		return false;
+	addr_from_v4(&quote->source, header.ip.saddr);
+	addr_from_v4(&quote->destination, header.ip.daddr);
+	quote->mtu = bpf_ntohl(header.icmp.rest) & 0xffff;
+	quote->length = bpf_ntohs(header.ip.tot_len);
+	quote->protocol = header.ip.protocol;
+	quote->l4_offset = packet->l4_offset + sizeof(header);
+	return true;
+}
+
+inline_always bool path_quote_read_v6(struct __sk_buff *skb, const struct packet *packet, struct path_quote *quote)
+{
+	struct {
+		struct icmp_error_header icmp;
+		struct ipv6hdr ip;
+	} header;
+
+	if (!load_within(skb, packet, packet->l4_offset, &header, sizeof(header)) ||
+	    header.icmp.type != ICMPV6_PACKET_TOO_BIG || header.icmp.code || *(__u8 *)&header.ip >> 4 != 6)
+		return false;
+	__builtin_memcpy(&quote->source, &header.ip.saddr, 16);
+	__builtin_memcpy(&quote->destination, &header.ip.daddr, 16);
+	quote->mtu = bpf_ntohl(header.icmp.rest);
+	quote->length = bpf_ntohs(header.ip.payload_len) + sizeof(struct ipv6hdr);
+	quote->protocol = header.ip.nexthdr;
+	quote->l4_offset = packet->l4_offset + sizeof(header);
+	return true;
+}
+
+/* Whether the quoted packet is a tunnel's. The kernel's VXLAN device sends nothing larger than what the kernel has been
+ * told of the node's address on account of any packet, and is silent about it: with VXLAN all of them count. */
+inline_always bool path_quote_of_tunnel(struct __sk_buff *skb, const struct packet *packet,
+					const struct path_quote *quote, const struct weft_config *config)
+{
+	__be16 ports[4];
+
+	if (config->overlay_port || quote->protocol == IPPROTO_IPIP || quote->protocol == IPPROTO_IPV6)
+		return true;
+	return quote->protocol == IPPROTO_UDP && load_within(skb, packet, quote->l4_offset, ports, sizeof(ports)) &&
+	       ports[1] == bpf_htons(WEFT_GENEVE_PORT);
+}
+
+/* Whether tunnels to another node end at the address: nodes have others as well. */
+inline_always bool tunnels_end_at(const struct weft_addr *addr)
+{
+	const struct weft_remote *remote = bpf_map_lookup_elem(&weft_remote_v1, addr);
+
+	return remote && (remote->flags & WEFT_REMOTE_NODE) && !remote->node;
+}
+
+inline_always void path_mtu_note(const struct weft_addr *node, __u32 mtu)
+{
+	struct weft_path_mtu *known = bpf_map_lookup_elem(&weft_pmtu_v1, node);
+	__u64 now = bpf_ktime_get_ns();
+	struct weft_path_mtu path = { .until = now + WEFT_PATH_MTU_SECONDS * 1000000000ULL, .mtu = mtu };
+	__u32 zero = 0;
+	__u64 *latest = bpf_map_lookup_elem(&weft_pmtuany_v1, &zero);
+
+	/* An error that was long on its way, about packets larger than what is sent by now. */
+	if (known && known->until > now && known->mtu < mtu)
+		return;
+	if (!known || known->until <= now || known->mtu != mtu)
+		count(WEFT_STAT_PATH_MTU_LEARNT);
+	if (latest && !bpf_map_update_elem(&weft_pmtu_v1, node, &path, BPF_ANY))
+		*latest = path.until;
+}
+
+/* scratch->packet is an ICMP error from outside. It goes on as if nobody had looked at it. */
+verified_once int path_mtu_learn(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+	const struct weft_config *config = config_get();
+	struct path_quote quote = {};
+
+	if (!s || !config)
+		return 0;
+	const struct packet *packet = &s->packet;
+	bool v4 = packet_is_v4(packet);
+
+	if (!(v4 ? path_quote_read_v4(skb, packet, &quote) : path_quote_read_v6(skb, packet, &quote)) ||
+	    !addr_equal(&quote.source, &packet->tuple.daddr) || !endpoint_is_host(endpoint_find(&quote.source)) ||
+	    !path_quote_of_tunnel(skb, packet, &quote, config))
+		return 0;
+	if (!tunnels_end_at(&quote.destination) || quote.mtu >= quote.length) {
+		count(WEFT_STAT_PATH_MTU_REFUSED);
+		return 0;
+	}
+	if (quote.mtu < path_mtu_least(v4)) /* also 0: of a router older than RFC 1191 */
+		quote.mtu = path_mtu_least(v4);
+	path_mtu_note(&quote.destination, quote.mtu);
+	return 0;
+}
