@@ -143,6 +143,7 @@ Result<void> Agent::open_datapath() {
   options.service_entries = config_.service_table_entries;
   options.backend_entries = config_.backend_table_entries;
   options.slot_entries = config_.slot_table_entries;
+  options.remote_entries = config_.clustered() ? config_.remote_table_entries : 64;
   WEFT_TRY(datapath_, datapath::Datapath::open(options));
   for (const auto& kept : datapath_->features().kept_sizes) note(kept);
   std::vector<std::string> notes;
@@ -182,7 +183,8 @@ Result<void> Agent::open_attachment() {
   for (const auto& text : notes) spdlog::warn("{}", text);
   uplinks_.emplace(*datapath_, config_, faults_);
   healer_.emplace(Healer::Parts{*netlink_, *datapath_, *attachment_, *uplinks_, *ipam_, config_, faults_,
-                                overlay_ ? &*overlay_ : nullptr, encryption_.get()});
+                                overlay_ ? &*overlay_ : nullptr, encryption_.get(),
+                                node_routes_ ? &*node_routes_ : nullptr});
   take_over();
   return {};
 }
@@ -267,15 +269,17 @@ void Agent::refresh_node() {
   if (*node == node_ && !lost && !faults_.has("publish")) return;
   node_ = std::move(*node);
   attachment_->set_pod_mtu(node_.pod_mtu);
-  if (cluster_) {
-    cluster_->tell(node_);
-    others_changed();
-  }
+  if (cluster_) cluster_->tell(node_);
   if (!taken_over_) return take_over();
-  if (auto published = publish(); !published)
+  if (cluster_) {
+    // With what others have told meanwhile, so that all is compiled once.
+    compile_due_ = true;
+    take_others();
+  } else if (auto published = publish(); !published) {
     faults_.set("publish", "the node changed: " + published.error().message);
-  else
+  } else {
     faults_.clear("publish");
+  }
   uplinks_->attach(node_);
 }
 
@@ -341,6 +345,7 @@ void Agent::poll_slow() {
     // All of it is compiled again: less often where a start has failed already.
     if ((faults_.has("publish") && (taken_over_ || slow_polls_ % 10 == 0)) || faults_.has("devices")) refresh_node();
     if (taken_over_) healer_->check(node_);
+    if (overlay_ && other_devices(publisher_->cluster())) others_changed();
     tell_services_fault();
     if (slow_polls_ % 30 == 0) {
       (void)store_->checkpoint();

@@ -116,6 +116,10 @@ class Agent {
   void others_changed();
   void take_others();
   void encryption_changed();
+  [[nodiscard]] std::vector<std::uint32_t> encryption_devices() const;
+  [[nodiscard]] bool other_devices(const ClusterView& view) const;
+  Result<void> publish_others();
+  void tell_left_out();
   void watch_health();
   void watch_path_mtus();
   [[nodiscard]] std::uint32_t mtu_to(const weft_node& row) const;
@@ -137,6 +141,7 @@ class Agent {
   void swept(const FlowSweeper::Report& report);
   void refresh_enrichment();
   std::shared_ptr<const flow::ServiceInfo> service_name(std::uint32_t id);
+  std::shared_ptr<const flow::Party> party_elsewhere(const IpAddress& address);
 
   // API: objects
   using Apply = std::function<void(const nlohmann::json& params, model::ParseOutcome outcome, const api::Responder&)>;
@@ -234,8 +239,8 @@ class Agent {
   std::optional<control::ExplainSide> in_family(const control::ExplainSide& side, Family family) const;
   control::ExplainSide side_of(const LiveEndpoint& endpoint, const IpAddress& address) const;
   control::ExplainSide side_of(const IpAddress& address) const;
-  control::ExplainSide side_of(const RemotePod& pod, const IpAddress& address) const;
-  const RemotePod* remote(const IpAddress& address) const;
+  control::ExplainSide side_of(const cluster::ToldPod& pod, const IpAddress& address) const;
+  [[nodiscard]] std::optional<cluster::ToldPod> remote(const IpAddress& address) const;
   std::vector<Target> through_service(const control::ServicePort& port) const;
   api::Answer explain_policy(const nlohmann::json& params) const;
   api::Answer policy_verdicts(const nlohmann::json& params) const;
@@ -285,6 +290,7 @@ class Agent {
   std::vector<IpAddress> prepared_gateways_;
   asio::steady_timer others_timer_;
   bool others_due_ = false;
+  bool compile_due_ = false;  // with the next news: more than other nodes' pods has changed
 
   std::unique_ptr<flow::FlowStore> flows_;
   std::optional<bpfrt::RingBuffer> ring_;
@@ -294,7 +300,8 @@ class Agent {
     std::shared_ptr<const flow::ServiceInfo> info;
     bool stale = true;
   };
-  std::unordered_map<std::uint32_t, ServiceName> service_names_;  // of those that flows name
+  std::unordered_map<std::uint32_t, ServiceName> service_names_;                         // of those that flows name
+  std::unordered_map<IpAddress, std::shared_ptr<const flow::Party>> parties_elsewhere_;  // likewise
   std::optional<std::uint64_t> lost_told_;
 
   asio::steady_timer slow_timer_;

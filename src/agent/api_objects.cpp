@@ -54,10 +54,11 @@ Result<store::StoredKey> key_of_token(const std::string& token) {
   return store::StoredKey{*kind, {token.substr(first + 1, second - first - 1), token.substr(second + 1)}};
 }
 
-// One that runs on another node; null: none is known.
-const RemotePod* told_by_others(const std::vector<RemotePod>& pods, const model::ObjectKey& key) {
-  const auto found = std::ranges::lower_bound(pods, key, {}, &RemotePod::key);
-  return found == pods.end() || found->key != key ? nullptr : &*found;
+// One that runs on another node, if any is known.
+std::optional<cluster::SharedEndpoint> told_by_others(const cluster::PodTable* others, const model::ObjectKey& key) {
+  if (others == nullptr) return {};
+  auto pods = others->named({key.namespace_, key.name});
+  return pods.empty() ? std::nullopt : std::optional(std::move(pods.front().told));
 }
 
 }  // namespace
@@ -79,7 +80,7 @@ Result<json> Agent::pod_object(const model::Pod& pod) const {
       endpoint == nullptr ? attachment_->records().end() : attachment_->records().find(endpoint->record.key);
   if (record != attachment_->records().end() && record->second.state == store::EndpointState::ready)
     runs_at(record->second.addresses, pod.ready);
-  else if (const auto* told = told_by_others(publisher_->cluster().pods, pod.meta.key()))
+  else if (const auto told = told_by_others(publisher_->others(), pod.meta.key()))
     runs_at(told->addresses, told->ready);
   else if (pod.spec.host_network && runs_here(pod, config_))  // nobody attaches it
     runs_at(node_.main_addresses(), pod.ready);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "agent/agent.h"
 #include "agent/rule_json.h"
@@ -52,28 +53,26 @@ control::ExplainSide Agent::side_of(const LiveEndpoint& endpoint, const IpAddres
   return side;
 }
 
-control::ExplainSide Agent::side_of(const RemotePod& pod, const IpAddress& address) const {
+control::ExplainSide Agent::side_of(const cluster::ToldPod& pod, const IpAddress& address) const {
   control::ExplainSide side;
-  side.pod = pod.key;
+  side.pod = model::ObjectKey{pod.name.namespace_, pod.name.name};
   side.address = address;
-  side.identity = pod.identity;
+  side.identity = pod.told.identity;
   side.cidr_identity = compiler().cidrs().narrowest(address);
-  if (const auto* identity = compiler().identities().find(pod.identity))
+  if (const auto* identity = compiler().identities().find(pod.told.identity))
     side.labels = control::pod_labels_of(identity->labels);
   return side;
 }
 
-const RemotePod* Agent::remote(const IpAddress& address) const {
-  const auto& pods = publisher_->cluster().pods;
-  const auto found = std::ranges::find_if(pods, [&](const RemotePod& pod) {
-    return !pod.host_network && std::ranges::find(pod.addresses, address) != pod.addresses.end();
-  });
-  return found == pods.end() ? nullptr : &*found;
+std::optional<cluster::ToldPod> Agent::remote(const IpAddress& address) const {
+  if (publisher_->others() == nullptr) return {};
+  auto pods = publisher_->others()->at(address);
+  return pods.empty() ? std::nullopt : std::optional(std::move(pods.front()));
 }
 
 control::ExplainSide Agent::side_of(const IpAddress& address) const {
   if (const auto* endpoint = live(address)) return side_of(*endpoint, address);
-  if (const auto* pod = remote(address)) return side_of(*pod, address);
+  if (const auto pod = remote(address)) return side_of(*pod, address);
   control::ExplainSide side;
   side.address = address;
   side.is_host = node_.addresses.contains(address);
@@ -109,7 +108,7 @@ std::vector<Agent::Target> Agent::through_service(const control::ServicePort& po
 
 // In the pod and service ranges only endpoints and served ports are reached.
 std::optional<Agent::Target> Agent::nobody_at(const IpAddress& address, const PortProtocol& port) const {
-  if (live(address) != nullptr || remote(address) != nullptr || node_.addresses.contains(address) ||
+  if (live(address) != nullptr || remote(address) || node_.addresses.contains(address) ||
       publisher_->cluster().plan.addresses.contains(address))
     return std::nullopt;
   const auto holds = [&](const Cidr& cidr) { return cidr.contains(address); };
@@ -147,8 +146,8 @@ std::optional<control::ExplainSide> Agent::in_family(const control::ExplainSide&
     if (const auto* endpoint = live(*side.pod))
       for (const auto& address : endpoint->record.addresses)
         if (address.family() == family) return side_of(*endpoint, address);
-    if (const auto* pod = remote(*side.address))
-      for (const auto& address : pod->addresses)
+    if (const auto pod = remote(*side.address))
+      for (const auto& address : pod->told.addresses)
         if (address.family() == family) return side_of(*pod, address);
   }
   return std::nullopt;
@@ -237,12 +236,15 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
   for (const auto& endpoint : compiled().endpoints)
     if (endpoint.record.namespace_ == space && (endpoint.record.pod == name || endpoint.workload == name))
       targets.push_back(only(side_of(endpoint, endpoint.record.addresses.front())));
-  for (const auto& pod : publisher_->cluster().pods) {
-    const auto* object = objects_->pod(pod.key);
-    const bool named = pod.key.name == name || (object != nullptr && object->workload == name);
-    if (!pod.host_network && pod.key.namespace_ == space && named && !pod.addresses.empty() && live(pod.key) == nullptr)
-      targets.push_back(only(side_of(pod, pod.addresses.front())));
-  }
+  // Elsewhere: by its own name, or by that of its workload, which an object tells.
+  std::set<std::string> names{name};
+  for (const auto& [key, pod] : objects_->pods())
+    if (key.namespace_ == space && pod.workload == name) names.insert(key.name);
+  if (const auto* others = publisher_->others())
+    for (const auto& each : names)
+      for (const auto& pod : others->named({space, each}))
+        if (!pod.told.host_network && !pod.told.addresses.empty() && live(model::ObjectKey{space, each}) == nullptr)
+          targets.push_back(only(side_of(pod, pod.told.addresses.front())));
   if (const auto addresses = node_.main_addresses(); targets.empty() && !addresses.empty())
     for (const auto& [key, pod] : objects_->pods())
       if (pod.spec.host_network && key.namespace_ == space && (key.name == name || pod.workload == name)) {
@@ -328,11 +330,11 @@ api::Answer Agent::explain_policy(const json& params) const {
     item["text"] = answer.text;
     // Each node decides for its own pods.
     const auto elsewhere = [&](const control::ExplainSide& side, const char* direction) {
-      const auto* pod = side.address ? remote(*side.address) : nullptr;
-      if (pod != nullptr)
+      const auto pod = side.address ? remote(*side.address) : std::nullopt;
+      if (pod)
         item["text"].push_back(
             fmt::format("{} is on node {}: what its policies say of {} is decided and explained there",
-                        pod->key.to_string(), pod->node, direction));
+                        pod->name.to_string(), pod->node, direction));
     };
     elsewhere(source, "egress");
     elsewhere(target.side, "ingress");

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "agent/external_addresses.h"
 #include "base/utc_text.h"
@@ -131,9 +132,9 @@ Result<void> ClusterLink::connect(const Node& node) {
   const auto random = etcd::system_random();
   WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
   cluster::MemberHandlers handlers;
-  handlers.nodes = [this](const auto&) { others_changed(); };
-  handlers.block_owners = [this] { others_changed(); };
-  handlers.endpoints = [this](const auto&) { others_changed(); };
+  handlers.nodes = [this](const auto&) { nodes_changed(); };
+  handlers.block_owners = [this] { nodes_changed(); };
+  handlers.endpoints = [this](const cluster::EndpointDifference& difference) { pods_changed(difference); };
   handlers.announcers = [this] { handlers_.announcers(); };
   handlers.blocks = [this] { blocks_changed(); };
   handlers.blocks_lost = [this](const std::vector<cluster::Block>& blocks) { lost(blocks); };
@@ -172,7 +173,7 @@ Result<void> ClusterLink::connect(const Node& node) {
                        .scheduler = scheduler_,
                        .random = random,
                        .keys = cluster::Keyspace::make(config_.cluster).value()},
-      member_->registry(), cluster::AddressClaimHandlers{.changed = [this] { others_changed(); }, .trouble = trouble});
+      member_->registry(), cluster::AddressClaimHandlers{.changed = [this] { nodes_changed(); }, .trouble = trouble});
   return {};
 }
 
@@ -385,6 +386,7 @@ void ClusterLink::need(const std::set<LabelMap>& labels) {
         if (acquired) release(each);
         needs_.erase(use);
       }
+      pods_.peers = true;  // it may be that of an endpoint here
       others_changed();
     });
   }
@@ -395,14 +397,37 @@ void ClusterLink::identities_changed(const cluster::IdentityDifference& differen
     handlers_.identities(difference, false);
   else
     handlers_.identities({.set = member_->identities().all(), .gone = {}}, true);
+  meaning_changed(difference);
   others_changed();
+}
+
+void ClusterLink::meaning_changed(const cluster::IdentityDifference& difference) {
+  pods_.peers = true;
+  for (const auto& [number, labels] : difference.set) other_meaning_.insert(number);
+  other_meaning_.insert(difference.gone.begin(), difference.gone.end());
 }
 
 // --- Others --------------------------------------------------------------------------------------
 
-void ClusterLink::others_changed() {
-  ++revision_;
-  handlers_.others();
+void ClusterLink::others_changed() { handlers_.others(); }
+
+void ClusterLink::nodes_changed() {
+  plan_due_ = true;
+  others_changed();
+}
+
+void ClusterLink::pods_changed(const cluster::EndpointDifference& difference) {
+  for (const auto& [node, pods] : difference.nodes) {
+    if (node == config_.node) continue;
+    const auto name = [&](const cluster::PodName& pod) { pods_.pods.insert({pod.namespace_, pod.name}); };
+    pods_.addresses.insert(pods.left.begin(), pods.left.end());
+    for (const auto& pod : pods.gone) name(pod);
+    for (const auto& [pod, told] : pods.set) {
+      name(pod);
+      pods_.addresses.insert(told.addresses.begin(), told.addresses.end());
+    }
+  }
+  others_changed();
 }
 
 bool ClusterLink::joined() const { return member_->registry().membership().has_value(); }
@@ -442,12 +467,7 @@ std::map<std::string, EncryptionPeer> ClusterLink::encryption_peers() const {
   return peers;
 }
 
-ClusterView ClusterLink::view(const Node& node, const std::map<std::string, std::uint32_t>& wireguard) {
-  ClusterView view;
-  view.clustered = true;
-  view.known = synced();
-  view.revision = revision_;
-  if (!view.known) return view;
+control::NodeSelf ClusterLink::self(const Node& node) const {
   control::NodeSelf self;
   self.underlay = node.underlay();
   for (const auto& [family, gateway] : gateways_) self.gateways.push_back(gateway);
@@ -462,41 +482,55 @@ ClusterView ClusterLink::view(const Node& node, const std::map<std::string, std:
   self.wireguard_overhead_v4 = Config::wireguard_overhead(true);
   self.wireguard_overhead_v6 = Config::wireguard_overhead(false);
   self.pod_ranges = config_.pod_cidrs;
+  return self;
+}
+
+ClusterLink::News ClusterLink::news(const Node& node, const NodesSeen& seen, const ClusterView& have) {
+  News news;
+  if (!synced()) {
+    if (!have.clustered) news.view = ClusterView{.clustered = true};
+    return news;
+  }
+  news.pods = std::exchange(pods_, {});
+  if (const auto revision = pods().identities_revision(); std::exchange(peers_revision_, revision) != revision)
+    news.pods.peers = true;
+  if (!have.known) news.pods.all = true;
+  const auto meaning = std::exchange(other_meaning_, {});
+  if (have.known && !meaning.empty())
+    pods().each([&](const cluster::ToldPod& pod) {
+      if (meaning.contains(pod.told.identity)) news.pods.pods.insert({pod.name.namespace_, pod.name.name});
+    });
+  auto now = self(node);
+  news.nodes = std::exchange(plan_due_, false);
+  if (!news.nodes && now == planned_for_ && seen == planned_by_ && have.known) return news;
+  planned_for_ = std::move(now);
+  planned_by_ = seen;
+  auto view = planned(have);
+  if (!have.known || !(view.plan == have.plan) || view.nodes != have.nodes ||
+      view.egress_holders != have.egress_holders)
+    news.view = std::move(view);
+  return news;
+}
+
+ClusterView ClusterLink::planned(const ClusterView& have) {
+  ClusterView view{.clustered = true,
+                   .known = true,
+                   .nodes = {},
+                   .egress_holders = claims_of_addresses_->holders(),
+                   .plan = control::plan_nodes(planned_for_, remote_nodes(planned_by_.wireguard), numbers_),
+                   .overlay_ifindex = have.overlay_ifindex,
+                   .wireguard = have.wireguard};
+  if (numbers_.all() != stored_numbers_) {
+    // Before a flow names a node by it.
+    if (auto stored = store_.set(stored_numbers, json(numbers_.all()).dump()); stored) stored_numbers_ = numbers_.all();
+  }
   for (const auto& [name, known] : member_->registry().nodes())
     if (known.record)
       view.nodes[name] = {.labels = known.record->labels,
                           .underlay = known.record->underlay,
                           .alive = known.alive.has_value(),
+                          .answers = !planned_by_.silent.contains(name),
                           .self = name == config_.node};
-  view.egress_holders = claims_of_addresses_->holders();
-  view.plan = control::plan_nodes(self, remote_nodes(wireguard), numbers_);
-  if (numbers_.all() != stored_numbers_) {
-    // Before a flow names a node by it.
-    if (auto stored = store_.set(stored_numbers, json(numbers_.all()).dump()); stored) stored_numbers_ = numbers_.all();
-  }
-  member_->endpoints().each([&](const std::string& name, const cluster::SharedEndpoints& pods) {
-    const auto reach = view.plan.reach.find(name);
-    if (name == config_.node || reach == view.plan.reach.end()) return;
-    for (const auto& [pod, told] : pods) {
-      auto& added = view.pods.emplace_back();
-      added.key = {pod.namespace_, pod.name};
-      added.node = name;
-      added.node_number = reach->second.number;
-      added.identity = told.identity;
-      added.addresses = told.addresses;
-      for (const auto& port : told.ports) {
-        auto& known = added.ports.emplace_back();
-        known.name = port.name;
-        known.port = port.port;
-        known.protocol = port.protocol;
-      }
-      added.host_network = told.host_network;
-      added.ready = told.ready;
-      added.terminating = told.terminating;
-      added.weight = told.weight;
-    }
-  });
-  std::ranges::stable_sort(view.pods, {}, &RemotePod::key);
   return view;
 }
 
@@ -601,8 +635,6 @@ bool ClusterLink::is_node(const MacAddress& mac) const {
 }
 
 json ClusterLink::nodes_json(const ClusterView& view) const {
-  std::map<std::string, std::size_t> pods;
-  for (const auto& pod : view.pods) ++pods[pod.node];
   std::map<std::string, std::vector<std::string>> blocks;
   for (const auto& [block, owner] : member_->blocks().owners()) blocks[owner].push_back(block.cidr.to_string());
   const auto texts = [](const std::vector<IpAddress>& addresses) {
@@ -632,7 +664,7 @@ json ClusterLink::nodes_json(const ClusterView& view) const {
       item["mode"] = node.record->mode;
       item["edge"] = node.record->keep;
     }
-    item["pods"] = self ? member_->endpoints().pods_of(name).size() : pods[name];
+    item["pods"] = pods().count_of(name);
     if (const auto reach = view.plan.reach.find(name); reach != view.plan.reach.end()) {
       item["way"] = control::to_string(reach->second.way);
       item["number"] = reach->second.number;

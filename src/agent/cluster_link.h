@@ -44,11 +44,18 @@ struct EncryptionPeer {
   unsigned settled = 0;
 };
 
+// What this node finds out about the others by itself.
+struct NodesSeen {
+  std::map<std::string, std::uint32_t> wireguard;  // devices that encrypt, by node (control::RemoteNode)
+  std::set<std::string> silent;                    // they do not answer its probes
+  bool operator==(const NodesSeen&) const = default;
+};
+
 class ClusterLink {
  public:
   struct Handlers {
     std::function<void()> blocks;  // usable_blocks() or gateways() may be others
-    std::function<void()> others;  // view() may be another
+    std::function<void()> others;  // news() has some
     // Numbers of label sets; `whole` says that these are all.
     std::function<void(const cluster::IdentityDifference& difference, bool whole)> identities;
     std::function<void()> announcers;  // who announces an address may be another
@@ -99,8 +106,17 @@ class ClusterLink {
   void tell(cluster::SharedEndpoints pods);
   // Exactly these addresses of egress gateways are to be this node's, each as soon as nobody else has it.
   void claim_addresses(std::set<IpAddress> addresses) { claims_of_addresses_->want(std::move(addresses)); }
-  // `wireguard`: devices that encrypt, by node (control::RemoteNode).
-  [[nodiscard]] ClusterView view(const Node& node, const std::map<std::string, std::uint32_t>& wireguard = {});
+  // What is to be taken in since the last call: another view than `have`, pods to look at again, and whether anything
+  // was told of nodes.
+  struct News {
+    std::optional<ClusterView> view;
+    OthersChange pods;
+    bool nodes = false;
+  };
+  [[nodiscard]] News news(const Node& node, const NodesSeen& seen, const ClusterView& have);
+  // Whether the next news() has what was told of nodes.
+  [[nodiscard]] bool nodes_told() const { return plan_due_; }
+  [[nodiscard]] const cluster::PodTable& pods() const { return member_->endpoints().pods(); }
   [[nodiscard]] std::map<std::string, EncryptionPeer> encryption_peers() const;
 
   // Another node that is away will not come back: what it has may go to others once reclaim_seconds have passed.
@@ -138,6 +154,11 @@ class ClusterLink {
   [[nodiscard]] bool is_needed(const cluster::Block& block, const control::Ipam& ipam,
                                std::map<Family, std::size_t>& left) const;
   void others_changed();
+  void nodes_changed();
+  void pods_changed(const cluster::EndpointDifference& difference);
+  void meaning_changed(const cluster::IdentityDifference& difference);
+  [[nodiscard]] control::NodeSelf self(const Node& node) const;
+  [[nodiscard]] ClusterView planned(const ClusterView& have);
   void identities_changed(const cluster::IdentityDifference& difference);
   [[nodiscard]] control::RemoteNodes remote_nodes(const std::map<std::string, std::uint32_t>& wireguard) const;
   [[nodiscard]] std::string operator_text() const;
@@ -161,7 +182,12 @@ class ClusterLink {
   std::map<std::string, int> held_;
   std::map<LabelMap, Need> needs_;
   bool identities_whole_ = false;  // told once
-  std::uint64_t revision_ = 1;
+  control::NodeSelf planned_for_;
+  NodesSeen planned_by_;
+  bool plan_due_ = true;
+  OthersChange pods_;                                                               // since the last news()
+  std::set<cluster::IdentityNumber> other_meaning_;                                 // likewise: of these numbers
+  std::uint64_t peers_revision_ = 0;                                                // as of the last news()
   std::chrono::system_clock::time_point since_ = std::chrono::system_clock::now();  // joined or away
   std::chrono::steady_clock::time_point away_since_ = std::chrono::steady_clock::now();
   std::string why_away_;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/attach_gate.h"
+#include "control/identity/identity.h"
 #include "sources/cluster/shared_objects.h"
 #include "sources/etcd/grpc_client.h"
 #include "sources/etcd/testing/etcd_server.h"
@@ -34,6 +35,12 @@ class ClusterLinkTest : public ::testing::Test {
     int news = 0;
     std::map<control::IdentityId, LabelMap> numbers;
     std::unique_ptr<ClusterLink> link;
+    NodesSeen seen;
+    ClusterView taken_in;
+    const ClusterView& view() {
+      if (auto told = link->news(node, seen, taken_in); told.view) taken_in = std::move(*told.view);
+      return taken_in;
+    }
   };
 
   void SetUp() override {
@@ -68,6 +75,7 @@ class ClusterLinkTest : public ::testing::Test {
                                        }});
     ASSERT_TRUE(link) << link.error().message;
     node.link = std::move(*link);
+    node.taken_in = {};
   }
   bool run_until(const std::function<bool()>& done, seconds limit = seconds(20)) {
     const auto until = std::chrono::steady_clock::now() + limit;
@@ -104,42 +112,91 @@ TEST_F(ClusterLinkTest, NodesKnowEachOthersWaysBlocksAndPods) {
   const auto number = a->numbers.begin()->first;
   a->link->tell({{{"shop", "web"}, {.addresses = {ip("10.244.9.9")}, .identity = number, .ports = {}}}});
   ASSERT_TRUE(run_until([&] {
-    const auto view = b->link->view(b->node);
-    return view.known && view.pods.size() == 1 && view.plan.blocks.size() == 2 && view.plan.addresses.size() == 3;
+    const auto& view = b->view();
+    return view.known && b->link->pods().size() == 1 && view.plan.blocks.size() == 2 && view.plan.addresses.size() == 3;
   }));
   // Another mirror, which may hear later.
   ASSERT_TRUE(run_until([&] { return b->link->status_json()["alive"] == 2; }));
-  const auto view = b->link->view(b->node);
-  EXPECT_EQ(view.pods[0].key, (model::ObjectKey{"shop", "web"}));
-  EXPECT_EQ(view.pods[0].node, "a");
-  EXPECT_EQ(view.pods[0].identity, number);
-  EXPECT_EQ(view.pods[0].node_number, view.plan.reach.at("a").number);
+  const auto view = b->view();
+  const auto told = b->link->pods().at(ip("10.244.9.9"));
+  ASSERT_THAT(told, SizeIs(1));
+  EXPECT_EQ(told[0].name.to_string(), "shop/web");
+  EXPECT_EQ(told[0].node, "a");
+  EXPECT_EQ(told[0].told.identity, number);
   EXPECT_EQ(view.plan.reach.at("a").way, WEFT_WAY_DIRECT);
   EXPECT_TRUE(run_until([&] { return b->numbers.contains(number); }));
   EXPECT_EQ(b->numbers.at(number), labels);
   EXPECT_THAT(b->link->nodes_json(view), SizeIs(2));
+
+  // What changes is told once: the pod and both of its addresses, and no other view.
+  (void)b->link->news(b->node, {}, view);
+  a->link->tell({{{"shop", "web"}, {.addresses = {ip("10.244.9.10")}, .identity = number, .ports = {}}}});
+  OthersChange change;
+  ASSERT_TRUE(run_until([&] {
+    auto news = b->link->news(b->node, {}, view);
+    EXPECT_FALSE(news.view);
+    change.merge(std::move(news.pods));
+    return change.addresses.size() == 2;
+  }));
+  EXPECT_EQ(change.pods, (std::set<model::ObjectKey>{{"shop", "web"}}));
+  EXPECT_FALSE(change.all);
+}
+
+// What this node finds out by itself, and who has an egress address: another view each, once.
+TEST_F(ClusterLinkTest, DevicesThatEncryptSilenceAndHoldersOfAddressesMakeAnotherView) {
+  const auto a = make("a", "192.0.2.1", "encryption: wireguard\n");
+  const auto b = make("b", "192.0.2.2");
+  ASSERT_TRUE(run_until([&] { return a->view().plan.reach.contains("b") && a->view().nodes.at("b").alive; }));
+  const auto other_view = [&] {
+    auto news = a->link->news(a->node, a->seen, a->taken_in);
+    if (!news.view) return false;
+    a->taken_in = std::move(*news.view);
+    return true;
+  };
+  const auto row = [&] { return a->taken_in.plan.nodes.at(a->taken_in.plan.reach.at("b").number); };
+  EXPECT_FALSE(other_view());
+  EXPECT_EQ(row().way, WEFT_WAY_DIRECT);
+  a->seen.wireguard["b"] = 0;
+  EXPECT_TRUE(other_view());
+  EXPECT_EQ(row().way, WEFT_WAY_REFUSED);
+  a->seen.wireguard["b"] = 7;
+  EXPECT_TRUE(other_view());
+  EXPECT_EQ(row().way, WEFT_WAY_WIREGUARD);
+  EXPECT_EQ(row().ifindex, 7U);
+  a->seen.silent = {"b"};
+  EXPECT_TRUE(other_view());
+  EXPECT_FALSE(a->taken_in.nodes.at("b").answers);
+  EXPECT_EQ(row().ifindex, 7U);
+  EXPECT_FALSE(other_view());
+  a->seen.silent.clear();
+  EXPECT_TRUE(other_view());
+  EXPECT_TRUE(a->taken_in.nodes.at("b").answers);
+  b->link->claim_addresses({ip("192.0.2.77")});
+  ASSERT_TRUE(run_until([&] { return other_view(); }));
+  EXPECT_EQ(a->taken_in.egress_holders, (std::map<IpAddress, std::string>{{ip("192.0.2.77"), "b"}}));
+  EXPECT_FALSE(other_view());
 }
 
 TEST_F(ClusterLinkTest, ARestartWithoutEtcdKeepsGatewaysAndNumbersAndGivesNothingOut) {
   const auto a = make("a", "192.0.2.1");
   const auto b = make("b", "192.0.2.2");
   ASSERT_TRUE(claim(*a, Family::v4));
-  ASSERT_TRUE(run_until([&] { return a->link->view(a->node).plan.reach.contains("b"); }));
+  ASSERT_TRUE(run_until([&] { return a->view().plan.reach.contains("b"); }));
   const auto gateways = a->link->gateways();
-  const auto number = a->link->view(a->node).plan.reach.at("b").number;
+  const auto number = a->view().plan.reach.at("b").number;
   a->link.reset();
   etcd_->kill(0);
   open(*a);
   EXPECT_EQ(a->link->gateways(), gateways);
   EXPECT_THAT(usable(*a), SizeIs(0));
-  EXPECT_FALSE(a->link->view(a->node).known);
+  EXPECT_FALSE(a->view().known);
   run_until([] { return false; }, seconds(4));
   a->link->check();
   ASSERT_TRUE(a->faults.has("cluster"));
   EXPECT_THAT(a->faults.texts().at("cluster"), HasSubstr("traffic goes on, changes wait"));
   etcd_->restart(0);
-  ASSERT_TRUE(run_until([&] { return usable(*a).size() == 1 && a->link->view(a->node).known; }));
-  EXPECT_EQ(a->link->view(a->node).plan.reach.at("b").number, number);
+  ASSERT_TRUE(run_until([&] { return usable(*a).size() == 1 && a->view().known; }));
+  EXPECT_EQ(a->view().plan.reach.at("b").number, number);
   EXPECT_FALSE(a->faults.has("cluster"));
 }
 
@@ -170,7 +227,7 @@ TEST_F(ClusterLinkTest, WhatANodeAtTheEdgeHasGoesToOthersOnlyOnceItIsDeleted) {
   const auto a = make("a", "192.0.2.1");
   auto b = make("b", "192.0.2.2", "edge: true\n");
   ASSERT_TRUE(claim(*b, Family::v4));
-  const auto blocks = [&] { return a->link->view(a->node).plan.blocks.size(); };
+  const auto blocks = [&] { return a->view().plan.blocks.size(); };
   ASSERT_TRUE(run_until([&] { return blocks() == 1; }));
   const auto forget = [&](const std::string& name) {
     std::optional<Result<void>> answer;

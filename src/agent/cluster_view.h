@@ -1,31 +1,19 @@
-// What this node knows of the others of its cluster, as the compilers take it. A value.
+// What this node knows of the others of its cluster, as the compilers take it. Their pods are in a cluster::PodTable,
+// which is asked for those that have changed.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/ip.h"
 #include "base/labels.h"
-#include "control/identity/identity.h"
 #include "control/nodes/nodes.h"
 #include "model/objects.h"
 
 namespace weft::agent {
-
-struct RemotePod {
-  model::ObjectKey key;
-  std::string node;
-  std::uint32_t node_number = 0;  // of weft_node_v1
-  control::IdentityId identity = 0;
-  std::vector<IpAddress> addresses;
-  std::vector<model::ContainerPort> ports;
-  bool host_network = false;  // its addresses are the node's
-  bool ready = true;
-  bool terminating = false;
-  std::uint32_t weight = 1;
-};
 
 // A node as selectors and elections see it.
 struct ClusterNode {
@@ -34,19 +22,34 @@ struct ClusterNode {
   bool alive = false;   // its lease stands
   bool answers = true;  // this node's probes, as far as they tell
   bool self = false;
+  bool operator==(const ClusterNode&) const = default;
 };
 
+// A value.
 struct ClusterView {
   bool clustered = false;
   // Heard of whole, once. Until then what an earlier agent wrote of other nodes stays in the maps.
   bool known = false;
-  std::uint64_t revision = 0;                       // grows with every change
   std::map<std::string, ClusterNode> nodes;         // by name, this one among them
   std::map<IpAddress, std::string> egress_holders;  // which node has an address that EgressGateways ask for
   control::NodePlan plan;
-  std::vector<RemotePod> pods;  // by key; one that two nodes tell is twice in it
   std::uint32_t overlay_ifindex = 0;
   std::vector<std::uint32_t> wireguard;  // this node's devices
+};
+
+// What is to be looked at again of other nodes' pods. Too much costs time only.
+struct OthersChange {
+  bool all = false;
+  bool peers = false;  // identities they have, or what these mean: policies may have other peers
+  std::set<IpAddress> addresses;
+  std::set<model::ObjectKey> pods;
+
+  void merge(OthersChange other) {
+    all = all || other.all;
+    peers = peers || other.peers;
+    addresses.merge(other.addresses);
+    pods.merge(other.pods);
+  }
 };
 
 }  // namespace weft::agent

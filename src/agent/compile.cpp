@@ -147,27 +147,28 @@ Result<void> Compiler::live_endpoints(Compiled& compiled, const Objects& objects
 }
 
 // The pods of other nodes as peers: all of an identity are one.
-void Compiler::add_peers(Compiled& compiled, const ClusterView& cluster) const {
+void Compiler::add_peers(Compiled& compiled, const cluster::PodTable& others) const {
   std::map<control::IdentityId, control::PolicyEndpoint> peers;
-  for (const auto& pod : cluster.pods) {
-    if (pod.host_network) continue;
-    const auto [entry, added] = peers.try_emplace(pod.identity);
-    auto& peer = entry->second;
-    if (added) {
-      const auto* identity = identities_.find(pod.identity);
-      if (identity == nullptr || pod.identity < WEFT_IDENTITY_FIRST) {
-        peers.erase(entry);
-        continue;
-      }
-      peer.pod.namespace_ = control::namespace_of(identity->labels);
-      peer.identity = pod.identity;
-      peer.labels = control::pod_labels_of(identity->labels);
-      peer.ports = control::named_ports_of(identity->labels);
-    }
-    // Only a port's name makes an address matter.
-    if (!peer.ports.empty()) peer.addresses.insert(peer.addresses.end(), pod.addresses.begin(), pod.addresses.end());
+  for (const auto& [id, pods] : others.identities()) {
+    const auto* identity = identities_.find(id);
+    if (identity == nullptr || id < WEFT_IDENTITY_FIRST) continue;
+    auto& peer = peers[id];
+    peer.pod.namespace_ = control::namespace_of(identity->labels);
+    peer.identity = id;
+    peer.labels = control::pod_labels_of(identity->labels);
+    peer.ports = control::named_ports_of(identity->labels);
   }
-  for (auto& [id, peer] : peers) compiled.policy_input.peers.push_back(std::move(peer));
+  auto& input = compiled.policy_input;
+  compiled.peers_by_address = std::ranges::any_of(
+      input.policies, [](const auto& policy) { return control::knows_peers_by_address(policy.second); });
+  if (compiled.peers_by_address)
+    others.each([&](const cluster::ToldPod& pod) {
+      const auto peer = peers.find(pod.told.identity);
+      if (peer == peers.end() || pod.told.host_network || peer->second.ports.empty()) return;
+      auto& addresses = peer->second.addresses;
+      addresses.insert(addresses.end(), pod.told.addresses.begin(), pod.told.addresses.end());
+    });
+  for (auto& [id, peer] : peers) input.peers.push_back(std::move(peer));
 }
 
 void Compiler::fill_endpoints(Compiled& compiled, const Node& node) const {
@@ -200,21 +201,20 @@ void Compiler::fill_endpoints(Compiled& compiled, const Node& node) const {
   }
 }
 
-// Other nodes, and who has which address there. What this node has itself is never another's.
-void Compiler::fill_remotes(Compiled& compiled, const ClusterView& cluster) const {
-  auto& rows = compiled.rows;
-  for (const auto& [number, node] : cluster.plan.nodes) rows.nodes.emplace(number, node);
-  const auto add = [&](const IpAddress& address, control::IdentityId identity, std::uint32_t node,
-                       std::uint32_t flags) {
-    const auto key = to_abi(address);
-    if (rows.endpoints.contains(key)) return;
-    rows.remotes.try_emplace(key, weft_remote{identity, cidrs_.narrowest(address), node, flags});
-  };
-  for (const auto& [address, owner] : cluster.plan.addresses)
-    add(address, WEFT_IDENTITY_REMOTE_NODE, owner.number, WEFT_REMOTE_NODE);
-  for (const auto& pod : cluster.pods)
-    if (!pod.host_network && pod.node_number != 0)
-      for (const auto& address : pod.addresses) add(address, pod.identity, pod.node_number, 0);
+std::optional<weft_remote> Compiler::remote_row(const IpAddress& address, const control::NodePlan& plan,
+                                                const cluster::ToldPod& pod) const {
+  const auto reach = plan.reach.find(pod.node);
+  if (pod.told.host_network || reach == plan.reach.end() || reach->second.number == 0) return {};
+  return weft_remote{pod.told.identity, cidrs_.narrowest(address), reach->second.number, 0};
+}
+
+std::optional<weft_remote> Compiler::remote_row(const IpAddress& address, const ClusterView& cluster,
+                                                const cluster::PodTable& others) const {
+  if (const auto owner = cluster.plan.addresses.find(address); owner != cluster.plan.addresses.end())
+    return weft_remote{WEFT_IDENTITY_REMOTE_NODE, cidrs_.narrowest(address), owner->second.number, WEFT_REMOTE_NODE};
+  for (const auto& pod : others.at(address))
+    if (auto row = remote_row(address, cluster.plan, pod)) return row;
+  return {};
 }
 
 // Every prefix the datapath must tell apart: policy CIDRs, the pod and service ranges, native ones, nodes' blocks.
@@ -257,7 +257,7 @@ void Compiler::fill_identities(Compiled& compiled, const std::vector<Cidr>& pool
 
 Result<Compiled> Compiler::compile(const Objects& objects,
                                    const std::map<store::EndpointKey, store::EndpointRecord>& records, const Node& node,
-                                   const ClusterView& cluster) {
+                                   const ClusterView& cluster, const cluster::PodTable* others) {
   Compiled compiled;
   WEFT_CHECK(live_endpoints(compiled, objects, records, cluster.clustered));
   auto& input = compiled.policy_input;
@@ -266,13 +266,13 @@ Result<Compiled> Compiler::compile(const Objects& objects,
   input.revisions = objects.policy_revisions();
   for (const auto& live : compiled.endpoints)
     input.endpoints.push_back({live.pod(), live.identity, live.pod_labels, live.ports, live.record.addresses});
-  add_peers(compiled, cluster);
+  if (others != nullptr && cluster.known) add_peers(compiled, *others);
   compiled.policy = policy_.compile(input);
   for (const auto& [key, number] : policy_.classes()) highest_class_ = std::max(highest_class_, number);
   for (const auto& [key, entry] : compiled.policy.rows) compiled.rows.policy.emplace(key, entry);
   compiled.cidr_identities = cidrs_.all();
   fill_endpoints(compiled, node);
-  fill_remotes(compiled, cluster);
+  for (const auto& [number, way] : cluster.plan.nodes) compiled.rows.nodes.emplace(number, way);
   fill_identities(compiled, further_cidrs(config_, objects), node, cluster);
   fill_egress(compiled, objects, node, cluster);
   return compiled;

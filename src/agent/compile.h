@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "control/identity/identity.h"
 #include "control/policy/policy.h"
 #include "datapath/rows.h"
+#include "sources/cluster/pod_table.h"
 #include "sources/store/rows.h"
 
 namespace weft::agent {
@@ -44,7 +46,8 @@ struct Compiled {
   control::CompiledPolicy policy;
   std::map<Cidr, control::IdentityId> cidr_identities;
   datapath::DesiredRows rows;
-  std::set<LabelMap> labels;  // that the endpoints have identities for, or wait for one
+  std::set<LabelMap> labels;      // that the endpoints have identities for, or wait for one
+  bool peers_by_address = false;  // some rule knows pods of other nodes by their addresses too
   control::EgressPlan egress;
 };
 
@@ -61,9 +64,15 @@ class Compiler {
 
   // Errors name what does not fit; nothing has changed then but numbers handed out.
   // In a cluster numbers are learnt, not given: an endpoint whose labels have none yet keeps the one it had, or is
-  // WEFT_IDENTITY_INIT.
+  // WEFT_IDENTITY_INIT. `others`, the pods of other nodes, are peers of policies; their rows are made one by one.
   Result<Compiled> compile(const Objects& objects, const std::map<store::EndpointKey, store::EndpointRecord>& records,
-                           const Node& node, const ClusterView& cluster = {});
+                           const Node& node, const ClusterView& cluster = {},
+                           const cluster::PodTable* others = nullptr);
+  // The row of an address that this node has not itself; nothing: no other node has it either.
+  [[nodiscard]] std::optional<weft_remote> remote_row(const IpAddress& address, const ClusterView& cluster,
+                                                      const cluster::PodTable& others) const;
+  [[nodiscard]] std::optional<weft_remote> remote_row(const IpAddress& address, const control::NodePlan& plan,
+                                                      const cluster::ToldPod& pod) const;
   // Numbers of the cluster; `whole`: all others are forgotten.
   void learn(const std::map<control::IdentityId, LabelMap>& set, const std::vector<control::IdentityId>& gone,
              bool whole);
@@ -88,9 +97,8 @@ class Compiler {
  private:
   Result<void> live_endpoints(Compiled& compiled, const Objects& objects,
                               const std::map<store::EndpointKey, store::EndpointRecord>& records, bool clustered);
-  void add_peers(Compiled& compiled, const ClusterView& cluster) const;
+  void add_peers(Compiled& compiled, const cluster::PodTable& others) const;
   void fill_endpoints(Compiled& compiled, const Node& node) const;
-  void fill_remotes(Compiled& compiled, const ClusterView& cluster) const;
   void fill_identities(Compiled& compiled, const std::vector<Cidr>& pools, const Node& node,
                        const ClusterView& cluster) const;
   void fill_egress(Compiled& compiled, const Objects& objects, const Node& node, const ClusterView& cluster) const;

@@ -121,20 +121,20 @@ TEST_F(CompileTest, OtherNodesAndTheirPodsAreRowsAndPeers) {
   cluster.plan.blocks[*Cidr::parse("10.244.3.0/24")] = 3;
   cluster.plan.addresses[IpAddress::v4(0xc0000203)] = {"far", 0};
   cluster.plan.addresses[IpAddress::v4(0x0af40301)] = {"far", 3};
-  auto& pod = cluster.pods.emplace_back();
-  pod.key = {"default", "there"};
-  pod.node_number = 3;
-  pod.identity = 800;
-  pod.addresses = {IpAddress::v4(0x0af40302), IpAddress::v4(0x0a000003)};  // the second is this node's own pod's
-  const auto compiled = compiler.compile(*objects, records, node, cluster);
+  cluster.plan.reach["far"].number = 3;
+  cluster::PodTable others("here");
+  (void)others.replace("far", {{{"default", "there"}, {.addresses = {IpAddress::v4(0x0af40302)}, .identity = 800}}});
+  const auto compiled = compiler.compile(*objects, records, node, cluster, &others);
   ASSERT_TRUE(compiled);
-  const auto& remotes = compiled->rows.remotes;
-  ASSERT_EQ(remotes.size(), 3U);
-  const auto& there = remotes.at(datapath::to_abi(IpAddress::v4(0x0af40302)));
+  const auto row = [&](std::uint32_t address) {
+    return compiler.remote_row(IpAddress::v4(address), cluster, others).value_or(weft_remote{});
+  };
+  const auto there = row(0x0af40302);
   EXPECT_EQ(there.identity, 800U);
   EXPECT_EQ(there.node, 3U);
   EXPECT_EQ(there.flags, 0U);
-  const auto& far = remotes.at(datapath::to_abi(IpAddress::v4(0xc0000203)));
+  EXPECT_FALSE(compiler.remote_row(IpAddress::v4(0x0af40303), cluster, others));
+  const auto far = row(0xc0000203);
   EXPECT_EQ(far.identity, std::uint32_t{WEFT_IDENTITY_REMOTE_NODE});
   EXPECT_EQ(far.node, 0U);
   EXPECT_EQ(far.flags, std::uint32_t{WEFT_REMOTE_NODE});

@@ -132,6 +132,7 @@ config::Keys<Config> own_keys() {
       {"service_table_entries", number(&Config::service_table_entries, 64, 16777216)},
       {"backend_table_entries", number(&Config::backend_table_entries, 64, 16777216)},
       {"slot_table_entries", number(&Config::slot_table_entries, 64, 67108864)},
+      {"remote_table_entries", number(&Config::remote_table_entries, 64, 16777216)},
       {"external_ips", flag(&Config::external_ips)},
       {"xdp", word(&Config::xdp, &parse_xdp)},
       {"events", flag(&Config::events)},

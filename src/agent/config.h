@@ -46,7 +46,8 @@ struct Config : config::ClusterAccess {
   std::uint32_t service_table_entries = 65536;
   std::uint32_t backend_table_entries = 131072;
   std::uint32_t slot_table_entries = 1048576;
-  bool external_ips = true;  // Services may name addresses of their own (spec.externalIPs)
+  std::uint32_t remote_table_entries = 262144;  // addresses of other nodes' pods
+  bool external_ips = true;                     // Services may name addresses of their own (spec.externalIPs)
   enum class Xdp { automatic, native, generic, off };
   Xdp xdp = Xdp::automatic;
   bool events = true;

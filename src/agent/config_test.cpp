@@ -123,6 +123,7 @@ service_hash_seed: 7
 service_table_entries: 128
 backend_table_entries: 256
 slot_table_entries: 4096
+remote_table_entries: 512
 xdp: native
 external_ips: false
 events: no
@@ -207,6 +208,7 @@ edge: true
   EXPECT_EQ(config->reclaim_seconds, 60U);
   EXPECT_TRUE(config->edge);
   EXPECT_EQ(config->slot_table_entries, 4096U);
+  EXPECT_EQ(config->remote_table_entries, 512U);
   EXPECT_EQ(config->xdp, Config::Xdp::native);
   EXPECT_FALSE(config->external_ips);
   EXPECT_FALSE(config->events);

@@ -49,7 +49,7 @@ void Agent::notice_silence() {
   auto silent = node_health_->silent();
   if (silent == silent_nodes_) return;
   silent_nodes_ = std::move(silent);
-  if (!objects_->egress_gateways().empty()) others_changed();
+  others_changed();
 }
 
 // Who comes back may have answered the neighbours for an address that is this node's by now.
@@ -90,10 +90,12 @@ json Agent::egress_pods(const model::ObjectKey& gateway, const control::EgressSt
       }
     pods.push_back(std::move(item));
   }
-  for (const auto& pod : publisher_->cluster().pods)
-    if (!pod.host_network && status.identities.contains(pod.identity))
+  if (publisher_->others() == nullptr) return pods;
+  publisher_->others()->each([&](const cluster::ToldPod& pod) {
+    if (!pod.told.host_network && status.identities.contains(pod.told.identity))
       pods.push_back(
-          {{"namespace", pod.key.namespace_}, {"pod", pod.key.name}, {"node", pod.node}, {"gateways", nullptr}});
+          {{"namespace", pod.name.namespace_}, {"pod", pod.name.name}, {"node", pod.node}, {"gateways", nullptr}});
+  });
   return pods;
 }
 

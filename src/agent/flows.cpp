@@ -52,14 +52,6 @@ void Agent::refresh_enrichment() {
     flow::put(*endpoints, old.endpoints.get(), live.record.endpoint_id, party);
     for (const auto& address : live.record.addresses) flow::put(*addresses, old.addresses.get(), address, party);
   }
-  for (const auto& remote : publisher_->cluster().pods) {
-    if (remote.host_network) continue;
-    const auto* object = objects_->pod(remote.key);
-    const auto party =
-        pod_party(remote.key, remote.identity, remote.addresses, object == nullptr ? "" : object->workload);
-    for (const auto& address : remote.addresses)
-      if (!addresses->contains(address)) flow::put(*addresses, old.addresses.get(), address, party);
-  }
   flow::Party host;
   host.kind = flow::PeerKind::host;
   host.identity = WEFT_IDENTITY_HOST;
@@ -92,8 +84,24 @@ void Agent::refresh_enrichment() {
 
   std::erase_if(service_names_, [](const auto& item) { return item.second.info.use_count() <= 1; });
   for (auto& [id, name] : service_names_) name.stale = true;
-  flows_->set_enrichment(
-      {addresses, endpoints, identities, rules, nodes, [this](std::uint32_t id) { return service_name(id); }});
+  parties_elsewhere_.clear();
+  flows_->set_enrichment({addresses, endpoints, identities, rules, nodes,
+                          [this](const IpAddress& address) { return party_elsewhere(address); },
+                          [this](std::uint32_t id) { return service_name(id); }});
+}
+
+// Of another node, if some flow names it: flows share it until something is told of other nodes.
+std::shared_ptr<const flow::Party> Agent::party_elsewhere(const IpAddress& address) {
+  if (publisher_->others() == nullptr) return nullptr;
+  const auto [known, added] = parties_elsewhere_.try_emplace(address);
+  if (!added) return known->second;
+  if (const auto pod = remote(address)) {
+    const model::ObjectKey key{pod->name.namespace_, pod->name.name};
+    const auto* object = objects_->pod(key);
+    known->second = std::make_shared<const flow::Party>(
+        pod_party(key, pod->told.identity, pod->told.addresses, object == nullptr ? "" : object->workload));
+  }
+  return known->second;
 }
 
 // Of a service some flow names, as it is now. Flows share it while it stays the same.

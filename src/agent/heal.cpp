@@ -87,6 +87,8 @@ void Healer::check(const Node& node) {
     for (const auto& text : parts_.overlay->heal(node)) repaired(text);
   if (thorough && parts_.encryption != nullptr)
     for (const auto& text : parts_.encryption->heal()) repaired(text);
+  if (thorough && parts_.node_routes != nullptr)
+    for (const auto& text : parts_.node_routes->heal(node)) repaired(text);
   check_sockets();
   if (thorough) check_orphans();
   check_store_file();

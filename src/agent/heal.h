@@ -15,6 +15,7 @@
 #include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/node.h"
+#include "agent/node_routes.h"
 #include "agent/overlay.h"
 #include "agent/uplinks.h"
 #include "control/ipam/ipam.h"
@@ -37,6 +38,7 @@ class Healer {
     Faults& faults;
     Overlay* overlay = nullptr;  // of a node of a cluster
     Encryption* encryption = nullptr;
+    NodeRoutes* node_routes = nullptr;
   };
   explicit Healer(const Parts& parts);
 

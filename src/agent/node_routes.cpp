@@ -24,13 +24,13 @@ bool same(const sys::Route& a, const sys::Route& b) {
 
 }  // namespace
 
-void NodeRoutes::add(const std::set<control::NodeRoute>& wanted, const Node& node) {
-  left_over_.clear();
-  const auto present = netlink_.routes();
-  if (!present) return faults_.set("node routes", "reading the routes: " + present.error().message);
+std::vector<std::string> NodeRoutes::set_missing(const std::vector<sys::Route>& present, const Node& node) {
   const auto host = netlink_.device(host_device);
+  std::multimap<Cidr, const sys::Route*> known;
+  for (const auto& route : present) known.emplace(route.destination, &route);
   std::map<std::string, std::string> failed;
-  for (const auto& each : wanted) {
+  std::vector<std::string> set;
+  for (const auto& each : wanted_) {
     sys::Route route;
     route.destination = each.destination;
     route.gateway = each.gateway;
@@ -44,16 +44,39 @@ void NodeRoutes::add(const std::set<control::NodeRoute>& wanted, const Node& nod
                                   each.gateway ? each.gateway->to_string() : host_device, each.destination.to_string());
       continue;
     }
-    const auto same_way = [&](const sys::Route& other) { return same(other, route); };
-    if (std::ranges::any_of(*present, same_way)) continue;
-    if (auto set = netlink_.replace_route(route); !set) failed[about] = set.error().message;
+    const auto [first, last] = known.equal_range(route.destination);
+    if (std::any_of(first, last, [&](const auto& other) { return same(*other.second, route); })) continue;
+    if (auto done = netlink_.replace_route(route); !done)
+      failed[about] = done.error().message;
+    else
+      set.push_back(each.destination.to_string());
   }
+  faults_.replace("node route ", failed);
+  return set;
+}
+
+void NodeRoutes::add(const std::set<control::NodeRoute>& wanted, const Node& node) {
+  left_over_.clear();
+  wanted_ = wanted;
+  const auto present = netlink_.routes();
+  if (!present) return faults_.set("node routes", "reading the routes: " + present.error().message);
+  (void)set_missing(*present, node);
+  std::set<Cidr> destinations;
+  for (const auto& each : wanted) destinations.insert(each.destination);
   std::ranges::copy_if(*present, std::back_inserter(left_over_), [&](const sys::Route& route) {
-    const auto leads_there = [&](const auto& each) { return each.destination == route.destination; };
-    return route.protocol == sys::route_protocol_weft && std::ranges::none_of(wanted, leads_there);
+    return route.protocol == sys::route_protocol_weft && !destinations.contains(route.destination);
   });
   faults_.clear("node routes");
-  faults_.replace("node route ", failed);
+}
+
+std::vector<std::string> NodeRoutes::heal(const Node& node) {
+  std::vector<std::string> repaired;
+  if (wanted_.empty()) return repaired;
+  const auto present = netlink_.routes();
+  if (!present) return repaired;
+  for (const auto& destination : set_missing(*present, node))
+    repaired.push_back(fmt::format("the route to other nodes' pods {} was gone or changed", destination));
+  return repaired;
 }
 
 void NodeRoutes::prune() {

@@ -22,10 +22,14 @@ class NodeRoutes {
   // there, those that `add` found and nobody needs go after.
   void add(const std::set<control::NodeRoute>& wanted, const Node& node);
   void prune();
+  // Puts back what somebody else took away since; says what.
+  std::vector<std::string> heal(const Node& node);
 
  private:
+  std::vector<std::string> set_missing(const std::vector<sys::Route>& present, const Node& node);
   sys::Netlink& netlink_;
   Faults& faults_;
+  std::set<control::NodeRoute> wanted_;
   std::vector<sys::Route> left_over_;  // since the last add()
 };
 

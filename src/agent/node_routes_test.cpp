@@ -74,5 +74,19 @@ TEST_F(NodeRoutesTest, ANextHopOnNoNetworkIsToldUntilItIs) {
   EXPECT_NE(route("10.244.2.0/24"), nullptr);
 }
 
+TEST_F(NodeRoutesTest, WhatSomebodyTookAwayIsPutBack) {
+  routes.add({{cidr("10.244.2.0/24"), ip("192.0.2.2"), {}}, {cidr("10.244.3.0/24"), {}, ip("10.244.1.1")}}, node);
+  EXPECT_TRUE(routes.heal(node).empty());
+  ASSERT_TRUE(netlink->delete_route(*route("10.244.2.0/24")));
+  auto elsewhere = *route("10.244.3.0/24");
+  elsewhere.source.reset();
+  ASSERT_TRUE(netlink->replace_route(elsewhere));
+  EXPECT_THAT(routes.heal(node),
+              ::testing::ElementsAre(::testing::HasSubstr("10.244.2.0/24"), ::testing::HasSubstr("10.244.3.0/24")));
+  EXPECT_EQ(route("10.244.2.0/24")->gateway, ip("192.0.2.2"));
+  EXPECT_EQ(route("10.244.3.0/24")->source, ip("10.244.1.1"));
+  EXPECT_TRUE(routes.heal(node).empty());
+}
+
 }  // namespace
 }  // namespace weft::agent

@@ -1,12 +1,15 @@
 // The agent as one node of a cluster: what the shared state tells becomes blocks to allocate from, rows and routes;
 // what runs here is told to the others.
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "agent/agent.h"
 #include "agent/encryption.h"
+#include "agent/memory.h"
 #include "api/params.h"
 #include "datapath/rows.h"
 
@@ -64,9 +67,8 @@ Result<void> Agent::open_cluster() {
   overlay_.emplace(*netlink_, *datapath_, config_, faults_);
   attach_gate_.emplace(loop_, *cluster_);
   take_blocks();
-  auto view = cluster_->view(node_);
-  if (encryption_) view.wireguard = encryption_->ifindexes();
-  publisher_->set_cluster(std::move(view));
+  publisher_->set_others(cluster_->pods());
+  publisher_->set_cluster({.clustered = true, .wireguard = encryption_devices()});
   node_health_.emplace(loop_);
   if (auto started = node_health_->start(); !started) note("asking the other nodes: " + started.error().message);
   return {};
@@ -84,6 +86,7 @@ void Agent::blocks_changed() {
     refresh_node();
     cluster_->tell(node_);
   }
+  compile_due_ = true;
   others_changed();
 }
 
@@ -118,23 +121,65 @@ void Agent::encryption_changed() {
   others_changed();
 }
 
+std::vector<std::uint32_t> Agent::encryption_devices() const {
+  return encryption_ ? encryption_->ifindexes() : std::vector<std::uint32_t>();
+}
+
+// Than those that the view was made with.
+bool Agent::other_devices(const ClusterView& view) const {
+  return view.overlay_ifindex != overlay_->ifindex() || view.wireguard != encryption_devices();
+}
+
 void Agent::take_others() {
-  if (encryption_ && cluster_->synced()) encryption_->take(node_, cluster_->encryption_peers());
-  auto view_now = cluster_->view(node_, encryption_ ? encryption_->ways() : std::map<std::string, std::uint32_t>());
-  view_now.overlay_ifindex = overlay_->ifindex();
-  for (const auto& name : silent_nodes_)
-    if (const auto found = view_now.nodes.find(name); found != view_now.nodes.end()) found->second.answers = false;
-  greet_returned(view_now);
-  if (encryption_) view_now.wireguard = encryption_->ifindexes();
-  publisher_->set_cluster(std::move(view_now));
+  // Who is encrypted to follows from what is told of nodes, and from this one.
+  if (encryption_ && cluster_->synced() && (compile_due_ || cluster_->nodes_told()))
+    encryption_->take(node_, cluster_->encryption_peers());
+  const NodesSeen seen{encryption_ ? encryption_->ways() : std::map<std::string, std::uint32_t>(), silent_nodes_};
+  auto news = cluster_->news(node_, seen, publisher_->cluster());
+  if (!watchers_.empty())
+    for (const auto& pod : news.pods.pods) tell_pod_modified(pod);
+  const bool ways = news.view.has_value();
+  if (ways) greet_returned(*news.view);
+  if (ways || other_devices(publisher_->cluster())) {
+    compile_due_ = true;
+    auto view = ways ? ClusterView(std::move(*news.view)) : publisher_->cluster();
+    view.overlay_ifindex = overlay_->ifindex();
+    view.wireguard = encryption_devices();
+    publisher_->set_cluster(std::move(view));
+  }
+  const bool many = news.pods.all || news.pods.addresses.size() >= many_items;
+  publisher_->others_changed(std::move(news.pods));
+  parties_elsewhere_.clear();
   if (!taken_over_) return;
-  const auto& view = publisher_->cluster();
-  if (view.known) node_routes_->add(view.plan.routes, node_);
-  if (auto published = publish(); !published)
-    return faults_.set("publish", "what other nodes told: " + published.error().text());
+  const bool known = publisher_->cluster().known;
+  if (ways && known) node_routes_->add(publisher_->cluster().plan.routes, node_);
+  trim_owed_ = trim_owed_ || many;
+  const bool compile = std::exchange(compile_due_, false);
+  auto published = compile ? publish() : publish_others();
+  if (!published) return faults_.set("publish", "what other nodes told: " + published.error().text());
   faults_.clear("publish");
-  node_routes_->prune();
-  watch_health();
+  tell_left_out();
+  if (ways && known) node_routes_->prune();
+  if (compile || news.nodes) watch_health();
+}
+
+Result<void> Agent::publish_others() {
+  if (publisher_->others_need_compile()) return publish();
+  auto published = publisher_->publish_others();
+  tell_services_fault();
+  if (duties_) duties_->refresh();
+  refresh_bgp();
+  return published;
+}
+
+void Agent::tell_left_out() {
+  const auto& tables = datapath_->tables();
+  if (tables.remotes_left_out() == 0) return faults_.clear("other nodes' pods");
+  faults_.set(
+      "other nodes' pods",
+      fmt::format("{} addresses of other nodes' pods are not known here, as the table has room for {}: policies "
+                  "treat them as pods without labels; raise remote_table_entries and restart weftd",
+                  tables.remotes_left_out(), tables.remotes_capacity()));
 }
 
 void Agent::watch_health() {

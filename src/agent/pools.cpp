@@ -84,7 +84,7 @@ std::string Agent::user_of(const IpAddress& address) const {
   for (const auto& [key, record] : attachment_->records())
     if (std::ranges::find(record.addresses, address) != record.addresses.end())
       return fmt::format("pod {}/{}", record.namespace_, record.pod);
-  if (const auto* pod = remote(address)) return fmt::format("pod {} of node {}", pod->key.to_string(), pod->node);
+  if (const auto pod = remote(address)) return fmt::format("pod {} of node {}", pod->name.to_string(), pod->node);
   return {};
 }
 

@@ -134,7 +134,7 @@ void Publisher::object_changed(const ObjectChange& change) {
   const auto* object = change.object;
   switch (kind) {
     case model::Kind::service:
-      object != nullptr ? services_->upsert(std::get<model::Service>(*object)) : services_->erase_service(key);
+      object != nullptr ? upsert_service(std::get<model::Service>(*object)) : erase_service(key);
       facts_.changed(key, object == nullptr ? nullptr : std::get_if<model::Service>(object));
       break;
     case model::Kind::endpoint_slice:
@@ -212,10 +212,12 @@ void Publisher::read_services_pods() {
     tell(pod);
   }
   for (const auto& key : service_pods_)
-    if (!seen.contains(key) && !remote_pods_.contains(key)) services_->erase_pod(key);
-  const bool same_here = service_pods_ == seen;
+    if (!seen.contains(key)) {
+      services_->erase_pod(key);
+      if (others_ != nullptr) changed_.pods.insert(key);  // it may be elsewhere now
+    }
   service_pods_ = std::move(seen);
-  if (cluster_.known && (remote_revision_ != cluster_.revision || !same_here)) read_remote_pods();
+  tell_remote_pods();
   services_->set_node({parts_.config.node, parts_.config.zone,
                        std::vector<IpAddress>(node_->addresses.begin(), node_->addresses.end()),
                        taken_addresses(*node_)});
@@ -272,7 +274,7 @@ void Publisher::forget_views() {
 }
 
 Result<void> Publisher::publish() {
-  auto outcome = compiler_->compile(parts_.objects, *records_, *node_, cluster_);
+  auto outcome = compiler_->compile(parts_.objects, *records_, *node_, cluster_, others_);
   if (!outcome) {
     compiler_->refused();
     return fail(outcome.error());
@@ -286,6 +288,7 @@ Result<void> Publisher::publish() {
     return ready;
   }
   std::swap(compiled_, *outcome);
+  note_own(*outcome, compiled_);
   read_services_pods();
   auto delta = compile_services_or_keep();
   if (!delta) {
@@ -298,7 +301,10 @@ Result<void> Publisher::publish() {
   compile_announcements();
   compiled_.rows.config = config_now();
   ++service_revision_;
+  compiled_.rows.remotes = remote_rows();
   auto applied = parts_.tables.apply(compiled_.rows, *delta);
+  compiled_.rows.remotes = {};
+  if (applied || applied.error().code == ErrorCode::io) changed_ = {};
   // Rows still owed are on their way: what is compiled holds.
   applied ? compiler_->written() : compiler_->owed();
   if (!applied) services_->hold_replaced();
@@ -306,6 +312,7 @@ Result<void> Publisher::publish() {
 }
 
 Result<void> Publisher::publish_services() {
+  tell_remote_pods();
   WEFT_TRY(const auto delta, compile_services());
   compile_announcements();
   compiled_.rows.config = config_now();

@@ -44,8 +44,13 @@ class Publisher {
   void set_base(const weft_config& base) { base_ = base; }  // flags of services are added
   void set_node(const Node& node) { node_ = &node; }        // outlives the publisher
   void set_records(const Records& records) { records_ = &records; }
-  void set_cluster(ClusterView cluster) { cluster_ = std::move(cluster); }
+  // Of a cluster: the pods of other nodes, which outlive the publisher, as they are now. Who changes what is in there,
+  // or how nodes are reached, says so; rows are made of what was told since the last publish that succeeded.
+  void set_others(const cluster::PodTable& others) { others_ = &others; }
+  void set_cluster(ClusterView cluster);
+  void others_changed(OthersChange change) { changed_.merge(std::move(change)); }
   [[nodiscard]] const ClusterView& cluster() const { return cluster_; }
+  [[nodiscard]] const cluster::PodTable* others() const { return others_; }
 
   // Objects tells every change, in order.
   void object_changed(const ObjectChange& change);
@@ -59,6 +64,11 @@ class Publisher {
   void forget_views();
   // Changes of Services, EndpointSlices, pools and announcements: costs what they change.
   Result<void> publish_services();
+  // Changes of other nodes' pods: costs what they change, unless policies may have other peers by it.
+  Result<void> publish_others();
+  [[nodiscard]] bool others_need_compile() const {
+    return changed_.all || changed_.peers || (compiled_.peers_by_address && !changed_.addresses.empty());
+  }
 
   // What the Services among the documents hold, and which pools are among them: to be given back.
   struct Held {
@@ -150,7 +160,21 @@ class Publisher {
   [[nodiscard]] Pools admit_pools(const std::vector<model::Document>& documents, std::vector<Refusal>& refusals);
   void keep_waiting(const model::ObjectKey& service, const std::string& reason);
   void read_services_pods();
-  void read_remote_pods();
+  void upsert_service(const model::Service& service) {
+    selectors_changed_ = true;
+    services_->upsert(service);
+  }
+  void erase_service(const model::ObjectKey& key) {
+    selectors_changed_ = true;
+    services_->erase_service(key);
+  }
+  void tell_remote_pod(const model::ObjectKey& key);
+  void tell_remote_pod(const cluster::ToldPod& pod);
+  void tell_remote_pods();
+  void look_at_selectors();
+  void note_own(const Compiled& before, const Compiled& now);
+  datapath::RemoteRows remote_rows() const;
+  datapath::RemoteRows all_remote_rows() const;
   void keep_of_nodes(datapath::DesiredRows& rows);
   Result<void> publish_what_fits(bool services_only);
   Result<std::vector<model::Service>> brought_services(bool all) const;
@@ -168,8 +192,10 @@ class Publisher {
   Compiled compiled_;
   std::set<model::ObjectKey> service_pods_;
   ClusterView cluster_;
-  std::set<model::ObjectKey> remote_pods_;  // told to the service compiler
-  std::uint64_t remote_revision_ = 0;       // of the view they are from
+  const cluster::PodTable* others_ = nullptr;
+  OthersChange changed_;
+  bool selectors_changed_ = true;
+  std::set<control::IdentityId> selected_;  // of other nodes' pods, those that some Service selects
   bool unheard_told_ = false;
   std::vector<model::ObjectKey> held_out_of_range_;
   std::vector<model::ObjectKey> served_at_start_;               // until the first compile

@@ -110,12 +110,6 @@ Bridge bridge(const IdentityChange& change, const DesiredRows& before, const Des
       early = true;
     }
   }
-  for (const auto& [address, row] : before.remotes) {
-    const auto wanted = after.remotes.find(address);
-    if (wanted == after.remotes.end() || !change.gone.contains(row.cidr_identity)) continue;
-    if (result.remotes.empty()) result.remotes = after.remotes;
-    result.remotes[address].cidr_identity = row.cidr_identity;
-  }
   if (early) result.endpoints.push_back(std::move(first));
   if (late) result.endpoints.push_back(std::move(second));
   result.endpoints.push_back(after.endpoints);

@@ -14,8 +14,6 @@ namespace weft::datapath {
 
 struct Bridge {
   Rows<weft_policy_key, weft_policy_entry> policy;  // in the map from before the switch until after it
-  // Other nodes' addresses until the endpoints are what is wanted; empty: those wanted.
-  Rows<weft_addr, weft_remote> remotes;
   // The endpoints on their way: each step is complete before the next begins, the last is what is wanted.
   std::vector<Rows<weft_addr, weft_endpoint>> endpoints;
 };
@@ -29,7 +27,7 @@ struct IdentityChange {
 IdentityChange identity_change(const Rows<weft_lpm_key, weft_ip_identity>& before,
                                const Rows<weft_lpm_key, weft_ip_identity>& after);
 
-// `before`: policy, endpoints, remotes and identities as they are in the maps.
+// `before`: policy, endpoints and identities as they are in the maps.
 Bridge bridge(const IdentityChange& change, const DesiredRows& before, const DesiredRows& after);
 
 }  // namespace weft::datapath

@@ -71,6 +71,15 @@ class MapTable {
   [[nodiscard]] bool removes_any(const Predicate& predicate) const {
     return std::ranges::any_of(rows_.delta().pending_deletes(), predicate);
   }
+  // A row as it is known to be there; null: there is none, or none that is certain.
+  [[nodiscard]] const V* actual(const K& key) const { return rows_.delta().actual(key); }
+  [[nodiscard]] bool wants(const K& key) const { return rows_.delta().desired(key) != nullptr; }
+  template <class Visit>
+  void each_key(const Visit& visit) const {
+    rows_.delta().each_key(visit);
+  }
+  // Rows that are there or on their way, those that leave included.
+  [[nodiscard]] std::size_t row_count() const { return rows_.delta().row_count(); }
   // What is known to be there; present() asks the kernel.
   [[nodiscard]] Rows<K, V> actual_rows() const { return rows_.delta().actual_rows(); }
   Result<Rows<K, V>> present() {

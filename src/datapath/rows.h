@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "abi/config.h"
 #include "abi/egress.h"
@@ -19,12 +20,20 @@ namespace weft::datapath {
 template <class K, class V>
 using Rows = std::map<K, V, reconcile::BytesLess>;
 
+// Other nodes' endpoints, and those nodes, as a difference: a cluster has more of them than one change may cost.
+struct RemoteRows {
+  bool whole = false;  // all there are: the others go
+  Rows<weft_addr, weft_remote> set;
+  std::vector<weft_addr> gone;
+  [[nodiscard]] bool empty() const { return !whole && set.empty() && gone.empty(); }
+};
+
 // All but the services, which come as differences (control/services/delta.h).
 struct DesiredRows {
   Rows<weft_policy_key, weft_policy_entry> policy;
   Rows<weft_addr, weft_endpoint> endpoints;
   Rows<weft_lpm_key, weft_ip_identity> identities;
-  Rows<weft_addr, weft_remote> remotes;  // endpoints of other nodes, and those nodes
+  RemoteRows remotes;
   Rows<std::uint32_t, weft_node> nodes;  // ways to the other nodes, by their numbers
   Rows<weft_egress_key, weft_egress> egress;
   Rows<std::uint32_t, weft_next_hop> next_hops;  // by the same numbers

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "datapath/bridge.h"
 
@@ -35,7 +36,9 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
   WEFT_CHECK(open_table(tables->policy_, find, "weft_policy_v1"));
   WEFT_CHECK(open_table(tables->endpoints_, find, "weft_ep_v1"));
   WEFT_CHECK(open_table(tables->identities_, find, "weft_ipid_v2"));
-  WEFT_CHECK(open_table(tables->remotes_, find, "weft_remote_v1"));
+  auto* remotes = find("weft_remote_v1");
+  if (remotes == nullptr) return fail(ErrorCode::internal, "no map weft_remote_v1");
+  WEFT_TRY(tables->remotes_, RemoteTable::open(*remotes));
   WEFT_CHECK(open_table(tables->nodes_, find, "weft_node_v1", Storage::array));
   WEFT_CHECK(open_table(tables->egress_, find, "weft_egress_v1"));
   WEFT_CHECK(open_table(tables->next_hops_, find, "weft_nexthop_v1"));
@@ -53,15 +56,14 @@ Result<std::unique_ptr<Tables>> Tables::open(const Find& find) {
 }
 
 Tables::Wanted Tables::wanted(const DesiredRows& rows) const {
-  Wanted wanted{rows.policy, {}};
+  Wanted wanted{rows.policy, {}, {}};
   DesiredRows before;
   before.identities = identities_->actual_rows();
-  const auto change = identity_change(before.identities, rows.identities);
-  if (change.empty()) return wanted;
+  wanted.change = identity_change(before.identities, rows.identities);
+  if (wanted.change.empty()) return wanted;
   before.policy = policy_->actual_rows();
   before.endpoints = endpoints_->actual_rows();
-  before.remotes = remotes_->actual_rows();
-  wanted.bridge = bridge(change, before, rows);
+  wanted.bridge = bridge(wanted.change, before, rows);
   wanted.policy.insert(wanted.bridge.policy.begin(), wanted.bridge.policy.end());
   return wanted;
 }
@@ -72,7 +74,6 @@ Result<void> Tables::admit(const DesiredRows& rows, const Wanted& wanted) const 
   WEFT_CHECK(policy_->admit(wanted.policy));
   WEFT_CHECK(endpoints_->admit(rows.endpoints));
   WEFT_CHECK(identities_->admit(rows.identities));
-  WEFT_CHECK(remotes_->admit(rows.remotes));
   WEFT_CHECK(nodes_->admit(rows.nodes));
   WEFT_CHECK(admit_nodes(rows.nodes, nodes_->capacity()));
   WEFT_CHECK(egress_->admit(rows.egress));
@@ -87,9 +88,7 @@ Result<void> Tables::want(const DesiredRows& rows) {
   WEFT_CHECK(admit(rows, wanted));
   WEFT_CHECK(policy_->want(wanted.policy));
   WEFT_CHECK(identities_->want(rows.identities));
-  last_remotes_.reset();
-  if (!wanted.bridge.remotes.empty()) last_remotes_ = rows.remotes;
-  WEFT_CHECK(remotes_->want(last_remotes_ ? wanted.bridge.remotes : rows.remotes));
+  want(rows.remotes, wanted.change);
   WEFT_CHECK(nodes_->want(rows.nodes));
   WEFT_CHECK(egress_->want(rows.egress));
   WEFT_CHECK(next_hops_->want(rows.next_hops));
@@ -105,6 +104,30 @@ Result<void> Tables::want(const DesiredRows& rows) {
   WEFT_CHECK(endpoints_->want(endpoint_steps_.back()));
   endpoint_steps_.pop_back();
   return {};
+}
+
+// Addresses elsewhere keep the identity of their CIDR, where that goes, until the endpoints are what is wanted.
+void Tables::want(const RemoteRows& rows, const IdentityChange& change) {
+  if (rows.whole) {
+    remotes_->want_no_others(rows.set);
+    late_remotes_.clear();
+  }
+  for (const auto& [address, row] : rows.set) {
+    late_remotes_.erase(address);
+    const auto* present = remotes_->actual(address);
+    if (present == nullptr || !change.gone.contains(present->cidr_identity)) {
+      remotes_->want(address, row);
+      continue;
+    }
+    late_remotes_.emplace(address, row);
+    auto kept = row;
+    kept.cidr_identity = present->cidr_identity;
+    remotes_->want(address, kept);
+  }
+  for (const auto& address : rows.gone) {
+    late_remotes_.erase(address);
+    remotes_->want_no_more(address);
+  }
 }
 
 Result<void> Tables::apply(const DesiredRows& rows, const control::ServiceDelta& services) {
@@ -124,11 +147,13 @@ Result<void> Tables::apply(const DesiredRows& rows, const control::ServiceDelta&
 }
 
 Result<void> Tables::apply(const control::ServiceDelta& services, const Rows<weft_l2_key, weft_l2>& announced,
-                           const weft_config& config) {
+                           const weft_config& config, const RemoteRows& remotes) {
   WEFT_CHECK(announced_->admit(announced));
   WEFT_CHECK(announced_->want(announced));
+  want(remotes, {});
   services_->want(services);
   wanted_config_ = config;
+  if (remotes_->replaces() || remotes_->removes()) switch_owed_ = true;
   if (config_changes_decisions() || services.changes_decisions()) switch_owed_ = forced_ = true;
   return outcome();
 }
@@ -218,9 +243,9 @@ bool Tables::switch_endpoints() {
     endpoint_steps_.pop_back();
     complete = endpoints_->add() && complete;
   }
-  if (complete && last_remotes_) {
-    complete = static_cast<bool>(remotes_->want(*last_remotes_)) && remotes_->add();
-    last_remotes_.reset();
+  if (complete && !late_remotes_.empty()) {
+    for (const auto& [address, row] : std::exchange(late_remotes_, {})) remotes_->want(address, row);
+    complete = remotes_->add();
   }
   const bool served = services_->add() && services_->remove();
   complete = endpoints_->remove() && complete;
@@ -263,8 +288,7 @@ bool Tables::write_config(bool owed) {
 }
 
 Tables::OfNodes Tables::of_nodes() const {
-  OfNodes rows{remotes_->actual_rows(), nodes_->actual_rows(), identities_->actual_rows(), egress_->actual_rows(),
-               next_hops_->actual_rows()};
+  OfNodes rows{nodes_->actual_rows(), identities_->actual_rows(), egress_->actual_rows(), next_hops_->actual_rows()};
   std::erase_if(rows.blocks, [](const auto& row) { return row.second.node == 0; });
   return rows;
 }

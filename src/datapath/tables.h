@@ -12,6 +12,7 @@
 #include "bpfrt/map.h"
 #include "datapath/bridge.h"
 #include "datapath/map_table.h"
+#include "datapath/remote_table.h"
 #include "datapath/rows.h"
 #include "datapath/service_tables.h"
 
@@ -35,10 +36,10 @@ class Tables {
   // are what is wanted now, retry() goes on, and until the additions are complete the switch waits,
   // so the last good policy stays.
   Result<void> apply(const DesiredRows& rows, const control::ServiceDelta& services);
-  // A change of services alone: costs what the difference is. `config` as in the rows.
+  // A change of services and other nodes' endpoints alone: costs what the difference is. `config` as in the rows.
   Result<void> apply(const control::ServiceDelta& services, const Rows<weft_l2_key, weft_l2>& announced,
-                     const weft_config& config);
-  // Whether apply() would take them; services are admitted by their compiler.
+                     const weft_config& config, const RemoteRows& remotes = {});
+  // Whether apply() would take them; services are admitted by their compiler, remotes never refused.
   [[nodiscard]] Result<void> admit(const DesiredRows& rows) const;
   // Goes on with what is owed and due. True when nothing is.
   bool retry();
@@ -47,9 +48,17 @@ class Tables {
   // The datapath may have given some of them up (Datapath::watch_until): those that are wanted are written again.
   Result<void> restore_announced();
   [[nodiscard]] Rows<weft_l2_key, weft_l2> announced() const { return announced_->actual_rows(); }
-  // What is there of other nodes: remotes, nodes, the prefixes that are a node's blocks, and gateways among them.
+  // Addresses of other nodes that weft_remote_v1 has no room for, and how many it has room for.
+  [[nodiscard]] std::size_t remotes_left_out() const { return remotes_->left_out(); }
+  [[nodiscard]] std::uint32_t remotes_capacity() const { return remotes_->capacity(); }
+  // Every address of other nodes that is there.
+  template <class Visit>
+  void each_remote(const Visit& visit) const {
+    remotes_->each_address(visit);
+  }
+  // What is there of other nodes beside the remotes, which stay as they are: nodes, the prefixes that are a node's
+  // blocks, and gateways among them.
   struct OfNodes {
-    Rows<weft_addr, weft_remote> remotes;
     Rows<std::uint32_t, weft_node> nodes;
     Rows<weft_lpm_key, weft_ip_identity> blocks;
     Rows<weft_egress_key, weft_egress> egress;
@@ -68,11 +77,13 @@ class Tables {
   // The rows with what bridges them and those that are there (bridge.h).
   struct Wanted {
     Rows<weft_policy_key, weft_policy_entry> policy;
+    IdentityChange change;
     Bridge bridge;
   };
   [[nodiscard]] Wanted wanted(const DesiredRows& rows) const;
   [[nodiscard]] Result<void> admit(const DesiredRows& rows, const Wanted& wanted) const;
   Result<void> want(const DesiredRows& rows);
+  void want(const RemoteRows& rows, const IdentityChange& change);
   bool switch_over();
   bool switch_endpoints();
   bool remove_rows();
@@ -84,7 +95,7 @@ class Tables {
   std::unique_ptr<MapTable<weft_policy_key, weft_policy_entry>> policy_;
   std::unique_ptr<MapTable<weft_addr, weft_endpoint>> endpoints_;
   std::unique_ptr<MapTable<weft_lpm_key, weft_ip_identity>> identities_;
-  std::unique_ptr<MapTable<weft_addr, weft_remote>> remotes_;
+  std::unique_ptr<RemoteTable> remotes_;
   std::unique_ptr<MapTable<std::uint32_t, weft_node>> nodes_;
   std::unique_ptr<MapTable<weft_egress_key, weft_egress>> egress_;
   std::unique_ptr<MapTable<std::uint32_t, weft_next_hop>> next_hops_;
@@ -97,7 +108,7 @@ class Tables {
   weft_config wanted_config_{};                                 // epoch ignored
   std::vector<weft_policy_key> bridging_;                       // rows that leave after the switch
   std::vector<Rows<weft_addr, weft_endpoint>> endpoint_steps_;  // still to come, the next one last
-  std::optional<Rows<weft_addr, weft_remote>> last_remotes_;    // after those
+  Rows<weft_addr, weft_remote> late_remotes_;                   // after those
   // Decisions made before the switch, or before the removals, may be stale: a new epoch follows each.
   bool switch_owed_ = false;
   bool removal_owed_ = false;

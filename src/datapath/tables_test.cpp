@@ -40,6 +40,7 @@ void add_identity(DesiredRows& rows, const std::string& cidr, std::uint32_t iden
 // Two pods of class 1, which lets two identities in.
 DesiredRows small_world() {
   DesiredRows rows;
+  rows.remotes.whole = true;
   rows.config.nat_port_min = 50000;
   rows.policy[policy_key(1, 256)] = {16, WEFT_POLICY_ALLOW, {}};
   rows.policy[policy_key(1, 257)] = {16, WEFT_POLICY_ALLOW, {}};
@@ -146,18 +147,18 @@ TEST_F(TablesTest, OtherNodesAreRowsLikeEndpoints) {
   auto rows = small_world();
   ASSERT_TRUE(tables->apply(rows, {}));
   rows.nodes[1] = way(WEFT_WAY_DIRECT);
-  rows.remotes[address(99)] = {300, 0, 1, 0};
+  rows.remotes.set[address(99)] = {300, 0, 1, 0};
   EXPECT_EQ(epochs_for(*tables, rows), 0U) << "a node and its pod are new";
-  rows.remotes[address(98)] = {301, 0, 1, 0};
+  rows.remotes.set[address(98)] = {301, 0, 1, 0};
   EXPECT_EQ(epochs_for(*tables, rows), 0U) << "another pod";
-  rows.remotes[address(99)].identity = 302;
+  rows.remotes.set[address(99)].identity = 302;
   EXPECT_EQ(epochs_for(*tables, rows), 1U) << "it is somebody else";
   rows.nodes[2] = way(WEFT_WAY_VXLAN);
-  rows.remotes[address(99)].node = 2;
+  rows.remotes.set[address(99)].node = 2;
   EXPECT_EQ(epochs_for(*tables, rows), 1U) << "it moved";
   rows.nodes[1] = way(WEFT_WAY_GENEVE);
   EXPECT_EQ(epochs_for(*tables, rows), 1U) << "another way";
-  rows.remotes.erase(address(98));
+  rows.remotes.set.erase(address(98));
   rows.nodes.erase(1);
   EXPECT_EQ(epochs_for(*tables, rows), 1U) << "a node and its pod are gone";
   rows.config.flags |= WEFT_CONFIG_NODES;
@@ -204,19 +205,19 @@ TEST_F(TablesTest, AWayIsThereBeforeTheAddressesItLeadsToAndAfterThem) {
   ASSERT_TRUE(tables->apply(rows, {}));
   maps.written = [&](const std::string&) {
     const auto now = maps.all();
-    for (const auto& [key, remote] : now.remotes) EXPECT_TRUE(now.nodes.contains(remote.node)) << remote.node;
+    for (const auto& [key, remote] : now.remotes.set) EXPECT_TRUE(now.nodes.contains(remote.node)) << remote.node;
   };
   rows.nodes[1] = way(WEFT_WAY_VXLAN);
   rows.nodes[2] = way(WEFT_WAY_VXLAN);
-  rows.remotes[address(99)] = {300, 0, 1, 0};
+  rows.remotes.set[address(99)] = {300, 0, 1, 0};
   ASSERT_TRUE(tables->apply(rows, {}));
   rows.nodes[2] = way(WEFT_WAY_GENEVE);
   rows.nodes[3] = way(WEFT_WAY_DIRECT);
   rows.nodes.erase(1);
-  rows.remotes[address(99)].node = 3;
+  rows.remotes.set[address(99)].node = 3;
   ASSERT_TRUE(tables->apply(rows, {}));
   rows.nodes.erase(3);
-  rows.remotes.erase(address(99));
+  rows.remotes.set.erase(address(99));
   ASSERT_TRUE(tables->apply(rows, {}));
   EXPECT_TRUE(testing::same(maps.all(), rows));
 }
@@ -228,12 +229,12 @@ TEST_F(TablesTest, AnAddressElsewhereLeavesItsCidrAfterTheClassesHave) {
   constexpr std::uint32_t kCidr = 1U << 24;
   add_identity(rows, "10.0.0.64/26", kCidr);
   rows.nodes[1] = way(WEFT_WAY_VXLAN);
-  rows.remotes[address(99)] = {300, kCidr, 1, 0};
+  rows.remotes.set[address(99)] = {300, kCidr, 1, 0};
   rows.policy[policy_key(1, kCidr)] = {16, WEFT_POLICY_ALLOW, {}};
   ASSERT_TRUE(tables->apply(rows, {}));
   maps.written = [&](const std::string& map) {
     const auto now = maps.all();
-    const auto& peer = now.remotes.at(address(99));
+    const auto& peer = now.remotes.set.at(address(99));
     const auto& pod = now.endpoints.at(address(2));
     EXPECT_TRUE(now.policy.contains(policy_key(pod.policy_class, peer.identity)) ||
                 now.policy.contains(policy_key(pod.policy_class, peer.cidr_identity)))
@@ -242,11 +243,68 @@ TEST_F(TablesTest, AnAddressElsewhereLeavesItsCidrAfterTheClassesHave) {
   rows.identities.erase(to_abi(*Cidr::parse("10.0.0.64/26")));
   rows.policy.clear();
   rows.policy[policy_key(2, 300)] = {17, WEFT_POLICY_ALLOW, {}};
-  rows.remotes[address(99)].cidr_identity = 0;
+  rows.remotes.set[address(99)].cidr_identity = 0;
   rows.endpoints[address(2)] = endpoint(2, 2);
   rows.endpoints[address(3)] = endpoint(3, 2);
   ASSERT_TRUE(tables->apply(rows, {}));
   EXPECT_TRUE(testing::same(maps.all(), rows));
+}
+
+TEST_F(TablesTest, OtherNodesPodsChangeOneByOne) {
+  auto tables = open();
+  auto rows = small_world();
+  rows.nodes[1] = way(WEFT_WAY_VXLAN);
+  for (unsigned n = 100; n < 200; ++n) rows.remotes.set[address(n)] = {300, 0, 1, 0};
+  ASSERT_TRUE(tables->apply(rows, {}));
+  const auto change = [&](const RemoteRows& remotes) {
+    const auto epoch = maps.all().config.epoch;
+    const auto writes = maps.writes();
+    EXPECT_TRUE(tables->apply({}, rows.announced, rows.config, remotes));
+    return std::pair(maps.all().config.epoch - epoch, maps.writes() - writes);
+  };
+  RemoteRows more;
+  more.set[address(200)] = rows.remotes.set[address(200)] = {301, 0, 1, 0};
+  EXPECT_EQ(change(more), (std::pair{0U, std::uint64_t{1}})) << "one more: one row";
+  EXPECT_EQ(change(more), (std::pair{0U, std::uint64_t{0}})) << "the same again";
+  RemoteRows other;
+  other.set[address(100)] = rows.remotes.set[address(100)] = {302, 0, 1, 0};
+  EXPECT_EQ(change(other), (std::pair{1U, std::uint64_t{2}})) << "somebody else: a row and an epoch";
+  RemoteRows less;
+  less.gone = {address(101)};
+  rows.remotes.set.erase(address(101));
+  EXPECT_EQ(change(less).first, 1U);
+  EXPECT_TRUE(testing::same(maps.all(), rows));
+  // What is there when an agent starts stays until somebody knows all of it.
+  auto again = open();
+  auto unknown = rows;
+  unknown.remotes = {};
+  ASSERT_TRUE(again->apply(unknown, {}));
+  EXPECT_TRUE(testing::same(maps.all(), rows));
+  ASSERT_TRUE(again->apply(small_world(), {}));
+  EXPECT_TRUE(testing::same(maps.all(), small_world()));
+}
+
+TEST_F(TablesTest, WhatFindsNoRoomIsLeftOutAndComesWhenThereIsSome) {
+  FakeMaps small({{"weft_remote_v1", 4}});
+  auto tables = *small.open();
+  auto rows = small_world();
+  rows.nodes[1] = way(WEFT_WAY_VXLAN);
+  for (unsigned n = 100; n < 107; ++n) rows.remotes.set[address(n)] = {300, 0, 1, 0};
+  rows.endpoints[address(4)] = endpoint(4, 1);
+  ASSERT_TRUE(tables->apply(rows, {})) << "all else is published";
+  EXPECT_EQ(small.all().remotes.set.size(), 4U);
+  EXPECT_EQ(small.endpoints().size(), 3U);
+  EXPECT_EQ(tables->remotes_left_out(), 3U);
+  EXPECT_EQ(tables->status().pending, 0U);
+  RemoteRows less;
+  less.gone = {address(100), address(106)};
+  ASSERT_TRUE(tables->apply({}, rows.announced, rows.config, less));
+  EXPECT_EQ(tables->remotes_left_out(), 1U);
+  EXPECT_EQ(small.all().remotes.set.size(), 4U);
+  for (const auto n : {100U, 101U, 102U, 106U}) rows.remotes.set.erase(address(n));
+  ASSERT_TRUE(tables->apply(rows, {}));
+  EXPECT_EQ(tables->remotes_left_out(), 0U);
+  EXPECT_TRUE(testing::same(small.all(), rows));
 }
 
 TEST_F(TablesTest, ANodeBeyondTheTableIsRefused) {
@@ -490,6 +548,7 @@ TEST_F(TablesTest, AFailingConfigIsOwedToo) {
 DesiredRows random_world(std::mt19937& random) {
   const auto pick = [&](unsigned limit) { return static_cast<unsigned>(random() % limit); };
   DesiredRows rows;
+  rows.remotes.whole = true;
   add_identity(rows, "0.0.0.0/0", WEFT_IDENTITY_WORLD);
   rows.config.nat_port_min = static_cast<std::uint16_t>(50000 + pick(2));
   for (unsigned n = 2; n < 20; ++n)
@@ -503,7 +562,8 @@ DesiredRows random_world(std::mt19937& random) {
   for (unsigned n = 1; n < 4; ++n)
     if (pick(3) != 0) rows.nodes[n] = way(static_cast<weft_way>(1 + pick(4)));
   for (unsigned n = 100; n < 110; ++n)
-    if (pick(3) != 0) rows.remotes[address(n)] = {256 + pick(12), pick(2) != 0 ? 0 : (1U << 24) + pick(3), pick(4), 0};
+    if (pick(3) != 0)
+      rows.remotes.set[address(n)] = {256 + pick(12), pick(2) != 0 ? 0 : (1U << 24) + pick(3), pick(4), 0};
   return rows;
 }
 

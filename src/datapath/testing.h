@@ -81,7 +81,7 @@ class FakeMaps {
     result.policy = policy();
     result.endpoints = endpoints();
     result.identities = rows<weft_lpm_key, weft_ip_identity>("weft_ipid_v2");
-    result.remotes = rows<weft_addr, weft_remote>("weft_remote_v1");
+    result.remotes.set = rows<weft_addr, weft_remote>("weft_remote_v1");
     result.egress = rows<weft_egress_key, weft_egress>("weft_egress_v1");
     result.next_hops = rows<std::uint32_t, weft_next_hop>("weft_nexthop_v1");
     result.nodes = rows<std::uint32_t, weft_node>("weft_node_v1");
@@ -171,7 +171,7 @@ bool same(const Rows<K, V>& left, const Rows<K, V>& right) {
 // The config apart, whose epoch is the tables' own.
 inline bool same(const DesiredRows& left, const DesiredRows& right) {
   return same(left.policy, right.policy) && same(left.endpoints, right.endpoints) &&
-         same(left.identities, right.identities) && same(left.remotes, right.remotes) &&
+         same(left.identities, right.identities) && same(left.remotes.set, right.remotes.set) &&
          same(left.nodes, right.nodes) && same(left.egress, right.egress) && same(left.next_hops, right.next_hops) &&
          same(left.netns, right.netns) && same(left.devices, right.devices) && same(left.announced, right.announced);
 }

@@ -53,7 +53,8 @@ PeerKind kind_of(std::uint32_t identity) {
 std::shared_ptr<const Party> party_of(const Enrichment& enrichment, std::uint32_t endpoint, const IpAddress& address) {
   if (endpoint != 0)
     if (auto party = find(enrichment.endpoints, endpoint)) return party;
-  return find(enrichment.addresses, address);
+  if (auto party = find(enrichment.addresses, address)) return party;
+  return enrichment.find_elsewhere ? enrichment.find_elsewhere(address) : nullptr;
 }
 
 Side side_of(const Enrichment& enrichment, std::uint32_t identity, std::shared_ptr<const Party> party,

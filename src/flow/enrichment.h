@@ -62,6 +62,7 @@ using EndpointTable = Table<std::uint32_t, Party>;
 using IdentityTable = Table<std::uint32_t, IdentityInfo>;
 using RuleTable = Table<std::uint32_t, RuleInfo>;
 using NodeTable = Table<std::uint32_t, std::string>;  // names by weft_event.egress_node, this node's among them
+using FindParty = std::function<std::shared_ptr<const Party>(const IpAddress& address)>;  // null: not known
 using FindService = std::function<std::shared_ptr<const ServiceInfo>(std::uint32_t id)>;  // null: not known
 
 // Puts a value into the next table, sharing the previous table's equal entry: old flows and new
@@ -83,6 +84,7 @@ struct Enrichment {
   std::shared_ptr<const IdentityTable> identities;
   std::shared_ptr<const RuleTable> rules;
   std::shared_ptr<const NodeTable> nodes;
+  FindParty find_elsewhere;  // asked for addresses that `addresses` has not
   FindService find_service;
 };
 

@@ -134,6 +134,11 @@ class DeltaTracker {
       if (row.actual) result.emplace_hint(result.end(), key, *row.actual);
     return result;
   }
+  [[nodiscard]] std::size_t row_count() const { return rows_.size(); }  // wanted, there, or both
+  template <class Visit>
+  void each_key(const Visit& visit) const {
+    for (const auto& [key, row] : rows_) visit(key);
+  }
   [[nodiscard]] std::size_t desired_count() const { return desired_count_; }
   [[nodiscard]] std::size_t actual_count() const { return actual_count_; }  // uncertain rows included
 

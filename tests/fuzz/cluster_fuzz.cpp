@@ -5,8 +5,10 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sources/cluster/operator_record.h"
+#include "sources/cluster/pod_table.h"
 #include "sources/cluster/shared_endpoints.h"
 #include "sources/cluster/values.h"
 
@@ -45,6 +47,19 @@ void value(std::string_view bytes, Decode decode, Encode encode) {
   require(again.has_value() && *again == *first && encode(*again) == text);
 }
 
+// Pods that are read come out of the table as they went in, whatever was there before.
+void packed(std::string_view bytes) {
+  static cluster::PodTable table("self");
+  const auto read = cluster::decode_endpoints(name_of_key, bytes);
+  if (!read) return;
+  (void)table.replace("node", read->pods);
+  require(table.pods_of("node") == read->pods && table.size() == read->pods.size());
+  for (const auto& [name, pod] : read->pods) {
+    require(table.named(name) == std::vector<cluster::ToldPod>{{"node", name, pod}});
+    if (!pod.host_network && !pod.addresses.empty()) require(!table.at(pod.addresses.back()).empty());
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -75,6 +90,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 6:
       value(bytes, cluster::decode_endpoints, plain);
+      packed(bytes);
       break;
     default:
       value(bytes, cluster::decode_number, cluster::encode_number);

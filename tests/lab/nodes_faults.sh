@@ -100,5 +100,14 @@ grep -q "node2 answers by itself" <<<"$(at node1 doctor)" || fail "the doctor do
 ip netns exec "weft-$lab-node2" nft delete table inet weft_test
 eventually 30 "all answer again" well
 eventually 5 "the doctor finds nothing wrong" at node1 doctor
+
+step "somebody takes a route to another node away"
+route=$(ip -n "weft-$lab-node1" -4 route show proto 87 | head -n 1)
+like "there is one" "$route" "^10\.244\."
+# shellcheck disable=SC2086  # destination and way
+ip -n "weft-$lab-node1" route del ${route%% *} || fail "deleting $route"
+has_route() { [[ -n $(ip -n "weft-$lab-node1" -4 route show "${route%% *}" proto 87) ]]; }
+eventually 15 "it is back" has_route
+like "it is told" "$(at node1 status -o json | jq -r '.problems[]')" "route to other nodes' pods ${route%% *} was gone"
 "$weft" lab down --name "$lab" >/dev/null || fail "down"
 finish

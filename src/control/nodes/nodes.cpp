@@ -174,6 +174,14 @@ NodePlan plan_nodes(const NodeSelf& self, const RemoteNodes& nodes, NodeNumbers&
   return plan;
 }
 
+bool operator==(const NodePlan& a, const NodePlan& b) {
+  const auto same_row = [](const auto& left, const auto& right) {
+    return left.first == right.first && std::memcmp(&left.second, &right.second, sizeof left.second) == 0;
+  };
+  return a.addresses == b.addresses && a.blocks == b.blocks && a.routes == b.routes && a.reach == b.reach &&
+         std::ranges::equal(a.nodes, b.nodes, same_row);
+}
+
 std::string_view to_string(weft_way way) {
   switch (way) {
     case WEFT_WAY_DIRECT:

@@ -42,6 +42,7 @@ struct NodeSelf {
   std::uint32_t wireguard_overhead_v4 = 0;
   std::uint32_t wireguard_overhead_v6 = 0;
   std::vector<Cidr> pod_ranges;  // of the whole cluster
+  bool operator==(const NodeSelf&) const = default;
 };
 
 // How a pods' range of another node is reached by the kernel.
@@ -58,12 +59,14 @@ struct NodeReach {
   weft_way way = WEFT_WAY_NONE;
   bool same_network = false;
   std::string problem;  // why some or all of its pods cannot be reached; empty: nothing is known of that
+  bool operator==(const NodeReach&) const = default;
 };
 
 // An address that a node itself has.
 struct NodeAddress {
   std::string node;
   std::uint32_t number = 0;  // 0: reached like any address outside
+  bool operator==(const NodeAddress&) const = default;
 };
 
 struct NodePlan {
@@ -73,6 +76,7 @@ struct NodePlan {
   std::set<NodeRoute> routes;
   std::map<std::string, NodeReach> reach;  // by name
 };
+bool operator==(const NodePlan& a, const NodePlan& b);
 
 // Numbers that flows name nodes by: a node keeps its own for as long as it is known, and a number that falls free is
 // given again as late as can be.

@@ -277,6 +277,13 @@ EndpointPolicy Pass::emit(std::uint32_t policy_class, std::size_t group, PolicyR
 
 }  // namespace
 
+bool knows_peers_by_address(const model::NetworkPolicy& policy) {
+  return policy.applies_egress && std::ranges::any_of(policy.egress, [](const model::PolicyRule& rule) {
+           return std::ranges::any_of(rule.ports, [](const auto& port) { return port_name(port) != nullptr; }) &&
+                  std::ranges::any_of(rule.peers, [](const auto& peer) { return peer.ip_block.has_value(); });
+         });
+}
+
 void PolicyCompiler::restore(std::map<std::string, std::uint32_t> classes, std::uint32_t used) {
   ++class_revision_;
   classes_ = std::move(classes);

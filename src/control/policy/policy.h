@@ -91,6 +91,9 @@ struct PolicyEndpoint {
   std::vector<IpAddress> addresses;
 };
 
+// Whether the policy can tell peers of one identity apart, by their addresses: an egress rule names a port and a block.
+bool knows_peers_by_address(const model::NetworkPolicy& policy);
+
 struct PolicyInput {
   std::map<std::string, LabelMap> namespaces;  // name -> labels
   std::map<model::ObjectKey, model::NetworkPolicy> policies;

@@ -60,6 +60,7 @@ class ServiceCompiler::Impl {
   void erase_service(const model::ObjectKey& key);
   void erase_slice(const model::ObjectKey& key);
   void erase_pod(const model::ObjectKey& key);
+  [[nodiscard]] bool any_selects(const std::string& namespace_, const LabelMap& labels);
   void erase_pool(const std::string& name) { assigner_.erase_pool(name); }
   void set_node(const ServiceNode& node);
   void set_unheard(std::unordered_set<IpAddress> addresses);

@@ -61,6 +61,9 @@ void ServiceCompiler::erase_pod(const model::ObjectKey& key) { impl_->erase_pod(
 void ServiceCompiler::erase_pool(const model::ObjectKey& key) { impl_->erase_pool(key.name); }
 void ServiceCompiler::set_unheard(std::unordered_set<IpAddress> addresses) { impl_->set_unheard(std::move(addresses)); }
 void ServiceCompiler::set_node(const ServiceNode& node) { impl_->set_node(node); }
+bool ServiceCompiler::any_selects(const std::string& namespace_, const LabelMap& labels) {
+  return impl_->any_selects(namespace_, labels);
+}
 void ServiceCompiler::set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy) {
   impl_->set_healthy(address, port, protocol, healthy);
 }

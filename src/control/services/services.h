@@ -172,6 +172,8 @@ class ServiceCompiler {
   void erase_pod(const model::ObjectKey& key);
   void erase_pool(const model::ObjectKey& key);
   void set_node(const ServiceNode& node);
+  // Whether some Service's selector, or its redirect, selects such pods: others change nothing, and need not be told.
+  [[nodiscard]] bool any_selects(const std::string& namespace_, const LabelMap& labels);
   // Of the agent's own checks. Backends never heard of are healthy.
   void set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy);
 

@@ -128,6 +128,22 @@ void ServiceCompiler::Impl::touch_selecting(const Key& pod, const Labels& labels
     });
 }
 
+bool ServiceCompiler::Impl::any_selects(const std::string& namespace_, const LabelMap& labels) {
+  const auto space = names_.intern(namespace_);
+  const auto pairs = services::intern(names_, labels);
+  bool selected = false;
+  for (const auto& pair : pairs)
+    services_by_label_.visit(hash_of(space, pair), [&](std::uint32_t index) {
+      const auto& entry = *services_by_index_[index];
+      if (entry.record == nullptr || !(entry.key.namespace_ == space)) return true;
+      const auto& record = *entry.record;
+      selected = services::selects(record.selector, pairs) ||
+                 (record.extras != nullptr && services::selects(record.extras->redirect, pairs));
+      return !selected;
+    });
+  return selected;
+}
+
 // --- Assignments ----------------------------------------------------------------------------------
 
 void ServiceCompiler::Impl::remember_assignment(ServiceEntry& entry, const ServiceAssignment& assignment) {

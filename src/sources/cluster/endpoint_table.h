@@ -5,29 +5,25 @@
 // is for checks to find out. They go when the collector has found the node gone and erases the key. Only when another
 // run of the node is alive are they known to be dead before: a machine that booted has none of the pods it had.
 //
-// A key that cannot be read leaves what was read there before.
+// A key that cannot be read leaves what was read there before. What counts is in a PodTable, and nowhere else.
 //
 // Owner thread only; a handler must not destroy the table.
 #pragma once
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "sources/cluster/context.h"
 #include "sources/cluster/node_registry.h"
+#include "sources/cluster/pod_table.h"
 #include "sources/cluster/shared_endpoints.h"
 
 namespace weft::cluster {
 
 struct EndpointDifference {
-  struct OfNode {
-    SharedEndpoints set;  // new, or another than before
-    std::vector<PodName> gone;
-    [[nodiscard]] bool empty() const { return set.empty() && gone.empty(); }
-  };
-  std::map<std::string, OfNode> nodes;
+  std::map<std::string, PodsDifference> nodes;
 };
 
 struct EndpointHandlers {
@@ -44,22 +40,22 @@ class EndpointTable {
   EndpointTable(const EndpointTable&) = delete;
   EndpointTable& operator=(const EndpointTable&) = delete;
 
-  // Empty where the node is not known. The same pod may be on two nodes for a while: one writes that it has gone later
-  // than the other that it has come.
-  [[nodiscard]] const SharedEndpoints& pods_of(const std::string& node) const;
-  void each(const std::function<void(const std::string& node, const SharedEndpoints& pods)>& see) const;
+  // Those that count. The same pod may be on two nodes for a while: one writes that it has gone later than the other
+  // that it has come.
+  [[nodiscard]] const PodTable& pods() const { return pods_; }
+  [[nodiscard]] SharedEndpoints pods_of(const std::string& node) const { return pods_.pods_of(node); }
   [[nodiscard]] bool synced() const { return mirror_.synced(); }
   // The registry told a difference.
   void nodes_changed(const NodeDifference& difference);
 
  private:
   struct List {
-    NodeEndpoints endpoints;
-    bool counts = false;
-    [[nodiscard]] const SharedEndpoints& pods() const;
+    std::string boot_id;
+    std::optional<SharedEndpoints> set_aside;  // those that do not count
   };
 
   void mirror_changed(const etcd::Change& change);
+  void take(const std::string& node, const SharedEndpoints& pods, EndpointDifference& difference);
   [[nodiscard]] bool counts(const std::string& node, const std::string& boot_id) const;
   void tell(const EndpointDifference& difference) const;
 
@@ -67,6 +63,7 @@ class EndpointTable {
   const NodeRegistry* registry_;
   EndpointHandlers handlers_;
   std::map<std::string, List> lists_;  // as last read
+  PodTable pods_;
   etcd::Mirror mirror_;
 };
 

@@ -5,14 +5,24 @@
 namespace weft::etcd {
 namespace {
 
+// With what it holds; assigning an empty text would keep the memory.
+void forget(std::string& value) { std::string().swap(value); }
+
 // What leads from one view to another. A value written again unchanged is a change: its revision is. A view without
-// values is as good: within one history a revision has one value.
-Change difference(const Mirror::View& before, const Mirror::View& after, bool values, Revision revision) {
+// values is as good: within one history a revision has one value. Those of `after` go to the change then.
+Change difference(const Mirror::View& before, Mirror::View& after, bool values, Revision revision) {
   Change change{.revision = revision};
-  for (const auto& [key, kv] : after) {
+  for (auto& [key, kv] : after) {
     const auto old = before.find(key);
-    if (old == before.end() || (values ? old->second != kv : old->second.mod_revision != kv.mod_revision))
+    if (old != before.end() && (values ? old->second == kv : old->second.mod_revision == kv.mod_revision)) continue;
+    if (values) {
       change.set.push_back(kv);
+      continue;
+    }
+    std::string value;
+    value.swap(kv.value);
+    change.set.push_back(kv);
+    change.set.back().value = std::move(value);
   }
   for (const auto& [key, kv] : before)
     if (!after.contains(key)) change.erased.push_back(kv);
@@ -83,7 +93,7 @@ void Mirror::list_complete() {
 
 void Mirror::forget_values() {
   if (options_.values) return;
-  for (auto& [key, kv] : view_) kv.value = {};
+  for (auto& [key, kv] : view_) forget(kv.value);
 }
 
 void Mirror::follow() {
@@ -112,7 +122,7 @@ void Mirror::apply(const std::vector<Event>& events, Revision revision) {
     if (event->type == Event::Type::put) {
       change.set.push_back(event->kv);
       auto& kv = view_.insert_or_assign(event->kv.key, event->kv).first->second;
-      if (!options_.values) kv.value = {};
+      if (!options_.values) forget(kv.value);
     } else if (old != view_.end()) {
       change.erased.push_back(std::move(old->second));
       view_.erase(old);

@@ -1,0 +1,85 @@
+// The pods of all nodes, each held once and packed: a node that knows fifty thousand of them looks at few, and seldom.
+// A list of a node is some kilobytes of bytes; two indexes lead from a name or an address to the nodes that told it.
+//
+// A value: it knows nothing of etcd. Owner thread only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sources/cluster/hash_slots.h"
+#include "sources/cluster/shared_endpoints.h"
+
+namespace weft::cluster {
+
+// A pod, and the node that told of it.
+struct ToldPod {
+  std::string node;
+  PodName name;
+  SharedEndpoint told;
+  bool operator==(const ToldPod&) const = default;
+};
+
+// From one list of a node's pods to the next.
+struct PodsDifference {
+  SharedEndpoints set;  // new, or another than before
+  std::vector<PodName> gone;
+  std::vector<IpAddress> left;  // that those of `set` and `gone` had before
+  [[nodiscard]] bool empty() const { return set.empty() && gone.empty(); }
+};
+
+class PodTable {
+ public:
+  // Pods of the node `self` are in the table, but are no others'.
+  explicit PodTable(std::string self) : self_(std::move(self)) {}
+
+  // These are the node's pods from now on.
+  PodsDifference replace(const std::string& node, const SharedEndpoints& pods);
+
+  [[nodiscard]] SharedEndpoints pods_of(const std::string& node) const;
+  [[nodiscard]] std::size_t count_of(const std::string& node) const;
+  [[nodiscard]] std::size_t size() const { return names_.size(); }
+
+  // Of other nodes.
+  void each(const std::function<void(const ToldPod& pod)>& see) const;
+  // Those that told a pod of this name, by node: more than one while it moves.
+  [[nodiscard]] std::vector<ToldPod> named(const PodName& name) const;
+  [[nodiscard]] bool told_once(const PodName& name) const;  // may be false where it was
+  // Who has the address for itself: by name, then by node, and more than one only while something is wrong.
+  [[nodiscard]] std::vector<ToldPod> at(const IpAddress& address) const;
+  // The identities they have, and how often: of those that have addresses of their own, and of those that have not.
+  using Identities = std::map<IdentityNumber, std::uint32_t>;
+  [[nodiscard]] const Identities& identities() const { return identities_; }
+  [[nodiscard]] const Identities& host_identities() const { return host_identities_; }
+  // Grows when there is one more or one less of them.
+  [[nodiscard]] std::uint64_t identities_revision() const { return identities_revision_; }
+
+ private:
+  struct List {
+    std::string node;    // empty: a place that is free
+    std::string packed;  // by name
+    std::uint32_t count = 0;
+  };
+
+  std::uint32_t place_of(const std::string& node);
+  void file(std::uint32_t place, const PodName& name, const SharedEndpoint& pod);
+  void unfile(std::uint32_t place, const PodName& name, const SharedEndpoint& pod);
+  void count(std::uint32_t place, const SharedEndpoint& pod, int change);
+  [[nodiscard]] std::vector<std::uint32_t> places(const HashSlots& index, std::uint32_t hash) const;
+
+  std::string self_;
+  std::vector<List> lists_;
+  std::vector<std::uint32_t> free_;
+  std::map<std::string, std::uint32_t, std::less<>> place_of_;
+  HashSlots names_;      // of all nodes
+  HashSlots addresses_;  // likewise
+  Identities identities_;
+  Identities host_identities_;
+  std::uint64_t identities_revision_ = 0;
+};
+
+}  // namespace weft::cluster
