@@ -122,8 +122,8 @@ Cases learnt(const Tunneled& t) {
             .silently()}},
       {"a router takes less than fragments have",
        {path.base()},
-       {t.out(whole.first_fragment(77)).event(kCreated), Path::heard(path.error(kNarrow)).counts(WEFT_STAT_PATH_MTU_LEARNT),
-        Path::told_by(fragment, answer(fragment))}},
+       {t.out(whole.first_fragment(77)).event(kCreated),
+        Path::heard(path.error(kNarrow)).counts(WEFT_STAT_PATH_MTU_LEARNT), Path::told_by(fragment, answer(fragment))}},
       {"a router takes less, segments to be made are measured",
        {path.base()},
        // a test run's packet has no segments of a kind that could be put into another one: traffic_test has
