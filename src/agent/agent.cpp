@@ -15,6 +15,7 @@
 #include "agent/encryption.h"
 #include "agent/host_ports.h"
 #include "agent/memory.h"
+#include "agent/spoken_for.h"
 #include "sys/netns.h"
 #include "sys/system.h"
 
@@ -163,6 +164,12 @@ Result<void> Agent::open_attachment() {
   attachment_->set_node_netns(node_.netns_cookie);
   attachment_->set_pod_mtu(node_.pod_mtu);
   attachment_->set_admit([this](const AttachRequest& request) {
+    for (const auto& mapping : request.port_mappings)
+      if (const auto why = port_spoken_for(config_, mapping.host_port, mapping.protocol); !why.empty())
+        return Result<void>(weft::fail(ErrorCode::invalid,
+                                       fmt::format("runtimeConfig.portMappings: host port {}/{} {}", mapping.host_port,
+                                                   to_string(mapping.protocol), why),
+                                       "choose another host port"));
     return admit_port_mappings(request, attachment_->records(), services());
   });
   attachment_->set_choose([this](const AttachRequest& request) -> Result<control::AddressRequest> {

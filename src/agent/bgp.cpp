@@ -25,6 +25,10 @@ Result<std::string> read_password(const std::string& file) {
   constexpr std::size_t longest = 4096;
   struct stat found {};
   if (::stat(file.c_str(), &found) < 0) return fail(errno_error(file, errno));
+  // To open something else may wait for ever, or do something.
+  if (!S_ISREG(found.st_mode)) return fail(ErrorCode::invalid, file + ": it is no ordinary file");
+  if (found.st_size > static_cast<off_t>(longest))
+    return fail(ErrorCode::invalid, file + ": it is no password, it has a page of text");
   if ((found.st_mode & S_IRWXO) != 0)
     return fail(ErrorCode::denied, file + ": everybody may read it or write to it", "chmod 600 " + file);
   WEFT_TRY(auto text, sys::read_file(file));

@@ -437,6 +437,28 @@ bool ClusterLink::synced() const {
          member_->identities().synced() && claims_of_addresses_->synced();
 }
 
+namespace {
+
+// Whoever writes to etcd must not draw other traffic than pods' by a key: what routes and AllowedIPs are made of is a
+// block of pod_cidrs, or lies apart from all that this node's configuration knows.
+bool may_be_block(const cluster::Block& block, const Config& config) {
+  if (block.pool == default_pool)
+    return std::ranges::any_of(config.pod_cidrs, [&](const Cidr& cidr) {
+      return cluster::PoolRange{cidr, cidr.is_v4() ? config.pod_block_length_v4 : config.pod_block_length_v6}.has_block(
+          block.cidr);
+    });
+  constexpr unsigned widest_v4 = 8;
+  constexpr unsigned widest_v6 = 16;
+  const auto overlaps = [&](const Cidr& cidr) {
+    return cidr.family() == block.cidr.family() &&
+           (cidr.contains(block.cidr.address()) || block.cidr.contains(cidr.address()));
+  };
+  return block.cidr.length() >= (block.cidr.is_v4() ? widest_v4 : widest_v6) &&
+         std::ranges::none_of(config.pod_cidrs, overlaps) && std::ranges::none_of(config.service_cidrs, overlaps);
+}
+
+}  // namespace
+
 control::RemoteNodes ClusterLink::remote_nodes(const std::map<std::string, std::uint32_t>& wireguard) const {
   control::RemoteNodes nodes;
   for (const auto& [name, node] : member_->registry().nodes()) {
@@ -447,7 +469,8 @@ control::RemoteNodes ClusterLink::remote_nodes(const std::map<std::string, std::
     if (const auto device = wireguard.find(name); device != wireguard.end()) remote.wireguard = device->second;
   }
   for (const auto& [block, owner] : member_->blocks().owners())
-    if (const auto node = nodes.find(owner); node != nodes.end()) node->second.blocks.push_back(block.cidr);
+    if (const auto node = nodes.find(owner); node != nodes.end() && may_be_block(block, config_))
+      node->second.blocks.push_back(block.cidr);
   return nodes;
 }
 
@@ -463,7 +486,8 @@ std::map<std::string, EncryptionPeer> ClusterLink::encryption_peers() const {
                    .settled = node.record->settled};
   }
   for (const auto& [block, owner] : member_->blocks().owners())
-    if (const auto peer = peers.find(owner); peer != peers.end()) peer->second.blocks.push_back(block.cidr);
+    if (const auto peer = peers.find(owner); peer != peers.end() && may_be_block(block, config_))
+      peer->second.blocks.push_back(block.cidr);
   return peers;
 }
 

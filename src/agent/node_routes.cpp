@@ -46,6 +46,12 @@ std::vector<std::string> NodeRoutes::set_missing(const std::vector<sys::Route>& 
     }
     const auto [first, last] = known.equal_range(route.destination);
     if (std::any_of(first, last, [&](const auto& other) { return same(*other.second, route); })) continue;
+    // The node's own network, say, which a block of pods' addresses must not be.
+    if (std::any_of(first, last,
+                    [](const auto& other) { return other.second->protocol != sys::route_protocol_weft; })) {
+      failed[about] = "there is a route of somebody else's; delete it, or choose other pod_cidrs";
+      continue;
+    }
     if (auto done = netlink_.replace_route(route); !done)
       failed[about] = done.error().message;
     else

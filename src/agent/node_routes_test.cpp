@@ -50,6 +50,19 @@ TEST_F(NodeRoutesTest, LeadToTheNextHopOrTheHostDevice) {
   EXPECT_TRUE(faults.texts().empty());
 }
 
+TEST_F(NodeRoutesTest, SomebodyElsesRouteIsNotReplaced) {
+  sys::Route gateway;
+  gateway.destination = cidr("0.0.0.0/0");
+  gateway.gateway = ip("192.0.2.1");
+  gateway.device = uplink_index;
+  ASSERT_TRUE(netlink->replace_route(gateway));
+  const std::set<control::NodeRoute> wanted{{cidr("0.0.0.0/0"), {}, ip("10.244.1.1")}};
+  routes.add(wanted, node);
+  EXPECT_EQ(route("0.0.0.0/0")->gateway, ip("192.0.2.1"));
+  ASSERT_TRUE(faults.has("node route 0.0.0.0/0"));
+  EXPECT_THAT(faults.texts().at("node route 0.0.0.0/0"), ::testing::HasSubstr("somebody else's"));
+}
+
 TEST_F(NodeRoutesTest, ThoseOfGoneNodesGoAndOthersStay) {
   sys::Route foreign;
   foreign.destination = cidr("10.9.0.0/16");

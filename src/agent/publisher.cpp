@@ -12,6 +12,7 @@
 #include "agent/host_ports.h"
 #include "agent/object_names.h"
 #include "agent/out_of_range.h"
+#include "agent/spoken_for.h"
 #include "control/services/assignment_text.h"
 
 namespace weft::agent {
@@ -197,6 +198,9 @@ void Publisher::read_services_pods() {
     for (const auto& port : live.ports)
       if (port.host_port != 0) pod.host_ports.push_back({port.host_ip, port.host_port, port.port, port.protocol});
     add_port_mappings(live.record.port_mappings, pod.host_ports);
+    std::erase_if(pod.host_ports, [&](const control::HostPort& port) {
+      return !port_spoken_for(parts_.config, port.host_port, port.protocol).empty();
+    });
     tell(pod);
   }
   for (const auto& [key, object] : parts_.objects.pods()) {
@@ -405,6 +409,7 @@ std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& d
 }
 
 Result<void> Publisher::admit(model::Document& document, const Pools& pools) {
+  WEFT_CHECK(check_spoken_for(document.object, parts_.config, *node_, cluster_));
   auto* service = std::get_if<model::Service>(&document.object);
   if (service == nullptr) return {};
   const auto preferred = services_->own_status(*service);

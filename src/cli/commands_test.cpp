@@ -399,6 +399,9 @@ TEST_F(CommandsTest, EgressListSaysWhoIsTheGatewayAndWhyOthersAreNot) {
 
 TEST(Output, TablesAlignAlsoBeyondAscii) {
   std::ostringstream out;
+  std::ostringstream odd;
+  print_table(odd, {"A"}, {{"zone\x1b[2J\nnode9 alive"}});
+  EXPECT_EQ(odd.str(), "A\nzone?[2J?node9 alive\n") << "what others told does not move the cursor";
   print_table(out, {"A", "LONG HEADER", "C"}, {{"ä", "x", "tail   "}, {"bbb", "", ""}});
   EXPECT_EQ(out.str(), "A    LONG HEADER  C\nä    x            tail\nbbb\n");
   EXPECT_EQ(duration_text(5), "5s");

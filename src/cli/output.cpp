@@ -20,10 +20,17 @@ std::string text_of(const nlohmann::json& value, int indent) {
   return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+// What comes from elsewhere must not move the cursor, nor begin a line.
+std::string plain(std::string text) {
+  for (auto& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return text;
+}
+
 void print_row(std::ostream& out, const std::vector<std::string>& cells, const std::vector<std::size_t>& widths) {
   std::string line;
   for (std::size_t i = 0; i < cells.size(); ++i) {
-    line += cells[i];
+    line += plain(cells[i]);
     if (i + 1 < cells.size()) line.append(widths[i] + 2 - std::min(widths[i], width(cells[i])), ' ');
   }
   line.erase(line.find_last_not_of(' ') + 1);

@@ -2,7 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json_depth.h"
 #include "model/parse.h"
+#include "model/tree.h"
 
 namespace weft::model {
 namespace {
@@ -40,6 +42,12 @@ void restore_location(Object& object, const json& location) {
     restore_lines(policy->ingress, location, "ingress");
     restore_lines(policy->egress, location, "egress");
   }
+}
+
+// As deep as documents may be, and what is added to them here. Discarded: it is deeper, or no JSON.
+json parse_stored(std::string_view text) {
+  constexpr std::size_t deepest = Limits::depth + 10;
+  return nests_deeper(text, deepest) ? json(json::value_t::discarded) : json::parse(text, nullptr, false);
 }
 
 std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
@@ -124,7 +132,7 @@ std::string stored_json(const KindEntry& entry, const Value& root, const Object&
 }
 
 Result<Object> object_from_json(std::string_view text) {
-  json stored = json::parse(text, nullptr, false);
+  json stored = parse_stored(text);
   if (!stored.is_object()) return fail(ErrorCode::invalid, "the stored object is not a JSON object");
   json location;
   if (const auto found = stored.find(location_key); found != stored.end()) {
@@ -150,14 +158,14 @@ Result<Object> object_from_json(std::string_view text) {
 }
 
 std::string uid_of(std::string_view text) {
-  const json stored = json::parse(text, nullptr, false);
+  const json stored = parse_stored(text);
   for (const char* place : {"metadata", location_key})
     if (auto uid = text_in(stored, place, "uid"); !uid.empty()) return uid;
   return {};
 }
 
 std::string with_uid(std::string_view text, std::string_view uid) {
-  json stored = json::parse(text, nullptr, false);
+  json stored = parse_stored(text);
   if (!stored.is_object()) return std::string(text);
   if (const auto metadata = stored.find("metadata"); metadata != stored.end() && metadata->is_object())
     metadata->erase("uid");
@@ -168,14 +176,14 @@ std::string with_uid(std::string_view text, std::string_view uid) {
 }
 
 std::string without_status(std::string_view text) {
-  json stored = json::parse(text, nullptr, false);
+  json stored = parse_stored(text);
   if (!stored.is_object()) return std::string(text);
   stored.erase("status");
   return dump(stored);
 }
 
 std::string public_json(std::string_view text) {
-  json stored = json::parse(text, nullptr, false);
+  json stored = parse_stored(text);
   if (!stored.is_object()) return std::string(text);
   if (const auto uid = text_in(stored, location_key, "uid"); !uid.empty() && stored["metadata"].is_object())
     stored["metadata"]["uid"] = uid;

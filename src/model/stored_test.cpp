@@ -236,6 +236,16 @@ TEST(Stored, DamagedJsonIsAnError) {
   EXPECT_EQ(public_json("nonsense"), "nonsense");
 }
 
+TEST(Stored, WhatNestsTooDeeplyIsRefusedBeforeItIsWalked) {
+  const std::string deep = std::string(600000, '[') + std::string(600000, ']');
+  const auto text = R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n"},"x-weft-location":)" + deep + "}";
+  EXPECT_FALSE(object_from_json(text));
+  EXPECT_EQ(with_uid(text, "u"), text);
+  EXPECT_EQ(without_status(text), text);
+  EXPECT_TRUE(
+      object_from_json(R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n","labels":{"a":"[[[[\"[["}}})"));
+}
+
 TEST(Stored, PodOfADeployment) {
   const auto outcome = parsed();
   const auto& deployment = std::get<Deployment>(outcome.documents[2].object);

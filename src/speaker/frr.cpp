@@ -15,6 +15,13 @@ namespace {
 constexpr auto patience = std::chrono::seconds(10);
 constexpr std::size_t most = 64UL << 20;  // bytes of one answer
 
+// As it may be told: "neighbor 192.0.2.1 password ...".
+std::string without_password(const std::string& command) {
+  constexpr std::string_view word = " password ";
+  const auto at = command.find(word);
+  return at == std::string::npos ? command : command.substr(0, at + word.size()) + "...";
+}
+
 // The protocol of vtysh: a command and a zero; the answer, three zeros and a number, 0 for success (lib/vty.c and
 // vtysh/vtysh.c of FRR).
 class Client {
@@ -30,7 +37,7 @@ class Client {
     WEFT_TRY(auto answer, say(command));
     if (answer.code == 0) return std::move(answer.text);
     std::ranges::replace(answer.text, '\n', ' ');
-    return fail(ErrorCode::invalid, fmt::format("bgpd: {}: {}", command, answer.text.substr(0, 200)));
+    return fail(ErrorCode::invalid, fmt::format("bgpd: {}: {}", without_password(command), answer.text.substr(0, 200)));
   }
 
   struct Answer {
@@ -156,6 +163,7 @@ Result<void> Frr::bring(const std::string& text) {
   std::optional<Error> problem;
   for (const auto& command : *commands) {
     auto said = client->say(command);
+    const auto shown = without_password(command);
     if (!said) return fail(said.error());
     // What is to go may be gone with something else.
     if (said->code == 0 || command.starts_with("no ") || problem) continue;
@@ -164,9 +172,9 @@ Result<void> Frr::bring(const std::string& text) {
     constexpr int not_now = 13;  // so bgpd calls that, too
     std::ranges::replace(said->text, '\n', ' ');
     if (said->code != warning && !(said->code == not_now && command.contains("graceful-restart")))
-      problem = Error{ErrorCode::invalid, fmt::format("bgpd: {}: {}", command, said->text.substr(0, 200)), {}};
+      problem = Error{ErrorCode::invalid, fmt::format("bgpd: {}: {}", shown, said->text.substr(0, 200)), {}};
     else if (log_)
-      log_(fmt::format("bgpd: {}: {}", command, said->text.substr(0, 200)));
+      log_(fmt::format("bgpd: {}: {}", shown, said->text.substr(0, 200)));
   }
   if (problem) return fail(*problem);
   WEFT_CHECK(write_private(path("frr.applied"), text, account_));

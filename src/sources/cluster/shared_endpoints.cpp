@@ -6,6 +6,7 @@
 namespace weft::cluster {
 namespace {
 
+constexpr std::size_t most_ports = 256;      // of one pod
 constexpr std::uint32_t most_weight = 1000;  // of the annotation weft.io/weight
 
 // A thousand nodes read what one writes: what most pods have in common is left out.
@@ -44,13 +45,18 @@ std::pair<PodName, SharedEndpoint> read_pod(Reader& reader) {
     if (const auto good = check_name(what, *text); !good) reader.wrong(good.error().message);
   SharedEndpoint pod;
   pod.addresses = reader.addresses("addresses");
+  if (pod.addresses.size() > 2 || (pod.addresses.size() == 2 && pod.addresses[0].family() == pod.addresses[1].family()))
+    reader.wrong("\"addresses\": a pod has one of each family at most");
   pod.identity = static_cast<IdentityNumber>(reader.number("identity", WEFT_IDENTITY_FIRST, WEFT_IDENTITY_LAST));
   pod.ready = reader.flag("ready", true);
   pod.terminating = reader.flag("terminating", false);
   pod.host_network = reader.flag("host_network", false);
   if (reader.has("weight")) pod.weight = static_cast<std::uint32_t>(reader.number("weight", 0, most_weight));
   if (reader.has("ports"))
-    reader.each_object("ports", [&](Reader& element) { pod.ports.push_back(read_port(element)); });
+    reader.each_object("ports", [&](Reader& element) {
+      pod.ports.push_back(read_port(element));
+      if (pod.ports.size() > most_ports) element.wrong(fmt::format("\"ports\": more than {}", most_ports));
+    });
   return {std::move(name), std::move(pod)};
 }
 

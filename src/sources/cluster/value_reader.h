@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "base/json_depth.h"
 #include "base/labels.h"
 #include "base/result.h"
 #include "sources/etcd/failure.h"
@@ -30,6 +31,8 @@ inline json texts(const std::vector<IpAddress>& addresses) {
   return list;
 }
 
+inline constexpr std::size_t deepest_value = 16;  // ours have five
+
 // Text that came from elsewhere may not be UTF-8; what we write must be.
 inline std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
@@ -37,6 +40,10 @@ inline std::string dump(const json& value) { return value.dump(-1, ' ', false, j
 class Reader {
  public:
   Reader(std::string_view key, std::string_view text) : key_(key) {
+    if (nests_deeper(text, deepest_value)) {
+      wrong("it nests too deeply");
+      return;
+    }
     whole_ = json::parse(text, nullptr, false);
     if (whole_.is_object())
       check_version();

@@ -9,6 +9,7 @@ namespace weft::cluster {
 namespace {
 
 constexpr unsigned most_mtu = 65535;
+constexpr std::size_t most_of_a_node = 4096;  // addresses, labels, devices
 constexpr unsigned most_generation = 0x7fffffff;
 
 PoolRange read_range(Reader& reader, const json& element) {
@@ -147,6 +148,12 @@ Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
       record.macs.push_back(*mac);
     });
   if (reader.has("taken")) record.taken = reader.addresses("taken");
+  for (const auto& [field, count] : {std::pair("underlay", record.underlay.size()),
+                                     {"gateways", record.gateways.size()},
+                                     {"labels", record.labels.size()},
+                                     {"macs", record.macs.size()},
+                                     {"taken", record.taken.size()}})
+    if (count > most_of_a_node) reader.wrong(fmt::format("\"{}\": more than {} of them", field, most_of_a_node));
   return reader.result(std::move(record));
 }
 

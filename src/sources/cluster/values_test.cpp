@@ -176,6 +176,15 @@ TEST(ClusterValues, WhatIsWrongIsToldWithKeyAndField) {
   told(decode_users("/k", R"({"version":1,"boot_id":"b","numbers":{}})"), "\"numbers\" is no list");
   told(decode_labels("/k", R"({"version":1,"labels":{"a":1}})"), "label 'a' is no text");
   told(decode_number("/k", R"({"version":1,"number":-1})"), "is not a number");
+  const std::string deep(600000, '[');
+  told(decode_node("/k", R"({"version":1,"boot_id":"b","mode":"","mtu":1,"underlay":)" + deep + "}"),
+       "nests too deeply");
+  std::string macs;
+  for (int i = 0; i < 5000; ++i) macs += std::string(i == 0 ? "" : ",") + R"("02:00:00:00:00:01")";
+  told(decode_node("/k",
+                   R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[],"zone":"","macs":[)" +
+                       macs + "]}"),
+       "\"macs\": more than 4096");
 }
 
 TEST(ClusterValues, WhatIsWrongWithAPodIsTold) {
@@ -195,6 +204,7 @@ TEST(ClusterValues, WhatIsWrongWithAPodIsTold) {
   told(R"([{"namespace":"shop","name":"a/b"}])", "is not a name");
   told(R"([{"namespace":"shop","name":"a","addresses":["x"]}])", "is no address");
   told(R"([{"namespace":"shop","name":"a","addresses":[],"identity":1}])", "is not a number from 256");
+  told(R"([{"namespace":"shop","name":"a","addresses":["10.0.1.2","10.0.1.2"],"identity":300}])", "one of each family");
   told(pod(R"(,"ready":1)"), "\"ready\" is neither true nor false");
   told(pod(R"(,"weight":1001)"), "is not a number from 0 to 1000");
   told(pod(R"(,"ports":[{"port":0,"protocol":"TCP"}])"), "is not a number from 1 to 65535");

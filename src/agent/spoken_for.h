@@ -1,0 +1,24 @@
+// Ports and addresses by which nodes themselves speak, to each other and to etcd. Whoever had one of them by a host
+// port or an external IP would hear what is said to the node, other tenants' packets among it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "agent/cluster_view.h"
+#include "agent/config.h"
+#include "agent/node.h"
+#include "base/result.h"
+#include "model/objects.h"
+#include "model/parse.h"
+
+namespace weft::agent {
+
+// What this node does by the port, as the end of a sentence; empty: nothing.
+std::string port_spoken_for(const Config& config, std::uint16_t port, Protocol protocol);
+
+// Of a Pod's or Deployment's host ports, of a Service's external addresses. The error begins with the field.
+Result<void> check_spoken_for(const model::Object& object, const Config& config, const Node& node,
+                              const ClusterView& cluster);
+
+}  // namespace weft::agent

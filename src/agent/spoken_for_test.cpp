@@ -1,0 +1,73 @@
+#include "agent/spoken_for.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace weft::agent {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
+Config config(const std::string& text) { return parse_config("weftd.yaml", text).value(); }
+
+const char* const cluster_of =
+    "store: etcd\ncluster: c\netcd_endpoints: [\"https://192.0.2.9:2379\", \"https://[2001:db8::9]:2379\"]\n";
+
+TEST(SpokenFor, PortsByWhichNodesSpeakAreNobodys) {
+  const auto vxlan = config(std::string(cluster_of) + "tunnel: vxlan\nencryption: wireguard\n");
+  EXPECT_THAT(port_spoken_for(vxlan, 8472, Protocol::udp), HasSubstr("VXLAN"));
+  EXPECT_THAT(port_spoken_for(vxlan, 8472, Protocol::tcp), IsEmpty());
+  EXPECT_THAT(port_spoken_for(vxlan, 6081, Protocol::udp), IsEmpty());
+  for (const std::uint16_t port : {51871, 51872})
+    EXPECT_THAT(port_spoken_for(vxlan, port, Protocol::udp), HasSubstr("WireGuard"));
+  EXPECT_THAT(port_spoken_for(vxlan, 51873, Protocol::udp), IsEmpty());
+  EXPECT_THAT(port_spoken_for(vxlan, 179, Protocol::tcp), HasSubstr("BGP"));
+  const auto geneve = config(std::string(cluster_of) + "tunnel: geneve\nbgp_speaker: none\n");
+  EXPECT_THAT(port_spoken_for(geneve, 6081, Protocol::udp), HasSubstr("Geneve"));
+  EXPECT_THAT(port_spoken_for(geneve, 8472, Protocol::udp), IsEmpty());
+  EXPECT_THAT(port_spoken_for(geneve, 179, Protocol::tcp), IsEmpty());
+}
+
+TEST(SpokenFor, APodCannotHaveThemAsHostPorts) {
+  const auto vxlan = config(std::string(cluster_of) + "tunnel: vxlan\n");
+  model::Pod pod;
+  pod.spec.containers.resize(1);
+  pod.spec.containers[0].ports = {{.port = 80, .host_port = 8080},
+                                  {.port = 80, .protocol = Protocol::udp, .host_port = 8472}};
+  const auto refused = check_spoken_for(pod, vxlan, Node(), ClusterView());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "spec.containers[0].ports[1].hostPort: 8472/UDP is where nodes' VXLAN arrives");
+  pod.spec.containers[0].ports.pop_back();
+  EXPECT_TRUE(check_spoken_for(pod, vxlan, Node(), ClusterView()));
+}
+
+TEST(SpokenFor, AServiceCannotHaveAnotherNodesAddressNorEtcds) {
+  const auto vxlan = config(std::string(cluster_of) + "tunnel: vxlan\n");
+  Node node;
+  node.addresses = {ip("192.0.2.2")};
+  ClusterView cluster;
+  cluster.nodes["here"] = {.underlay = {ip("192.0.2.2")}, .self = true};
+  cluster.nodes["there"] = {.underlay = {ip("192.0.2.3"), ip("2001:db8::3")}};
+  const auto refusal = [&](std::string_view address, std::uint16_t port, Protocol protocol = Protocol::tcp) {
+    model::Service service;
+    service.external_ips = {ip(address)};
+    service.ports.resize(1);
+    service.ports[0].port = port;
+    service.ports[0].protocol = protocol;
+    const auto checked = check_spoken_for(service, vxlan, node, cluster);
+    return checked ? std::string() : checked.error().message;
+  };
+  EXPECT_EQ(refusal("192.0.2.3", 80), "spec.externalIPs: 192.0.2.3 is node there's");
+  EXPECT_EQ(refusal("2001:db8::3", 80), "spec.externalIPs: 2001:db8::3 is node there's");
+  EXPECT_EQ(refusal("192.0.2.9", 80), "spec.externalIPs: 192.0.2.9 is etcd's");
+  EXPECT_EQ(refusal("2001:db8::9", 2379), "spec.externalIPs: 2001:db8::9 is etcd's");
+  EXPECT_EQ(refusal("192.0.2.2", 8472, Protocol::udp),
+            "spec.externalIPs: 192.0.2.2 is the node's own, where 8472/UDP is where nodes' VXLAN arrives");
+  EXPECT_THAT(refusal("192.0.2.2", 80), IsEmpty());
+  EXPECT_THAT(refusal("192.0.2.90", 2379), IsEmpty()) << "that is another address";
+}
+
+}  // namespace
+}  // namespace weft::agent
