@@ -242,8 +242,9 @@ TEST(Stored, WhatNestsTooDeeplyIsRefusedBeforeItIsWalked) {
   EXPECT_FALSE(object_from_json(text));
   EXPECT_EQ(with_uid(text, "u"), text);
   EXPECT_EQ(without_status(text), text);
-  EXPECT_TRUE(
-      object_from_json(R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n","labels":{"a":"[[[[\"[["}}})"));
+  const auto brackets = R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n","annotations":{"a":"\"[)" +
+                        std::string(300, '[') + R"("}}})";
+  EXPECT_TRUE(object_from_json(brackets)) << "those of texts are none";
 }
 
 TEST(Stored, PodOfADeployment) {
