@@ -353,7 +353,7 @@ void Simulation::change_one(std::vector<Change>& open) {
       .node = node, .address = pod.addresses.front(), .identity = pod.identity, .sent = Clock::now(), .written = {}};
   pods.emplace(cluster::PodName{"team-1", fmt::format("app-{}-{:05}", node, next_name_++)}, std::move(pod));
   const auto address = change.address;
-  open.push_back(std::move(change));
+  open.push_back(change);
   write({etcd::PutRequest{keys_.build(cluster::EndpointsKey{names_[node]}), cluster::encode(endpoints_[node])}},
         [&open, node, address] {
           for (auto& each : open)

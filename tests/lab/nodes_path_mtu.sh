@@ -47,7 +47,7 @@ PYTHON
 }
 
 check_way() { # TUNNEL:FAMILY
-  local way=$1 family address back expected
+  local way=$1 family expected
   { pod web-1 node1; pod web-2 node2; } | lab_up "$lab" --nodes 2 --operators 0 --tunnel "${way%:*}" --underlay routed --underlay-family "${way#*:}"
   for family in v4 v6; do
     eventually 15 "there, $family" reaches web-1 web-2 node2 $family
