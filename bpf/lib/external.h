@@ -41,9 +41,13 @@ verified_once bool client_is_frontend(void)
 		service_find(&tuple->saddr, tuple->sport, tuple->protocol));
 }
 
-/* As check_destination. What goes inside another packet may be of another family than that. */
-inline_always enum weft_drop_reason check_backend(const struct scratch *s, const struct weft_endpoint *dst)
+/* As check_destination. What goes inside another packet may be of another family than that. A backend may be a node's
+ * tunnel, and what comes there from this node's address be believed, whoever the client is. */
+inline_always enum weft_drop_reason check_backend(const struct scratch *s, const struct weft_config *config,
+						  const struct weft_endpoint *dst)
 {
+	if (pair_speaks_as_node(s, config, dst))
+		return WEFT_DROP_ENCAPSULATION;
 	bool inside = !dst && s->forwarding != WEFT_FORWARD_SNAT && !node_is_tunneled(s->dst_node);
 
 	return check_destination(s, inside ? addr_is_v4(&s->pair.daddr) : packet_is_v4(&s->packet));
@@ -155,7 +159,7 @@ verified_once enum weft_drop_reason decide_exit_external(struct __sk_buff *skb, 
 	if (!s || !config)
 		return DECIDE_NOT_OURS;
 	bool v4 = packet_is_v4(&s->packet);
-	enum weft_drop_reason reason = check_backend(s, dst);
+	enum weft_drop_reason reason = check_backend(s, config, dst);
 
 	if (reason)
 		return reason;

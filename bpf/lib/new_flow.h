@@ -140,8 +140,7 @@ inline_always enum weft_drop_reason flow_decide_from_pod(struct __sk_buff *skb, 
 	if (!decide_policy(s, src, dst))
 		return WEFT_DROP_POLICY_DENIED;
 	s->context.direction = WEFT_EGRESS;
-	if (s->pair.protocol == IPPROTO_UDP && port_is_nodes(config, s->pair.dport) && !endpoint_is_pod(dst) &&
-	    !node_is_tunneled(s->dst_node))
+	if (pair_speaks_as_node(s, config, dst))
 		return WEFT_DROP_ENCAPSULATION;
 	return decide_exit_from_pod(skb, s, packet_is_v4(&s->packet), src, dst, config);
 }

@@ -96,7 +96,7 @@ inline_always enum weft_drop_reason xdp_exit_to_remote(struct xdp_md *ctx, struc
 inline_always enum weft_drop_reason xdp_exit(struct xdp_md *ctx, struct scratch *s, const struct weft_config *config,
 					     const struct weft_endpoint *dst)
 {
-	enum weft_drop_reason reason = check_backend(s, dst);
+	enum weft_drop_reason reason = check_backend(s, config, dst);
 
 	if (reason)
 		return reason;
