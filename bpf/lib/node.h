@@ -116,11 +116,12 @@ inline_always __u32 node_in_ifindex(__u32 index)
 	return unlikely(index) && node_is_tunneled(index) ? WEFT_IN_TUNNEL : 0;
 }
 
-/* Whether a node of the cluster sends by this address. */
+/* Whether a node of the cluster sends by this address, and tunnels to it end there. It has others as well, and its
+ * gateways' are reached by a tunnel themselves: no tunnel's own packet has them. */
 inline_always bool sender_is_node(const struct weft_addr *addr)
 {
 	struct weft_addr key = *addr;
 	struct weft_remote *remote = bpf_map_lookup_elem(&weft_remote_v1, &key);
 
-	return remote && (remote->flags & WEFT_REMOTE_NODE);
+	return remote && (remote->flags & WEFT_REMOTE_NODE) && !remote->node;
 }

@@ -184,6 +184,16 @@ Cases refused(const Tunneled& t) {
                 hop(in.from(net.far_unknown, 9).reversed().with_flags(kAck)), 1002),
           flow(in.from(net.far_unknown, 9), {.source_identity = 1888})}});
   }
+  // An outer source that no node's tunnel has, though it is a node's.
+  auto by_gateway = t.in_from(t.underlay.far_gateway, in, kFarIdentity);
+  by_gateway.want_packet.reset();
+  cases.push_back({"from a node's gateway",
+                   {t.base(), remote(t.underlay.far_gateway, WEFT_IDENTITY_REMOTE_NODE, kFarNode, WEFT_REMOTE_NODE)},
+                   // Geneve is a datagram of that address, which comes by a tunnel; IP-in-IP may be the administrator's
+                   {device                     ? by_gateway.dropped(WEFT_DROP_TUNNEL_SENDER).silently()
+                    : t.way == WEFT_WAY_GENEVE ? by_gateway.dropped(WEFT_DROP_OUTSIDE_TUNNEL)
+                                               : by_gateway,
+                    no_flow(in), t.in(in).redirected().event(kCreated), flow(in, {.packets = 1})}});
   if (device) {
     cases.push_back({"from no node",
                      {t.base()},
