@@ -98,6 +98,13 @@ inline_always bool node_is_tunneled(__u32 index)
 	return node && node->way != WEFT_WAY_DIRECT;
 }
 
+/* Whether only WireGuard brings packets from there: a node that is encrypted to encrypts, and where nothing in clear may
+ * go to a node, nothing in clear is that node's. */
+inline_always bool node_encrypts(const struct weft_node *node)
+{
+	return node->way == WEFT_WAY_WIREGUARD || node->way == WEFT_WAY_REFUSED;
+}
+
 /* Whether a device of the kernel's is the way there, whatever routes say. */
 inline_always bool node_has_device(const struct weft_node *node)
 {
