@@ -134,6 +134,16 @@ inline_always void outside_by_tunnel(struct scratch *s, const struct weft_config
 	s->reply.in_ifindex = WEFT_IN_TUNNEL;
 }
 
+/* Whether the client of scratch->pair is another node, which may be any pod there, and the backend nobody of the
+ * cluster: by the service that pod would leave past the gateway it has. Nobody else has to come by here for that: a
+ * pod's node chooses its backend, but for node ports of other nodes' addresses. */
+inline_always bool evades_gateway(const struct scratch *s, const struct weft_config *config)
+{
+	return unlikely(config->flags & WEFT_CONFIG_EGRESS) && !s->dst_node &&
+	       s->context.dst_identity != WEFT_IDENTITY_REMOTE_NODE &&
+	       (s->src_node || s->context.src_identity == WEFT_IDENTITY_REMOTE_NODE);
+}
+
 inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct scratch *s,
 						   const struct weft_config *config, bool v4)
 {
@@ -145,6 +155,8 @@ inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct
 	}
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)
 		return WEFT_DROP_UNKNOWN_ENDPOINT;
+	if (evades_gateway(s, config))
+		return WEFT_DROP_NOT_EGRESS_GATEWAY;
 	if (!route_outside(skb, s, v4) || s->forward.exit != WEFT_EXIT_NEIGH)
 		return WEFT_DROP_NO_ROUTE;
 	return exit_by_device(s, config, &device);
