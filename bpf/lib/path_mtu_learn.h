@@ -108,8 +108,11 @@ verified_once int path_mtu_learn(struct __sk_buff *skb)
 		count(WEFT_STAT_PATH_MTU_REFUSED);
 		return 0;
 	}
-	if (quote.mtu < path_mtu_least(v4)) /* also 0: of a router older than RFC 1191 */
-		quote.mtu = path_mtu_least(v4);
+	/* no less than that of VXLAN's kernel, which would drop in silence what exceeds what it believes */
+	__u32 least = path_mtu_least(v4 && config->overlay_port);
+
+	if (quote.mtu < least) /* also 0: of a router older than RFC 1191 */
+		quote.mtu = least;
 	path_mtu_note(&quote.destination, quote.mtu);
 	return 0;
 }
