@@ -32,6 +32,7 @@
 /* net/ipv4: not in the UAPI headers a BPF program can include without libc. */
 #define IP_MORE_FRAGMENTS 0x2000
 #define IP_FRAGMENT_OFFSET 0x1fff
+#define IP_DONT_FRAGMENT 0x4000
 #define VLAN_ID_MASK 0x0fff
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02

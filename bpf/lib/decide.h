@@ -237,6 +237,15 @@ inline_always void want_gateway_source(struct scratch *s, const struct weft_conf
 		addr_from_v4(&s->nat_address, config->gateway_v4);
 }
 
+/* Whether a datagram of scratch->pair, which may have a node's address for its source when it leaves, would reach a node
+ * at a port where that believes nodes. `dst`: what has the destination here, or NULL. */
+inline_always bool pair_speaks_as_node(const struct scratch *s, const struct weft_config *config,
+				       const struct weft_endpoint *dst)
+{
+	return s->pair.protocol == IPPROTO_UDP && unlikely(port_is_nodes(config, s->pair.dport)) &&
+	       !endpoint_is_pod(dst) && !node_is_tunneled(s->dst_node);
+}
+
 /* Looks at the destination of scratch->pair, after policy: a service may have put anything there. */
 inline_always enum weft_drop_reason check_destination(const struct scratch *s, bool v4)
 {

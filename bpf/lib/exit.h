@@ -54,9 +54,16 @@ inline_always bool exceeds_mtu(struct __sk_buff *skb, __u32 mtu, __u8 protocol, 
 	return length > mtu;
 }
 
+/* On the copy of a packet whose sender has been told that the path is too small for it: it goes on as it is. */
+#define MARK_TOLD 0x77660a12
+
 /* The MTU of the path to the node that the flow leads to, if the packet exceeds it; 0: it does not. */
 verified_once __u32 path_exceeded(struct __sk_buff *skb, const struct weft_flow *flow, __u8 protocol, __u32 l4_offset)
 {
+	if (unlikely(skb->mark == MARK_TOLD)) {
+		skb->mark = 0;
+		return 0;
+	}
 	if (!flow || likely(!path_mtus_known()))
 		return 0;
 	__u32 mtu = path_mtu_inside(flow->node, skb->protocol == bpf_htons(ETH_P_IP));

@@ -41,9 +41,13 @@ verified_once bool client_is_frontend(void)
 		service_find(&tuple->saddr, tuple->sport, tuple->protocol));
 }
 
-/* As check_destination. What goes inside another packet may be of another family than that. */
-inline_always enum weft_drop_reason check_backend(const struct scratch *s, const struct weft_endpoint *dst)
+/* As check_destination. What goes inside another packet may be of another family than that. A backend may be a node's
+ * tunnel, and what comes there from this node's address be believed, whoever the client is. */
+inline_always enum weft_drop_reason check_backend(const struct scratch *s, const struct weft_config *config,
+						  const struct weft_endpoint *dst)
 {
+	if (pair_speaks_as_node(s, config, dst))
+		return WEFT_DROP_ENCAPSULATION;
 	bool inside = !dst && s->forwarding != WEFT_FORWARD_SNAT && !node_is_tunneled(s->dst_node);
 
 	return check_destination(s, inside ? addr_is_v4(&s->pair.daddr) : packet_is_v4(&s->packet));
@@ -130,6 +134,16 @@ inline_always void outside_by_tunnel(struct scratch *s, const struct weft_config
 	s->reply.in_ifindex = WEFT_IN_TUNNEL;
 }
 
+/* Whether the client of scratch->pair is another node, which may be any pod there, and the backend nobody of the
+ * cluster: by the service that pod would leave past the gateway it has. Nobody else has to come by here for that: a
+ * pod's node chooses its backend, but for node ports of other nodes' addresses. */
+inline_always bool evades_gateway(const struct scratch *s, const struct weft_config *config)
+{
+	return unlikely(config->flags & WEFT_CONFIG_EGRESS) && !s->dst_node &&
+	       s->context.dst_identity != WEFT_IDENTITY_REMOTE_NODE &&
+	       (s->src_node || s->context.src_identity == WEFT_IDENTITY_REMOTE_NODE);
+}
+
 inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct scratch *s,
 						   const struct weft_config *config, bool v4)
 {
@@ -141,6 +155,8 @@ inline_always enum weft_drop_reason exit_to_remote(struct __sk_buff *skb, struct
 	}
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)
 		return WEFT_DROP_UNKNOWN_ENDPOINT;
+	if (evades_gateway(s, config))
+		return WEFT_DROP_NOT_EGRESS_GATEWAY;
 	if (!route_outside(skb, s, v4) || s->forward.exit != WEFT_EXIT_NEIGH)
 		return WEFT_DROP_NO_ROUTE;
 	return exit_by_device(s, config, &device);
@@ -155,7 +171,7 @@ verified_once enum weft_drop_reason decide_exit_external(struct __sk_buff *skb, 
 	if (!s || !config)
 		return DECIDE_NOT_OURS;
 	bool v4 = packet_is_v4(&s->packet);
-	enum weft_drop_reason reason = check_backend(s, dst);
+	enum weft_drop_reason reason = check_backend(s, config, dst);
 
 	if (reason)
 		return reason;

@@ -32,7 +32,8 @@ inline_always int refuse_new(struct __sk_buff *skb, struct scratch *s, const str
 	return reason == WEFT_DROP_NO_BACKEND && !s->silent ? ANSWER_REJECT : verdict;
 }
 
-/* Whether scratch->packet is too large for the flow, and then for which scratch->answer_mtu. */
+/* Whether scratch->packet is too large for the flow, and then for which scratch->answer_mtu. What routers say, which
+ * anybody may have written, holds up none that may be fragmented: its sender is told, if it can be sent anew. */
 verified_once int is_too_big(struct __sk_buff *skb, const struct weft_flow *flow)
 {
 	struct scratch *s = scratch_get();
@@ -42,8 +43,13 @@ verified_once int is_too_big(struct __sk_buff *skb, const struct weft_flow *flow
 	__u8 protocol = s->packet.tuple.protocol;
 	__u32 path = flow->exit == WEFT_EXIT_TUNNEL ? path_exceeded(skb, flow, protocol, s->packet.l4_offset) : 0;
 
+	bool own = flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, s->packet.l4_offset);
+
 	s->answer_mtu = path && (!flow->mtu || path < flow->mtu) ? path : flow->mtu;
-	return path || (flow->mtu && exceeds_mtu(skb, flow->mtu, protocol, s->packet.l4_offset));
+	s->passes = path && !own && (s->packet.flags & PACKET_LOOSE);
+	if (s->passes && s->context.hook != WEFT_HOOK_FROM_POD && s->context.hook != WEFT_HOOK_FROM_DEVICE)
+		return false;
+	return path || own;
 }
 
 verified_once int forward(struct __sk_buff *skb, struct scratch *s, const struct weft_flow *flow,
@@ -140,8 +146,7 @@ inline_always enum weft_drop_reason flow_decide_from_pod(struct __sk_buff *skb, 
 	if (!decide_policy(s, src, dst))
 		return WEFT_DROP_POLICY_DENIED;
 	s->context.direction = WEFT_EGRESS;
-	if (s->pair.protocol == IPPROTO_UDP && port_is_nodes(config, s->pair.dport) && !endpoint_is_pod(dst) &&
-	    !node_is_tunneled(s->dst_node))
+	if (pair_speaks_as_node(s, config, dst))
 		return WEFT_DROP_ENCAPSULATION;
 	return decide_exit_from_pod(skb, s, packet_is_v4(&s->packet), src, dst, config);
 }

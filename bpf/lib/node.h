@@ -98,6 +98,13 @@ inline_always bool node_is_tunneled(__u32 index)
 	return node && node->way != WEFT_WAY_DIRECT;
 }
 
+/* Whether only WireGuard brings packets from there: a node that is encrypted to encrypts, and where nothing in clear may
+ * go to a node, nothing in clear is that node's. */
+inline_always bool node_encrypts(const struct weft_node *node)
+{
+	return node->way == WEFT_WAY_WIREGUARD || node->way == WEFT_WAY_REFUSED;
+}
+
 /* Whether a device of the kernel's is the way there, whatever routes say. */
 inline_always bool node_has_device(const struct weft_node *node)
 {
@@ -116,11 +123,12 @@ inline_always __u32 node_in_ifindex(__u32 index)
 	return unlikely(index) && node_is_tunneled(index) ? WEFT_IN_TUNNEL : 0;
 }
 
-/* Whether a node of the cluster sends by this address. */
+/* Whether a node of the cluster sends by this address, and tunnels to it end there. It has others as well, and its
+ * gateways' are reached by a tunnel themselves: no tunnel's own packet has them. */
 inline_always bool sender_is_node(const struct weft_addr *addr)
 {
 	struct weft_addr key = *addr;
 	struct weft_remote *remote = bpf_map_lookup_elem(&weft_remote_v1, &key);
 
-	return remote && (remote->flags & WEFT_REMOTE_NODE);
+	return remote && (remote->flags & WEFT_REMOTE_NODE) && !remote->node;
 }

@@ -6,7 +6,6 @@
 #include "lib/packet.h"
 
 #define ENCAPSULATION_HOP_LIMIT 64
-#define IP_DONT_FRAGMENT 0x4000
 #define GENEVE_SOURCE_PORTS 0xc000 /* first of 16384 */
 #define DSCP_MASK 0xfc /* congestion marks stay inside: routers drop instead (RFC 6040, compatibility mode) */
 

@@ -26,6 +26,7 @@ enum packet_flag {
 	PACKET_LATER_FRAGMENT = 1 << 2, /* carries no transport header */
 	PACKET_ICMP_ERROR = 1 << 3,
 	PACKET_ICMP_OTHER = 1 << 4, /* neither echo nor error */
+	PACKET_LOOSE = 1 << 5, /* IPv4 without DF, as tc parsed it: routers may cut it, its sender need not heed sizes */
 };
 
 struct packet {
@@ -183,6 +184,8 @@ verified_once enum weft_drop_reason parse_v4(struct __sk_buff *skb, struct packe
 	packet->hop_limit = ip.ttl;
 	packet->fragment_id = ip.id;
 	packet->fragment_protocol = ip.protocol;
+	if (!(ip.frag_off & bpf_htons(IP_DONT_FRAGMENT)))
+		packet->flags |= PACKET_LOOSE;
 	if (ip.frag_off & bpf_htons(IP_FRAGMENT_OFFSET)) {
 		packet->flags |= PACKET_LATER_FRAGMENT;
 		return WEFT_DROP_NONE;

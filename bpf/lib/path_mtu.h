@@ -24,6 +24,16 @@ inline_always __u32 way_overhead(const struct weft_node *node)
 	return node->way == WEFT_WAY_GENEVE ? header + sizeof(struct udphdr) + sizeof(struct geneve_base) : header;
 }
 
+/* Whether a router on the way may cut the packet: IPv4 without DF. */
+inline_always bool may_be_fragmented(struct __sk_buff *skb)
+{
+	__be16 fragment = 0;
+
+	return skb->protocol == bpf_htons(ETH_P_IP) &&
+	       !bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, frag_off), &fragment, sizeof(fragment)) &&
+	       !(fragment & bpf_htons(IP_DONT_FRAGMENT));
+}
+
 /* Few instructions where no router has said anything. */
 inline_always bool path_mtus_known(void)
 {

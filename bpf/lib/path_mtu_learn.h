@@ -71,14 +71,6 @@ inline_always bool path_quote_of_tunnel(struct __sk_buff *skb, const struct pack
 	       ports[1] == bpf_htons(WEFT_GENEVE_PORT);
 }
 
-/* Whether tunnels to another node end at the address: nodes have others as well. */
-inline_always bool tunnels_end_at(const struct weft_addr *addr)
-{
-	const struct weft_remote *remote = bpf_map_lookup_elem(&weft_remote_v1, addr);
-
-	return remote && (remote->flags & WEFT_REMOTE_NODE) && !remote->node;
-}
-
 inline_always void path_mtu_note(const struct weft_addr *node, __u32 mtu)
 {
 	struct weft_path_mtu *known = bpf_map_lookup_elem(&weft_pmtu_v1, node);
@@ -112,12 +104,15 @@ verified_once int path_mtu_learn(struct __sk_buff *skb)
 	    !addr_equal(&quote.source, &packet->tuple.daddr) || !endpoint_is_host(endpoint_find(&quote.source)) ||
 	    !path_quote_of_tunnel(skb, packet, &quote, config))
 		return 0;
-	if (!tunnels_end_at(&quote.destination) || quote.mtu >= quote.length) {
+	if (!sender_is_node(&quote.destination) || quote.mtu >= quote.length) {
 		count(WEFT_STAT_PATH_MTU_REFUSED);
 		return 0;
 	}
-	if (quote.mtu < path_mtu_least(v4)) /* also 0: of a router older than RFC 1191 */
-		quote.mtu = path_mtu_least(v4);
+	/* no less than that of VXLAN's kernel, which would drop in silence what exceeds what it believes */
+	__u32 least = path_mtu_least(v4 && config->overlay_port);
+
+	if (quote.mtu < least) /* also 0: of a router older than RFC 1191 */
+		quote.mtu = least;
 	path_mtu_note(&quote.destination, quote.mtu);
 	return 0;
 }

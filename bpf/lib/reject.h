@@ -296,13 +296,25 @@ inline_always int reject(struct __sk_buff *skb)
 	return failed ? TC_ACT_SHOT : answer_sender(skb, s->context.hook);
 }
 
+/* A copy of the packet comes in once more by its device, which does not ask for the path again. */
+inline_always bool pass_copy(struct __sk_buff *skb)
+{
+	long failed;
+
+	skb->mark = MARK_TOLD;
+	failed = bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS);
+	skb->mark = 0;
+	return !failed;
+}
+
 /* The packet does not fit where it goes. */
 inline_always int answer_too_big(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch_get();
 	int failed;
 
-	count_drop(WEFT_DROP_TOO_BIG, skb->len);
+	if (!s || !s->passes || !pass_copy(skb))
+		count_drop(WEFT_DROP_TOO_BIG, skb->len);
 	if (!s || !s->packet.l4_offset)
 		return TC_ACT_SHOT;
 	failed = packet_is_v4(&s->packet) ?

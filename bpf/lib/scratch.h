@@ -74,6 +74,7 @@ struct scratch {
 	__u8 drop_reason;
 	__u8 forwarding; /* weft_forwarding of the client's service */
 	__u32 answer_mtu;
+	bool passes; /* what is answered as too large goes on all the same */
 	struct weft_addr outer_source; /* the node that sent a client's packet inside its own */
 	struct weft_addr named_addr; /* of the backend that node chose */
 	__be16 named_port; /* 0: it did not say */

@@ -5,6 +5,7 @@
 
 #include "abi/hash.h"
 #include "lib/node.h"
+#include "lib/path_mtu.h"
 #include "maps/egress.h"
 #include "lib/outer.h"
 #include "lib/scratch.h"
@@ -36,6 +37,9 @@ inline_always int vxlan_send(struct __sk_buff *skb, const struct weft_flow *flow
 	key.tunnel_id = tunnel_identity(flow);
 	key.tunnel_ttl = ENCAPSULATION_HOP_LIMIT;
 	key.tunnel_tos = tos & DSCP_MASK;
+	/* The kernel puts fragments together before its device sees them. */
+	if (unlikely(path_mtus_known()) && may_be_fragmented(skb))
+		flags &= ~BPF_F_DONT_FRAGMENT;
 	if (addr_is_v4(&node->addr)) {
 		key.remote_ipv4 = bpf_ntohl(node->addr.word[3]);
 		key.local_ipv4 = bpf_ntohl(node->source.word[3]);

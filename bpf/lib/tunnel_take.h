@@ -14,6 +14,30 @@ inline_always bool identity_is_abroad(__u32 identity)
 	return identity > WEFT_IDENTITY_HOST && identity <= WEFT_IDENTITY_LAST;
 }
 
+/* Whether the packet of that family at `offset`, out of a tunnel in clear, has the address of somebody on a node that
+ * encrypts. Fills scratch->sender_node with the node that has its source. */
+verified_once int tunnel_should_encrypt(struct __sk_buff *skb, __u32 offset, bool v4)
+{
+	struct scratch *s = scratch_get();
+	const struct weft_node *node;
+	struct weft_addr source;
+	__be32 source_v4;
+
+	if (!s)
+		return true;
+	s->sender_node = 0;
+	if (v4) {
+		if (bpf_skb_load_bytes(skb, offset + offsetof(struct iphdr, saddr), &source_v4, sizeof(source_v4)))
+			return false;
+		addr_from_v4(&source, source_v4);
+	} else if (bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, saddr), &source, sizeof(source))) {
+		return false;
+	}
+	s->sender_node = node_of(&source);
+	node = s->sender_node ? node_get(s->sender_node) : NULL;
+	return node && node_encrypts(node);
+}
+
 /* The packet comes out of the VXLAN device. A reason to drop it, or none. */
 verified_once int vxlan_take(struct __sk_buff *skb)
 {
@@ -31,6 +55,8 @@ verified_once int vxlan_take(struct __sk_buff *skb)
 	if (!sender_is_node(&s->outer_source) || !identity_is_abroad(key.tunnel_id))
 		return WEFT_DROP_TUNNEL_SENDER;
 	s->tunnel_identity = key.tunnel_id;
+	if (unlikely(tunnel_should_encrypt(skb, ETH_HLEN, skb->protocol == bpf_htons(ETH_P_IP))))
+		return WEFT_DROP_OUTSIDE_TUNNEL;
 	/* Its Ethernet header is the sending node's business. */
 	if (skb->pkt_type != PACKET_TYPE_HOST)
 		bpf_skb_change_type(skb, PACKET_TYPE_HOST);
@@ -121,32 +147,29 @@ inline_always bool tunnel_read_geneve(struct __sk_buff *skb, struct scratch *s, 
 	return *inner_v4 || header.geneve.protocol == bpf_htons(ETH_P_IPV6);
 }
 
-/* Whether the packet of that family at `offset` has an address of another node for its source, or is what an egress
- * gateway sends a pod here: of IP-in-IP between nodes the rest has a client's packet inside, or is a tunnel of somebody
- * else's. */
-inline_always bool tunnel_holds_node(struct __sk_buff *skb, __u32 offset, bool v4)
+/* Whether the packet of that family at `offset`, from nobody on another node, is what an egress gateway sends a pod
+ * here: of IP-in-IP between nodes the rest has a client's packet inside, or is a tunnel of somebody else's. */
+inline_always bool tunnel_answers_pod(struct __sk_buff *skb, __u32 offset, bool v4)
 {
 	const struct weft_config *config = config_get();
-	struct weft_addr source, destination;
+	struct weft_addr destination;
+	__be32 destination_v4;
 
+	if (!config || !(config->flags & WEFT_CONFIG_EGRESS))
+		return false;
 	if (v4) {
-		__be32 addresses[2];
-
-		if (bpf_skb_load_bytes(skb, offset + offsetof(struct iphdr, saddr), addresses, sizeof(addresses)))
+		if (bpf_skb_load_bytes(skb, offset + offsetof(struct iphdr, daddr), &destination_v4, sizeof(destination_v4)))
 			return false;
-		addr_from_v4(&source, addresses[0]);
-		addr_from_v4(&destination, addresses[1]);
-	} else if (bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, saddr), &source, sizeof(source)) ||
-		   bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, daddr), &destination, sizeof(destination))) {
+		addr_from_v4(&destination, destination_v4);
+	} else if (bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, daddr), &destination, sizeof(destination))) {
 		return false;
 	}
-	if (node_of(&source))
-		return true;
-	return config && (config->flags & WEFT_CONFIG_EGRESS) && endpoint_is_pod(endpoint_find(&destination));
+	return endpoint_is_pod(endpoint_find(&destination));
 }
 
-/* The bytes before the packet inside; 0: it is no tunnel's of a node to this one. */
-inline_always __u32 tunnel_read(struct __sk_buff *skb, struct scratch *s, bool v4, bool *inner_v4)
+/* The bytes before the packet inside; 0: it is no tunnel's of a node to this one. `*clear`: it is one that has to be
+ * encrypted. */
+inline_always __u32 tunnel_read(struct __sk_buff *skb, struct scratch *s, bool v4, bool *inner_v4, bool *clear)
 {
 	__u32 strip = v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	__u8 protocol = 0;
@@ -162,9 +185,10 @@ inline_always __u32 tunnel_read(struct __sk_buff *skb, struct scratch *s, bool v
 			return 0;
 		strip += sizeof(struct udphdr) + sizeof(struct geneve_base);
 		room -= sizeof(struct udphdr) + sizeof(struct geneve_base);
-	} else if (!tunnel_holds_node(skb, ETH_HLEN + strip, *inner_v4)) {
-		return 0;
 	}
+	*clear = tunnel_should_encrypt(skb, ETH_HLEN + strip, *inner_v4);
+	if (protocol != IPPROTO_UDP && !s->sender_node && !tunnel_answers_pod(skb, ETH_HLEN + strip, *inner_v4))
+		return 0;
 	length = take_length(skb, ETH_HLEN + strip, *inner_v4);
 	return length && length <= room ? strip : 0;
 }
@@ -187,13 +211,16 @@ verified_once int tunnel_take(struct __sk_buff *skb)
 	struct scratch *s = scratch_get();
 	bool v4 = skb->protocol == bpf_htons(ETH_P_IP);
 	bool inner_v4 = false;
+	bool clear = false;
 	__u32 strip;
 
 	if (!s || (!v4 && skb->protocol != bpf_htons(ETH_P_IPV6)))
 		return TAKE_PLAIN;
-	strip = tunnel_read(skb, s, v4, &inner_v4);
+	strip = tunnel_read(skb, s, v4, &inner_v4, &clear);
 	if (!strip)
 		return TAKE_PLAIN;
+	if (unlikely(clear))
+		return drop(skb, WEFT_DROP_OUTSIDE_TUNNEL);
 	/* IP-in-IP says nothing */
 	if (s->tunnel_identity && !identity_is_abroad(s->tunnel_identity))
 		return drop(skb, WEFT_DROP_TUNNEL_SENDER);

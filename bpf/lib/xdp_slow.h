@@ -83,6 +83,8 @@ inline_always enum weft_drop_reason xdp_exit_to_remote(struct xdp_md *ctx, struc
 		return xdp_exit_to_tunnel(ctx, s, config);
 	if (s->dst_ip_flags & WEFT_IP_RESERVED)
 		return WEFT_DROP_UNKNOWN_ENDPOINT;
+	if (evades_gateway(s, config))
+		return WEFT_DROP_NOT_EGRESS_GATEWAY;
 	if (xdp_route(ctx, &s->forward, &s->pair.saddr, &s->pair.daddr, s->pair.protocol) <= 0)
 		return WEFT_DROP_NO_ROUTE;
 	s->forward.exit = WEFT_EXIT_NEIGH;
@@ -96,7 +98,7 @@ inline_always enum weft_drop_reason xdp_exit_to_remote(struct xdp_md *ctx, struc
 inline_always enum weft_drop_reason xdp_exit(struct xdp_md *ctx, struct scratch *s, const struct weft_config *config,
 					     const struct weft_endpoint *dst)
 {
-	enum weft_drop_reason reason = check_backend(s, dst);
+	enum weft_drop_reason reason = check_backend(s, config, dst);
 
 	if (reason)
 		return reason;

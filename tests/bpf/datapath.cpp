@@ -264,6 +264,7 @@ RunResult Datapath::run(Hook hook, const Packet& packet, const RunOptions& optio
   __sk_buff context{};
   context.ifindex = options.ifindex;
   context.ingress_ifindex = options.ingress_ifindex;
+  context.mark = options.mark;
   context.gso_size = packet.gso_size;
   context.gso_segs = packet.gso_size ? 2 : 0;
   LIBBPF_OPTS(bpf_test_run_opts, run);

@@ -62,6 +62,7 @@ struct RunOptions {
   std::uint32_t ifindex = 0;
   std::uint32_t ingress_ifindex = 0;  // where the packet entered the node; to_device only
   std::optional<Tunnel> tunnel{};
+  std::uint32_t mark = 0;
 };
 
 class Datapath {

@@ -371,11 +371,51 @@ Cases routed(const Net& net) {
   };
 }
 
+// A node's address may be any of its pods', which would leave by a service here past their gateway.
+Cases by_service(const Net& net) {
+  constexpr std::uint16_t kNodePort = 30080;
+  const auto of_node = tcp(net.remote, 50000, net.host, kNodePort, kSyn);
+  const auto of_pod = tcp(net.far, 50000, net.host, kNodePort, kSyn);
+  const auto client = tcp(net.client, 50000, net.host, kNodePort, kSyn);
+  const Gateway t{{net, net, WEFT_WAY_DIRECT}};
+  const auto rows = [&](const IpAddress& server) {
+    return all({t.base(), serving_outside(WEFT_CONFIG_HOST_BACKENDS), backend(3, server, 80, kTcp),
+                node_port(net, kNodePort, kTcp, {.backends = {3}}),
+                configure([](weft_config& config) { config.lb_port_min = config.lb_port_max = 61000; })});
+  };
+  const auto served = [&](const Packet& packet, const IpAddress& server) {
+    return send(Hook::from_device, kUplink, packet)
+        .redirected()
+        .becomes(hop(packet.to(server, 80).from(net.nat, 61000)))
+        .event(kCreated);
+  };
+  const auto refused = [&](Hook hook, const Packet& packet) {
+    return send(hook, kUplink, packet).dropped(WEFT_DROP_NOT_EGRESS_GATEWAY);
+  };
+  return {
+      {"egress: not by another node's service",
+       {rows(net.world), t.by({})},
+       {refused(Hook::xdp, of_node), no_flow(of_node), refused(Hook::from_device, of_node), no_flow(of_node),
+        refused(Hook::from_device, of_pod), no_flow(of_pod)}},
+      {"egress: a client outside by a service, as ever", {rows(net.world), t.by({})}, {served(client, net.world)}},
+      {"egress: by another node's service where there are no gateways",
+       {rows(net.world)},
+       {served(of_node, net.world)}},
+      {"egress: by another node's service to a third node",
+       {rows(net.world2), t.by({}), remote(net.world2, WEFT_IDENTITY_REMOTE_NODE, 0, WEFT_REMOTE_NODE)},
+       {served(of_node, net.world2)}},
+      {"egress: by another node's service to a pod here",
+       {rows(net.b), t.by({})},
+       {send(Hook::from_device, kUplink, of_node).redirected().becomes(of_node.to(net.b, 80)).event(kCreated)}},
+  };
+}
+
 }  // namespace
 
 Cases egress_cases(const Net& net) {
   Cases all = at_home(net);
   for (const auto& one : routed(net)) all.push_back(one);
+  for (const auto& one : by_service(net)) all.push_back(one);
   for (const auto way : {WEFT_WAY_VXLAN, WEFT_WAY_GENEVE, WEFT_WAY_IPIP, WEFT_WAY_DIRECT})
     for (const auto* underlay : {&net_v4(), &net_v6()}) {
       const Gateway gateway{{net, *underlay, way}};

@@ -1,4 +1,5 @@
 // What a hostile pod, or a hostile neighbour of the node, may try.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -417,13 +418,47 @@ Cases forged_encapsulation(const Net& net) {
   return all;
 }
 
+// The same by a Service of another node, which sends what it translates from its own address.
+Cases relayed_encapsulation(const Net& net) {
+  const auto client = udp(net.client, 50000, net.service, 53);
+  const auto to_backend = [&](const IpAddress& address, std::uint16_t port, weft_forwarding forwarding) {
+    return Rows{standard(net),
+                far_node(net, WEFT_WAY_GENEVE),
+                serving_outside(WEFT_CONFIG_HOST_BACKENDS),
+                backend(3, address, port, kUdp),
+                frontend(net.service, 53, kUdp, {.backends = {3}, .forwarding = forwarding}),
+                configure([](weft_config& config) { config.lb_port_min = config.lb_port_max = 61000; })};
+  };
+  const Steps refused{
+      send(Hook::from_device, kUplink, client).dropped(WEFT_DROP_ENCAPSULATION),
+      send(Hook::xdp, kUplink, client).dropped(WEFT_DROP_ENCAPSULATION), no_flow(client),
+      send(Hook::from_device, kUplink, client.from(net.remote, 50000)).dropped(WEFT_DROP_ENCAPSULATION)};
+  Cases all;
+  for (const auto forwarding : {WEFT_FORWARD_SNAT, WEFT_FORWARD_DSR_IPIP, WEFT_FORWARD_DSR_GENEVE})
+    for (const std::uint16_t port : {6081, 4789})
+      for (const auto& address : {net.remote, net.world, net.host})
+        all.push_back({fmt::format("outside: a tunnel's packet through a service, to {} port {}, forwarding {}",
+                                   address.to_string(), port, static_cast<int>(forwarding)),
+                       to_backend(address, port, forwarding), refused});
+  auto direct = to_backend(net.far_gateway, 6081, WEFT_FORWARD_SNAT);
+  direct.push_back(far_node(net, WEFT_WAY_DIRECT));
+  all.push_back({"outside: a tunnel's packet through a service, to another node's gateway", direct, refused});
+  all.push_back({"outside: a pod here may have a tunnel's port",
+                 to_backend(net.b, 6081, WEFT_FORWARD_SNAT),
+                 {send(Hook::from_device, kUplink, client)
+                      .redirected()
+                      .becomes(client.to(net.b, 6081))
+                      .event({.type = WEFT_EVENT_NEW, .source = net.client})}});
+  return all;
+}
+
 }  // namespace
 
 Cases hostile_cases(const Net& net) {
   Cases all;
   for (const CaseTable table :
        {icmp_error_smuggling, padded_headers, forged_host, other_icmp, reserved_addresses, groups,
-        echo_without_identifier, options_behind_fragment_header, forged_encapsulation, outside})
+        echo_without_identifier, options_behind_fragment_header, forged_encapsulation, relayed_encapsulation, outside})
     for (auto& each : table(net)) all.push_back(std::move(each));
   return all;
 }

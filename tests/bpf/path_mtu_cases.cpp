@@ -24,7 +24,12 @@ struct Path {
   }
   // Of so many L3 bytes.
   [[nodiscard]] Packet segment(std::uint32_t length) const {
-    return tcp(t.net.a, 40000, t.net.far, 80).with_payload(length - (t.net.v4 ? 40 : 60));
+    return whole(tcp(t.net.a, 40000, t.net.far, 80).with_payload(length - (t.net.v4 ? 40 : 60)));
+  }
+  // Not to be fragmented.
+  [[nodiscard]] static Packet whole(Packet packet) {
+    packet.dont_fragment = packet.is_v4();
+    return packet;
   }
   // What a segment of kMtu bytes is on the wire, from a node to a node.
   [[nodiscard]] Packet outer(const IpAddress& to) const {
@@ -51,6 +56,10 @@ struct Path {
         .answered(WEFT_DROP_TOO_BIG, answer)
         .silently()
         .counts(WEFT_STAT_TOO_BIG_SENT);
+  }
+  // A copy of it goes on.
+  [[nodiscard]] static Step told_and_passed(const Packet& packet, const Packet& answer) {
+    return send(Hook::from_pod, kPodA, packet).redirected().becomes(answer).counts(WEFT_STAT_TOO_BIG_SENT);
   }
   // One byte more than what gets there is answered, that itself is sent.
   [[nodiscard]] Steps ends_at(std::uint16_t mtu) const { return {t.out(segment(mtu)), told(segment(mtu + 1u), mtu)}; }
@@ -80,8 +89,14 @@ Row over(const IpAddress& node) {
 Cases learnt(const Tunneled& t) {
   const Path path{t};
   const auto first = t.out(path.segment(kMtu)).event(kCreated);
-  const auto from_host = tcp(t.net.gateway, 40000, t.net.far, 80).with_payload(1300);
+  const auto from_host = Path::whole(tcp(t.net.gateway, 40000, t.net.far, 80).with_payload(1300));
   const auto narrow = path.inside(kNarrow);
+  const auto loose = udp(t.net.a, 40000, t.net.far, 54).with_payload(1340);
+  const auto of_node = udp(t.net.gateway, 40000, t.net.far, 54).with_payload(1340);
+  const auto passed = [](Step step) {
+    step.options.mark = 0x77660a12;
+    return step;
+  };
   const auto whole = udp(t.net.a, 40000, t.net.far, 53).with_payload(1000);
   const auto fragment = whole.with_payload(1320).first_fragment(78);
   const auto answer = [&](const Packet& packet) {
@@ -108,7 +123,8 @@ Cases learnt(const Tunneled& t) {
       {"a router takes less than anybody is told",
        {path.base()},
        joined({{first, Path::heard(path.error(0)).counts(WEFT_STAT_PATH_MTU_LEARNT)},
-               path.ends_at(path.inside(t.underlay.v4 ? WEFT_PATH_MTU_LEAST_V4 : WEFT_PATH_MTU_LEAST_V6))})},
+               path.ends_at(path.inside(t.underlay.v4 && t.way == WEFT_WAY_VXLAN ? WEFT_PATH_MTU_LEAST_V4
+                                                                                 : WEFT_PATH_MTU_LEAST_V6))})},
       {"a router takes less than the node itself sends",
        {path.base()},
        {send(Hook::from_host, kOther, from_host)
@@ -123,7 +139,22 @@ Cases learnt(const Tunneled& t) {
       {"a router takes less than fragments have",
        {path.base()},
        {t.out(whole.first_fragment(77)).event(kCreated),
-        Path::heard(path.error(kNarrow)).counts(WEFT_STAT_PATH_MTU_LEARNT), Path::told_by(fragment, answer(fragment))}},
+        Path::heard(path.error(kNarrow)).counts(WEFT_STAT_PATH_MTU_LEARNT),
+        t.net.v4 ? Path::told_and_passed(fragment, answer(fragment)) : Path::told_by(fragment, answer(fragment))}},
+      {"a router takes less than what may be fragmented: it is told, and lost nowhere",
+       {path.base()},
+       !t.net.v4
+           ? Steps{}
+           : Steps{t.out(loose).event(kCreated), Path::heard(path.error(kNarrow)).counts(WEFT_STAT_PATH_MTU_LEARNT),
+                   Path::told_and_passed(loose, loose.too_big(narrow)),
+                   // the copy, and nothing after it
+                   passed(t.out(loose)), Path::told_and_passed(loose, loose.too_big(narrow)),
+                   Path::told_by(Path::whole(loose), Path::whole(loose).too_big(narrow)),
+                   // its own device's size is no router's word
+                   Path::told_by(loose.with_payload(kMtu), loose.with_payload(kMtu).too_big(narrow)),
+                   // the node's own is not sent anew
+                   t.out(Hook::from_host, kOther, of_node, of_node, WEFT_IDENTITY_REMOTE_NODE).event(kCreated),
+                   t.out(Hook::from_host, kOther, of_node, of_node, WEFT_IDENTITY_REMOTE_NODE)}},
       {"a router takes less, segments to be made are measured",
        {path.base()},
        // a test run's packet has no segments of a kind that could be put into another one: traffic_test has

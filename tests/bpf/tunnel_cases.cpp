@@ -184,6 +184,16 @@ Cases refused(const Tunneled& t) {
                 hop(in.from(net.far_unknown, 9).reversed().with_flags(kAck)), 1002),
           flow(in.from(net.far_unknown, 9), {.source_identity = 1888})}});
   }
+  // An outer source that no node's tunnel has, though it is a node's.
+  auto by_gateway = t.in_from(t.underlay.far_gateway, in, kFarIdentity);
+  by_gateway.want_packet.reset();
+  cases.push_back({"from a node's gateway",
+                   {t.base(), remote(t.underlay.far_gateway, WEFT_IDENTITY_REMOTE_NODE, kFarNode, WEFT_REMOTE_NODE)},
+                   // Geneve is a datagram of that address, which comes by a tunnel; IP-in-IP may be the administrator's
+                   {device                     ? by_gateway.dropped(WEFT_DROP_TUNNEL_SENDER).silently()
+                    : t.way == WEFT_WAY_GENEVE ? by_gateway.dropped(WEFT_DROP_OUTSIDE_TUNNEL)
+                                               : by_gateway,
+                    no_flow(in), t.in(in).redirected().event(kCreated), flow(in, {.packets = 1})}});
   if (device) {
     cases.push_back({"from no node",
                      {t.base()},
@@ -456,6 +466,37 @@ Cases encrypted(const Net& net) {
   };
 }
 
+// What a tunnel in clear brings with the address of somebody on a node that encrypts is not that node's.
+Cases in_clear(const Tunneled& t) {
+  const auto& net = t.net;
+  const auto out = tcp(net.a, 40000, net.far, 80, kSyn);
+  const auto in = tcp(net.far, 50000, net.b, 8080, kSyn);
+  const Tunneled encrypts{net, t.underlay, WEFT_WAY_WIREGUARD};
+  const auto refused = [&](const Packet& packet) { return t.in(packet).dropped(WEFT_DROP_OUTSIDE_TUNNEL).silently(); };
+  // another node, which tells no key
+  constexpr std::uint32_t kClearNode = 5;
+  const auto clear = net.far_unknown;
+  Cases cases;
+  for (const auto way : {WEFT_WAY_WIREGUARD, WEFT_WAY_REFUSED})
+    cases.push_back({way == WEFT_WAY_WIREGUARD ? "of a node that encrypts" : "of a node that has to encrypt",
+                     {encrypts.base(), way_to(kFarNode, way, t.underlay, kMtu)},
+                     {refused(in), refused(in.from(net.far_gateway, 9)), refused(in.from(net.far_unknown, 9)),
+                      refused(udp(net.far, 9, net.host, 53)), refused(unreachable(net.far, net.a, out)), no_flow(in)}});
+  cases.push_back({"within a connection",
+                   {encrypts.base()},
+                   {encrypts.out(out).event(kCreated), refused(out.reversed().with_flags(kAck)),
+                    flow(out.reversed(), {.packets = 0})}});
+  cases.push_back({"of others, as ever",
+                   {encrypts.base(), remote(clear, 1888, kClearNode), way_to(kClearNode, t.way, t.underlay, kMtu)},
+                   {t.in(in.from(clear, 9), 1888).redirected().event(kCreated),
+                    t.in(in.from(clear, 9).with_flags(kAck), 1888).redirected(), refused(in)}});
+  cases.push_back({"from when the node no longer does",
+                   {encrypts.base()},
+                   {refused(in), change(way_to(kFarNode, t.way, t.underlay, kMtu)), change(bump()),
+                    t.in(in).redirected().event(kCreated)}});
+  return cases;
+}
+
 }  // namespace
 
 Cases tunnel_cases(const Net& net) {
@@ -467,7 +508,7 @@ Cases tunnel_cases(const Net& net) {
       const Tunneled tunneled{net, *underlay, way};
       const auto* name = way == WEFT_WAY_VXLAN ? "VXLAN" : way == WEFT_WAY_GENEVE ? "Geneve" : "IP-in-IP";
       for (const auto& part : {pods(tunneled), shapes(tunneled), refused(tunneled), node_itself(tunneled),
-                               served(tunneled), path_mtu_cases(tunneled)})
+                               served(tunneled), path_mtu_cases(tunneled), in_clear(tunneled)})
         for (const auto& one : part) {
           all.push_back(one);
           all.back().name = fmt::format("tunnels: {} over {}: {}", name, underlay->name(), one.name);
