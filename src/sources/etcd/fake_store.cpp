@@ -79,7 +79,7 @@ Outcome<TxnResult> FakeStore::txn(const Txn& request) {
   for (const auto* branch : {&request.then, &request.otherwise})
     if (auto good = check(*branch); !good) return std::unexpected(good.error());
   TxnResult result;
-  result.succeeded = std::ranges::all_of(request.compare, [this](const auto& compare) { return holds(compare); });
+  result.succeeded = std::ranges::all_of(request.compare, [this](const Compare& compare) { return holds(compare); });
   const auto& branch = result.succeeded ? request.then : request.otherwise;
   for (const auto& op : branch)
     if (auto good = check(op); !good) return std::unexpected(good.error());
