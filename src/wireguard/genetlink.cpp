@@ -243,7 +243,11 @@ Result<void> read_attribute(const nlattr* attribute, PeerState& peer) {
         std::int64_t seconds, nanoseconds;
       } time{};
       WEFT_TRY(time, value_of<decltype(time)>(attribute));
-      peer.last_handshake = time.seconds * 1'000'000'000 + time.nanoseconds;
+      constexpr std::int64_t most_seconds = 9'000'000'000;  // that fit as nanoseconds
+      constexpr std::int64_t nanoseconds = 1'000'000'000;
+      if (time.seconds < 0 || time.seconds > most_seconds || time.nanoseconds < 0 || time.nanoseconds >= nanoseconds)
+        return malformed("the time of a handshake is none");
+      peer.last_handshake = time.seconds * nanoseconds + time.nanoseconds;
       return {};
     }
     case WGPEER_A_RX_BYTES: {

@@ -92,11 +92,12 @@ class Parser {
       std::int64_t seconds = 0;
       WEFT_CHECK(number(name, value, seconds));
       if (seconds < 0 || seconds > most_seconds) return wrong("last_handshake_time_sec: no time");
-      peer_->last_handshake += seconds * 1'000'000'000;
+      peer_->last_handshake = seconds * nanoseconds + peer_->last_handshake % nanoseconds;
     } else if (name == "last_handshake_time_nsec") {
       std::uint32_t part = 0;
       WEFT_CHECK(number(name, value, part));
-      peer_->last_handshake += part;
+      if (part >= nanoseconds) return wrong("last_handshake_time_nsec: no part of a second");
+      peer_->last_handshake += part - peer_->last_handshake % nanoseconds;
     } else if (name == "tx_bytes") {
       return number(name, value, peer_->sent);
     } else if (name == "rx_bytes") {
@@ -127,6 +128,7 @@ class Parser {
     return fail(ErrorCode::invalid, fmt::format("line {} of WireGuard's answer: {}", line_, why));
   }
 
+  static constexpr std::int64_t nanoseconds = 1'000'000'000;
   static constexpr std::int64_t most_seconds = 9'000'000'000;
 
   DeviceState state_;
