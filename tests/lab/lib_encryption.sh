@@ -1,19 +1,9 @@
-# What the tests of encryption between nodes share; after lib.sh.
+# What the tests of encryption between nodes share; sourced after lib.sh, and with what all tests of several nodes share.
 # shellcheck shell=bash disable=SC2154
-[[ -x $(command -v etcd) ]] || { echo "skipped: etcd is not installed"; exit 77; }
+# shellcheck source=tests/lab/lib_nodes.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib_nodes.sh"
 [[ -x $(command -v wireguard-go) || -n $(modinfo -n wireguard 2>/dev/null) ]] || { echo "skipped: there is no WireGuard"; exit 77; }
 
-pod() { # NAME NODE
-  cat <<YAML
----
-apiVersion: v1
-kind: Pod
-metadata: {name: $1, namespace: default, labels: {app: ${1%%-*}}, annotations: {weft.dev/run: "true"}}
-spec:
-  nodeName: $2
-  containers: [{name: serve, image: none, command: [$traffic, serve, "7000", --name, $1]}]
-YAML
-}
 policy_from_web() {
   cat <<'YAML'
 ---
@@ -24,14 +14,8 @@ spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {
 YAML
 }
 on() { ip netns exec "weft-$lab-$1" "${@:2}"; }
-at() { "$weft" --lab "$lab" --node "$1" "${@:2}"; }
-process_of() { awk '{print $1; exit}' "/run/weft/lab/$lab/$1.pid" 2>/dev/null; }
-pod_address() { # POD v4|v6
-  at "node${1##*-}" get pod "default/$1" -o json | jq -r --arg f "$2" '.status.podIPs[].ip | select(contains(":") == ($f == "v6"))'
-}
 encrypted() { [[ $(at "$1" encryption status -o json | jq '[.items[] | select(.state == "encrypted")] | length') == "$2" ]]; }
 way_is() { [[ $(at "$1" node list -o json | jq -r --arg n "$2" '(.items? // .)[] | select(.name == $n) | .way') == "$3" ]]; }
-answers() { [[ $(ask "$@" --timeout 1000) == ok* ]]; }
 generation() { at "$1" encryption status -o json | jq '[.devices[].generation] | max'; }
 device_of() { at "$1" encryption status -o json | jq -r '.devices[-1].name'; }
 program_of() { at "$1" encryption status -o json | jq -r '.devices[-1].pid'; }
@@ -97,4 +81,4 @@ without_key() { # NODE
   jq -e '.wireguard | length > 0' <<<"$record" >/dev/null || fail "$1 tells no key: $record"
   jq -c 'del(.wireguard, .settled)' <<<"$record" | tr -d '\n' | etcdctl_of_lab put "$key" >/dev/null || fail "etcd"
 }
-holds_quiet() { answers default/web-1 tcp "$(pod_address web-3 v4)" 7000; }
+holds_quiet() { answers default/web-1 tcp "$(pod_address web-3 node3 v4)" 7000; }

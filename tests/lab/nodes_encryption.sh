@@ -12,9 +12,9 @@ source "$(dirname "$0")/lib_encryption.sh"
 } | lab_up "$lab" --nodes 3 --encryption wireguard
 for node in node1 node2 node3; do eventually 15 "$node encrypts to both others" encrypted "$node" 2; done
 for to in 2 3; do
-  for family in v4 v6; do eventually 10 "web-$to by $family" answers default/web-1 tcp "$(pod_address web-$to $family)" 7000; done
+  for family in v4 v6; do eventually 10 "web-$to by $family" answers default/web-1 tcp "$(pod_address web-$to node$to $family)" 7000; done
 done
-two=$(pod_address web-2 v4) two_v6=$(pod_address web-2 v6) three=$(pod_address web-3 v4) three_v6=$(pod_address web-3 v6)
+two=$(pod_address web-2 node2 v4) two_v6=$(pod_address web-2 node2 v6) three=$(pod_address web-3 node3 v4) three_v6=$(pod_address web-3 node3 v6)
 
 step "who reaches whom"
 like "status" "$(at node1 encryption status)" "WireGuard by (wireguard-go|kernel).*node2 +encrypted +192\.0\.2\.102:51872"
@@ -23,7 +23,7 @@ like "weft status tells it" "$(at node1 status)" "Encryption +WireGuard by .*: 2
 for family in v4 v6; do
   for pair in "1 2" "2 3" "3 1"; do
     read -r from to <<<"$pair"
-    address=$(pod_address web-$to $family)
+    address=$(pod_address web-$to node$to $family)
     like "a stream, web-$from to web-$to, $family" "$(inside default/web-$from "$traffic" stream "$address" 7000 --bytes 3000000 2>&1)" '"good":3000000,.*"error":""'
     like "a ping" "$(inside default/web-$from "$traffic" icmp "$address" --timeout 1000)" "^reply from"
     is "a datagram of the whole MTU" "$(ask default/web-$from udp "$address" 7000 --size 1372 --reply 1372 --timeout 1000 | grep -c web-$to)" 1
@@ -31,8 +31,8 @@ for family in v4 v6; do
   done
 done
 for family in v4 v6; do
-  like "a node to a pod elsewhere, $family" "$(on node2 "$traffic" ask tcp "$(pod_address other-1 $family)" 7000 --timeout 1000 2>&1)" "other-1"
-  is "which policy allows no node" "$(on node1 "$traffic" ask tcp "$(pod_address web-2 $family)" 7000 --timeout 300 2>&1)" timeout
+  like "a node to a pod elsewhere, $family" "$(on node2 "$traffic" ask tcp "$(pod_address other-1 node1 $family)" 7000 --timeout 1000 2>&1)" "other-1"
+  is "which policy allows no node" "$(on node1 "$traffic" ask tcp "$(pod_address web-2 node2 $family)" 7000 --timeout 300 2>&1)" timeout
 done
 is "who may not" "$(ask default/other-1 tcp "$two" 7000 --timeout 300)" timeout
 is "pods' MTU" "$(inside default/web-1 cat /sys/class/net/eth0/mtu)" 1440
@@ -41,7 +41,7 @@ succeeds "health" at node1 health
 step "what is on the wire"
 watch_wire node2 uplink0 wire
 watch_wire node2 "$(device_of node2)" inside
-for family in v4 v6; do speak default/web-1 "$(pod_address web-2 $family)"; done
+for family in v4 v6; do speak default/web-1 "$(pod_address web-2 node2 $family)"; done
 seen_inside() { [[ $(wire_count inside pattern) -ge 40 ]]; }
 eventually 5 "the pattern is where it is decrypted" seen_inside
 read -r pattern encrypted <<<"$(end_wire wire)"
@@ -64,7 +64,7 @@ eventually 5 "by the encrypted way" way_is node1 node3 wireguard
 step "keys change under streams"
 begin to2 default/web-1 "$two" 7000 --rate 2000000
 begin to3 default/web-1 "$three_v6" 7000 --rate 2000000
-begin back default/web-3 "$(pod_address web-1 v4)" 7000 --rate 2000000
+begin back default/web-3 "$(pod_address web-1 node1 v4)" 7000 --rate 2000000
 for path in to2 to3 back; do eventually 5 "$path flows" moving "$path"; done
 before=$(generation node1)
 exits 0 "rotate" at node2 encryption rotate
@@ -77,7 +77,7 @@ for path in to2 to3 back; do whole_stream "$path"; done
 
 step "wireguard-go is killed under streams"
 begin killed default/web-1 "$two" 7000 --rate 2000000
-begin killed_back default/web-2 "$(pod_address web-1 v6)" 7000 --rate 2000000
+begin killed_back default/web-2 "$(pod_address web-1 node1 v6)" 7000 --rate 2000000
 for path in killed killed_back; do eventually 5 "$path flows" moving "$path"; done
 pid=$(program_of node2)
 kill -9 "$pid"

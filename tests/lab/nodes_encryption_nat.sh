@@ -8,7 +8,7 @@ source "$(dirname "$0")/lib_encryption.sh"
 
 { pod web-1 node1; pod web-2 node2; } | lab_up "$lab" --nodes 2 --encryption wireguard-nodes --underlay routed
 for node in node1 node2; do eventually 15 "$node encrypts" encrypted $node 1; done
-two=$(pod_address web-2 v4)
+two=$(pod_address web-2 node2 v4)
 eventually 10 "pods reach each other" answers default/web-1 tcp "$two" 7000
 address() { "$weft" lab list -o json | jq -r --arg n "$lab" --arg m "$1" '.[] | select(.name == $n) | .nodes[] | select(.name == $m) | .address'; }
 other=$(address node2)
@@ -45,7 +45,7 @@ for node in node1 node2; do kill -9 "$(program_of $node)"; done
 behind() { at node1 encryption status -o json | jq -e '.items[0] | .state == "encrypted" and (.endpoint | test(":61[0-9]{3}$"))' >/dev/null; }
 eventually 25 "node1 has learnt where it is" behind
 eventually 10 "pods reach it" answers default/web-1 tcp "$two" 7000
-eventually 10 "and from there" answers default/web-2 tcp "$(pod_address web-1 v4)" 7000
+eventually 10 "and from there" answers default/web-2 tcp "$(pod_address web-1 node1 v4)" 7000
 kill -9 "$(process_of node1/weftd)"
 eventually 15 "the agent is back" encrypted node1 1
 eventually 5 "what was learnt stays" behind

@@ -7,7 +7,7 @@ source "$(dirname "$0")/lib_encryption.sh"
 
 { pod web-1 node1; pod web-2 node2; policy_from_web; } | lab_up "$lab" --nodes 2 --encryption wireguard-strict --underlay-family 6
 for node in node1 node2; do eventually 15 "$node encrypts" encrypted $node 1; done
-two=$(pod_address web-2 v4) two_v6=$(pod_address web-2 v6)
+two=$(pod_address web-2 node2 v4) two_v6=$(pod_address web-2 node2 v6)
 for address in "$two" "$two_v6"; do
   eventually 10 "pods reach each other" answers default/web-1 tcp "$address" 7000
   is "a datagram of the whole MTU" "$(ask default/web-1 udp "$address" 7000 --size 1352 --reply 1352 --timeout 1000 | grep -c web-2)" 1
