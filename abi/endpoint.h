@@ -97,8 +97,10 @@ enum weft_way {
  * it. */
 #define WEFT_NODES 8192
 struct weft_node {
-	struct weft_addr addr; /* where tunnels to it end */
-	struct weft_addr source; /* this node's address towards it, of the same family */
+	/* Where tunnels to it end. Of WEFT_WAY_WIREGUARD: its gateway's, for what is wrapped in IP-in-IP before it is
+	 * encrypted; all zero: none. */
+	struct weft_addr addr;
+	struct weft_addr source; /* this node's address towards it, of the same family and kind */
 	__u32 ifindex; /* of WEFT_WAY_WIREGUARD: the device, which has no MAC header; 0: none yet */
 	__u32 mtu; /* largest pods' packet that gets there */
 	__u8 way; /* weft_way */

@@ -2,6 +2,7 @@
 /* Whose an address is, on this node or another one, and how packets get to that one. */
 #pragma once
 
+#include "abi/flow.h"
 #include "maps/config.h"
 #include "maps/endpoint.h"
 
@@ -103,6 +104,12 @@ inline_always bool node_is_tunneled(__u32 index)
 inline_always bool node_encrypts(const struct weft_node *node)
 {
 	return node->way == WEFT_WAY_WIREGUARD || node->way == WEFT_WAY_REFUSED;
+}
+
+/* Whether packets of a flow with these flags (weft_flow_flag) are put into IP-in-IP before WireGuard takes them. */
+inline_always bool node_wraps(const struct weft_node *node, __u32 flow_flags)
+{
+	return unlikely(flow_flags & WEFT_FLOW_EGRESS) && node->way == WEFT_WAY_WIREGUARD;
 }
 
 /* Whether a device of the kernel's is the way there, whatever routes say. */

@@ -78,6 +78,8 @@ inline_always void exit_into_tunnel(struct weft_flow *flow, const struct weft_no
 {
 	flow->node = index;
 	flow->mtu = node->mtu;
+	if (node_wraps(node, flow->flags))
+		flow->mtu -= addr_is_v4(&node->addr) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	flow->exit = WEFT_EXIT_TUNNEL;
 }
 

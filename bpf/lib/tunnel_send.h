@@ -107,6 +107,20 @@ inline_always long tunnel_wrap_family(struct __sk_buff *skb, const struct weft_n
 			tunnel_wrap(skb, node, vni, tos, false, false, inner_v4);
 }
 
+/* The row's device, not the flow's: a node's packets move to a new key's device all at once. Packets of an egress
+ * gateway have an address of nobody's in the cluster, and WireGuard finds, and believes, by nodes' and pods' addresses
+ * only: they go in IP-in-IP between the nodes' gateways. */
+inline_always int wireguard_send(struct __sk_buff *skb, const struct weft_flow *flow, const struct weft_node *node, __u8 tos,
+				 bool v4)
+{
+	if (!node->ifindex)
+		return -1;
+	if (node_wraps(node, flow->flags) &&
+	    (addr_is_zero(&node->addr) || tunnel_wrap_family(skb, node, 0, tos, v4)))
+		return -1;
+	return bpf_redirect(node->ifindex, 0);
+}
+
 /* As it is, to an egress gateway on one network with this node. */
 inline_always int next_hop_send(const struct weft_flow *flow, bool v4)
 {
@@ -152,8 +166,7 @@ verified_once int tunnel_send(struct __sk_buff *skb, const struct weft_flow *flo
 	if (node->way == WEFT_WAY_VXLAN)
 		verdict = vxlan_send(skb, flow, node, tos);
 	else if (node->way == WEFT_WAY_WIREGUARD)
-		/* The row's device, not the flow's: a node's packets move to a new key's device all at once. */
-		verdict = node->ifindex ? bpf_redirect(node->ifindex, 0) : -1;
+		verdict = wireguard_send(skb, flow, node, tos, v4);
 	else if (node->way == WEFT_WAY_DIRECT)
 		verdict = next_hop_send(flow, v4);
 	else if (!tunnel_wrap_family(skb, node, tunnel_identity(flow), tos, v4))

@@ -205,6 +205,44 @@ inline_always long tunnel_change_family(struct __sk_buff *skb, __u32 *strip, boo
 	       bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &type, sizeof(type), 0);
 }
 
+/* Takes what an egress gateway is sent, or sends back, out of the IP-in-IP that came out of a WireGuard device. Its
+ * sender is the node whose gateway's address the outer packet has (AllowedIPs): it may have pods of that node inside,
+ * and answers to pods here. A reason to drop it, or none; what is no such packet stays as it is. */
+verified_once int wireguard_unwrap(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+	bool v4 = skb->protocol == bpf_htons(ETH_P_IP);
+	__u32 strip = v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	__u32 inside = ETH_HLEN + strip;
+	struct weft_remote *sender;
+	__u8 protocol = 0;
+	__u32 length;
+	__u32 room;
+
+	if (!s)
+		return WEFT_DROP_TUNNEL_SENDER;
+	room = take_read_ip(skb, s, v4, &protocol);
+	bool inner_v4 = protocol == IPPROTO_IPIP;
+
+	if (!room || (!inner_v4 && protocol != IPPROTO_IPV6))
+		return WEFT_DROP_NONE;
+	sender = bpf_map_lookup_elem(&weft_remote_v1, &s->outer_source);
+	if (!sender || !sender->node || !(sender->flags & WEFT_REMOTE_NODE) || !endpoint_is_host(endpoint_find(&s->named_addr)))
+		return WEFT_DROP_TUNNEL_SENDER;
+	__u32 node = sender->node;
+
+	tunnel_should_encrypt(skb, inside, inner_v4); /* for scratch->sender_node; this is encrypted */
+	if (s->sender_node ? s->sender_node != node : !tunnel_answers_pod(skb, inside, inner_v4))
+		return WEFT_DROP_TUNNEL_SENDER;
+	length = take_length(skb, inside, inner_v4);
+	if (!length || length > room)
+		return WEFT_DROP_ENCAPSULATION;
+	if (inner_v4 != v4 && tunnel_change_family(skb, &strip, inner_v4))
+		return WEFT_DROP_ENCAPSULATION;
+	return bpf_skb_adjust_room(skb, -(int)strip, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) ? WEFT_DROP_ENCAPSULATION :
+												    WEFT_DROP_NONE;
+}
+
 /* The same of a tunnel built by another node's programs, at an uplink: TAKE_PLAIN, TAKE_TAKEN or a verdict. */
 verified_once int tunnel_take(struct __sk_buff *skb)
 {

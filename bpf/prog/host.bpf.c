@@ -91,6 +91,8 @@ int weft_from_wireguard(struct __sk_buff *skb)
 	if (wireguard_between_nodes(skb))
 		return TC_ACT_OK;
 	reason = wireguard_take(skb);
+	if (!reason && unlikely(config->flags & WEFT_CONFIG_EGRESS))
+		reason = wireguard_unwrap(skb);
 	return reason ? drop(skb, reason) : out_of_tunnel(skb, config);
 }
 

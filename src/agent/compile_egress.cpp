@@ -17,7 +17,14 @@ control::EgressNode self_node(const LabelMap& labels, const Node& node) {
   return self;
 }
 
-control::EgressNode other_node(const ClusterNode& known, const control::NodeReach* reach) {
+// Whether the plan has addresses of both nodes' gateways, between which goes what WireGuard does not take as it is.
+bool has_ends(const control::NodePlan& plan, std::uint32_t number) {
+  const auto row = plan.nodes.find(number);
+  return row != plan.nodes.end() && datapath::from_abi(row->second.addr) != IpAddress();
+}
+
+control::EgressNode other_node(const ClusterNode& known, const control::NodeReach* reach,
+                               const control::NodePlan& plan) {
   control::EgressNode other;
   other.labels = known.labels;
   other.underlay = known.underlay;
@@ -27,9 +34,8 @@ control::EgressNode other_node(const ClusterNode& known, const control::NodeReac
     other.unreachable = reach == nullptr || reach->problem.empty() ? "no way to it is known" : reach->problem;
     return other;
   }
-  if (reach->way == WEFT_WAY_WIREGUARD) {
-    // AllowedIPs tie what comes from a node to its pods, and what leads there too.
-    other.unreachable = "packets to it are encrypted, and WireGuard takes pods' and nodes' addresses only";
+  if (reach->way == WEFT_WAY_WIREGUARD && !has_ends(plan, reach->number)) {
+    other.unreachable = "packets to it are encrypted, and its pods have no addresses of a family that pods here have";
     return other;
   }
   other.number = reach->number;
@@ -81,7 +87,8 @@ void Compiler::fill_egress(Compiled& compiled, const Objects& objects, const Nod
   for (const auto& [name, known] : cluster.nodes) {
     if (known.self) continue;
     const auto reach = cluster.plan.reach.find(name);
-    input.nodes.emplace(name, other_node(known, reach == cluster.plan.reach.end() ? nullptr : &reach->second));
+    input.nodes.emplace(name,
+                        other_node(known, reach == cluster.plan.reach.end() ? nullptr : &reach->second, cluster.plan));
   }
   input.nodes.insert_or_assign(config_.node, self_node(config_.labels(), node));
   compiled.egress = control::plan_egress(input);

@@ -104,11 +104,13 @@ TEST_F(CompileTest, EgressGatewaysAmongTheNodesOfACluster) {
   EXPECT_EQ(compiler.compile(*objects, records, node, cluster)->rows.egress.begin()->second.node[0], 3);
   cluster.plan.reach["z"].way = WEFT_WAY_WIREGUARD;
   const auto encrypted = compiler.compile(*objects, records, node, cluster);
-  EXPECT_EQ(encrypted->rows.egress.begin()->second.count, 1) << "WireGuard would refuse what comes back from outside";
+  EXPECT_EQ(encrypted->rows.egress.begin()->second.count, 1) << "nothing can be wrapped for WireGuard there";
   const auto& candidates = encrypted->egress.gateways.begin()->second.candidates;
   const auto by_wireguard = std::ranges::find(candidates, "z", &control::EgressCandidate::node);
   ASSERT_NE(by_wireguard, candidates.end());
   EXPECT_NE(by_wireguard->why_not.find("encrypted"), std::string::npos) << by_wireguard->why_not;
+  cluster.plan.nodes[3].addr = datapath::to_abi(IpAddress::v4(0x0af40301));
+  EXPECT_EQ(compiler.compile(*objects, records, node, cluster)->rows.egress.begin()->second.node[0], 3);
   cluster.known = false;
   EXPECT_TRUE(compiler.compile(*objects, records, node, cluster)->rows.egress.empty()) << "what is in the maps stays";
 }

@@ -371,6 +371,52 @@ Cases routed(const Net& net) {
   };
 }
 
+// By WireGuard, which takes addresses of the cluster only. What comes out of it is overlay_test's.
+Cases encrypted(const Net& net, const Net& ends) {
+  const Gateway t{{net, ends, WEFT_WAY_WIREGUARD}};
+  const auto out = tcp(net.a, 40000, net.world, 443, kSyn);
+  const auto ack = out.with_flags(kAck);
+  const auto mtu = kMtu - (ends.v4 ? 20 : 40);
+  const auto most = mtu - (net.v4 ? 40 : 60);
+  const auto inside = [&](const Packet& packet) { return ipip_tunnel(ends.nat, ends.remote, hop(packet)); };
+  const auto sent = [&](const Packet& packet) {
+    return send(Hook::from_pod, kPodA, packet).redirected().becomes(inside(packet));
+  };
+  auto of_no_family = weft_node{};
+  of_no_family.way = WEFT_WAY_WIREGUARD;
+  of_no_family.ifindex = kOther;
+  of_no_family.mtu = kMtu;
+  const auto without_ends = [of_no_family](Datapath& d) {
+    d.put("weft_node_v1", std::uint32_t{kFarNode}, of_no_family);
+  };
+  const auto to_pod = tcp(net.a, 40000, net.far, 80, kSyn);
+  return {
+      {"to the gateway, between the nodes' gateways",
+       {t.base(), t.by({kFarNode})},
+       {sent(out).event({.type = WEFT_EVENT_NEW, .egress_node = kFarNode}),
+        flow(out, {.exit = WEFT_EXIT_TUNNEL, .out_ifindex = kOther, .mtu = static_cast<std::uint32_t>(mtu)}),
+        sent(ack.with_payload(most)),
+        send(Hook::from_pod, kPodA, ack.with_payload(most + 1))
+            .answered(WEFT_DROP_TOO_BIG, ack.with_payload(most + 1).too_big(mtu))
+            .silently()}},
+      {"to a pod there, as it is",
+       {t.base(), t.by({kFarNode})},
+       {send(Hook::from_pod, kPodA, to_pod).redirected().becomes(hop(to_pod)).event(kCreated),
+        flow(to_pod, {.exit = WEFT_EXIT_TUNNEL, .mtu = kMtu})}},
+      {"a node whose gateway is of another family",
+       {t.base(), without_ends, t.by({kFarNode})},
+       {send(Hook::from_pod, kPodA, out).dropped(WEFT_DROP_ENCAPSULATION, kCreated)}},
+      {"a gateway that begins to encrypt",
+       {t.base(), t.by({kFarNode}), way_to(kFarNode, WEFT_WAY_GENEVE, ends, kMtu)},
+       {send(Hook::from_pod, kPodA, out)
+            .redirected()
+            .becomes(geneve_tunnel(ends.nat, ends.remote, hop(out), 1001))
+            .event(kCreated),
+        change(way_to(kFarNode, WEFT_WAY_WIREGUARD, ends, kMtu)), sent(ack), change(bump()),
+        sent(ack).counts(WEFT_STAT_REDECIDED), flow(out, {.mtu = static_cast<std::uint32_t>(mtu)})}},
+  };
+}
+
 // A node's address may be any of its pods', which would leave by a service here past their gateway.
 Cases by_service(const Net& net) {
   constexpr std::uint16_t kNodePort = 30080;
@@ -416,6 +462,11 @@ Cases egress_cases(const Net& net) {
   Cases all = at_home(net);
   for (const auto& one : routed(net)) all.push_back(one);
   for (const auto& one : by_service(net)) all.push_back(one);
+  for (const auto* ends : {&net_v4(), &net_v6()})
+    for (auto& one : encrypted(net, *ends)) {
+      one.name = fmt::format("egress: encrypted between {} gateways: {}", ends->name(), one.name);
+      all.push_back(std::move(one));
+    }
   for (const auto way : {WEFT_WAY_VXLAN, WEFT_WAY_GENEVE, WEFT_WAY_IPIP, WEFT_WAY_DIRECT})
     for (const auto* underlay : {&net_v4(), &net_v6()}) {
       const Gateway gateway{{net, *underlay, way}};

@@ -107,7 +107,8 @@ class Node {
     way.addr = to_abi(underlay_of(other_, over_v4_));
     way.source = to_abi(underlay_of(number_, over_v4_));
     if (way_ == WEFT_WAY_WIREGUARD) {
-      way.source = {};
+      way.addr = to_abi(gateway_of(other_, over_v4_));
+      way.source = to_abi(gateway_of(number_, over_v4_));
       way.ifindex = index[3];
     }
     way.mtu = kMtu;
@@ -145,10 +146,10 @@ class Node {
     node_.run([&] { hooks_.clear(); }).get();
   }
 
-  // A client outside on a second uplink, and a port of the node that leads to the other node's pod. The address of it.
-  IpAddress serve(const Namespace& client, bool v4) {
+  // Somebody outside, on a second uplink of the node's. The node's address there.
+  IpAddress connect_outside(const Namespace& client, bool v4) {
     const auto own = ip(v4 ? "198.51.100.1" : "2001:db8:5::1");
-    const auto theirs = v4 ? "198.51.100.2" : "2001:db8:5::2";
+    const auto theirs = outside(v4).to_string();
     const auto* nodad = v4 ? "" : " nodad";
     const auto length = v4 ? 24 : 64;
     node_.ip(
@@ -165,9 +166,6 @@ class Node {
     device.mtu = 1500;
     datapath_.put("weft_dev_v1", index, device);
     host_at(own)(datapath_);
-    serving_outside()(datapath_);
-    backend(3, pod_of(other_, v4), kPort, kTcp)(datapath_);
-    node_port(v4 ? net_v4() : net_v6(), kNodePort, kTcp, {.backends = {3}})(datapath_);
     node_
         .run([&] {
           hooks_.push_back(std::make_unique<Hooks>(index, datapath_.program("weft_from_device"),
@@ -175,6 +173,23 @@ class Node {
         })
         .get();
     return own;
+  }
+  static IpAddress outside(bool v4) { return ip(v4 ? "198.51.100.2" : "2001:db8:5::2"); }
+
+  // The same, and a port of the node that leads to the other node's pod.
+  IpAddress serve(const Namespace& client, bool v4) {
+    const auto own = connect_outside(client, v4);
+    serving_outside()(datapath_);
+    backend(3, pod_of(other_, v4), kPort, kTcp)(datapath_);
+    node_port(v4 ? net_v4() : net_v6(), kNodePort, kTcp, {.backends = {3}})(datapath_);
+    return own;
+  }
+
+  // By whom node 0's pod leaves the cluster; `as`: by this node, and as whom.
+  void leave_by(bool v4, std::uint16_t node, const std::optional<IpAddress>& as = {}) {
+    egress(v4 ? net_v4() : net_v6(), {.identity = kPodIdentity, .nodes = {node}, .address = as})(datapath_);
+    datapath_.put("weft_nexthop_v1", std::uint32_t{1},
+                  weft_next_hop{to_abi(underlay_of(other_, true)), to_abi(underlay_of(other_, false))});
   }
 
  private:
@@ -337,6 +352,8 @@ class Overlay : public testing::TestWithParam<std::tuple<weft_way, bool, bool>> 
   std::optional<Carrier> carrier_;
 };
 
+class Encrypted : public Overlay {};
+
 TEST_P(Overlay, PodsAndNodesTalkBothWays) {
   EXPECT_EQ(pod_of(0, v4_).to_string(), talk(nodes_[0].pod(), nodes_[1].pod(), pod_of(1, v4_)));
   EXPECT_EQ(pod_of(1, v4_).to_string(), talk(nodes_[1].pod(), nodes_[0].pod(), pod_of(0, v4_)));
@@ -355,6 +372,37 @@ TEST_P(Overlay, AClientOutsideReachesABackendThere) {
   const auto seen = way_ == WEFT_WAY_DIRECT ? underlay_of(0, v4_) : gateway_of(0, v4_);
   EXPECT_EQ(seen.to_string(), talk(client, nodes_[1].pod(), pod_of(1, v4_), called, kNodePort));
   expect_nothing_refused();
+}
+
+// With segments in both directions; the server sees the gateway's address, and sends on from outside.
+TEST_P(Overlay, APodLeavesByTheOtherNode) {
+  const Namespace world("world");
+  const auto as = nodes_[1].connect_outside(world, v4_);
+  nodes_[1].leave_by(v4_, WEFT_EGRESS_HERE, as);
+  nodes_[0].leave_by(v4_, 1);
+  EXPECT_EQ(as.to_string(), talk(nodes_[0].pod(), world, Node::outside(v4_)));
+  expect_nothing_refused();
+}
+
+// A node is believed of its own pods, and of answers from outside; the rest of what it wraps for WireGuard is dropped.
+TEST_P(Encrypted, WhatANodeWrapsOfOthersIsNotTaken) {
+  nodes_[1].leave_by(v4_, WEFT_EGRESS_HERE, underlay_of(1, v4_));
+  const auto wrap = [&](const Packet& inner, const IpAddress& from) {
+    const auto packet = ipip_tunnel(from, gateway_of(1, v4_), inner).l3_bytes();
+    EXPECT_EQ(static_cast<ssize_t>(packet.size()), ::write(nodes_[1].wireguard(), packet.data(), packet.size()));
+  };
+  const auto outside = Node::outside(v4_);
+  const auto from = [&](const IpAddress& source) { return tcp(source, 40000, outside, 80, kSyn); };
+  const auto refused = [&] { return nodes_[1].datapath().drops()[WEFT_DROP_TUNNEL_SENDER]; };
+  wrap(from(pod_of(1, v4_)), gateway_of(0, v4_));  // this node's own pod
+  wrap(from(ip(v4_ ? "10.77.0.9" : "fd77::9")), gateway_of(0, v4_));
+  wrap(from(pod_of(0, v4_)), pod_of(0, v4_));  // between a pod and a node nothing is wrapped
+  wrap(tcp(outside, 80, gateway_of(1, v4_), 40000), gateway_of(0, v4_));
+  EXPECT_EQ(4u, refused());
+  wrap(from(pod_of(0, v4_)), gateway_of(0, v4_));
+  wrap(tcp(outside, 80, pod_of(1, v4_), 40000), gateway_of(0, v4_));
+  EXPECT_EQ(4u, refused()) << "its own pod is taken, and what might be an answer is the flow table's to refuse";
+  EXPECT_EQ(1u, nodes_[1].datapath().drops()[WEFT_DROP_SPOOFED_SOURCE]);
 }
 
 TEST_P(Overlay, ADatagramThatIsTooLargeIsToldTheSender) {
@@ -421,8 +469,11 @@ INSTANTIATE_TEST_SUITE_P(Tunnels, Overlay,
                          testing::Combine(testing::Values(WEFT_WAY_VXLAN, WEFT_WAY_GENEVE, WEFT_WAY_IPIP),
                                           testing::Bool(), testing::Bool()),
                          name_of);
-INSTANTIATE_TEST_SUITE_P(Encrypted, Overlay,
-                         testing::Combine(testing::Values(WEFT_WAY_WIREGUARD), testing::Bool(), testing::Values(true)),
+INSTANTIATE_TEST_SUITE_P(WireGuard, Overlay,
+                         testing::Combine(testing::Values(WEFT_WAY_WIREGUARD), testing::Bool(), testing::Bool()),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(WireGuard, Encrypted,
+                         testing::Combine(testing::Values(WEFT_WAY_WIREGUARD), testing::Bool(), testing::Bool()),
                          name_of);
 // as they are: of one family
 INSTANTIATE_TEST_SUITE_P(Direct, Overlay,

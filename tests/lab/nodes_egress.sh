@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Egress gateways in every way there is between nodes: whom the world sees, and that nothing but the chosen flows changes:
-#   nodes_egress.sh BIN_DIR [TUNNEL ...]
+#   nodes_egress.sh BIN_DIR [TUNNEL|wireguard ...]
 # shellcheck source=tests/lab/lib.sh
 source "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/lab/lib_egress.sh
@@ -8,12 +8,13 @@ source "$(dirname "$0")/lib_egress.sh"
 [[ -x $(command -v etcd) ]] || { echo "skipped: etcd is not installed"; exit 77; }
 
 ways=("${@:2}")
-[[ ${#ways[@]} -gt 0 ]] || ways=(vxlan geneve none)
+[[ ${#ways[@]} -gt 0 ]] || ways=(vxlan geneve none wireguard)
 
 check_way() { # TUNNEL
-  local pod family address as own
+  local pod family address as own how=(--tunnel "$1")
+  [[ $1 != wireguard ]] || how=(--tunnel vxlan --encryption wireguard)
   { bank bank-1 node1; bank bank-2 node2; bank bank-3 node3; bank other-1 node1
-    egress_gateway "[{node: node2, egressIPs: [$egress4, \"$egress6\"]}]"; } | lab_up "$lab" --nodes 3 --tunnel "$1"
+    egress_gateway "[{node: node2, egressIPs: [$egress4, \"$egress6\"]}]"; } | lab_up "$lab" --nodes 3 "${how[@]}"
   serve world 7100
   eventually 20 "a pod leaves by the gateway" sees bank-1 tcp $partner4 $egress4
   for pod in bank-1 bank-2 bank-3; do

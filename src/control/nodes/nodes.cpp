@@ -75,10 +75,24 @@ class Planner {
     reach_.way = device != 0 ? WEFT_WAY_WIREGUARD : WEFT_WAY_REFUSED;
     if (device != 0) {
       row.ifindex = device;
+      between_gateways(row);
     } else if (node_.wireguard) {
       problem("nothing here encrypts to its key yet (weft encryption status)");
     } else {
       problem("it has no key, and encryption_strict lets nothing go there in clear");
+    }
+  }
+
+  // Where what WireGuard does not take as it is goes in IP-in-IP: by addresses that are bound to both nodes' keys.
+  void between_gateways(weft_node& row) const {
+    row.addr = row.source = {};
+    for (const auto family : {Family::v4, Family::v6}) {
+      const auto theirs = of_family(node_.gateways, family);
+      const auto ours = of_family(self_.gateways, family);
+      if (!theirs || !ours) continue;
+      row.addr = to_abi(*theirs);
+      row.source = to_abi(*ours);
+      return;
     }
   }
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 namespace weft::control {
 namespace {
 
@@ -13,6 +15,12 @@ using ::testing::SizeIs;
 
 IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
 Cidr cidr(std::string_view text) { return Cidr::parse(text).value(); }
+
+IpAddress address_of(const weft_addr& addr) {
+  IpAddress::Bytes bytes{};
+  std::memcpy(bytes.data(), &addr, sizeof addr);
+  return IpAddress(bytes);
+}
 
 NodeSelf self() {
   return {.underlay = {ip("192.0.2.1"), ip("2001:db8::1")},
@@ -99,12 +107,26 @@ TEST(Nodes, WhoHasAKeyIsNeverSentToInClear) {
   const auto& row = plan.nodes.at(plan.reach.at("b").number);
   EXPECT_EQ(row.ifindex, 7U);
   EXPECT_EQ(row.mtu, 1440U);
+  EXPECT_EQ(address_of(row.addr), ip("10.244.2.1")) << "the gateways': keys are bound to them";
+  EXPECT_EQ(address_of(row.source), ip("10.244.1.1"));
   EXPECT_EQ(plan.addresses.at(ip("10.244.2.1")).number, plan.reach.at("b").number);
   EXPECT_EQ(plan.reach.at("c").way, WEFT_WAY_REFUSED);
   EXPECT_THAT(plan.reach.at("c").problem, HasSubstr("nothing here encrypts to its key yet"));
   EXPECT_EQ(plan.reach.at("d").way, WEFT_WAY_VXLAN) << "it has no key, and may be sent to all the same";
   EXPECT_EQ(plan.nodes.at(plan.reach.at("d").number).mtu, 1450U);
   EXPECT_THAT(plan.routes, SizeIs(3));
+}
+
+TEST(Nodes, WhatIsWrappedForWireGuardHasEndsOfOneFamily) {
+  NodeNumbers numbers;
+  auto keyed = remote("192.0.2.2", 2);
+  keyed.wireguard = 7;
+  keyed.gateways = {ip("fd00:2::1")};
+  auto plan = plan_nodes(encrypting(false), {{"b", keyed}}, numbers);
+  EXPECT_EQ(address_of(plan.nodes.at(plan.reach.at("b").number).addr), ip("fd00:2::1"));
+  keyed.gateways = {};
+  plan = plan_nodes(encrypting(false), {{"b", keyed}}, numbers);
+  EXPECT_EQ(address_of(plan.nodes.at(plan.reach.at("b").number).addr), IpAddress());
 }
 
 TEST(Nodes, StrictlyNothingGoesInClear) {
