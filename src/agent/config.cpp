@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 
@@ -337,7 +338,11 @@ std::uint32_t Config::tunnel_overhead(bool outer_v4) const {
 
 std::uint32_t Config::overhead(bool outer_v4) const {
   const auto tunnel_bytes = tunnel_overhead(outer_v4);
-  return encrypts() ? std::max(tunnel_bytes, wireguard_overhead(outer_v4)) : tunnel_bytes;
+  if (!encrypts()) return tunnel_bytes;
+  // What goes by an egress gateway is wrapped between the nodes' gateways first (lib/tunnel_send.h), and servers
+  // outside may never hear that a packet was too large.
+  const bool v4 = pod_cidrs.empty() || std::ranges::any_of(pod_cidrs, &Cidr::is_v4);
+  return std::max(tunnel_bytes, wireguard_overhead(outer_v4) + (v4 ? 20U : 40U));
 }
 
 LabelMap Config::labels() const {

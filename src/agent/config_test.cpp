@@ -81,8 +81,8 @@ TEST(Config, ATunnelTakesItsRoom) {
   EXPECT_EQ(config.overhead(true), 20U);
   config.store = Config::Store::etcd;
   config.encryption = Config::Encryption::wireguard;
-  EXPECT_EQ(config.overhead(true), 60U);
-  EXPECT_EQ(config.overhead(false), 80U);
+  EXPECT_EQ(config.overhead(true), 80U);
+  EXPECT_EQ(config.overhead(false), 100U);
   EXPECT_TRUE(config.tunnels());
 }
 

@@ -35,7 +35,7 @@ for family in v4 v6; do
   is "which policy allows no node" "$(on node1 "$traffic" ask tcp "$(pod_address web-2 node2 $family)" 7000 --timeout 300 2>&1)" timeout
 done
 is "who may not" "$(ask default/other-1 tcp "$two" 7000 --timeout 300)" timeout
-is "pods' MTU" "$(inside default/web-1 cat /sys/class/net/eth0/mtu)" 1440
+is "pods' MTU" "$(inside default/web-1 cat /sys/class/net/eth0/mtu)" 1420
 succeeds "health" at node1 health
 
 step "what is on the wire"
@@ -57,7 +57,7 @@ seen_clear() { [[ $(wire_count clear pattern) -ge 20 ]]; }
 eventually 5 "the pattern is on the wire" seen_clear
 end_wire clear >/dev/null
 like "and it is told" "$(at node1 encryption status)" "node node3 has no key: packets go there in clear"
-kill -9 "$(process_of node3/weftd)"
+tells_its_key node3
 eventually 15 "it tells its key again" encrypted node1 2
 eventually 5 "by the encrypted way" way_is node1 node3 wireguard
 
