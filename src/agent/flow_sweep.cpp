@@ -168,7 +168,7 @@ Result<BackendAccounts> BackendAccounts::open(bpfrt::RawMap& stats) {
   return BackendAccounts(stats, rows);
 }
 
-// A copy of the rows: reading them in place would make every page of theirs part of the agent's memory.
+// A copy of the rows: reading them in place would map them all.
 BackendAccounts::Active BackendAccounts::active() const {
   Active result;
   (void)bpfrt::Map<std::uint32_t, weft_backend_stats>(*stats_).for_each(

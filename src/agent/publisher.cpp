@@ -68,7 +68,7 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
   publisher->services_ =
       std::make_unique<control::ServiceCompiler>(service_options(parts.config, tables), std::move(assignments));
   const auto frontends = tables.present_frontends();
-  // Pages of the map that nobody uses stay untouched.
+  // What nobody uses is not mapped.
   std::size_t used = 0;
   for (const auto& [key, row] : frontends)
     used = std::max({used, std::size_t{row.first_slot} + row.slot_count,
@@ -76,7 +76,10 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Parts parts, std::uint32_t hi
   std::vector<std::uint32_t> slots(std::min(used, tables.slots().size()));
   for (std::size_t i = 0; i < slots.size(); ++i) slots[i] = tables.slots()[i];
   std::vector<weft_backend> backends(tables.backends().size());
-  for (std::size_t i = 0; i < backends.size(); ++i) backends[i] = tables.backends()[i];
+  WEFT_CHECK(tables.backends().for_each([&](std::uint32_t id, const weft_backend& row) {
+    backends.at(id) = row;
+    return true;
+  }));
   publisher->services_->adopt(frontends, backends, slots);
   publisher->set_may_announce([present = parts.tables.announced()](const auto& key) { return present.contains(key); });
   WEFT_CHECK(publisher->read_services(notes));

@@ -32,7 +32,7 @@ Result<void> check_size(const MapInfo& info, std::string_view what, Bytes bytes,
 
 }  // namespace
 
-Result<std::span<std::byte>> RawMap::memory() {
+Result<std::byte*> RawMap::memory(std::size_t /*offset*/, std::size_t /*length*/) {
   return fail(ErrorCode::unsupported, "the map is not a memory-mapped array");
 }
 
@@ -43,9 +43,10 @@ FakeMap::FakeMap(MapInfo info) : info_(std::move(info)) {
 
 Result<MapInfo> FakeMap::info() const { return info_; }
 
-Result<std::span<std::byte>> FakeMap::memory() {
-  if (info_.type != "array") return RawMap::memory();
-  return std::span<std::byte>(rows_);
+Result<std::byte*> FakeMap::memory(std::size_t offset, std::size_t length) {
+  if (info_.type != "array") return RawMap::memory(offset, length);
+  if (offset + length > rows_.size()) return fail(ErrorCode::invalid, "beyond the array");
+  return rows_.data() + offset;
 }
 
 std::span<std::byte> FakeMap::row(Bytes key) const {

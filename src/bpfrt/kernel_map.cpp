@@ -7,8 +7,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <mutex>
 
 #include "bpfrt/map.h"
 #include "sys/system.h"
@@ -20,6 +22,8 @@ namespace {
 constexpr int kernel_enotsupp = 524;
 constexpr std::size_t batch_bytes = 256 * 1024;
 constexpr std::size_t max_batch_entries = 4096;
+// Of an array in memory, mapped at once: a multiple of any page size.
+constexpr std::size_t window_bytes = 64 * 1024;
 
 std::size_t round_up_8(std::size_t size) { return (size + 7) & ~std::size_t{7}; }
 
@@ -65,14 +69,15 @@ class KernelMap final : public RawMap {
   KernelMap(const KernelMap&) = delete;
   KernelMap& operator=(const KernelMap&) = delete;
 
-  Result<std::span<std::byte>> memory() override {
-    if (info_.type != BPF_MAP_TYPE_ARRAY || (info_.map_flags & BPF_F_MMAPABLE) == 0) return RawMap::memory();
-    if (memory_ == nullptr) {
-      void* memory = ::mmap(nullptr, memory_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
-      if (memory == MAP_FAILED) return failed("map into memory", errno);
-      memory_ = static_cast<std::byte*>(memory);
-    }
-    return std::span(memory_, memory_size());
+  Result<std::byte*> memory(std::size_t offset, std::size_t length) override {
+    if (info_.type != BPF_MAP_TYPE_ARRAY || (info_.map_flags & BPF_F_MMAPABLE) == 0)
+      return RawMap::memory(offset, length);
+    if (length == 0 || offset + length > memory_size()) return fail(ErrorCode::invalid, "beyond the array");
+    std::call_once(reserved_, [this] { reserve(); });
+    if (memory_ == nullptr) return failed("map into memory", ENOMEM);
+    for (auto window = offset / window_bytes; window <= (offset + length - 1) / window_bytes; ++window)
+      if (!windows_[window].load(std::memory_order_acquire)) WEFT_CHECK(map_window(window));
+    return memory_ + offset;
   }
 
   Result<MapInfo> info() const override {
@@ -117,6 +122,26 @@ class KernelMap final : public RawMap {
   }
 
  private:
+  // Addresses for all of the array, so that rows lie beside each other; nothing is there yet.
+  void reserve() {
+    void* memory = ::mmap(nullptr, memory_size(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) return;
+    memory_ = static_cast<std::byte*>(memory);
+    windows_ = std::vector<std::atomic<bool>>((memory_size() + window_bytes - 1) / window_bytes);
+  }
+
+  Result<void> map_window(std::size_t window) {
+    const std::scoped_lock lock(mapping_);
+    if (windows_[window].load(std::memory_order_relaxed)) return {};
+    const auto offset = window * window_bytes;
+    const auto size = std::min(window_bytes, memory_size() - offset);
+    if (::mmap(memory_ + offset, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd_.get(),
+               static_cast<off_t>(offset)) == MAP_FAILED)
+      return failed("map into memory", errno);
+    windows_[window].store(true, std::memory_order_release);
+    return {};
+  }
+
   Result<void> check(std::string_view what, Bytes key, const Bytes* value) const {
     if (key.size() == info_.key_size && (value == nullptr || value->size() == stored_value_size_)) return {};
     return fail(ErrorCode::invalid,
@@ -189,7 +214,10 @@ class KernelMap final : public RawMap {
   }
 
   Fd fd_;
+  std::once_flag reserved_;
   std::byte* memory_ = nullptr;
+  std::mutex mapping_;
+  std::vector<std::atomic<bool>> windows_;  // that are mapped
   bpf_map_info info_{};
   std::size_t stored_value_size_ = 0;
 };

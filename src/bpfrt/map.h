@@ -38,10 +38,11 @@ class RawMap {
   // Every entry once (an LRU that changes meanwhile may miss or repeat some); stops when the
   // callback returns false. Batched where the kernel can. Per-CPU values: n_cpu values rounded to 8.
   virtual Result<void> for_each(const std::function<bool(Bytes key, Bytes value)>& visit) const = 0;
-  // The rows of an array made with BPF_F_MMAPABLE, in place: row i at i * (value_size rounded up to 8).
-  // Shared with the programs, so a write is seen at once and may be seen half done where it is more than
-  // one aligned word. Valid as long as the map; `unsupported` for other maps.
-  virtual Result<std::span<std::byte>> memory();
+  // `length` bytes from `offset` on of an array made with BPF_F_MMAPABLE, in place: row i is at i * (value_size rounded
+  // up to 8). Shared with the programs, so a write is seen at once and may be seen half done where it is more than one
+  // aligned word. Valid as long as the map; `unsupported` for other maps. Any thread. Only what is asked for is mapped:
+  // the kernel counts all that is as the process's own memory, used or not.
+  virtual Result<std::byte*> memory(std::size_t offset, std::size_t length);
   [[nodiscard]] virtual int fd() const { return -1; }
 };
 
@@ -58,7 +59,7 @@ class FakeMap final : public RawMap {
   Result<void> erase(Bytes key) override;
   Result<std::optional<std::vector<std::byte>>> lookup(Bytes key) const override;
   Result<void> for_each(const std::function<bool(Bytes, Bytes)>& visit) const override;
-  Result<std::span<std::byte>> memory() override;  // every array has it
+  Result<std::byte*> memory(std::size_t offset, std::size_t length) override;  // every array has it
 
  private:
   [[nodiscard]] std::span<std::byte> row(Bytes key) const;  // of an array; empty beyond its end
@@ -77,7 +78,7 @@ class FaultyMap final : public RawMap {
   Result<void> erase(Bytes key) override;
   Result<std::optional<std::vector<std::byte>>> lookup(Bytes key) const override;
   Result<void> for_each(const std::function<bool(Bytes, Bytes)>& visit) const override;
-  Result<std::span<std::byte>> memory() override { return inner_->memory(); }
+  Result<std::byte*> memory(std::size_t offset, std::size_t length) override { return inner_->memory(offset, length); }
   void heal() { every_nth_ = 0; }
 
  private:
@@ -87,7 +88,7 @@ class FaultyMap final : public RawMap {
   unsigned count_ = 0;
 };
 
-// Typed view of a memory-mapped array it does not own.
+// Typed view of a memory-mapped array it does not own; index below size().
 template <class V>
 class ArrayRows {
  public:
@@ -97,18 +98,30 @@ class ArrayRows {
     if (!info) return fail(info.error());
     if (info->value_size != sizeof(V))
       return fail(ErrorCode::internal, info->name + ": the value size differs from the program's");
-    auto memory = raw.memory();
-    if (!memory) return fail(memory.error());
-    return ArrayRows(memory->data(), info->max_entries);
+    if (auto memory = raw.memory(0, sizeof(V)); !memory) return fail(memory.error());
+    return ArrayRows(raw, info->max_entries);
   }
   [[nodiscard]] std::size_t size() const { return size_; }
-  [[nodiscard]] V& operator[](std::size_t index) const { return *reinterpret_cast<V*>(data_ + index * stride); }
+  // Ends the process where there is no memory left for the page tables of one more part.
+  [[nodiscard]] V& operator[](std::size_t index) const noexcept {
+    return *reinterpret_cast<V*>(raw_->memory(index * stride, sizeof(V)).value());
+  }
+  // A copy of each in turn, without mapping any.
+  Result<void> for_each(const std::function<bool(std::uint32_t, const V&)>& visit) const {
+    return raw_->for_each([&](Bytes key, Bytes value) {
+      std::uint32_t index = 0;
+      V row{};
+      std::memcpy(&index, key.data(), sizeof index);
+      std::memcpy(&row, value.data(), sizeof row);
+      return visit(index, row);
+    });
+  }
 
   static constexpr std::size_t stride = (sizeof(V) + 7) / 8 * 8;
 
  private:
-  ArrayRows(std::byte* data, std::size_t size) : data_(data), size_(size) {}
-  std::byte* data_;
+  ArrayRows(RawMap& raw, std::size_t size) : raw_(&raw), size_(size) {}
+  RawMap* raw_;
   std::size_t size_;
 };
 

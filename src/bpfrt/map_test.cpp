@@ -101,9 +101,40 @@ TEST_P(MapTest, AMappedArrayIsWrittenInPlace) {
   EXPECT_EQ(ArrayRows<std::uint32_t>::open(*raw).error().code, ErrorCode::internal) << "another value";
 }
 
+TEST_P(MapTest, AMappedArrayIsMappedWhereItIsUsed) {
+  constexpr std::uint32_t many = 1 << 20;
+  auto raw = make(mapped_array, many);
+  const auto mapped = [] {
+    const auto status = sys::read_file("/proc/self/smaps").value();
+    std::size_t kilobytes = 0;
+    bool ours = false;
+    for (std::size_t at = 0; at < status.size();) {
+      const auto end = std::min(status.find('\n', at), status.size());
+      const auto line = status.substr(at, end - at);
+      if (line.contains("bpf-map") || (line.contains('-') && line.contains(" 00000000 ")))
+        ours = line.contains("bpf-map");
+      if (ours && line.starts_with("Size:")) kilobytes += std::stoul(line.substr(5));
+      at = end + 1;
+    }
+    return kilobytes;
+  };
+  const auto before = mapped();
+  const auto rows = ArrayRows<std::uint64_t>::open(*raw).value();
+  for (const std::uint32_t at : {0U, 1U, many / 2, many - 1}) rows[at] = at + 1;
+  EXPECT_LE(mapped() - before, 3U * 64) << "of 8 MB";
+  std::map<std::uint32_t, std::uint64_t> seen;
+  ASSERT_TRUE(rows.for_each([&](std::uint32_t index, const std::uint64_t& value) {
+    if (value != 0) seen[index] = value;
+    return true;
+  }));
+  EXPECT_EQ(seen, (std::map<std::uint32_t, std::uint64_t>{{0, 1}, {1, 2}, {many / 2, many / 2 + 1}, {many - 1, many}}));
+  EXPECT_LE(mapped() - before, 3U * 64) << "listing maps nothing";
+  EXPECT_EQ(raw->memory(std::size_t{many} * 8, 8).error().code, ErrorCode::invalid);
+}
+
 TEST_P(MapTest, OtherMapsAreNotMapped) {
   auto raw = make(hash, 3);
-  EXPECT_EQ(raw->memory().error().code, ErrorCode::unsupported);
+  EXPECT_EQ(raw->memory(0, 8).error().code, ErrorCode::unsupported);
 }
 
 TEST_P(MapTest, VisitsManyEntriesOnceAndStopsWhenTold) {

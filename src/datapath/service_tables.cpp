@@ -14,6 +14,17 @@ Result<void> open_rows(std::optional<bpfrt::ArrayRows<V>>& rows, const ServiceTa
   return {};
 }
 
+// A copy of each; in place, which makes all of them the process's memory, where they cannot be listed.
+template <class V, class Visit>
+void each_row(const bpfrt::ArrayRows<V>& rows, const Visit& visit) {
+  const auto listed = rows.for_each([&](std::uint32_t index, const V& row) {
+    visit(index, row);
+    return true;
+  });
+  if (listed) return;
+  for (std::uint32_t index = 0; index < rows.size(); ++index) visit(index, rows[index]);
+}
+
 template <class K, class V>
 Result<void> open_table(std::unique_ptr<MapTable<K, V>>& table, const ServiceTables::Find& find, const char* name) {
   auto* raw = find(name);
@@ -57,11 +68,15 @@ void ServiceTables::write_backend(std::uint32_t id, const weft_backend& wanted) 
 void ServiceTables::forget_all_but(const control::ServiceDelta& delta) {
   std::set<std::uint32_t> wanted;
   for (const auto& [id, row] : delta.backends) wanted.insert(id);
-  for (std::uint32_t id = 0; id < backends_->size(); ++id)
-    if ((*backends_)[id].state != WEFT_BACKEND_GONE && !wanted.contains(id)) backends_gone_.insert(id);
-  std::map<std::uint32_t, std::uint64_t> words(delta.port_words.begin(), delta.port_words.end());
-  for (std::uint32_t index = 0; index < ports_->size(); ++index)
-    if ((*ports_)[index] != 0) port_words_.try_emplace(index, words.contains(index) ? words[index] : 0);
+  each_row(*backends_, [&](std::uint32_t id, const weft_backend& row) {
+    if (row.state != WEFT_BACKEND_GONE && !wanted.contains(id)) backends_gone_.insert(id);
+  });
+  const std::map<std::uint32_t, std::uint64_t> words(delta.port_words.begin(), delta.port_words.end());
+  each_row(*ports_, [&](std::uint32_t index, std::uint64_t word) {
+    if (word == 0) return;
+    const auto found = words.find(index);
+    port_words_.try_emplace(index, found == words.end() ? 0 : found->second);
+  });
   frontends_->want_no_others();
   ranges_->want_no_others();
 }

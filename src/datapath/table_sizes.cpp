@@ -52,9 +52,12 @@ std::uint64_t backends_in(bpfrt::RawMap* map) {
   const auto rows = bpfrt::ArrayRows<weft_backend>::open(*map);
   if (!rows) return 0;
   std::uint64_t used = 0;
-  for (std::size_t id = 0; id < rows->size(); ++id)
-    if ((*rows)[id].state != WEFT_BACKEND_GONE) ++used;
-  return used == 0 ? 0 : used + 1;  // id 0 is not used
+  const auto listed = rows->for_each([&](std::uint32_t, const weft_backend& row) {
+    used += row.state != WEFT_BACKEND_GONE ? 1 : 0;
+    return true;
+  });
+  if (!listed) return rows->size();  // they may all be in use
+  return used == 0 ? 0 : used + 1;   // id 0 is not used
 }
 
 bool fits(std::uint64_t need, std::uint32_t entries) { return need <= entries - entries / 8; }

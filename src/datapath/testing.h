@@ -126,7 +126,7 @@ class FakeMaps {
       return {};
     }
     Result<std::optional<std::vector<std::byte>>> lookup(bpfrt::Bytes key) const override { return inner_.lookup(key); }
-    Result<std::span<std::byte>> memory() override { return inner_.memory(); }
+    Result<std::byte*> memory(std::size_t offset, std::size_t length) override { return inner_.memory(offset, length); }
     Result<void> for_each(const std::function<bool(bpfrt::Bytes, bpfrt::Bytes)>& visit) const override {
       return inner_.for_each(visit);
     }
