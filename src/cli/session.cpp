@@ -19,6 +19,8 @@ std::chrono::milliseconds longest_answer(std::string_view method) {
 
 }  // namespace
 
+bool was_answered(const api::ApiError& error) { return error.details.is_object(); }
+
 std::string Session::socket_path() const {
   if (!lab.empty()) return fmt::format("{}/{}/{}/weft.sock", lab::Roots{}.run, lab, node);
   return socket.empty() ? std::string(api::Client::default_path) : socket;
@@ -69,7 +71,7 @@ int Session::report(const api::ApiError& error) const {
   if (error.details.is_object() && error.details.contains("problems")) print_problems(error.details["problems"]);
   io.err << "weft: " << error.error.message << '\n';
   if (!error.error.hint.empty()) io.err << "  " << error.error.hint << '\n';
-  return error.error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
+  return error.error.code == ErrorCode::unavailable && !was_answered(error) ? exit_unavailable : exit_failed;
 }
 
 int Session::report_words(const api::ApiError& error) const {
