@@ -5,7 +5,9 @@
 
 #include "api/answer.h"
 #include "cli/json_access.h"
+#include "lab/condition.h"
 #include "lab/layout.h"
+#include "lab/machine.h"
 
 namespace weft::cli {
 namespace {
@@ -29,14 +31,15 @@ std::string Session::socket_path() const {
 Result<api::Client> Session::connect() const {
   if (!lab.empty()) WEFT_CHECK(lab::check_lab_name(lab));
   auto client = api::Client::connect(socket_path());
-  const auto there = [](const std::string& directory) { return ::access(directory.c_str(), F_OK) == 0; };
-  if (const auto of_lab = fmt::format("{}/{}", lab::Roots{}.run, lab);
-      !client && !lab.empty() && there(of_lab) && !there(fmt::format("{}/{}", of_lab, node)))
-    return fail(ErrorCode::unavailable, fmt::format("lab {} has no node \"{}\"", lab, node), "see \"weft lab list\"");
-  if (!client && !lab.empty() && client.error().code == ErrorCode::unavailable)
-    return fail(ErrorCode::unavailable, fmt::format("lab {} does not answer at {}", lab, socket_path()),
-                "see \"weft lab list\"; start it with \"weft lab up\"");
-  return client;
+  if (client || lab.empty() || client.error().code != ErrorCode::unavailable) return client;
+  const auto layout = lab::this_machine().layout(lab);
+  if (::access(layout.run_dir().c_str(), F_OK) != 0)
+    return fail(ErrorCode::unavailable, fmt::format("there is no lab {}: nothing is at {}", lab, socket_path()),
+                fmt::format("weft lab list shows those there are; make it with: weft lab up --name {}", lab));
+  if (layout.find_node(node) == nullptr)
+    return fail(ErrorCode::not_found, fmt::format("lab {} has no node \"{}\"", lab, node), "see \"weft lab list\"");
+  return fail(ErrorCode::unavailable, fmt::format("{} of lab {} does not answer at {}", node, lab, socket_path()),
+              lab::way_back(layout, node));
 }
 
 api::Answer Session::call(std::string_view method, const nlohmann::json& params) const {
