@@ -81,8 +81,7 @@ void print_found(const Session& session, const LostChange& change, const json& d
   const auto* word = change.removes ? "deleted" : "applied";
   if (change.output == "json") {
     json object{{word, done}, {"left", left}, {"problems", json::array()}, {"warnings", json::array()}};
-    if (error)
-      object["error"] = {{"code", to_string(error->code)}, {"message", error->message}, {"hint", error->hint}};
+    if (error) object["error"] = {{"code", to_string(error->code)}, {"message", error->message}, {"hint", error->hint}};
     print_json(session, object);
   } else {
     for (const auto& entry : done)
@@ -109,9 +108,8 @@ int report_lost(const Session& session, const LostChange& change, const api::Api
       found = change.documents.is_null() ? look_at_named(session, change) : look_at_documents(session, change);
   }
   if (!found) {
-    const Error unknown{
-        ErrorCode::unavailable,
-        fmt::format("{}; nothing, a part or all of it may be {}", error.error.message, word), again};
+    const Error unknown{ErrorCode::unavailable,
+                        fmt::format("{}; nothing, a part or all of it may be {}", error.error.message, word), again};
     print_found(session, change, nullptr, nullptr, unknown);
     return session.report(unknown);
   }

@@ -119,7 +119,7 @@ std::optional<api::ApiError> find_namespace(const Session& session, ObjectOption
   if (!items) return items.error();
   if (items->empty())
     return Error{ErrorCode::not_found, fmt::format("there is no {} \"{}\"", lower(options.kind), options.name),
-                fmt::format("see \"weft get {}\"", lower(options.kind))};
+                 fmt::format("see \"weft get {}\"", lower(options.kind))};
   if (items->size() > 1) {
     std::string names;
     for (const auto& item : *items) names += (names.empty() ? "" : ", ") + reference_of_object(item);
@@ -211,12 +211,9 @@ int run_delete(const Session& session, ObjectOptions options) {
   }
   auto answer = session.call("delete", params);
   if (!answer && is_lost(answer.error()))
-    return report_lost(session,
-                       {.removes = true,
-                        .documents = member(params, "documents"),
-                        .named = named,
-                        .output = options.output},
-                       answer.error());
+    return report_lost(
+        session, {.removes = true, .documents = member(params, "documents"), .named = named, .output = options.output},
+        answer.error());
   if (!answer) return report_failed(session, options.output, "deleted", answer.error());
   return print_deleted(session, *answer, options.output);
 }
