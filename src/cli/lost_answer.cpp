@@ -62,8 +62,8 @@ std::optional<Found> look_at_documents(const Session& session, const LostChange&
     object.erase("action");
     (done ? found.done : found.left).push_back(std::move(object));
   }
-  // What is refused now was not applied; it has no name here.
-  if (const auto& problems = member(*planned, "problems"); !change.removes && problems.is_array())
+  // What is refused now was not applied, and whether it was deleted is not known; it has no name here.
+  if (const auto& problems = member(*planned, "problems"); problems.is_array())
     for (const auto& problem : problems) found.left.push_back(problem);
   return found;
 }
