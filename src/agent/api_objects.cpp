@@ -129,6 +129,8 @@ Result<Agent::Keys> Agent::wanted_keys(const json& params) const {
   const auto wanted = static_cast<std::size_t>(most);
   Keys result;
   for (const auto candidate : all_kinds) {
+    // Of a namespace, all is what lives in it.
+    if (!kind && !space.empty() && !model::has_namespace(candidate)) continue;
     if ((kind && candidate != *kind) || candidate < after.kind || result.more) continue;
     const auto of = space.empty() || !model::has_namespace(candidate) ? std::nullopt : std::optional(space);
     const auto begin = candidate == after.kind ? after.key : model::ObjectKey();

@@ -310,7 +310,10 @@ Error ClusterObjects::failure(const Job& job, const WriteResult& result) const {
   const auto* word = job.kind == Job::Kind::remove ? "deleted" : "applied";
   if (!job.written.empty()) error.message += fmt::format("; {}: {}", word, fmt::join(job.written, ", "));
   if (!unsure.empty()) error.message += fmt::format("; may be {}: {}", word, fmt::join(unsure, ", "));
-  if (job.written.empty() && unsure.empty()) error.message += fmt::format("; nothing was {}", word);
+  if (job.written.empty() && unsure.empty())
+    error.message += fmt::format("; nothing was {}", word);
+  else if (job.kind != Job::Kind::push)
+    error.hint = "run the same command again: it does what is left, and leaves alone what is done";
   return error;
 }
 

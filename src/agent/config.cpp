@@ -238,6 +238,13 @@ Result<void> check_cluster(const Config& config) {
       return fail(ErrorCode::invalid,
                   "encryption: wireguard is between nodes, but store is embedded, which knows no others",
                   "set store: etcd");
+    if (config.edge)
+      return fail(ErrorCode::invalid, "edge: true keeps what others would take, but store is embedded: there are none",
+                  "set store: etcd, or leave edge out");
+    if (config.operator_use == Config::OperatorUse::external)
+      return fail(ErrorCode::invalid,
+                  "operator: external leaves duties to operators, but store is embedded: a node by itself has none",
+                  "set store: etcd, or leave operator out");
     return {};
   }
   WEFT_CHECK(check_encryption(config));
@@ -276,6 +283,11 @@ Result<void> validate(const Config& config) {
     return fail(
         ErrorCode::invalid,
         fmt::format("instance: \"{}\" is not a name of lower case letters, digits and dashes", config.instance));
+  // As the kernel takes the path of a unix socket.
+  constexpr std::size_t longest_socket_path = 107;
+  if (const auto path = config.socket_path(); path.size() > longest_socket_path)
+    return fail(ErrorCode::invalid, fmt::format("run_dir: the socket {} would have a path of {} bytes, {} are the most",
+                                                path, path.size(), longest_socket_path));
   // A pod is no node: what it sends is never taken for one's.
   for (const auto& [key, ranges] :
        {std::pair{"pod_cidrs", &config.pod_cidrs}, {"service_cidrs", &config.service_cidrs}})

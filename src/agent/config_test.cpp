@@ -48,6 +48,11 @@ TEST(Config, AClusterNeedsToBeReachedAndCutIntoBlocks) {
   EXPECT_THAT(problem("store: mysql"), HasSubstr("expected embedded or etcd"));
   EXPECT_THAT(problem("etcd_endpoints: [\"http://a:1\"]"), HasSubstr("store is embedded"));
   EXPECT_THAT(problem("tunnel: vxlan"), HasSubstr("store is embedded, which knows none"));
+  EXPECT_THAT(problem("edge: true"), HasSubstr("edge: true keeps what others would take, but store is embedded"));
+  EXPECT_THAT(problem("operator: external"), HasSubstr("but store is embedded"));
+  EXPECT_EQ(problem("edge: false\noperator: auto"), "accepted");
+  EXPECT_THAT(problem("run_dir: /" + std::string(97, 'r')), HasSubstr("run_dir: the socket"));
+  EXPECT_EQ(problem("run_dir: /" + std::string(96, 'r')), "accepted");
   const std::string cluster = "store: etcd\netcd_endpoints: [\"http://a:1\"]\n";
   EXPECT_EQ(problem(cluster), "accepted");
   EXPECT_THAT(problem(cluster + "pod_cidrs: [10.0.0.0/25]"), HasSubstr("a block of /24 is larger than"));

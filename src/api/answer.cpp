@@ -19,9 +19,12 @@ nlohmann::json error_to_json(const ApiError& error) {
 }
 
 ApiError error_from_json(const nlohmann::json& object) {
-  if (!object.is_object()) return Error{ErrorCode::internal, "the agent answered an error that is not an object", {}};
+  if (!object.is_object())
+    return {Error{ErrorCode::internal, "the agent answered an error that is not an object", {}},
+            nlohmann::json::object()};
   ApiError result(
       Error{error_code_from(text_member(object, "code")), text_member(object, "message"), text_member(object, "hint")});
+  result.details = nlohmann::json::object();
   for (const auto& [name, value] : object.items())
     if (name != "code" && name != "message" && name != "hint") result.details[name] = value;
   return result;

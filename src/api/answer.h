@@ -34,7 +34,7 @@ class [[nodiscard]] Answer : public std::expected<nlohmann::json, ApiError> {
   }
 };
 
-// {"code","message","hint",...details}; the inverse takes anything and never fails.
+// {"code","message","hint",...details}; the inverse takes anything and never fails; its details are an object.
 nlohmann::json error_to_json(const ApiError& error);
 ApiError error_from_json(const nlohmann::json& object);
 

@@ -46,6 +46,14 @@ class ServedTest : public ::testing::Test {
   void close() {
     on_loop([this] { server_.reset(); });
   }
+  // As kill -9 and a new start: connections end without an answer, and a server without handlers takes its place.
+  void serve_anew() {
+    on_loop([this] {
+      server_.reset();
+      auto server = Server::listen(loop_, {.path = socket()});
+      if (server) server_ = std::move(*server);
+    });
+  }
   // Runs `work` on the loop's thread and waits for its end.
   template <class Work>
   void on_loop(Work work) {

@@ -30,6 +30,13 @@ class CommandLine {
     app_.add_option("--node", session_.node, "Node of the lab (default node1)")->type_name("NODE");
     app_.set_version_flag("-V,--version", "weft " WEFT_VERSION, "Print the version of this program and exit");
     app_.footer(
+        "Examples:\n"
+        "  weft status                        # is this node well\n"
+        "  weft doctor                        # what is wrong, and what to do\n"
+        "  weft apply -f shop.yaml            # objects, all or none\n"
+        "  weft observe -f --verdict dropped  # flows as they are refused\n"
+        "  weft policy explain --from shop/web --to svc/shop/db --port 6379\n"
+        "  weft lab up -f examples/minimal    # nodes and pods on this machine\n\n"
         "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the agent is not available.\n"
         "\"weft COMMAND --help\" says more about a command.");
     add_general();
@@ -363,8 +370,8 @@ class CommandLine {
     add_output(maps, list_outputs_["bpf"], {"table", "wide", "json", "yaml", "name"});
     runs(maps, [this](const Session& session) { return run_list(session, "bpf.maps", list_outputs_["bpf"]); });
     add_bpf_action(bpf, "", "stats");
-    for (const auto* map : {"policy", "endpoints", "flows", "services", "backends", "identities", "netns", "affinity",
-                            "egress", "devices", "config"}) {
+    for (const auto* map : {"policy", "endpoints", "flows", "services", "backends", "identities", "remotes", "nodes",
+                            "path-mtus", "egress", "next-hops", "netns", "affinity", "devices", "config"}) {
       auto* group = command(bpf, map, fmt::format("The {} map", map));
       group->require_subcommand(1);
       add_bpf_action(group, map, "list");

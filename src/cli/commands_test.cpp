@@ -51,6 +51,7 @@ TEST_F(CommandsTest, WrongUsageIsCodeTwoWithAHint) {
       {{"completion", "tcsh"}, "tcsh"},
       {{"--lab", "../../etc", "status"}, "is not a lab's name"},
       {{"lab", "up", "--timeout", "soon"}, "500ms"},
+      {{"lab", "net", "--name", "no/lab", "show"}, "is not a lab's name"},
       {{"get", "gizmo"}, "use namespace, pod"},
       {{"get", "gizmo/a"}, "\"gizmo\" is not a kind"},
       {{"get", "pod", "shop/a", "-n", "other"}, "names another namespace"},
@@ -120,6 +121,7 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
     EXPECT_EQ(run_bare(helped).out, ran.out);
   }
   EXPECT_THAT(run_bare({"--help"}).out, HasSubstr("Exit codes"));
+  EXPECT_THAT(run_bare({"--help"}).out, HasSubstr("weft policy explain --from"));
 }
 
 TEST_F(CommandsTest, VersionWorksWithoutAnAgent) {
@@ -363,6 +365,16 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
   EXPECT_THAT(complete({"status", "--output=j"}), ElementsAre("--output=json"));
   EXPECT_THAT(complete({"status", "--output", "=", "j"}), ElementsAre("json"));
   EXPECT_THAT(complete({"status", "--output", "="}), ElementsAre("table", "wide", "json", "yaml"));
+  EXPECT_THAT(complete({"lab", "up", "--tunnel", ""}), ElementsAre("none", "vxlan", "geneve", "ipip"));
+  EXPECT_THAT(complete({"lab", "up", "--encryption", "wireguard-"}),
+              ElementsAre("wireguard-strict", "wireguard-nodes"));
+  EXPECT_THAT(complete({"lab", "list", "-o", ""}), ElementsAre("table", "json"));
+  EXPECT_THAT(complete({"lab", "net", "partition", "--from", ""}), ElementsAre("all", "etcd"));
+  EXPECT_THAT(complete({"lab", "kill", "--name", "no-such-lab", ""}), IsEmpty());
+  EXPECT_THAT(complete({"bpf", "pa"}), ElementsAre("path-mtus"));
+  answers("node.list", R"({"items":[{"name":"w1"},{"name":"w2"}]})");
+  EXPECT_THAT(complete({"node", "delete", ""}), ElementsAre("w1", "w2"));
+  EXPECT_THAT(complete({"node", "delete", "w1", ""}), IsEmpty());
   EXPECT_THAT(complete({"observe", "--pod", "shop/w"}), ElementsAre("shop/web-0"));
   EXPECT_THAT(complete({"observe", "--verdict", "d"}), ElementsAre("dropped"));
   EXPECT_THAT(complete({"get", "po"}), ElementsAre("podaddresspools", "pods"));

@@ -6,11 +6,14 @@
 #include <array>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "api/answer.h"
 #include "cli/json_access.h"
+#include "lab/conditioning.h"
 #include "lab/layout.h"
+#include "lab/machine.h"
 
 namespace weft::cli {
 namespace {
@@ -153,12 +156,14 @@ class Completer {
       for (const auto& value : known->second) add(value);
       return;
     }
+    if (const auto words = choices(option); !words.empty()) {
+      for (const auto& word : words) add(word);
+      return;
+    }
     auto named = [&](std::initializer_list<const char*> names) {
       return std::ranges::any_of(names, [&](const char* name) { return option.check_lname(name); });
     };
-    if (named({"output"})) {
-      for (const auto* value : {"table", "json"}) add(value);
-    } else if (named({"namespace", "from-namespace", "to-namespace"})) {
+    if (named({"namespace", "from-namespace", "to-namespace"})) {
       names_of("namespaces", false);
     } else if (named({"pod", "from-pod", "to-pod"})) {
       names_of("pods", true);
@@ -185,14 +190,31 @@ class Completer {
     }
   }
 
+  // What CLI11 says of an option that takes some words only: "TEXT:{none,vxlan}".
+  static std::vector<std::string> choices(const CLI::Option& option) {
+    const auto type = option.get_type_name();
+    const auto begin = type.find(":{");
+    const auto end = type.find('}', begin == std::string::npos ? 0 : begin);
+    if (begin == std::string::npos || end == std::string::npos) return {};
+    return CLI::detail::split(type.substr(begin + 2, end - begin - 2), ',');
+  }
+
+  [[nodiscard]] bool below(std::string_view parent) const {
+    return at_->get_parent() != nullptr && at_->get_parent()->get_name() == parent;
+  }
+
   void positional_values() {
     for (const auto* option : at_->get_options())
       if (option->get_positional())
         if (auto known = values_.find(option); known != values_.end() && positionals_.empty())
           for (const auto& value : known->second) add(value);
     const auto command = at_->get_name();
-    if (command == "get" && at_->get_parent() != nullptr && at_->get_parent()->get_name() == "service") {
+    if (command == "get" && below("service")) {
       if (positionals_.empty()) names_of("services", true);
+    } else if (command == "delete" && below("node")) {
+      if (positionals_.empty()) names_in("node.list", "name");
+    } else if (command == "delete" && in_lab()) {
+      return;
     } else if (command == "get" || command == "delete") {
       if (positionals_.size() == 1) names_of(positionals_.front(), true);
       if (positionals_.empty())
@@ -201,10 +223,13 @@ class Completer {
               "loadbalancerpools", "namespaces", "networkpolicies", "podaddresspools", "pods", "services"})
           if (command == "get" || std::string_view(kind) != "all") add(kind);
     } else if (command == "routes" && positionals_.empty()) {
-      routers();
+      names_in("bgp.peers", "address");
     } else if (in_lab() && positionals_.empty() && command == "exec") {
       names_of("pods", true);
       nodes();
+    } else if (in_lab() && positionals_.empty() && (command == "kill" || command == "start")) {
+      if (const auto layout = present_lab())
+        for (const auto& name : lab::names_in(*layout)) add(name);
     } else if (in_lab() && positionals_.empty() && takes_nodes(command)) {
       nodes();
     } else if (command == "help") {
@@ -218,8 +243,7 @@ class Completer {
   }
 
   static bool takes_nodes(std::string_view command) {
-    constexpr std::array<std::string_view, 7> commands = {"partition", "heal",  "delay", "loss",
-                                                          "kill",      "crash", "start"};
+    constexpr std::array<std::string_view, 5> commands = {"partition", "heal", "delay", "loss", "crash"};
     return std::ranges::find(commands, command) != commands.end();
   }
 
@@ -249,25 +273,34 @@ class Completer {
     }
   }
 
-  void routers() {
+  // Of the items that a method answers.
+  void names_in(const char* method, const char* member_name) {
     auto client = session_.connect();
     if (!client) return;
-    auto answer = client->call("bgp.peers", json::object(), std::chrono::milliseconds(500));
+    auto answer = client->call(method, json::object(), std::chrono::milliseconds(500));
     if (!answer) return;
-    for (const auto& item : member(*answer, "items")) add(text(item, "address"));
+    for (const auto& item : member(*answer, "items")) add(text(item, member_name));
   }
 
-  void labs() { directories(lab::Roots{}.run); }
-
-  // Each node of a lab has a directory in the lab's.
-  void nodes() {
-    directories(lab::Roots{}.run + "/" + (session_.lab.empty() ? std::string(lab::default_lab) : session_.lab));
-  }
-
-  void directories(const std::string& parent) {
+  void labs() {
     std::error_code error;
-    for (std::filesystem::directory_iterator entry(parent, error), end; !error && entry != end; entry.increment(error))
-      if (entry->is_directory(error) && entry->path().filename() != "pods") add(entry->path().filename().string());
+    for (std::filesystem::directory_iterator entry(lab::Roots{}.run, error), end; !error && entry != end;
+         entry.increment(error))
+      if (entry->is_directory(error)) add(entry->path().filename().string());
+  }
+
+  // The one that is named, or the default one; nothing when it is not there.
+  [[nodiscard]] std::optional<lab::Layout> present_lab() const {
+    const auto name = session_.lab.empty() ? std::string(lab::default_lab) : session_.lab;
+    if (!lab::check_lab_name(name)) return std::nullopt;
+    auto layout = lab::this_machine().layout(name);
+    std::error_code error;
+    return std::filesystem::is_directory(layout.run_dir(), error) ? std::optional(std::move(layout)) : std::nullopt;
+  }
+
+  void nodes() {
+    if (const auto layout = present_lab())
+      for (const auto& node : layout->nodes()) add(node.name);
   }
 
   void add(const std::string& word, const std::string& description = {}) {

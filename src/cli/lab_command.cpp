@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 
 #include "cli/lab_command_parts.h"
 #include "cli/session.h"
+#include "lab/condition.h"
 #include "lab/inspect.h"
 #include "lab/lifecycle.h"
 #include "lab/machine.h"
@@ -26,11 +28,15 @@ namespace weft::cli {
 
 int report(const Error& error, const std::string& lab) {
   const auto says = [&](const char* what) { return error.message.find(what) != std::string::npos; };
-  const bool away = error.code == ErrorCode::unavailable && (says("does not answer") || says("closed the connection"));
-  const auto hint = away && !lab.empty() ? "bring it back with: weft lab up --name " + lab : error.hint;
+  const bool away = error.code == ErrorCode::unavailable &&
+                    (says("does not answer") || says("closed the connection") || says("did not answer in time"));
+  const bool of_agent = away && !lab.empty() && !says("supervisor");
+  const auto hint = of_agent ? lab::way_back(lab::this_machine().layout(lab)) : error.hint;
   fmt::print(stderr, "weft: {}\n", error.message);
   if (!hint.empty()) fmt::print(stderr, "  {}\n", hint);
-  return error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
+  // `up` waits for what does not come.
+  const bool begins = error.code == ErrorCode::unavailable && (says("does not serve") || says("did not start"));
+  return away || begins ? exit_unavailable : exit_failed;
 }
 
 int usage(const Error& error) {
@@ -41,6 +47,17 @@ int usage(const Error& error) {
 void print_line(const std::string& line) {
   fmt::print("{}\n", line);
   std::fflush(stdout);
+}
+
+lab::Progress progress_of(const LabOptions& options) {
+  if (options.output != "json") return print_line;
+  return [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+}
+
+void add_group_name(CLI::App& group, std::string& lab) {
+  group.add_option("--name", lab, "the lab of the commands below; default: that of weft --lab, else \"default\"")
+      ->check(lab_name_problem)
+      ->type_name("NAME");
 }
 
 Options fresh_options() { return std::make_shared<LabOptions>(); }
@@ -66,13 +83,22 @@ void add_lab_output(CLI::App* command, const Options& options) {
 
 namespace {
 
+using nlohmann::json;
+
 lab::UpOptions up_options(const LabOptions& options) {
   return {options.name, options.files, options.timeout, options.settings};
 }
 
+// As `list` has it.
+int print_lab(const LabOptions& options) {
+  print_line(lab::lab_to_json(lab::this_machine().layout(options.name)));
+  return exit_ok;
+}
+
 int up(const LabOptions& options) {
   const auto machine = lab::this_machine();
-  if (const auto done = lab::up(machine, up_options(options), print_line); !done) return report(done.error());
+  if (const auto done = lab::up(machine, up_options(options), progress_of(options)); !done) return report(done.error());
+  if (options.output == "json") return print_lab(options);
   const auto name = options.name == lab::default_lab ? std::string() : " --name " + options.name;
   const auto layout = machine.layout(options.name);
   fmt::print("lab {} is up; its API is {}\nnext: weft lab probe{}, weft lab exec{} NS/POD -- CMD, weft lab down{}\n",
@@ -83,37 +109,52 @@ int up(const LabOptions& options) {
 }
 
 int apply(const LabOptions& options) {
-  const auto done = lab::apply(lab::this_machine(), up_options(options), print_line);
-  return done ? 0 : report(done.error(), options.name);
+  const auto done = lab::apply(lab::this_machine(), up_options(options), progress_of(options));
+  if (!done) return report(done.error(), options.name);
+  return options.output == "json" ? print_lab(options) : exit_ok;
 }
 
 int remove(const LabOptions& options) {
-  const auto done = lab::remove(lab::this_machine(), up_options(options), print_line);
-  return done ? 0 : report(done.error(), options.name);
+  const auto done = lab::remove(lab::this_machine(), up_options(options), progress_of(options));
+  if (!done) return report(done.error(), options.name);
+  return options.output == "json" ? print_lab(options) : exit_ok;
 }
 
 int down(const LabOptions& options) {
   const auto machine = lab::this_machine();
   auto names = options.all ? lab::find_labs(machine.roots) : std::vector<std::string>{options.name};
-  if (names.empty()) print_line("there is no lab");
+  const bool as_json = options.output == "json";
+  const auto progress = progress_of(options);
+  if (names.empty() && !as_json) print_line("there is no lab");
   int exit_code = 0;
+  auto told = json::array();
   for (const auto& name : names) {
-    const auto done = lab::down(machine, name, print_line);
+    const auto done = lab::down(machine, name, progress);
     if (!done)
       exit_code = report(done.error());
+    else if (as_json)
+      told.push_back({{"name", name}, {"taken_down", *done}});
     else
       print_line(fmt::format("{} {}", *done ? "taken down: lab" : "nothing to do: there is no lab", name));
   }
+  if (as_json) print_line(told.dump(2));
   return exit_code;
 }
+
+constexpr auto list_line = "{:<16} {:<9} {:>7}  {:<9} {:<9} {:<15} {:<28} {}\n";
 
 // Of a lab with several nodes each line has the node's pods.
 void print_node(const lab::LabInfo& lab, const lab::NodeInfo& node) {
   const bool only = lab.nodes.size() == 1;
   const auto pods = only ? fmt::format("{}/{}", lab.pods_ready, lab.pods_total)
                          : fmt::format("{}/{}", node.pods_ready, node.pods.size());
-  fmt::print("{:<16} {:<9} {:>7}  {:<6} {:<9} {:<15} {:<28} {}\n", lab.name, lab.state, pods, node.name, node.state,
+  fmt::print(list_line, lab.name, lab.state, pods, node.name, node.state,
              node.address.empty() ? node.address_v6 : node.address, node.netns, node.socket);
+}
+
+void print_beside(const lab::LabInfo& lab, const lab::BesideInfo& one) {
+  fmt::print(list_line, lab.name, lab.state, "-", one.name, one.state, one.address.empty() ? "-" : one.address, "-",
+             "-");
 }
 
 int list(const LabOptions& options) {
@@ -125,11 +166,12 @@ int list(const LabOptions& options) {
     return 0;
   }
   if (labs.empty()) print_line("there is no lab; make one with: weft lab up -f FILE|DIR");
-  if (!labs.empty())
-    fmt::print("{:<16} {:<9} {:>7}  {:<6} {:<9} {:<15} {:<28} {}\n", "NAME", "STATE", "PODS", "NODE", "IS", "ADDRESS",
-               "NETNS", "API");
-  for (const auto& lab : labs)
+  if (!labs.empty()) fmt::print(list_line, "NAME", "STATE", "PODS", "NODE", "IS", "ADDRESS", "NETNS", "API");
+  for (const auto& lab : labs) {
     for (const auto& node : lab.nodes) print_node(lab, node);
+    for (const auto& member : lab.members) print_beside(lab, member);
+    for (const auto& one : lab.operators) print_beside(lab, one);
+  }
   return 0;
 }
 
@@ -256,10 +298,11 @@ std::string lab_name_problem(const std::string& text) {
   return valid ? std::string() : valid.error().message;
 }
 
-void add_lab_command(CLI::App& app, const std::string& of_weft, int& exit_code) {
+void add_lab_command(CLI::App& app, std::string& of_weft, int& exit_code) {
   auto& lab = *app.add_subcommand("lab", "nodes and their pods on this machine, from manifests (needs root)");
   lab.require_subcommand(1);
   lab.footer("Example:\n  weft lab up -f examples/shop && weft lab probe && weft lab down");
+  add_group_name(lab, of_weft);
   const LabParent parent{lab, of_weft, exit_code};
 
   auto options = fresh_options();
@@ -270,18 +313,21 @@ void add_lab_command(CLI::App& app, const std::string& of_weft, int& exit_code) 
   add_files(command, options, false);
   add_timeout(command, options, "how long to wait (default 60s)");
   add_nodes(command, options);
+  add_lab_output(command, options);
 
   options = fresh_options();
   command = add_lab_subcommand(parent, "apply", "apply manifests to a lab and wait until every pod answers",
                                "weft lab apply --name shop -f policy.yaml", options, apply);
   add_files(command, options, true);
   add_timeout(command, options, "how long to wait (default 60s)");
+  add_lab_output(command, options);
 
   options = fresh_options();
   command = add_lab_subcommand(parent, "delete", "delete the manifests' objects and wait until their pods are gone",
                                "weft lab delete --name shop -f policy.yaml", options, remove);
   add_files(command, options, true);
   add_timeout(command, options, "how long to wait (default 60s)");
+  add_lab_output(command, options);
 
   options = fresh_options();
   command = add_lab_subcommand(
@@ -300,6 +346,7 @@ void add_lab_command(CLI::App& app, const std::string& of_weft, int& exit_code) 
   command = add_lab_subcommand(parent, "down", "take a lab away, also what a crash left of it",
                                "weft lab down --name shop\n  weft lab down --all", options, down);
   command->add_flag("--all", options->all, "every lab of this machine");
+  add_lab_output(command, options);
 
   options = fresh_options();
   options->timeout = std::chrono::seconds(1);

@@ -73,7 +73,10 @@ int node(const LabOptions& options, const char* action, const char* told_as) {
   const auto done =
       lab::change_node(lab::this_machine(), options.name, action, options.nodes.front(), options.new_address);
   if (!done) return report(done.error(), options.name);
-  print_line(fmt::format("{} {}", options.nodes.front(), told_as));
+  if (options.output == "json")
+    print_line(nlohmann::json{{"lab", options.name}, {"name", options.nodes.front()}, {"action", action}}.dump(2));
+  else
+    print_line(fmt::format("{} {}", options.nodes.front(), told_as));
   return 0;
 }
 
@@ -108,6 +111,7 @@ void add_net_commands(const LabParent& parent) {
   auto& net = *parent.app.add_subcommand("net", "cut, slow down and heal the links of a lab's nodes");
   net.require_subcommand(1);
   net.footer("Example:\n  weft lab net partition node3 && weft lab net show && weft lab net heal");
+  add_group_name(net, parent.lab);
   const LabParent below{net, parent.lab, parent.exit_code};
 
   auto options = fresh_options();
@@ -146,7 +150,11 @@ void add_net_commands(const LabParent& parent) {
   const auto one = [&](const char* name, const char* description, const char* example, int (*run)(const LabOptions&)) {
     options = fresh_options();
     auto* added = add_lab_subcommand(parent, name, description, example, options, run);
-    added->add_option("node", options->nodes, "the node")->required()->expected(1)->type_name("NODE");
+    added->add_option("node", options->nodes, "the node, operator or member of etcd")
+        ->required()
+        ->expected(1)
+        ->type_name("NODE");
+    add_lab_output(added, options);
     return added;
   };
   one("kill", "kill the agent of a node, an operator or a member of etcd, and keep it down; pods' traffic goes on",

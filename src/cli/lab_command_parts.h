@@ -39,18 +39,22 @@ Options fresh_options();
 // What the commands are added to and where they leave their exit code.
 struct LabParent {
   CLI::App& app;
-  const std::string& lab;  // of `weft --lab`
+  std::string& lab;  // of `weft --lab`
   int& exit_code;
 };
 CLI::App* add_lab_subcommand(const LabParent& parent, const char* name, const char* description, const char* example,
                              const Options& options, int (*run)(const LabOptions&));
 void add_lab_output(CLI::App* command, const Options& options);
+// --name of a group of commands, before the command's own.
+void add_group_name(CLI::App& group, std::string& lab);
 
-// Prints the error; the exit code for it. With the name of a lab that is there: an agent that does not answer, or ends
-// meanwhile, is not started by hand in it.
+// Prints the error; the exit code for it: 3 where an agent, or the lab's supervisor, does not answer. With the name of
+// a lab that is there: an agent that does not answer, or ends meanwhile, is not started by hand in it.
 int report(const Error& error, const std::string& lab = {});
 int usage(const Error& error);
 void print_line(const std::string& line);
+// Where lines about the work go: not between JSON.
+lab::Progress progress_of(const LabOptions& options);
 
 // `net` and its subcommands, `kill`, `crash`, `start`.
 void add_net_commands(const LabParent& parent);

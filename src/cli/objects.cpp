@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "api/answer.h"
 #include "cli/commands.h"
 #include "cli/documents.h"
 #include "cli/json_access.h"
+#include "cli/lost_answer.h"
 #include "cli/object_columns.h"
 #include "cli/output.h"
 #include "model/objects.h"
@@ -17,23 +19,10 @@ namespace {
 
 using nlohmann::json;
 
-std::string lower(std::string text) {
-  for (auto& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return text;
-}
-
-// "networkpolicy/shop/deny-all"
-std::string reference(const std::string& kind, const std::string& namespace_, const std::string& name) {
-  return lower(kind) + "/" + (namespace_.empty() ? "" : namespace_ + "/") + name;
-}
-
-std::string reference_of_entry(const json& entry) {
-  return reference(text(entry, "kind"), text(entry, "namespace"), text(entry, "name"));
-}
-
 std::string reference_of_object(const json& object) {
-  return reference(text(object, "kind"), text(object, "metadata/namespace"), text(object, "metadata/name"));
+  return reference_of({{"kind", text(object, "kind")},
+                       {"namespace", text(object, "metadata/namespace")},
+                       {"name", text(object, "metadata/name")}});
 }
 
 json to_params(const std::vector<DocumentText>& documents) {
@@ -100,7 +89,7 @@ int print_deleted(const Session& session, const json& result, const std::string&
     return exit_ok;
   }
   for (const auto& entry : member(result, "deleted"))
-    session.io.out << reference_of_entry(entry) << (output == "name" ? "" : " deleted") << '\n';
+    session.io.out << reference_of(entry) << (output == "name" ? "" : " deleted") << '\n';
   return exit_ok;
 }
 
@@ -125,18 +114,18 @@ int report_failed(const Session& session, const std::string& output, const char*
 }
 
 // Without a namespace the name must be of one object only.
-Result<void> find_namespace(const Session& session, ObjectOptions& options) {
+std::optional<api::ApiError> find_namespace(const Session& session, ObjectOptions& options) {
   auto items = get_items(session, options);
-  if (!items) return fail(items.error().error);
+  if (!items) return items.error();
   if (items->empty())
-    return fail(ErrorCode::not_found, fmt::format("there is no {} \"{}\"", lower(options.kind), options.name),
-                fmt::format("see \"weft get {}\"", lower(options.kind)));
+    return Error{ErrorCode::not_found, fmt::format("there is no {} \"{}\"", lower(options.kind), options.name),
+                 fmt::format("see \"weft get {}\"", lower(options.kind))};
   if (items->size() > 1) {
     std::string names;
     for (const auto& item : *items) names += (names.empty() ? "" : ", ") + reference_of_object(item);
-    return fail(ErrorCode::invalid,
-                fmt::format("{} \"{}\" is in several namespaces: {}", lower(options.kind), options.name, names),
-                "name the namespace with -n");
+    return Error{ErrorCode::invalid,
+                 fmt::format("{} \"{}\" is in several namespaces: {}", lower(options.kind), options.name, names),
+                 "name the namespace with -n"};
   }
   options.namespace_ = text(items->front(), "metadata/namespace");
   return {};
@@ -151,12 +140,15 @@ int run_apply(const Session& session, const ApplyOptions& options) {
   params["all_or_nothing"] = options.all_or_nothing;
   params["dry_run"] = options.dry_run;
   auto answer = session.call("apply", params);
+  if (!answer && is_lost(answer.error()) && !options.dry_run)
+    return report_lost(session, {.documents = params["documents"], .named = {}, .output = options.output},
+                       answer.error());
   if (!answer) return report_failed(session, options.output, "applied", answer.error());
   if (options.output == "json") {
     print_json(session, *answer);
   } else {
     for (const auto& entry : member(*answer, "applied")) {
-      session.io.out << reference_of_entry(entry);
+      session.io.out << reference_of(entry);
       if (options.output != "name")
         session.io.out << ' ' << text(entry, "action") << (options.dry_run ? " (dry run)" : "");
       session.io.out << '\n';
@@ -207,12 +199,21 @@ int run_delete(const Session& session, ObjectOptions options) {
       return session.usage_error("delete: name what to delete: -f FILE, or KIND NAME");
     if (auto kind = model::parse_kind(options.kind); !kind) return session.usage_error(kind.error());
     if (options.namespace_.empty())
-      if (auto found = find_namespace(session, options); !found)
-        return report_failed(session, options.output, "deleted", found.error());
+      if (const auto error = find_namespace(session, options))
+        return report_failed(session, options.output, "deleted", *error);
     params = {{"kind", options.kind}, {"name", options.name}};
     if (!options.namespace_.empty()) params["namespace"] = options.namespace_;
   }
+  json named;
+  if (const auto kind = model::parse_kind(options.kind); options.files.empty() && kind) {
+    named = params;
+    named["kind"] = model::to_string(*kind);
+  }
   auto answer = session.call("delete", params);
+  if (!answer && is_lost(answer.error()))
+    return report_lost(
+        session, {.removes = true, .documents = member(params, "documents"), .named = named, .output = options.output},
+        answer.error());
   if (!answer) return report_failed(session, options.output, "deleted", answer.error());
   return print_deleted(session, *answer, options.output);
 }

@@ -1,6 +1,10 @@
 // apply, get and delete against a server of canned answers.
 #include <gmock/gmock.h>
 
+#include <future>
+#include <optional>
+#include <thread>
+
 #include "cli/fake_agent.h"
 
 namespace weft::cli {
@@ -9,6 +13,7 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::Ran;
 using ObjectsTest = testing::FakeAgent;
 
 constexpr auto applied = R"({"applied":[
@@ -282,6 +287,80 @@ TEST_F(ObjectsTest, DeleteByFileAndByName) {
   EXPECT_EQ(json::parse(failed.out)["error"]["code"], "not_found");
   EXPECT_EQ(json::parse(failed.out)["deleted"], json::array());
   EXPECT_EQ(failed.err, "weft: no pod a/x\n  a hint\n");
+}
+
+// An agent that ends in the middle of a change, and another in its place.
+class LostAnswerTest : public testing::FakeAgent {
+ protected:
+  Ran weft_lost(const std::string& method, std::vector<std::string> arguments, const std::string& input,
+                const std::string& after_method, const std::string& after) {
+    std::promise<void> asked;
+    std::optional<api::Responder> kept;
+    on_loop([&] {
+      server_->handle_async(method, [&](const json&, const api::Responder& responder) {
+        kept.emplace(responder);
+        asked.set_value();
+      });
+    });
+    std::thread killer([&] {
+      asked.get_future().wait();
+      serve_anew();
+      answers(after_method, after);
+      answers("status", R"({"cluster":{"store":{"connected":true,"owed":""}}})");
+    });
+    auto ran = weft(std::move(arguments), input);
+    killer.join();
+    on_loop([&] { kept.reset(); });
+    return ran;
+  }
+};
+
+constexpr auto half = R"({"applied":[{"kind":"Service","namespace":"shop","name":"a","action":"unchanged"},
+  {"kind":"Service","namespace":"shop","name":"b","action":"created"}],"problems":[],"warnings":[]})";
+
+TEST_F(LostAnswerTest, ApplySaysWhichObjectsAreThereAndThatItMayRunAgain) {
+  const auto part = weft_lost("apply", {"apply", "-f", "-"}, "x", "apply", half);
+  EXPECT_EQ(part.code, 3);
+  EXPECT_EQ(part.out, "service/shop/a applied\n");
+  EXPECT_THAT(part.err, HasSubstr("closed the connection; 1 of 2 objects are applied, the others are not\n"));
+  EXPECT_THAT(part.err, HasSubstr("run the same command again"));
+  EXPECT_EQ(params("apply")["dry_run"], true) << "it only looks";
+  EXPECT_EQ(params("apply")["all_or_nothing"], false);
+
+  const auto told = json::parse(weft_lost("apply", {"apply", "-f", "-", "-o", "json"}, "x", "apply", half).out);
+  EXPECT_EQ(told["applied"], json::parse(R"([{"kind":"Service","namespace":"shop","name":"a"}])"));
+  EXPECT_EQ(told["left"], json::parse(R"([{"kind":"Service","namespace":"shop","name":"b"}])"));
+  EXPECT_EQ(told["error"]["code"], "unavailable");
+
+  const auto none = weft_lost("apply", {"apply", "-f", "-"}, "x", "apply", R"({"applied":[
+    {"kind":"Service","namespace":"shop","name":"b","action":"configured"}],"problems":[],"warnings":[]})");
+  EXPECT_EQ(none.code, 3);
+  EXPECT_THAT(none.err, HasSubstr("; nothing was applied\n"));
+  const auto all = weft_lost("apply", {"apply", "-f", "-"}, "x", "apply", R"({"applied":[
+    {"kind":"Service","namespace":"shop","name":"b","action":"unchanged"}],"problems":[],"warnings":[]})");
+  EXPECT_EQ(all.code, 0);
+  EXPECT_EQ(all.out, "service/shop/b applied\n");
+}
+
+TEST_F(LostAnswerTest, DeleteSaysWhatIsGone) {
+  const auto part = weft_lost("delete", {"delete", "-f", "-"}, "x", "apply", half);
+  EXPECT_EQ(part.code, 3);
+  EXPECT_EQ(part.out, "service/shop/b deleted\n");
+  EXPECT_THAT(part.err, HasSubstr("1 of 2 objects are deleted"));
+  const auto named = weft_lost("delete", {"delete", "svc", "a", "-n", "shop"}, "", "get", R"({"items":[]})");
+  EXPECT_EQ(named.code, 0);
+  EXPECT_EQ(named.out, "service/shop/a deleted\n");
+  const auto there = weft_lost("delete", {"delete", "svc", "a", "-n", "shop"}, "", "get", R"({"items":[{}]})");
+  EXPECT_EQ(there.code, 3);
+  EXPECT_THAT(there.err, HasSubstr("nothing was deleted"));
+}
+
+TEST_F(ObjectsTest, WhatTheAgentRefusesIsCodeOneWhateverItsCode) {
+  refuses("apply", ErrorCode::unavailable, "etcd has not been heard of");
+  EXPECT_EQ(weft({"apply", "-f", "-"}, "x").code, 1);
+  refuses("get", ErrorCode::unavailable, "not now");
+  EXPECT_EQ(weft({"get", "pods"}).code, 1);
+  EXPECT_EQ(weft({"delete", "pod", "a"}).code, 1);
 }
 
 }  // namespace

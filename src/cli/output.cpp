@@ -39,6 +39,17 @@ void print_row(std::ostream& out, const std::vector<std::string>& cells, const s
 
 }  // namespace
 
+std::string lower(std::string text) {
+  for (auto& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return text;
+}
+
+std::string reference_of(const nlohmann::json& entry) {
+  const auto namespace_ = text(entry, "namespace");
+  return lower(text(entry, "kind")) + "/" + (namespace_.empty() ? "" : namespace_ + "/") + text(entry, "name");
+}
+
 std::string duration_text(std::uint64_t seconds) {
   if (seconds < 60) return fmt::format("{}s", seconds);
   if (seconds < 3600) return fmt::format("{}m{:02}s", seconds / 60, seconds % 60);

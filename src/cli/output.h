@@ -11,6 +11,10 @@
 
 namespace weft::cli {
 
+std::string lower(std::string text);
+// "networkpolicy/shop/deny-all", of {kind, namespace, name}.
+std::string reference_of(const nlohmann::json& entry);
+
 // "5 s", "2m10s", "3h04m", "12d03h"
 std::string duration_text(std::uint64_t seconds);
 

@@ -5,7 +5,9 @@
 
 #include "api/answer.h"
 #include "cli/json_access.h"
+#include "lab/condition.h"
 #include "lab/layout.h"
+#include "lab/machine.h"
 
 namespace weft::cli {
 namespace {
@@ -19,6 +21,8 @@ std::chrono::milliseconds longest_answer(std::string_view method) {
 
 }  // namespace
 
+bool was_answered(const api::ApiError& error) { return error.details.is_object(); }
+
 std::string Session::socket_path() const {
   if (!lab.empty()) return fmt::format("{}/{}/{}/weft.sock", lab::Roots{}.run, lab, node);
   return socket.empty() ? std::string(api::Client::default_path) : socket;
@@ -27,14 +31,15 @@ std::string Session::socket_path() const {
 Result<api::Client> Session::connect() const {
   if (!lab.empty()) WEFT_CHECK(lab::check_lab_name(lab));
   auto client = api::Client::connect(socket_path());
-  const auto there = [](const std::string& directory) { return ::access(directory.c_str(), F_OK) == 0; };
-  if (const auto of_lab = fmt::format("{}/{}", lab::Roots{}.run, lab);
-      !client && !lab.empty() && there(of_lab) && !there(fmt::format("{}/{}", of_lab, node)))
-    return fail(ErrorCode::unavailable, fmt::format("lab {} has no node \"{}\"", lab, node), "see \"weft lab list\"");
-  if (!client && !lab.empty() && client.error().code == ErrorCode::unavailable)
-    return fail(ErrorCode::unavailable, fmt::format("lab {} does not answer at {}", lab, socket_path()),
-                "see \"weft lab list\"; start it with \"weft lab up\"");
-  return client;
+  if (client || lab.empty() || client.error().code != ErrorCode::unavailable) return client;
+  const auto layout = lab::this_machine().layout(lab);
+  if (::access(layout.run_dir().c_str(), F_OK) != 0)
+    return fail(ErrorCode::unavailable, fmt::format("there is no lab {}: nothing is at {}", lab, socket_path()),
+                fmt::format("weft lab list shows those there are; make it with: weft lab up --name {}", lab));
+  if (layout.find_node(node) == nullptr)
+    return fail(ErrorCode::not_found, fmt::format("lab {} has no node \"{}\"", lab, node), "see \"weft lab list\"");
+  return fail(ErrorCode::unavailable, fmt::format("{} of lab {} does not answer at {}", node, lab, socket_path()),
+              lab::way_back(layout, node));
 }
 
 api::Answer Session::call(std::string_view method, const nlohmann::json& params) const {
@@ -69,7 +74,7 @@ int Session::report(const api::ApiError& error) const {
   if (error.details.is_object() && error.details.contains("problems")) print_problems(error.details["problems"]);
   io.err << "weft: " << error.error.message << '\n';
   if (!error.error.hint.empty()) io.err << "  " << error.error.hint << '\n';
-  return error.error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
+  return error.error.code == ErrorCode::unavailable && !was_answered(error) ? exit_unavailable : exit_failed;
 }
 
 int Session::report_words(const api::ApiError& error) const {

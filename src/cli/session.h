@@ -17,6 +17,9 @@ struct ApiError;
 
 namespace weft::cli {
 
+// The agent said so, not whoever did not reach it.
+bool was_answered(const api::ApiError& error);
+
 // Exit codes, documented in docs/cli.md.
 inline constexpr int exit_ok = 0;
 inline constexpr int exit_failed = 1;

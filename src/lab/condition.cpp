@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "supervise/process.h"
 #include "sys/system.h"
 
 namespace weft::lab {
@@ -99,6 +100,18 @@ Result<std::uint32_t> parse_loss(std::string_view text) {
     return fail(ErrorCode::invalid,
                 fmt::format("expected a loss from 0% to 100%, such as 5% or 0.1%, found \"{}\"", text));
   return static_cast<std::uint32_t>(measure->value * 10'000);
+}
+
+std::string way_back(const Layout& layout, std::string_view node) {
+  if (!supervise::read_pid_file(layout.supervisor_pid_file()))
+    return "bring it back with: weft lab up --name " + layout.name();
+  const auto conditions = load_conditions(layout.conditions_file());
+  for (const auto& each : layout.nodes())
+    if (const auto found = conditions.find(each.name);
+        (node.empty() || node == each.name) && found != conditions.end() && found->second.down != Condition::Down::no)
+      return fmt::format("{} was {}; bring it back with: weft lab start --name {} {}", each.name,
+                         found->second.down == Condition::Down::node ? "crashed" : "killed", layout.name(), each.name);
+  return fmt::format("the lab's supervisor starts it again; see weft lab list, and {}", layout.supervisor_log());
 }
 
 std::vector<const NodeLayout*> by_reach(const Layout& layout) {

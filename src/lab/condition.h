@@ -44,6 +44,10 @@ Result<std::chrono::microseconds> parse_delay(std::string_view text);
 // "5%", "0.1%"; parts of a million.
 Result<std::uint32_t> parse_loss(std::string_view text);
 
+// How a node's agent that does not answer comes back, and how the agent of the first node that is down where none is
+// named: in words, with the command.
+std::string way_back(const Layout& layout, std::string_view node = {});
+
 // The nodes of a lab in the order in which to ask their agents: those that reach etcd first.
 std::vector<const NodeLayout*> by_reach(const Layout& layout);
 

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "supervise/process.h"
 #include "sys/system.h"
 
 namespace weft::lab {
@@ -14,6 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::ElementsAre;
+using testing::HasSubstr;
 
 TEST(Condition, DelaysAndLosses) {
   EXPECT_EQ(*parse_delay("20ms"), 20ms);
@@ -50,6 +52,21 @@ TEST_F(ConditionFile, SurvivesAndGoesWhenAllIsWell) {
   EXPECT_EQ(load_conditions(path), Conditions{});
   std::ofstream(path) << R"({"node2": {"group": "x"}, "node3": {"loss_ppm": 1}, "node4": 5})";
   EXPECT_EQ(load_conditions(path), (Conditions{{"node3", {.loss_ppm = 1}}})) << "what cannot be read is nothing";
+}
+
+TEST_F(ConditionFile, WhatIsDownComesBackByTheCommandThatStartsIt) {
+  const Layout layout("lab", {directory_, directory_, directory_}, {.nodes = 3, .store = "etcd"});
+  ASSERT_TRUE(sys::make_directories(layout.state_dir(), 0755));
+  ASSERT_TRUE(save_conditions(layout.conditions_file(), {{"node2", {.down = Condition::Down::agent}},
+                                                         {"node3", {.down = Condition::Down::node}}}));
+  EXPECT_EQ(way_back(layout, "node2"), "bring it back with: weft lab up --name lab") << "nobody keeps it";
+  const auto self = supervise::identify(::getpid());
+  ASSERT_TRUE(self);
+  ASSERT_TRUE(supervise::write_pid_file(layout.supervisor_pid_file(), *self));
+  EXPECT_EQ(way_back(layout, "node2"), "node2 was killed; bring it back with: weft lab start --name lab node2");
+  EXPECT_EQ(way_back(layout, "node3"), "node3 was crashed; bring it back with: weft lab start --name lab node3");
+  EXPECT_EQ(way_back(layout), way_back(layout, "node2")) << "the first that is down";
+  EXPECT_THAT(way_back(layout, "node1"), HasSubstr("supervisor starts it again"));
 }
 
 TEST_F(ConditionFile, AgentsThatReachEtcdAreAskedFirst) {

@@ -1,6 +1,7 @@
 #include "lab/conditioning.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -49,6 +50,14 @@ Result<void> give_another_address(const Layout& layout, const NodeLayout& node) 
 
 }  // namespace
 
+std::vector<std::string> names_in(const Layout& layout) {
+  std::vector<std::string> names;
+  for (const auto& node : layout.nodes()) names.push_back(node.name);
+  for (const auto& member : layout.etcd()) names.push_back(member.name);
+  for (const auto& one : layout.operators()) names.push_back(one.name);
+  return names;
+}
+
 Result<Conditions> change_net(const Machine& machine, const std::string& lab, const std::string& action,
                               const std::vector<std::string>& nodes, std::int64_t value) {
   WEFT_TRY(const Layout layout, layout_with(machine, lab, nodes));
@@ -60,6 +69,9 @@ Result<void> change_node(const Machine& machine, const std::string& lab, const s
                          const std::string& node, bool new_address) {
   const auto present = machine.layout(lab);
   const bool beside = present.find_etcd(node) != nullptr || present.has_operator(node);
+  if (!beside && check_lab_exists(present) && present.find_node(node) == nullptr)
+    return fail(ErrorCode::not_found, fmt::format("lab {} has nothing named \"{}\"", lab, node),
+                "there is " + fmt::format("{}", fmt::join(names_in(present), ", ")));
   WEFT_TRY(const Layout layout, layout_with(machine, lab, beside ? std::vector<std::string>{} : std::vector{node}));
   if (beside && new_address) return fail(ErrorCode::invalid, "--new-address: " + node + " keeps its address");
   WEFT_TRY(const auto lock, LabLock::take(layout, [](const std::string&) {}));

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "api/answer.h"
@@ -31,14 +32,42 @@ NodeInfo* find(LabInfo& lab, const std::string& name) {
   return found == lab.nodes.end() ? nullptr : &*found;
 }
 
+void take_beside(const json& status, std::vector<BesideInfo>& all) {
+  for (const auto& one : status) {
+    const auto known = std::ranges::find(all, one.value("name", ""), &BesideInfo::name);
+    if (known == all.end()) continue;
+    known->state = one.value("down", false) ? "down" : one.value("pid", 0) != 0 ? "running" : "starting";
+  }
+}
+
+json beside_to_json(const BesideInfo& one) {
+  json told{{"name", one.name}, {"state", one.state}};
+  if (!one.address.empty()) told["address"] = one.address;
+  return told;
+}
+
+json beside_to_json(const std::vector<BesideInfo>& all) {
+  json list = json::array();
+  for (const auto& one : all) list.push_back(beside_to_json(one));
+  return list;
+}
+
 std::string state_of(const json& status, LabInfo& lab) {
   bool failed = false;
+  std::set<std::string> crashed;
+  for (const auto& [name, condition] : status.at("conditions").items())
+    if (condition.value("down", "no") == "node") crashed.insert(name);
   for (const auto& node : status.at("nodes")) {
     const bool serving = node.value("serving", false);
     failed = failed || !serving;
     if (NodeInfo* known = find(lab, node.value("name", "")))
-      known->state = node.value("down", false) ? "down" : serving ? "serving" : "starting";
+      known->state = crashed.contains(known->name) ? "crashed"
+                     : node.value("down", false)   ? "down"
+                     : serving                     ? "serving"
+                                                   : "starting";
   }
+  take_beside(status.at("etcd"), lab.members);
+  take_beside(status.at("operators"), lab.operators);
   std::size_t running = 0;
   for (const auto& member : status.at("etcd")) running += member.value("pid", 0) != 0 ? 1 : 0;
   if (const auto members = status.at("etcd").size(); members != 0) {
@@ -47,7 +76,7 @@ std::string state_of(const json& status, LabInfo& lab) {
   }
   for (const auto& pod : status.at("pods")) {
     const auto state = pod.value("state", "");
-    const bool ready = state == "ready";
+    const bool ready = state == "ready" && !crashed.contains(pod.value("node", ""));
     lab.pods_ready += ready ? 1 : 0;
     failed = failed || state == "failed";
     if (NodeInfo* node = find(lab, pod.value("node", ""))) {
@@ -68,6 +97,8 @@ LabInfo inspect(const Layout& layout) {
                          .socket = node.socket(),
                          .address = node.address_v4,
                          .address_v6 = node.address_v6});
+  for (const auto& member : layout.etcd()) lab.members.push_back({.name = member.name, .address = member.address});
+  for (const auto& one : layout.operators()) lab.operators.push_back({.name = one.name, .address = {}});
   const auto supervisor = supervise::read_pid_file(layout.supervisor_pid_file());
   if (!supervisor) return lab;
   lab.supervisor_pid = supervisor->pid;
@@ -89,36 +120,46 @@ std::vector<LabInfo> list_labs(const Machine& machine) {
   return labs;
 }
 
+namespace {
+
+json lab_to_json(const LabInfo& lab) {
+  json nodes = json::array();
+  for (const auto& node : lab.nodes)
+    nodes.push_back({{"name", node.name},
+                     {"netns", node.netns},
+                     {"api", node.socket},
+                     {"socket", node.socket},
+                     {"state", node.state},
+                     {"address", node.address.empty() ? json() : json(node.address)},
+                     {"address_v6", node.address_v6.empty() ? json() : json(node.address_v6)},
+                     {"pods", node.pods},
+                     {"pods_ready", node.pods_ready}});
+  return {{"name", lab.name},
+          {"state", lab.state},
+          {"supervisor_pid", lab.supervisor_pid == 0 ? json() : json(lab.supervisor_pid)},
+          {"nodes", std::move(nodes)},
+          {"store", lab.settings.store},
+          {"etcd", lab.etcd.empty() ? json() : json(lab.etcd)},
+          {"etcd_members", beside_to_json(lab.members)},
+          {"operators", beside_to_json(lab.operators)},
+          {"tunnel", lab.settings.tunnel},
+          {"tunnel_scope", lab.settings.tunnel_scope},
+          {"encryption", lab.settings.encryption},
+          {"underlay", to_string(lab.settings.underlay)},
+          {"underlay_family", lab.settings.underlay_family},
+          {"pods", lab.pods_total},
+          {"pods_ready", lab.pods_ready}};
+}
+
+}  // namespace
+
 std::string labs_to_json(const std::vector<LabInfo>& labs) {
   json list = json::array();
-  for (const auto& lab : labs) {
-    json nodes = json::array();
-    for (const auto& node : lab.nodes)
-      nodes.push_back({{"name", node.name},
-                       {"netns", node.netns},
-                       {"api", node.socket},
-                       {"socket", node.socket},
-                       {"state", node.state},
-                       {"address", node.address.empty() ? json() : json(node.address)},
-                       {"address_v6", node.address_v6.empty() ? json() : json(node.address_v6)},
-                       {"pods", node.pods},
-                       {"pods_ready", node.pods_ready}});
-    list.push_back({{"name", lab.name},
-                    {"state", lab.state},
-                    {"supervisor_pid", lab.supervisor_pid == 0 ? json() : json(lab.supervisor_pid)},
-                    {"nodes", std::move(nodes)},
-                    {"store", lab.settings.store},
-                    {"etcd", lab.etcd.empty() ? json() : json(lab.etcd)},
-                    {"tunnel", lab.settings.tunnel},
-                    {"tunnel_scope", lab.settings.tunnel_scope},
-                    {"encryption", lab.settings.encryption},
-                    {"underlay", to_string(lab.settings.underlay)},
-                    {"underlay_family", lab.settings.underlay_family},
-                    {"pods", lab.pods_total},
-                    {"pods_ready", lab.pods_ready}});
-  }
+  for (const auto& lab : labs) list.push_back(lab_to_json(lab));
   return list.dump(2);
 }
+
+std::string lab_to_json(const Layout& layout) { return lab_to_json(inspect(layout)).dump(2); }
 
 Result<Place> find_place(const Layout& layout, const std::string& target) {
   WEFT_CHECK(check_lab_exists(layout));

@@ -13,6 +13,7 @@
 
 #include "api/answer.h"
 #include "api/client.h"
+#include "lab/condition.h"
 #include "lab/inventory.h"
 #include "supervise/process.h"
 #include "sys/system.h"
@@ -175,7 +176,7 @@ Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progre
     progress(fmt::format("warning: {} ({})", warning, fmt::join(pods, ", ")));
   if (ready) {
     progress(fmt::format("{}/{} pods attached and answering", now.ready, wanted.size()));
-    if (now.down != 0) progress(fmt::format("{} pods are on nodes that are down", now.down));
+    if (now.down != 0) progress(fmt::format("{} pods are on nodes that are down: {}", now.down, way_back(layout)));
     return {};
   }
   // The time, of a lab that answers: not `unavailable`.

@@ -118,10 +118,9 @@ BgpPeer decode_peer(const Value& value) {
   if (const auto hops = fields.take("multihop"))
     peer.multihop = static_cast<std::uint8_t>(hops->integer(0, 255).value_or(0));
   if (const auto file = fields.take("passwordFile")) decode_password_file(*file, peer);
-  if (const auto password = fields.take("password"))
-    password->problem(
-        "a password in an object can be read by everybody who reads objects; put it into a file on the "
-        "node and name that by passwordFile");
+  fields.refuse("password",
+                "a password in an object can be read by everybody who reads objects; put it into a file on the "
+                "node and name that by passwordFile");
   decode_times(fields, peer);
   if (const auto graceful = fields.take("gracefulRestart")) peer.graceful_restart = graceful->boolean().value_or(true);
   if (const auto families = fields.take("families")) decode_families(*families, peer);

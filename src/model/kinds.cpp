@@ -86,6 +86,14 @@ bool is_builtin(std::string_view api_version) {
 
 bool is_ours(std::string_view api_version) { return api_version.starts_with("weft.io/"); }
 
+// Written as ours is not: "weft.dev/v1"; for a kind of ours also "wefd.io/v1alpha1".
+bool is_nearly_ours(std::string_view api_version, std::string_view kind) {
+  const auto group = api_version.substr(0, api_version.find('/'));
+  if (group.starts_with("weft.")) return true;
+  const auto found = std::ranges::find(entries, kind, &KindEntry::written);
+  return found != entries.end() && is_ours(found->api_version) && !nearest(group, {"weft.io"}).empty();
+}
+
 std::string unknown_message(std::string_view kind, const std::vector<std::string_view>& known, bool list) {
   std::string message = fmt::format("unknown kind {}", in_quotes(kind));
   if (const auto near = nearest(kind, known); !near.empty())
@@ -109,7 +117,7 @@ KindVerdict judge_kind(std::string_view api_version, std::string_view kind) {
     return {Action::refuse, nullptr, fmt::format("expected apiVersion v1 for a List, found {}", in_quotes(api_version)),
             true};
   }
-  const bool ours = is_ours(api_version);
+  const bool ours = is_ours(api_version) || is_nearly_ours(api_version, kind);
   if (!ours && !is_builtin(api_version)) return {Action::skip, nullptr, skip_message(api_version, kind), false};
   const auto* const found = std::ranges::find(entries, kind, &KindEntry::written);
   if (found != entries.end()) {

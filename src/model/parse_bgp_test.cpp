@@ -104,14 +104,17 @@ TEST(BgpPeerings, Problems) {
 TEST(BgpPeerings, ProblemsOfPeers) {
   EXPECT_THAT(
       bad("{localAS: 23456, peers: [{peerAS: 1}, {address: 'fe80::1', peerAS: 1}, {address: 192.0.2.1, peerAS: 1},\n"
-          "  {address: 192.0.2.1, peerAS: 1, password: x}]}"),
-      ElementsAre("4:17: spec.localAS: expected the number of an autonomous system, found 23456, which stands for "
-                  "others (RFC 6793)",
-                  "4:32: spec.peers[0].address: address is missing; expected the router's address",
-                  "4:55: spec.peers[1].address: expected the address of a router, found fe80::1",
-                  "5:3: spec.peers[3]: the router 192.0.2.1 is given twice",
-                  "5:45: spec.peers[3].password: a password in an object can be read by everybody who reads "
-                  "objects; put it into a file on the node and name that by passwordFile"));
+          "  {address: 192.0.2.1, peerAS: 1, password: x}, {address: 192.0.2.3, peerAS: 1,\n"
+          "  pasword: x}]}"),
+      ElementsAre(
+          "4:17: spec.localAS: expected the number of an autonomous system, found 23456, which stands for "
+          "others (RFC 6793)",
+          "4:32: spec.peers[0].address: address is missing; expected the router's address",
+          "4:55: spec.peers[1].address: expected the address of a router, found fe80::1",
+          "5:3: spec.peers[3]: the router 192.0.2.1 is given twice",
+          "5:45: spec.peers[3].password: a password in an object can be read by everybody who reads "
+          "objects; put it into a file on the node and name that by passwordFile",
+          testing::StartsWith("6:3: spec.peers[4].pasword: unknown field \"pasword\"; a password in an object")));
   EXPECT_THAT(
       bad("{localAS: 1, peers: [{address: 192.0.2.1, peerAS: 2, holdTime: 9, keepalive: 4, passwordFile: 'a\"; b',\n"
           "  families: [IPv4, IPv5, IPv4]}]}"),

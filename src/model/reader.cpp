@@ -267,6 +267,16 @@ void Fields::unsupported(std::string_view name, std::string_view consequence) {
   if (const auto value = take(name)) value->warning(fmt::format("Weft does not act on {} yet: {}", name, consequence));
 }
 
+void Fields::refuse(std::string_view name, std::string_view why) { refused_.emplace_back(name, why); }
+
+std::string_view Fields::refusal(std::string_view name) const {
+  auto names = known_;
+  for (const auto& [refused, why] : refused_) names.push_back(refused);
+  const auto near = refused_.empty() ? std::string_view() : nearest(name, names);
+  const auto found = std::ranges::find(refused_, near, &std::pair<std::string_view, std::string_view>::first);
+  return near.empty() || found == refused_.end() ? std::string_view() : found->second;
+}
+
 void Fields::finish(Unknown unknown) {
   if (!valid_) return;
   // More would not be shown, and each costs a search for the nearest name.
@@ -279,6 +289,14 @@ void Fields::finish(Unknown unknown) {
 }
 
 void Fields::report_unknown(const Field& field, Unknown unknown) {
+  if (const auto why = refusal(field.name); !why.empty()) {
+    const Value value = value_.field(field);
+    const bool exact = std::ranges::find(refused_, field.name, &std::pair<std::string_view, std::string_view>::first) !=
+                       refused_.end();
+    if (exact) return value.is_null() ? void() : value.problem(std::string(why));
+    return value_.report().problem(field.line, field.column, value.path(),
+                                   fmt::format("unknown field {}; {}", in_quotes(field.name), why));
+  }
   std::string message = fmt::format("unknown field {}", in_quotes(field.name));
   const auto home = std::ranges::find(homes, field.name, &Home::field);
   const auto near = nearest(field.name, known_);

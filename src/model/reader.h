@@ -90,15 +90,20 @@ class Fields {
   void accept(std::initializer_list<std::string_view> names);
   // A field Kubernetes acts on and Weft does not yet: a warning when present.
   void unsupported(std::string_view name, std::string_view consequence);
+  // A field that is not to be had here, for a reason worth saying: to who writes it, or nearly. It is no hint.
+  void refuse(std::string_view name, std::string_view why);
   void finish(Unknown unknown = Unknown::problem);
 
  private:
+  // The reason, when the field's name is that of a refused one, or is nearer to it than to any known one.
+  [[nodiscard]] std::string_view refusal(std::string_view name) const;
   void report_unknown(const Field& field, Unknown unknown);
 
   Value value_;
   bool valid_;
   std::vector<std::string_view> known_;
   std::vector<std::string_view> taken_;  // those of known_ that are acted on
+  std::vector<std::pair<std::string_view, std::string_view>> refused_;
 };
 
 // "\"text\"" with control characters shown and long text cut.

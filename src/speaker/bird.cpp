@@ -23,7 +23,7 @@ class Client {
   Result<BirdAnswer> ask(const std::string& command) {
     WEFT_CHECK(conversation_.send(command + "\n"));
     WEFT_TRY(auto said, answer());
-    if (!said.good()) return fail(ErrorCode::invalid, fmt::format("BIRD: {}: {}", command, said.text));
+    if (!said.good()) return fail(ErrorCode::unavailable, fmt::format("BIRD: {}: {}", command, said.text));
     return said;
   }
 
@@ -105,9 +105,12 @@ Result<std::vector<Route>> Bird::routes(const std::vector<IpAddress>& peers) {
   std::vector<Route> all;
   for (const auto& peer : peers)
     for (const bool advertised : {true, false}) {
-      WEFT_TRY(const auto said, client.ask(fmt::format("show route all {} {}", advertised ? "export" : "protocol",
-                                                       control::bird_protocol(peer))));
-      std::ranges::move(parse_bird_routes(said, peer, advertised), std::back_inserter(all));
+      const auto said = client.ask(
+          fmt::format("show route all {} {}", advertised ? "export" : "protocol", control::bird_protocol(peer)));
+      // Without a session its channels have no tables yet; nothing is exchanged.
+      if (!said && said.error().message.ends_with("No valid tables")) continue;
+      if (!said) return fail(said.error());
+      std::ranges::move(parse_bird_routes(*said, peer, advertised), std::back_inserter(all));
     }
   return all;
 }

@@ -131,6 +131,9 @@ TEST_F(SpeakerTest, BirdIsBroughtFromPlanToPlan) {
   ASSERT_TRUE(peers);
   ASSERT_EQ(peers->size(), 2U);
   EXPECT_FALSE(peers->at(0).since.empty());
+  const auto routes = speaker_->routes({peers->at(0).address, peers->at(1).address});
+  ASSERT_TRUE(routes) << routes.error().message;
+  EXPECT_TRUE(routes->empty()) << "there is no session";
   EXPECT_EQ(supervise::read_pid_file(directory_ + "/bird/bird.pid")->pid, before);
   const auto conf = sys::read_file(directory_ + "/bird/bird.conf");
   ASSERT_TRUE(conf);

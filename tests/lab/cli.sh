@@ -36,7 +36,7 @@ shows "web-from-client" '.[0] | any(.name == "web-from-client" and .ingress_rule
 shows "10\.244\.0\.0/24" '.[0] | (.pools | length == 2) and (.allocations | length >= 8)' ipam list
 shows "weft_policy_v1" '.[0] | any(.name == "weft_flow4_v2" and .max_entries > 0)' bpf list
 shows "." '.[0] | length > 0' bpf stats
-for map in policy endpoints services backends identities netns devices config flows affinity; do
+for map in policy endpoints services backends identities remotes nodes path-mtus egress next-hops netns devices config flows affinity; do
   shows "" '.[0] | type == "array"' bpf $map list
   shows "" '.[0]' bpf $map stats
 done
@@ -103,6 +103,7 @@ shows "10\.96\.0\.10" '.[0].spec.clusterIP == "10.96.0.10"' get svc web -n defau
 shows "kind: Service" '' get service default/web -o yaml
 shows "^pod/" '' get pods -n default -o name
 shows "deployment" '.[0].items | map(.kind) | unique | contains(["Deployment", "NetworkPolicy", "Pod", "Service"])' get all
+is "all of a namespace is what lives in it" "$(weft get all -n default -o name | grep -c -e ^namespace/ -e ^podaddresspool/)" 0
 exits 1 "get of nothing" weft get pod nobody
 exits 2 "get of no kind" weft get gizmo
 is "what get -o yaml says can be applied" "$(weft get all -o yaml >"$work/all.yaml"; weft apply -f "$work/all.yaml" >"$work/out" 2>&1; echo $?)" 0

@@ -71,6 +71,7 @@ is "the lab" "$(state_of)" "running 30/30"
 is "pods are spread evenly" "$(for node in node1 node2 node3; do pods_of $node | wc -w; done | tr '\n' ' ')" "10 10 10 "
 like "the pod that names its node" "$(pods_of node3)" "default/pinned"
 like "list, a line a node" "$("$weft" lab list)" "$lab +running +10/10 +node2 +serving +192\.0\.2\.102 +weft-$lab-node2"
+like "a line for etcd and each operator" "$("$weft" lab list | tr '\n' ' ')" "etcd1 +running +192\.0\.2\.1 .*operator1 +running .*operator2 +running"
 is "list -o json" "$("$weft" lab list -o json | jq -c --arg n "$lab" '.[] | select(.name == $n) | [.store, .etcd, .underlay, .tunnel, (.nodes | length)]')" '["etcd","running","flat","none",3]'
 is "each has an agent of its own" "$(for n in 1 2 3; do "$weft" --lab "$lab" --node node$n status -o json | jq -r .instance; done | tr '\n' ' ')" "lab-$lab-node1 lab-$lab-node2 lab-$lab-node3 "
 is "and pins" "$(find /sys/fs/bpf/weft -maxdepth 1 -name "lab-$lab-node*" | wc -l)" 3
@@ -188,13 +189,18 @@ exits 0 "up" lab_cmd up
 is "it stays down" "$(node_state node2)" down
 like "its pods are not waited for" "$output" "10 pods are on nodes that are down"
 is "its pods answer" "$(answered)" "${pod#*/}"
-exits 0 "start" lab_cmd start node2
+exits 1 "nothing is named so" lab_cmd start etcd
+like "what there is" "$output" "node1, .*etcd1, operator1, operator2"
+is "start, for programs" "$(lab_cmd start node2 -o json | jq -c '[.lab, .name, .action]')" "[\"$lab\",\"node2\",\"start\"]"
 eventually 15 "it serves" is_state node2 serving
 eventually 10 "all is well" well "running 31/31"
 
 step "a node crashes and comes back with another address"
 exits 1 "an address changes only with a crash" lab_cmd start node3 --new-address
 exits 0 "crash" lab_cmd crash node3
+is "the list says so" "$(node_state node3)" crashed
+exits 3 "its agent does not answer" "$weft" --lab "$lab" --node node3 status
+like "and how it comes back" "$output" "node3 was crashed; bring it back with: weft lab start --name $lab node3"
 is "nothing of it is there" "$(find /run/netns -name "weft-$lab-node3") $(find /sys/fs/bpf/weft -maxdepth 1 -name "lab-$lab-node3") $(find /run/netns -name "weft-$lab.default.pinned")" "  "
 is "others are" "$(reaches node1 "$(address node2)")" yes
 exits 0 "start" lab_cmd start node3 --new-address

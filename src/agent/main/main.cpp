@@ -16,6 +16,7 @@
 #include "agent/agent.h"
 #include "agent/cleanup.h"
 #include "agent/config.h"
+#include "agent/start_check.h"
 
 namespace {
 
@@ -79,7 +80,7 @@ int main(int argc, char** argv) {
   bool cleanup = false;
   bool version = false;
   app.add_option("-c,--config", path, "Configuration file (YAML); every key is described in weftd.yaml");
-  app.add_flag("--check", check, "Check the configuration file and exit");
+  app.add_flag("--check", check, "Check the configuration file, and the files it names for etcd, and exit");
   app.add_flag("--cleanup", cleanup,
                "Take away what a stopped agent left: programs, pinned maps, pods' devices; the objects stay");
   app.add_flag("-V,--version", version, "Print the version and exit");
@@ -97,6 +98,8 @@ int main(int argc, char** argv) {
   }
   const auto config = agent::load_config(path);
   if (!config) return refuse(config.error());
+  if (const auto good = agent::check_start(*config); !good && !cleanup)
+    return refuse(path.empty() ? good.error() : good.error().in(path));
   if (check) return 0;
   if (::geteuid() != 0) return refuse({ErrorCode::denied, "must run as root", "it manages devices and BPF programs"});
   if (cleanup) {

@@ -12,6 +12,7 @@
 
 #include "operator/config.h"
 #include "operator/operator.h"
+#include "sources/cluster/check_access.h"
 
 namespace {
 
@@ -62,7 +63,7 @@ int main(int argc, char** argv) {
   bool version = false;
   app.add_option("-c,--config", path, "Configuration file (YAML); every key is described in weft-operator.yaml")
       ->capture_default_str();
-  app.add_flag("--check", check, "Check the configuration file and exit");
+  app.add_flag("--check", check, "Check the configuration file, and the files it names for etcd, and exit");
   app.add_flag("-V,--version", version, "Print the version and exit");
   try {
     app.parse(argc, argv);
@@ -78,6 +79,7 @@ int main(int argc, char** argv) {
   }
   const auto config = op::load_config(path);
   if (!config) return refuse(config.error());
+  if (const auto good = cluster::check_access(*config); !good) return refuse(good.error().in(path));
   if (check) return 0;
   try {
     set_up_log(*config);
