@@ -416,16 +416,23 @@ void ClusterLink::nodes_changed() {
   others_changed();
 }
 
+// So many at once are most of them: lists of them take more memory than they save work.
+constexpr std::size_t many_addresses = 2000;
+
 void ClusterLink::pods_changed(const cluster::EndpointDifference& difference) {
   for (const auto& [node, pods] : difference.nodes) {
     if (node == config_.node) continue;
-    const auto name = [&](const cluster::PodName& pod) { pods_.pods.insert({pod.namespace_, pod.name}); };
+    for (const auto& pod : pods.gone) pods_.pods.insert({pod.namespace_, pod.name});
+    // All of them are looked at, those that are gone by name.
+    if (pods_.all) continue;
     pods_.addresses.insert(pods.left.begin(), pods.left.end());
-    for (const auto& pod : pods.gone) name(pod);
     for (const auto& [pod, told] : pods.set) {
-      name(pod);
+      pods_.pods.insert({pod.namespace_, pod.name});
       pods_.addresses.insert(told.addresses.begin(), told.addresses.end());
     }
+    if (pods_.addresses.size() < many_addresses) continue;
+    pods_.all = true;
+    pods_.addresses.clear();
   }
   others_changed();
 }

@@ -6,6 +6,8 @@
 namespace weft::cluster {
 namespace {
 
+constexpr std::size_t told_at_once = 16;  // nodes
+
 etcd::MirrorOptions mirror_options(const Context& context) {
   auto options = context.mirror(context.keys.endpoints());
   options.page = 200;  // of some ten kilobytes each
@@ -81,6 +83,9 @@ void EndpointTable::mirror_changed(const etcd::Change& change) {
       list.set_aside = std::move(read->pods);
       take(key->node, {}, difference);
     }
+    // The first list is of all nodes: what it becomes on its way is not to be in memory of all of them at once, among what
+    // stays.
+    if (difference.nodes.size() >= told_at_once) tell(std::exchange(difference, {}));
   }
   tell(difference);
   for (const auto& [node, revision] : seen)
