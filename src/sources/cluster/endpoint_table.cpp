@@ -83,8 +83,8 @@ void EndpointTable::mirror_changed(const etcd::Change& change) {
       list.set_aside = std::move(read->pods);
       take(key->node, {}, difference);
     }
-    // The first list is of all nodes: what it becomes on its way is not to be in memory of all of them at once, among what
-    // stays.
+    // The first list is of all nodes: what it becomes on its way is not to be in memory of all of them at once, among
+    // what stays.
     if (difference.nodes.size() >= told_at_once) tell(std::exchange(difference, {}));
   }
   tell(difference);
