@@ -14,6 +14,7 @@
 #include "agent/address_pools.h"
 #include "agent/encryption.h"
 #include "agent/host_ports.h"
+#include "agent/ipam_time.h"
 #include "agent/memory.h"
 #include "agent/spoken_for.h"
 #include "sys/netns.h"
@@ -101,8 +102,7 @@ Result<void> Agent::open_state() {
   for (const auto& row : allocation_rows) allocations.push_back({row.address, row.owner});
   WEFT_TRY(const auto quarantine_rows, store_->quarantine());
   // A clock that was set back would keep addresses out of use for as long as it was ahead.
-  const auto longest = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) +
-                       std::chrono::seconds(config_.quarantine_seconds);
+  const auto longest = ipam_now() + std::chrono::seconds(config_.quarantine_seconds);
   for (const auto& row : quarantine_rows) quarantined.push_back({row.address, std::min(row.until, longest)});
   ipam_.emplace(pool_options(config_), std::move(allocations), std::move(quarantined));
   pools_changed();

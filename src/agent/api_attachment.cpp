@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
+#include "agent/ipam_time.h"
 #include "api/params.h"
 
 namespace weft::agent {
@@ -64,7 +65,7 @@ Result<void> Agent::can_attach() {
   if (auto written = probe_store(); !written)
     return weft::fail(ErrorCode::unavailable, "the store cannot be written: " + written.error().message);
   attachment_->expire_quarantine();
-  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  const auto now = ipam_now();
   for (const auto& cidr : config_.pod_cidrs) {
     if (ipam_->available(cidr.family(), now) != 0 || (cluster_ && cluster_->joined())) continue;
     const auto held = ipam_->allocations();

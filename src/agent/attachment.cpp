@@ -6,13 +6,13 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "agent/ipam_time.h"
+
 namespace weft::agent {
 namespace {
 
 using nlohmann::json;
 using store::EndpointState;
-
-control::IpamTime now() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
 
 // 0a:58 and the IPv4 address, or the last four bytes of the IPv6 one: unique on the node.
 MacAddress mac_of(const IpAddress& address) {
@@ -109,7 +109,7 @@ Result<json> Attachment::add(const AttachRequest& request) {
   }
   if (admit_) WEFT_CHECK(admit_(request));
   WEFT_CHECK(make_way(cookie, request.key.ifname));
-  ipam_.expire(now());
+  ipam_.expire(ipam_now());
   store::EndpointRecord record;
   record.netns_cookie = cookie;
   WEFT_CHECK(make_record(request, netns.get(), record));
@@ -170,7 +170,7 @@ Result<void> Attachment::make_record(const AttachRequest& request, int netns, st
   record.addresses = std::move(*given);
   record.mac = request.mac ? *request.mac : mac_of(record.addresses.front());
   if (auto stored = store_.put_endpoint(record, allocation_rows(record)); !stored) {
-    ipam_.release(record.key.owner(), now());
+    ipam_.release(record.key.owner(), ipam_now());
     return fail(stored.error());
   }
   records_[record.key] = record;
@@ -188,7 +188,7 @@ Result<std::vector<IpAddress>> Attachment::give_addresses(const AttachRequest& r
                   "set pod_cidrs in the configuration");
     WEFT_CHECK(free_named(request.key, address));
   }
-  WEFT_TRY(auto addresses, ipam_.give(request.key.owner(), wish, now()));
+  WEFT_TRY(auto addresses, ipam_.give(request.key.owner(), wish, ipam_now()));
   if (addresses.empty()) return fail(ErrorCode::exhausted, "no pod_cidrs are configured");
   return addresses;
 }
@@ -328,7 +328,7 @@ void Attachment::reaped(const store::EndpointKey& key) {
   const auto found = records_.find(key);
   if (found == records_.end() || found->second.state != EndpointState::deleting) return;
   done("device-gone");
-  (void)ipam_.release(key.owner(), now());
+  (void)ipam_.release(key.owner(), ipam_now());
   if (!store_.delete_endpoint(key, quarantine_rows(ipam_, found->second.addresses))) return;
   records_.erase(found);
   done("record-gone");
@@ -441,7 +441,7 @@ bool Attachment::notice_lost_devices() {
 
 void Attachment::expire_quarantine() {
   const auto before = ipam_.quarantined();
-  ipam_.expire(now());
+  ipam_.expire(ipam_now());
   const auto after = ipam_.quarantined();
   store::AddressChange change;
   for (const auto& entry : before)

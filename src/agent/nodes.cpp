@@ -9,6 +9,7 @@
 
 #include "agent/agent.h"
 #include "agent/encryption.h"
+#include "agent/ipam_time.h"
 #include "agent/memory.h"
 #include "api/params.h"
 #include "datapath/rows.h"
@@ -92,7 +93,7 @@ void Agent::blocks_changed() {
 
 void Agent::ask_for_blocks() {
   if (!cluster_->joined()) return;
-  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  const auto now = ipam_now();
   for (const auto& cidr : config_.pod_cidrs) {
     const auto family = cidr.family();
     const std::string pool(model::default_address_pool);

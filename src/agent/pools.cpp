@@ -8,6 +8,7 @@
 
 #include "agent/address_pools.h"
 #include "agent/agent.h"
+#include "agent/ipam_time.h"
 
 namespace weft::agent {
 namespace {
@@ -152,7 +153,7 @@ Result<void> Agent::need_named(AttachGate::Needs& needs, const IpAddress& addres
 }
 
 Result<void> Agent::need_addresses(AttachGate::Needs& needs, const control::AddressRequest& wish) const {
-  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  const auto now = ipam_now();
   std::set<Family> families;
   for (const auto& address : wish.addresses) {
     families.insert(address.family());
