@@ -5,7 +5,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <ctime>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -118,7 +117,10 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   // Before others hear that it is no longer to be.
   if (!config_.edge && options.self.kept_before) WEFT_CHECK(store_.set(stored_kept, "false"));
   options.self.record = record(node);
-  options.self.clock = [] { return static_cast<std::uint64_t>(std::time(nullptr)); };
+  options.self.clock = [] {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count());
+  };
   cluster::Pool pool{.name = default_pool, .ranges = {}};
   for (const auto& cidr : config_.pod_cidrs)
     pool.ranges.push_back({cidr, cidr.is_v4() ? config_.pod_block_length_v4 : config_.pod_block_length_v6});

@@ -129,8 +129,7 @@ void Encryption::plan(bool rotate) {
   const bool changing = keys_.pairs.size() > 1;
   for (const auto& name : plan_.waits_for)
     if (changing) waits_since_.try_emplace(name, now);
-  std::erase_if(waits_since_,
-                [&](const auto& entry) { return !changing || !plan_.waits_for.contains(entry.first); });
+  std::erase_if(waits_since_, [&](const auto& entry) { return !changing || !plan_.waits_for.contains(entry.first); });
   tell_devices();
   route_nodes();
   if (auto telling = std::pair{offer(), ways()}; telling != told_) {

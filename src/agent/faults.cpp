@@ -15,7 +15,8 @@ constexpr std::string_view in_the_log = "it is tried again by itself; weftd's lo
 // By how a subject begins, the longest first where one begins as another does. Empty: the text says it.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 20> usual = {{
     {"announced", in_the_log},
-    {"bgp peer ", "see the router's side: its address, AS number and password, and that TCP port 179 passes; weft bgp peers"},
+    {"bgp peer ",
+     "see the router's side: its address, AS number and password, and that TCP port 179 passes; weft bgp peers"},
     {"bgp ", "weft bgp status and weftd's log say more"},
     {"cluster objects", "it is tried again; make room where a table or the disk is full, then see weft status"},
     {"devices", "it is tried again by itself; see whether netlink works on this node (ip addr)"},
@@ -26,14 +27,17 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 20> usual = 
     {"encryption routes", in_the_log},
     {"node route", "it is tried again by itself; see who else sets routes on this node: ip monitor route"},
     {"node", "it is tried again by itself; see who else changes the node's devices and sysctls"},
-    {"overlay", "it is tried again by itself; see whether the kernel has this tunnel, and who else has its port or device"},
+    {"overlay",
+     "it is tried again by itself; see whether the kernel has this tunnel, and who else has its port or device"},
     {"path MTU", in_the_log},
     {"pod ", "it is tried again by itself; if it lasts, create the pod again"},
-    {"publish", "what runs goes on as it was, and it is tried again; make room for what does not fit (weftd.yaml), or see "
-                "weftd's log"},
+    {"publish",
+     "what runs goes on as it was, and it is tried again; make room for what does not fit (weftd.yaml), or see "
+     "weftd's log"},
     {"services", "raise the table's entries in weftd.yaml and restart weftd, or delete Services"},
-    {"socket hook", "see that the unified cgroup hierarchy is mounted, or set cgroup_root; Services are translated per "
-                    "packet meanwhile"},
+    {"socket hook",
+     "see that the unified cgroup hierarchy is mounted, or set cgroup_root; Services are translated per "
+     "packet meanwhile"},
     {"store file", ""},
     {"store", "make room on the disk of state_dir, or mount it for writing; what runs goes on"},
 }};

@@ -33,11 +33,28 @@ TEST(Faults, AGroupIsReplacedWholeWithItsRemedies) {
 
 // The subjects that are set in this room with a text that does not say what to do.
 TEST(Faults, EverySubjectThatNeedsOneHasAUsualRemedy) {
-  for (const auto* about :
-       {"announced", "bgp peer 192.0.2.1", "bgp silence", "cluster objects", "devices", "egress address 192.0.2.7",
-        "egress addresses", "encryption device weft-wg0", "encryption keys", "encryption programs", "encryption routes",
-        "node", "node route 10.0.0.0/8", "node routes", "overlay", "overlay programs", "path MTU", "pod x/eth0",
-        "publish", "services", "socket hook", "store"})
+  for (const auto* about : {"announced",
+                            "bgp peer 192.0.2.1",
+                            "bgp silence",
+                            "cluster objects",
+                            "devices",
+                            "egress address 192.0.2.7",
+                            "egress addresses",
+                            "encryption device weft-wg0",
+                            "encryption keys",
+                            "encryption programs",
+                            "encryption routes",
+                            "node",
+                            "node route 10.0.0.0/8",
+                            "node routes",
+                            "overlay",
+                            "overlay programs",
+                            "path MTU",
+                            "pod x/eth0",
+                            "publish",
+                            "services",
+                            "socket hook",
+                            "store"})
     EXPECT_FALSE(usual_remedy(about).empty()) << about;
   EXPECT_NE(usual_remedy("node route x"), usual_remedy("node"));
   EXPECT_NE(usual_remedy("bgp peer x"), usual_remedy("bgp speaker"));

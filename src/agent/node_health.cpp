@@ -28,7 +28,8 @@ std::string what_carries(const HealthTarget& target) {
       return "let IP protocols 4 and 41 (IP-in-IP) pass between the nodes";
     case WEFT_WAY_WIREGUARD:
       return fmt::format(
-          "let UDP ports {} and {} (WireGuard, wireguard_port) pass between the nodes; weft encryption status shows the "
+          "let UDP ports {} and {} (WireGuard, wireguard_port) pass between the nodes; weft encryption status shows "
+          "the "
           "handshakes",
           target.wireguard_port, target.wireguard_port + 1);
     case WEFT_WAY_REFUSED:
@@ -103,14 +104,15 @@ HealthVerdict away(const std::string& node, const HealthTarget& target, const st
     text += fmt::format(", and its machine does not answer at {}{}", itself.lost->probe.address.to_string(),
                         why(*itself.lost));
   if (target.edge) return {.problem = {}, .remedy = {}, .note = text + "; it is at the edge, and may be"};
-  return {.problem = std::move(text),
-          .remedy = fmt::format("{}; a node that is gone for good is forgotten after reclaim_seconds, or at once by weft "
-                                "node delete {}",
-                                machine  ? "start weftd there, or see there why it does not reach etcd (weft doctor)"
-                                : silent ? "see to the machine, or the network to it"
-                                         : "see whether its machine and weftd run, and what weft doctor says there",
-                                node),
-          .note = {}};
+  return {
+      .problem = std::move(text),
+      .remedy = fmt::format("{}; a node that is gone for good is forgotten after reclaim_seconds, or at once by weft "
+                            "node delete {}",
+                            machine  ? "start weftd there, or see there why it does not reach etcd (weft doctor)"
+                            : silent ? "see to the machine, or the network to it"
+                                     : "see whether its machine and weftd run, and what weft doctor says there",
+                            node),
+      .note = {}};
 }
 
 }  // namespace

@@ -62,7 +62,8 @@ TEST(NodeHealth, TellsApartWhatIsWrong) {
   std::vector<HealthResult> results;
   for (const auto& probe : probes_of(two))
     results.push_back({.probe = probe, .lost_in_row = probe.address == ip("2001:db8::2") ? 9U : 0U});
-  EXPECT_THAT(diagnose("b", two, results).problem, HasSubstr("does not answer at 2001:db8::2, though at another address"));
+  EXPECT_THAT(diagnose("b", two, results).problem,
+              HasSubstr("does not answer at 2001:db8::2, though at another address"));
 }
 
 TEST(NodeHealth, ANodeThatIsAwayIsAFaultAndWhatStillAnswersIsTold) {

@@ -26,7 +26,8 @@ std::string list_of(std::vector<Cidr> cidrs) {
 // Another node wrote it: what is no plain text would garble a terminal.
 std::string shown(std::string text) {
   if (text.size() > longest_shown) text = text.substr(0, longest_shown) + "...";
-  std::ranges::replace_if(text, [](char c) { return c < ' ' || c > '~'; }, '?');
+  std::ranges::replace_if(
+      text, [](char c) { return c < ' ' || c > '~'; }, '?');
   return text;
 }
 

@@ -210,10 +210,11 @@ void Agent::watch_underlay() {
   std::string names;
   for (const auto& [index, uplink] : node_.uplinks) names += (names.empty() ? "" : ", ") + uplink.name;
   faults_.set("underlay",
-              names.empty() ? std::string("this node has no address at which others could reach it: it has no uplink")
-                            : fmt::format("this node has no address at which others could reach it: none of its uplinks "
-                                          "({}) has one that is valid beyond its link",
-                                          names),
+              names.empty()
+                  ? std::string("this node has no address at which others could reach it: it has no uplink")
+                  : fmt::format("this node has no address at which others could reach it: none of its uplinks "
+                                "({}) has one that is valid beyond its link",
+                                names),
               "give an uplink an address (ip addr add), or name the device that has one in devices: (weftd.yaml)");
 }
 

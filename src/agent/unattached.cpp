@@ -12,6 +12,9 @@ void Unattached::failed(const model::ObjectKey& pod, const Error& error, Clock::
   auto& failure = entry->second;
   if (first) failure.since = now;
   failure.error = error;
+  // Where it is shown, the pod is named already.
+  if (const auto named = "pod " + pod.to_string() + ": "; error.message.starts_with(named))
+    failure.error.message = error.message.substr(named.size());
   failure.last = now;
   ++failure.tries;
   if (pods_.size() <= most) return;

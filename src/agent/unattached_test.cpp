@@ -16,7 +16,7 @@ Error error(const char* why) { return {ErrorCode::not_found, why, "do this"}; }
 TEST(Unattached, TheLastReasonOfEachPodIsTold) {
   Unattached all;
   all.failed({"shop", "web-0"}, error("no pool"), noon);
-  all.failed({"shop", "web-0"}, error("no address"), noon + 3s);
+  all.failed({"shop", "web-0"}, error("pod shop/web-0: no address"), noon + 3s);
   all.failed({"shop", "web-1"}, error("no pool"), noon + 4s);
   auto told = all.to_json();
   ASSERT_EQ(told.size(), 2U);

@@ -178,11 +178,12 @@ TEST_F(CommandsTest, StatusSaysWhatToDoAndWhichPodsHaveNoNetwork) {
     "cluster":{"name":"west","joined":false,"since":"S","refused":"another is alive","alive":1,"nodes":2,
     "tunnel":"none"}})");
   const auto out = weft({"status"}).out;
-  EXPECT_THAT(out, HasSubstr("            ! node b is away\n"
-                             "              start weftd there\n"
-                             "            ! etcd (http://x) is away\n"
-                             "            ! pod shop/web-0 has no network, tried 4 times since 2026-11-29T12:00:00Z: no pool "
-                             "bleu\n"));
+  EXPECT_THAT(
+      out, HasSubstr("            ! node b is away\n"
+                     "              start weftd there\n"
+                     "            ! etcd (http://x) is away\n"
+                     "            ! pod shop/web-0 has no network, tried 4 times since 2026-11-29T12:00:00Z: no pool "
+                     "bleu\n"));
   EXPECT_THAT(out, HasSubstr("Pods        2 attached, 3 declared, 1 COULD NOT BE ATTACHED\n"));
   EXPECT_THAT(out, HasSubstr("Cluster     west: KEPT OUT since S"));
 }
@@ -211,7 +212,8 @@ TEST_F(CommandsTest, WhatIsOldIsSaidToBe) {
                                                                  {"egress", "list"},
                                                                  {"operator", "status"},
                                                                  {"encryption", "status"}})
-    EXPECT_THAT(weft(words).err, HasSubstr("as of 2026-11-29T12:00:00Z: etcd has not answered this node since")) << words[0];
+    EXPECT_THAT(weft(words).err, HasSubstr("as of 2026-11-29T12:00:00Z: etcd has not answered this node since"))
+        << words[0];
   answers("node.list", R"({"items":[]})");
   EXPECT_EQ(weft({"node", "list"}).err, "no nodes are known yet\n");
 }
@@ -276,9 +278,10 @@ TEST_F(CommandsTest, EncryptionTellsOfKeysAndNodes) {
   answers("encryption.status", R"({"rotating":true,"waits_for":["b"],"devices":[],"items":[{"node":"b",
     "waits":"node b makes no handshake","problem":"the change of keys does not end: node b makes no handshake",
     "remedy":"let UDP port 51871 pass"}]})");
-  EXPECT_THAT(weft({"encryption", "status"}).out,
-              AllOf(HasSubstr("the earlier one is kept for b\n  node b makes no handshake\n"),
-                    HasSubstr("! the change of keys does not end: node b makes no handshake\n  let UDP port 51871 pass\n")));
+  EXPECT_THAT(
+      weft({"encryption", "status"}).out,
+      AllOf(HasSubstr("the earlier one is kept for b\n  node b makes no handshake\n"),
+            HasSubstr("! the change of keys does not end: node b makes no handshake\n  let UDP port 51871 pass\n")));
   answers("encryption.rotate", well);
   EXPECT_EQ(weft({"encryption", "rotate"}).code, 0);
 }

@@ -138,8 +138,7 @@ void judge_answers(Diagnosis& diagnosis, const AgentFacts& agent, const std::str
     if (text(health, "node") != name) continue;
     if (const auto problem = text(health, "problem"); !problem.empty())
       diagnosis.wrong(area, problem, text(health, "remedy"));
-    if (const auto note = text(health, "note"); !note.empty())
-      diagnosis.warn(area, note, "its pods are still sent to");
+    if (const auto note = text(health, "note"); !note.empty()) diagnosis.warn(area, note, "its pods are still sent to");
   }
 }
 
@@ -156,9 +155,10 @@ void judge_clock(Diagnosis& diagnosis, const std::string& area, const json& node
   const auto& seconds = member(node, "clock_difference_seconds");
   if (!seconds.is_number_integer() || seconds == 0) return;
   const auto by = seconds.get<std::int64_t>();
-  diagnosis.warn(area,
-                 fmt::format("has a clock that is {} s or more {} this node's", std::abs(by), by > 0 ? "ahead of" : "behind"),
-                 "set both by NTP; times in logs, certificates and handshakes are compared across nodes");
+  diagnosis.warn(
+      area,
+      fmt::format("has a clock that is {} s or more {} this node's", std::abs(by), by > 0 ? "ahead of" : "behind"),
+      "set both by NTP; times in logs, certificates and handshakes are compared across nodes");
 }
 
 void judge_nodes(Diagnosis& diagnosis, const AgentFacts& agent) {
@@ -174,7 +174,8 @@ void judge_nodes(Diagnosis& diagnosis, const AgentFacts& agent) {
       diagnosis.warn(area, "is away: its agent, its machine or its way to etcd is down",
                      "see there: weft doctor, weftd's log; its pods are still sent to");
     if (const auto problem = text(node, "problem"); !problem.empty())
-      diagnosis.wrong(area, problem, "weft node list shows the addresses and blocks that nodes tell; weft doctor there says more");
+      diagnosis.wrong(area, problem,
+                      "weft node list shows the addresses and blocks that nodes tell; weft doctor there says more");
     if (const auto inside = number(node, "path_mtu/inside"); inside != 0)
       diagnosis.warn(area,
                      fmt::format("a router on the way takes packets of {} bytes: pods that send {} are told {}, each "

@@ -73,7 +73,8 @@ TEST(Doctor, WhatTheAgentSaysIsToldOnceWithWhatToDo) {
   agent.status["uplinks"][0]["attached"] = false;
   const auto findings = diagnose(sound_host, agent, false);
   EXPECT_EQ(std::ranges::count(findings, "node b answers, but not large packets", &Finding::what), 1);
-  EXPECT_THAT(findings, Contains(Finding{"node b", State::problem, "node b answers, but not large packets", "set mtu"}));
+  EXPECT_THAT(findings,
+              Contains(Finding{"node b", State::problem, "node b answers, but not large packets", "set mtu"}));
   EXPECT_THAT(findings,
               Contains(Finding{"agent", State::problem, "BGP: no session with 192.0.2.1/rack", "see the router"}));
   EXPECT_THAT(findings, Contains(is(State::problem, "agent", "2 changes of the kernel failed: no memory")));
@@ -85,15 +86,17 @@ TEST(Doctor, PodsWithoutANetworkAreNamed) {
   agent.status["unattached"] = json::parse(R"([{"namespace":"shop","pod":"web-0","reason":"there is no pool \"bleu\"",
     "remedy":"apply it","tries":4,"since":"then","last":"now"}])");
   const auto findings = diagnose(sound_host, agent, false);
-  EXPECT_THAT(findings, Contains(is(State::problem, "pods", "pod shop/web-0 has no network, tried 4 times since then: "
-                                                            "there is no pool \"bleu\"")));
+  EXPECT_THAT(findings, Contains(is(State::problem, "pods",
+                                    "pod shop/web-0 has no network, tried 4 times since then: "
+                                    "there is no pool \"bleu\"")));
   EXPECT_THAT(findings, Contains(Field(&Finding::remedy, "apply it")));
 }
 
 TEST(Doctor, ANodeThatIsAwayIsAProblemAndOneAtTheEdgeIsNot) {
   auto agent = sound_agent();
   agent.nodes[1]["state"] = "away";
-  EXPECT_THAT(diagnose(sound_host, agent, false), Contains(is(State::warning, "node b", "is away"))) << "not probed yet";
+  EXPECT_THAT(diagnose(sound_host, agent, false), Contains(is(State::warning, "node b", "is away")))
+      << "not probed yet";
   agent.health[0]["problem"] = "node b is away: its agent has told nothing";
   agent.health[0]["remedy"] = "start weftd there";
   agent.status["problems"] = {"node b is away: its agent has told nothing"};

@@ -175,8 +175,8 @@ TEST(ClusterValues, WhatIsWrongIsToldWithKeyAndField) {
             R"({"generation":3,"public_key":"","port":2}])"),
        "more than two keys");
   const auto settings = [](const std::string& more) {
-    return decode_node("/k", R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[],"zone":"",)" +
-                                 more + "}");
+    return decode_node(
+        "/k", R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[],"zone":"",)" + more + "}");
   };
   EXPECT_TRUE(settings(R"("settings":{"tunnel":"vxlan"},"written":1764417600)"));
   told(settings(R"("settings":[1])"), "\"settings\" is no object");

@@ -27,10 +27,11 @@ Failure explained(Failure failure) {
   const auto hung_up = [&](std::string_view words) { return failure.message.find(words) != std::string::npos; };
   if (failure.reason != Reason::unavailable || (!hung_up("Socket closed") && !hung_up("Endpoint read failed")))
     return failure;
-  failure.message += failure.message.starts_with("https://")
-                         ? " (it hung up: if it does not speak TLS, its address begins with http://; if it asks clients "
-                           "for a certificate, one has to be configured)"
-                         : " (it hung up: if it speaks TLS, its address begins with https://)";
+  failure.message +=
+      failure.message.starts_with("https://")
+          ? " (it hung up: if it does not speak TLS, its address begins with http://; if it asks clients "
+            "for a certificate, one has to be configured)"
+          : " (it hung up: if it speaks TLS, its address begins with https://)";
   return failure;
 }
 
