@@ -88,6 +88,8 @@ Answers answers_of(What what, const std::vector<HealthResult>& results) {
 
 // Its lease is over. Whether it is only the agent, the probes tell.
 HealthVerdict away(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results) {
+  // A node that has just come is told by two keys, of which one is heard of first.
+  if (std::ranges::all_of(results, [](const HealthResult& result) { return result.sent == 0; })) return {};
   const auto heard = [](const HealthResult* well) { return well != nullptr && well->answered != 0; };
   const auto itself = answers_of(What::node, results);
   const auto pods = answers_of(What::pods, results);
