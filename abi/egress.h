@@ -18,6 +18,7 @@ enum weft_egress_flag {
 	WEFT_EGRESS_GATEWAY = 1 << 1, /* this node is one of them: `address` is its */
 };
 
+#define WEFT_EGRESS_ROWS 65536 /* of weft_egress_v1 */
 #define WEFT_EGRESS_GATEWAYS 8 /* at most */
 #define WEFT_EGRESS_HERE 0xffffU /* in place of a node's number: this node */
 

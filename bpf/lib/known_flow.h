@@ -254,6 +254,28 @@ verified_once bool flow_tcp(struct weft_flow *flow, const struct weft_config *co
 	return true;
 }
 
+/* Whether the packet, a SYN along `flow`, begins another flow. An acknowledgement that the reset overtook on another CPU
+ * takes the note back in its own direction's entry only: what answers would come along still has it. Where the
+ * backend takes nobody new that is enough, or who uses the port again is sent to a dead one. */
+verified_once bool syn_begins_anew(struct weft_flow *flow)
+{
+	struct scratch *s = scratch_get();
+	struct weft_flow *other;
+
+	if (!s || !flow)
+		return true;
+	if (flow_begins_anew(flow))
+		return true;
+	if (!flow->backend_id || backend_takes(backend_find(flow->backend_id), flow->service_id))
+		return false;
+	tuple_peer(&s->peer, &s->packet.tuple, flow);
+	other = flow_find(&s->peer, packet_is_v4(&s->packet));
+	if (!other || !(other->flags & WEFT_FLOW_RESET))
+		return false;
+	flow_doubt(flow);
+	return true;
+}
+
 /* Whether the packet, out of a tunnel, is from nobody of the cluster: an egress gateway sends on what a pod here is
  * answered. */
 inline_always bool sent_by_gateway(const struct scratch *s, enum weft_event_hook hook)

@@ -23,12 +23,12 @@ inline_always bool packet_opens(const struct packet *packet)
 /* Whether the entry speaks for this packet. Not if the packet came by another device than the flow's
  * (the address has another owner now), and what opens a flow speaks for itself when the flow is over or runs the
  * other way. */
-inline_always bool entry_applies(struct __sk_buff *skb, const struct scratch *s, const struct weft_flow *flow,
+inline_always bool entry_applies(struct __sk_buff *skb, const struct scratch *s, struct weft_flow *flow,
 				 enum weft_event_hook hook)
 {
 	if (flow->epoch == s->epoch && flow->in_ifindex != arrived_by(skb, hook))
 		return false;
-	return !packet_opens(&s->packet) || !flow_begins_anew(flow);
+	return !packet_opens(&s->packet) || !syn_begins_anew(flow);
 }
 
 /* Whether the packet was made by whose address it has: a pod, known by its device, or the node. Anybody may have

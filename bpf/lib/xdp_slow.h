@@ -244,8 +244,7 @@ verified_once int xdp_slow(struct xdp_md *ctx, const struct weft_config *config)
 		return XDP_PASS;
 	flow = flow_find(&s->packet.tuple, v4);
 	/* As entry_applies of lib/slow.h: a SYN speaks for itself. */
-	if (flow && (flow->epoch != config->epoch || !flow_begins_anew(flow) ||
-		     !tcp_begins(s->packet.tcp_flags)))
+	if (flow && (flow->epoch != config->epoch || !tcp_begins(s->packet.tcp_flags) || !syn_begins_anew(flow)))
 		return xdp_known(ctx, s, flow, config);
 	return xdp_new(ctx, s, config);
 }

@@ -5,7 +5,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 65536);
+	__uint(max_entries, WEFT_EGRESS_ROWS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct weft_egress_key);
 	__type(value, struct weft_egress);

@@ -28,6 +28,12 @@ const char* state_of(const control::EgressCandidate& candidate) {
 void Agent::tend_egress(bool again) {
   if (!taken_over_ || (cluster_ && !publisher_->cluster().known)) return;  // what an earlier run had stays
   const auto& plan = compiled().egress;
+  std::map<std::string, std::string> problems;
+  for (const auto& [key, status] : plan.gateways)
+    if (!status.problem.empty())
+      problems[fmt::format("EgressGateway {}", key.name)] =
+          fmt::format("EgressGateway {}: {}", key.name, status.problem);
+  faults_.replace("EgressGateway ", problems);
   if (cluster_) cluster_->claim_addresses(plan.claims);
   TendedEgress now{plan.addresses, node_.addresses};
   if (!again && tended_egress_ == now) return;

@@ -144,7 +144,7 @@ void Encryption::linger(control::KeyPlan& plan) {
   for (const auto& [generation, pair] : keys_.pairs) {
     const bool replaced =
         std::ranges::any_of(plan.hold, [&, place = generation % 2](const auto other) { return other % 2 == place; });
-    if (plan.hold.contains(generation) || replaced) {
+    if (plan.hold.contains(generation) || replaced || generation > *plan.hold.rbegin()) {
       unused_since_.erase(generation);
       continue;
     }
@@ -305,6 +305,11 @@ Result<void> Encryption::rotate() {
                 "weft encryption status shows for whom they wait");
   plan(true);
   if (keys_.pairs.size() > 1) return {};
+  if (keys_.pairs.contains(control::last_generation))
+    return fail(
+        ErrorCode::unavailable,
+        fmt::format("the keys are of generation {}, which is the last", control::last_generation),
+        fmt::format("stop all agents, delete {} on every node, and start them again: keys begin anew", key_file()));
   std::string names;
   for (const auto& name : plan_.waits_for) names += (names.empty() ? "" : ", ") + name;
   return fail(ErrorCode::unavailable,

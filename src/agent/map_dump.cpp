@@ -80,6 +80,7 @@ json flow_json(const Context& context, const weft_addr& saddr, std::uint16_t spo
             {"exit", flow.exit < std::size(exits) ? exits[flow.exit] : "unknown"},
             {"opening", (flow.flags & WEFT_FLOW_OPENING) != 0},
             {"closed", (flow.flags & WEFT_FLOW_CLOSED) != 0},
+            {"reset", (flow.flags & WEFT_FLOW_RESET) != 0},
             {"external", (flow.flags & WEFT_FLOW_EXTERNAL) != 0},
             {"source_identity", flow.src_identity},
             {"destination_identity", flow.dst_identity},

@@ -24,12 +24,12 @@ bool same(const sys::Route& a, const sys::Route& b) {
 
 }  // namespace
 
-std::vector<std::string> NodeRoutes::set_missing(const std::vector<sys::Route>& present, const Node& node) {
+std::vector<control::NodeRoute> NodeRoutes::set_missing(const std::vector<sys::Route>& present, const Node& node) {
   const auto host = netlink_.device(host_device);
   std::multimap<Cidr, const sys::Route*> known;
   for (const auto& route : present) known.emplace(route.destination, &route);
   std::map<std::string, std::string> failed;
-  std::vector<std::string> set;
+  std::vector<control::NodeRoute> set;
   for (const auto& each : wanted_) {
     sys::Route route;
     route.destination = each.destination;
@@ -55,7 +55,7 @@ std::vector<std::string> NodeRoutes::set_missing(const std::vector<sys::Route>& 
     if (auto done = netlink_.replace_route(route); !done)
       failed[about] = done.error().message;
     else
-      set.push_back(each.destination.to_string());
+      set.push_back(each);
   }
   faults_.replace("node route ", failed);
   return set;
@@ -63,10 +63,12 @@ std::vector<std::string> NodeRoutes::set_missing(const std::vector<sys::Route>& 
 
 void NodeRoutes::add(const std::set<control::NodeRoute>& wanted, const Node& node) {
   left_over_.clear();
-  wanted_ = wanted;
+  auto settled = std::exchange(wanted_, wanted);
+  std::erase_if(settled, [&](const auto& each) { return faults_.has("node route " + each.destination.to_string()); });
   const auto present = netlink_.routes();
   if (!present) return faults_.set("node routes", "reading the routes: " + present.error().message);
-  (void)set_missing(*present, node);
+  for (const auto& each : set_missing(*present, node))
+    if (settled.contains(each)) gone_.push_back(each);
   std::set<Cidr> destinations;
   for (const auto& each : wanted) destinations.insert(each.destination);
   std::ranges::copy_if(*present, std::back_inserter(left_over_), [&](const sys::Route& route) {
@@ -76,12 +78,14 @@ void NodeRoutes::add(const std::set<control::NodeRoute>& wanted, const Node& nod
 }
 
 std::vector<std::string> NodeRoutes::heal(const Node& node) {
+  auto gone = std::exchange(gone_, {});
+  if (!wanted_.empty())
+    if (const auto present = netlink_.routes())
+      std::ranges::move(set_missing(*present, node), std::back_inserter(gone));
   std::vector<std::string> repaired;
-  if (wanted_.empty()) return repaired;
-  const auto present = netlink_.routes();
-  if (!present) return repaired;
-  for (const auto& destination : set_missing(*present, node))
-    repaired.push_back(fmt::format("the route to other nodes' pods {} was gone or changed", destination));
+  for (const auto& each : gone)
+    repaired.push_back(
+        fmt::format("the route to other nodes' pods {} was gone or changed", each.destination.to_string()));
   return repaired;
 }
 

@@ -26,11 +26,12 @@ class NodeRoutes {
   std::vector<std::string> heal(const Node& node);
 
  private:
-  std::vector<std::string> set_missing(const std::vector<sys::Route>& present, const Node& node);
+  std::vector<control::NodeRoute> set_missing(const std::vector<sys::Route>& present, const Node& node);
   sys::Netlink& netlink_;
   Faults& faults_;
   std::set<control::NodeRoute> wanted_;
-  std::vector<sys::Route> left_over_;  // since the last add()
+  std::vector<control::NodeRoute> gone_;  // that add() put back, to be told by heal()
+  std::vector<sys::Route> left_over_;     // since the last add()
 };
 
 }  // namespace weft::agent

@@ -85,6 +85,7 @@ TEST_F(NodeRoutesTest, ANextHopOnNoNetworkIsToldUntilItIs) {
   routes.add(wanted, node);
   EXPECT_TRUE(faults.texts().empty());
   EXPECT_NE(route("10.244.2.0/24"), nullptr);
+  EXPECT_TRUE(routes.heal(node).empty()) << "nobody had taken it away";
 }
 
 TEST_F(NodeRoutesTest, WhatSomebodyTookAwayIsPutBack) {
@@ -98,6 +99,21 @@ TEST_F(NodeRoutesTest, WhatSomebodyTookAwayIsPutBack) {
               ::testing::ElementsAre(::testing::HasSubstr("10.244.2.0/24"), ::testing::HasSubstr("10.244.3.0/24")));
   EXPECT_EQ(route("10.244.2.0/24")->gateway, ip("192.0.2.2"));
   EXPECT_EQ(route("10.244.3.0/24")->source, ip("10.244.1.1"));
+  EXPECT_TRUE(routes.heal(node).empty());
+}
+
+TEST_F(NodeRoutesTest, WhatAChangePutsBackIsToldToo) {
+  const control::NodeRoute second{cidr("10.244.2.0/24"), ip("192.0.2.2"), {}};
+  const control::NodeRoute third{cidr("10.244.3.0/24"), ip("192.0.2.3"), {}};
+  routes.add({second}, node);
+  routes.add({second, third}, node);
+  EXPECT_TRUE(routes.heal(node).empty());
+  ASSERT_TRUE(netlink->delete_route(*route("10.244.2.0/24")));
+  auto moved = third;
+  moved.gateway = ip("192.0.2.4");
+  routes.add({second, moved}, node);
+  EXPECT_THAT(routes.heal(node), ::testing::ElementsAre(::testing::HasSubstr("10.244.2.0/24")))
+      << "another next hop of the third is no repair";
   EXPECT_TRUE(routes.heal(node).empty());
 }
 

@@ -12,6 +12,7 @@ using datapath::from_abi;
 
 std::string state_of(const weft_flow& flow) {
   if ((flow.flags & WEFT_FLOW_CLOSED) != 0) return "closed";
+  if ((flow.flags & WEFT_FLOW_RESET) != 0) return "reset";
   return (flow.flags & WEFT_FLOW_OPENING) != 0 ? "opening" : "open";
 }
 

@@ -65,8 +65,18 @@ EgressNodes decode_nodes(const Value& value) {
   return result;
 }
 
+// Each takes a row of the datapath's for each set of labels that the EgressGateway selects.
+constexpr std::size_t most_cidrs = 1024;
+
 std::vector<Cidr> decode_cidrs(const std::vector<Value>& items) {
   std::vector<Cidr> result;
+  if (items.size() > most_cidrs) {
+    items[most_cidrs].problem(
+        fmt::format("expected {} CIDRs at most, found {}; name wider ones, or leave them to several "
+                    "EgressGateways",
+                    most_cidrs, items.size()));
+    return result;
+  }
   for (const auto& item : items)
     if (const auto cidr = decode_cidr(item)) result.push_back(*cidr);
   return result;

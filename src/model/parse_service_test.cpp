@@ -1,4 +1,5 @@
 // Good Services, EndpointSlices, pods, pools and announcements, and the values they become.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -428,6 +429,20 @@ spec:
   EXPECT_FALSE(gateway.gateways[1].node_selector);
   EXPECT_EQ(gateway.max_gateways, 2U);
   EXPECT_EQ(gateway.failover, EgressGateway::Failover::drop);
+}
+
+TEST(EgressGateways, CidrsAreBounded) {
+  const auto with = [](int count) {
+    std::string text =
+        "{apiVersion: weft.io/v1alpha1, kind: EgressGateway, metadata: {name: a}, spec: {selectors: [{podSelector: "
+        "{}}],"
+        "gateways: [{nodeSelector: {}}], destinationCIDRs: [";
+    for (int i = 0; i < count; ++i) text += fmt::format("{}10.{}.{}.0/24", i == 0 ? "" : ", ", i / 256, i % 256);
+    return text + "]}}";
+  };
+  EXPECT_EQ(only<EgressGateway>(with(1024)).destinations.size(), 1024U);
+  EXPECT_THAT(text_of(parse_manifests("t.yaml", with(1025)).problems),
+              testing::HasSubstr("spec.destinationCIDRs[1024]: expected 1024 CIDRs at most, found 1025"));
 }
 
 TEST(EgressGateways, Defaults) {

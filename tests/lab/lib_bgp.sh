@@ -105,13 +105,15 @@ told() { # WHAT PREFIX HOPS: by both routers
 established() { # NODE COUNT
   [[ $(at "$1" bgp peers -o json | jq '[.[] | select(.established)] | length') == "$2" ]]
 }
-# When the router's sessions with the nodes began.
-since() { # 1|2
-  case $1 in
-    1) tor1_says show protocols | awk '$2 == "BGP" {print $1, $5, $6}' ;;
-    2) tor2_says show bgp neighbors json | jq -c 'map_values(.bgpTimerUpEstablishedEpoch)' ;;
-  esac
+# When BIRD's sessions with the nodes began: "NAME SECONDS STATE" each. It counts back from now: off by a millisecond.
+since() { tor1_says show protocols | awk '$2 == "BGP" {split($5, t, ":"); print $1, t[1] * 3600 + t[2] * 60 + t[3], $6}'; }
+began_as() { # BEFORE: the same sessions, none began anew
+  paste <(printf '%s\n' "$1") <(since) | awk '
+    {off = $5 - $2; off = off < 0 ? -off : off; if ($1 != $4 || $6 != "Established" || off > 0.2) wrong = 1}
+    END {exit wrong || !NR}'
 }
+# How often FRR has lost each.
+dropped() { tor2_says show bgp neighbors json | jq -c 'map_values(.connectionsDropped)'; }
 block_of() { at node1 node list -o json | jq -r --arg n "$1" '.[] | select(.name == $n) | .blocks[] | select(contains(":") == false)'; }
 block6_of() { at node1 node list -o json | jq -r --arg n "$1" '.[] | select(.name == $n) | .blocks[] | select(contains(":"))'; }
 speaker_pid() { at "$1" bgp status -o json | jq '.processes[-1].pid'; }
@@ -205,4 +207,8 @@ racks_up() {
   for node in node1 node2 node3; do eventually 20 "$node has both sessions" established "$node" 2; done
   web=$(balancer_ip web 4)
   local=$(balancer_ip local 4)
+  # A router may hold off a session that its peer has up already, and who comes later moves connections of the others.
+  told "the Service" "$web" "101 102 103"
+  all_established() { [[ $(since | grep -c Established) == 3 ]]; }
+  eventually 15 "tor1 has all sessions" all_established
 }

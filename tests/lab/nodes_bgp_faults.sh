@@ -18,7 +18,7 @@ watch_routes() {
 }
 
 step "an agent is killed: sessions and traffic go on"
-before1=$(since 1) before2=$(since 2)
+before=$(since) dropped=$(dropped)
 watch_routes
 begin_load agent client1 tcp "$web" 80 --seconds 60
 exits 0 "kill" "$weft" lab kill --name "$lab" node1
@@ -31,8 +31,8 @@ more_known() { more=$(balancer_ip more 4); [[ -n $more ]]; }
 eventually 5 "one more Service" more_known
 eventually 10 "its backend is there" answered client1 tcp "$more" 80
 told "it is told" "$more" "101 102 103"
-is "no session of BIRD's was lost" "$(since 1)" "$before1"
-is "nor of FRR's" "$(since 2)" "$before2"
+began_as "$before" || fail "a session of BIRD's was lost: $before, now $(since)"
+is "nor of FRR's" "$(dropped)" "$dropped"
 stop_load agent
 kill "$monitor"
 is "the Service's route was never touched" "$(grep "$web" "$work/routes")" ""

@@ -8,9 +8,12 @@ source "$(dirname "$0")/lib_egress.sh"
 [[ -x $(command -v etcd) ]] || { echo "skipped: etcd is not installed"; exit 77; }
 
 floating="egressIPs: [$egress4, \"$egress6\"]"
-{ bank bank-1 node1; bank bank-3 node3; bank other-1 node1
-  egress_gateway "[{node: node2, $floating}, {node: node3, $floating}]"; } | lab_up "$lab" --nodes 3 --tunnel vxlan
+{ bank bank-1 node1; bank bank-3 node3; bank other-1 node1; } | lab_up "$lab" --nodes 3 --tunnel vxlan
 serve world 7100
+# Once all know each other: whoever comes first would take the address otherwise, and keep it.
+all_alive() { [[ $(at "$1" node list -o json | jq '[.[] | select(.state == "alive")] | length') == 3 ]]; }
+for node in node2 node3; do eventually 20 "$node knows all" all_alive $node; done
+egress_gateway "[{node: node2, $floating}, {node: node3, $floating}]" | at node1 apply -f - >/dev/null || fail "apply"
 eventually 20 "by node2" sees bank-1 tcp $partner4 $egress4
 eventually 5 "from the gateway-to-be, too" sees bank-3 tcp $partner4 $egress4
 is "the preferred one" "$(active_at node1)" node2

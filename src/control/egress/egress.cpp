@@ -125,13 +125,12 @@ class Planner {
     for (const auto& [name, node, entry] : candidates_) {
       const auto asked = of_family(entry->addresses, family);
       if (!asked) continue;
+      const auto why = refusal(*name, *asked);
+      if (!why.empty()) problem_once(fmt::format("egressIPs: {} {}", asked->to_string(), why));
       const auto holder = holder_of(*asked);
-      const bool first = node->alive && may_have(*name, *asked) && seen.insert(*asked).second;
+      const bool first = node->alive && why.empty() && seen.insert(*asked).second;
       if (!node->self || (holder != *name && !(holder.empty() && first))) continue;
-      if (const auto why = input_.refused.find(*asked); why != input_.refused.end()) {
-        problem(fmt::format("egressIPs: {} {}", asked->to_string(), why->second));
-        continue;
-      }
+      if (input_.refused.contains(*asked)) continue;
       plan_.claims.insert(*asked);
       if (holder != *name) continue;
       if (const auto device = device_for(*entry, *asked); !device.empty())
@@ -141,11 +140,14 @@ class Planner {
     }
   }
 
-  // A node's own address is no other's.
-  [[nodiscard]] bool may_have(const std::string& name, const IpAddress& address) const {
-    return std::ranges::none_of(input_.nodes, [&](const auto& entry) {
-      return entry.first != name && std::ranges::find(entry.second.underlay, address) != entry.second.underlay.end();
-    });
+  // Why the node must not have the address, as the end of a sentence; empty: it may. All nodes say so, where it is
+  // asked for rather than only where it would be.
+  [[nodiscard]] std::string refusal(const std::string& name, const IpAddress& address) const {
+    if (const auto why = input_.refused.find(address); why != input_.refused.end()) return why->second;
+    for (const auto& [other, node] : input_.nodes)
+      if (other != name && std::ranges::find(node.underlay, address) != node.underlay.end())
+        return fmt::format("is node {}'s own address, node {} must not have it", other, name);
+    return {};
   }
 
   [[nodiscard]] std::string device_for(const model::EgressNodes& entry, const IpAddress& address) const {
@@ -221,6 +223,9 @@ class Planner {
     if (const auto* by = uplink(entry->interface)) route.ifindex = by->ifindex;
   }
 
+  void problem_once(const std::string& text) {
+    if (!status_.problem.contains(text)) problem(text);
+  }
   void problem(const std::string& text) { status_.problem += (status_.problem.empty() ? "" : "; ") + text; }
 
   const EgressInput& input_;
@@ -301,6 +306,77 @@ std::map<Cidr, EgressRow> rows_of(const PlannedGateways& gateways) {
   return rows;
 }
 
+// The narrowest prefix around all of the family's; nothing: there are none.
+std::optional<Cidr> around(const std::vector<const Planned*>& gateways, Family family) {
+  std::optional<Cidr> all;
+  for (const auto* planned : gateways)
+    for (const auto& cidr : planned->gateway->destinations) {
+      if (cidr.family() != family) continue;
+      if (!all) all = cidr;
+      while (!all->contains(cidr)) all = Cidr(all->address(), all->length() - 1);
+    }
+  return all;
+}
+
+// Instead of the rows for which there is no room: nothing leaves to where one of the gateways leads, or between.
+std::map<Cidr, EgressRow> closed_rows(const PlannedGateways& gateways) {
+  std::vector<const Planned*> all;
+  for (const auto& planned : gateways) all.push_back(&planned);
+  std::map<Cidr, EgressRow> rows;
+  const auto v4 = around(all, Family::v4);
+  const auto v6 = around(all, Family::v6);
+  if (v6) rows[*Cidr::parse("0.0.0.0/0")].row.flags = WEFT_EGRESS_EXCLUDED;
+  for (const auto& prefix : {v4, v6})
+    if (prefix) rows[*prefix] = {.row = {}, .gateway = gateways.front().gateway->meta.key()};
+  return rows;
+}
+
+// What all identities that the same gateways select have in common.
+struct Selection {
+  PlannedGateways gateways;
+  std::map<Cidr, EgressRow> rows;
+  std::map<Cidr, EgressRow> closed;
+};
+
+struct Selected {
+  IdentityId id = 0;
+  std::size_t turn = 0;  // how many of its namespace come before it
+  const Selection* selection = nullptr;
+};
+
+void add_rows(EgressPlan& plan, IdentityId id, const std::map<Cidr, EgressRow>& rows) {
+  for (const auto& [prefix, row] : rows) plan.rows.emplace(EgressPrefix{id, prefix}, row);
+}
+
+// Namespaces have room in turn, so that one whose pods have many sets of labels takes none of the others'. If not even
+// closed ones fit, all are given, for the tables to refuse.
+void fill_rows(EgressPlan& plan, std::vector<Selected> all, std::size_t room) {
+  std::size_t least = 0;
+  for (const auto& each : all) least += std::min(each.selection->rows.size(), each.selection->closed.size());
+  std::ranges::stable_sort(all, {}, &Selected::turn);
+  std::map<model::ObjectKey, std::size_t> left_out;
+  std::size_t spare = room - std::min(room, least);
+  for (const auto& [id, turn, selection] : all) {
+    const auto& [gateways, rows, closed] = *selection;
+    const auto more = rows.size() - std::min(rows.size(), closed.size());
+    if (more <= spare) {
+      spare -= more;
+      add_rows(plan, id, rows);
+      continue;
+    }
+    add_rows(plan, id, closed);
+    for (const auto& planned : gateways) ++left_out[planned.gateway->meta.key()];
+  }
+  for (const auto& [key, count] : left_out) {
+    auto& problem = plan.gateways.at(key).problem;
+    problem += fmt::format(
+        "{}there is no room for {} of the {} sets of labels it selects, whose pods' packets to its destinations are "
+        "dropped: the table has {} rows, one for each set of labels and CIDR; name fewer and wider CIDRs, or select "
+        "fewer pods",
+        problem.empty() ? "" : "; ", count, plan.gateways.at(key).identities.size(), room);
+  }
+}
+
 }  // namespace
 
 EgressPlan plan_egress(const EgressInput& input) {
@@ -313,7 +389,9 @@ EgressPlan plan_egress(const EgressInput& input) {
   }
   if (all.empty()) return plan;
   // Most identities are selected by nothing, and most others by the same.
-  std::map<std::vector<bool>, std::map<Cidr, EgressRow>> known;
+  std::map<std::vector<bool>, Selection> known;
+  std::map<std::string, std::size_t> turns;
+  std::vector<Selected> selected;
   for (const auto& [id, identity] : input.identities) {
     const auto space = namespace_of(identity.labels);
     if (space.empty()) continue;
@@ -330,10 +408,11 @@ EgressPlan plan_egress(const EgressInput& input) {
       plan.gateways[all[at].gateway->meta.key()].identities.insert(id);
     }
     if (selecting.empty()) continue;
-    const auto [rows, added] = known.try_emplace(by);
-    if (added) rows->second = rows_of(selecting);
-    for (const auto& [prefix, row] : rows->second) plan.rows.emplace(EgressPrefix{id, prefix}, row);
+    const auto [selection, added] = known.try_emplace(by);
+    if (added) selection->second = {selecting, rows_of(selecting), closed_rows(selecting)};
+    selected.push_back({id, turns[space]++, &selection->second});
   }
+  fill_rows(plan, std::move(selected), input.room);
   return plan;
 }
 

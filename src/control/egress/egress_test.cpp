@@ -61,7 +61,8 @@ class EgressTest : public ::testing::Test {
                         .holders = holders_,
                         .refused = refused_,
                         .addresses = addresses_,
-                        .uplinks = uplinks_});
+                        .uplinks = uplinks_,
+                        .room = room_});
   }
   // "2 3 /1 192.0.2.1": the gateways in order, how many take new flows, this node's address.
   static std::string text_of(const weft_egress& row) {
@@ -97,6 +98,7 @@ class EgressTest : public ::testing::Test {
   std::map<IpAddress, std::string> refused_;
   std::set<IpAddress> addresses_;
   std::vector<EgressUplink> uplinks_;
+  std::size_t room_ = WEFT_EGRESS_ROWS;
 };
 
 TEST_F(EgressTest, NothingComesOfNothing) {
@@ -220,6 +222,8 @@ TEST_F(EgressTest, AnAddressOfANodesOwnIsClaimedByNoOther) {
   entry.addresses = {ip("192.0.2.2")};  // b's
   gateway("g").gateways = {entry};
   EXPECT_THAT(plan().claims, IsEmpty());
+  EXPECT_THAT(plan().gateways.at({"", "g"}).problem,
+              HasSubstr("egressIPs: 192.0.2.2 is node b's own address, node a must not have it"));
 }
 
 TEST_F(EgressTest, NobodyIsGivenARoutersAddress) {
@@ -288,6 +292,38 @@ TEST_F(EgressTest, NoMoreThanFit) {
   }
   gateway("g").max_gateways = WEFT_EGRESS_GATEWAYS;
   EXPECT_EQ(row(), "2 3 10 11 12 13 14 15 /8");
+}
+
+TEST_F(EgressTest, AddressesThatNobodyMayHaveAreToldOnEveryNode) {
+  auto entry = by_name("b");
+  entry.addresses = {floating};
+  gateway("g").gateways = {entry};
+  refused_[floating] = "is in pod_cidrs: it is a pod's";
+  EXPECT_THAT(plan().gateways.at({"", "g"}).problem, HasSubstr("egressIPs: 192.0.2.100 is in pod_cidrs"));
+}
+
+TEST_F(EgressTest, WhoHasNoRoomIsClosedAndNamespacesHaveRoomInTurn) {
+  identities_.clear();
+  for (IdentityId id = 300; id < 310; ++id)
+    identities_[id] = {id, identity_labels("many", {{"app", "bank"}, {"of", std::to_string(id)}})};
+  identities_[310] = {310, identity_labels("one", {{"app", "bank"}})};
+  auto& made = gateway("g");
+  made.destinations = {cidr("198.51.100.0/26"), cidr("198.51.100.192/27"), cidr("2001:db8:1::/48"),
+                       cidr("2001:db8:8::/48")};
+  made.excluded = {cidr("198.51.100.8/29")};
+  room_ = 11 * 6;
+  const auto all = plan();
+  EXPECT_EQ(all.rows.size(), 11U * 6);  // and 0.0.0.0/0, as there is IPv6
+  EXPECT_EQ(all.gateways.at({"", "g"}).problem, "");
+
+  room_ = 11 * 3 + 2 * 3 + 2;
+  const auto some = plan();
+  EXPECT_EQ(some.rows.size(), 11U * 3 + 2 * 3);
+  EXPECT_EQ(row(some, 300, "198.51.100.0/26"), "2 3 /1");
+  EXPECT_EQ(row(some, 310, "198.51.100.0/26"), "2 3 /1") << "the first of the other namespace, though ten come before";
+  for (const char* closed : {"198.51.100.0/24", "2001:db8::/44"}) EXPECT_EQ(row(some, 309, closed), "/0");
+  EXPECT_EQ(row(some, 309, "0.0.0.0/0"), "excluded");
+  EXPECT_THAT(some.gateways.at({"", "g"}).problem, HasSubstr("no room for 9 of the 11 sets of labels"));
 }
 
 // As the datapath chooses (bpf/lib/egress.h).

@@ -1,10 +1,10 @@
 // Keys of the nodes of a cluster, and how they are changed under traffic. Pure.
 //
 // Keys have generations. A node holds the key of one, while keys change those of two that follow each other, each on a
-// device of its own; so what another node sends by either arrives. Whoever sees a key of a later generation makes one
-// too. To a node that has a session of the later generation is sent by that one; when it is so for every node that is
-// known, this node has settled; when all have, the earlier key goes. Nobody has to do anything at the same time as
-// anybody else.
+// device of its own; so what another node sends by either arrives. Whoever sees a key of the next generation makes one
+// too; who was away while keys changed goes where most are. To a node that has a session of the later generation is
+// sent by that one; when it is so for every node that is known, this node has settled; when all have, the earlier key
+// goes. Nobody has to do anything at the same time as anybody else.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@
 namespace weft::control {
 
 using Generation = std::uint32_t;  // from 1
+constexpr Generation last_generation = 0x7fffffff;
 
 struct OfferedKey {
   Generation generation = 0;

@@ -87,6 +87,64 @@ TEST(KeyPlan, ANumberFromNowhereIsNotFollowed) {
   EXPECT_THAT(plan_keys({{1}, 0}, {{"b", offers("b", {0xffffffff}, 1)}}, {}, false).hold, ElementsAre(1));
 }
 
+TEST(KeyPlan, OneRecordTakesNobodyToTheLastGeneration) {
+  const Generation last = last_generation;
+  const std::map<std::string, OfferedKeys> others{{"b", offers("b", {7}, 7)}, {"c", offers("c", {last}, last)}};
+  const Sessions sessions{{7, "b7"}};
+  EXPECT_THAT(plan_keys({{7}, 7}, others, sessions, false).hold, ElementsAre(7));
+  EXPECT_THAT(plan_keys({{7}, 7}, others, sessions, true).hold, ElementsAre(7, 8)) << "nor keeps keys from changing";
+  EXPECT_THAT(plan_keys({{7}, 7}, {{"c", offers("c", {last}, last)}}, {}, false).hold, ElementsAre(7));
+  const std::map<std::string, OfferedKeys> three{
+      {"a", offers("a", {7}, 7)}, {"b", offers("b", {7}, 7)}, {"c", offers("c", {last}, last)}};
+  EXPECT_THAT(plan_keys({{}, 0}, three, {}, false).hold, ElementsAre(7)) << "nor does it lead who joins astray";
+}
+
+TEST(KeyPlan, WhoWasAwayComesToTheOthers) {
+  const std::map<std::string, OfferedKeys> two{{"b", offers("b", {7}, 7)}, {"c", offers("c", {7}, 7)}};
+  EXPECT_THAT(plan_keys({{3}, 3}, two, {}, false).hold, ElementsAre(7)) << "in one place";
+  EXPECT_THAT(plan_keys({{4}, 4}, two, {}, false).hold, ElementsAre(4, 7));
+  EXPECT_THAT(plan_keys({{12}, 12}, two, {}, false).hold, ElementsAre(7)) << "also back";
+  EXPECT_THAT(plan_keys({{7}, 7}, {{"b", offers("b", {7}, 7)}, {"c", offers("c", {12}, 12)}}, {}, false).hold,
+              ElementsAre(7))
+      << "while the others stay";
+}
+
+TEST(KeyPlan, WhoBeginsAChangeDoesNotGoBackToTheOthers) {
+  const std::map<std::string, OfferedKeys> two{{"b", offers("b", {7}, 7)}, {"c", offers("c", {7}, 7)}};
+  EXPECT_THAT(plan_keys({{7, 8}, 7}, two, {{7, "b7"}, {7, "c7"}}, false).hold, ElementsAre(7, 8));
+}
+
+// Two halves that do not know each other's generation: one goes to the other, never both, whatever their sizes.
+TEST(KeyPlan, HalvesMeet) {
+  for (unsigned low = 1; low < 5; ++low)
+    for (unsigned high = 1; high < 5; ++high) {
+      std::map<std::string, OwnKeys> nodes;
+      for (unsigned i = 0; i < low; ++i) nodes["l" + std::to_string(i)] = {{3}, 3};
+      for (unsigned i = 0; i < high; ++i) nodes["h" + std::to_string(i)] = {{12}, 12};
+      for (int round = 0; round < 8; ++round) {
+        auto next = nodes;
+        for (const auto& [name, own] : nodes) {
+          std::map<std::string, OfferedKeys> others;
+          Sessions sessions;
+          for (const auto& [other, theirs] : nodes) {
+            if (other == name) continue;
+            others[other].settled = theirs.settled;
+            for (const auto generation : theirs.held) {
+              others[other].keys.push_back(key(other, generation));
+              if (own.held.contains(generation)) sessions.insert({generation, key(other, generation).public_key});
+            }
+          }
+          const auto plan = plan_keys(own, others, sessions, false);
+          next[name] = {plan.hold, plan.settled};
+        }
+        nodes = std::move(next);
+      }
+      std::set<std::set<Generation>> ends;
+      for (const auto& [name, own] : nodes) ends.insert(own.held);
+      EXPECT_EQ(ends, (std::set<std::set<Generation>>{{high >= low ? 12U : 3U}})) << low << " and " << high;
+    }
+}
+
 // Nodes that hear of each other late and in any order, rotate when they like, and lose sessions when they like. What is
 // sent is always taken: whoever sends by a key has one that the receiver holds.
 class Cluster {
