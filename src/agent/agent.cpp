@@ -93,6 +93,7 @@ Result<void> Agent::open_state() {
                   [stored = Objects::problem_of(change.key)](const auto& text) { return text.starts_with(stored); });
     publisher_->object_changed(change);
     if (change.key.kind == model::Kind::pod_address_pool) pools_changed();
+    if (change.key.kind == model::Kind::pod && change.type == ChangeType::deleted) unattached_.forget(change.key.key);
     tell_watchers(change);
   });
 
@@ -336,8 +337,10 @@ void Agent::poll_slow() {
     bgp_->check();
     attachment_->finish_removals();
     attachment_->expire_quarantine();
+    unattached_.expire(std::chrono::system_clock::now());
     if (cluster_) {
       cluster_->check();
+      watch_underlay();
       faults_.replace("node health ", node_health_->problems());
       watch_path_mtus();
       notice_silence();

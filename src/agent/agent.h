@@ -33,6 +33,7 @@
 #include "agent/service_duties.h"
 #include "agent/service_trace.h"
 #include "agent/source_ports.h"
+#include "agent/unattached.h"
 #include "agent/uplinks.h"
 #include "api/answer.h"
 #include "api/server.h"
@@ -121,6 +122,9 @@ class Agent {
   Result<void> publish_others();
   void tell_left_out();
   void watch_health();
+  void watch_underlay();
+  // Says in the answer since when etcd tells nothing of what it is about.
+  [[nodiscard]] api::Answer dated(api::Answer answer) const;
   void watch_path_mtus();
   [[nodiscard]] std::uint32_t mtu_to(const weft_node& row) const;
   [[nodiscard]] nlohmann::json nodes_json() const;
@@ -184,6 +188,12 @@ class Agent {
   api::Answer cni_gc(const nlohmann::json& params);
   // API: views
   nlohmann::json status();
+  // What is wrong, and what to be known beside it.
+  struct Findings {
+    std::vector<Fault> all;
+    bool degraded = false;
+  };
+  [[nodiscard]] Findings findings() const;
   nlohmann::json cluster_json() const;
   [[nodiscard]] std::vector<std::string> unserved() const;
   [[nodiscard]] std::vector<std::string> outside_ranges() const;
@@ -267,6 +277,7 @@ class Agent {
   std::optional<Attachment> attachment_;
   std::optional<Uplinks> uplinks_;
   std::optional<Healer> healer_;
+  Unattached unattached_;
   bool taken_over_ = false;
   // Of store: etcd only.
   std::unique_ptr<ClusterLink> cluster_;

@@ -93,8 +93,10 @@ api::Answer Agent::cni_add(const json& params) {
   auto result = attachment_->add(request);
   if (!result) {
     spdlog::warn("attaching {}/{}: {}", request.namespace_, request.pod, result.error().message);
+    unattached_.failed({request.namespace_, request.pod}, result.error(), std::chrono::system_clock::now());
     return weft::fail(result.error());
   }
+  unattached_.forget({request.namespace_, request.pod});
   tell_pod_modified({request.namespace_, request.pod});
   return std::move(*result);
 }

@@ -107,8 +107,8 @@ void add_waiting(json& items, const control::ServiceCompiler& services, const st
 }  // namespace
 
 void Agent::register_services() {
-  server_->handle("service.list", [this](const json& params) { return list_services(params); });
-  server_->handle("service.get", [this](const json& params) { return get_service(params); });
+  server_->handle("service.list", [this](const json& params) { return dated(list_services(params)); });
+  server_->handle("service.get", [this](const json& params) { return dated(get_service(params)); });
   server_->handle("service.trace", [this](const json& params) { return trace_service(params); });
 }
 

@@ -303,18 +303,13 @@ json Agent::status() {
   for (const auto& [key, record] : attachment_->records())
     if (record.state == store::EndpointState::ready && record.ifindex != 0) ++attached;
   const auto counts = flows_->counts();
-  auto problems = problems_;
-  for (const auto& problem : duties_->problems(node_))
-    if (std::ranges::find(problems, problem) == problems.end()) problems.push_back(problem);
-  std::ranges::move(unserved(), std::back_inserter(problems));
-  if (!reconcile.last_error.empty()) problems.push_back("datapath: " + reconcile.last_error);
-  for (const auto& [about, text] : faults_.texts()) problems.push_back(text);
-  const bool degraded = reconcile.failed > 0 || !features.socket_hook || !problems.empty();
-  for (const auto& text : healer_->repairs()) problems.push_back(text);
-  std::ranges::move(outside_ranges(), std::back_inserter(problems));
-  std::ranges::move(ambiguous_pools(), std::back_inserter(problems));
-  // As a balancer for plain hosts is meant to be; without the key there would be ranges.
-  if (config_.pod_cidrs.empty()) problems.push_back("pod_cidrs is empty: this node attaches no pods");
+  const auto found = findings();
+  auto problems = json::array();
+  auto remedies = json::object();
+  for (const auto& [text, remedy] : found.all) {
+    problems.push_back(text);
+    if (!remedy.empty()) remedies[text] = remedy;
+  }
   auto uplinks = json::array();
   for (const auto& [index, uplink] : node_.uplinks) {
     const auto on = datapath_->uplink_attached(index);
@@ -334,8 +329,9 @@ json Agent::status() {
           {"uptime_seconds",
            std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - started_).count()},
           {"rss_bytes", sys::resident_bytes(::getpid()).value_or(0)},
-          {"health", degraded ? "degraded" : "ok"},
-          {"problems", problems},
+          {"health", found.degraded ? "degraded" : "ok"},
+          {"problems", std::move(problems)},
+          {"remedies", std::move(remedies)},
           {"kernel",
            {{"release", sys::kernel_release()},
             {"attach", features.attach == bpfrt::AttachMode::tcx ? "tcx" : "clsact"},
@@ -353,6 +349,7 @@ json Agent::status() {
             {"stats", stat_counters(datapath_->map("weft_stats_v1"))}}},
           {"uplinks", uplinks},
           {"pods", {{"total", objects_->pods().size()}, {"attached", attached}}},
+          {"unattached", unattached_.to_json()},
           {"cluster", cluster_json()},
           {"identities", compiler().identities().all().size()},
           {"policies", compiled().policy_input.policies.size()},

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "agent/external_addresses.h"
+#include "agent/node_settings.h"
 #include "base/utc_text.h"
 #include "sources/cluster/access.h"
 #include "sources/etcd/grpc_client.h"
@@ -116,6 +117,10 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   // Before others hear that it is no longer to be.
   if (!config_.edge && options.self.kept_before) WEFT_CHECK(store_.set(stored_kept, "false"));
   options.self.record = record(node);
+  options.self.clock = [] {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count());
+  };
   cluster::Pool pool{.name = default_pool, .ranges = {}};
   for (const auto& cidr : config_.pod_cidrs)
     pool.ranges.push_back({cidr, cidr.is_v4() ? config_.pod_block_length_v4 : config_.pod_block_length_v6});
@@ -132,7 +137,10 @@ Result<void> ClusterLink::connect(const Node& node) {
   const auto random = etcd::system_random();
   WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
   cluster::MemberHandlers handlers;
-  handlers.nodes = [this](const auto&) { nodes_changed(); };
+  handlers.nodes = [this](const cluster::NodeDifference& difference) {
+    hear_clocks(difference);
+    nodes_changed();
+  };
   handlers.block_owners = [this] { nodes_changed(); };
   handlers.endpoints = [this](const cluster::EndpointDifference& difference) { pods_changed(difference); };
   handlers.announcers = [this] { handlers_.announcers(); };
@@ -146,6 +154,7 @@ Result<void> ClusterLink::connect(const Node& node) {
   handlers.joined = [this] {
     since_ = std::chrono::system_clock::now();
     why_away_.clear();
+    refused_.clear();
     faults_.clear("cluster");
     faults_.clear("cluster name");
     spdlog::info("joined cluster {} as {}", config_.cluster, config_.node);
@@ -161,7 +170,11 @@ Result<void> ClusterLink::connect(const Node& node) {
     away_since_ = std::chrono::steady_clock::now();
     why_away_ = why.to_error().message;
   };
-  handlers.refused = [this](const Error& error) { faults_.set("cluster name", error.text()); };
+  handlers.refused = [this](const Error& error) {
+    refused_ = error.message;
+    faults_.clear("cluster");
+    faults_.set("cluster name", error.message, error.hint);
+  };
   handlers.trouble = [this](const Error& error) {
     if (why_away_ != error.message) spdlog::debug("etcd: {}", error.message);
     why_away_ = error.message;
@@ -194,6 +207,7 @@ cluster::NodeRecord ClusterLink::record(const Node& node) const {
   if (record.taken.size() > most_taken) record.taken.clear();
   record.wireguard = offer_.keys;
   record.settled = offer_.keys.empty() ? 0 : offer_.settled;
+  record.settings = shared_settings(config_);
   return record;
 }
 
@@ -411,6 +425,15 @@ void ClusterLink::meaning_changed(const cluster::IdentityDifference& difference)
 
 void ClusterLink::others_changed() { handlers_.others(); }
 
+void ClusterLink::hear_clocks(const cluster::NodeDifference& difference) {
+  const auto now = std::chrono::system_clock::now();
+  // What was missed while this node was away comes late.
+  const bool news = joined() && now - since_ > std::chrono::seconds(config_.lease_seconds);
+  for (const auto& name : difference.gone) clocks_.gone(name);
+  for (const auto& [name, node] : difference.set)
+    if (node.record && name != config_.node) clocks_.heard(name, node.record->written, now, news);
+}
+
 void ClusterLink::nodes_changed() {
   plan_due_ = true;
   others_changed();
@@ -588,7 +611,8 @@ void ClusterLink::forget_node(const std::string& name, Done done) {
 // --- Status --------------------------------------------------------------------------------------
 
 void ClusterLink::check() {
-  if (joined()) return faults_.clear("cluster");
+  // Whom another agent keeps out has etcd.
+  if (joined() || !refused_.empty()) return faults_.clear("cluster");
   if (std::chrono::steady_clock::now() - away_since_ < patience) return;
   faults_.set("cluster", fmt::format("etcd ({}) is away since {}: {}; traffic goes on, changes wait",
                                      fmt::join(config_.etcd_endpoints, ", "), utc_text(since_),
@@ -608,6 +632,7 @@ json ClusterLink::status_json() const {
           {"joined", joined()},
           {"since", utc_text(since_)},
           {"problem", joined() ? "" : why_away_},
+          {"refused", refused_},
           {"synced", synced()},
           {"nodes", member_->registry().nodes().size()},
           {"alive", alive},
@@ -686,7 +711,8 @@ json ClusterLink::nodes_json(const ClusterView& view) const {
               {"edge", false},
               {"blocks", blocks[name]},
               {"way", self ? "self" : "none"},
-              {"problem", ""}};
+              {"clock_difference_seconds", clocks_.difference(name).count()},
+              {"problem", self ? refused_ : std::string()}};
     if (node.record) {
       item["addresses"] = texts(node.record->underlay);
       item["gateways"] = texts(node.record->gateways);

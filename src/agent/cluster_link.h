@@ -19,6 +19,7 @@
 #include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/node.h"
+#include "agent/peer_clocks.h"
 #include "control/ipam/ipam.h"
 #include "sources/cluster/address_claims.h"
 #include "sources/cluster/member.h"
@@ -155,6 +156,7 @@ class ClusterLink {
                                std::map<Family, std::size_t>& left) const;
   void others_changed();
   void nodes_changed();
+  void hear_clocks(const cluster::NodeDifference& difference);
   void pods_changed(const cluster::EndpointDifference& difference);
   void meaning_changed(const cluster::IdentityDifference& difference);
   [[nodiscard]] control::NodeSelf self(const Node& node) const;
@@ -191,6 +193,8 @@ class ClusterLink {
   std::chrono::system_clock::time_point since_ = std::chrono::system_clock::now();  // joined or away
   std::chrono::steady_clock::time_point away_since_ = std::chrono::steady_clock::now();
   std::string why_away_;
+  std::string refused_;  // why another agent keeps this one out; empty: none does
+  PeerClocks clocks_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // tasks that were posted do not run once this is gone
 };
 

@@ -4,9 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include <nlohmann/json.hpp>
 
 #include "agent/attach_gate.h"
+#include "agent/node_settings.h"
 #include "control/identity/identity.h"
 #include "sources/cluster/shared_objects.h"
 #include "sources/etcd/grpc_client.h"
@@ -198,6 +201,43 @@ TEST_F(ClusterLinkTest, ARestartWithoutEtcdKeepsGatewaysAndNumbersAndGivesNothin
   ASSERT_TRUE(run_until([&] { return usable(*a).size() == 1 && a->view().known; }));
   EXPECT_EQ(a->view().plan.reach.at("b").number, number);
   EXPECT_FALSE(a->faults.has("cluster"));
+}
+
+TEST_F(ClusterLinkTest, AnotherAgentOfThisNameIsNamedAndEtcdIsNotBlamed) {
+  const auto b = make("b", "192.0.2.2");
+  ASSERT_TRUE(run_until([&] { return b->link->joined(); }));
+  const auto key = cluster::Keyspace::make(b->config.cluster).value().build(cluster::AliveKey{"a"});
+  auto& client = b->link->client();
+  bool done = false;
+  client.put({.key = key, .value = cluster::encode(cluster::Incarnation{"a", "elsewhere"})}, {},
+             [&](const auto& put) { done = put.has_value(); });
+  ASSERT_TRUE(run_until([&] { return done; }));
+  const auto a = make("a", "192.0.2.1");
+  ASSERT_TRUE(run_until([&] { return a->faults.has("cluster name"); }));
+  EXPECT_THAT(a->faults.texts().at("cluster name"), HasSubstr("one of this name with boot id elsewhere"));
+  EXPECT_THAT(a->faults.remedy("cluster name"), HasSubstr("another name"));
+  run_until([] { return false; }, seconds(4));
+  a->link->check();
+  EXPECT_FALSE(a->faults.has("cluster")) << a->faults.texts().at("cluster");
+  EXPECT_THAT(a->link->status_json()["refused"].get<std::string>(), HasSubstr("elsewhere"));
+  done = false;
+  client.erase({etcd::Keys::one(key)}, {}, [&](const auto& erased) { done = erased.has_value(); });
+  ASSERT_TRUE(run_until([&] { return done && a->link->joined(); }));
+  EXPECT_EQ(a->link->status_json()["refused"], "");
+  EXPECT_FALSE(a->faults.has("cluster name"));
+}
+
+TEST_F(ClusterLinkTest, NodesTellWhatTheyAreConfiguredWithAndWhatTimeItIs) {
+  const auto a = make("a", "192.0.2.1", "tunnel: vxlan\n");
+  const auto b = make("b", "192.0.2.2", "tunnel: geneve\n");
+  const auto& nodes = b->link->member().registry().nodes();
+  ASSERT_TRUE(run_until([&] { return nodes.contains("a") && nodes.at("a").record; }));
+  const auto& record = *nodes.at("a").record;
+  EXPECT_EQ(record.settings, shared_settings(a->config));
+  EXPECT_EQ(losing(differences(shared_settings(b->config), record)), "tunnel: vxlan there, geneve here");
+  EXPECT_NEAR(static_cast<double>(record.written), static_cast<double>(std::time(nullptr)), 60);
+  const auto items = b->link->nodes_json(b->view());
+  for (const auto& item : items) EXPECT_EQ(item["clock_difference_seconds"], 0) << item;
 }
 
 TEST_F(ClusterLinkTest, ANodeAtTheEdgeGivesAddressesWithoutEtcdAlsoAfterARestart) {

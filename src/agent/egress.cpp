@@ -155,7 +155,7 @@ json Agent::egress_way(const control::ExplainSide& from, const control::ExplainS
 }
 
 void Agent::register_egress() {
-  server_->handle("egress.list", [this](const json&) -> api::Answer { return json{{"items", list_egress()}}; });
+  server_->handle("egress.list", [this](const json&) -> api::Answer { return dated(json{{"items", list_egress()}}); });
 }
 
 }  // namespace weft::agent

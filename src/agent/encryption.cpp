@@ -126,6 +126,10 @@ void Encryption::plan(bool rotate) {
   for (const auto& [name, key] : plan_.send)
     if (since_.try_emplace(name, now); report(name, peers_.at(name)).last_handshake != 0) since_[name] = now;
   std::erase_if(since_, [&](const auto& entry) { return !plan_.send.contains(entry.first); });
+  const bool changing = keys_.pairs.size() > 1;
+  for (const auto& name : plan_.waits_for)
+    if (changing) waits_since_.try_emplace(name, now);
+  std::erase_if(waits_since_, [&](const auto& entry) { return !changing || !plan_.waits_for.contains(entry.first); });
   tell_devices();
   route_nodes();
   if (auto telling = std::pair{offer(), ways()}; telling != told_) {

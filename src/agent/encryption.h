@@ -33,6 +33,8 @@ struct PeerReport {
   std::uint64_t sent = 0;
   std::uint64_t received = 0;
   std::string problem;  // empty: nothing is wrong
+  std::string remedy;   // of the problem; empty: it says it
+  std::string waits;    // why an earlier key is kept for it; empty: none is
 };
 
 class Encryption {
@@ -86,6 +88,8 @@ class Encryption {
   [[nodiscard]] wireguard::DeviceConfig config_of(control::Generation generation) const;
   [[nodiscard]] std::optional<wireguard::Endpoint> endpoint_of(const EncryptionPeer& peer, std::uint16_t port) const;
   [[nodiscard]] PeerReport report(const std::string& name, const EncryptionPeer& peer) const;
+  [[nodiscard]] PeerReport session_report(const std::string& name, const EncryptionPeer& peer) const;
+  void add_wait(PeerReport& report, const std::string& name, const EncryptionPeer& peer) const;
 
   Parts parts_;
   const std::function<void()> changed_;
@@ -99,6 +103,7 @@ class Encryption {
   control::KeyPlan plan_;
   std::map<std::string, std::chrono::steady_clock::time_point> since_;  // without a session
   std::map<control::Generation, std::chrono::steady_clock::time_point> unused_since_;
+  std::map<std::string, std::chrono::steady_clock::time_point> waits_since_;  // an earlier key is kept for it
   NodeToNode node_to_node_;
   bool attached_ = false;
   bool posted_ = false;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/encryption.h"
+#include "agent/key_change.h"
 #include "base/utc_text.h"
 
 namespace weft::agent {
@@ -19,6 +20,8 @@ using nlohmann::json;
 constexpr auto session_lasts = std::chrono::seconds(180 + 90);
 // A first one takes a few round trips; where a packet is lost it is tried again after 5 seconds.
 constexpr auto patience = std::chrono::seconds(12);
+// Every node hears of the next key, makes one, tells it and is answered by all others.
+constexpr auto change_patience = std::chrono::seconds(30);
 
 std::chrono::system_clock::time_point at(std::int64_t nanoseconds) {
   return std::chrono::system_clock::time_point(
@@ -28,6 +31,34 @@ std::chrono::system_clock::time_point at(std::int64_t nanoseconds) {
 }  // namespace
 
 PeerReport Encryption::report(const std::string& name, const EncryptionPeer& peer) const {
+  auto report = session_report(name, peer);
+  add_wait(report, name, peer);
+  return report;
+}
+
+void Encryption::add_wait(PeerReport& report, const std::string& name, const EncryptionPeer& peer) const {
+  const auto since = waits_since_.find(name);
+  if (since == waits_since_.end() || peer.keys.empty()) return;
+  KeyWait wait{.node = name, .alive = peer.alive, .offered = {}, .newest = 0, .sends_by = {}, .address = {}};
+  wait.newest = keys_.pairs.rbegin()->first;
+  wait.offered.settled = peer.settled;
+  for (const auto& key : peer.keys) {
+    wait.offered.keys.push_back({key.generation, key.public_key, static_cast<std::uint16_t>(key.port)});
+    if (key.generation != wait.newest) continue;
+    if (const auto endpoint = endpoint_of(peer, static_cast<std::uint16_t>(key.port)))
+      wait.address = endpoint->to_string();
+  }
+  if (const auto key = plan_.send.find(name); key != plan_.send.end()) wait.sends_by = key->second.generation;
+  const auto why = why_waiting(wait);
+  report.waits = why.text;
+  // One that is away may be so; what is wrong with its session comes first.
+  if (!peer.alive || !report.problem.empty() || std::chrono::steady_clock::now() - since->second < change_patience)
+    return;
+  report.problem = fmt::format("the change of keys does not end: {}", why.text);
+  report.remedy = why.remedy;
+}
+
+PeerReport Encryption::session_report(const std::string& name, const EncryptionPeer& peer) const {
   PeerReport report;
   if (peer.keys.empty()) {
     report.state = parts_.config.encryption_strict ? "refused" : "clear";
@@ -82,19 +113,16 @@ std::map<std::string, PeerReport> Encryption::reports() const {
 }
 
 void Encryption::check() {
-  std::map<std::string, std::string> texts;
+  std::map<std::string, Fault> of_nodes;
   for (const auto& [name, report] : reports())
-    if (!report.problem.empty()) texts["encryption node " + name] = report.problem;
+    if (!report.problem.empty()) of_nodes["encryption node " + name] = {report.problem, report.remedy};
+  parts_.faults.replace("encryption node ", of_nodes);
+  std::map<std::string, std::string> of_devices;
   for (const auto& [generation, device] : devices_)
     if (!device->problem().empty())
-      texts["encryption device " + device->name()] =
+      of_devices["encryption device " + device->name()] =
           fmt::format("encryption: {}: {}", device->name(), device->problem());
-  for (const auto* group : {"encryption node ", "encryption device "}) {
-    std::map<std::string, std::string> of_group;
-    for (const auto& [about, text] : texts)
-      if (about.starts_with(group)) of_group.emplace(about, text);
-    parts_.faults.replace(group, of_group);
-  }
+  parts_.faults.replace("encryption device ", of_devices);
   if (!unused_since_.empty()) plan(false);
   const auto seconds = parts_.config.wireguard_rotate_seconds;
   if (seconds == 0 || keys_.pairs.size() != 1 || !known_) return;
@@ -129,7 +157,9 @@ json Encryption::status_json() const {
         {"last_handshake", report.last_handshake == 0 ? json(nullptr) : json(utc_text(at(report.last_handshake)))},
         {"sent_bytes", report.sent},
         {"received_bytes", report.received},
-        {"problem", report.problem}};
+        {"problem", report.problem},
+        {"remedy", report.remedy},
+        {"waits", report.waits}};
     items.push_back(std::move(item));
   }
   return {{"encryption", "wireguard"},

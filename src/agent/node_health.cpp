@@ -18,19 +18,22 @@ constexpr std::uint32_t lost_is_gone = 3;  // in a row
 
 bool gone(const HealthResult& result) { return result.lost_in_row >= lost_is_gone; }
 
-std::string what_carries(weft_way way) {
-  switch (way) {
+std::string what_carries(const HealthTarget& target) {
+  switch (target.way) {
     case WEFT_WAY_VXLAN:
-      return "let UDP port tunnel_port (VXLAN) pass between the nodes";
+      return fmt::format("let UDP port {} (VXLAN, tunnel_port) pass between the nodes", target.tunnel_port);
     case WEFT_WAY_GENEVE:
       return "let UDP port 6081 (Geneve) pass between the nodes";
     case WEFT_WAY_IPIP:
       return "let IP protocols 4 and 41 (IP-in-IP) pass between the nodes";
     case WEFT_WAY_WIREGUARD:
-      return "let UDP ports wireguard_port and the next one (WireGuard) pass between the nodes (weft encryption "
-             "status)";
+      return fmt::format(
+          "let UDP ports {} and {} (WireGuard, wireguard_port) pass between the nodes; weft encryption status shows "
+          "the "
+          "handshakes",
+          target.wireguard_port, target.wireguard_port + 1);
     case WEFT_WAY_REFUSED:
-      return "it is sent nothing in clear, and there is no key of it yet (weft encryption status)";
+      return "it is sent nothing in clear, and there is no key of it yet: weft encryption status";
     default:
       return "the network between has to route its blocks (weft node list) to it, or choose a tunnel";
   }
@@ -63,31 +66,85 @@ std::vector<HealthProbe> probes_of(const HealthTarget& target) {
   return probes;
 }
 
-std::string diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results) {
-  const auto find = [&](What what, bool lost) {
-    return std::ranges::find_if(
-        results, [&](const HealthResult& result) { return result.probe.what == what && gone(result) == lost; });
+namespace {
+
+std::string why(const HealthResult& result) { return result.error.empty() ? "" : " (" + result.error + ")"; }
+
+// What is known of one kind of question: some that are answered, some that are not any more.
+struct Answers {
+  const HealthResult* well = nullptr;
+  const HealthResult* lost = nullptr;
+};
+
+Answers answers_of(What what, const std::vector<HealthResult>& results) {
+  Answers answers;
+  for (const auto& result : results) {
+    if (result.probe.what != what) continue;
+    auto& first = gone(result) ? answers.lost : answers.well;
+    if (first == nullptr) first = &result;
+  }
+  return answers;
+}
+
+// Its lease is over. Whether it is only the agent, the probes tell.
+HealthVerdict away(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results) {
+  // A node that has just come is told by two keys, of which one is heard of first.
+  if (std::ranges::all_of(results, [](const HealthResult& result) { return result.sent == 0; })) return {};
+  const auto heard = [](const HealthResult* well) { return well != nullptr && well->answered != 0; };
+  const auto itself = answers_of(What::node, results);
+  const auto pods = answers_of(What::pods, results);
+  const bool machine = heard(itself.well);
+  const bool silent = itself.lost != nullptr && itself.well == nullptr;
+  auto text = fmt::format("node {} is away: its agent has told nothing for longer than its lease", node);
+  if (machine && heard(pods.well))
+    text += fmt::format(". Its machine answers at {}, and its datapath carries what is for its pods",
+                        itself.well->probe.address.to_string());
+  else if (machine && pods.lost != nullptr)
+    text += fmt::format(". Its machine answers at {}, but not at its pods' {}", itself.well->probe.address.to_string(),
+                        pods.lost->probe.address.to_string());
+  else if (silent)
+    text += fmt::format(", and its machine does not answer at {}{}", itself.lost->probe.address.to_string(),
+                        why(*itself.lost));
+  if (target.edge) return {.problem = {}, .remedy = {}, .note = text + "; it is at the edge, and may be"};
+  return {
+      .problem = std::move(text),
+      .remedy = fmt::format("{}; a node that is gone for good is forgotten after reclaim_seconds, or at once by weft "
+                            "node delete {}",
+                            machine  ? "start weftd there, or see there why it does not reach etcd (weft doctor)"
+                            : silent ? "see to the machine, or the network to it"
+                                     : "see whether its machine and weftd run, and what weft doctor says there",
+                            node),
+      .note = {}};
+}
+
+}  // namespace
+
+HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results) {
+  const auto wrong = [](std::string problem, std::string remedy) {
+    return HealthVerdict{std::move(problem), std::move(remedy), {}};
   };
-  if (!target.alive || results.empty()) return {};
-  const auto node_lost = find(What::node, true);
-  const auto node_well = find(What::node, false);
-  const auto why = [](const HealthResult& result) { return result.error.empty() ? "" : " (" + result.error + ")"; };
-  if (node_lost != results.end() && node_well == results.end())
-    return fmt::format("node {} does not answer at {}{}: its machine, or the network between, is down or drops ICMP",
-                       node, node_lost->probe.address.to_string(), why(*node_lost));
-  if (const auto pods = find(What::pods, true); pods != results.end())
-    return fmt::format("node {} answers by itself, but not at its pods' {} ({}){}: {}", node,
-                       pods->probe.address.to_string(), control::to_string(target.way), why(*pods),
-                       what_carries(target.way));
-  if (const auto large = find(What::large, true); large != results.end())
-    return fmt::format(
-        "packets of {} bytes to the pods of node {} are lost, small ones are not{}: the network between takes less "
-        "than it "
-        "is thought to; set mtu to what passes, on every node",
-        large->probe.size, node, why(*large));
-  if (node_lost != results.end())
-    return fmt::format("node {} does not answer at {}, though at another address{}", node,
-                       node_lost->probe.address.to_string(), why(*node_lost));
+  if (!target.alive) return away(node, target, results);
+  const auto itself = answers_of(What::node, results);
+  if (itself.lost != nullptr && itself.well == nullptr)
+    return wrong(
+        fmt::format("node {} does not answer at {}{}", node, itself.lost->probe.address.to_string(), why(*itself.lost)),
+        "its machine, or the network between, is down or drops ICMP");
+  if (const auto* pods = answers_of(What::pods, results).lost; pods != nullptr) {
+    const auto text = fmt::format("node {} answers by itself, but not at its pods' {} ({}){}", node,
+                                  pods->probe.address.to_string(), control::to_string(target.way), why(*pods));
+    if (target.differences.empty()) return wrong(text, what_carries(target));
+    return wrong(fmt::format("{}: the two are configured otherwise: {}", text, target.differences),
+                 "give every node the same; if it lasts then: " + what_carries(target));
+  }
+  if (const auto* large = answers_of(What::large, results).lost; large != nullptr)
+    return wrong(fmt::format("packets of {} bytes to the pods of node {} are lost, small ones are not{}: the network "
+                             "between takes less than it is thought to",
+                             large->probe.size, node, why(*large)),
+                 "set mtu to what passes, on every node");
+  if (itself.lost != nullptr)
+    return wrong(fmt::format("node {} does not answer at {}, though at another address{}", node,
+                             itself.lost->probe.address.to_string(), why(*itself.lost)),
+                 "see which of its addresses are right, and what drops packets to this one");
   return {};
 }
 
@@ -203,10 +260,13 @@ void NodeHealth::heard(const sys::EchoReply& reply) {
 json NodeHealth::to_json() const {
   auto items = json::array();
   for (const auto& [name, known] : nodes_) {
+    const auto verdict = diagnose(name, known.target, known.results);
     json item{{"node", name},
               {"alive", known.target.alive},
               {"way", control::to_string(known.target.way)},
-              {"problem", diagnose(name, known.target, known.results)},
+              {"problem", verdict.problem},
+              {"remedy", verdict.remedy},
+              {"note", verdict.note},
               {"probes", json::array()}};
     for (const auto& result : known.results) {
       json probe{{"what", to_string(result.probe.what)},
@@ -243,10 +303,11 @@ std::set<std::string> NodeHealth::silent() const {
   return all;
 }
 
-std::map<std::string, std::string> NodeHealth::problems() const {
-  std::map<std::string, std::string> all;
+std::map<std::string, Fault> NodeHealth::problems() const {
+  std::map<std::string, Fault> all;
   for (const auto& [name, known] : nodes_)
-    if (auto text = diagnose(name, known.target, known.results); !text.empty()) all["node health " + name] = text;
+    if (auto verdict = diagnose(name, known.target, known.results); !verdict.problem.empty())
+      all["node health " + name] = {std::move(verdict.problem), std::move(verdict.remedy)};
   return all;
 }
 

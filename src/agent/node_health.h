@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "abi/endpoint.h"
+#include "agent/faults.h"
 #include "base/ip.h"
 #include "sys/ping_socket.h"
 
@@ -28,7 +29,12 @@ struct HealthTarget {
   std::vector<IpAddress> gateways;   // its pods', reached as pods are
   std::uint32_t mtu = 0;             // largest packet to pods
   weft_way way = WEFT_WAY_NONE;
-  bool alive = true;  // as it says itself: one that is away is asked, but its silence is no news
+  bool alive = true;  // as it says itself
+  bool edge = false;  // it may be away
+  // By which packets between it and this node are lost, as losing() of agent/node_settings.h says it.
+  std::string differences;
+  std::uint16_t tunnel_port = 0;     // of this node's configuration
+  std::uint16_t wireguard_port = 0;  // likewise; and the next one
   bool operator==(const HealthTarget&) const = default;
 };
 using HealthTargets = std::map<std::string, HealthTarget>;  // by node
@@ -52,8 +58,15 @@ struct HealthResult {
   std::string error;                                 // why the last one could not be sent
 };
 
-// What the results of a node mean, for the operator; empty: nothing is wrong. Pure.
-std::string diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results);
+// What the results of a node mean, for the operator.
+struct HealthVerdict {
+  std::string problem;  // empty: nothing is wrong
+  std::string remedy;   // of the problem
+  std::string note;     // what is worth to be known and no fault
+  bool operator==(const HealthVerdict&) const = default;
+};
+// Pure.
+HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results);
 std::vector<HealthProbe> probes_of(const HealthTarget& target);
 // Whether all questions of some kind, the node itself or its pods' network, went unanswered three times.
 bool is_silent(const std::vector<HealthResult>& results);
@@ -72,7 +85,7 @@ class NodeHealth {
   // Nodes that do not answer at any of their own addresses, or not by the way pods' packets take.
   [[nodiscard]] std::set<std::string> silent() const;
   // By node; those with nothing to say are left out.
-  [[nodiscard]] std::map<std::string, std::string> problems() const;
+  [[nodiscard]] std::map<std::string, Fault> problems() const;
 
  private:
   struct Asked {

@@ -6,24 +6,37 @@
 namespace weft::agent {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using What = HealthProbe::What;
 
 IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
 
 HealthTarget target(weft_way way = WEFT_WAY_VXLAN) {
-  return {.addresses = {ip("192.0.2.2")}, .gateways = {ip("10.244.2.1")}, .mtu = 1450, .way = way};
+  return {.addresses = {ip("192.0.2.2")},
+          .gateways = {ip("10.244.2.1")},
+          .mtu = 1450,
+          .way = way,
+          .tunnel_port = 8472,
+          .wireguard_port = 51871};
 }
 
 // Which of node, pods, large are lost.
-std::string said(const HealthTarget& of, bool node, bool pods, bool large) {
+HealthVerdict verdict(const HealthTarget& of, bool node, bool pods, bool large) {
   std::vector<HealthResult> results;
   for (const auto& probe : probes_of(of)) {
     const bool lost = probe.what == What::node ? node : probe.what == What::pods ? pods : large;
-    results.push_back({.probe = probe, .lost_in_row = lost ? 3U : 2U});
+    results.push_back({.probe = probe, .sent = 9, .answered = 7, .lost_in_row = lost ? 3U : 2U});
   }
   return diagnose("b", of, results);
+}
+
+std::string said(const HealthTarget& of, bool node, bool pods, bool large) {
+  const auto all = verdict(of, node, pods, large);
+  EXPECT_EQ(all.problem.empty(), all.remedy.empty()) << all.problem;
+  return all.problem + ": " + all.remedy;
 }
 
 TEST(NodeHealth, AsksTheNodeAndItsPodsBySmallAndLargePackets) {
@@ -35,24 +48,60 @@ TEST(NodeHealth, AsksTheNodeAndItsPodsBySmallAndLargePackets) {
 }
 
 TEST(NodeHealth, TellsApartWhatIsWrong) {
-  EXPECT_THAT(said(target(), false, false, false), IsEmpty());
+  EXPECT_EQ(verdict(target(), false, false, false), HealthVerdict{});
   EXPECT_THAT(said(target(), true, true, true), HasSubstr("node b does not answer at 192.0.2.2"));
   EXPECT_THAT(said(target(), false, true, true), HasSubstr("not at its pods' 10.244.2.1 (vxlan)"));
-  EXPECT_THAT(said(target(), false, true, true), HasSubstr("UDP port tunnel_port"));
+  EXPECT_THAT(said(target(), false, true, true), HasSubstr("UDP port 8472 (VXLAN, tunnel_port)"));
   EXPECT_THAT(said(target(WEFT_WAY_IPIP), false, true, true), HasSubstr("protocols 4 and 41"));
-  EXPECT_THAT(said(target(WEFT_WAY_WIREGUARD), false, true, true), HasSubstr("wireguard_port"));
+  EXPECT_THAT(said(target(WEFT_WAY_WIREGUARD), false, true, true), HasSubstr("UDP ports 51871 and 51872"));
   EXPECT_THAT(said(target(WEFT_WAY_REFUSED), false, true, true), HasSubstr("no key of it yet"));
   EXPECT_THAT(said(target(WEFT_WAY_DIRECT), false, true, true), HasSubstr("route its blocks"));
   EXPECT_THAT(said(target(), false, false, true), HasSubstr("packets of 1450 bytes to the pods of node b are lost"));
-  auto away = target();
-  away.alive = false;
-  EXPECT_THAT(said(away, true, true, true), IsEmpty());
   auto two = target();
   two.addresses.push_back(ip("2001:db8::2"));
   std::vector<HealthResult> results;
   for (const auto& probe : probes_of(two))
     results.push_back({.probe = probe, .lost_in_row = probe.address == ip("2001:db8::2") ? 9U : 0U});
-  EXPECT_THAT(diagnose("b", two, results), HasSubstr("does not answer at 2001:db8::2, though at another address"));
+  EXPECT_THAT(diagnose("b", two, results).problem,
+              HasSubstr("does not answer at 2001:db8::2, though at another address"));
+}
+
+TEST(NodeHealth, ANodeThatIsAwayIsAFaultAndWhatStillAnswersIsTold) {
+  auto away = target();
+  away.alive = false;
+  EXPECT_THAT(said(away, true, true, true),
+              AllOf(HasSubstr("node b is away"), HasSubstr("its machine does not answer at 192.0.2.2"),
+                    HasSubstr("see to the machine"), HasSubstr("weft node delete b")));
+  EXPECT_THAT(said(away, false, false, false),
+              AllOf(HasSubstr("Its machine answers at 192.0.2.2"), HasSubstr("its datapath carries"),
+                    HasSubstr("start weftd there")));
+  EXPECT_THAT(said(away, false, true, true), HasSubstr("but not at its pods' 10.244.2.1"));
+  // Asked once: nothing is said of the machine yet.
+  std::vector<HealthResult> fresh;
+  for (const auto& probe : probes_of(away)) fresh.push_back({.probe = probe, .sent = 1});
+  EXPECT_THAT(diagnose("b", away, fresh).problem, AllOf(HasSubstr("node b is away"), Not(HasSubstr("machine"))));
+  EXPECT_THAT(diagnose("b", away, fresh).remedy, HasSubstr("see whether its machine and weftd run"));
+  for (auto& result : fresh) result.sent = 0;
+  EXPECT_EQ(diagnose("b", away, fresh), HealthVerdict{}) << "its lease may be on its way";
+}
+
+TEST(NodeHealth, ANodeAtTheEdgeMayBeAway) {
+  auto away = target();
+  away.alive = false;
+  away.edge = true;
+  const auto told = verdict(away, true, true, true);
+  EXPECT_THAT(told.problem, IsEmpty());
+  EXPECT_THAT(told.note, AllOf(HasSubstr("node b is away"), HasSubstr("at the edge")));
+  away.alive = true;
+  EXPECT_THAT(verdict(away, true, true, true).problem, HasSubstr("does not answer"));
+}
+
+TEST(NodeHealth, ADifferenceOfTheConfigurationsComesBeforeTheNetwork) {
+  auto other = target();
+  other.differences = "tunnel: geneve there, vxlan here";
+  EXPECT_THAT(said(other, false, true, true),
+              AllOf(HasSubstr("configured otherwise: tunnel: geneve there, vxlan here"), HasSubstr("give every node")));
+  EXPECT_EQ(verdict(other, false, false, false), HealthVerdict{}) << "packets pass";
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "agent/encryption.h"
 #include "agent/ipam_time.h"
 #include "agent/memory.h"
+#include "agent/node_settings.h"
 #include "api/params.h"
 #include "datapath/rows.h"
 
@@ -185,6 +186,7 @@ void Agent::tell_left_out() {
 
 void Agent::watch_health() {
   HealthTargets targets;
+  const auto own = shared_settings(config_);
   for (const auto& [name, node] : cluster_->member().registry().nodes()) {
     const auto reach = publisher_->cluster().plan.reach.find(name);
     if (!node.record || reach == publisher_->cluster().plan.reach.end()) continue;
@@ -193,10 +195,43 @@ void Agent::watch_health() {
     target.gateways = node.record->gateways;
     target.way = reach->second.way;
     target.alive = node.alive.has_value();
+    target.edge = node.record->keep;
+    target.differences = losing(differences(own, *node.record));
+    target.tunnel_port = config_.tunnel_port;
+    target.wireguard_port = config_.wireguard_port;
     const auto row = publisher_->cluster().plan.nodes.find(reach->second.number);
     if (row != publisher_->cluster().plan.nodes.end()) target.mtu = std::min(mtu_to(row->second), node_.pod_mtu);
   }
   node_health_->set_targets(std::move(targets));
+}
+
+// Without an address of an uplink nobody finds this node, and it may not find etcd either.
+void Agent::watch_underlay() {
+  if (!node_.underlay().empty()) return faults_.clear("underlay");
+  std::string names;
+  for (const auto& [index, uplink] : node_.uplinks) names += (names.empty() ? "" : ", ") + uplink.name;
+  faults_.set("underlay",
+              names.empty()
+                  ? std::string("this node has no address at which others could reach it: it has no uplink")
+                  : fmt::format("this node has no address at which others could reach it: none of its uplinks "
+                                "({}) has one that is valid beyond its link",
+                                names),
+              "give an uplink an address (ip addr add), or name the device that has one in devices: (weftd.yaml)");
+}
+
+api::Answer Agent::dated(api::Answer answer) const {
+  if (!answer || !cluster_ || !cluster_objects_) return answer;
+  const auto cluster = cluster_->status_json();
+  const auto store = cluster_objects_->status_json();
+  std::string since;
+  const auto silent = [&](const nlohmann::json& of, bool well) {
+    if (const auto text = of.at("since").get<std::string>(); !well && (since.empty() || text < since)) since = text;
+  };
+  silent(store, store.at("connected").get<bool>());
+  // Whom another agent keeps out hears of everything.
+  silent(cluster, cluster.at("joined").get<bool>() || !cluster.at("refused").get<std::string>().empty());
+  if (!since.empty()) (*answer)["as_of"] = since;
+  return answer;
 }
 
 // The datapath goes by what routers say at once; this is for those who look, and for probes that are to fit.
@@ -221,9 +256,16 @@ nlohmann::json Agent::nodes_json() const {
   const auto& view = publisher_->cluster();
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   auto items = cluster_->nodes_json(view);
+  const auto own = shared_settings(config_);
+  const auto& known = cluster_->member().registry().nodes();
   for (auto& item : items) {
     item["mtu"] = nullptr;
     item["path_mtu"] = nullptr;
+    item["differences"] = nlohmann::json::array();
+    if (const auto node = known.find(item["name"].get_ref<const std::string&>());
+        node != known.end() && node->second.record && !item["self"].get<bool>())
+      for (const auto& one : differences(own, *node->second.record))
+        item["differences"].push_back({{"setting", one.key}, {"here", one.here}, {"there", one.there}});
     const auto reach = view.plan.reach.find(item["name"].get<std::string>());
     const auto row =
         reach == view.plan.reach.end() ? view.plan.nodes.end() : view.plan.nodes.find(reach->second.number);
@@ -268,7 +310,7 @@ void Agent::tell_endpoints() {
 void Agent::register_nodes() {
   server_->handle("node.list", [this](const nlohmann::json&) -> api::Answer {
     if (!cluster_) return weft::fail(by_itself());
-    return nlohmann::json{{"items", nodes_json()}};
+    return dated(nlohmann::json{{"items", nodes_json()}});
   });
   server_->handle_async("node.delete", [this](const nlohmann::json& params, const api::Responder& responder) {
     if (!cluster_) return responder.answer(weft::fail(by_itself()));
@@ -280,15 +322,15 @@ void Agent::register_nodes() {
   });
   server_->handle("operator.status", [this](const nlohmann::json&) -> api::Answer {
     if (!cluster_) return weft::fail(by_itself());
-    return cluster_->operators_json();
+    return dated(cluster_->operators_json());
   });
   server_->handle("node.health", [this](const nlohmann::json&) -> api::Answer {
     if (!cluster_) return weft::fail(by_itself());
-    return nlohmann::json{{"items", node_health_->to_json()}};
+    return dated(nlohmann::json{{"items", node_health_->to_json()}});
   });
   server_->handle("encryption.status", [this](const nlohmann::json&) -> api::Answer {
     if (!encryption_) return weft::fail(no_encryption());
-    return encryption_->status_json();
+    return dated(encryption_->status_json());
   });
   server_->handle("encryption.rotate", [this](const nlohmann::json&) -> api::Answer {
     if (!encryption_) return weft::fail(no_encryption());

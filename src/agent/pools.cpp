@@ -1,6 +1,7 @@
 // The agent's pools of addresses: what of them is this node's, who uses them, and what an attachment has to wait for.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -205,8 +206,12 @@ void Agent::attach_known(const nlohmann::json& params, const api::Responder& res
                          std::chrono::steady_clock::time_point until) {
   const auto request = parse_attach(params);
   if (!request) return responder.answer(weft::fail(request.error()));
-  const auto refuse = [responder, pod = fmt::format("pod {}/{}", request->namespace_, request->pod)](
-                          const Error& error) { responder.answer(weft::fail(error.in(pod))); };
+  const auto refuse = [this, responder, pod = model::ObjectKey{request->namespace_, request->pod}](const Error& error) {
+    const auto refused = error.in("pod " + pod.to_string());
+    spdlog::warn("attaching {}: {}", pod.to_string(), refused.message);
+    unattached_.failed(pod, refused, std::chrono::system_clock::now());
+    responder.answer(weft::fail(refused));
+  };
   const auto needs = attach_needs(*request);
   if (!needs) return refuse(needs.error());
   if (needs->empty() || std::chrono::steady_clock::now() >= until)

@@ -8,6 +8,7 @@ namespace weft::cli {
 namespace {
 
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -172,6 +173,53 @@ TEST_F(CommandsTest, StatusForPeople) {
   EXPECT_EQ(weft({"status", "-o", "wide"}).code, 0);
 }
 
+TEST_F(CommandsTest, StatusSaysWhatToDoAndWhichPodsHaveNoNetwork) {
+  answers("status", R"({"health":"degraded","problems":["node b is away","etcd (http://x) is away"],
+    "remedies":{"node b is away":"start weftd there"},"pods":{"total":3,"attached":2},
+    "unattached":[{"namespace":"shop","pod":"web-0","reason":"no pool bleu","tries":4,"since":"2026-11-29T12:00:00Z"}],
+    "cluster":{"name":"west","joined":false,"since":"S","refused":"another is alive","alive":1,"nodes":2,
+    "tunnel":"none"}})");
+  const auto out = weft({"status"}).out;
+  EXPECT_THAT(
+      out, HasSubstr("            ! node b is away\n"
+                     "              start weftd there\n"
+                     "            ! etcd (http://x) is away\n"
+                     "            ! pod shop/web-0 has no network, tried 4 times since 2026-11-29T12:00:00Z: no pool "
+                     "bleu\n"));
+  EXPECT_THAT(out, HasSubstr("Pods        2 attached, 3 declared, 1 COULD NOT BE ATTACHED\n"));
+  EXPECT_THAT(out, HasSubstr("Cluster     west: KEPT OUT since S"));
+}
+
+TEST_F(CommandsTest, HealthTellsOfNodesThatAreAwayAndOfTheEdge) {
+  answers("node.health", R"({"items":[{"node":"b","way":"vxlan","problem":"node b is away","remedy":"start weftd there",
+    "note":"","probes":[]},{"node":"c","way":"vxlan","problem":"","remedy":"","note":"node c is away; at the edge",
+    "probes":[]}]})");
+  const auto ran = weft({"health"});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_THAT(ran.out, HasSubstr("! node b is away\n  start weftd there\n- node c is away; at the edge\n"));
+  answers("node.health", R"({"items":[{"node":"c","way":"vxlan","problem":"","note":"node c is away","probes":[]}]})");
+  EXPECT_EQ(weft({"health"}).code, 0) << "it may be";
+}
+
+TEST_F(CommandsTest, WhatIsOldIsSaidToBe) {
+  const char* items = R"({"items":[],"as_of":"2026-11-29T12:00:00Z"})";
+  for (const auto* method : {"node.list", "node.health", "service.list", "egress.list", "operator.status",
+                             "encryption.status", "service.get"})
+    answers(method, items);
+  for (const auto& words : std::vector<std::vector<std::string>>{{"node", "list"},
+                                                                 {"node", "list", "-o", "json"},
+                                                                 {"health"},
+                                                                 {"service", "list"},
+                                                                 {"service", "get", "a"},
+                                                                 {"egress", "list"},
+                                                                 {"operator", "status"},
+                                                                 {"encryption", "status"}})
+    EXPECT_THAT(weft(words).err, HasSubstr("as of 2026-11-29T12:00:00Z: etcd has not answered this node since"))
+        << words[0];
+  answers("node.list", R"({"items":[]})");
+  EXPECT_EQ(weft({"node", "list"}).err, "no nodes are known yet\n");
+}
+
 TEST_F(CommandsTest, ListsAsTablesAndArrays) {
   answers("endpoint.list", R"({"items":[{"id":2,"namespace":"shop","pod":"web-0","workload":"web","state":"ready",
     "addresses":["10.0.0.2","fd00::2"],"identity":256,"labels":["k8s:app=web"],"device":"weft2",
@@ -229,6 +277,13 @@ TEST_F(CommandsTest, EncryptionTellsOfKeysAndNodes) {
   const auto wrong = weft({"encryption", "status"});
   EXPECT_EQ(wrong.code, 1);
   EXPECT_THAT(wrong.out, HasSubstr("! no handshake with node b\n"));
+  answers("encryption.status", R"({"rotating":true,"waits_for":["b"],"devices":[],"items":[{"node":"b",
+    "waits":"node b makes no handshake","problem":"the change of keys does not end: node b makes no handshake",
+    "remedy":"let UDP port 51871 pass"}]})");
+  EXPECT_THAT(
+      weft({"encryption", "status"}).out,
+      AllOf(HasSubstr("the earlier one is kept for b\n  node b makes no handshake\n"),
+            HasSubstr("! the change of keys does not end: node b makes no handshake\n  let UDP port 51871 pass\n")));
   answers("encryption.rotate", well);
   EXPECT_EQ(weft({"encryption", "rotate"}).code, 0);
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <sstream>
@@ -115,8 +116,9 @@ void judge_host(Diagnosis& diagnosis, const HostFacts& host, bool agent_serves) 
 void judge_cluster(Diagnosis& diagnosis, const AgentFacts& agent) {
   const auto& cluster = member(agent.status, "cluster");
   if (!cluster.is_object()) return;
-  // What keeps it away is one of the agent's own problems as well, once it has lasted.
-  if (!flag(cluster, "joined"))
+  if (const auto refused = text(cluster, "refused"); !refused.empty())
+    diagnosis.wrong("cluster", refused, "give one of the two another name (node: in weftd.yaml), or stop it");
+  else if (!flag(cluster, "joined"))
     diagnosis.wrong("cluster",
                     fmt::format("away from etcd ({}) since {}: {}", cell(cluster, "endpoints"), text(cluster, "since"),
                                 text(cluster, "problem").empty() ? "no answer yet" : text(cluster, "problem")),
@@ -130,34 +132,57 @@ void judge_cluster(Diagnosis& diagnosis, const AgentFacts& agent) {
                      "it is usable again once this node has joined");
 }
 
+// Whether it answers, and what the probes mean.
+void judge_answers(Diagnosis& diagnosis, const AgentFacts& agent, const std::string& area, const std::string& name) {
+  for (const auto& health : agent.health) {
+    if (text(health, "node") != name) continue;
+    if (const auto problem = text(health, "problem"); !problem.empty())
+      diagnosis.wrong(area, problem, text(health, "remedy"));
+    if (const auto note = text(health, "note"); !note.empty()) diagnosis.warn(area, note, "its pods are still sent to");
+  }
+}
+
 // Nodes that are configured otherwise than this one lose each other's packets.
-void judge_nodes(Diagnosis& diagnosis, const AgentFacts& agent, const std::set<std::string>& told) {
+void judge_settings(Diagnosis& diagnosis, const std::string& area, const json& node) {
+  for (const auto& one : member(node, "differences"))
+    diagnosis.wrong(area,
+                    fmt::format("is configured with {}: {}, this node with {}", text(one, "setting"),
+                                text(one, "there"), text(one, "here")),
+                    fmt::format("give every node the same {}:, one after the other", text(one, "setting")));
+}
+
+void judge_clock(Diagnosis& diagnosis, const std::string& area, const json& node) {
+  const auto& seconds = member(node, "clock_difference_seconds");
+  if (!seconds.is_number_integer() || seconds == 0) return;
+  const auto by = seconds.get<std::int64_t>();
+  diagnosis.warn(
+      area,
+      fmt::format("has a clock that is {} s or more {} this node's", std::abs(by), by > 0 ? "ahead of" : "behind"),
+      "set both by NTP; times in logs, certificates and handshakes are compared across nodes");
+}
+
+void judge_nodes(Diagnosis& diagnosis, const AgentFacts& agent) {
   if (!agent.nodes.is_array()) return;
-  std::string mode;
-  for (const auto& node : agent.nodes)
-    if (flag(node, "self")) mode = text(node, "mode");
   for (const auto& node : agent.nodes) {
     if (flag(node, "self")) continue;
-    const auto area = "node " + text(node, "name");
+    const auto name = text(node, "name");
+    const auto area = "node " + name;
     const auto before = diagnosis.size();
-    if (const auto theirs = text(node, "mode"); !theirs.empty() && theirs != mode)
-      diagnosis.wrong(area, fmt::format("is configured with tunnel: {}, this node with {}", theirs, mode),
-                      "give every node the same tunnel:, one after the other");
-    if (text(node, "state") != "alive")
+    judge_settings(diagnosis, area, node);
+    judge_answers(diagnosis, agent, area, name);
+    if (text(node, "state") != "alive" && diagnosis.clean(before))
       diagnosis.warn(area, "is away: its agent, its machine or its way to etcd is down",
                      "see there: weft doctor, weftd's log; its pods are still sent to");
-    if (const auto problem = text(node, "problem"); !problem.empty()) diagnosis.wrong(area, problem, "");
+    if (const auto problem = text(node, "problem"); !problem.empty())
+      diagnosis.wrong(area, problem,
+                      "weft node list shows the addresses and blocks that nodes tell; weft doctor there says more");
     if (const auto inside = number(node, "path_mtu/inside"); inside != 0)
       diagnosis.warn(area,
                      fmt::format("a router on the way takes packets of {} bytes: pods that send {} are told {}, each "
                                  "first one is lost",
                                  number(node, "path_mtu/packet"), number(node, "mtu"), inside),
                      fmt::format("give the routers a larger MTU, or every node mtu: {}", inside));
-    for (const auto& health : agent.health) {
-      if (text(health, "node") != text(node, "name")) continue;
-      const auto problem = text(health, "problem");
-      if (!problem.empty() && !told.contains(problem)) diagnosis.wrong(area, problem, "");
-    }
+    judge_clock(diagnosis, area, node);
     if (diagnosis.clean(before)) diagnosis.good(area, fmt::format("alive, reached by way {}", text(node, "way")));
   }
 }
@@ -173,13 +198,33 @@ void judge_drops(Diagnosis& diagnosis, const json& status) {
   }
 }
 
+// Of the agent's problems those that are told with the node or the cluster that they are about.
+std::set<std::string> what_is_told_below(const AgentFacts& agent) {
+  std::set<std::string> texts;
+  for (const auto& health : agent.health) texts.insert(text(health, "problem"));
+  const auto& cluster = member(agent.status, "cluster");
+  texts.insert(text(cluster, "refused"));
+  if (cluster.is_object() && !flag(cluster, "joined"))
+    for (const auto& problem : member(agent.status, "problems"))
+      if (const auto words = cell(problem); words.starts_with("etcd (") && words.find(") is away since ") != words.npos)
+        texts.insert(words);
+  return texts;
+}
+
 void judge_agent(Diagnosis& diagnosis, const AgentFacts& agent) {
   const auto before = diagnosis.size();
-  std::set<std::string> told;
+  const auto told_below = what_is_told_below(agent);
+  const auto& remedies = member(agent.status, "remedies");
   for (const auto& problem : member(agent.status, "problems")) {
-    told.insert(cell(problem));
-    diagnosis.wrong("agent", cell(problem), "");
+    if (told_below.contains(cell(problem))) continue;
+    const auto remedy = remedies.find(cell(problem));
+    diagnosis.wrong("agent", cell(problem), remedy == remedies.end() ? "" : cell(*remedy));
   }
+  for (const auto& pod : member(agent.status, "unattached"))
+    diagnosis.wrong("pods",
+                    fmt::format("pod {}/{} has no network, tried {} times since {}: {}", text(pod, "namespace"),
+                                text(pod, "pod"), number(pod, "tries"), text(pod, "since"), text(pod, "reason")),
+                    text(pod, "remedy"));
   if (const auto failed = number(agent.status, "reconcile/failed"); failed != 0)
     diagnosis.wrong(
         "agent", fmt::format("{} changes of the kernel failed: {}", failed, cell(agent.status, "reconcile/last_error")),
@@ -195,7 +240,7 @@ void judge_agent(Diagnosis& diagnosis, const AgentFacts& agent) {
     diagnosis.good("agent", fmt::format("weftd {} on {}, {} pods attached", text(agent.status, "version"),
                                         text(agent.status, "node"), number(agent.status, "pods/attached")));
   judge_cluster(diagnosis, agent);
-  judge_nodes(diagnosis, agent, told);
+  judge_nodes(diagnosis, agent);
   judge_drops(diagnosis, agent.status);
 }
 

@@ -25,7 +25,7 @@ AgentFacts sound_agent() {
     "uplinks":[{"name":"eth0","attached":true}],"datapath":{"drops":[{"reason":"policy-denied","packets":9,"meaning":"m"}]},
     "cluster":{"name":"west","joined":true,"since":"now","alive":2,"nodes":2,"endpoints":["http://x"],"blocks":[]}})");
   agent.nodes = json::parse(R"([{"name":"a","self":true,"mode":"vxlan","state":"alive","way":"self","problem":""},
-    {"name":"b","self":false,"mode":"vxlan","state":"alive","way":"vxlan","problem":""}])");
+    {"name":"b","self":false,"mode":"vxlan","state":"alive","way":"vxlan","problem":"","differences":[],"clock_difference_seconds":0}])");
   agent.health = json::parse(R"([{"node":"b","problem":""}])");
   return agent;
 }
@@ -62,16 +62,87 @@ TEST(Doctor, AnAgentThatDoesNotAnswerIsOneProblem) {
               Contains(Finding{"agent", State::problem, "does not answer at /x", "start weftd"}));
 }
 
-TEST(Doctor, WhatTheAgentSaysIsToldOnce) {
+TEST(Doctor, WhatTheAgentSaysIsToldOnceWithWhatToDo) {
   auto agent = sound_agent();
-  agent.status["problems"] = {"node b answers, but not large packets"};
+  agent.status["problems"] = {"node b answers, but not large packets", "BGP: no session with 192.0.2.1/rack"};
+  agent.status["remedies"] = {{"node b answers, but not large packets", "set mtu"},
+                              {"BGP: no session with 192.0.2.1/rack", "see the router"}};
   agent.health[0]["problem"] = "node b answers, but not large packets";
+  agent.health[0]["remedy"] = "set mtu";
   agent.status["reconcile"] = {{"failed", 2}, {"last_error", "no memory"}};
   agent.status["uplinks"][0]["attached"] = false;
   const auto findings = diagnose(sound_host, agent, false);
   EXPECT_EQ(std::ranges::count(findings, "node b answers, but not large packets", &Finding::what), 1);
+  EXPECT_THAT(findings,
+              Contains(Finding{"node b", State::problem, "node b answers, but not large packets", "set mtu"}));
+  EXPECT_THAT(findings,
+              Contains(Finding{"agent", State::problem, "BGP: no session with 192.0.2.1/rack", "see the router"}));
   EXPECT_THAT(findings, Contains(is(State::problem, "agent", "2 changes of the kernel failed: no memory")));
   EXPECT_THAT(findings, Contains(is(State::problem, "agent", "the uplink eth0 has no program")));
+}
+
+TEST(Doctor, PodsWithoutANetworkAreNamed) {
+  auto agent = sound_agent();
+  agent.status["unattached"] = json::parse(R"([{"namespace":"shop","pod":"web-0","reason":"there is no pool \"bleu\"",
+    "remedy":"apply it","tries":4,"since":"then","last":"now"}])");
+  const auto findings = diagnose(sound_host, agent, false);
+  EXPECT_THAT(findings, Contains(is(State::problem, "pods",
+                                    "pod shop/web-0 has no network, tried 4 times since then: "
+                                    "there is no pool \"bleu\"")));
+  EXPECT_THAT(findings, Contains(Field(&Finding::remedy, "apply it")));
+}
+
+TEST(Doctor, ANodeThatIsAwayIsAProblemAndOneAtTheEdgeIsNot) {
+  auto agent = sound_agent();
+  agent.nodes[1]["state"] = "away";
+  EXPECT_THAT(diagnose(sound_host, agent, false), Contains(is(State::warning, "node b", "is away")))
+      << "not probed yet";
+  agent.health[0]["problem"] = "node b is away: its agent has told nothing";
+  agent.health[0]["remedy"] = "start weftd there";
+  agent.status["problems"] = {"node b is away: its agent has told nothing"};
+  auto findings = diagnose(sound_host, agent, false);
+  EXPECT_THAT(findings, Contains(Finding{"node b", State::problem, "node b is away: its agent has told nothing",
+                                         "start weftd there"}));
+  EXPECT_EQ(std::ranges::count(findings, State::good, &Finding::state), std::ssize(findings) - 1) << "told once";
+  agent.status["problems"] = json::array();
+  agent.health[0]["problem"] = "";
+  agent.health[0]["note"] = "node b is away; it is at the edge";
+  findings = diagnose(sound_host, agent, false);
+  EXPECT_THAT(findings, Contains(is(State::warning, "node b", "it is at the edge")));
+  EXPECT_EQ(std::ranges::count(findings, State::problem, &Finding::state), 0);
+}
+
+TEST(Doctor, WhatNodesAreConfiguredWithIsCompared) {
+  auto agent = sound_agent();
+  agent.nodes[1]["differences"] = json::parse(R"([{"setting":"tunnel","here":"vxlan","there":"geneve"},
+    {"setting":"pod_block_length_v4","here":"24","there":"26"}])");
+  agent.health[0]["problem"] = "node b answers by itself, but not at its pods' 10.0.0.1";
+  const auto findings = diagnose(sound_host, agent, false);
+  EXPECT_THAT(findings, Contains(is(State::problem, "node b", "tunnel: geneve, this node with vxlan")));
+  EXPECT_THAT(findings, Contains(is(State::problem, "node b", "pod_block_length_v4: 26, this node with 24")));
+  const auto of = [&](const char* text) {
+    return std::ranges::find_if(findings, [&](const Finding& one) { return one.what.find(text) != one.what.npos; });
+  };
+  EXPECT_LT(of("tunnel: geneve"), of("answers by itself")) << "the cause comes first";
+}
+
+TEST(Doctor, AClockThatIsFarFromThisOneIsNamed) {
+  auto agent = sound_agent();
+  agent.nodes[1]["clock_difference_seconds"] = -86400;
+  EXPECT_THAT(diagnose(sound_host, agent, false), Contains(is(State::warning, "node b", "86400 s or more behind")));
+  agent.nodes[1]["clock_difference_seconds"] = 12;
+  EXPECT_THAT(diagnose(sound_host, agent, false), Contains(is(State::warning, "node b", "12 s or more ahead of")));
+}
+
+TEST(Doctor, AnotherAgentOfThisNameIsNotEtcdBeingAway) {
+  auto agent = sound_agent();
+  agent.status["cluster"]["joined"] = false;
+  agent.status["cluster"]["refused"] = "node \"a\" cannot join: one of this name (192.0.2.3) is alive";
+  agent.status["problems"] = {"node \"a\" cannot join: one of this name (192.0.2.3) is alive"};
+  const auto findings = diagnose(sound_host, agent, false);
+  EXPECT_THAT(findings, Contains(is(State::problem, "cluster", "one of this name (192.0.2.3) is alive")));
+  EXPECT_THAT(findings, Not(Contains(Field(&Finding::what, HasSubstr("away from etcd")))));
+  EXPECT_EQ(std::ranges::count(findings, State::problem, &Finding::state), 1);
 }
 
 TEST(Doctor, TheClusterIsJudged) {
@@ -79,8 +150,7 @@ TEST(Doctor, TheClusterIsJudged) {
   agent.status["cluster"]["joined"] = false;
   agent.status["cluster"]["problem"] = "connection refused";
   agent.status["cluster"]["blocks"] = json::parse(R"([{"cidr":"10.0.1.0/24","usable":false}])");
-  agent.nodes[1]["mode"] = "geneve";
-  agent.nodes[1]["state"] = "away";
+  agent.status["problems"] = {"etcd (http://x) is away since then: connection refused; traffic goes on, changes wait"};
   agent.nodes[1]["problem"] = "both claim 10.0.1.0/24";
   agent.nodes[1]["mtu"] = 1450;
   agent.nodes[1]["path_mtu"] = json::parse(R"({"packet":1400,"inside":1350,"seconds_left":599})");
@@ -88,8 +158,7 @@ TEST(Doctor, TheClusterIsJudged) {
   const auto findings = diagnose(sound_host, agent, false);
   EXPECT_THAT(findings, Contains(is(State::problem, "cluster", "connection refused")));
   EXPECT_THAT(findings, Contains(is(State::warning, "addresses", "10.0.1.0/24")));
-  EXPECT_THAT(findings, Contains(is(State::problem, "node b", "tunnel: geneve, this node with vxlan")));
-  EXPECT_THAT(findings, Contains(is(State::warning, "node b", "away")));
+  EXPECT_THAT(findings, Not(Contains(is(State::problem, "agent", "")))) << "told with the cluster";
   EXPECT_THAT(findings, Contains(is(State::problem, "node b", "both claim")));
   EXPECT_THAT(findings,
               Contains(is(State::warning, "node b", "takes packets of 1400 bytes: pods that send 1450 are told 1350")));

@@ -39,6 +39,8 @@ void print_heading(const Session& session, const json& status) {
   if (flag(status, "rotating")) {
     const auto names = joined(member(status, "waits_for"));
     out << "keys are changing" << (names.empty() ? "" : "; the earlier one is kept for " + names) << '\n';
+    for (const auto& node : member(status, "items"))
+      if (const auto why = text(node, "waits"); !why.empty()) out << "  " << why << '\n';
   }
   out << '\n';
 }
@@ -48,6 +50,7 @@ void print_heading(const Session& session, const json& status) {
 int run_encryption(const Session& session, const std::string& action, const std::string& output) {
   auto answer = session.call("encryption." + action, json::object());
   if (!answer) return session.report(answer.error());
+  session.tell_age(*answer);
   const auto& nodes = member(*answer, "items");
   const auto troubled = [](const json& one) { return !text(one, "problem").empty(); };
   const bool wrong = std::ranges::any_of(nodes, troubled) || std::ranges::any_of(member(*answer, "devices"), troubled);
@@ -69,7 +72,7 @@ int run_encryption(const Session& session, const std::string& action, const std:
                "no other nodes"});
   for (const auto* list : {"devices", "items"})
     for (const auto& one : member(*answer, list))
-      if (troubled(one)) session.io.out << "! " << text(one, "problem") << '\n';
+      print_problem(session, "! ", text(one, "problem"), text(one, "remedy"));
   return code;
 }
 

@@ -251,11 +251,13 @@ int run_list(const Session& session, const std::string& list, const std::string&
   if (list != "service.list") {
     auto answer = session.call(list, params);
     if (!answer) return session.report(answer.error());
+    session.tell_age(*answer);
     return print_items(session, member(*answer, "items"), output, view);
   }
   ItemPrinter printer(session, output, view);
   auto answer = session.call_pages(list, params, [&](const json& items) { printer.add(items); });
   if (!answer) return session.report(answer.error());
+  session.tell_age(*answer);
   printer.finish();
   return exit_ok;
 }
@@ -284,6 +286,7 @@ int run_node_delete(const Session& session, const std::string& name, const std::
 int run_health(const Session& session, const std::string& output) {
   auto answer = session.call("node.health", json::object());
   if (!answer) return session.report(answer.error());
+  session.tell_age(*answer);
   const auto& nodes = member(*answer, "items");
   const bool wrong = std::ranges::any_of(nodes, [](const json& node) { return !text(node, "problem").empty(); });
   const int code = wrong ? exit_failed : exit_ok;
@@ -313,14 +316,17 @@ int run_health(const Session& session, const std::string& output) {
                 column("BYTES", "bytes", true)},
                [](const json& probe) { return text(probe, "node"); },
                "no other nodes"});
-  for (const auto& node : nodes)
-    if (!text(node, "problem").empty()) session.io.out << "! " << text(node, "problem") << '\n';
+  for (const auto& node : nodes) {
+    if (const auto note = text(node, "note"); !note.empty()) session.io.out << "- " << note << '\n';
+    print_problem(session, "! ", text(node, "problem"), text(node, "remedy"));
+  }
   return code;
 }
 
 int run_operator_status(const Session& session, const std::string& output) {
   auto answer = session.call("operator.status", json::object());
   if (!answer) return session.report(answer.error());
+  session.tell_age(*answer);
   if (output == "json" || output == "yaml") {
     output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
     return exit_ok;

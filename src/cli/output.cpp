@@ -57,6 +57,13 @@ std::string duration_text(std::uint64_t seconds) {
   return fmt::format("{}d{:02}h", seconds / 86400, seconds % 86400 / 3600);
 }
 
+void print_problem(const Session& session, std::string_view before, const std::string& problem,
+                   const std::string& remedy) {
+  if (problem.empty()) return;
+  session.io.out << before << problem << '\n';
+  if (!remedy.empty()) session.io.out << std::string(before.size(), ' ') << remedy << '\n';
+}
+
 std::string capacity_text(const nlohmann::json& pool) {
   constexpr std::uint64_t saturated = std::uint64_t{1} << 63;
   return number(pool, "capacity") >= saturated ? "2^63 or more" : cell(pool, "capacity");

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/session.h"
@@ -25,6 +26,10 @@ void print_table(std::ostream& out, const std::vector<std::string>& columns,
 // One line, or indented on a terminal.
 void print_json(const Session& session, const nlohmann::json& value);
 void print_yaml(const Session& session, const nlohmann::json& value);
+
+// What is wrong after `before`, and below it what to do, where something is and there is something.
+void print_problem(const Session& session, std::string_view before, const std::string& problem,
+                   const std::string& remedy);
 
 // A pool's `capacity`; "2^63 or more" where the agent's count saturates, as it does for IPv6.
 std::string capacity_text(const nlohmann::json& pool);

@@ -162,6 +162,7 @@ std::string way_out(const json& flow) {
 int run_service_get(const Session& session, const ServiceOptions& options) {
   auto answer = session.call("service.get", {{"name", options.name}, {"namespace", options.namespace_}});
   if (!answer) return session.report(answer.error());
+  session.tell_age(*answer);
   if (options.output == "json")
     print_json(session, *answer);
   else if (options.output == "yaml")

@@ -70,6 +70,12 @@ api::Answer Session::call_pages(std::string_view method, nlohmann::json params, 
   }
 }
 
+void Session::tell_age(const nlohmann::json& answer) const {
+  if (const auto since = text(answer, "as_of"); !since.empty())
+    io.err << fmt::format(
+        "weft: as of {}: etcd has not answered this node since; what changed at others is not known\n", since);
+}
+
 int Session::report(const api::ApiError& error) const {
   if (error.details.is_object() && error.details.contains("problems")) print_problems(error.details["problems"]);
   io.err << "weft: " << error.error.message << '\n';

@@ -55,6 +55,8 @@ class Session {
   using SeeItems = std::function<void(const nlohmann::json& items)>;
   [[nodiscard]] api::Answer call_pages(std::string_view method, nlohmann::json params, const SeeItems& see) const;
 
+  // Says on the error stream since when the agent has heard nothing of what it answered, where that is so.
+  void tell_age(const nlohmann::json& answer) const;
   // Prints "weft: <message>", the problems it carries and the hint; returns the exit code for it.
   [[nodiscard]] int report(const api::ApiError& error) const;
   // Prints `file:line:col: path: message` for each problem.

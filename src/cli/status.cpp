@@ -32,8 +32,10 @@ class StatusPrinter {
     uplinks();
     line("Datapath",
          fmt::format("epoch {}, events {}", cell(status_, "datapath/epoch"), cell(status_, "datapath/events")));
+    const auto unattached = member(status_, "unattached").size();
     line("Pods",
-         fmt::format("{} attached, {} declared", number(status_, "pods/attached"), number(status_, "pods/total")));
+         fmt::format("{} attached, {} declared{}", number(status_, "pods/attached"), number(status_, "pods/total"),
+                     unattached == 0 ? "" : fmt::format(", {} COULD NOT BE ATTACHED", unattached)));
     line("Objects", fmt::format("{} identities, {} policies, {} service frontends", number(status_, "identities"),
                                 number(status_, "policies"), number(status_, "services")));
     line("Flows", fmt::format("{} seen, {} kept, {} lost", number(status_, "flows/seen"), number(status_, "flows/kept"),
@@ -57,7 +59,14 @@ class StatusPrinter {
     auto word = text(status_, "health");
     if (session_.io.colour) word = fmt::format("\x1b[{}m{}\x1b[0m", word == "ok" ? 32 : 31, word);
     line("Health", word);
-    for (const auto& problem : member(status_, "problems")) line("", "! " + cell(problem));
+    const auto& remedies = member(status_, "remedies");
+    for (const auto& problem : member(status_, "problems")) {
+      line("", "! " + cell(problem));
+      if (const auto known = remedies.find(cell(problem)); known != remedies.end()) line("", "  " + cell(*known));
+    }
+    for (const auto& pod : member(status_, "unattached"))
+      line("", fmt::format("! pod {}/{} has no network, tried {} times since {}: {}", text(pod, "namespace"),
+                           text(pod, "pod"), number(pod, "tries"), text(pod, "since"), text(pod, "reason")));
   }
 
   void kernel() {
@@ -84,10 +93,9 @@ class StatusPrinter {
   void cluster() {
     const auto& all = member(status_, "cluster");
     if (!all.is_object()) return;
-    const bool joined = flag(all, "joined");
-    line("Cluster",
-         fmt::format("{}: {} since {}, {} of {} nodes alive, tunnel {}", text(all, "name"), joined ? "joined" : "AWAY",
-                     text(all, "since"), number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
+    const auto* how = flag(all, "joined") ? "joined" : text(all, "refused").empty() ? "AWAY" : "KEPT OUT";
+    line("Cluster", fmt::format("{}: {} since {}, {} of {} nodes alive, tunnel {}", text(all, "name"), how,
+                                text(all, "since"), number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
     if (const auto acting = text(all, "operator"); !acting.empty()) line("Operator", acting);
     if (const auto& encryption = member(all, "encryption"); encryption.is_object())
       line("Encryption", fmt::format("WireGuard by {}: {} of {} other nodes encrypted{}{}",

@@ -69,8 +69,15 @@ step "a node is cut off from etcd only: its pods are still reached"
 exits 0 "partition" net partition node2 --from etcd
 eventually 25 "others see it as away" is_state node1 node2 away
 holds "node2 is away"
+says_away() { grep 'node node2 is away.* Its machine answers at 192.0.2.102, and its datapath carries' <<<"$(at node1 "$1")"; }
+for how in health status doctor; do eventually 20 "$how says that it is away, and that its datapath is not" says_away $how; done
+exits 1 "health" at node1 health
+exits 1 "doctor" at node1 doctor
+like "what to do" "$(at node1 doctor)" "weft node delete node2"
+like "what it knows is as of then" "$(at node2 node list 2>&1)" "as of 20[^ ]*Z: etcd has not answered this node since"
 exits 0 "heal" net heal node2
 eventually 30 "it is back" is_state node1 node2 alive
+is "nothing is old any more" "$(at node1 node list 2>&1 >/dev/null)" ""
 
 step "a node crashes and comes back elsewhere"
 exits 0 "crash" lab_cmd crash node3
@@ -90,7 +97,10 @@ table inet weft_test {
   chain input { type filter hook input priority 0; udp dport 8472 drop; }
 }
 RULES
-named() { grep 'node node2 answers by itself, but not at its pods.* (vxlan).*UDP port tunnel_port' <<<"$(at node1 health)"; }
+named() {
+  grep -A 1 'node node2 answers by itself, but not at its pods.* (vxlan)' <<<"$(at node1 health)" |
+    grep 'let UDP port 8472 (VXLAN, tunnel_port) pass'
+}
 eventually 40 "the firewall is found" named
 exits 1 "health says so" at node1 health
 in_status() { grep 'node2 answers by itself' <<<"$(at node1 status)"; }

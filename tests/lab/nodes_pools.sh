@@ -118,6 +118,9 @@ attach() { # NAMESPACE CNI_ARGS: by the runtime's own word, on node2
 like "another node's" "$(attach shop "IP=$(addresses shop/own-1)")" "pod shop/thief: 10.60.0.[0-9]+ is in block 10.60.0.[0-9]+/28 of pool .*named.*, which is node node1's, and in use by pod shop/own-1 of node node1"
 like "another pod's" "$(attach shop IP=10.70.0.7)" "pod shop/thief: 10.70.0.7 is in use by pod shop/fixed-1"
 like "nobody's" "$(attach lost "")" "pod lost/thief: there is no pool of addresses .*green.* there are default .*, tiny"
+like "the node's status says it, too" "$(at node2 status)" "pod lost/thief has no network, tried 1 times since .*there is no pool of addresses .*green"
+is "each pod once" "$(at node2 status -o json | jq -r '[.unattached[] | "\(.namespace)/\(.pod) \(.tries)"] | join(", ")')" "lost/thief 1, shop/thief 2"
+like "the doctor" "$(at node2 doctor)" "✗ pods +pod lost/thief has no network"
 
 step "a full pool is said, and gives again what was given back"
 for i in 1 2; do pod shop "tiny-$i" "node$i" 'weft.io/address-pool: tiny'; done | lab_apply >"$work/tiny" 2>&1 || fail "tiny: $(cat "$work/tiny")"

@@ -75,7 +75,7 @@ bool NodeRegistry::join() {
   context_.client.txn(
       {.compare = {unchanged},
        .then = {etcd::PutRequest{.key = alive_key_, .value = encode(self_.incarnation()), .lease = lease_},
-                etcd::PutRequest{.key = record_key_, .value = encode(self_.record)}},
+                etcd::PutRequest{.key = record_key_, .value = told_record()}},
        .otherwise = {etcd::RangeRequest{.keys = Keys::one(alive_key_)}}},
       {}, turns_.guarded([this, lease = lease_](const etcd::Outcome<etcd::TxnResult>& outcome) {
         join_answered(outcome, lease);
@@ -128,10 +128,16 @@ void NodeRegistry::met_other(const etcd::KeyValue& kv) {
        "give one of the two another name, or stop it"});
 }
 
+std::string NodeRegistry::told_record() const {
+  auto record = self_.record;
+  record.written = self_.clock ? self_.clock() : 0;
+  return encode(record);
+}
+
 bool NodeRegistry::write_record() {
   record_written_ = true;
   context_.client.txn({.compare = {membership_->holds},
-                       .then = {etcd::PutRequest{.key = record_key_, .value = encode(self_.record)}},
+                       .then = {etcd::PutRequest{.key = record_key_, .value = told_record()}},
                        .otherwise = {}},
                       {}, turns_.guarded([this](const etcd::Outcome<etcd::TxnResult>& outcome) {
                         // Whoever joins anew writes the record too.

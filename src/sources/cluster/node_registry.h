@@ -7,6 +7,8 @@
 // Owner thread only; a handler must not destroy the registry.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -28,6 +30,8 @@ struct Self {
   // The run before this one, of the same machine, was told to be kept (NodeRecord::keep).
   bool kept_before = false;
   NodeRecord record;  // its boot_id is set from the above
+  // What time it is by this machine, in seconds since 1970; absent: others are not told.
+  std::function<std::uint64_t()> clock;
   [[nodiscard]] Incarnation incarnation() const { return {name, boot_id}; }
 };
 
@@ -84,6 +88,7 @@ class NodeRegistry {
   void join_answered(const etcd::Outcome<etcd::TxnResult>& outcome, etcd::LeaseId lease);
   void met_other(const etcd::KeyValue& kv);
   bool write_record();
+  [[nodiscard]] std::string told_record() const;
   void leave(const etcd::Failure& why);
   void alive_changed(const etcd::Change& change);
   void refresh(const etcd::Change& change);

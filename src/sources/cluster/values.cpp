@@ -11,6 +11,7 @@ namespace {
 constexpr unsigned most_mtu = 65535;
 constexpr std::size_t most_of_a_node = 4096;  // addresses, labels, devices
 constexpr unsigned most_generation = 0x7fffffff;
+constexpr std::uint64_t latest_time = 0xffffffffff;  // seconds; year 36812
 
 PoolRange read_range(Reader& reader, const json& element) {
   PoolRange range;
@@ -60,6 +61,21 @@ void read_keys(Reader& reader, NodeRecord& record) {
   record.settled = static_cast<unsigned>(reader.number("settled", 0, most_generation));
 }
 
+std::map<std::string, std::string> read_settings(Reader& reader) {
+  std::map<std::string, std::string> settings;
+  const auto* found = reader.at("settings");
+  if (found == nullptr) return settings;
+  if (!found->is_object()) reader.wrong("\"settings\" is no object");
+  for (const auto& [key, value] : found->items()) {
+    if (!reader.good()) break;
+    if (!value.is_string())
+      reader.wrong(fmt::format("\"settings\": {} is no text", etcd::printable(key)));
+    else
+      settings.emplace(key, value.get<std::string>());
+  }
+  return settings;
+}
+
 }  // namespace
 
 std::string encode(const NodeRecord& record) {
@@ -82,6 +98,8 @@ std::string encode(const NodeRecord& record) {
   value["macs"] = json::array();
   for (const auto& mac : record.macs) value["macs"].push_back(mac.to_string());
   value["taken"] = texts(record.taken);
+  if (!record.settings.empty()) value["settings"] = record.settings;
+  if (record.written != 0) value["written"] = record.written;
   return dump(value);
 }
 
@@ -148,11 +166,14 @@ Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
       record.macs.push_back(*mac);
     });
   if (reader.has("taken")) record.taken = reader.addresses("taken");
+  if (reader.has("settings")) record.settings = read_settings(reader);
+  if (reader.has("written")) record.written = reader.number("written", 0, latest_time);
   for (const auto& [field, count] : {std::pair("underlay", record.underlay.size()),
                                      {"gateways", record.gateways.size()},
                                      {"labels", record.labels.size()},
                                      {"macs", record.macs.size()},
-                                     {"taken", record.taken.size()}})
+                                     {"taken", record.taken.size()},
+                                     {"settings", record.settings.size()}})
     if (count > most_of_a_node) reader.wrong(fmt::format("\"{}\": more than {} of them", field, most_of_a_node));
   return reader.result(std::move(record));
 }

@@ -5,6 +5,8 @@
 // encode() gives equal values equal texts: transactions compare them.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -48,6 +50,10 @@ struct NodeRecord {
   std::vector<MacAddress> macs;
   // Of its networks' routers, broadcasts and the like: given to no Service (control::ServiceNode).
   std::vector<IpAddress> taken;
+  // What all nodes are to be configured with alike, by the keys of weftd.yaml; empty: it tells none.
+  std::map<std::string, std::string> settings;
+  // By its own clock, in seconds since 1970, when it wrote this; 0: it does not say.
+  std::uint64_t written = 0;
   auto operator<=>(const NodeRecord&) const = default;
 };
 

@@ -98,8 +98,14 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
                         .labels = {{"kubernetes.io/hostname", "a"}, {"rack", "7"}},
                         .keep = true,
                         .macs = {MacAddress::parse("02:00:00:00:00:07").value()},
-                        .taken = {IpAddress::parse("192.0.2.254").value()}};
+                        .taken = {IpAddress::parse("192.0.2.254").value()},
+                        .settings = {{"pod_cidrs", "[10.244.0.0/16]"}, {"tunnel", "vxlan"}},
+                        .written = 1764417600};
   EXPECT_EQ(decode_node("k", encode(node)).value(), node);
+  auto earlier = node;  // a version that tells neither
+  earlier.settings.clear();
+  earlier.written = 0;
+  EXPECT_EQ(decode_node("k", encode(earlier)).value(), earlier);
   const Incarnation run{"a", "b"};
   EXPECT_EQ(decode_incarnation("k", encode(run)).value(), run);
   const std::vector<Pool> pools{{.name = "p", .ranges = {{cidr("10.0.0.0/16"), 24}, {cidr("fd00::/48"), 64}}}};
@@ -168,6 +174,14 @@ TEST(ClusterValues, WhatIsWrongIsToldWithKeyAndField) {
   told(keys(R"([{"generation":1,"public_key":"","port":1},{"generation":2,"public_key":"","port":2},)"
             R"({"generation":3,"public_key":"","port":2}])"),
        "more than two keys");
+  const auto settings = [](const std::string& more) {
+    return decode_node(
+        "/k", R"({"version":1,"boot_id":"b","underlay":[],"mode":"","mtu":1,"gateways":[],"zone":"",)" + more + "}");
+  };
+  EXPECT_TRUE(settings(R"("settings":{"tunnel":"vxlan"},"written":1764417600)"));
+  told(settings(R"("settings":[1])"), "\"settings\" is no object");
+  told(settings(R"("settings":{"tunnel":7})"), "\"settings\": 'tunnel' is no text");
+  told(settings(R"("written":-1)"), "\"written\": '-1' is not a number");
   told(decode_pools("/k", R"({"version":1,"pools":[7]})"), "is no pool");
   told(decode_pools("/k", R"({"version":1,"pools":[{"name":"p","ranges":[{"cidr":"x","block_length":1}]}]})"),
        "is no CIDR");

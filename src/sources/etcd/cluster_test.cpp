@@ -237,21 +237,35 @@ TEST_F(EtcdClusterTest, TlsWithOurCertificateAndTheirs) {
     const auto client = world_.connect(options);
     const auto result = world_.put(*client, "a", "3");
     EXPECT_FALSE(result);
-    return result ? Reason::internal : result.error().reason;
+    return result ? Failure{} : result.error();
   };
   auto wrong_name = good;
   wrong_name.tls.server_name = "other.weft.test";
-  EXPECT_EQ(refused(wrong_name), Reason::unavailable);
+  EXPECT_EQ(refused(wrong_name).reason, Reason::unavailable);
   auto wrong_ca = good;
   wrong_ca.tls.ca_file = cluster_->directory() + "/another.pem";
-  EXPECT_EQ(refused(wrong_ca), Reason::unavailable);
+  EXPECT_EQ(refused(wrong_ca).reason, Reason::unavailable);
   auto anonymous = good;
   anonymous.tls.cert_file = anonymous.tls.key_file = "";
-  EXPECT_EQ(refused(anonymous), Reason::unavailable);
+  const auto nobody = refused(anonymous);
+  EXPECT_EQ(nobody.reason, Reason::unavailable);
+  EXPECT_THAT(nobody.message, HasSubstr("asks clients for a certificate"));
   auto plain = good;
   plain.endpoints = {"http" + good.endpoints[0].substr(5)};
   plain.tls = {};
-  EXPECT_EQ(refused(plain), Reason::unavailable);
+  const auto greeted = refused(plain);
+  EXPECT_EQ(greeted.reason, Reason::unavailable);
+  EXPECT_THAT(greeted.message, HasSubstr("if it speaks TLS, its address begins with https://"));
+}
+
+TEST_F(EtcdClusterTest, TlsToAServerWithoutIt) {
+  start({});
+  auto options = options_;
+  options.endpoints = {"https" + options.endpoints[0].substr(4)};
+  options.call_timeout = milliseconds(500);
+  const auto result = world_.put(*world_.connect(options), "a", "1");
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("if it does not speak TLS, its address begins with http://"));
 }
 
 TEST_F(EtcdClusterTest, PasswordsTokensAndPermissions) {

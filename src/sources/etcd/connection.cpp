@@ -20,6 +20,23 @@ struct Connection::Attempt {
   std::shared_ptr<CallInProgress> call;
 };
 
+namespace {
+
+// Of a server that hangs up where it is greeted gRPC names neither what it expects nor what it was given.
+Failure explained(Failure failure) {
+  const auto hung_up = [&](std::string_view words) { return failure.message.find(words) != std::string::npos; };
+  if (failure.reason != Reason::unavailable || (!hung_up("Socket closed") && !hung_up("Endpoint read failed")))
+    return failure;
+  failure.message +=
+      failure.message.starts_with("https://")
+          ? " (it hung up: if it does not speak TLS, its address begins with http://; if it asks clients "
+            "for a certificate, one has to be configured)"
+          : " (it hung up: if it speaks TLS, its address begins with https://)";
+  return failure;
+}
+
+}  // namespace
+
 void Link::prepare(grpc::ClientContext& context) const {
   context.AddMetadata("hasleader", "true");
   if (!token.empty()) context.AddMetadata("token", token);
@@ -105,7 +122,7 @@ void Connection::authenticate(const std::shared_ptr<Attempt>& attempt) {
                          status.error_message().find("authentication is not enabled") != std::string::npos;
         if (!status.ok() && !off)
           return attempt_failed(
-              failure_of(status, attempt->link.endpoint, "authenticate as " + printable(options_.user)));
+              explained(failure_of(status, attempt->link.endpoint, "authenticate as " + printable(options_.user))));
         attempt->link.token = off ? std::string() : response.token();
         check(attempt);
       });
@@ -117,7 +134,7 @@ void Connection::check(const std::shared_ptr<Attempt>& attempt) {
       options_.connect_timeout,
       [this, attempt](const grpc::Status& status, const etcdserverpb::StatusResponse& response) {
         if (attempt != attempt_) return;
-        if (!status.ok()) return attempt_failed(failure_of(status, attempt->link.endpoint, "connect"));
+        if (!status.ok()) return attempt_failed(explained(failure_of(status, attempt->link.endpoint, "connect")));
         if (response.leader() == 0)
           return attempt_failed({.reason = Reason::no_leader, .message = attempt->link.endpoint + ": has no leader"});
         connected(attempt);

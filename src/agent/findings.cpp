@@ -1,0 +1,29 @@
+// What the operator is told to be wrong with this node, each with what to do where the text does not say it.
+#include <algorithm>
+
+#include "agent/agent.h"
+
+namespace weft::agent {
+
+Agent::Findings Agent::findings() const {
+  Findings found;
+  const auto add = [&](const std::string& text, const std::string& remedy) {
+    if (std::ranges::find(found.all, text, &Fault::text) == found.all.end()) found.all.push_back({text, remedy});
+  };
+  for (const auto& text : problems_) add(text, "weftd's log says more; it is said until weftd is started again");
+  for (const auto& text : duties_->problems(node_)) add(text, {});
+  for (const auto& text : unserved()) add(text, "weft service list shows them; weft service get NAME says why");
+  const auto reconcile = datapath_->tables().status();
+  if (!reconcile.last_error.empty()) add("datapath: " + reconcile.last_error, std::string(usual_remedy("publish")));
+  for (const auto& [about, text] : faults_.texts()) add(text, faults_.remedy(about));
+  found.degraded = reconcile.failed > 0 || !datapath_->features().socket_hook || !found.all.empty();
+  for (const auto& text : healer_->repairs()) add(text, "it is mended; find out what else on this node changes it");
+  for (const auto& text : outside_ranges())
+    add(text, "it goes on as it was; give the range back, or apply the Service without it");
+  for (const auto& text : ambiguous_pools()) add(text, {});
+  // As a balancer for plain hosts is meant to be; without the key there would be ranges.
+  if (config_.pod_cidrs.empty()) add("pod_cidrs is empty: this node attaches no pods", {});
+  return found;
+}
+
+}  // namespace weft::agent
