@@ -345,7 +345,8 @@ Result<void> Publisher::may_remove(const std::vector<store::StoredKey>& keys) co
     if (const auto users = users_of(key.key.name); !users.empty())
       return fail(ErrorCode::exists,
                   fmt::format("PodAddressPool {} is in use: {}; nothing was deleted", key.key.name, users),
-                  "delete the pods that have its addresses first");
+                  "delete the pods that have its addresses; those of deleted pods rest for quarantine_seconds, and "
+                  "what a node has of a pool is given back by itself once nothing of it is used: try again then");
   }
   return {};
 }
