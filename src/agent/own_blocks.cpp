@@ -135,15 +135,22 @@ void OwnBlocks::claim(const std::string& pool, Family family, Done done) {
   const Need need{pool, family};
   auto& claim = claims_[need];
   claim.waiting.push_back(std::move(done));
-  if (!claim.asked && member_->blocks().settled()) ask(need);
+  if (!claim.asked && is_known(need)) ask(need);
+}
+
+// All that this node has of it; what got lost is asked for first.
+bool OwnBlocks::is_known(const Need& need) const {
+  return member_->blocks().settled() && std::ranges::none_of(lost_, [&](const auto& entry) {
+           const auto& [block, lost] = entry;
+           return lost.asked && block.pool == need.first && block.cidr.family() == need.second;
+         });
 }
 
 // What was asked for before it was known what this node has: whoever still lacks something asks again.
 void OwnBlocks::settle() {
-  if (!member_->blocks().settled()) return;
   std::vector<Need> open;
   for (const auto& [need, claim] : claims_)
-    if (!claim.asked) open.push_back(need);
+    if (!claim.asked && is_known(need)) open.push_back(need);
   for (const auto& need : open) {
     if (!has_usable(need)) {
       ask(need);
@@ -261,7 +268,8 @@ void OwnBlocks::reclaimed(const cluster::Block& block, const Result<void>& outco
       found->second = {.asked = false, .taken = taken, .why = unheard ? std::string() : why};
     }
   }
-  tell_lost();
+  // One word about all of them.
+  if (std::ranges::none_of(lost_, [](const auto& entry) { return entry.second.asked; })) tell_lost();
   changed();
 }
 

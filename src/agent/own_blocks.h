@@ -68,6 +68,7 @@ class OwnBlocks {
   void remember();
   void choose_gateways();
   void settle();
+  [[nodiscard]] bool is_known(const Need& need) const;
   void ask(const Need& need);
   void answer(const Need& need, const Result<void>& outcome);
   void reclaim(const cluster::Block& block);

@@ -143,6 +143,8 @@ step "an agent that starts again knows its blocks"
 before=$(addresses blue/team-1)
 keys_of_blocks() { ip netns exec "weft-$lab-world" etcdctl --endpoints http://192.0.2.1:2379 get --prefix "/weft/v1/$lab/blocks/" -w json | jq -c '[.kvs[].key | @base64d] | sort'; }
 blocks=$(keys_of_blocks)
+given_back() { grep -c 'gives block default .* back' "/run/weft/lab/$lab/node1/weftd.log"; }
+given=$(given_back)
 exits 0 "kill" "$weft" lab kill --name "$lab" node1
 exits 0 "start" "$weft" lab start --name "$lab" node1
 eventually 30 "it answers" at node1 status
@@ -151,7 +153,7 @@ whole() { [[ $(at "$1" status -o json | jq -c .problems) == "[]" ]]; }
 eventually 15 "it is well" whole node1
 # It took no other block meanwhile, not for a moment.
 is "the claims of blocks" "$(keys_of_blocks)" "$blocks"
-like "and gave none back" "$(grep -c 'back: nothing in it is used' "/run/weft/lab/$lab/node1/weftd.log")" "^0$"
+is "none was given back" "$(given_back)" "$given"
 pod blue team-3 node1 | lab_apply >"$work/late" 2>&1 || fail "after the start: $(cat "$work/late")"
 probe_all --from called/called-2 --to blue/team-3
 is "probes that went otherwise" "$(wrong)" ""
@@ -173,6 +175,7 @@ eventually 15 "both have their blocks of pod_cidrs again" of_default
 exits 0 "push" at node1 store push
 for node in node1 node2; do eventually 30 "$node is well" whole $node; done
 is "the blocks are the same" "$(keys_of_blocks)" "$blocks"
+is "no other ones were taken meanwhile" "$(given_back)" "$given"
 is "addresses of pod_cidrs" "$(addresses shop/plain-2)" "$plain"
 is "addresses of a pool" "$(addresses called/called-2)" "$called"
 all_right() { probe_all --family 4; [[ -z $(wrong) ]]; }
