@@ -28,13 +28,17 @@ std::vector<Cidr> cidrs_of(const cluster::Pool& pool) {
   return cidrs;
 }
 
+std::string some_of(const std::vector<std::string>& shown, std::size_t all) {
+  auto text = fmt::format("{}", fmt::join(shown, ", "));
+  if (all > shown.size()) text += fmt::format(" and {} more", all - shown.size());
+  return text;
+}
+
 std::string some_of(const std::set<std::string>& users) {
   std::vector<std::string> shown;
   for (const auto& user : users)
     if (shown.size() < users_shown) shown.push_back(user);
-  auto text = fmt::format("{}", fmt::join(shown, ", "));
-  if (users.size() > shown.size()) text += fmt::format(" and {} more", users.size() - shown.size());
-  return text;
+  return some_of(shown, users.size());
 }
 
 }  // namespace
@@ -66,12 +70,15 @@ void Agent::take_blocks() {
 std::string Agent::pool_users(const std::string& name) const {
   std::set<std::string> users;
   if (cluster_) {
-    std::size_t seen = 0;
+    std::set<std::pair<std::string, Cidr>> blocks;
     for (const auto& [block, owner] : cluster_->member().blocks().owners())
-      if (block.pool == name)
-        users.insert(fmt::format("node {} has {} ({})", owner, block.cidr.to_string(),
-                                 ++seen > users_shown ? "" : held_in(block.cidr, owner)));
-    return some_of(users);
+      if (block.pool == name) blocks.emplace(owner, block.cidr);
+    // What is in a block is looked for where it is shown only.
+    std::vector<std::string> shown;
+    for (const auto& [owner, block] : blocks)
+      if (shown.size() < users_shown)
+        shown.push_back(fmt::format("node {} has {} ({})", owner, block.to_string(), held_in(block, owner)));
+    return some_of(shown, blocks.size());
   }
   const auto pool = std::ranges::find(pools_, name, &cluster::Pool::name);
   if (pool == pools_.end()) return {};

@@ -59,7 +59,8 @@ eventually 10 "the edge is alive" node_says node3 .state alive
 has_again() { [[ -n $(at node1 node list -o json | jq -r '.[] | select(.name == "node2") | .blocks[]') ]]; }
 eventually 15 "node2 has its blocks again" has_again
 eventually 10 "its pod is reached at the same address" answers default/client-1 tcp "$server2" 7000
-is "node2 has nothing to say" "$(at node2 status -o json | jq -c '.problems')" "[]"
+nothing_wrong() { [[ $(at node2 status -o json | jq -c '.problems') == "[]" ]]; }
+eventually 20 "node2 has nothing to say" nothing_wrong
 is "the edge has nothing to say" "$(at node3 status -o json | jq -c '.problems')" "[]"
 works_at_the_edge "back"
 is "with the same address" "$(pod_address server-3 node3 v4)" "$server3"

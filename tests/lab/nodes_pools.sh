@@ -130,7 +130,7 @@ eventually 15 "the third has the address" has_addresses shop/tiny-3 "$freed"
 
 step "a pool in use stays, one that nobody uses goes, and none is in another's way"
 exits 1 "a pool in use" at node2 delete podpool named
-like "and by whom" "$output" "PodAddressPool named is in use: node node1 has 10.60.0.[0-9]+/28"
+like "and by whom" "$output" "PodAddressPool named is in use: node node1 has 10.60.0.[0-9]+/28 \(pod [a-z]+/[a-z]+-1 has 10.60.0.[0-9]+"
 exits 1 "a pool in the way" at node1 apply -f - <<<"$(pool clash 'cidrs: [{cidr: 10.60.0.128/25}]')"
 like "is said with its place" "$output" ".*5:23: spec.cidrs\[0\].cidr: 10.60.0.128/25 overlaps 10.60.0.0/24 of pool \"named\""
 exits 0 "it grows" at node1 apply -f - <<<"$(pool tiny 'cidrs: [{cidr: 10.80.0.0/31, blockLength: 32}, {cidr: 10.81.0.0/31, blockLength: 32}]')"
