@@ -20,13 +20,6 @@ std::string taken_in(const Config& config, const Cidr& cidr) {
   return {};
 }
 
-cluster::Pool default_pool(const Config& config) {
-  cluster::Pool pool{.name = std::string(model::default_address_pool), .ranges = {}};
-  for (const auto& cidr : config.pod_cidrs)
-    pool.ranges.push_back({cidr, cidr.is_v4() ? config.pod_block_length_v4 : config.pod_block_length_v6});
-  return pool;
-}
-
 std::string overlap_with(const cluster::Pool& other, const Cidr& cidr) {
   for (const auto& range : other.ranges)
     if (overlap(range.cidr, cidr)) return fmt::format("overlaps {} of pool \"{}\"", range.cidr.to_string(), other.name);
@@ -107,6 +100,13 @@ Result<void> check_named(const AddressChoice& choice, const std::vector<cluster:
 }
 
 }  // namespace
+
+cluster::Pool default_pool(const Config& config) {
+  cluster::Pool pool{.name = std::string(model::default_address_pool), .ranges = {}};
+  for (const auto& cidr : config.pod_cidrs)
+    pool.ranges.push_back({cidr, cidr.is_v4() ? config.pod_block_length_v4 : config.pod_block_length_v6});
+  return pool;
+}
 
 cluster::Pool shared_pool(const model::PodAddressPool& pool) {
   cluster::Pool shared{.name = pool.meta.name, .ranges = {}};

@@ -18,6 +18,8 @@
 
 namespace weft::agent {
 
+// pod_cidrs as the pool that they are; without ranges where there are none.
+cluster::Pool default_pool(const Config& config);
 cluster::Pool shared_pool(const model::PodAddressPool& pool);
 
 // "default" first, if it has any addresses, then the others by name. One that overlaps what comes before it, or what

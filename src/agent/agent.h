@@ -104,6 +104,7 @@ class Agent {
   void pools_changed();
   void take_blocks();
   std::string pool_users(const std::string& pool) const;
+  std::string held_in(const Cidr& block, const std::string& node) const;
   [[nodiscard]] std::string user_of(const IpAddress& address) const;
   [[nodiscard]] std::vector<std::string> ambiguous_pools() const;
   [[nodiscard]] nlohmann::json pools_json() const;

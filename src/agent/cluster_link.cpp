@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/address_pools.h"
 #include "agent/external_addresses.h"
 #include "agent/node_settings.h"
 #include "base/utc_text.h"
@@ -20,15 +21,12 @@ namespace {
 
 using nlohmann::json;
 
-const std::string default_pool(model::default_address_pool);
 constexpr std::size_t most_taken = 64;
 constexpr auto patience = std::chrono::seconds(3);  // before being away is a fault
 
 // Names of what the store keeps (docs/state.md).
 constexpr std::string_view stored_boot = "cluster-boot";
-constexpr std::string_view stored_blocks = "cluster-blocks";
 constexpr std::string_view stored_kept = "cluster-kept";  // "true": others know that this node is to be kept
-constexpr std::string_view stored_gateways = "cluster-gateways";
 constexpr std::string_view stored_numbers = "cluster-node-numbers";
 
 Result<std::string> trimmed_file(const std::string& path) {
@@ -42,19 +40,6 @@ json stored_json(store::Store& store, std::string_view name) {
   const auto text = store.get(name);
   if (!text || !*text) return json();
   return json::parse(**text, nullptr, false);
-}
-
-std::vector<cluster::Block> read_blocks(const json& list) {
-  std::vector<cluster::Block> blocks;
-  if (!list.is_array()) return blocks;
-  for (const auto& entry : list) {
-    if (!entry.is_object() || !entry.contains("pool") || !entry["pool"].is_string() || !entry.contains("cidr") ||
-        !entry["cidr"].is_string())
-      continue;
-    if (const auto cidr = Cidr::parse(entry["cidr"].get_ref<const std::string&>()))
-      blocks.push_back({entry["pool"].get<std::string>(), *cidr});
-  }
-  return blocks;
 }
 
 weft_way way_of(Config::Tunnel tunnel) {
@@ -75,7 +60,15 @@ weft_way way_of(Config::Tunnel tunnel) {
 
 ClusterLink::ClusterLink(asio::io_context& loop, const Config& config, store::Store& store, Faults& faults,
                          Handlers handlers)
-    : config_(config), store_(store), faults_(faults), handlers_(std::move(handlers)), scheduler_(loop) {}
+    : config_(config),
+      store_(store),
+      faults_(faults),
+      handlers_(std::move(handlers)),
+      scheduler_(loop),
+      own_(config, store, faults, scheduler_, [this] { handlers_.blocks(); }),
+      others_(config) {
+  if (auto pool = default_pool(config); !pool.ranges.empty()) pools_.push_back(std::move(pool));
+}
 
 ClusterLink::~ClusterLink() = default;
 
@@ -84,13 +77,6 @@ Result<std::unique_ptr<ClusterLink>> ClusterLink::open(asio::io_context& loop, c
                                                        Handlers handlers, EncryptionOffer offer) {
   std::unique_ptr<ClusterLink> link(new ClusterLink(loop, config, store, faults, std::move(handlers)));
   link->offer_ = std::move(offer);
-  link->remembered_ = read_blocks(stored_json(store, stored_blocks));
-  const auto gateways = stored_json(store, stored_gateways);
-  if (gateways.is_array())
-    for (const auto& text : gateways)
-      if (const auto address =
-              text.is_string() ? IpAddress::parse(text.get<std::string>()) : fail(ErrorCode::invalid, "no text"))
-        link->gateways_.emplace(address->family(), *address);
   const auto numbers = stored_json(store, stored_numbers);
   if (numbers.is_object())
     for (const auto& [name, number] : numbers.items())
@@ -121,11 +107,8 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count());
   };
-  cluster::Pool pool{.name = default_pool, .ranges = {}};
-  for (const auto& cidr : config_.pod_cidrs)
-    pool.ranges.push_back({cidr, cidr.is_v4() ? config_.pod_block_length_v4 : config_.pod_block_length_v6});
-  if (!pool.ranges.empty()) options.pools.push_back(std::move(pool));
-  options.remembered = remembered_;
+  if (auto pool = default_pool(config_); !pool.ranges.empty()) options.pools.push_back(std::move(pool));
+  options.remembered = own_.remembered();
   return options;
 }
 
@@ -144,8 +127,8 @@ Result<void> ClusterLink::connect(const Node& node) {
   handlers.block_owners = [this] { nodes_changed(); };
   handlers.endpoints = [this](const cluster::EndpointDifference& difference) { pods_changed(difference); };
   handlers.announcers = [this] { handlers_.announcers(); };
-  handlers.blocks = [this] { blocks_changed(); };
-  handlers.blocks_lost = [this](const std::vector<cluster::Block>& blocks) { lost(blocks); };
+  handlers.blocks = [this] { own_.changed(); };
+  handlers.blocks_lost = [this](const std::vector<cluster::Block>& blocks) { own_.lost(blocks); };
   handlers.identities = [this](const cluster::IdentityDifference& difference) { identities_changed(difference); };
   handlers.renumbered = [](const LabelMap&, cluster::IdentityNumber before, cluster::IdentityNumber now) {
     spdlog::warn("identity {} is {} now: this node was away for so long that the cluster gave its number up", before,
@@ -162,7 +145,7 @@ Result<void> ClusterLink::connect(const Node& node) {
       if (auto stored = store_.set(stored_kept, "true"); !stored)
         spdlog::warn("remembering that this node is to be kept: {}", stored.error().message);
     claims_of_addresses_->membership_changed();
-    blocks_changed();
+    own_.changed();
   };
   handlers.left = [this](const etcd::Failure& why) {
     claims_of_addresses_->membership_changed();
@@ -181,6 +164,10 @@ Result<void> ClusterLink::connect(const Node& node) {
   };
   const auto trouble = handlers.trouble;
   member_ = std::make_unique<cluster::Member>(*client_, scheduler_, random, options, std::move(handlers));
+  own_.follow(*member_);
+  member_->endpoints().believe([this](const std::string& name, const IpAddress& address, bool host_network) {
+    return others_.owns(name, address, host_network);
+  });
   claims_of_addresses_ = std::make_unique<cluster::AddressClaims>(
       cluster::Context{.client = *client_,
                        .scheduler = scheduler_,
@@ -195,7 +182,7 @@ cluster::NodeRecord ClusterLink::record(const Node& node) const {
   record.underlay = node.underlay();
   record.mode = to_string(config_.tunnel);
   record.mtu = node.pod_mtu;
-  for (const auto& [family, gateway] : gateways_) record.gateways.push_back(gateway);
+  for (const auto& [family, gateway] : gateways()) record.gateways.push_back(gateway);
   record.zone = config_.zone;
   record.labels = config_.labels();
   record.keep = config_.edge;
@@ -224,145 +211,6 @@ void ClusterLink::tell(const Node& node, EncryptionOffer offer) {
 }
 
 void ClusterLink::tell(cluster::SharedEndpoints pods) { member_->endpoint_publisher().publish(std::move(pods)); }
-
-// --- Blocks --------------------------------------------------------------------------------------
-
-std::vector<Cidr> ClusterLink::blocks() const {
-  std::vector<Cidr> all;
-  for (const auto& block : member_->blocks().blocks()) all.push_back(block.cidr);
-  return all;
-}
-
-std::map<std::string, std::vector<Cidr>> ClusterLink::usable_blocks() const {
-  std::map<std::string, std::vector<Cidr>> usable;
-  for (const auto& block : member_->blocks().blocks())
-    if (member_->blocks().may_allocate_from(block)) usable[block.pool].push_back(block.cidr);
-  std::ranges::stable_partition(usable[default_pool], [&](const Cidr& cidr) {
-    const auto gateway = gateways_.find(cidr.family());
-    return gateway != gateways_.end() && cidr.contains(gateway->second);
-  });
-  return usable;
-}
-
-void ClusterLink::choose_gateways() {
-  auto blocks = member_->blocks().blocks();
-  std::erase_if(blocks, [](const auto& block) { return block.pool != default_pool; });
-  const auto before = gateways_;
-  for (const auto family : {Family::v4, Family::v6}) {
-    const auto has = [&](const IpAddress& address) {
-      return std::ranges::any_of(blocks, [&](const auto& block) { return block.cidr.contains(address); });
-    };
-    const auto known = gateways_.find(family);
-    if (known != gateways_.end() && has(known->second)) continue;
-    const auto usable = std::ranges::find_if(blocks, [&](const auto& block) { return block.cidr.family() == family; });
-    // One that was lost goes on to serve the pods that know it, until there is another.
-    if (usable != blocks.end()) gateways_[family] = usable->cidr.address().plus(1);
-  }
-  if (gateways_ == before) return;
-  auto list = json::array();
-  for (const auto& [family, gateway] : gateways_) list.push_back(gateway.to_string());
-  if (auto stored = store_.set(stored_gateways, list.dump()); !stored)
-    spdlog::warn("remembering the gateways: {}", stored.error().message);
-}
-
-void ClusterLink::blocks_changed() {
-  // Before an address of theirs is used.
-  auto blocks = member_->blocks().blocks();
-  if (blocks != remembered_) {
-    auto list = json::array();
-    for (const auto& block : blocks) list.push_back({{"pool", block.pool}, {"cidr", block.cidr.to_string()}});
-    if (auto stored = store_.set(stored_blocks, list.dump()); !stored)
-      spdlog::warn("remembering the blocks: {}", stored.error().message);
-    else
-      remembered_ = std::move(blocks);
-  }
-  choose_gateways();
-  handlers_.blocks();
-}
-
-void ClusterLink::lost(const std::vector<cluster::Block>& blocks) {
-  std::vector<std::string> names;
-  for (const auto& block : blocks) names.push_back(block.cidr.to_string());
-  const auto text = fmt::format(
-      "this node was away for longer than reclaim_seconds and {} may be another node's by now: create the pods with "
-      "such "
-      "addresses again (weft endpoint list)",
-      fmt::join(names, ", "));
-  faults_.set("cluster blocks", text);
-}
-
-void ClusterLink::claim(const std::string& pool, Family family, Done done) {
-  auto& waiting = claims_[{pool, family}];
-  waiting.push_back(std::move(done));
-  if (waiting.size() > 1) return;
-  member_->blocks().claim(pool, family, [this, pool, family](const Result<cluster::Block>& block) {
-    // Usable only once whoever gives addresses out has heard of it.
-    scheduler_.post([this, pool, family, alive = std::weak_ptr(alive_),
-                     answer = block ? Result<void>() : Result<void>(fail(block.error()))] {
-      if (alive.expired()) return;
-      blocks_changed();
-      for (const auto& each : std::exchange(claims_[{pool, family}], {})) each(answer);
-    });
-  });
-}
-
-void ClusterLink::claim(const cluster::Block& block, Done done) {
-  member_->blocks().claim(block, [this, done = std::move(done)](const Result<cluster::Block>& claimed) {
-    scheduler_.post([this, done, alive = std::weak_ptr(alive_),
-                     answer = claimed ? Result<void>() : Result<void>(fail(claimed.error()))] {
-      if (alive.expired()) return;
-      blocks_changed();
-      done(answer);
-    });
-  });
-}
-
-bool ClusterLink::claims(const std::string& pool, Family family) const {
-  const auto waiting = claims_.find({pool, family});
-  return waiting != claims_.end() && !waiting->second.empty();
-}
-
-void ClusterLink::let_go(const std::string& pool) {
-  if (const auto held = held_.find(pool); held != held_.end() && --held->second <= 0) held_.erase(held);
-}
-
-std::string ClusterLink::owner_of(const cluster::Block& block) const {
-  const auto owner = member_->blocks().owners().find(block);
-  return owner == member_->blocks().owners().end() ? std::string() : owner->second;
-}
-
-// `left`: blocks of "default" that would be left.
-bool ClusterLink::is_needed(const cluster::Block& block, const control::Ipam& ipam,
-                            std::map<Family, std::size_t>& left) const {
-  const auto family = block.cidr.family();
-  if (held_.contains(block.pool) || claims(block.pool, family) || !ipam.unused(block.cidr)) return true;
-  if (block.pool != default_pool) return false;
-  const auto gateway = gateways_.find(family);
-  const bool has_gateway = gateway != gateways_.end() && block.cidr.contains(gateway->second);
-  if (has_gateway || left[family] < 2) return true;
-  --left[family];
-  return false;
-}
-
-bool ClusterLink::release_unused(const control::Ipam& ipam) {
-  if (!joined()) return false;
-  const auto blocks = member_->blocks().blocks();
-  std::map<Family, std::size_t> left;
-  for (const auto& block : blocks)
-    if (block.pool == default_pool) ++left[block.cidr.family()];
-  bool released = false;
-  for (const auto& block : blocks) {
-    if (is_needed(block, ipam, left)) continue;
-    released = true;
-    spdlog::info("gives block {} back: nothing in it is used", block.to_string());
-    member_->blocks().release(block);
-  }
-  if (!released) return false;
-  scheduler_.post([this, alive = std::weak_ptr(alive_)] {
-    if (!alive.expired()) blocks_changed();
-  });
-  return true;
-}
 
 // --- Numbers -------------------------------------------------------------------------------------
 
@@ -436,6 +284,7 @@ void ClusterLink::hear_clocks(const cluster::NodeDifference& difference) {
 
 void ClusterLink::nodes_changed() {
   plan_due_ = true;
+  belief_due_ = true;
   others_changed();
 }
 
@@ -445,6 +294,7 @@ constexpr std::size_t many_addresses = 2000;
 void ClusterLink::pods_changed(const cluster::EndpointDifference& difference) {
   for (const auto& [node, pods] : difference.nodes) {
     if (node == config_.node) continue;
+    unlooked_.insert(node);
     for (const auto& pod : pods.gone) pods_.pods.insert({pod.namespace_, pod.name});
     // All of them are looked at, those that are gone by name.
     if (pods_.all) continue;
@@ -467,64 +317,85 @@ bool ClusterLink::synced() const {
          member_->identities().synced() && claims_of_addresses_->synced();
 }
 
-namespace {
-
-// Whoever writes to etcd must not draw other traffic than pods' by a key: what routes and AllowedIPs are made of is a
-// block of pod_cidrs, or lies apart from all that this node's configuration knows.
-bool may_be_block(const cluster::Block& block, const Config& config) {
-  if (block.pool == default_pool)
-    return std::ranges::any_of(config.pod_cidrs, [&](const Cidr& cidr) {
-      return cluster::PoolRange{cidr, cidr.is_v4() ? config.pod_block_length_v4 : config.pod_block_length_v6}.has_block(
-          block.cidr);
-    });
-  constexpr unsigned widest_v4 = 8;
-  constexpr unsigned widest_v6 = 16;
-  const auto overlaps = [&](const Cidr& cidr) {
-    return cidr.family() == block.cidr.family() &&
-           (cidr.contains(block.cidr.address()) || block.cidr.contains(cidr.address()));
-  };
-  return block.cidr.length() >= (block.cidr.is_v4() ? widest_v4 : widest_v6) &&
-         std::ranges::none_of(config.pod_cidrs, overlaps) && std::ranges::none_of(config.service_cidrs, overlaps);
+// What is believed of the others follows from nodes, blocks and pools; of whom it changed, the pods are looked at
+// again.
+void ClusterLink::believe() {
+  if (!std::exchange(belief_due_, false)) return;
+  for (const auto& node : others_.take({member_->registry().nodes(), member_->blocks().owners(), pools_})) {
+    unlooked_.insert(node);
+    for (const auto& [name, pod] : pods().pods_of(node)) {
+      pods_.pods.insert({name.namespace_, name.name});
+      pods_.addresses.insert(pod.addresses.begin(), pod.addresses.end());
+    }
+  }
 }
 
-}  // namespace
+void ClusterLink::set_pools(std::vector<cluster::Pool> pools) {
+  member_->blocks().pools_changed();
+  if (pools == pools_) return;
+  pools_ = std::move(pools);
+  nodes_changed();
+}
+
+// What a node tells that is not believed may be so because other news are on their way: it is a fault once it lasts.
+void ClusterLink::look_at_others() {
+  if (!synced()) return;
+  believe();
+  for (const auto& node : std::exchange(unlooked_, {})) {
+    auto told = others_.left_out(node);
+    if (const auto pods_told = others_.pods_left_out(node, pods()); !pods_told.empty())
+      told += (told.empty() ? "" : ", ") + pods_told;
+    if (told.empty())
+      left_out_.erase(node);
+    else
+      left_out_.try_emplace(node, std::chrono::steady_clock::now(), "").first->second.second = std::move(told);
+  }
+  constexpr std::size_t most = 8;
+  std::map<std::string, std::string> faults;
+  std::size_t count = 0;
+  for (const auto& [node, since_and_text] : left_out_)
+    if (std::chrono::steady_clock::now() - since_and_text.first >= patience && ++count <= most)
+      faults.emplace("addresses of node " + node,
+                     fmt::format("node {} tells addresses that are not its own and count for nothing here: {}", node,
+                                 since_and_text.second));
+  if (count > most)
+    faults.emplace("addresses of nodes", fmt::format("{} more nodes tell addresses that are not their own (weft node "
+                                                     "list names them)",
+                                                     count - most));
+  faults_.replace("addresses of node", faults);
+}
 
 control::RemoteNodes ClusterLink::remote_nodes(const std::map<std::string, std::uint32_t>& wireguard) const {
   control::RemoteNodes nodes;
-  for (const auto& [name, node] : member_->registry().nodes()) {
-    if (name == config_.node || !node.record) continue;
+  for (const auto& [name, node] : others_.all()) {
     auto& remote = nodes[name];
-    remote.underlay = node.record->underlay;
-    remote.gateways = node.record->gateways;
+    remote.underlay = node.underlay;
+    remote.gateways = node.gateways;
+    remote.blocks = node.blocks;
     if (const auto device = wireguard.find(name); device != wireguard.end()) remote.wireguard = device->second;
   }
-  for (const auto& [block, owner] : member_->blocks().owners())
-    if (const auto node = nodes.find(owner); node != nodes.end() && may_be_block(block, config_))
-      node->second.blocks.push_back(block.cidr);
   return nodes;
 }
 
-std::map<std::string, EncryptionPeer> ClusterLink::encryption_peers() const {
+std::map<std::string, EncryptionPeer> ClusterLink::encryption_peers() {
+  believe();
   std::map<std::string, EncryptionPeer> peers;
-  for (const auto& [name, node] : member_->registry().nodes()) {
-    if (name == config_.node || !node.record) continue;
+  for (const auto& [name, other] : others_.all()) {
+    const auto& node = member_->registry().nodes().at(name);
     peers[name] = {.alive = node.alive.has_value(),
-                   .underlay = node.record->underlay,
-                   .gateways = node.record->gateways,
-                   .blocks = {},
+                   .underlay = other.underlay,
+                   .gateways = other.gateways,
+                   .blocks = other.blocks,
                    .keys = node.record->wireguard,
                    .settled = node.record->settled};
   }
-  for (const auto& [block, owner] : member_->blocks().owners())
-    if (const auto peer = peers.find(owner); peer != peers.end() && may_be_block(block, config_))
-      peer->second.blocks.push_back(block.cidr);
   return peers;
 }
 
 control::NodeSelf ClusterLink::self(const Node& node) const {
   control::NodeSelf self;
   self.underlay = node.underlay();
-  for (const auto& [family, gateway] : gateways_) self.gateways.push_back(gateway);
+  for (const auto& [family, gateway] : gateways()) self.gateways.push_back(gateway);
   self.networks = node.subnets;
   self.mtu = node.uplink_mtu;
   self.tunnel = way_of(config_.tunnel);
@@ -545,6 +416,7 @@ ClusterLink::News ClusterLink::news(const Node& node, const NodesSeen& seen, con
     if (!have.clustered) news.view = ClusterView{.clustered = true};
     return news;
   }
+  believe();
   news.pods = std::exchange(pods_, {});
   if (const auto revision = pods().identities_revision(); std::exchange(peers_revision_, revision) != revision)
     news.pods.peers = true;
@@ -611,6 +483,8 @@ void ClusterLink::forget_node(const std::string& name, Done done) {
 // --- Status --------------------------------------------------------------------------------------
 
 void ClusterLink::check() {
+  own_.check();
+  look_at_others();
   // Whom another agent keeps out has etcd.
   if (joined() || !refused_.empty()) return faults_.clear("cluster");
   if (std::chrono::steady_clock::now() - away_since_ < patience) return;
@@ -727,6 +601,10 @@ json ClusterLink::nodes_json(const ClusterView& view) const {
       item["number"] = reach->second.number;
       item["problem"] = reach->second.problem;
     }
+    if (const auto left_out = left_out_.find(name); left_out != left_out_.end())
+      item["problem"] =
+          fmt::format("{}{}not its own: {}", item["problem"].get<std::string>(),
+                      item["problem"].get_ref<const std::string&>().empty() ? "" : "; ", left_out->second.second);
     items.push_back(std::move(item));
   }
   return items;

@@ -19,6 +19,8 @@
 #include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/node.h"
+#include "agent/other_nodes.h"
+#include "agent/own_blocks.h"
 #include "agent/peer_clocks.h"
 #include "control/ipam/ipam.h"
 #include "sources/cluster/address_claims.h"
@@ -73,25 +75,28 @@ class ClusterLink {
 
   // --- This node's addresses
   // Blocks that addresses may be given out of now, by pool; of "default" the gateways' first.
-  [[nodiscard]] std::map<std::string, std::vector<Cidr>> usable_blocks() const;
+  [[nodiscard]] std::map<std::string, std::vector<Cidr>> usable_blocks() const { return own_.usable(); }
   // All that are this node's, as far as it has heard: its pods have addresses of them.
-  [[nodiscard]] std::vector<Cidr> blocks() const;
+  [[nodiscard]] std::vector<Cidr> blocks() const { return own_.all(); }
   // First host addresses of the first block of "default" of each family. They stay while any address of such a block is
   // in use.
-  [[nodiscard]] const std::map<Family, IpAddress>& gateways() const { return gateways_; }
-  // One more block; told when it is usable, or why there is none. Asked for twice it is claimed once.
-  void claim(const std::string& pool, Family family, Done done);
+  [[nodiscard]] const std::map<Family, IpAddress>& gateways() const { return own_.gateways(); }
+  // One more block; told when it is usable, or why there is none. Asked for twice it is claimed once; asked for before
+  // it is known what this node has, it is answered with what that is.
+  void claim(const std::string& pool, Family family, Done done) { own_.claim(pool, family, std::move(done)); }
   // That very block. Refused where it is another node's, which is named.
-  void claim(const cluster::Block& block, Done done);
-  [[nodiscard]] bool claims(const std::string& pool, Family family) const;
+  void claim(const cluster::Block& block, Done done) { own_.claim(block, std::move(done)); }
+  [[nodiscard]] bool claims(const std::string& pool, Family family) const { return own_.claims(pool, family); }
   // While it is held no block of the pool is given back.
-  void hold(const std::string& pool) { ++held_[pool]; }
-  void let_go(const std::string& pool);
+  void hold(const std::string& pool) { own_.hold(pool); }
+  void let_go(const std::string& pool) { own_.let_go(pool); }
   // Gives back what holds nothing; of "default" all but one block of each family and those of the gateways. Whether
   // usable_blocks() are others now.
-  bool release_unused(const control::Ipam& ipam);
+  bool release_unused(const control::Ipam& ipam) { return own_.release_unused(ipam); }
   // The node that has it, by the news; empty: none.
-  [[nodiscard]] std::string owner_of(const cluster::Block& block) const;
+  [[nodiscard]] std::string owner_of(const cluster::Block& block) const { return own_.owner_of(block); }
+  // All that this node knows; of those alone other nodes have blocks.
+  void set_pools(std::vector<cluster::Pool> pools);
 
   // --- Numbers of label sets
   // Told when this node is listed as a user of the labels' number, which Handlers::identities has told by then. To be
@@ -118,7 +123,9 @@ class ClusterLink {
   // Whether the next news() has what was told of nodes.
   [[nodiscard]] bool nodes_told() const { return plan_due_; }
   [[nodiscard]] const cluster::PodTable& pods() const { return member_->endpoints().pods(); }
-  [[nodiscard]] std::map<std::string, EncryptionPeer> encryption_peers() const;
+  [[nodiscard]] std::map<std::string, EncryptionPeer> encryption_peers();
+  // What counts of what others tell of their addresses, as of the last news().
+  [[nodiscard]] const std::map<std::string, OtherNode>& others() const { return others_.all(); }
 
   // Another node that is away will not come back: what it has may go to others once reclaim_seconds have passed.
   void forget_node(const std::string& name, Done done);
@@ -149,12 +156,9 @@ class ClusterLink {
   Result<void> connect(const Node& node);
   Result<cluster::MemberOptions> member_options(const Node& node) const;
   [[nodiscard]] cluster::NodeRecord record(const Node& node) const;
-  void blocks_changed();
-  void choose_gateways();
-  void lost(const std::vector<cluster::Block>& blocks);
-  [[nodiscard]] bool is_needed(const cluster::Block& block, const control::Ipam& ipam,
-                               std::map<Family, std::size_t>& left) const;
   void others_changed();
+  void believe();
+  void look_at_others();
   void nodes_changed();
   void hear_clocks(const cluster::NodeDifference& difference);
   void pods_changed(const cluster::EndpointDifference& difference);
@@ -174,14 +178,17 @@ class ClusterLink {
   std::unique_ptr<cluster::Member> member_;
   std::unique_ptr<cluster::AddressClaims> claims_of_addresses_;
 
-  std::vector<cluster::Block> remembered_;  // as in the store
-  std::map<Family, IpAddress> gateways_;
+  OwnBlocks own_;
+  OtherNodes others_;
+  std::vector<cluster::Pool> pools_;
+  bool belief_due_ = true;
+  std::set<std::string> unlooked_;  // nodes that have told something since the last check()
+  // Nodes that tell what is not believed: since when, and what.
+  std::map<std::string, std::pair<std::chrono::steady_clock::time_point, std::string>> left_out_;
   control::NodeNumbers numbers_;
   std::map<std::string, std::uint32_t> stored_numbers_;
   EncryptionOffer offer_;
   cluster::NodeRecord told_;
-  std::map<std::pair<std::string, Family>, std::vector<Done>> claims_;
-  std::map<std::string, int> held_;
   std::map<LabelMap, Need> needs_;
   bool identities_whole_ = false;  // told once
   control::NodeSelf planned_for_;
@@ -195,7 +202,6 @@ class ClusterLink {
   std::string why_away_;
   std::string refused_;  // why another agent keeps this one out; empty: none does
   PeerClocks clocks_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // tasks that were posted do not run once this is gone
 };
 
 }  // namespace weft::agent

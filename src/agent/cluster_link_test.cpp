@@ -113,7 +113,8 @@ TEST_F(ClusterLinkTest, NodesKnowEachOthersWaysBlocksAndPods) {
   a->link->need({labels});
   ASSERT_TRUE(run_until([&] { return !a->numbers.empty(); }));
   const auto number = a->numbers.begin()->first;
-  a->link->tell({{{"shop", "web"}, {.addresses = {ip("10.244.9.9")}, .identity = number, .ports = {}}}});
+  const auto mine = usable(*a).front().address().plus(9);
+  a->link->tell({{{"shop", "web"}, {.addresses = {mine}, .identity = number, .ports = {}}}});
   ASSERT_TRUE(run_until([&] {
     const auto& view = b->view();
     return view.known && b->link->pods().size() == 1 && view.plan.blocks.size() == 2 && view.plan.addresses.size() == 3;
@@ -121,7 +122,7 @@ TEST_F(ClusterLinkTest, NodesKnowEachOthersWaysBlocksAndPods) {
   // Another mirror, which may hear later.
   ASSERT_TRUE(run_until([&] { return b->link->status_json()["alive"] == 2; }));
   const auto view = b->view();
-  const auto told = b->link->pods().at(ip("10.244.9.9"));
+  const auto told = b->link->pods().at(mine);
   ASSERT_THAT(told, SizeIs(1));
   EXPECT_EQ(told[0].name.to_string(), "shop/web");
   EXPECT_EQ(told[0].node, "a");
@@ -133,7 +134,7 @@ TEST_F(ClusterLinkTest, NodesKnowEachOthersWaysBlocksAndPods) {
 
   // What changes is told once: the pod and both of its addresses, and no other view.
   (void)b->link->news(b->node, {}, view);
-  a->link->tell({{{"shop", "web"}, {.addresses = {ip("10.244.9.10")}, .identity = number, .ports = {}}}});
+  a->link->tell({{{"shop", "web"}, {.addresses = {mine.plus(1)}, .identity = number, .ports = {}}}});
   OthersChange change;
   ASSERT_TRUE(run_until([&] {
     auto news = b->link->news(b->node, {}, view);
@@ -178,6 +179,57 @@ TEST_F(ClusterLinkTest, DevicesThatEncryptSilenceAndHoldersOfAddressesMakeAnothe
   const std::map<IpAddress, std::string> holders{{ip("192.0.2.77"), "b"}};
   ASSERT_TRUE(run_until([&] { return other_view() && a->taken_in.egress_holders == holders; }));
   EXPECT_FALSE(other_view());
+}
+
+// Somebody who may write to etcd says of addresses what he likes.
+TEST_F(ClusterLinkTest, WhatIsNotBorneOutByClaimsOfBlocksCountsForNothingAndIsAFault) {
+  const auto a = make("a", "192.0.2.1");
+  const auto b = make("b", "192.0.2.2");
+  ASSERT_TRUE(claim(*a, Family::v4));
+  ASSERT_TRUE(claim(*b, Family::v4));
+  const auto keys = cluster::Keyspace::make("default").value();
+  const auto put = [&](const std::string& key, const std::string& value) {
+    bool done = false;
+    a->link->client().put({.key = key, .value = value, .lease = 0}, {},
+                          [&](const auto& outcome) { done = outcome.has_value(); });
+    ASSERT_TRUE(run_until([&] { return done; }));
+  };
+  const auto stolen = usable(*b).front().address().plus(9);
+  put(keys.build(cluster::AliveKey{"evil"}), encode(cluster::Incarnation{"evil", "x"}));
+  put(keys.build(cluster::NodeKey{"evil"}),
+      encode(cluster::NodeRecord{.boot_id = "x",
+                                 .underlay = {ip("192.0.2.66"), ip("fd00:10:244:5::9")},
+                                 .gateways = {a->link->gateways().at(Family::v4)}}));
+  put(keys.build(cluster::BlockKey{{"fixed", *Cidr::parse("198.51.100.0/24")}}),
+      encode(cluster::Incarnation{"evil", "x"}));
+  put(keys.build(cluster::EndpointsKey{"evil"}),
+      encode(cluster::NodeEndpoints{"x",
+                                    {{{"shop", "web"}, {.addresses = {ip("1.1.1.1")}, .identity = 300, .ports = {}}},
+                                     {{"shop", "other"}, {.addresses = {stolen}, .identity = 300, .ports = {}}}}}));
+  ASSERT_TRUE(
+      run_until([&] { return a->view().plan.reach.contains("evil") && a->link->pods().count_of("evil") == 2; }));
+  ASSERT_TRUE(run_until([&] { return a->view().plan.blocks.size() == 1; })) << "b's";
+  EXPECT_THAT(a->link->pods().at(stolen), SizeIs(0));
+  EXPECT_THAT(a->link->pods().at(ip("1.1.1.1")), SizeIs(0));
+  EXPECT_FALSE(a->view().plan.addresses.contains(ip("fd00:10:244:5::9")));
+  EXPECT_FALSE(a->view().plan.addresses.contains(a->link->gateways().at(Family::v4)));
+  EXPECT_TRUE(a->view().plan.addresses.contains(ip("192.0.2.66")));
+  // It may be that other news are on their way: not at once.
+  a->link->check();
+  EXPECT_FALSE(a->faults.has("addresses of node evil"));
+  ASSERT_TRUE(run_until([&] {
+    a->link->check();
+    return a->faults.has("addresses of node evil");
+  }));
+  const auto text = a->faults.texts().at("addresses of node evil");
+  for (const auto& part : {"198.51.100.0/24 of pool \"fixed\"", "pod shop/web at 1.1.1.1", "gateway 10.244.",
+                           "its address fd00:10:244:5::9, which is of pool"})
+    EXPECT_THAT(text, HasSubstr(part));
+  EXPECT_FALSE(a->faults.has("addresses of node b"));
+  // The pool comes, later than the block.
+  a->link->set_pools({{.name = "default", .ranges = {{*Cidr::parse("10.244.0.0/16"), 24}}},
+                      {.name = "fixed", .ranges = {{*Cidr::parse("198.51.100.0/24"), 24}}}});
+  EXPECT_EQ(a->view().plan.blocks.size(), 2U);
 }
 
 TEST_F(ClusterLinkTest, ARestartWithoutEtcdKeepsGatewaysAndNumbersAndGivesNothingOut) {

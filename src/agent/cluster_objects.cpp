@@ -115,6 +115,20 @@ std::optional<Error> ClusterObjects::unavailable() const {
   return {};
 }
 
+std::string ClusterObjects::lost() const {
+  if (!shared_->lost()) return {};
+  std::size_t own = 0;
+  for (const auto kind : all_kinds)
+    if (const auto keys = parts_.objects.keys(kind)) own += keys->size();
+  if (own == 0) return {};
+  return fmt::format(
+      "etcd ({}) no longer knows the cluster's objects: its data was lost, or replaced by other data; the {} objects "
+      "that "
+      "this node still has stay in force, changes are refused, pools of addresses other than {} get no further blocks "
+      "(weft store push gives etcd what this node has, weft store push --none lets it go)",
+      parts_.etcd, own, model::default_address_pool);
+}
+
 nlohmann::json ClusterObjects::status_json() const {
   const auto& problem = shared_->problem();
   return {{"state", shared_->lost() ? "lost" : to_string(shared_->state())},

@@ -63,6 +63,8 @@ class ClusterObjects {
   // Once a second: tries again what could not be done.
   void check();
   [[nodiscard]] nlohmann::json status_json() const;
+  // What it means that etcd has lost the cluster's data; empty: it has not.
+  [[nodiscard]] std::string lost() const;
   // What the cluster has was heard of, now or by an earlier run.
   [[nodiscard]] bool known() const;
   // Once what etcd has now of this pod, and of its Namespace, is known here; without etcd at once.

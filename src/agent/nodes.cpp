@@ -65,6 +65,7 @@ Result<void> Agent::open_cluster() {
                                if (duties_) duties_->agreed();
                              }},
                         encryption_ ? encryption_->offer() : EncryptionOffer()));
+  cluster_->set_pools(pools_);
   node_routes_.emplace(*netlink_, faults_);
   overlay_.emplace(*netlink_, *datapath_, config_, faults_);
   attach_gate_.emplace(loop_, *cluster_);
@@ -98,9 +99,13 @@ void Agent::ask_for_blocks() {
   for (const auto& cidr : config_.pod_cidrs) {
     const auto family = cidr.family();
     const std::string pool(model::default_address_pool);
-    if (ipam_->available(family, now) > few_addresses || cluster_->claims(pool, family)) continue;
-    cluster_->claim(pool, family, [this, family](const Result<void>& claimed) {
-      const auto about = fmt::format("cluster pool {}", family == Family::v4 ? "IPv4" : "IPv6");
+    const auto about = fmt::format("cluster pool {}", family == Family::v4 ? "IPv4" : "IPv6");
+    if (ipam_->available(family, now) > few_addresses) {
+      faults_.clear(about);
+      continue;
+    }
+    if (cluster_->claims(pool, family)) continue;
+    cluster_->claim(pool, family, [this, about](const Result<void>& claimed) {
       if (claimed) return faults_.clear(about);
       faults_.set(about, claimed.error().text());
     });
@@ -190,9 +195,11 @@ void Agent::watch_health() {
   for (const auto& [name, node] : cluster_->member().registry().nodes()) {
     const auto reach = publisher_->cluster().plan.reach.find(name);
     if (!node.record || reach == publisher_->cluster().plan.reach.end()) continue;
+    const auto addresses = cluster_->others().find(name);
+    if (addresses == cluster_->others().end()) continue;
     auto& target = targets[name];
-    target.addresses = node.record->underlay;
-    target.gateways = node.record->gateways;
+    target.addresses = addresses->second.underlay;
+    target.gateways = addresses->second.gateways;
     target.way = reach->second.way;
     target.alive = node.alive.has_value();
     target.edge = node.record->keep;

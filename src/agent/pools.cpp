@@ -10,6 +10,7 @@
 #include "agent/address_pools.h"
 #include "agent/agent.h"
 #include "agent/ipam_time.h"
+#include "base/utc_text.h"
 
 namespace weft::agent {
 namespace {
@@ -29,13 +30,17 @@ std::vector<Cidr> cidrs_of(const cluster::Pool& pool) {
   return cidrs;
 }
 
+std::string some_of(const std::vector<std::string>& shown, std::size_t all) {
+  auto text = fmt::format("{}", fmt::join(shown, ", "));
+  if (all > shown.size()) text += fmt::format(" and {} more", all - shown.size());
+  return text;
+}
+
 std::string some_of(const std::set<std::string>& users) {
   std::vector<std::string> shown;
   for (const auto& user : users)
     if (shown.size() < users_shown) shown.push_back(user);
-  auto text = fmt::format("{}", fmt::join(shown, ", "));
-  if (users.size() > shown.size()) text += fmt::format(" and {} more", users.size() - shown.size());
-  return text;
+  return some_of(shown, users.size());
 }
 
 }  // namespace
@@ -46,7 +51,7 @@ void Agent::pools_changed() {
   std::map<std::string, std::string> faults;
   for (const auto& problem : problems) faults.emplace("address pool " + problem, problem);
   faults_.replace("address pool ", faults);
-  if (cluster_) cluster_->member().blocks().pools_changed();
+  if (cluster_) cluster_->set_pools(pools_);
   take_blocks();
 }
 
@@ -67,9 +72,15 @@ void Agent::take_blocks() {
 std::string Agent::pool_users(const std::string& name) const {
   std::set<std::string> users;
   if (cluster_) {
+    std::set<std::pair<std::string, Cidr>> blocks;
     for (const auto& [block, owner] : cluster_->member().blocks().owners())
-      if (block.pool == name) users.insert(fmt::format("node {} has {}", owner, block.cidr.to_string()));
-    return some_of(users);
+      if (block.pool == name) blocks.emplace(owner, block.cidr);
+    // What is in a block is looked for where it is shown only.
+    std::vector<std::string> shown;
+    for (const auto& [owner, block] : blocks)
+      if (shown.size() < users_shown)
+        shown.push_back(fmt::format("node {} has {} ({})", owner, block.to_string(), held_in(block, owner)));
+    return some_of(shown, blocks.size());
   }
   const auto pool = std::ranges::find(pools_, name, &cluster::Pool::name);
   if (pool == pools_.end()) return {};
@@ -79,6 +90,27 @@ std::string Agent::pool_users(const std::string& name) const {
       users.insert(fmt::format("{} has {}", user.empty() ? owner : user, address.to_string()));
     }
   return some_of(users);
+}
+
+// What keeps the block at its node: "pod shop/web-0 has 10.50.0.7", "no pod: 10.50.0.7 rests until 2026-...".
+std::string Agent::held_in(const Cidr& block, const std::string& node) const {
+  std::set<std::string> pods;
+  if (node != config_.node) {
+    for (const auto& [pod, told] : cluster_->pods().pods_of(node))
+      for (const auto& address : told.addresses)
+        if (block.contains(address)) pods.insert(fmt::format("pod {} has {}", pod.to_string(), address.to_string()));
+    return pods.empty() ? "no pod that it has told of" : some_of(pods);
+  }
+  for (const auto& [address, owner] : ipam_->allocations()) {
+    if (!block.contains(address)) continue;
+    const auto user = user_of(address);
+    pods.insert(fmt::format("{} has {}", user.empty() ? owner : user, address.to_string()));
+  }
+  if (!pods.empty()) return some_of(pods);
+  for (const auto& resting : ipam_->quarantined())
+    if (block.contains(resting.address))
+      pods.insert(fmt::format("{} rests until {}", resting.address.to_string(), utc_text(resting.until)));
+  return pods.empty() ? "nothing of it is used, it is about to be given back" : "no pod: " + some_of(pods);
 }
 
 // "pod shop/web"; of the whole cluster. Empty: nobody that is known.

@@ -346,10 +346,10 @@ Result<void> Publisher::may_remove(const std::vector<store::StoredKey>& keys) co
   for (const auto& key : keys) {
     if (key.kind != model::Kind::pod_address_pool) continue;
     if (const auto users = users_of(key.key.name); !users.empty())
-      return fail(
-          ErrorCode::exists, fmt::format("PodAddressPool {} is in use: {}; nothing was deleted", key.key.name, users),
-          "delete the pods that have its addresses (weft ipam list, on each node); in a cluster a node keeps its "
-          "block until their quarantine is over, quarantine_seconds after the last of them: then delete it again");
+      return fail(ErrorCode::exists,
+                  fmt::format("PodAddressPool {} is in use: {}; nothing was deleted", key.key.name, users),
+                  "delete the pods that have its addresses; those of deleted pods rest for quarantine_seconds, and "
+                  "what a node has of a pool is given back by itself once nothing of it is used: try again then");
   }
   return {};
 }

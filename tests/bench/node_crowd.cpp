@@ -4,10 +4,11 @@
 //   node_crowd --etcd URL --cluster NAME --map FILE [--nodes N] [--pods N] [--label-sets N] [--changes N] [--rate N]
 //              [--range CIDR] [--agent PID] [--dual-stack]
 //
-// FILE is the agent's weft_remote_v1, pinned. Commands come by standard input, one a line, and each answers with one
-// line of JSON: `fill` writes all of it, `wait` returns when the table is right, `churn` changes pods and waits for
-// each to be seen, `check` compares the table as it is with what was written. The end of the input ends the crowd; its
-// leases run out.
+// FILE is the agent's weft_remote_v1, pinned. Blocks are of the pool "crowd", which the cluster must have: a
+// PodAddressPool of 100.64.0.0/10 in blocks of /24, with --dual-stack of fd00:c::/32 in blocks of /48 too. Commands
+// come by standard input, one a line, and each answers with one line of JSON: `fill` writes all of it, `wait` returns
+// when the table is right, `churn` changes pods and waits for each to be seen, `check` compares the table as it is with
+// what was written. The end of the input ends the crowd; its leases run out.
 #include <bpf/bpf.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -54,11 +55,15 @@ T take(Result<T> result, const char* what) {
   return std::move(*result);
 }
 
+IpAddress address_v6(unsigned node, unsigned place) {
+  return IpAddress::parse(fmt::format("fd00:c:{:x}::{:x}", node, place)).value();
+}
+
 struct Plan {
   std::string etcd;
   std::string cluster = "default";
   std::string map;
-  Cidr range = Cidr::parse("10.128.0.0/9").value();  // blocks are taken from its end
+  Cidr range = Cidr::parse("100.64.0.0/10").value();  // blocks are taken from its end
   unsigned nodes = 1000;
   unsigned pods = 50;  // of each node
   unsigned label_sets = 2000;
@@ -190,8 +195,7 @@ void Simulation::add_node(unsigned number) {
 cluster::SharedEndpoint Simulation::new_pod(unsigned node, unsigned place) {
   cluster::SharedEndpoint pod;
   pod.addresses = {blocks_[node].address().plus(place)};
-  if (plan_.dual_stack)
-    pod.addresses.push_back(IpAddress::parse(fmt::format("fd00:c:{:x}::{:x}", node, place)).value());
+  if (plan_.dual_stack) pod.addresses.push_back(address_v6(node, place));
   pod.identity = first_number + random_() % plan_.label_sets;
   if (random_() % 2 == 0) pod.ports = {{"http", 8080, Protocol::tcp}};
   return pod;
@@ -272,8 +276,10 @@ json Simulation::fill() {
     keys.emplace_back(keys_.build(cluster::LabelsKey{labels(number)}), cluster::encode_number(first_number + number));
   }
   for (unsigned node = 0; node < plan_.nodes; ++node) {
-    keys.emplace_back(keys_.build(cluster::BlockKey{{"default", blocks_[node]}}),
-                      cluster::encode(cluster::Incarnation{names_[node], records_[node].boot_id}));
+    const auto owner = cluster::encode(cluster::Incarnation{names_[node], records_[node].boot_id});
+    keys.emplace_back(keys_.build(cluster::BlockKey{{"crowd", blocks_[node]}}), owner);
+    if (plan_.dual_stack)
+      keys.emplace_back(keys_.build(cluster::BlockKey{{"crowd", Cidr(address_v6(node, 0), 48)}}), owner);
     cluster::IdentityUsers users{.boot_id = records_[node].boot_id, .numbers = {}};
     for (const auto& [name, pod] : endpoints_[node].pods) users.numbers.insert(pod.identity);
     keys.emplace_back(keys_.build(cluster::UsersKey{names_[node]}), cluster::encode(users));

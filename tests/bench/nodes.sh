@@ -138,6 +138,8 @@ bench_nodes_scale() {
   start_etcd scale1-h 127.0.0.1
   configure_node scale1 bench http://127.0.0.1:2379 "tunnel: vxlan" "lease_seconds: 30" "reclaim_seconds: 600"
   run_agent scale1
+  printf '%s\n' 'apiVersion: weft.io/v1alpha1' 'kind: PodAddressPool' 'metadata: {name: crowd}' \
+    'spec: {cidrs: [{cidr: 100.64.0.0/10, blockLength: 24}]}' | weft scale1 apply -f - >/dev/null || die "no pool for the crowd"
   pid=$(cat "$scratch/scale1/pid")
   map=$(awk '/^bpffs:/ {b = $2} /^instance:/ {i = $2} END {print (b ? b : "/sys/fs/bpf/weft") "/" i "/maps/weft_remote_v1"}' "$scratch/scale1/weftd.yaml")
   sample nodes_scale rss_alone weft "$(weft scale1 status -o json | jq '.rss_bytes / 1000000')"

@@ -133,7 +133,7 @@ eventually 15 "the third has the address" has_addresses shop/tiny-3 "$freed"
 
 step "a pool in use stays, one that nobody uses goes, and none is in another's way"
 exits 1 "a pool in use" at node2 delete podpool named
-like "and by whom" "$output" "PodAddressPool named is in use: node node1 has 10.60.0.[0-9]+/28"
+like "and by whom" "$output" "PodAddressPool named is in use: node node1 has 10.60.0.[0-9]+/28 \(pod [a-z]+/[a-z]+-1 has 10.60.0.[0-9]+"
 exits 1 "a pool in the way" at node1 apply -f - <<<"$(pool clash 'cidrs: [{cidr: 10.60.0.128/25}]')"
 like "is said with its place" "$output" ".*5:23: spec.cidrs\[0\].cidr: 10.60.0.128/25 overlaps 10.60.0.0/24 of pool \"named\""
 exits 0 "it grows" at node1 apply -f - <<<"$(pool tiny 'cidrs: [{cidr: 10.80.0.0/31, blockLength: 32}, {cidr: 10.81.0.0/31, blockLength: 32}]')"
@@ -144,12 +144,44 @@ like "what there is" "$(at node1 ipam list)" "named +10.60.0.0/24 +/28 +16 +2 +1
 
 step "an agent that starts again knows its blocks"
 before=$(addresses blue/team-1)
+keys_of_blocks() { ip netns exec "weft-$lab-world" etcdctl --endpoints http://192.0.2.1:2379 get --prefix "/weft/v1/$lab/blocks/" -w json | jq -c '[.kvs[].key | @base64d] | sort'; }
+blocks=$(keys_of_blocks)
+given_back() { grep -c 'gives block default .* back' "/run/weft/lab/$lab/node1/weftd.log"; }
+given=$(given_back)
 exits 0 "kill" "$weft" lab kill --name "$lab" node1
 exits 0 "start" "$weft" lab start --name "$lab" node1
 eventually 30 "it answers" at node1 status
 is "the pod's addresses" "$(addresses blue/team-1)" "$before"
+whole() { [[ $(at "$1" status -o json | jq -c .problems) == "[]" ]]; }
+eventually 15 "it is well" whole node1
+# It took no other block meanwhile, not for a moment.
+is "the claims of blocks" "$(keys_of_blocks)" "$blocks"
+is "none was given back" "$(given_back)" "$given"
 pod blue team-3 node1 | lab_apply >"$work/late" 2>&1 || fail "after the start: $(cat "$work/late")"
 probe_all --from called/called-2 --to blue/team-3
 is "probes that went otherwise" "$(wrong)" ""
+
+step "etcd loses all its data, and gets it again"
+plain=$(addresses shop/plain-2) called=$(addresses called/called-2)
+exits 0 "kill" "$weft" lab kill --name "$lab" etcd1
+rm -rf "/var/lib/weft/lab/$lab/etcd/member"
+exits 0 "start" "$weft" lab start --name "$lab" etcd1
+problems() { at "$1" status -o json | jq -r '.problems[]'; }
+says() { problems "$1" | grep -q "$2"; }
+for node in node1 node2; do
+  eventually 40 "$node says that the objects are gone" says $node "no longer knows the cluster's objects"
+  eventually 10 "and which blocks wait for their pool" says $node 'block named 10.60.0.*the cluster has no pool "named"'
+  is "not that it was away" "$(problems $node | grep -c reclaim_seconds)" 0
+done
+of_default() { [[ $(at node2 node list -o json | jq '[.[].blocks[] | select(startswith("10.244."))] | length') == 2 ]]; }
+eventually 15 "both have their blocks of pod_cidrs again" of_default
+exits 0 "push" at node1 store push
+for node in node1 node2; do eventually 30 "$node is well" whole $node; done
+is "the blocks are the same" "$(keys_of_blocks)" "$blocks"
+is "no other ones were taken meanwhile" "$(given_back)" "$given"
+is "addresses of pod_cidrs" "$(addresses shop/plain-2)" "$plain"
+is "addresses of a pool" "$(addresses called/called-2)" "$called"
+all_right() { probe_all --family 4; [[ -z $(wrong) ]]; }
+eventually 20 "all reach each other as before" all_right
 
 finish

@@ -9,6 +9,11 @@ source "$(dirname "$0")/lib_nodes.sh"
 
 lab_up "$lab" --nodes 2 --tunnel vxlan <<YAML
 $(serving_pod server)
+---
+apiVersion: weft.io/v1alpha1
+kind: PodAddressPool
+metadata: {name: crowd}
+spec: {cidrs: [{cidr: 100.64.0.0/10, blockLength: 24}]}
 YAML
 agent=$(process_of node1/weftd)
 pins=$(awk '/^bpffs:/ {b = $2} /^instance:/ {i = $2} END {print b "/" i}' "/run/weft/lab/$lab/node1/weftd.yaml")

@@ -40,6 +40,7 @@ BlockAllocator::BlockAllocator(Context context, NodeRegistry& registry, std::vec
                    [this] {
                      turns_.wake();
                      if (handlers_.owners) handlers_.owners();
+                     if (handlers_.changed) handlers_.changed();
                    }}) {
   const auto& self = registry.self();
   if (!self.predecessor.empty()) predecessor_value_ = encode(Incarnation{self.name, self.predecessor});
@@ -96,6 +97,12 @@ bool BlockAllocator::may_allocate_from(const Block& block) const {
   const auto& membership = registry_->membership();
   if (membership && found->second.epoch == membership->epoch) return true;
   return context_.scheduler.now() < found->second.trusted_until;
+}
+
+bool BlockAllocator::settled() const {
+  const auto& membership = registry_->membership();
+  return membership && mirror_.synced() &&
+         std::ranges::all_of(own_, [&](const auto& own) { return own.second.epoch == membership->epoch; });
 }
 
 void BlockAllocator::membership_changed() {
@@ -157,9 +164,11 @@ void BlockAllocator::answer_later(Result<Block> result) {
 
 Result<Block> BlockAllocator::candidate(const Claim& claim) {
   const auto pool = std::ranges::find(known_, claim.pool, &Pool::name);
-  if (pool == known_.end())
+  if (pool == known_.end()) {
+    agreed_ = false;  // whoever claims again has it looked at again
     return fail(ErrorCode::not_found,
                 fmt::format("the cluster has no pool \"{}\": there are {}", claim.pool, names_of(known_)));
+  }
   return claim.wanted ? named_block(*pool, *claim.wanted) : free_block(*pool, claim.family);
 }
 

@@ -33,7 +33,7 @@ using BlockOwners = std::map<Block, std::string>;
 
 struct BlockHandlers {
   std::function<void()> owners;   // owners(), or synced()
-  std::function<void()> changed;  // blocks(), or what may be allocated from
+  std::function<void()> changed;  // blocks(), settled(), or what may be allocated from
   // Others may have them by now: no address of them may be in use here any more.
   std::function<void(const std::vector<Block>& blocks)> lost;
   Trouble trouble;
@@ -65,6 +65,8 @@ class BlockAllocator {
   // the answer to a claim had been lost.
   [[nodiscard]] std::vector<Block> blocks() const;
   [[nodiscard]] bool may_allocate_from(const Block& block) const;
+  // This node is a member, and has found out about each block whether it is still its own: what it has is all there is.
+  [[nodiscard]] bool settled() const;
   // By the mirror. A key or value that makes no sense is left out, and told as trouble when it comes.
   [[nodiscard]] const BlockOwners& owners() const { return owners_; }
   [[nodiscard]] bool synced() const { return mirror_.synced(); }

@@ -43,6 +43,7 @@ class EndpointTable {
   // Those that count. The same pod may be on two nodes for a while: one writes that it has gone later than the other
   // that it has come.
   [[nodiscard]] const PodTable& pods() const { return pods_; }
+  void believe(PodTable::Owns owns) { pods_.believe(std::move(owns)); }
   [[nodiscard]] SharedEndpoints pods_of(const std::string& node) const { return pods_.pods_of(node); }
   [[nodiscard]] bool synced() const { return mirror_.synced(); }
   // The registry told a difference.

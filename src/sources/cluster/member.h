@@ -60,6 +60,7 @@ class Member {
   BlockAllocator& blocks() { return blocks_; }
   IdentityAllocator& identities() { return identities_; }
   EndpointPublisher& endpoint_publisher() { return endpoint_publisher_; }
+  EndpointTable& endpoints() { return endpoints_; }
   [[nodiscard]] const EndpointTable& endpoints() const { return endpoints_; }
   [[nodiscard]] const Role& role() const { return role_; }
   [[nodiscard]] const Collector& collector() const { return collector_; }

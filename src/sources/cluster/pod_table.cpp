@@ -225,6 +225,21 @@ std::size_t PodTable::count_of(const std::string& node) const {
   return place == place_of_.end() ? 0 : lists_[place->second].count;
 }
 
+void PodTable::disown(const std::string& node, SharedEndpoint& pod) const {
+  if (owns_)
+    std::erase_if(pod.addresses, [&](const IpAddress& address) { return !owns_(node, address, pod.host_network); });
+}
+
+void PodTable::each_disowned(const std::string& node,
+                             const std::function<void(const PodName& pod, const IpAddress& address)>& see) const {
+  const auto place = place_of_.find(node);
+  if (place == place_of_.end() || node == self_ || !owns_) return;
+  each_of(lists_[place->second].packed, [&](const PodName& name, const SharedEndpoint& pod) {
+    for (const auto& address : pod.addresses)
+      if (!owns_(node, address, pod.host_network)) see(name, address);
+  });
+}
+
 void PodTable::each(const std::function<void(const ToldPod& pod)>& see) const {
   ToldPod told;
   for (const auto& list : lists_) {
@@ -233,6 +248,7 @@ void PodTable::each(const std::function<void(const ToldPod& pod)>& see) const {
     Unpacker in(list.packed);
     while (!in.at_end()) {
       unpack(in, told.name, told.told);
+      disown(list.node, told.told);
       see(told);
     }
   }
@@ -255,6 +271,7 @@ std::vector<ToldPod> PodTable::named(const PodName& name) const {
     each_of(lists_[place].packed, [&](const PodName& each, const SharedEndpoint& pod) {
       if (each == name) found.push_back({lists_[place].node, each, pod});
     });
+  for (auto& pod : found) disown(pod.node, pod.told);
   std::ranges::sort(found, {}, &ToldPod::node);
   return found;
 }
@@ -269,9 +286,11 @@ std::vector<ToldPod> PodTable::at(const IpAddress& address) const {
   std::vector<ToldPod> found;
   for (const auto place : places(addresses_, hash_of(address)))
     each_of(lists_[place].packed, [&](const PodName& name, const SharedEndpoint& pod) {
-      if (!pod.host_network && std::ranges::find(pod.addresses, address) != pod.addresses.end())
+      if (!pod.host_network && std::ranges::find(pod.addresses, address) != pod.addresses.end() &&
+          (!owns_ || owns_(lists_[place].node, address, false)))
         found.push_back({lists_[place].node, name, pod});
     });
+  for (auto& pod : found) disown(pod.node, pod.told);
   std::ranges::sort(found, {}, [](const ToldPod& pod) { return std::tie(pod.name, pod.node); });
   return found;
 }

@@ -1,6 +1,9 @@
 // The pods of all nodes, each held once and packed: a node that knows fifty thousand of them looks at few, and seldom.
 // A list of a node is some kilobytes of bytes; two indexes lead from a name or an address to the nodes that told it.
 //
+// Which addresses are a node's to tell is for others to say (believe): those that are not are counted, and looked at no
+// further.
+//
 // A value: it knows nothing of etcd. Owner thread only.
 #pragma once
 
@@ -37,14 +40,24 @@ class PodTable {
   // Pods of the node `self` are in the table, but are no others'.
   explicit PodTable(std::string self) : self_(std::move(self)) {}
 
+  // Whether a pod of another node may have the address; `host_network`: one that has the node's own. Until this is said
+  // every pod may have any.
+  using Owns = std::function<bool(const std::string& node, const IpAddress& address, bool host_network)>;
+  void believe(Owns owns) { owns_ = std::move(owns); }
+
   // These are the node's pods from now on.
   PodsDifference replace(const std::string& node, const SharedEndpoints& pods);
 
+  // As the node told them, whatever is believed.
   [[nodiscard]] SharedEndpoints pods_of(const std::string& node) const;
   [[nodiscard]] std::size_t count_of(const std::string& node) const;
   [[nodiscard]] std::size_t size() const { return names_.size(); }
 
-  // Of other nodes.
+  // What is not believed of what the node tells.
+  void each_disowned(const std::string& node,
+                     const std::function<void(const PodName& pod, const IpAddress& address)>& see) const;
+
+  // Of other nodes, with the addresses that are believed; a pod may have none.
   void each(const std::function<void(const ToldPod& pod)>& see) const;
   // Those that told a pod of this name, by node: more than one while it moves.
   [[nodiscard]] std::vector<ToldPod> named(const PodName& name) const;
@@ -69,9 +82,11 @@ class PodTable {
   void file(std::uint32_t place, const PodName& name, const SharedEndpoint& pod);
   void unfile(std::uint32_t place, const PodName& name, const SharedEndpoint& pod);
   void count(std::uint32_t place, const SharedEndpoint& pod, int change);
+  void disown(const std::string& node, SharedEndpoint& pod) const;
   [[nodiscard]] std::vector<std::uint32_t> places(const HashSlots& index, std::uint32_t hash) const;
 
   std::string self_;
+  Owns owns_;
   std::vector<List> lists_;
   std::vector<std::uint32_t> free_;
   std::map<std::string, std::uint32_t, std::less<>> place_of_;

@@ -56,6 +56,28 @@ TEST(PodTable, APodComesBackAsItWasTold) {
   EXPECT_TRUE(table.replace("there", pods).empty());
 }
 
+// Whatever is believed, the next list is compared with what was told.
+TEST(PodTable, WhatIsNotBelievedIsLeftOutWhereOthersLook) {
+  PodTable table("here");
+  const SharedEndpoint two{.addresses = {address("10.0.0.1"), address("10.0.9.1")}, .identity = 300, .ports = {}};
+  table.believe([](const std::string& node, const IpAddress& told, bool) {
+    return node == "there" && told == address("10.0.0.1");
+  });
+  const SharedEndpoints pods{{{"a", "x"}, two}};
+  (void)table.replace("there", pods);
+  EXPECT_EQ(table.named({"a", "x"}).at(0).told.addresses, std::vector{address("10.0.0.1")});
+  EXPECT_EQ(table.at(address("10.0.0.1")).size(), 1U);
+  EXPECT_TRUE(table.at(address("10.0.9.1")).empty());
+  EXPECT_EQ(table.pods_of("there"), pods);
+  EXPECT_TRUE(table.replace("there", pods).empty());
+  std::vector<std::string> disowned;
+  table.each_disowned("there", [&](const PodName& pod, const IpAddress& each) {
+    disowned.push_back(pod.to_string() + " " + each.to_string());
+  });
+  EXPECT_EQ(disowned, std::vector<std::string>{"a/x 10.0.9.1"});
+  EXPECT_EQ(table.replace("there", {}).left, two.addresses);
+}
+
 TEST(PodTable, ADifferenceNamesWhatIsAnotherAndTheAddressesThatWereLeft) {
   PodTable table("here");
   (void)table.replace(

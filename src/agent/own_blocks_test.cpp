@@ -1,0 +1,225 @@
+// What a node does about its blocks, against a cluster in memory with a clock by hand.
+#include "agent/own_blocks.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/address_pools.h"
+#include "sources/etcd/testing/world.h"
+
+namespace weft::agent {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+Cidr cidr(std::string_view text) { return Cidr::parse(text).value(); }
+
+class OwnBlocksTest : public ::testing::Test {
+ protected:
+  struct TestNode {
+    Config config;
+    store::Store store = *store::Store::open(":memory:");
+    Faults faults;
+    std::unique_ptr<etcd::Client> client;
+    std::unique_ptr<OwnBlocks> own;
+    std::unique_ptr<cluster::Member> member;
+    std::vector<cluster::Pool> more;  // beside the first one
+    std::function<void()> changed;
+  };
+
+  std::unique_ptr<TestNode> make(const std::string& name) {
+    auto node = std::make_unique<TestNode>();
+    node->config.node = name;
+    node->config.pod_cidrs = {cidr("10.0.0.0/22")};
+    node->config.pod_block_length_v4 = 24;
+    start(*node);
+    return node;
+  }
+  void start(TestNode& node) {
+    node.client = world_.cluster.connect();
+    node.own = std::make_unique<OwnBlocks>(node.config, node.store, node.faults, world_.time, [&node] {
+      if (node.changed) node.changed();
+    });
+    cluster::MemberOptions options;
+    options.self = {.name = node.config.node, .boot_id = "boot", .predecessor = {}, .record = {}};
+    options.pools = {default_pool(node.config)};
+    options.pools.insert(options.pools.end(), node.more.begin(), node.more.end());
+    options.lease = seconds(10);
+    options.delay = seconds(60);
+    options.round = seconds(15);
+    options.remembered = node.own->remembered();
+    node.member = std::make_unique<cluster::Member>(
+        *node.client, world_.time, etcd::testing::fixed_random(), options,
+        cluster::MemberHandlers{.joined = [&node] { node.own->changed(); },
+                                .blocks = [&node] { node.own->changed(); },
+                                .blocks_lost = [&node](const auto& blocks) { node.own->lost(blocks); }});
+    node.own->follow(*node.member);
+  }
+  static void stop(TestNode& node) {
+    node.member.reset();
+    node.own.reset();
+    node.client.reset();
+  }
+  std::string claim(TestNode& node, const std::string& pool = "default") {
+    auto answer = std::make_shared<std::string>();
+    node.own->claim(pool, Family::v4,
+                    [answer](const Result<void>& claimed) { *answer = claimed ? "ok" : claimed.error().message; });
+    world_.run_until([&] { return !answer->empty(); }, seconds(60));
+    return *answer;
+  }
+  // As the agent does it, once a second.
+  void pass(TestNode& node, seconds time) {
+    for (seconds gone{0}; gone < time; gone += seconds(1)) {
+      world_.time.advance(seconds(1));
+      node.own->check();
+    }
+  }
+  std::size_t blocks_in_etcd() {
+    return world_.cluster.store().range({.keys = etcd::Keys::prefix("/weft/v1/default/blocks/")})->kvs.size();
+  }
+
+  etcd::testing::FakeWorld world_;
+};
+
+// A start that asks before it knows what it has: as the agent does, and pods that are attached at once.
+TEST_F(OwnBlocksTest, AStartTakesNoFurtherBlock) {
+  const auto a = make("a");
+  ASSERT_EQ(claim(*a), "ok");
+  const auto before = a->own->usable();
+  stop(*a);
+  start(*a);
+  EXPECT_THAT(a->own->usable()["default"], IsEmpty());
+  EXPECT_EQ(claim(*a), "ok");
+  EXPECT_EQ(a->own->usable(), before);
+  // The store is lost as well.
+  stop(*a);
+  a->store = *store::Store::open(":memory:");
+  start(*a);
+  EXPECT_EQ(claim(*a), "ok");
+  EXPECT_EQ(a->own->usable(), before);
+  EXPECT_EQ(blocks_in_etcd(), 1U);
+  // Now it is known what there is.
+  EXPECT_EQ(claim(*a), "ok");
+  EXPECT_EQ(blocks_in_etcd(), 2U);
+}
+
+TEST_F(OwnBlocksTest, AStartIsWellWhereAllBlocksAreTaken) {
+  const auto a = make("a");
+  const auto b = make("b");
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(claim(*a), "ok");
+  ASSERT_EQ(claim(*b), "ok");
+  EXPECT_THAT(claim(*b), HasSubstr("all 4 IPv4 blocks are taken"));
+  stop(*b);
+  start(*b);
+  EXPECT_EQ(claim(*b), "ok");
+  EXPECT_THAT(b->own->usable()["default"], SizeIs(1));
+}
+
+TEST_F(OwnBlocksTest, WhatAWipedEtcdHasForgottenIsAskedForAgain) {
+  const auto a = make("a");
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(claim(*a), "ok");
+  const auto before = a->own->usable();
+  const auto gateways = a->own->gateways();
+  // As the agent does where it has no address left.
+  a->changed = [&] {
+    if (a->own->usable()["default"].empty() && !a->own->claims("default", Family::v4))
+      a->own->claim("default", Family::v4, [](const Result<void>&) {});
+  };
+  world_.cluster.wipe(false);
+  pass(*a, seconds(60));
+  EXPECT_EQ(a->own->usable(), before);
+  EXPECT_EQ(a->own->gateways(), gateways);
+  EXPECT_EQ(blocks_in_etcd(), 3U);
+  EXPECT_THAT(a->faults.texts(), IsEmpty());
+}
+
+TEST_F(OwnBlocksTest, ABlockThatNobodyTookMeanwhileIsHadAgain) {
+  const auto z = make("z");
+  const auto a = make("a");
+  ASSERT_EQ(claim(*a), "ok");
+  const auto before = a->own->usable();
+  stop(*a);
+  world_.time.advance(seconds(200));
+  ASSERT_EQ(blocks_in_etcd(), 0U) << "z has collected it";
+  start(*a);
+  pass(*a, seconds(5));
+  EXPECT_EQ(a->own->usable(), before);
+  EXPECT_THAT(a->faults.texts(), IsEmpty());
+}
+
+TEST_F(OwnBlocksTest, BlocksThatOthersHaveNowAreNamedWhilePodsUseThem) {
+  const auto z = make("z");
+  const auto a = make("a");
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(claim(*a), "ok");
+  const auto had = a->own->all();
+  stop(*a);
+  world_.time.advance(seconds(200));
+  for (std::size_t i = 0; i < 2; ++i) {
+    std::optional<Result<void>> taken;
+    z->own->claim(cluster::Block{"default", had[i]}, [&](const Result<void>& claimed) { taken = claimed; });
+    world_.time.advance(seconds(1));
+    ASSERT_TRUE(taken && *taken);
+  }
+  start(*a);
+  pass(*a, seconds(5));
+  EXPECT_THAT(a->own->usable()["default"], ElementsAre(had[2]));
+  const auto text = [&] {
+    return a->faults.has("cluster blocks taken") ? a->faults.texts().at("cluster blocks taken") : "";
+  };
+  for (std::size_t i = 0; i < 2; ++i)
+    EXPECT_THAT(text(), HasSubstr("block " + had[i].to_string() + " of pool \"default\" is node z's"));
+  EXPECT_THAT(text(), HasSubstr("create the pods"));
+  // Also after the next start, for the pods are still there.
+  stop(*a);
+  a->faults.clear("cluster blocks taken");
+  start(*a);
+  pass(*a, seconds(5));
+  EXPECT_THAT(text(), HasSubstr(had[1].to_string()));
+  // One of the pods is gone.
+  control::Ipam ipam({.cidrs = {had[2]}, .gateways = {}},
+                     {{had[1].address().plus(9), "pod"}, {had[2].address().plus(9), "pod"}}, {});
+  a->own->release_unused(ipam);
+  EXPECT_EQ(text().find(had[0].to_string()), std::string::npos);
+  EXPECT_THAT(text(), HasSubstr(had[1].to_string()));
+  // The other's block falls free.
+  z->member->blocks().release({"default", had[1]});
+  pass(*a, seconds(3));
+  EXPECT_EQ(text(), "");
+  EXPECT_THAT(a->own->usable()["default"], SizeIs(2));
+}
+
+// The pool of a wiped etcd is not known there until somebody says again what it is.
+TEST_F(OwnBlocksTest, BlocksOfAPoolThatEtcdHasForgottenWaitForIt) {
+  const auto a = make("a");
+  ASSERT_EQ(claim(*a), "ok");
+  const cluster::Pool blue{.name = "blue", .ranges = {{cidr("10.50.0.0/24"), 26}}};
+  const auto pools_key = "/weft/v1/default/pools";
+  const auto say = [&](const std::vector<cluster::Pool>& pools) {
+    ASSERT_TRUE(world_.cluster.store().put({.key = pools_key, .value = cluster::encode(pools)}));
+    world_.cluster.changed();
+  };
+  say({default_pool(a->config), blue});
+  a->member->blocks().pools_changed();
+  ASSERT_EQ(claim(*a, "blue"), "ok");
+  const auto before = a->own->usable();
+  world_.cluster.wipe(false);
+  pass(*a, seconds(60));
+  EXPECT_THAT(a->own->usable()["default"], SizeIs(1));
+  EXPECT_THAT(a->own->usable()["blue"], IsEmpty());
+  ASSERT_TRUE(a->faults.has("cluster blocks forgotten"));
+  EXPECT_FALSE(a->faults.has("cluster blocks taken"));
+  EXPECT_THAT(a->faults.texts().at("cluster blocks forgotten"),
+              HasSubstr("block blue " + before.at("blue")[0].to_string() + ": the cluster has no pool \"blue\""));
+  EXPECT_THAT(a->faults.texts().at("cluster blocks forgotten"), HasSubstr("weft store push"));
+  say({default_pool(a->config), blue});
+  pass(*a, seconds(5));
+  EXPECT_EQ(a->own->usable(), before);
+  EXPECT_THAT(a->faults.texts(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace weft::agent
