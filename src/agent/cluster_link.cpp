@@ -159,7 +159,8 @@ Result<void> ClusterLink::connect(const Node& node) {
     faults_.set("cluster name", error.message, error.hint);
   };
   handlers.trouble = [this](const Error& error) {
-    if (why_away_ != error.message) spdlog::debug("etcd: {}", error.message);
+    if (why_away_ != error.message)
+      spdlog::log(joined() ? spdlog::level::warn : spdlog::level::debug, "etcd: {}", error.message);
     why_away_ = error.message;
   };
   const auto trouble = handlers.trouble;

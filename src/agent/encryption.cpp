@@ -100,7 +100,29 @@ void Encryption::take(const Node& node, std::map<std::string, EncryptionPeer> pe
       if (!good) spdlog::warn("node {} tells a key of generation {} that is none", name, key.generation);
       return !good;
     });
+  leave_out_others_keys();
   plan(false);
+}
+
+// A key is one node's: who tells another's as well would have what is sent to that one come to itself, or nowhere.
+void Encryption::leave_out_others_keys() {
+  const auto tells = [](const EncryptionPeer& peer, const std::string& key) {
+    return std::ranges::find(peer.keys, key, &cluster::WireGuardKey::public_key) != peer.keys.end();
+  };
+  std::erase_if(key_owners_, [&](const auto& entry) {
+    const auto owner = peers_.find(entry.second);
+    return owner == peers_.end() || !tells(owner->second, entry.first);
+  });
+  std::map<std::string, std::string> wrong;
+  for (auto& [name, peer] : peers_)
+    std::erase_if(peer.keys, [&](const auto& key) {
+      const auto& owner = key_owners_.try_emplace(key.public_key, name).first->second;
+      if (owner == name) return false;
+      wrong["encryption key of " + name] =
+          fmt::format("node {} tells a key that is node {}'s: it is left out", name, owner);
+      return true;
+    });
+  parts_.faults.replace("encryption key of ", wrong);
 }
 
 void Encryption::plan(bool rotate) {

@@ -79,6 +79,7 @@ class Encryption {
   [[nodiscard]] std::uint16_t port_of(control::Generation generation) const;
   [[nodiscard]] control::Sessions sessions() const;
   void device_changed();
+  void leave_out_others_keys();
   void plan(bool rotate);
   void linger(control::KeyPlan& plan);
   Result<void> hold(const control::KeyPlan& plan);
@@ -100,6 +101,7 @@ class Encryption {
   Node node_;
   bool known_ = false;  // who else there is
   std::map<std::string, EncryptionPeer> peers_;
+  std::map<std::string, std::string> key_owners_;  // public key to the node that told it first, and still does
   control::KeyPlan plan_;
   std::map<std::string, std::chrono::steady_clock::time_point> since_;  // without a session
   std::map<control::Generation, std::chrono::steady_clock::time_point> unused_since_;

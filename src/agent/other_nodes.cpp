@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace weft::agent {
 
@@ -58,12 +59,32 @@ void OtherNodes::take_blocks(const Told& told) {
   }
 }
 
+namespace {
+
+// Whether no machine is reached by the address, whatever a record says.
+bool is_nobodys(const IpAddress& address) {
+  static const auto ranges = [] {
+    std::vector<Cidr> all;
+    for (const char* text :
+         {"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"})
+      all.push_back(*Cidr::parse(text));
+    return all;
+  }();
+  return std::ranges::any_of(ranges, [&](const Cidr& range) { return range.contains(address); });
+}
+
+}  // namespace
+
 void OtherNodes::take_record(const std::string& name, const cluster::NodeRecord& record) {
   auto& node = nodes_.at(name);
   for (const auto& address : record.underlay) {
     const auto known = at_.find(address);
-    const auto why = known != at_.end() && known->second == config_.node ? std::string("which is this node's")
-                                                                         : why_not_outside(address);
+    auto why = known != at_.end() && known->second == config_.node ? std::string("which is this node's")
+                                                                   : why_not_outside(address);
+    // More would draw what goes to others there.
+    if (why.empty() && std::ranges::find(node.underlay, address.family(), &IpAddress::family) != node.underlay.end())
+      why = "when a node is reached by one of each family";
+    if (why.empty() && is_nobodys(address)) why = "which no machine is reached by";
     if (!why.empty()) {
       leave_out(name, [&] { return fmt::format("its address {}, {}", address.to_string(), why); });
       continue;

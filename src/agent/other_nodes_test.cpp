@@ -127,6 +127,16 @@ TEST_F(OtherNodesTest, ANodesOwnAddressIsNoPodsNoServicesAndNotThisNodes) {
             "address 10.96.0.1, which is of service_cidrs (10.96.0.0/16)");
 }
 
+TEST_F(OtherNodesTest, ANodeIsReachedByOneAddressOfEachFamily) {
+  nodes["a"].record->underlay = {ip("192.0.2.2"), ip("2001:db8::2"), ip("198.51.100.1"), ip("2001:db8::9")};
+  nodes["b"].record->underlay = {ip("127.0.0.1"), ip("::"), ip("224.0.0.1"), ip("fe80::1"), ip("192.0.2.3")};
+  take();
+  EXPECT_THAT(others.all().at("a").underlay, ElementsAre(ip("192.0.2.2"), ip("2001:db8::2")));
+  EXPECT_THAT(others.left_out("a"), HasSubstr("198.51.100.1, when a node is reached by one of each family"));
+  EXPECT_THAT(others.all().at("b").underlay, ElementsAre(ip("192.0.2.3")));
+  EXPECT_THAT(others.left_out("b"), HasSubstr("127.0.0.1, which no machine is reached by"));
+}
+
 TEST_F(OtherNodesTest, APodInTheNodesNetworkHasItsAddressOrOneThatIsNobodys) {
   (void)take();
   (void)pods.replace("a", {{{"x", "p"}, pod("192.0.2.2", true)},

@@ -20,11 +20,26 @@ std::string text_of(const nlohmann::json& value, int indent) {
   return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+// The bytes of a character at the text's start that a terminal obeys, of Unicode's: C1 controls, and what turns the
+// direction of writing. 0: it is none.
+std::size_t obeyed(std::string_view text) {
+  const auto byte = [&](std::size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0U; };
+  if (byte(0) == 0xc2 && byte(1) >= 0x80 && byte(1) <= 0x9f) return 2;
+  if (byte(0) != 0xe2) return 0;
+  const bool mark = byte(1) == 0x80 && (byte(2) == 0x8e || byte(2) == 0x8f || (byte(2) >= 0xa8 && byte(2) <= 0xae));
+  return mark || (byte(1) == 0x81 && byte(2) >= 0xa6 && byte(2) <= 0xa9) ? 3 : 0;
+}
+
 // What comes from elsewhere must not move the cursor, nor begin a line.
-std::string plain(std::string text) {
-  for (auto& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return text;
+std::string plain(const std::string& text) {
+  std::string result;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto length = obeyed(std::string_view(text).substr(at));
+    const auto c = static_cast<unsigned char>(text[at]);
+    result += length != 0 || c < 0x20 || c == 0x7f ? '?' : text[at];
+    at += std::max<std::size_t>(length, 1);
+  }
+  return result;
 }
 
 void print_row(std::ostream& out, const std::vector<std::string>& cells, const std::vector<std::size_t>& widths) {

@@ -61,6 +61,17 @@ tells_its_key node3
 eventually 15 "it tells its key again" encrypted node1 2
 eventually 5 "by the encrypted way" way_is node1 node3 wireguard
 
+step "a record with another node's key changes nothing for that node"
+stolen=$(etcdctl_of_lab get "/weft/v1/$lab/nodes/node2" --print-value-only | jq -c .wireguard)
+printf '{"version":1,"boot_id":"x","underlay":["192.0.2.77"],"mode":"vxlan","mtu":1420,"gateways":[],"zone":"","wireguard":%s,"settled":1}' "$stolen" |
+  etcdctl_of_lab put "/weft/v1/$lab/nodes/evil" >/dev/null || fail "etcd"
+stolen_told() { [[ $(at node1 status -o json | jq -r '.problems[]') == *"node evil tells a key that is node node2's"* ]]; }
+eventually 10 "it is told" stolen_told
+is "node2 is reached" "$(ask default/web-1 tcp "$two" 7000 --timeout 1000 | cut -d' ' -f1)" ok
+etcdctl_of_lab del "/weft/v1/$lab/nodes/evil" >/dev/null || fail "etcd"
+stolen_over() { ! stolen_told; }
+eventually 10 "and that is over" stolen_over
+
 step "keys change under streams"
 begin to2 default/web-1 "$two" 7000 --rate 2000000
 begin to3 default/web-1 "$three_v6" 7000 --rate 2000000

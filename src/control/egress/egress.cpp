@@ -167,6 +167,8 @@ class Planner {
       return holder.empty() ? fmt::format("{} is nobody's yet", asked->to_string())
                             : fmt::format("{} is at node {}", asked->to_string(), holder);
     }
+    if (!address && node->self && !entry->interface.empty() && uplink(entry->interface) == nullptr)
+      return fmt::format("it has no uplink {}", entry->interface);
     if (!address) return fmt::format("it has no {} address", name_of(family));
     // It is told that it has the address a moment before it does.
     if (node->self)
@@ -252,24 +254,48 @@ bool selects(const model::EgressGateway& gateway, const LabelMap& pod, const Lab
   });
 }
 
-bool any_contains(const std::vector<Cidr>& ranges, const Cidr& prefix) {
-  return std::ranges::any_of(ranges, [&](const Cidr& range) { return range.contains(prefix); });
-}
-
-// Who has the prefix: of those that do not exclude it, the one with the narrowest destination around it.
-const Planned* owner_of(const Cidr& prefix, const PlannedGateways& gateways) {
-  const Planned* owner = nullptr;
-  unsigned narrowest = 0;
-  for (const auto& planned : gateways) {
-    if (any_contains(planned.gateway->excluded, prefix)) continue;
-    for (const auto& cidr : planned.gateway->destinations)
-      if (cidr.contains(prefix) && cidr.length() + 1 > narrowest) {
-        narrowest = cidr.length() + 1;
-        owner = &planned;
+// Who has a prefix: of those that do not exclude it, the one with the narrowest destination around it, then the first.
+// What lies around a prefix is looked up length by length: there may be thousands.
+class Owners {
+ public:
+  explicit Owners(const PlannedGateways& gateways) {
+    for (const auto& planned : gateways) {
+      for (const auto& cidr : planned.gateway->destinations) {
+        auto& here = destinations_[cidr];
+        if (here.empty() || here.back() != &planned) here.push_back(&planned);
       }
+      excluded_[&planned].insert(planned.gateway->excluded.begin(), planned.gateway->excluded.end());
+    }
   }
-  return owner;
-}
+  [[nodiscard]] const Planned* of(const Cidr& prefix) const {
+    const Planned* owner = nullptr;
+    any_around(prefix, [&](const Cidr& around) {
+      const auto found = destinations_.find(around);
+      if (found == destinations_.end()) return false;
+      const auto first =
+          std::ranges::find_if(found->second, [&](const Planned* each) { return !excludes(*each, prefix); });
+      if (first != found->second.end()) owner = *first;
+      return owner != nullptr;
+    });
+    return owner;
+  }
+
+ private:
+  // From the prefix itself to everything; until one is what is looked for.
+  template <class Is>
+  static bool any_around(const Cidr& prefix, const Is& is) {
+    for (auto length = prefix.length() + 1; length-- > 0;)
+      if (is(Cidr(prefix.address(), length))) return true;
+    return false;
+  }
+  [[nodiscard]] bool excludes(const Planned& planned, const Cidr& prefix) const {
+    const auto& excluded = excluded_.at(&planned);
+    return !excluded.empty() && any_around(prefix, [&](const Cidr& around) { return excluded.contains(around); });
+  }
+
+  std::map<Cidr, std::vector<const Planned*>> destinations_;
+  std::map<const Planned*, std::set<Cidr>> excluded_;
+};
 
 weft_egress row_of(const Route& route) {
   weft_egress row{};
@@ -284,7 +310,8 @@ weft_egress row_of(const Route& route) {
   return row;
 }
 
-std::map<Cidr, EgressRow> rows_of(const PlannedGateways& gateways) {
+// Nothing where there are more than `room`.
+std::map<Cidr, EgressRow> rows_of(const PlannedGateways& gateways, std::size_t room) {
   std::set<Cidr> prefixes;
   for (const auto& planned : gateways) {
     prefixes.insert(planned.gateway->destinations.begin(), planned.gateway->destinations.end());
@@ -294,9 +321,11 @@ std::map<Cidr, EgressRow> rows_of(const PlannedGateways& gateways) {
   if (std::ranges::any_of(prefixes, [](const Cidr& prefix) { return !prefix.is_v4(); }))
     prefixes.insert(*Cidr::parse("0.0.0.0/0"));
   std::map<Cidr, EgressRow> rows;
+  if (prefixes.size() > room) return rows;
+  const Owners owners(gateways);
   for (const auto& prefix : prefixes) {
     auto& [row, by] = rows[prefix];
-    if (const auto* owner = owner_of(prefix, gateways)) {
+    if (const auto* owner = owners.of(prefix)) {
       row = row_of(prefix.is_v4() ? owner->v4 : owner->v6);
       by = owner->gateway->meta.key();
     } else {
@@ -334,7 +363,7 @@ std::map<Cidr, EgressRow> closed_rows(const PlannedGateways& gateways) {
 // What all identities that the same gateways select have in common.
 struct Selection {
   PlannedGateways gateways;
-  std::map<Cidr, EgressRow> rows;
+  std::map<Cidr, EgressRow> rows;  // none: there is no room for them, whoever else has some
   std::map<Cidr, EgressRow> closed;
 };
 
@@ -352,14 +381,16 @@ void add_rows(EgressPlan& plan, IdentityId id, const std::map<Cidr, EgressRow>& 
 // closed ones fit, all are given, for the tables to refuse.
 void fill_rows(EgressPlan& plan, std::vector<Selected> all, std::size_t room) {
   std::size_t least = 0;
-  for (const auto& each : all) least += std::min(each.selection->rows.size(), each.selection->closed.size());
+  for (const auto& each : all)
+    least += each.selection->rows.empty() ? each.selection->closed.size()
+                                          : std::min(each.selection->rows.size(), each.selection->closed.size());
   std::ranges::stable_sort(all, {}, &Selected::turn);
   std::map<model::ObjectKey, std::size_t> left_out;
   std::size_t spare = room - std::min(room, least);
   for (const auto& [id, turn, selection] : all) {
     const auto& [gateways, rows, closed] = *selection;
     const auto more = rows.size() - std::min(rows.size(), closed.size());
-    if (more <= spare) {
+    if (!rows.empty() && more <= spare) {
       spare -= more;
       add_rows(plan, id, rows);
       continue;
@@ -371,7 +402,7 @@ void fill_rows(EgressPlan& plan, std::vector<Selected> all, std::size_t room) {
     auto& problem = plan.gateways.at(key).problem;
     problem += fmt::format(
         "{}there is no room for {} of the {} sets of labels it selects, whose pods' packets to its destinations are "
-        "dropped: the table has {} rows, one for each set of labels and CIDR; name fewer and wider CIDRs, or select "
+        "dropped: there are {} rows, one for each set of labels and CIDR; name fewer and wider CIDRs, or select "
         "fewer pods",
         problem.empty() ? "" : "; ", count, plan.gateways.at(key).identities.size(), room);
   }
@@ -409,7 +440,7 @@ EgressPlan plan_egress(const EgressInput& input) {
     }
     if (selecting.empty()) continue;
     const auto [selection, added] = known.try_emplace(by);
-    if (added) selection->second = {selecting, rows_of(selecting), closed_rows(selecting)};
+    if (added) selection->second = {selecting, rows_of(selecting, input.room), closed_rows(selecting)};
     selected.push_back({id, turns[space]++, &selection->second});
   }
   fill_rows(plan, std::move(selected), input.room);

@@ -47,7 +47,7 @@ struct EgressInput {
   std::map<IpAddress, std::string> refused;  // that this node must not have: why, as the end of a sentence
   std::set<IpAddress> addresses;             // this node has
   std::vector<EgressUplink> uplinks;         // the first is the one that others know it by
-  std::size_t room = WEFT_EGRESS_ROWS;       // for rows
+  std::size_t room = WEFT_EGRESS_ROWS / 2;   // for rows: the new ones stand beside those that give way to them
 };
 
 // A node that may be a gateway, in order of preference.

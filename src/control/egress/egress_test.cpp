@@ -98,7 +98,7 @@ class EgressTest : public ::testing::Test {
   std::map<IpAddress, std::string> refused_;
   std::set<IpAddress> addresses_;
   std::vector<EgressUplink> uplinks_;
-  std::size_t room_ = WEFT_EGRESS_ROWS;
+  std::size_t room_ = WEFT_EGRESS_ROWS / 2;
 };
 
 TEST_F(EgressTest, NothingComesOfNothing) {
@@ -324,6 +324,34 @@ TEST_F(EgressTest, WhoHasNoRoomIsClosedAndNamespacesHaveRoomInTurn) {
   for (const char* closed : {"198.51.100.0/24", "2001:db8::/44"}) EXPECT_EQ(row(some, 309, closed), "/0");
   EXPECT_EQ(row(some, 309, "0.0.0.0/0"), "excluded");
   EXPECT_THAT(some.gateways.at({"", "g"}).problem, HasSubstr("no room for 9 of the 11 sets of labels"));
+}
+
+TEST_F(EgressTest, ManyGatewaysOfManyCidrsAreSoonPlanned) {
+  for (int i = 0; i < 30; ++i) {
+    auto& made = gateway(fmt::format("g{:02}", i));
+    made.destinations.clear();
+    for (int j = 0; j < 1000; ++j) made.destinations.push_back(cidr(fmt::format("10.{}.{}.0/28", i, j % 256).c_str()));
+    for (int j = 0; j < 1000; ++j)
+      made.destinations.push_back(
+          Cidr(IpAddress::v4(0x0b000000U + (static_cast<unsigned>(i) << 16) + static_cast<unsigned>(j) * 16), 28));
+    made.excluded = {cidr("10.0.0.0/9")};
+  }
+  room_ = 60000;
+  const auto all = plan();
+  EXPECT_EQ(row(all, 300, "11.29.0.0/28"), "2 3 /1");
+  EXPECT_EQ(row(all, 300, "10.0.7.0/28"), "excluded");
+  EXPECT_EQ(all.rows.size(), 30U * 1000 + 30 * 256 + 1 + 1) << "one identity whole, the other closed";
+  room_ = 30000;
+  const auto none = plan();
+  EXPECT_EQ(none.rows.size(), 2U) << "closed";
+  EXPECT_EQ(row(none, 300, "10.0.0.0/7"), "/0");
+}
+
+TEST_F(EgressTest, ADeviceThatIsNotThereIsNamed) {
+  auto entry = by_name("a");
+  entry.interface = "eth7";
+  gateway("g").gateways = {entry};
+  EXPECT_EQ(plan().gateways.at({"", "g"}).candidates.at(0).why_not, "it has no uplink eth7");
 }
 
 // As the datapath chooses (bpf/lib/egress.h).

@@ -28,10 +28,11 @@ bool have_one_in_common(const OwnKeys& own, const OfferedKeys& offered) {
   return std::ranges::any_of(offered.keys, [&](const auto& key) { return own.held.contains(key.generation); });
 }
 
-// The generation to be at. A step at a time, as keys change; further, or back, only to where more of the nodes are than
-// have a key in common with this one, itself counted on its way back: who was away comes to the others and not the
-// others to it. So no single record takes all nodes to the last generation, from which keys cannot change.
-Generation generation_to_be_at(const OwnKeys& own, const std::map<std::string, OfferedKeys>& others) {
+// The generation to be at. A step at a time, as keys change, and only when the step before has been made by all:
+// whoever counts on alone is not followed. Further, or back, only to where more of the nodes are than have a key in
+// common with this one, itself counted on its way back: who was away comes to the others and not the others to it. So
+// no single record takes all nodes to the last generation, from which keys cannot change.
+Generation generation_to_be_at(const OwnKeys& own, const std::map<std::string, OfferedKeys>& others, bool at_rest) {
   const Generation newest = own.held.empty() ? 0 : *own.held.rbegin();
   std::map<Generation, std::size_t> holders;
   std::size_t friends = 0;
@@ -40,7 +41,7 @@ Generation generation_to_be_at(const OwnKeys& own, const std::map<std::string, O
     for (const auto& key : offered.keys)
       if (key.generation != 0 && key.generation <= last_generation) ++holders[key.generation];
   }
-  if (newest != 0 && holders.contains(newest + 1)) return newest + 1;
+  if (newest != 0 && holders.contains(newest + 1)) return at_rest ? newest + 1 : newest;
   Generation best = newest;
   std::size_t most = 0;
   for (const auto& [generation, count] : holders) {
@@ -75,7 +76,7 @@ KeyPlan plan_keys(const OwnKeys& own, const std::map<std::string, OfferedKeys>& 
   if (all_settled) plan.settled = newest;
 
   const bool at_rest = own.held.size() == 1 && all_settled && plan.waits_for.empty();
-  auto wanted = generation_to_be_at(own, others);
+  auto wanted = generation_to_be_at(own, others, all_settled && plan.waits_for.empty());
   if (wanted < newest) plan.hold.clear();
   if (rotate && at_rest && wanted == newest && newest < last_generation) ++wanted;
   plan.hold.insert(wanted);

@@ -99,6 +99,16 @@ TEST(KeyPlan, OneRecordTakesNobodyToTheLastGeneration) {
   EXPECT_THAT(plan_keys({{}, 0}, three, {}, false).hold, ElementsAre(7)) << "nor does it lead who joins astray";
 }
 
+TEST(KeyPlan, WhoCountsOnAloneIsNotFollowed) {
+  const auto others = [](Generation settled) {
+    return std::map<std::string, OfferedKeys>{{"b", offers("b", {1, 2}, settled)}, {"c", offers("c", {3}, 3)}};
+  };
+  const Sessions sessions{{1, "b1"}, {2, "b2"}};
+  EXPECT_THAT(plan_keys({{1, 2}, 2}, others(1), sessions, false).hold, ElementsAre(1, 2))
+      << "b still sends by the first";
+  EXPECT_THAT(plan_keys({{1, 2}, 2}, others(2), sessions, false).hold, ElementsAre(2, 3));
+}
+
 TEST(KeyPlan, WhoWasAwayComesToTheOthers) {
   const std::map<std::string, OfferedKeys> two{{"b", offers("b", {7}, 7)}, {"c", offers("c", {7}, 7)}};
   EXPECT_THAT(plan_keys({{3}, 3}, two, {}, false).hold, ElementsAre(7)) << "in one place";
