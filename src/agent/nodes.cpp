@@ -341,6 +341,9 @@ void Agent::register_nodes() {
   });
   server_->handle("encryption.rotate", [this](const nlohmann::json&) -> api::Answer {
     if (!encryption_) return weft::fail(no_encryption());
+    if (!cluster_->joined())
+      return weft::fail(ErrorCode::unavailable, "etcd is away: the other nodes would not hear of the new key",
+                        "try again when weft status says that it is joined");
     WEFT_CHECK(encryption_->rotate());
     return encryption_->status_json();
   });

@@ -71,4 +71,12 @@ eventually 15 "it has joined" joined node1 true
 grep -q "^$(date -u -d '-3 days' +%F)T.* joined cluster" "/run/weft/lab/$lab/node1/weftd.log" || fail "its clock was right all the time"
 eventually 10 "pods reach each other" answers default/web-1 tcp "$two" 7000
 set_clock 0
+
+step "without etcd keys do not begin to change"
+exits 0 "etcd goes" lab_cmd kill etcd1
+away() { joined node2 false; }
+eventually 15 "it is away" away
+exits 1 "rotate" at node2 encryption rotate
+exits 0 "etcd comes" lab_cmd start etcd1
+eventually 15 "it is back" joined node2 true
 finish
