@@ -107,6 +107,20 @@ void keep_router_advertisements(sys::Netlink& netlink) {
   }
 }
 
+// What was this node's gateway once may be another node's now: it would answer itself in that one's place.
+Result<void> delete_former_gateways(sys::Netlink& netlink, int device, const std::vector<IpAddress>& gateways) {
+  static const auto link_local = Cidr::parse("fe80::/10").value();
+  WEFT_TRY(const auto addresses, netlink.addresses());
+  for (const auto& entry : addresses) {
+    const bool whole = entry.length == (entry.address.is_v4() ? 32U : 128U);
+    if (entry.index != device || !whole || link_local.contains(entry.address) ||
+        std::ranges::find(gateways, entry.address) != gateways.end())
+      continue;
+    WEFT_CHECK(netlink.delete_address(entry));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> prepare_node(sys::Netlink& netlink, const std::vector<IpAddress>& gateways) {
@@ -117,6 +131,7 @@ Result<void> prepare_node(sys::Netlink& netlink, const std::vector<IpAddress>& g
   WEFT_CHECK(netlink.set_up(device->index, true));
   for (const auto& gateway : gateways)
     WEFT_CHECK(netlink.add_address({device->index, gateway, gateway.is_v4() ? 32U : 128U}));
+  if (!gateways.empty()) WEFT_CHECK(delete_former_gateways(netlink, device->index, gateways));
   WEFT_CHECK(sys::write_sysctl("net/ipv4/ip_forward", "1"));
   if (std::ranges::none_of(gateways, &IpAddress::is_v6)) return {};
   keep_router_advertisements(netlink);

@@ -133,6 +133,15 @@ rm -f "$state"/weft.db*
 mv "$work"/state/weft.db* "$state/"
 kill -CONT "$supervisor"
 eventually 10 "with the store put back all is well" all_but_other
+step "a gateway's address of before goes with a start"
+gateways() { inside host ip -o addr show dev weft0 | grep -oE '10\.244\.[0-9.]+/32' | xargs; }
+before=$(gateways)
+inside host ip addr add 10.244.99.1/32 dev weft0
+kill -9 "$(awk '{print $1; exit}' "$node/weftd.pid")"
+alone() { weft status >/dev/null && [[ $(gateways) == "$before" ]]; }
+eventually 15 "it is gone, and no other" alone
+like "there is one" "$before" '^10\.244\.'
+
 step "an uplink is down"
 inside host ip link set uplink0 down
 eventually 5 "it is told" told "uplink uplink0 is down"
