@@ -336,10 +336,10 @@ std::map<Cidr, EgressRow> rows_of(const PlannedGateways& gateways, std::size_t r
 }
 
 // The narrowest prefix around all of the family's; nothing: there are none.
-std::optional<Cidr> around(const std::vector<const Planned*>& gateways, Family family) {
+std::optional<Cidr> around(const PlannedGateways& gateways, Family family) {
   std::optional<Cidr> all;
-  for (const auto* planned : gateways)
-    for (const auto& cidr : planned->gateway->destinations) {
+  for (const auto& planned : gateways)
+    for (const auto& cidr : planned.gateway->destinations) {
       if (cidr.family() != family) continue;
       if (!all) all = cidr;
       while (!all->contains(cidr)) all = Cidr(all->address(), all->length() - 1);
@@ -349,11 +349,9 @@ std::optional<Cidr> around(const std::vector<const Planned*>& gateways, Family f
 
 // Instead of the rows for which there is no room: nothing leaves to where one of the gateways leads, or between.
 std::map<Cidr, EgressRow> closed_rows(const PlannedGateways& gateways) {
-  std::vector<const Planned*> all;
-  for (const auto& planned : gateways) all.push_back(&planned);
   std::map<Cidr, EgressRow> rows;
-  const auto v4 = around(all, Family::v4);
-  const auto v6 = around(all, Family::v6);
+  const auto v4 = around(gateways, Family::v4);
+  const auto v6 = around(gateways, Family::v6);
   if (v6) rows[*Cidr::parse("0.0.0.0/0")].row.flags = WEFT_EGRESS_EXCLUDED;
   for (const auto& prefix : {v4, v6})
     if (prefix) rows[*prefix] = {.row = {}, .gateway = gateways.front().gateway->meta.key()};
