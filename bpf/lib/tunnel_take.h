@@ -205,6 +205,14 @@ inline_always long tunnel_change_family(struct __sk_buff *skb, __u32 *strip, boo
 	       bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &type, sizeof(type), 0);
 }
 
+/* Takes `strip` bytes off before the packet inside. */
+inline_always long tunnel_strip(struct __sk_buff *skb, __u32 strip, bool v4, bool inner_v4)
+{
+	if (inner_v4 != v4 && tunnel_change_family(skb, &strip, inner_v4))
+		return -1;
+	return bpf_skb_adjust_room(skb, -(int)strip, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+}
+
 /* Takes what an egress gateway is sent, or sends back, out of the IP-in-IP that came out of a WireGuard device. Its
  * sender is the node whose gateway's address the outer packet has (AllowedIPs): it may have pods of that node inside,
  * and answers to pods here. A reason to drop it, or none; what is no such packet stays as it is. */
@@ -237,10 +245,7 @@ verified_once int wireguard_unwrap(struct __sk_buff *skb)
 	length = take_length(skb, inside, inner_v4);
 	if (!length || length > room)
 		return WEFT_DROP_ENCAPSULATION;
-	if (inner_v4 != v4 && tunnel_change_family(skb, &strip, inner_v4))
-		return WEFT_DROP_ENCAPSULATION;
-	return bpf_skb_adjust_room(skb, -(int)strip, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) ? WEFT_DROP_ENCAPSULATION :
-												    WEFT_DROP_NONE;
+	return tunnel_strip(skb, strip, v4, inner_v4) ? WEFT_DROP_ENCAPSULATION : WEFT_DROP_NONE;
 }
 
 /* The same of a tunnel built by another node's programs, at an uplink: TAKE_PLAIN, TAKE_TAKEN or a verdict. */
@@ -262,9 +267,7 @@ verified_once int tunnel_take(struct __sk_buff *skb)
 	/* IP-in-IP says nothing */
 	if (s->tunnel_identity && !identity_is_abroad(s->tunnel_identity))
 		return drop(skb, WEFT_DROP_TUNNEL_SENDER);
-	if (inner_v4 != v4 && tunnel_change_family(skb, &strip, inner_v4))
-		return drop(skb, WEFT_DROP_ENCAPSULATION);
-	if (bpf_skb_adjust_room(skb, -(int)strip, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+	if (tunnel_strip(skb, strip, v4, inner_v4))
 		return drop(skb, WEFT_DROP_ENCAPSULATION);
 	return TAKE_TAKEN;
 }
