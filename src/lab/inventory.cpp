@@ -82,19 +82,23 @@ std::optional<ServicePort> service_port(const json& item) {
   return service;
 }
 
-// Only a pod's own agent tells its addresses.
-void add_addresses_of_others(const Layout& layout, std::vector<PodPlan>& pods) {
-  for (std::size_t i = 1; i < layout.nodes().size(); ++i) {
-    auto client = api::Client::connect(layout.nodes()[i].socket());
+// Only a pod's own agent tells its addresses. Returns the pods whose agent answers and knows no addresses of them yet.
+std::vector<std::string> add_addresses(const Layout& layout, std::vector<PodPlan>& pods) {
+  std::vector<std::string> without;
+  for (const auto& node : layout.nodes()) {
+    auto client = api::Client::connect(node.socket());
     if (!client) continue;
     const auto theirs = load_pods(*client);
     if (!theirs) continue;
     std::map<std::string, const PodPlan*> known;
     for (const auto& pod : *theirs) known[pod.key()] = &pod;
-    for (auto& pod : pods)
-      if (const auto found = known.find(pod.key()); pod.node == layout.nodes()[i].name && found != known.end())
-        pod.addresses = found->second->addresses;
+    for (auto& pod : pods) {
+      if (pod.node != node.name) continue;
+      if (const auto found = known.find(pod.key()); found != known.end()) pod.addresses = found->second->addresses;
+      if (pod.addresses.empty() && !pod.host_network) without.push_back(pod.key());
+    }
   }
+  return without;
 }
 
 }  // namespace
@@ -113,10 +117,15 @@ Result<std::vector<PodPlan>> load_pods(const Layout& layout) {
   return pods;
 }
 
+std::vector<std::string> pods_without_addresses(const Layout& layout, std::vector<PodPlan> pods) {
+  for (auto& pod : pods) pod.addresses.clear();
+  return add_addresses(layout, pods);
+}
+
 Result<Inventory> load_inventory(const Layout& layout) {
   Inventory inventory;
   WEFT_TRY(inventory.pods, load_pods(layout));
-  add_addresses_of_others(layout, inventory.pods);
+  if (layout.nodes().size() > 1) add_addresses(layout, inventory.pods);
   WEFT_TRY(inventory.services, ask_any(layout, [](const std::string& socket) -> Result<std::vector<ServicePort>> {
              WEFT_TRY(auto client, api::Client::connect(socket));
              const auto answer = client.call("service.list", json::object());

@@ -43,4 +43,8 @@ struct Inventory {
 Result<std::vector<PodPlan>> load_pods(const Layout& layout);
 Result<Inventory> load_inventory(const Layout& layout);
 
+// Which of `pods` their own node's agent, where it answers, does not tell addresses of: its view of the shared objects
+// may be behind the view of another one that was asked first. "ns/pod" each.
+std::vector<std::string> pods_without_addresses(const Layout& layout, std::vector<PodPlan> pods);
+
 }  // namespace weft::lab

@@ -165,6 +165,9 @@ Result<void> wait_for_pods(const Layout& layout, Deadline deadline, const Progre
                if (auto again = load_pods(layout)) wanted = std::move(*again);
              now = compare(status, wanted);
              if (shared) await_changes(wanted, changed, now);
+             if (shared && now.missing.empty())
+               for (const auto& pod : pods_without_addresses(layout, wanted))
+                 now.missing.push_back(pod + ": its node's agent does not know it yet");
              // At most ten lines, however many pods.
              if (now.ready > told && (now.ready - told) * 10 >= wanted.size() && now.ready < wanted.size()) {
                told = now.ready;

@@ -24,7 +24,7 @@ Result<void> wait_for_agents(const Layout& layout, Deadline deadline);
 // Until every pod of the lab is attached and answers on its ports, and no other pod is left.
 // Tells progress, and at the end which ports could not be opened. Of agents that share objects any may be asked, which
 // knows of a change a moment later: pods of `added` are waited for also when it does not know them, those of `removed`
-// until it knows them no more.
+// until it knows them no more, and all until the agent of their own node tells their addresses.
 struct Changed {
   std::set<std::string> added;
   std::set<std::string> removed;
