@@ -10,6 +10,7 @@ mkdir -p /run/netns /sys/fs/bpf /dev/shm
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
+modprobe tun  # makes /dev/net/tun; other modules are loaded when they are asked for
 # The tests look for the objects where they were built; here, after /tmp has been mounted over.
 built=$(cat /weft/built-in)
 mkdir -p "$built"
