@@ -348,10 +348,10 @@ void Agent::poll_slow() {
       ask_for_blocks();
       if (cluster_->release_unused(*ipam_)) take_blocks();
       cluster_objects_->check();
-      if (const auto lost = cluster_objects_->lost(); lost.empty())
+      if (const auto missing = cluster_objects_->unfounded(); missing.empty())
         faults_.clear("cluster data");
       else
-        faults_.set("cluster data", lost);
+        faults_.set("cluster data", missing);
     }
     ++slow_polls_;
     if (!tended_egress_) tend_egress();

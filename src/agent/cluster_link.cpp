@@ -173,7 +173,8 @@ Result<void> ClusterLink::connect(const Node& node) {
       cluster::Context{.client = *client_,
                        .scheduler = scheduler_,
                        .random = random,
-                       .keys = cluster::Keyspace::make(config_.cluster).value()},
+                       .keys = cluster::Keyspace::make(config_.cluster).value(),
+                       .lease = options.lease},
       member_->registry(), cluster::AddressClaimHandlers{.changed = [this] { nodes_changed(); }, .trouble = trouble});
   return {};
 }

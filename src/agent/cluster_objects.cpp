@@ -115,18 +115,21 @@ std::optional<Error> ClusterObjects::unavailable() const {
   return {};
 }
 
-std::string ClusterObjects::lost() const {
-  if (!shared_->lost()) return {};
+std::string ClusterObjects::unfounded() const {
+  if (shared_->state() != cluster::SharedObjects::State::unfounded) return {};
   std::size_t own = 0;
   for (const auto kind : all_kinds)
     if (const auto keys = parts_.objects.keys(kind)) own += keys->size();
   if (own == 0) return {};
+  // An earlier run may have followed them.
+  const auto what = shared_->lost()
+                        ? "no longer knows the cluster's objects: its data was lost, or replaced by other data"
+                        : "has no objects of the cluster: nobody has pushed any yet, or its data was lost";
   return fmt::format(
-      "etcd ({}) no longer knows the cluster's objects: its data was lost, or replaced by other data; the {} objects "
-      "that "
-      "this node still has stay in force, changes are refused, pools of addresses other than {} get no further blocks "
-      "(weft store push gives etcd what this node has, weft store push --none lets it go)",
-      parts_.etcd, own, model::default_address_pool);
+      "etcd ({}) {}; the {} objects that this node has stay in force, changes are refused, pools of addresses other "
+      "than {} get no further blocks (weft store push gives etcd what this node has, weft store push --none lets it "
+      "go)",
+      parts_.etcd, what, own, model::default_address_pool);
 }
 
 nlohmann::json ClusterObjects::status_json() const {

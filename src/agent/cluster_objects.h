@@ -63,8 +63,9 @@ class ClusterObjects {
   // Once a second: tries again what could not be done.
   void check();
   [[nodiscard]] nlohmann::json status_json() const;
-  // What it means that etcd has lost the cluster's data; empty: it has not.
-  [[nodiscard]] std::string lost() const;
+  // What it means that etcd has no objects of the cluster, or has lost them, while this node has some; empty: it is not
+  // so.
+  [[nodiscard]] std::string unfounded() const;
   // What the cluster has was heard of, now or by an earlier run.
   [[nodiscard]] bool known() const;
   // Once what etcd has now of this pod, and of its Namespace, is known here; without etcd at once.

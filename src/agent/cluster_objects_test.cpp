@@ -228,8 +228,10 @@ TEST_F(ClusterObjectsTest, EmbeddedObjectsAreTheClustersOnlyWhenTheyArePushed) {
   const auto before = a->state();
   const auto held = a->held("db");
   EXPECT_THAT(a->apply(service("x")), HasSubstr("weft store push makes them the cluster's"));
+  EXPECT_THAT(a->cluster->unfounded(), HasSubstr("has no objects of the cluster: nobody has pushed any yet"));
   EXPECT_EQ(a->state(), before) << "nothing is taken away";
   EXPECT_EQ(a->push(), "pushed 3");
+  EXPECT_EQ(a->cluster->unfounded(), "");
   world_.time.settle();
   EXPECT_EQ(a->state(), before);
   EXPECT_EQ(b->state(), before);

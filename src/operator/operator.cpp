@@ -47,7 +47,8 @@ Duties::Duties(const cluster::Context& context, Options options)
                  [this](const Error& error) { trouble(error); }),
       waiting_(context_, options_.self.name,
                {.acts = [this] { return acts(); }, .trouble = [this](const Error& error) { trouble(error); }}),
-      nodes_(context_.client, context_.scheduler, context_.random, context_.mirror(context_.keys.nodes()),
+      nodes_(context_.client, context_.scheduler, context_.random,
+             context_.mirror_of_nodes(context_.keys.nodes(), [](const etcd::KeyValue&) { return true; }),
              {.changed = [this](const etcd::Change& change) { nodes_changed(change); }, .state = {}}) {
   tick();
 }

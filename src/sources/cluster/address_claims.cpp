@@ -12,7 +12,12 @@ AddressClaims::AddressClaims(Context context, NodeRegistry& registry, AddressCla
       handlers_(std::move(handlers)),
       prefix_(context_.keys.roles() + std::string(claim_role_prefix)),
       turns_(context_.scheduler, context_.backoff, context_.random, [this] { return step(); }),
-      mirror_(context_.client, context_.scheduler, context_.random, context_.mirror(prefix_),
+      mirror_(context_.client, context_.scheduler, context_.random,
+              context_.mirror_of_leased(prefix_,
+                                        [self = registry.self().name](const etcd::KeyValue& kv) {
+                                          const auto holder = decode_incarnation(kv.key, kv.value);
+                                          return holder && holder->node != self;
+                                        }),
               {.changed = [this](const etcd::Change&) { mirror_changed(); }, .state = [this] { turns_.wake(); }}) {}
 
 void AddressClaims::want(std::set<IpAddress> addresses) {

@@ -39,7 +39,10 @@ class AddressClaims {
   // holders() have been whole once.
   [[nodiscard]] bool synced() const { return mirror_.synced(); }
   // The registry's node joined or left.
-  void membership_changed() { turns_.wake(); }
+  void membership_changed() {
+    changed_at_ = 0;  // an etcd that was wiped meanwhile counts anew
+    turns_.wake();
+  }
 
  private:
   bool step();

@@ -21,7 +21,10 @@ Announcers::Announcers(Context context, NodeRegistry& registry, Handlers handler
       handlers_(std::move(handlers)),
       at_once_(most_at_once),
       turns_(context_.scheduler, context_.backoff, context_.random, [this] { return step(); }),
-      mirror_(context_.client, context_.scheduler, context_.random, context_.mirror(context_.keys.announcers()),
+      mirror_(context_.client, context_.scheduler, context_.random,
+              context_.mirror_of_leased(
+                  context_.keys.announcers(),
+                  [own = encode(registry.self().incarnation())](const etcd::KeyValue& kv) { return kv.value != own; }),
               {.changed = [this](const etcd::Change& change) { mirror_changed(change); },
                .state = [this] { turns_.wake(); }}) {}
 

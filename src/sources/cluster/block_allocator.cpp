@@ -34,14 +34,16 @@ BlockAllocator::BlockAllocator(Context context, NodeRegistry& registry, std::vec
       handlers_(std::move(handlers)),
       value_(encode(registry.self().incarnation())),
       turns_(context_.scheduler, context_.backoff, context_.random, [this] { return step(); }),
-      mirror_(context_.client, context_.scheduler, context_.random, context_.mirror(context_.keys.blocks()),
-              {.changed = [this](const etcd::Change& change) { mirror_changed(change); },
-               .state =
-                   [this] {
-                     turns_.wake();
-                     if (handlers_.owners) handlers_.owners();
-                     if (handlers_.changed) handlers_.changed();
-                   }}) {
+      mirror_(
+          context_.client, context_.scheduler, context_.random,
+          context_.mirror_of_nodes(context_.keys.blocks(), [this](const etcd::KeyValue& kv) { return !is_ours(kv); }),
+          {.changed = [this](const etcd::Change& change) { mirror_changed(change); },
+           .state =
+               [this] {
+                 turns_.wake();
+                 if (handlers_.owners) handlers_.owners();
+                 if (handlers_.changed) handlers_.changed();
+               }}) {
   const auto& self = registry.self();
   if (!self.predecessor.empty()) predecessor_value_ = encode(Incarnation{self.name, self.predecessor});
   for (const auto& block : remembered) {
@@ -110,6 +112,7 @@ void BlockAllocator::membership_changed() {
     // Those that were not confirmed since the absence before last are trusted no longer than they were.
     for (auto& [block, own] : own_)
       if (std::exchange(own.epoch, 0) != 0) own.trusted_until = registry_->trusted_until();
+    conflicts_.clear();  // an etcd that was wiped meanwhile counts anew
   }
   turns_.wake();
 }
@@ -178,8 +181,10 @@ Result<Block> BlockAllocator::named_block(const Pool& pool, const Block& block) 
     return fail(ErrorCode::invalid,
                 fmt::format("{} is no block of pool \"{}\" ({})", block.cidr.to_string(), pool.name, pool.to_string()));
   if (own_.contains(block)) return block;
-  const bool taken = conflicts_.contains(block) || mirror_.view().contains(context_.keys.build(BlockKey{block}));
-  if (!taken) return block;
+  const auto seen = mirror_.view().find(context_.keys.build(BlockKey{block}));
+  const bool others = seen != mirror_.view().end() && !is_ours(seen->second);
+  // What was this node's by the mirror is asked for in etcd, which knows better.
+  if (!others && !conflicts_.contains(block)) return block;
   const auto owner = owners_.find(block);
   return fail(ErrorCode::exists,
               fmt::format("block {} of pool \"{}\" is {}", block.cidr.to_string(), pool.name,

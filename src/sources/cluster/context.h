@@ -26,9 +26,27 @@ struct Context {
   // A node that was away for this long may be taken for gone: its blocks and numbers may be given to others. Much more
   // than a lease lasts, the same on every node.
   std::chrono::seconds delay{600};
+  // What is written under a node's lease is gone so long after the node.
+  std::chrono::seconds lease{30};
 
   [[nodiscard]] etcd::MirrorOptions mirror(std::string prefix) const {
-    return {.prefix = std::move(prefix), .backoff = backoff, .watch = {.backoff = backoff}};
+    return {.prefix = std::move(prefix), .held = {}, .backoff = backoff, .watch = {.backoff = backoff}};
+  }
+  // Of what nodes tell for as long as they are there: an etcd that has lost it makes none of them gone, and each tells
+  // it again. What is this node's own is told by nobody else.
+  [[nodiscard]] etcd::MirrorOptions mirror_of_nodes(std::string prefix,
+                                                    std::function<bool(const etcd::KeyValue& kv)> held) const {
+    auto options = mirror(std::move(prefix));
+    options.held = std::move(held);
+    options.hold = delay;
+    return options;
+  }
+  // The same of what they write under their leases.
+  [[nodiscard]] etcd::MirrorOptions mirror_of_leased(std::string prefix,
+                                                     std::function<bool(const etcd::KeyValue& kv)> held) const {
+    auto options = mirror_of_nodes(std::move(prefix), std::move(held));
+    options.hold = lease;
+    return options;
   }
 };
 

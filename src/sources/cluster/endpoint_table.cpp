@@ -8,8 +8,10 @@ namespace {
 
 constexpr std::size_t told_at_once = 16;  // nodes
 
-etcd::MirrorOptions mirror_options(const Context& context) {
-  auto options = context.mirror(context.keys.endpoints());
+etcd::MirrorOptions mirror_options(const Context& context, const std::string& own) {
+  auto options = context.mirror_of_nodes(
+      context.keys.endpoints(),
+      [key = context.keys.build(EndpointsKey{own})](const etcd::KeyValue& kv) { return kv.key != key; });
   options.page = 200;  // of some ten kilobytes each
   options.values = false;
   return options;
@@ -22,7 +24,7 @@ EndpointTable::EndpointTable(Context context, const NodeRegistry& registry, Endp
       registry_(&registry),
       handlers_(std::move(handlers)),
       pods_(registry.self().name),
-      mirror_(context_.client, context_.scheduler, context_.random, mirror_options(context_),
+      mirror_(context_.client, context_.scheduler, context_.random, mirror_options(context_, registry.self().name),
               {.changed = [this](const etcd::Change& change) { mirror_changed(change); }, .state = {}}) {}
 
 // Its run is the one alive, or none is.

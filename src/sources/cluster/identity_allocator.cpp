@@ -29,7 +29,8 @@ IdentityAllocator::IdentityAllocator(Context context, NodeRegistry& registry, Id
       handlers_(std::move(handlers)),
       users_key_(context_.keys.build(UsersKey{registry.self().name})),
       turns_(context_.scheduler, context_.backoff, context_.random, [this] { return step(); }),
-      mirror_(context_.client, context_.scheduler, context_.random, context_.mirror(context_.keys.identities()),
+      mirror_(context_.client, context_.scheduler, context_.random,
+              context_.mirror_of_nodes(context_.keys.identities(), [](const etcd::KeyValue&) { return true; }),
               {.changed = [this](const etcd::Change& change) { mirror_changed(change); },
                .state = [this] { turns_.wake(); }}) {}
 
@@ -76,7 +77,10 @@ std::map<LabelMap, IdentityNumber> IdentityAllocator::held() const {
   return held;
 }
 
-void IdentityAllocator::membership_changed() { turns_.wake(); }
+void IdentityAllocator::membership_changed() {
+  conflicts_.clear();  // an etcd that was wiped meanwhile counts anew
+  turns_.wake();
+}
 
 bool IdentityAllocator::step() {
   const auto& membership = registry_->membership();
@@ -152,10 +156,12 @@ void IdentityAllocator::list_read(const std::vector<etcd::KeyValue>& kvs) {
 void IdentityAllocator::enlist(const LabelMap& labels) {
   if (!place_ || place_->first != labels) {
     const auto found = by_labels_.find(labels);
-    place_.emplace(labels, found == by_labels_.end() ? Place{} : found->second);
+    const bool there =
+        found != by_labels_.end() && !mirror_.holds(context_.keys.build(IdentityKey{found->second.number}));
+    place_.emplace(labels, there ? found->second : Place{});
   }
   if (place_->second.number != 0) return use(labels, place_->second);
-  if (const auto number = free_number(uses_.at(labels).number)) return create(labels, *number);
+  if (const auto number = free_number(labels)) return create(labels, *number);
   context_.scheduler.post(turns_.guarded_task([this, labels] {
     refuse(labels, {ErrorCode::exhausted,
                     fmt::format("all identity numbers from {} to {} are in use", range_.first, range_.last),
@@ -267,10 +273,14 @@ void IdentityAllocator::look_up(const LabelMap& labels, IdentityNumber number) {
                         }));
 }
 
-// `wanted` if it is free, so that numbers survive the loss of etcd's data; else one at random among the free.
-std::optional<IdentityNumber> IdentityAllocator::free_number(IdentityNumber wanted) const {
-  const auto is_free = [this](IdentityNumber number) {
-    return !by_number_.contains(number) && !conflicts_.contains(number);
+// What the labels had, or have as far as the mirror knows, so that numbers survive the loss of etcd's data; else one at
+// random among the free.
+std::optional<IdentityNumber> IdentityAllocator::free_number(const LabelMap& labels) const {
+  const auto had = uses_.at(labels).number;
+  const auto wanted = had != 0 ? had : number_of(labels).value_or(0);
+  const auto is_free = [&](IdentityNumber number) {
+    const auto* theirs = labels_of(number);
+    return (theirs == nullptr || *theirs == labels) && !conflicts_.contains(number);
   };
   if (wanted != 0 && is_free(wanted)) return wanted;
   const std::uint64_t all = std::uint64_t{range_.last} - range_.first + 1;

@@ -90,7 +90,7 @@ class IdentityAllocator {
   void enlisted(const LabelMap& labels, IdentityNumber number, etcd::Revision revision);
   void not_enlisted(const LabelMap& labels, IdentityNumber number, const etcd::TxnResult& result);
   void look_up(const LabelMap& labels, IdentityNumber number);
-  [[nodiscard]] std::optional<IdentityNumber> free_number(IdentityNumber wanted) const;
+  [[nodiscard]] std::optional<IdentityNumber> free_number(const LabelMap& labels) const;
   void refuse(const LabelMap& labels, const Error& error);
   void mirror_changed(const etcd::Change& change);
   void forget(IdentityNumber number);

@@ -31,7 +31,8 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
                .random = std::move(random),
                .keys = Keyspace::make(options.cluster).value(),
                .backoff = options.backoff,
-               .delay = options.delay},
+               .delay = options.delay,
+               .lease = options.lease},
       registry_(context_, std::move(options.self), {.ttl = options.lease, .backoff = options.backoff},
                 {.changed =
                      [this, told = std::move(handlers.nodes)](const NodeDifference& difference) {

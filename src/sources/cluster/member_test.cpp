@@ -318,6 +318,63 @@ TEST_F(MemberTest, AWipedEtcdIsFilledAgainWithTheSameNumbers) {
   EXPECT_EQ(keys_below("identities/users/"), 1U);
 }
 
+TEST_F(MemberTest, AWipedEtcdTakesNothingOfOthersAway) {
+  const LabelMap web{{"k8s:app", "web"}};
+  const LabelMap database{{"k8s:app", "database"}};
+  const auto a = start(options("a"));
+  const auto b = start(options("b"));
+  const Block block{"p", Cidr::parse(claim(*a)).value()};
+  const auto number = acquire(*a, web);
+  ASSERT_EQ(acquire(*b, web), number);
+  const auto number_of_database = acquire(*a, database);
+  a->member->endpoint_publisher().publish(pods({"web-1"}));
+  world_.time.settle();
+  b->pods.clear();
+  for (const bool same_cluster : {true, false}) {
+    world_.cluster.wipe(same_cluster);
+    // What others write takes it past every revision it had.
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(world_.cluster.store().put({.key = "/elsewhere", .value = "1"}));
+    for (int second = 0; second < 50; ++second) {
+      world_.time.advance(seconds(1));
+      // It has lost its own one, and claims it again.
+      if (a->lost == std::vector{block}) {
+        a->lost.clear();
+        a->member->blocks().claim(block, [](const Result<Block>& claimed) { EXPECT_TRUE(claimed); });
+      }
+      SCOPED_TRACE(second);
+      ASSERT_EQ(b->member->blocks().owners(), (BlockOwners{{block, "a"}}));
+      ASSERT_EQ(b->member->endpoints().pods_of("a"), pods({"web-1"}));
+      ASSERT_EQ(b->member->identities().number_of(web), number);
+      ASSERT_EQ(b->member->identities().number_of(database), number_of_database);
+      const auto& seen = b->member->registry().nodes().at("a");
+      ASSERT_TRUE(seen.record && seen.alive);
+    }
+    EXPECT_THAT(b->pods, ::testing::IsEmpty());
+    EXPECT_EQ(a->renumbered + b->renumbered, "");
+    EXPECT_EQ(keys_below("identities/ids/"), 2U);
+    EXPECT_EQ(keys_below("blocks/"), 1U);
+  }
+}
+
+TEST_F(MemberTest, WhoDoesNotComeBackToAWipedEtcdIsGoneAsElsewhere) {
+  auto a = start(options("a"));
+  const auto b = start(options("b"));
+  const Block block{"p", Cidr::parse(claim(*a)).value()};
+  a->member->endpoint_publisher().publish(pods({"web-1"}));
+  world_.time.settle();
+  a.reset();
+  world_.cluster.wipe(false);
+  world_.time.advance(seconds(15));
+  EXPECT_EQ(b->member->registry().nodes().at("a").alive, std::nullopt) << "after a lease it is away";
+  EXPECT_EQ(b->member->endpoints().pods_of("a"), pods({"web-1"}));
+  EXPECT_EQ(claim(*b), "10.0.0.0/24") << "its block is not taken at once";
+  EXPECT_EQ(b->member->blocks().owners().count(block), 1U);
+  world_.time.advance(seconds(60));
+  EXPECT_FALSE(b->member->registry().nodes().contains("a"));
+  EXPECT_TRUE(b->member->endpoints().pods_of("a").empty());
+  EXPECT_EQ(b->member->blocks().owners().count(block), 0U);
+}
+
 TEST_F(MemberTest, ANumberTakenAwayInALongAbsenceIsAnotherAfterwardsAndTold) {
   const LabelMap web{{"k8s:app", "web"}};
   const LabelMap database{{"k8s:app", "database"}};

@@ -1,9 +1,13 @@
 #include "sources/etcd/mirror.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace weft::etcd {
 namespace {
+
+// By so many keys a history is recognized, in one transaction.
+constexpr std::size_t most_known = 16;
 
 // With what it holds; assigning an empty text would keep the memory.
 void forget(std::string& value) { std::string().swap(value); }
@@ -79,6 +83,7 @@ void Mirror::list_complete() {
   const std::weak_ptr<bool> alive = alive_;
   backoff_.reset();
   ++lists_;
+  keep_held();
   const Change change = difference(view_, listing_, options_.values, listing_revision_);
   view_ = std::exchange(listing_, {});
   forget_values();
@@ -91,9 +96,51 @@ void Mirror::list_complete() {
   if (!alive.expired() && handlers_.state) handlers_.state();
 }
 
+// What the new list lacks goes on as it was in the view. What was held before is held no longer for that.
+void Mirror::keep_held() {
+  std::erase_if(held_, [this](const std::string& key) { return listing_.contains(key); });
+  if (std::exchange(history_lost_, false) && options_.held) {
+    for (const auto& [key, kv] : view_)
+      if (!listing_.contains(key) && options_.held(kv)) held_.insert(key);
+    if (!held_.empty()) hold_ = scheduler_->after(options_.hold, [this] { end_hold(); });
+  }
+  for (const auto& key : held_) listing_.insert(*view_.find(key));
+}
+
+void Mirror::end_hold() {
+  // Without etcd nobody can have written anything.
+  if (!live()) {
+    hold_ = scheduler_->after(options_.hold, [this] { end_hold(); });
+    return;
+  }
+  Change change{.revision = revision_};
+  for (const auto& key : std::exchange(held_, {})) {
+    const auto kv = view_.find(key);
+    change.erased.push_back(std::move(kv->second));
+    view_.erase(kv);
+  }
+  if (!change.empty()) handlers_.changed(change);
+}
+
 void Mirror::forget_values() {
   if (options_.values) return;
   for (auto& [key, kv] : view_) forget(kv.value);
+}
+
+// The newest key, for what is older than two histories' parting is in both, and others from all of the view.
+Known Mirror::known() const {
+  Known known{.count = static_cast<std::int64_t>(view_.size() - held_.size()), .some = {}};
+  const KeyValue* newest = nullptr;
+  const std::size_t each = std::max<std::size_t>(1, view_.size() / (most_known - 1));
+  std::size_t index = 0;
+  const auto add = [&known](const KeyValue& kv) { known.some.push_back(kv), known.some.back().value.clear(); };
+  for (const auto& [key, kv] : view_) {
+    if (held_.contains(key)) continue;
+    if (newest == nullptr || kv.mod_revision > newest->mod_revision) newest = &kv;
+    if (index++ % each == 0 && known.some.size() < most_known - 1) add(kv);
+  }
+  if (newest != nullptr) add(*newest);
+  return known;
 }
 
 void Mirror::follow() {
@@ -106,10 +153,13 @@ void Mirror::follow() {
                       [this](const Failure& why) {
                         watch_.reset();
                         // Another history: the same revision may have another value.
-                        if (why.reason == Reason::history_lost)
+                        if (why.reason == Reason::history_lost) {
+                          history_lost_ = true;
                           for (auto& [key, kv] : view_) kv.mod_revision = 0;
+                        }
                         retry_list(why);
-                      }});
+                      },
+                  .known = [this] { return known(); }});
 }
 
 void Mirror::apply(const std::vector<Event>& events, Revision revision) {
@@ -119,6 +169,7 @@ void Mirror::apply(const std::vector<Event>& events, Revision revision) {
   Change change{.revision = revision};
   for (const auto& [key, event] : last) {
     const auto old = view_.find(key);
+    if (old != view_.end()) held_.erase(old->first);
     if (event->type == Event::Type::put) {
       change.set.push_back(event->kv);
       auto& kv = view_.insert_or_assign(event->kv.key, event->kv).first->second;

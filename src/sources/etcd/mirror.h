@@ -3,6 +3,9 @@
 // applies them has etcd's state, whatever was lost or compacted in between: nothing is missed, nothing
 // is told twice. Without etcd the last view stays.
 //
+// An etcd that was wiped, or restored from a snapshot, has another history. Who wrote what it lacks now will write it
+// again, each as soon as he hears of it: until then what `held` says stays in the view, and nothing is told of it.
+//
 // Owner thread only; a handler may destroy the Mirror. `client` and `scheduler` must outlive it.
 #pragma once
 
@@ -10,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +27,10 @@ struct MirrorOptions {
   // False: the view has keys and revisions only, for whoever keeps the values elsewhere. Changes have the values of
   // what is set, not of what is erased.
   bool values = true;
+  // Of a view that etcd has lost: what stays for `hold`, with the mod_revision 0, unless it is written before; what
+  // does not come back is told as erased then. Empty: nothing stays.
+  std::function<bool(const KeyValue& kv)> held;
+  std::chrono::milliseconds hold{};
   BackoffOptions backoff{};  // between tries to list
   WatchOptions watch{};
 };
@@ -63,12 +71,17 @@ class Mirror {
   // Why it is not live, if it is known.
   [[nodiscard]] const std::optional<Failure>& problem() const { return problem_; }
   [[nodiscard]] std::uint64_t lists() const { return lists_; }  // completed, for metrics
+  // In the view although etcd, as far as is known, does not have it any more.
+  [[nodiscard]] bool holds(const std::string& key) const { return held_.contains(key); }
 
  private:
   void list();
   void next_page(const std::string& after);
   void page_received(Outcome<RangeResult> page);
   void list_complete();
+  [[nodiscard]] Known known() const;
+  void keep_held();
+  void end_hold();
   void forget_values();
   void follow();
   void apply(const std::vector<Event>& events, Revision revision);
@@ -94,6 +107,9 @@ class Mirror {
   Revision listing_revision_ = 0;
   std::unique_ptr<Watch> watch_;
   Timer retry_;
+  bool history_lost_ = false;  // since the last list
+  std::set<std::string, std::less<>> held_;
+  Timer hold_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

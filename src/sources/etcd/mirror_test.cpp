@@ -1,6 +1,7 @@
 // Watch and Mirror against the fake: what is told when etcd fails in each way it can.
 #include "sources/etcd/mirror.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -214,6 +215,96 @@ TEST_F(MirrorTest, AnotherClusterWithALongerHistoryIsListedAnew) {
   ASSERT_TRUE(world_.run_until([&] { return mirror_->lists() == 2; }, seconds(60)));
   ASSERT_TRUE(run_until_live());
   EXPECT_THAT(changes_, ElementsAre("+x=1-a=1"));
+  expect_equal();
+}
+
+TEST_F(MirrorTest, AWipedClusterThatHasPassedUsIsListedAnewThoughItsIdIsTheSame) {
+  start_synced();
+  put("a", "1");
+  put("b", "1");
+  put("c", "1");
+  changes_.clear();
+  auto& store = world_.cluster.store();
+  world_.cluster.wipe(true);
+  // As many keys, and more revisions.
+  for (const auto* key : {"/n/c", "/n/a", "/n/b", "/elsewhere", "/elsewhere", "/elsewhere"})
+    ASSERT_TRUE(store.put({.key = key, .value = "2"}));
+  ASSERT_GT(store.revision(), mirror_->revision());
+  world_.time.settle();
+  ASSERT_TRUE(run_until_live());
+  EXPECT_EQ(mirror_->lists(), 2U);
+  EXPECT_THAT(changes_, ElementsAre("+a=2+b=2+c=2"));
+  expect_equal();
+}
+
+TEST_F(MirrorTest, TheSameHistoryIsGoneOnWithWhateverHappenedInIt) {
+  start_synced();
+  for (int i = 0; i < 100; ++i) put(fmt::format("{:03}", i), "1");
+  put("000", "2");
+  erase("001");
+  changes_.clear();
+  world_.cluster.set_available(false);
+  world_.time.settle();
+  put("000", "3");
+  erase("050");
+  put("new", "1");
+  world_.cluster.set_available(true);
+  ASSERT_TRUE(run_until_live());
+  EXPECT_EQ(mirror_->lists(), 1U) << "a watch goes on where it was";
+  expect_equal();
+}
+
+TEST_F(MirrorTest, WhatAnotherWillWriteAgainStaysForAWhileInAWipedCluster) {
+  options_.held = [](const KeyValue& kv) { return kv.key != "/n/own"; };
+  options_.hold = seconds(60);
+  start_synced();
+  for (const auto* key : {"own", "back", "other", "erased", "gone"}) put(key, "1");
+  changes_.clear();
+  world_.cluster.wipe(false);
+  ASSERT_TRUE(world_.cluster.store().put({.key = "/n/new", .value = "1"}));
+  world_.time.settle();
+  ASSERT_TRUE(run_until_live());
+  EXPECT_THAT(changes_, ElementsAre("+new=1-own=1")) << "of what is held nothing is told";
+  EXPECT_EQ(view(), "back=1 erased=1 gone=1 new=1 other=1 ");
+  EXPECT_EQ(mirror_->view().at("/n/back").mod_revision, 0);
+  put("back", "1");
+  put("other", "2");
+  put("erased", "1");
+  erase("erased");
+  EXPECT_THAT(changes_, ElementsAre("+new=1-own=1", "+back=1", "+other=2", "+erased=1", "-erased=1"));
+  EXPECT_TRUE(mirror_->holds("/n/gone"));
+  EXPECT_FALSE(mirror_->holds("/n/back"));
+  changes_.clear();
+  world_.time.advance(seconds(61));
+  EXPECT_THAT(changes_, ElementsAre("-gone=1"));
+  expect_equal();
+}
+
+TEST_F(MirrorTest, WhatIsHeldStaysThroughAnotherListAndAnAbsence) {
+  options_.held = [](const KeyValue&) { return true; };
+  options_.hold = seconds(60);
+  start_synced();
+  put("a", "1");
+  put("b", "1");
+  changes_.clear();
+  world_.cluster.wipe(false);
+  world_.time.settle();
+  ASSERT_TRUE(run_until_live());
+  EXPECT_THAT(changes_, IsEmpty());
+  // It lists anew, for another reason; then it hears of nobody for longer than it holds.
+  world_.cluster.set_available(false);
+  world_.time.settle();
+  put("b", "2");
+  put("c", "1");
+  ASSERT_TRUE(world_.cluster.store().compact(world_.cluster.store().revision()));
+  world_.time.advance(seconds(90));
+  EXPECT_EQ(view(), "a=1 b=1 ");
+  world_.cluster.set_available(true);
+  ASSERT_TRUE(run_until_live());
+  ASSERT_EQ(mirror_->lists(), 3U);
+  EXPECT_THAT(changes_, ElementsAre("+b=2+c=1"));
+  world_.time.advance(seconds(61));
+  EXPECT_THAT(changes_, ElementsAre("+b=2+c=1", "-a=1"));
   expect_equal();
 }
 

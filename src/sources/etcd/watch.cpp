@@ -7,8 +7,22 @@
 
 namespace weft::etcd {
 namespace {
+
 constexpr int most_unanswered = 3;
+
+// Whether a history in which there was this is the one in which `known` was told.
+bool recognized(const Known& known, const TxnResult& then) {
+  for (std::size_t i = 0; i < known.some.size(); ++i) {
+    const auto& kvs = std::get<RangeResult>(then.results.at(i)).kvs;
+    const auto& kv = known.some[i];
+    if (kvs.size() != 1 || kvs[0].mod_revision != kv.mod_revision || kvs[0].create_revision != kv.create_revision ||
+        kvs[0].version != kv.version)
+      return false;
+  }
+  return std::get<RangeResult>(then.results.at(known.some.size())).count == known.count;
 }
+
+}  // namespace
 
 Watch::Watch(Client& client, Scheduler& scheduler, Random random, Keys keys, Revision from, WatchOptions options,
              WatchEvents handlers)
@@ -69,15 +83,27 @@ void Watch::lost(const Failure& why) {
 
 void Watch::check_history() {
   timer_.cancel();
-  client_->range({.keys = keys_, .count_only = true}, {},
-                 [this, alive = std::weak_ptr(alive_)](const Outcome<RangeResult>& now) {
-                   if (alive.expired()) return;
-                   if (!now) return lost(now.error());
-                   if (now->revision >= next_ - 1) return open();
-                   end({.reason = Reason::history_lost,
-                        .message = fmt::format("watch {}: etcd is at revision {}, it was at {}", keys_.text(),
-                                               now->revision, next_ - 1)});
-                 });
+  const auto at = next_ - 1;
+  const auto known = handlers_.known ? handlers_.known() : Known{};
+  Txn look;
+  for (const auto& kv : known.some)
+    look.then.emplace_back(RangeRequest{.keys = Keys::one(kv.key), .revision = at, .keys_only = true});
+  look.then.emplace_back(RangeRequest{.keys = keys_, .revision = at, .count_only = true});
+  client_->txn(std::move(look), {}, [this, known, alive = std::weak_ptr(alive_)](const Outcome<TxnResult>& then) {
+    if (!alive.expired()) history_answered(known, then);
+  });
+}
+
+void Watch::history_answered(const Known& known, const Outcome<TxnResult>& then) {
+  const auto at = next_ - 1;
+  if (!then && then.error().reason == Reason::future_revision)
+    return end(
+        {.reason = Reason::history_lost,
+         .message = fmt::format("watch {}: etcd has not come to revision {} yet, where it was", keys_.text(), at)});
+  if (!then) return lost(then.error());
+  if (!handlers_.known || recognized(known, *then)) return open();
+  end({.reason = Reason::history_lost,
+       .message = fmt::format("watch {}: etcd had something else at revision {} than it has told", keys_.text(), at)});
 }
 
 void Watch::end(const Failure& why) {

@@ -2,7 +2,8 @@
 // over as many streams as it takes.
 //
 // A lost stream is opened again after the last event with backoff. Before it is, etcd is asked (by a
-// majority) for its revision: a cluster that is behind us was wiped or restored and has another history.
+// majority) what it had at the last revision that was told: a cluster that was wiped or restored has another history,
+// whether it is behind us still or has passed us, and its id need not be another.
 // A stream that is silent is asked for a sign of life and given up when there is none.
 //
 // Owner thread only; a handler may destroy the Watch. `client` and `scheduler` must outlive it.
@@ -26,6 +27,12 @@ struct WatchOptions {
   std::chrono::milliseconds sign_of_life{10000};
 };
 
+// By what a history is recognized: what was told of it.
+struct Known {
+  std::int64_t count = 0;      // of the keys
+  std::vector<KeyValue> some;  // of them; values do not matter
+};
+
 struct WatchEvents {
   // Never empty; all events of a revision are in one call. Up to `revision` nothing is missing.
   std::function<void(const std::vector<Event>& events, Revision revision)> events;
@@ -34,6 +41,8 @@ struct WatchEvents {
   std::function<void(const Failure& why)> interrupted;
   // The end: why.needs_list(). Nothing else ends it.
   std::function<void(const Failure& why)> ended;
+  // What there is by the events told, and what was there before them. Empty: only the revision is compared.
+  std::function<Known()> known;
 };
 
 class Watch {
@@ -55,6 +64,7 @@ class Watch {
   void arm_sign_of_life();
   void lost(const Failure& why);
   void check_history();
+  void history_answered(const Known& known, const Outcome<TxnResult>& then);
   void end(const Failure& why);
 
   Client* client_;

@@ -1,6 +1,6 @@
 // A client whose requests happen when a test says so: each transaction, each look at one key and each end of a lease is
-// one atomic step of etcd. Lists of mirrors, grants and keepalives pass; what watches tell waits too.
-// While the gate is open, everything passes.
+// one atomic step of etcd. Lists of mirrors, looks at their history, grants and keepalives pass; what watches tell
+// waits too. While the gate is open, everything passes.
 #pragma once
 
 #include <fmt/format.h>
@@ -87,7 +87,10 @@ class SteppedClient final : public etcd::Client {
           if (const auto* put = std::get_if<etcd::PutRequest>(&operation)) note(text(put->key, outcome->revision));
       done(outcome);
     };
-    submit<etcd::TxnResult>(true, std::move(label), request, noted, [this, request, options](auto answer) {
+    const bool reads = request.compare.empty() && std::ranges::all_of(request.then, [](const auto& operation) {
+                         return std::holds_alternative<etcd::RangeRequest>(operation);
+                       });
+    submit<etcd::TxnResult>(!reads, std::move(label), request, noted, [this, request, options](auto answer) {
       inner_->txn(request, options, std::move(answer));
     });
   }
