@@ -220,6 +220,19 @@ TEST_F(CommandsTest, WhatIsOldIsSaidToBe) {
   EXPECT_EQ(weft({"node", "list"}).err, "no nodes are known yet\n");
 }
 
+TEST_F(CommandsTest, WhatATerminalWouldObeyIsEscaped) {
+  answers("identity.list",
+          R"({"items":[{"id":300,"labels":["k8s:a=\u009b31m\u202e\u2066\u007f","k8s:b=\u00e4\u20ac\u0001"]}]})");
+  const auto text = weft({"identity", "list", "-o", "json"}).out;
+  EXPECT_THAT(text, HasSubstr(R"("k8s:a=\u009b31m\u202e\u2066\u007f","k8s:b=)"
+                              "\xc3\xa4\xe2\x82\xac"
+                              R"(\u0001")"));
+  EXPECT_EQ(json::parse(text)[0]["labels"][0],
+            "k8s:a=\xc2\x9b"
+            "31m\xe2\x80\xae\xe2\x81\xa6\x7f");
+  EXPECT_THAT(weft({"identity", "list"}).out, HasSubstr("k8s:a=?31m???"));
+}
+
 TEST_F(CommandsTest, ListsAsTablesAndArrays) {
   answers("endpoint.list", R"({"items":[{"id":2,"namespace":"shop","pod":"web-0","workload":"web","state":"ready",
     "addresses":["10.0.0.2","fd00::2"],"identity":256,"labels":["k8s:app=web"],"device":"weft2",

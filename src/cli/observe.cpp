@@ -81,7 +81,7 @@ int run_observe(const Session& session, const ObserveOptions& options) {
           return true;
         }
         if (options.output == "json")
-          out << item.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+          out << json_text(item, -1) << '\n';
         else if (table)
           out << streamed.row(flow::flow_cells(item)) << '\n';
         else

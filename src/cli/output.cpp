@@ -16,10 +16,6 @@ std::size_t width(const std::string& text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
-std::string text_of(const nlohmann::json& value, int indent) {
-  return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
 // The bytes of a character at the text's start that a terminal obeys, of Unicode's: C1 controls, and what turns the
 // direction of writing. 0: it is none.
 std::size_t obeyed(std::string_view text) {
@@ -42,6 +38,13 @@ std::string plain(const std::string& text) {
   return result;
 }
 
+// Of a character of two or three bytes.
+unsigned code_point(std::string_view bytes) {
+  unsigned value = static_cast<unsigned char>(bytes[0]) & (bytes.size() == 2 ? 0x1fU : 0x0fU);
+  for (const char byte : bytes.substr(1)) value = value << 6U | (static_cast<unsigned char>(byte) & 0x3fU);
+  return value;
+}
+
 void print_row(std::ostream& out, const std::vector<std::string>& cells, const std::vector<std::size_t>& widths) {
   std::string line;
   for (std::size_t i = 0; i < cells.size(); ++i) {
@@ -53,6 +56,21 @@ void print_row(std::ostream& out, const std::vector<std::string>& cells, const s
 }
 
 }  // namespace
+
+std::string json_text(const nlohmann::json& value, int indent) {
+  const auto text = value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::string result;
+  result.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const auto length = text[at] == 0x7f ? 1 : obeyed(std::string_view(text).substr(at));
+    if (length == 0)
+      result += text[at];
+    else
+      result += fmt::format("\\u{:04x}", length == 1 ? 0x7fU : code_point(std::string_view(text).substr(at, length)));
+    at += std::max<std::size_t>(length, 1);
+  }
+  return result;
+}
 
 std::string lower(std::string text) {
   for (auto& c : text)
@@ -96,11 +114,11 @@ void print_table(std::ostream& out, const std::vector<std::string>& columns,
 }
 
 void print_json(const Session& session, const nlohmann::json& value) {
-  session.io.out << text_of(value, session.io.tty ? 2 : -1) << '\n';
+  session.io.out << json_text(value, session.io.tty ? 2 : -1) << '\n';
 }
 
 void print_yaml(const Session& session, const nlohmann::json& value) {
-  const auto yaml = model::yaml_from_json(text_of(value, -1));
+  const auto yaml = model::yaml_from_json(json_text(value, -1));
   session.io.out << yaml << (yaml.ends_with('\n') ? "" : "\n");
 }
 
@@ -119,7 +137,7 @@ void ItemPrinter::add(const nlohmann::json& items) {
   if (!items.is_array()) return;
   for (const auto& item : items) {
     if (streams_) {
-      session_.io.out << (count_ == 0 ? '[' : ',') << text_of(item, -1);
+      session_.io.out << (count_ == 0 ? '[' : ',') << json_text(item, -1);
     } else if (output_ == "json" || output_ == "yaml") {
       kept_.push_back(item);
     } else if (output_ == "name") {

@@ -23,6 +23,8 @@ std::string duration_text(std::uint64_t seconds);
 void print_table(std::ostream& out, const std::vector<std::string>& columns,
                  const std::vector<std::vector<std::string>>& rows);
 
+// What a terminal would obey is escaped, as JSON allows; `indent` below 0: one line.
+std::string json_text(const nlohmann::json& value, int indent);
 // One line, or indented on a terminal.
 void print_json(const Session& session, const nlohmann::json& value);
 void print_yaml(const Session& session, const nlohmann::json& value);
