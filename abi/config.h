@@ -18,6 +18,8 @@ enum weft_config_flag {
 	WEFT_CONFIG_NODES = 1 << 9, /* weft_node_v1 has nodes */
 	WEFT_CONFIG_TUNNEL = 1 << 10, /* some of them are reached by, and send by, a tunnel */
 	WEFT_CONFIG_EGRESS = 1 << 12, /* weft_egress_v1 has entries */
+	WEFT_CONFIG_VXLAN = 1 << 13, /* some node is reached by VXLAN */
+	WEFT_CONFIG_GENEVE = 1 << 14, /* the same by Geneve: among nodes its port is the tunnels' */
 };
 
 struct weft_config {

@@ -40,7 +40,9 @@
 	X(NO_EGRESS_GATEWAY, "no-egress-gateway", "an EgressGateway selects the pod and none of its gateways can be used") \
 	X(NOT_EGRESS_GATEWAY, "not-egress-gateway", "another node's pod sent it here to leave the cluster, and this node is no gateway of it") \
 	X(EGRESS_UNKNOWN_FLOW, "egress-unknown-flow", "a connection that this egress gateway has not seen begin; the pod was sent a reset") \
-	X(UNENCRYPTED, "unencrypted", "only encrypted packets may go to that node, and there is no key of it yet (encryption_strict)")
+	X(UNENCRYPTED, "unencrypted", "only encrypted packets may go to that node, and there is no key of it yet (encryption_strict)") \
+	X(TUNNEL_SOURCE, "tunnel-source", "the source address is on another node than the one whose tunnel brought it: no node speaks for others") \
+	X(PATH_MTU, "path-mtu", "an ICMP error for which the kernel's VXLAN device would drop what pods send: about nothing this node sent another one so large, or below what the way to it has to take")
 
 enum weft_drop_reason {
 #define WEFT_DROP_ENUM(name, text, meaning) WEFT_DROP_##name,

@@ -15,7 +15,7 @@
 /* RFC 8926: one option of ours and nothing else is what our nodes send. */
 inline_always bool geneve_is_ours(const struct geneve_header *geneve, bool v4)
 {
-	return geneve->base.version_options == 1 + GENEVE_OPTION_WORDS && !(geneve->base.flags & 0x80) &&
+	return geneve->base.version_options == 1 + GENEVE_OPTION_WORDS && !(geneve->base.flags & (GENEVE_CONTROL | GENEVE_CRITICAL)) &&
 	       geneve->base.protocol == (v4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)) &&
 	       geneve->option_class == bpf_htons(WEFT_GENEVE_CLASS) && geneve->option_type == WEFT_GENEVE_TYPE_BACKEND &&
 	       geneve->option_length == GENEVE_OPTION_WORDS;

@@ -9,9 +9,12 @@
 #define GENEVE_SOURCE_PORTS 0xc000 /* first of 16384 */
 #define DSCP_MASK 0xfc /* congestion marks stay inside: routers drop instead (RFC 6040, compatibility mode) */
 
+#define GENEVE_CONTROL 0x80 /* an operator's packet */
+#define GENEVE_CRITICAL 0x40 /* it has options that whoever does not know them has to drop it for */
+
 /* RFC 8926, without options. The packet inside has no Ethernet header. */
 struct geneve_base {
-	__u8 version_options; /* words of options */
+	__u8 version_options; /* two bits, words of options */
 	__u8 flags;
 	__be16 protocol; /* Ethernet type of the packet inside */
 	__be32 vni; /* upper 24 bits */

@@ -139,6 +139,10 @@ inline_always bool slow_parse(struct __sk_buff *skb, struct scratch *s, const st
 		return true;
 	}
 	s->context.tcp_flags = s->packet.tcp_flags;
+	if (unlikely(*reason == WEFT_DROP_UNKNOWN_L4) && hook == WEFT_HOOK_FROM_DEVICE && path_error_is_hidden(&s->packet, config)) {
+		*verdict = drop(skb, WEFT_DROP_PATH_MTU);
+		return true;
+	}
 	return *reason && hook_is_device(hook); /* then it is the node's own business */
 }
 
@@ -195,7 +199,7 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		else if (sender_must_tunnel(s, config))
 			reason = WEFT_DROP_OUTSIDE_TUNNEL;
 		if (!reason && (s->packet.flags & PACKET_ICMP_ERROR) && (config->flags & WEFT_CONFIG_TUNNEL))
-			path_mtu_learn(skb);
+			reason = path_mtu_learn(skb);
 		if (!reason && (config->flags & WEFT_CONFIG_L2) && solicit_is_valid(&s->packet))
 			return solicit_from_device(skb);
 		if (!reason && (config->flags & WEFT_CONFIG_L2) && advert_is_valid(&s->packet))

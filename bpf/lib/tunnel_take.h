@@ -14,28 +14,44 @@ inline_always bool identity_is_abroad(__u32 identity)
 	return identity > WEFT_IDENTITY_HOST && identity <= WEFT_IDENTITY_LAST;
 }
 
-/* Whether the packet of that family at `offset`, out of a tunnel in clear, has the address of somebody on a node that
- * encrypts. Fills scratch->sender_node with the node that has its source. */
-verified_once int tunnel_should_encrypt(struct __sk_buff *skb, __u32 offset, bool v4)
+/* The node that has the source of the packet of that family at `offset`; 0: none. */
+inline_always __u32 tunnel_source_node(struct __sk_buff *skb, __u32 offset, bool v4)
 {
-	struct scratch *s = scratch_get();
-	const struct weft_node *node;
 	struct weft_addr source;
 	__be32 source_v4;
 
-	if (!s)
-		return true;
-	s->sender_node = 0;
 	if (v4) {
 		if (bpf_skb_load_bytes(skb, offset + offsetof(struct iphdr, saddr), &source_v4, sizeof(source_v4)))
-			return false;
+			return 0;
 		addr_from_v4(&source, source_v4);
 	} else if (bpf_skb_load_bytes(skb, offset + offsetof(struct ipv6hdr, saddr), &source, sizeof(source))) {
-		return false;
+		return 0;
 	}
-	s->sender_node = node_of(&source);
+	return node_of(&source);
+}
+
+/* Whether scratch->outer_source, out of whose tunnel in clear the packet of that family at `offset` came, may send it: a
+ * node of the cluster, which speaks for nobody on another one, nor in clear for itself if it encrypts. Where its tunnels end
+ * they also begin. What nobody in the cluster has may be what a gateway sends on. Fills scratch->sender_node. A reason to
+ * drop the packet, or none. */
+verified_once int tunnel_check_sender(struct __sk_buff *skb, __u32 offset, bool v4)
+{
+	struct scratch *s = scratch_get();
+	const struct weft_node *node;
+	bool encrypts;
+
+	if (!s)
+		return WEFT_DROP_TUNNEL_SENDER;
+	s->sender_node = tunnel_source_node(skb, offset, v4);
 	node = s->sender_node ? node_get(s->sender_node) : NULL;
-	return node && node_encrypts(node);
+	encrypts = node && node_encrypts(node);
+	if (likely(node && !encrypts && addr_equal(&node->addr, &s->outer_source)))
+		return WEFT_DROP_NONE;
+	if (!sender_is_node(&s->outer_source))
+		return WEFT_DROP_TUNNEL_SENDER;
+	if (!s->sender_node)
+		return WEFT_DROP_NONE;
+	return encrypts ? WEFT_DROP_OUTSIDE_TUNNEL : WEFT_DROP_TUNNEL_SOURCE;
 }
 
 /* The packet comes out of the VXLAN device. A reason to drop it, or none. */
@@ -43,6 +59,7 @@ verified_once int vxlan_take(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch_get();
 	struct bpf_tunnel_key key = {};
+	int reason;
 
 	if (!s)
 		return WEFT_DROP_TUNNEL_SENDER;
@@ -52,11 +69,12 @@ verified_once int vxlan_take(struct __sk_buff *skb)
 		__builtin_memcpy(&s->outer_source, key.remote_ipv6, 16);
 	else
 		return WEFT_DROP_TUNNEL_SENDER;
-	if (!sender_is_node(&s->outer_source) || !identity_is_abroad(key.tunnel_id))
+	if (!identity_is_abroad(key.tunnel_id))
 		return WEFT_DROP_TUNNEL_SENDER;
 	s->tunnel_identity = key.tunnel_id;
-	if (unlikely(tunnel_should_encrypt(skb, ETH_HLEN, skb->protocol == bpf_htons(ETH_P_IP))))
-		return WEFT_DROP_OUTSIDE_TUNNEL;
+	reason = tunnel_check_sender(skb, ETH_HLEN, skb->protocol == bpf_htons(ETH_P_IP));
+	if (unlikely(reason))
+		return reason;
 	/* Its Ethernet header is the sending node's business. */
 	if (skb->pkt_type != PACKET_TYPE_HOST)
 		bpf_skb_change_type(skb, PACKET_TYPE_HOST);
@@ -130,21 +148,41 @@ inline_always bool tunnel_suspected(struct __sk_buff *skb)
 	return protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6;
 }
 
-/* Geneve of a tunnel in the IP packet whose `length` bytes from `offset` on these are; fills scratch->tunnel_identity. */
-inline_always bool tunnel_read_geneve(struct __sk_buff *skb, struct scratch *s, __u32 offset, __u32 length, bool *inner_v4)
+enum geneve_content {
+	GENEVE_OF_TUNNEL, /* as a node's tunnel sends it */
+	GENEVE_OTHER, /* with options, Ethernet or an operator's message: some other use of the port */
+	GENEVE_BROKEN, /* of which RFC 8926 says that whoever ends a tunnel drops it (3.4, 3.5) */
+};
+
+/* What the datagram to the port holds whose `length` bytes from `offset` on these are; of a tunnel's, fills
+ * scratch->tunnel_identity. */
+inline_always enum geneve_content tunnel_read_geneve(struct __sk_buff *skb, struct scratch *s, __u32 offset, __u32 length,
+						     bool *inner_v4)
 {
 	struct {
 		struct udphdr udp;
 		struct geneve_base geneve;
 	} header;
 
-	if (length < sizeof(header) || bpf_skb_load_bytes(skb, offset, &header, sizeof(header)) ||
-	    header.udp.dest != bpf_htons(WEFT_GENEVE_PORT) || header.geneve.version_options ||
-	    (header.geneve.flags & 0x80) || (bpf_ntohs(header.udp.len) != length && length <= 0xffff))
-		return false;
+	if (length < sizeof(header) || bpf_skb_load_bytes(skb, offset, &header, sizeof(header)))
+		return GENEVE_BROKEN;
+	__u32 options = (header.geneve.version_options & 0x3f) * 4;
+
+	if (header.geneve.version_options >> 6 || (header.geneve.flags & GENEVE_CRITICAL) || sizeof(header) + options > length)
+		return GENEVE_BROKEN;
+	if (options || (header.geneve.flags & GENEVE_CONTROL) || (bpf_ntohs(header.udp.len) != length && length <= 0xffff))
+		return GENEVE_OTHER;
 	*inner_v4 = header.geneve.protocol == bpf_htons(ETH_P_IP);
 	s->tunnel_identity = bpf_ntohl(header.geneve.vni) >> 8;
-	return *inner_v4 || header.geneve.protocol == bpf_htons(ETH_P_IPV6);
+	return *inner_v4 || header.geneve.protocol == bpf_htons(ETH_P_IPV6) ? GENEVE_OF_TUNNEL : GENEVE_OTHER;
+}
+
+/* Of what is broken in a datagram to this node's Geneve: from another node's it is dropped. Who else sends such is left to
+ * whoever else may listen there. */
+inline_always int tunnel_refuse_broken(const struct scratch *s, const struct weft_config *config)
+{
+	return config && (config->flags & WEFT_CONFIG_GENEVE) && sender_is_node(&s->outer_source) ? WEFT_DROP_MALFORMED :
+												     WEFT_DROP_NONE;
 }
 
 /* Whether the packet of that family at `offset`, from nobody on another node, is what an egress gateway sends a pod
@@ -167,30 +205,42 @@ inline_always bool tunnel_answers_pod(struct __sk_buff *skb, __u32 offset, bool 
 	return endpoint_is_pod(endpoint_find(&destination));
 }
 
-/* The bytes before the packet inside; 0: it is no tunnel's of a node to this one. `*clear`: it is one that has to be
- * encrypted. */
-inline_always __u32 tunnel_read(struct __sk_buff *skb, struct scratch *s, bool v4, bool *inner_v4, bool *clear)
+/* The bytes before the packet inside; 0: it is no tunnel's of a node to this one. `*reason`: why it is dropped, or none. */
+inline_always __u32 tunnel_read(struct __sk_buff *skb, struct scratch *s, const struct weft_config *config, bool v4,
+				bool *inner_v4, int *reason)
 {
 	__u32 strip = v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	__u8 protocol = 0;
 	__u32 room = take_read_ip(skb, s, v4, &protocol);
+	bool geneve = protocol == IPPROTO_UDP;
 	__u32 length;
 
 	s->tunnel_identity = 0;
-	if (!room || !endpoint_is_host(endpoint_find(&s->named_addr)) || !sender_is_node(&s->outer_source))
+	if (!room || !endpoint_is_host(endpoint_find(&s->named_addr)))
 		return 0;
 	*inner_v4 = protocol == IPPROTO_IPIP;
-	if (protocol == IPPROTO_UDP) {
-		if (!tunnel_read_geneve(skb, s, ETH_HLEN + strip, room, inner_v4))
+	if (geneve) {
+		enum geneve_content content = tunnel_read_geneve(skb, s, ETH_HLEN + strip, room, inner_v4);
+
+		if (content == GENEVE_BROKEN)
+			*reason = tunnel_refuse_broken(s, config);
+		if (content != GENEVE_OF_TUNNEL)
 			return 0;
 		strip += sizeof(struct udphdr) + sizeof(struct geneve_base);
 		room -= sizeof(struct udphdr) + sizeof(struct geneve_base);
 	}
-	*clear = tunnel_should_encrypt(skb, ETH_HLEN + strip, *inner_v4);
-	if (protocol != IPPROTO_UDP && !s->sender_node && !tunnel_answers_pod(skb, ETH_HLEN + strip, *inner_v4))
-		return 0;
 	length = take_length(skb, ETH_HLEN + strip, *inner_v4);
-	return length && length <= room ? strip : 0;
+	if (!length || length > room) {
+		*reason = geneve ? tunnel_refuse_broken(s, config) : WEFT_DROP_NONE;
+		return 0;
+	}
+	*reason = tunnel_check_sender(skb, ETH_HLEN + strip, *inner_v4);
+	if (*reason == WEFT_DROP_TUNNEL_SENDER ||
+	    (!geneve && !s->sender_node && !tunnel_answers_pod(skb, ETH_HLEN + strip, *inner_v4))) {
+		*reason = WEFT_DROP_NONE; /* somebody else's, to whoever else may know it */
+		return 0;
+	}
+	return strip;
 }
 
 /* Takes `strip` bytes off before a packet of the other family than the outer one's, which alone tells the kernel of
@@ -239,8 +289,10 @@ verified_once int wireguard_unwrap(struct __sk_buff *skb)
 		return WEFT_DROP_TUNNEL_SENDER;
 	__u32 node = sender->node;
 
-	tunnel_should_encrypt(skb, inside, inner_v4); /* for scratch->sender_node; this is encrypted */
-	if (s->sender_node ? s->sender_node != node : !tunnel_answers_pod(skb, inside, inner_v4))
+	s->sender_node = tunnel_source_node(skb, inside, inner_v4);
+	if (s->sender_node && s->sender_node != node)
+		return WEFT_DROP_TUNNEL_SOURCE;
+	if (!s->sender_node && !tunnel_answers_pod(skb, inside, inner_v4))
 		return WEFT_DROP_TUNNEL_SENDER;
 	length = take_length(skb, inside, inner_v4);
 	if (!length || length > room)
@@ -249,21 +301,21 @@ verified_once int wireguard_unwrap(struct __sk_buff *skb)
 }
 
 /* The same of a tunnel built by another node's programs, at an uplink: TAKE_PLAIN, TAKE_TAKEN or a verdict. */
-verified_once int tunnel_take(struct __sk_buff *skb)
+verified_once int tunnel_take(struct __sk_buff *skb, const struct weft_config *config)
 {
 	struct scratch *s = scratch_get();
 	bool v4 = skb->protocol == bpf_htons(ETH_P_IP);
 	bool inner_v4 = false;
-	bool clear = false;
+	int reason = WEFT_DROP_NONE;
 	__u32 strip;
 
-	if (!s || (!v4 && skb->protocol != bpf_htons(ETH_P_IPV6)))
+	if (!s || !config || (!v4 && skb->protocol != bpf_htons(ETH_P_IPV6)))
 		return TAKE_PLAIN;
-	strip = tunnel_read(skb, s, v4, &inner_v4, &clear);
+	strip = tunnel_read(skb, s, config, v4, &inner_v4, &reason);
+	if (unlikely(reason))
+		return drop(skb, reason);
 	if (!strip)
 		return TAKE_PLAIN;
-	if (unlikely(clear))
-		return drop(skb, WEFT_DROP_OUTSIDE_TUNNEL);
 	/* IP-in-IP says nothing */
 	if (s->tunnel_identity && !identity_is_abroad(s->tunnel_identity))
 		return drop(skb, WEFT_DROP_TUNNEL_SENDER);

@@ -31,7 +31,7 @@ int weft_from_device(struct __sk_buff *skb)
 	if (!config || of_a_vlan(skb))
 		return TC_ACT_OK;
 	if (unlikely(config->flags & WEFT_CONFIG_TUNNEL) && tunnel_suspected(skb)) {
-		int taken = tunnel_take(skb);
+		int taken = tunnel_take(skb, config);
 
 		if (taken != TAKE_PLAIN)
 			return taken == TAKE_TAKEN ? out_of_tunnel(skb, config) : taken;

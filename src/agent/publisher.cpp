@@ -173,6 +173,11 @@ weft_config Publisher::config_now() const {
   if (!compiled_.rows.egress.empty()) config.flags |= WEFT_CONFIG_EGRESS;
   const auto tunnelled = [](const auto& row) { return row.second.way > WEFT_WAY_DIRECT; };
   if (std::ranges::any_of(compiled_.rows.nodes, tunnelled)) config.flags |= WEFT_CONFIG_TUNNEL;
+  const auto by = [&](weft_way way) {
+    return std::ranges::any_of(compiled_.rows.nodes, [way](const auto& row) { return row.second.way == way; });
+  };
+  if (by(WEFT_WAY_VXLAN)) config.flags |= WEFT_CONFIG_VXLAN;
+  if (by(WEFT_WAY_GENEVE)) config.flags |= WEFT_CONFIG_GENEVE;
   if (parts_.config.tunnel == Config::Tunnel::vxlan) config.overlay_port = htons(parts_.config.tunnel_port);
   config.overlay_ifindex =
       cluster_.overlay_ifindex != 0 ? cluster_.overlay_ifindex : parts_.tables.config().overlay_ifindex;

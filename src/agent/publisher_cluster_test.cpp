@@ -206,6 +206,19 @@ TEST_F(PublisherCluster, UntilTheClusterIsKnownWholeTheMapsKeepWhatTheyHold) {
 
 // Egress gateways follow nodes and identities: pods elsewhere come and go beside them, and a start without etcd keeps
 // them, by the device that encrypts now.
+TEST_F(PublisherCluster, TheDatapathKnowsWhichTunnelsThereAre) {
+  const auto ways = [&](weft_way way) {
+    for (auto& [index, row] : view.plan.nodes) row.way = static_cast<std::uint8_t>(way);
+    publisher->set_cluster(view);
+    EXPECT_TRUE(publisher->publish());
+    return tables->config().flags & (WEFT_CONFIG_TUNNEL | WEFT_CONFIG_VXLAN | WEFT_CONFIG_GENEVE);
+  };
+  EXPECT_EQ(ways(WEFT_WAY_VXLAN), std::uint32_t{WEFT_CONFIG_TUNNEL | WEFT_CONFIG_VXLAN});
+  EXPECT_EQ(ways(WEFT_WAY_GENEVE), std::uint32_t{WEFT_CONFIG_TUNNEL | WEFT_CONFIG_GENEVE});
+  EXPECT_EQ(ways(WEFT_WAY_WIREGUARD), std::uint32_t{WEFT_CONFIG_TUNNEL});
+  EXPECT_EQ(ways(WEFT_WAY_DIRECT), 0U);
+}
+
 TEST_F(PublisherCluster, EgressGatewaysAndEncryptedWaysStayWhilePodsElsewhereChange) {
   view.nodes["b"] = {.labels = {{"role", "gateway"}}, .underlay = {IpAddress::v4(0xc0000202)}, .alive = true};
   view.plan.reach["b"].way = WEFT_WAY_VXLAN;

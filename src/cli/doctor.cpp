@@ -32,10 +32,17 @@ struct Telling {
   std::string_view reason;
   std::string_view remedy;
 };
-constexpr std::array<Telling, 10> telling_drops = {{
+constexpr std::array<Telling, 12> telling_drops = {{
     {"node-unknown", "see which node has the address: weft node list; its way is missing where it is away for long"},
     {"tunnel-sender",
      "a machine that is no node of the cluster, or a node by an address it does not tell: weft node list"},
+    {"tunnel-source",
+     "a node sends with the address of a pod or gateway of another one: see whether both tell the same block or "
+     "address, "
+     "weft node list; if not, find out what runs on the node that sends"},
+    {"path-mtu",
+     "somebody forges ICMP errors about the ways between nodes, or a router takes less than 1350 bytes of IPv6: "
+     "weft node list -o wide; drop ICMP from outside at the edge of the nodes' network"},
     {"outside-tunnel",
      "give every node the same tunnel:, tunnel_scope: and encryption: (weft node list, weft encryption status)"},
     {"unencrypted", "set encryption: wireguard on every node; weft encryption status shows who has no key"},

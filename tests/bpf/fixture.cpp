@@ -306,7 +306,9 @@ Row far_node(const Net& net, weft_way way, const Net& underlay, std::uint32_t mt
                   remote(net.far_gateway, WEFT_IDENTITY_REMOTE_NODE, kFarNode, WEFT_REMOTE_NODE),
                   remote(underlay.remote, WEFT_IDENTITY_REMOTE_NODE, 0, WEFT_REMOTE_NODE),
                   configure([way](weft_config& config) {
-                    config.flags |= WEFT_CONFIG_NODES | (way == WEFT_WAY_DIRECT ? 0 : WEFT_CONFIG_TUNNEL);
+                    config.flags |= WEFT_CONFIG_NODES | (way == WEFT_WAY_DIRECT ? 0 : WEFT_CONFIG_TUNNEL) |
+                                    (way == WEFT_WAY_VXLAN ? WEFT_CONFIG_VXLAN : 0) |
+                                    (way == WEFT_WAY_GENEVE ? WEFT_CONFIG_GENEVE : 0);
                     config.overlay_ifindex = kOther;
                     config.overlay_port = htons(4789);
                   })};

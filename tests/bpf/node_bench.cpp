@@ -134,8 +134,12 @@ void fill(Datapath& datapath, weft_way way) {
   datapath.put("weft_ep_v1", to_abi(here()), endpoint);
   datapath.put("weft_remote_v1", to_abi(address("10.3.0.2")), weft_remote{kIdentity, 0, kNode, 0});
   datapath.put("weft_remote_v1", to_abi(there()), weft_remote{WEFT_IDENTITY_REMOTE_NODE, 0, 0, WEFT_REMOTE_NODE});
-  datapath.put("weft_node_v1", kNode,
-               weft_node{to_abi(there()), to_abi(here()), 1450, static_cast<std::uint8_t>(way), {}});
+  weft_node node{};
+  node.addr = to_abi(there());
+  node.source = to_abi(here());
+  node.mtu = 1450;
+  node.way = static_cast<std::uint8_t>(way);
+  datapath.put("weft_node_v1", kNode, node);
   weft_device device{};
   device.nat_v4 = to_abi(here());
   device.mtu = 1500;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
@@ -97,7 +98,9 @@ class Node {
                                                if_nametoindex("wg")};
                            })
                            .get();
-    datapath_.config().flags |= WEFT_CONFIG_NODES | (way_ == WEFT_WAY_DIRECT ? 0 : WEFT_CONFIG_TUNNEL);
+    datapath_.config().flags |= WEFT_CONFIG_NODES | (way_ == WEFT_WAY_DIRECT ? 0 : WEFT_CONFIG_TUNNEL) |
+                                (way_ == WEFT_WAY_VXLAN ? WEFT_CONFIG_VXLAN : 0) |
+                                (way_ == WEFT_WAY_GENEVE ? WEFT_CONFIG_GENEVE : 0);
     datapath_.config().gateway_v4 = to_abi(gateway_of(number_, true)).word[3];
     datapath_.config().gateway_v6 = to_abi(gateway_of(number_, false));
     datapath_.config().overlay_ifindex = index[2];
@@ -183,6 +186,23 @@ class Node {
     backend(3, pod_of(other_, v4), kPort, kTcp)(datapath_);
     node_port(v4 ? net_v4() : net_v6(), kNodePort, kTcp, {.backends = {3}})(datapath_);
     return own;
+  }
+
+  // A frame to the other node, as anybody on the nodes' network can write one.
+  void forge(const Packet& packet) const {
+    const auto node = static_cast<std::uint8_t>(other_);
+    const auto frame = packet.with_macs({2, 0, 0, 0, 0x10, node}, {2, 0, 0, 0, 0x10, 9}).bytes();
+    node_
+        .run([&] {
+          const Fd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+          sockaddr_ll to{};
+          to.sll_family = AF_PACKET;
+          to.sll_ifindex = static_cast<int>(if_nametoindex("under"));
+          to.sll_halen = 6;
+          EXPECT_EQ(static_cast<ssize_t>(frame.size()), ::sendto(socket.get(), frame.data(), frame.size(), 0,
+                                                                 reinterpret_cast<const sockaddr*>(&to), sizeof to));
+        })
+        .get();
   }
 
   // By whom node 0's pod leaves the cluster; `as`: by this node, and as whom.
@@ -341,7 +361,7 @@ class Overlay : public testing::TestWithParam<std::tuple<weft_way, bool, bool>> 
       for (const auto reason :
            {WEFT_DROP_POLICY_DENIED, WEFT_DROP_SPOOFED_SOURCE, WEFT_DROP_UNKNOWN_ENDPOINT, WEFT_DROP_NO_ROUTE,
             WEFT_DROP_FRAGMENT_UNKNOWN, WEFT_DROP_REWRITE, WEFT_DROP_ENCAPSULATION, WEFT_DROP_NODE_UNKNOWN,
-            WEFT_DROP_TUNNEL_SENDER, WEFT_DROP_OUTSIDE_TUNNEL})
+            WEFT_DROP_TUNNEL_SENDER, WEFT_DROP_TUNNEL_SOURCE, WEFT_DROP_OUTSIDE_TUNNEL, WEFT_DROP_PATH_MTU})
         EXPECT_EQ(0u, drops[reason]) << "reason " << reason;
     }
   }
@@ -393,7 +413,10 @@ TEST_P(Encrypted, WhatANodeWrapsOfOthersIsNotTaken) {
   };
   const auto outside = Node::outside(v4_);
   const auto from = [&](const IpAddress& source) { return tcp(source, 40000, outside, 80, kSyn); };
-  const auto refused = [&] { return nodes_[1].datapath().drops()[WEFT_DROP_TUNNEL_SENDER]; };
+  const auto refused = [&] {
+    const auto drops = nodes_[1].datapath().drops();
+    return drops[WEFT_DROP_TUNNEL_SENDER] + drops[WEFT_DROP_TUNNEL_SOURCE];
+  };
   wrap(from(pod_of(1, v4_)), gateway_of(0, v4_));  // this node's own pod
   wrap(from(ip(v4_ ? "10.77.0.9" : "fd77::9")), gateway_of(0, v4_));
   wrap(from(pod_of(0, v4_)), pod_of(0, v4_));  // between a pod and a node nothing is wrapped
@@ -431,6 +454,46 @@ TEST_P(Overlay, ADatagramThatIsTooLargeIsToldTheSender) {
       .get();
   const auto told = nodes_[0].datapath().drops()[WEFT_DROP_TOO_BIG];
   EXPECT_EQ(way_ == WEFT_WAY_DIRECT, told == 0) << told;
+}
+
+// What the kernel would believe of the way to the other node, its VXLAN device would go by, and tell nobody.
+TEST_P(Overlay, AForgedErrorEndsNothing) {
+  const bool over_v4 = std::get<2>(GetParam());
+  const auto here = underlay_of(0, over_v4);
+  const auto there = underlay_of(1, over_v4);
+  // over IPv4 a packet shorter than what is said not to fit, over IPv6 one that somebody else is said to have sent
+  auto quoted = udp(here, 50000, there, 4789).with_payload(8);
+  if (!over_v4) quoted = echo_request(ip("2001:db8::77"), there, 9);
+  auto error = unreachable(ip(over_v4 ? "192.0.2.99" : "2001:db8::99"), here, quoted);
+  error.icmp_type = over_v4 ? 3 : 2;
+  error.icmp_code = over_v4 ? 4 : 0;
+  error.icmp_mtu = over_v4 ? 600 : 1280;
+  error.quoted_bytes = 16;
+  nodes_[1].forge(error);
+
+  constexpr std::size_t kLeastOfIpv6 = 1280;
+  const auto size = kLeastOfIpv6 - (v4_ ? 28 : 48);
+  std::promise<void> listening;
+  auto server = nodes_[1].pod().run([&] {
+    Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
+    socket.serve(pod_of(1, v4_), kPort, false);
+    listening.set_value();
+    std::size_t heard = 0;
+    EXPECT_EQ(0, socket.hear(heard, size));
+    return heard;
+  });
+  listening.get_future().wait();
+  nodes_[0]
+      .pod()
+      .run([&] {
+        Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
+        socket.never_fragment(v4_);
+        EXPECT_EQ(0, socket.connect_to(pod_of(1, v4_), kPort));
+        EXPECT_EQ(0, socket.say(std::string(size, 'x')));
+      })
+      .get();
+  EXPECT_EQ(size, server.get());
+  EXPECT_EQ(way_ == WEFT_WAY_VXLAN ? 1u : 0u, nodes_[0].datapath().drops()[WEFT_DROP_PATH_MTU]);
 }
 
 // In fragments, each of which is carried by itself.

@@ -48,6 +48,14 @@ struct Path {
   [[nodiscard]] Packet error(std::uint16_t mtu) const { return error(outer(t.underlay.remote), mtu); }
   // The error goes on to the stack, whatever is made of it.
   [[nodiscard]] static Step heard(const Packet& packet) { return send(Hook::from_device, kUplink, packet); }
+  // Whether the kernel's device goes by what the kernel has heard, and over IPv6, where it sends nothing in fragments.
+  [[nodiscard]] bool kernels() const { return t.way == WEFT_WAY_VXLAN; }
+  [[nodiscard]] bool kernels_v6() const { return kernels() && !t.underlay.v4; }
+  // Then the kernel is not to hear the error, whatever else is made of it.
+  [[nodiscard]] static Step kept(bool from_kernel, const Packet& packet) {
+    auto step = heard(packet);
+    return from_kernel ? step.dropped(WEFT_DROP_PATH_MTU) : step;
+  }
   [[nodiscard]] static Step told(const Packet& packet, std::uint16_t mtu) {
     return told_by(packet, packet.too_big(mtu));
   }
@@ -117,12 +125,12 @@ Cases learnt(const Tunneled& t) {
       {"routers take less and less: the least of it counts",
        {path.base()},
        joined({{first, Path::heard(path.error(kNarrow)).counts(WEFT_STAT_PATH_MTU_LEARNT),
-                Path::heard(path.error(kNarrow - 20)).counts(WEFT_STAT_PATH_MTU_LEARNT),
-                Path::heard(path.error(kNarrow - 10))},
+                Path::kept(path.kernels_v6(), path.error(kNarrow - 20)).counts(WEFT_STAT_PATH_MTU_LEARNT),
+                Path::kept(path.kernels_v6(), path.error(kNarrow - 10)).silently()},
                path.ends_at(path.inside(kNarrow - 20))})},
       {"a router takes less than anybody is told",
        {path.base()},
-       joined({{first, Path::heard(path.error(0)).counts(WEFT_STAT_PATH_MTU_LEARNT)},
+       joined({{first, Path::kept(path.kernels_v6(), path.error(0)).counts(WEFT_STAT_PATH_MTU_LEARNT)},
                path.ends_at(path.inside(t.underlay.v4 && t.way == WEFT_WAY_VXLAN ? WEFT_PATH_MTU_LEAST_V4
                                                                                  : WEFT_PATH_MTU_LEAST_V6))})},
       {"a router takes less than the node itself sends",
@@ -179,17 +187,33 @@ Cases refused(const Tunneled& t) {
   auto cut = path.error(kNarrow);
   cut.quoted_bytes = 0;
   cut = cut.cut((t.underlay.v4 ? 20 : 40) + 8 + (t.underlay.v4 ? 19 : 39));
+  auto fragment = path.error(kNarrow).first_fragment(78);
+  fragment.source = t.underlay.client;
+  // in IPv4 with options, in IPv6 of a code that there is not
+  auto optional = path.error(kNarrow);
+  optional.quoted->ip_options = t.underlay.v4 ? Octets{1, 1, 1, 1} : Octets{};
+  optional.icmp_code = t.underlay.v4 ? 4 : 7;
+  auto hidden = path.error(kNarrow);
+  if (!t.underlay.v4)
+    for (int i = 0; i < 7; ++i) hidden = hidden.with_extension(60, {0, 0, 1, 4, 0, 0, 0, 0});
+  const auto elsewhere = [&](const IpAddress& to) {
+    auto error = path.error(foreign, 1280);
+    error.destination = to;
+    return error;
+  };
   auto unrelated = path.error(kNarrow);
-  unrelated.icmp_code = t.underlay.v4 ? 3 : 1;
+  unrelated.icmp_type = t.underlay.v4 ? 3 : 1;
+  unrelated.icmp_code = t.underlay.v4 ? 3 : 0;
   const auto own = tcp(t.underlay.nat, 179, t.underlay.remote, 50000).with_payload(1400);
   const auto own_error = Path::heard(path.error(own, kNarrow));
-  const bool kernels = t.way == WEFT_WAY_VXLAN;
+  const bool kernels = path.kernels();
+  const auto kept = [&](const Packet& packet) { return Path::kept(kernels, packet); };
   return {
       {"too big, it is said of nothing that this node sends another one",
        {path.base()},
        {first, Path::heard(path.error(path.outer(t.underlay.world2), kNarrow)).counts(WEFT_STAT_PATH_MTU_REFUSED),
-        Path::heard(path.error(foreign, kNarrow)), Path::heard(cut), Path::heard(unrelated),
-        Path::heard(path.error(static_cast<std::uint16_t>(length))).counts(WEFT_STAT_PATH_MTU_REFUSED), whole}},
+        kept(path.error(foreign, kNarrow)), Path::heard(cut), Path::heard(unrelated),
+        kept(path.error(static_cast<std::uint16_t>(length))).silently().counts(WEFT_STAT_PATH_MTU_REFUSED), whole}},
       {"too big, it is said to somebody else",
        {t.base()},  // the error's destination is no address of this node
        {first, Path::heard(path.error(kNarrow)), whole}},
@@ -198,6 +222,20 @@ Cases refused(const Tunneled& t) {
        // VXLAN goes by what the kernel has heard, the others know better
        joined({{first, kernels ? Step(own_error).counts(WEFT_STAT_PATH_MTU_LEARNT) : own_error},
                kernels ? path.ends_at(path.inside(kNarrow)) : Steps{whole}})},
+      {"too big, what the kernel's device would go by is kept from the kernel",
+       {path.base()},
+       {first, kept(path.error(foreign, 1280)), kept(fragment), kept(optional).silently(),
+        Path::kept(path.kernels_v6(), t.underlay.v4 ? unrelated : hidden).silently(),
+        // of a connection it believes who knows its numbers
+        kernels ? Path::heard(path.error(own, 1300)).counts(WEFT_STAT_PATH_MTU_LEARNT)
+                : Path::heard(path.error(own, 1300))}},
+      {"too big, what pods of IPv6 may send gets there",
+       {path.base()},
+       joined({{first, Path::kept(path.kernels_v6(), path.error(1349)).counts(WEFT_STAT_PATH_MTU_LEARNT)},
+               path.ends_at(path.inside(1349))})},
+      {"too big, it is said to a pod, or to others, and not to the kernel",
+       {path.base()},
+       {Path::heard(elsewhere(t.net.a)), Path::heard(elsewhere(t.underlay.nobody))}},
       {"too big, it is said where there are no tunnels",
        {path.base(),
         configure([](weft_config& config) { config.flags &= ~static_cast<std::uint32_t>(WEFT_CONFIG_TUNNEL); })},

@@ -354,7 +354,8 @@ Cases served(const Tunneled& t) {
   return cases;
 }
 
-// A tunnel's packet is left as it is, for whoever else may know it, if it is not in every part what a node sends.
+// A tunnel's packet is left as it is, for whoever else may know it, if it is not in every part what a node sends. What
+// no end of Geneve may take is dropped, where nodes speak it.
 Cases misshapen(const Net& net) {
   const auto in = tcp(net.far, 50000, net.b, 8080, kSyn);
   Cases cases;
@@ -369,10 +370,14 @@ Cases misshapen(const Net& net) {
     };
     const auto header = way == WEFT_WAY_GENEVE ? 8u : 0u;  // before the packet inside
     Case odd{fmt::format("tunnels: odd packets of {}", way == WEFT_WAY_GENEVE ? "Geneve" : "IP-in-IP"), {t.base()}, {}};
-    odd.steps = {with([&](Packet& p) { p.payload.resize(p.payload.size() - 1); }),
-                 with([&](Packet& p) { p.payload.resize(header + 12); }),
-                 with([&](Packet& p) { p.payload.resize(header); }), with([&](Packet& p) { p.payload[header] = 0x25; }),
-                 with([&](Packet& p) {
+    const auto broken = [&](auto change) {
+      auto step = with(change);
+      return way == WEFT_WAY_GENEVE ? step.dropped(WEFT_DROP_MALFORMED).silently() : step;
+    };
+    odd.steps = {broken([&](Packet& p) { p.payload.resize(p.payload.size() - 1); }),
+                 broken([&](Packet& p) { p.payload.resize(header + 12); }),
+                 broken([&](Packet& p) { p.payload.resize(header); }),
+                 broken([&](Packet& p) { p.payload[header] = 0x25; }), with([&](Packet& p) {
                    p.fragment = 0;
                    p.more_fragments = true;
                  })};
@@ -382,6 +387,15 @@ Cases misshapen(const Net& net) {
       odd.steps.push_back(with([](Packet& p) { p.payload[1] = 0x80; }));
       odd.steps.push_back(with([](Packet& p) { p.payload[2] = 0x65; }));
       odd.steps.push_back(with([](Packet& p) { p.destination_port = 6082; }));
+      // an unknown version, options that do not fit, or have to be known, half a header
+      odd.steps.push_back(broken([](Packet& p) { p.payload[0] = 0x40; }));
+      odd.steps.push_back(broken([](Packet& p) { p.payload[0] = 0x3f; }));
+      odd.steps.push_back(broken([](Packet& p) { p.payload[0] = 1, p.payload[1] = 0x40; }));
+      odd.steps.push_back(broken([](Packet& p) { p.payload.resize(7); }));
+      // of a stranger, and to somebody else
+      const auto version = [](Packet& p) { p.payload[0] = 0x40; };
+      odd.steps.push_back(with([&](Packet& p) { version(p), p.source = net.world; }));
+      odd.steps.push_back(with([&](Packet& p) { version(p), p.destination = net.world; }));
     }
     // more room than the packet inside takes: the stack cuts it off
     auto padded = in.l3_bytes();
@@ -390,6 +404,12 @@ Cases misshapen(const Net& net) {
     odd.steps.back().becomes(raw_frame(net.v4 ? 0x0800 : 0x86dd, padded)).event(kCreated);
     cases.push_back(odd);
   }
+  const Tunneled vxlan{net, net, WEFT_WAY_VXLAN};
+  auto foreign = geneve_tunnel(net.remote, net.host, in, kFarIdentity);
+  foreign.payload[1] = 0x40;
+  cases.push_back({"tunnels: where nodes speak something else, Geneve's odd packets are somebody else's",
+                   {vxlan.base()},
+                   {send(Hook::from_device, kUplink, foreign)}});
   return cases;
 }
 
@@ -507,8 +527,9 @@ Cases tunnel_cases(const Net& net) {
     for (const auto* underlay : {&net_v4(), &net_v6()}) {
       const Tunneled tunneled{net, *underlay, way};
       const auto* name = way == WEFT_WAY_VXLAN ? "VXLAN" : way == WEFT_WAY_GENEVE ? "Geneve" : "IP-in-IP";
-      for (const auto& part : {pods(tunneled), shapes(tunneled), refused(tunneled), node_itself(tunneled),
-                               served(tunneled), path_mtu_cases(tunneled), in_clear(tunneled)})
+      for (const auto& part :
+           {pods(tunneled), shapes(tunneled), refused(tunneled), node_itself(tunneled), served(tunneled),
+            path_mtu_cases(tunneled), in_clear(tunneled), tunnel_sender_cases(tunneled)})
         for (const auto& one : part) {
           all.push_back(one);
           all.back().name = fmt::format("tunnels: {} over {}: {}", name, underlay->name(), one.name);

@@ -52,7 +52,8 @@ struct Tunneled {
   [[nodiscard]] Step out(const Packet& packet) const { return out(Hook::from_pod, kPodA, packet, hop(packet), 1001); }
 };
 
-// path_mtu_cases.cpp: among those of tunnels.
+// path_mtu_cases.cpp and tunnel_sender_cases.cpp: among those of tunnels.
 Cases path_mtu_cases(const Tunneled& t);
+Cases tunnel_sender_cases(const Tunneled& t);
 
 }  // namespace weft::test
