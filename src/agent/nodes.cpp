@@ -203,7 +203,9 @@ void Agent::watch_health() {
     target.way = reach->second.way;
     target.alive = node.alive.has_value();
     target.edge = node.record->keep;
-    target.differences = losing(differences(own, *node.record));
+    const auto otherwise = differences(own, *node.record);
+    target.differences = losing(otherwise);
+    target.settings = in_words(otherwise);
     target.tunnel_port = config_.tunnel_port;
     target.wireguard_port = config_.wireguard_port;
     const auto row = publisher_->cluster().plan.nodes.find(reach->second.number);

@@ -136,7 +136,9 @@ void judge_cluster(Diagnosis& diagnosis, const AgentFacts& agent) {
 void judge_answers(Diagnosis& diagnosis, const AgentFacts& agent, const std::string& area, const std::string& name) {
   for (const auto& health : agent.health) {
     if (text(health, "node") != name) continue;
-    if (const auto problem = text(health, "problem"); !problem.empty())
+    // How it is configured is told above, setting by setting.
+    if (const auto problem = text(health, "problem");
+        !problem.empty() && !problem.starts_with(fmt::format("node {} is configured otherwise than this one", name)))
       diagnosis.wrong(area, problem, text(health, "remedy"));
     if (const auto note = text(health, "note"); !note.empty()) diagnosis.warn(area, note, "its pods are still sent to");
   }
@@ -216,7 +218,8 @@ void judge_agent(Diagnosis& diagnosis, const AgentFacts& agent) {
   const auto told_below = what_is_told_below(agent);
   const auto& remedies = member(agent.status, "remedies");
   for (const auto& problem : member(agent.status, "problems")) {
-    if (told_below.contains(cell(problem))) continue;
+    if (told_below.contains(cell(problem)) || cell(problem).find(" configured otherwise than this one: ") != std::string::npos)
+      continue;
     const auto remedy = remedies.find(cell(problem));
     diagnosis.wrong("agent", cell(problem), remedy == remedies.end() ? "" : cell(*remedy));
   }

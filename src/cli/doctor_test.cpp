@@ -126,6 +126,9 @@ TEST(Doctor, WhatNodesAreConfiguredWithIsCompared) {
   EXPECT_LT(of("tunnel: geneve"), of("answers by itself")) << "the cause comes first";
 }
 
+  agent.health[0]["problem"] = "node b is configured otherwise than this one: tunnel: geneve there, vxlan here";
+  agent.status["problems"] = {"nodes b, c are configured otherwise than this one: tunnel: geneve there, vxlan here"};
+  EXPECT_THAT(diagnose(sound_host, agent, false), Not(Contains(Field(&Finding::what, HasSubstr("otherwise than")))));
 TEST(Doctor, AClockThatIsFarFromThisOneIsNamed) {
   auto agent = sound_agent();
   agent.nodes[1]["clock_difference_seconds"] = -86400;
