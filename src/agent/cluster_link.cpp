@@ -196,9 +196,13 @@ cluster::NodeRecord ClusterLink::record(const Node& node) const {
   record.zone = config_.zone;
   record.labels = config_.labels();
   record.keep = config_.edge;
-  for (const auto& [index, uplink] : node.uplinks) record.macs.push_back(uplink.mac);
+  for (const auto& [index, uplink] : node.uplinks) {
+    record.macs.push_back(uplink.mac);
+    record.uplinks.push_back(uplink.name);
+  }
   record.taken = taken_addresses(node);
   std::ranges::sort(record.macs);
+  std::ranges::sort(record.uplinks);
   std::ranges::sort(record.taken);
   // Others keep all of them; a node with that many neighbours by hand tells none.
   if (record.taken.size() > most_taken) record.taken.clear();
@@ -475,6 +479,7 @@ ClusterView ClusterLink::planned(const ClusterView& have) {
     if (known.record)
       view.nodes[name] = {.labels = known.record->labels,
                           .underlay = known.record->underlay,
+                          .uplinks = known.record->uplinks,
                           .alive = known.alive.has_value(),
                           .answers = !planned_by_.silent.contains(name),
                           .self = name == config_.node};
