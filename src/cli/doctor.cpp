@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <sstream>
+#include <thread>
 #include <utility>
 
 #include "api/answer.h"
@@ -113,14 +115,20 @@ void judge_host(Diagnosis& diagnosis, const HostFacts& host, bool agent_serves) 
   if (diagnosis.clean(before)) diagnosis.good("plugin", "weft-cni is installed, and a network uses it");
 }
 
+// Its lease may outlast the connection.
+bool without_etcd(const json& cluster) {
+  return cluster.is_object() && (!flag(cluster, "joined") || !text(cluster, "unreachable_since").empty());
+}
+
 void judge_cluster(Diagnosis& diagnosis, const AgentFacts& agent) {
   const auto& cluster = member(agent.status, "cluster");
   if (!cluster.is_object()) return;
   if (const auto refused = text(cluster, "refused"); !refused.empty())
     diagnosis.wrong("cluster", refused, "give one of the two another name (node: in weftd.yaml), or stop it");
-  else if (!flag(cluster, "joined"))
+  else if (without_etcd(cluster))
     diagnosis.wrong("cluster",
-                    fmt::format("away from etcd ({}) since {}: {}", cell(cluster, "endpoints"), text(cluster, "since"),
+                    fmt::format("away from etcd ({}) since {}: {}", cell(cluster, "endpoints"),
+                                text(cluster, flag(cluster, "joined") ? "unreachable_since" : "since"),
                                 text(cluster, "problem").empty() ? "no answer yet" : text(cluster, "problem")),
                     "traffic goes on, changes wait; see whether etcd runs and is reached from here");
   else
@@ -189,14 +197,17 @@ void judge_nodes(Diagnosis& diagnosis, const AgentFacts& agent) {
   }
 }
 
+// Those of late only: what was wrong days ago is not what is wrong now.
 void judge_drops(Diagnosis& diagnosis, const json& status) {
+  const auto within = number(status, "datapath/drops_recent_seconds");
   for (const auto& drop : member(status, "datapath/drops")) {
     const auto known = std::ranges::find(telling_drops, text(drop, "reason"), &Telling::reason);
-    if (known == telling_drops.end() || number(drop, "packets") == 0) continue;
-    diagnosis.warn(
-        "drops",
-        fmt::format("{} packets dropped as {}: {}", number(drop, "packets"), known->reason, text(drop, "meaning")),
-        std::string(known->remedy));
+    const auto packets = number(drop, "recent");
+    if (known == telling_drops.end() || packets == 0) continue;
+    diagnosis.warn("drops",
+                   fmt::format("{} packets dropped as {} in the last {}: {}", packets, known->reason,
+                               duration_text(within), text(drop, "meaning")),
+                   std::string(known->remedy));
   }
 }
 
@@ -206,7 +217,7 @@ std::set<std::string> what_is_told_below(const AgentFacts& agent) {
   for (const auto& health : agent.health) texts.insert(text(health, "problem"));
   const auto& cluster = member(agent.status, "cluster");
   texts.insert(text(cluster, "refused"));
-  if (cluster.is_object() && !flag(cluster, "joined"))
+  if (without_etcd(cluster))
     for (const auto& problem : member(agent.status, "problems"))
       if (const auto words = cell(problem); words.starts_with("etcd (") && words.find(") is away since ") != words.npos)
         texts.insert(words);
@@ -311,11 +322,40 @@ std::vector<Finding> diagnose(const HostFacts& host, const AgentFacts& agent, bo
   return diagnosis.take();
 }
 
+namespace {
+
+bool has_problem(const std::vector<Finding>& findings) {
+  return std::ranges::any_of(findings, [](const auto& one) { return one.state == State::problem; });
+}
+
+// An agent that has just started has not joined, has attached nothing and was answered by nobody: what is wrong then may
+// be over within moments. It is asked again until nothing is wrong, or it has had its time.
+std::vector<Finding> examine(const Session& session) {
+  constexpr auto settling = std::chrono::seconds(15);
+  constexpr auto pause = std::chrono::milliseconds(500);
+  const auto host = read_host_facts();
+  std::optional<std::chrono::steady_clock::time_point> until;
+  while (true) {
+    const auto agent = ask_agent(session);
+    auto findings = diagnose(host, agent, session.lab.empty());
+    const auto now = std::chrono::steady_clock::now();
+    const bool young = member(agent.status, "uptime_seconds").is_number() &&
+                       std::chrono::seconds(number(agent.status, "uptime_seconds")) < settling;
+    if (!young || !has_problem(findings)) return findings;
+    if (!until) {
+      until = now + settling - std::chrono::seconds(number(agent.status, "uptime_seconds"));
+      if (session.io.err_tty) session.io.err << "weft: the agent has just started; waiting for what is under way\n";
+    }
+    if (now >= *until) return findings;
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+}  // namespace
+
 int run_doctor(const Session& session, const std::string& output) {
-  const auto findings = diagnose(read_host_facts(), ask_agent(session), session.lab.empty());
-  const int code = std::ranges::any_of(findings, [](const auto& one) { return one.state == State::problem; })
-                       ? exit_failed
-                       : exit_ok;
+  const auto findings = examine(session);
+  const int code = has_problem(findings) ? exit_failed : exit_ok;
   if (output != "table") {
     auto items = json::array();
     for (const auto& one : findings)
