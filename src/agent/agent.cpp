@@ -353,6 +353,7 @@ void Agent::poll_slow() {
       else
         faults_.set("cluster data", missing);
     }
+    if (slow_polls_ % 5 == 0) (void)drops_json();
     ++slow_polls_;
     if (!tended_egress_) tend_egress();
     if (std::exchange(trim_owed_, false)) give_memory_back(loop_);

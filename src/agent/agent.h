@@ -30,6 +30,7 @@
 #include "agent/overlay.h"
 #include "agent/path_mtus.h"
 #include "agent/publisher.h"
+#include "agent/recent_drops.h"
 #include "agent/service_duties.h"
 #include "agent/service_trace.h"
 #include "agent/source_ports.h"
@@ -189,6 +190,7 @@ class Agent {
   api::Answer cni_gc(const nlohmann::json& params);
   // API: views
   nlohmann::json status();
+  nlohmann::json drops_json();
   // What is wrong, and what to be known beside it.
   struct Findings {
     std::vector<Fault> all;
@@ -318,6 +320,7 @@ class Agent {
 
   asio::steady_timer slow_timer_;
   std::uint64_t slow_polls_ = 0;
+  RecentDrops recent_drops_;
   bool trim_owed_ = false;
   std::chrono::steady_clock::time_point watched_until_;  // the datapath leaves conflicts to this agent until then
   std::optional<asio::posix::stream_descriptor> netlink_descriptor_;

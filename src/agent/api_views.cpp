@@ -9,6 +9,7 @@
 #include "agent/counters.h"
 #include "agent/encryption.h"
 #include "agent/out_of_range.h"
+#include "base/utc_text.h"
 #include "control/policy/policy.h"
 #include "flow/time.h"
 #include "sys/system.h"
@@ -289,6 +290,20 @@ json Agent::cluster_json() const {
   return cluster;
 }
 
+// Takes a reading of them, too.
+json Agent::drops_json() {
+  auto list = drop_counters(datapath_->map("weft_drops_v1"));
+  RecentDrops::Packets packets;
+  for (const auto& drop : list) packets[drop["reason"].get<std::string>()] = drop["packets"].get<std::uint64_t>();
+  recent_drops_.take(packets, std::chrono::steady_clock::now(), std::chrono::system_clock::now());
+  for (auto& drop : list) {
+    const auto recent = recent_drops_.of(drop["reason"].get<std::string>());
+    drop["recent"] = recent.packets;
+    drop["last"] = recent.last ? json(utc_text(*recent.last)) : json(nullptr);
+  }
+  return list;
+}
+
 json Agent::status() {
   const auto& features = datapath_->features();
   const auto reconcile = datapath_->tables().status();
@@ -303,6 +318,7 @@ json Agent::status() {
   for (const auto& [key, record] : attachment_->records())
     if (record.state == store::EndpointState::ready && record.ifindex != 0) ++attached;
   const auto counts = flows_->counts();
+  auto drops = drops_json();
   const auto found = findings();
   auto problems = json::array();
   auto remedies = json::object();
@@ -345,7 +361,8 @@ json Agent::status() {
             {"events", config_.events},
             {"maps", maps},
             {"map_memory_bytes", memory},
-            {"drops", drop_counters(datapath_->map("weft_drops_v1"))},
+            {"drops", std::move(drops)},
+            {"drops_recent_seconds", recent_drops_.covered().count()},
             {"stats", stat_counters(datapath_->map("weft_stats_v1"))}}},
           {"uplinks", uplinks},
           {"pods", {{"total", objects_->pods().size()}, {"attached", attached}}},

@@ -27,6 +27,7 @@ constexpr auto patience = std::chrono::seconds(3);  // before being away is a fa
 // Names of what the store keeps (docs/state.md).
 constexpr std::string_view stored_boot = "cluster-boot";
 constexpr std::string_view stored_kept = "cluster-kept";  // "true": others know that this node is to be kept
+constexpr std::string_view stored_underlay = "cluster-underlay";
 constexpr std::string_view stored_numbers = "cluster-node-numbers";
 
 Result<std::string> trimmed_file(const std::string& path) {
@@ -103,6 +104,11 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   // Before others hear that it is no longer to be.
   if (!config_.edge && options.self.kept_before) WEFT_CHECK(store_.set(stored_kept, "false"));
   options.self.record = record(node);
+  // One that cannot be read is none: others that have this boot id are told apart by the addresses of now.
+  if (const auto addresses = stored_json(store_, stored_underlay); addresses.is_array())
+    for (const auto& text : addresses)
+      if (const auto address = IpAddress::parse(text.is_string() ? text.get<std::string>() : ""); address)
+        options.self.underlay_before.insert(*address);
   options.self.clock = [] {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count());
@@ -115,6 +121,7 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
 Result<void> ClusterLink::connect(const Node& node) {
   told_ = record(node);
   WEFT_TRY(const auto options, member_options(node));
+  remember_underlay();
   WEFT_CHECK(cluster::validate(options));
   WEFT_TRY(const auto to, cluster::etcd_options(config_));
   const auto random = etcd::system_random();
@@ -138,6 +145,8 @@ Result<void> ClusterLink::connect(const Node& node) {
     since_ = std::chrono::system_clock::now();
     why_away_.clear();
     refused_.clear();
+    heard_ = false;
+    deaf_.reset();
     faults_.clear("cluster");
     faults_.clear("cluster name");
     spdlog::info("joined cluster {} as {}", config_.cluster, config_.node);
@@ -149,8 +158,8 @@ Result<void> ClusterLink::connect(const Node& node) {
   };
   handlers.left = [this](const etcd::Failure& why) {
     claims_of_addresses_->membership_changed();
-    since_ = std::chrono::system_clock::now();
-    away_since_ = std::chrono::steady_clock::now();
+    since_ = deaf_ ? deaf_->since : std::chrono::system_clock::now();
+    away_since_ = deaf_ ? deaf_->at : std::chrono::steady_clock::now();
     why_away_ = why.to_error().message;
   };
   handlers.refused = [this](const Error& error) {
@@ -188,9 +197,13 @@ cluster::NodeRecord ClusterLink::record(const Node& node) const {
   record.zone = config_.zone;
   record.labels = config_.labels();
   record.keep = config_.edge;
-  for (const auto& [index, uplink] : node.uplinks) record.macs.push_back(uplink.mac);
+  for (const auto& [index, uplink] : node.uplinks) {
+    record.macs.push_back(uplink.mac);
+    record.uplinks.push_back(uplink.name);
+  }
   record.taken = taken_addresses(node);
   std::ranges::sort(record.macs);
+  std::ranges::sort(record.uplinks);
   std::ranges::sort(record.taken);
   // Others keep all of them; a node with that many neighbours by hand tells none.
   if (record.taken.size() > most_taken) record.taken.clear();
@@ -200,10 +213,21 @@ cluster::NodeRecord ClusterLink::record(const Node& node) const {
   return record;
 }
 
+// By these the next run knows what this one leaves in etcd for its own.
+void ClusterLink::remember_underlay() {
+  if (told_.underlay.empty()) return;
+  auto texts = json::array();
+  for (const auto& address : told_.underlay) texts.push_back(address.to_string());
+  if (auto stored = store_.set(stored_underlay, texts.dump()); !stored)
+    spdlog::warn("remembering this node's addresses: {}", stored.error().message);
+}
+
 void ClusterLink::tell(const Node& node) {
   auto now = record(node);
   if (now == told_) return;
+  const bool moved = now.underlay != told_.underlay;
   told_ = now;
+  if (moved) remember_underlay();
   member_->registry().update(std::move(now));
 }
 
@@ -456,6 +480,7 @@ ClusterView ClusterLink::planned(const ClusterView& have) {
     if (known.record)
       view.nodes[name] = {.labels = known.record->labels,
                           .underlay = known.record->underlay,
+                          .uplinks = known.record->uplinks,
                           .alive = known.alive.has_value(),
                           .answers = !planned_by_.silent.contains(name),
                           .self = name == config_.node};
@@ -487,12 +512,31 @@ void ClusterLink::forget_node(const std::string& name, Done done) {
 void ClusterLink::check() {
   own_.check();
   look_at_others();
+  listen();
   // Whom another agent keeps out has etcd.
-  if (joined() || !refused_.empty()) return faults_.clear("cluster");
-  if (std::chrono::steady_clock::now() - away_since_ < patience) return;
+  if (!deaf_ && (joined() || !refused_.empty())) return faults_.clear("cluster");
+  if (std::chrono::steady_clock::now() - (deaf_ ? deaf_->at : away_since_) < patience) return;
+  const auto why = why_away();
   faults_.set("cluster", fmt::format("etcd ({}) is away since {}: {}; traffic goes on, changes wait",
-                                     fmt::join(config_.etcd_endpoints, ", "), utc_text(since_),
-                                     why_away_.empty() ? "no answer yet" : why_away_));
+                                     fmt::join(config_.etcd_endpoints, ", "), utc_text(deaf_ ? deaf_->since : since_),
+                                     why.empty() ? "no answer yet" : why));
+}
+
+// A connection that breaks ends the watches at once, and the lease only when nothing has kept it alive for its time.
+void ClusterLink::listen() {
+  const auto& registry = member_->registry();
+  if (registry.hears()) {
+    heard_ = true;
+    deaf_.reset();
+  } else if (heard_ && registry.synced() && !deaf_) {
+    deaf_ = Deaf{std::chrono::steady_clock::now(), std::chrono::system_clock::now()};
+  }
+}
+
+std::string ClusterLink::why_away() const {
+  if (!joined()) return why_away_;
+  const auto& why = member_->registry().why_deaf();
+  return why ? why->to_error().message : std::string();
 }
 
 json ClusterLink::status_json() const {
@@ -507,7 +551,8 @@ json ClusterLink::status_json() const {
           {"endpoints", config_.etcd_endpoints},
           {"joined", joined()},
           {"since", utc_text(since_)},
-          {"problem", joined() ? "" : why_away_},
+          {"unreachable_since", deaf_ ? utc_text(deaf_->since) : ""},
+          {"problem", joined() && !deaf_ ? "" : why_away()},
           {"refused", refused_},
           {"synced", synced()},
           {"nodes", member_->registry().nodes().size()},

@@ -156,6 +156,7 @@ class ClusterLink {
   Result<void> connect(const Node& node);
   Result<cluster::MemberOptions> member_options(const Node& node) const;
   [[nodiscard]] cluster::NodeRecord record(const Node& node) const;
+  void remember_underlay();
   void others_changed();
   void believe();
   void look_at_others();
@@ -168,6 +169,8 @@ class ClusterLink {
   void identities_changed(const cluster::IdentityDifference& difference);
   [[nodiscard]] control::RemoteNodes remote_nodes(const std::map<std::string, std::uint32_t>& wireguard) const;
   [[nodiscard]] std::string operator_text() const;
+  void listen();
+  [[nodiscard]] std::string why_away() const;
 
   const Config& config_;
   store::Store& store_;
@@ -200,6 +203,13 @@ class ClusterLink {
   std::chrono::system_clock::time_point since_ = std::chrono::system_clock::now();  // joined or away
   std::chrono::steady_clock::time_point away_since_ = std::chrono::steady_clock::now();
   std::string why_away_;
+  // etcd's watches are broken, though the lease may stand; as of the last check().
+  struct Deaf {
+    std::chrono::steady_clock::time_point at;
+    std::chrono::system_clock::time_point since;
+  };
+  std::optional<Deaf> deaf_;
+  bool heard_ = false;  // the watches stood since it joined: they come back a while after the lease
   std::string refused_;  // why another agent keeps this one out; empty: none does
   PeerClocks clocks_;
 };

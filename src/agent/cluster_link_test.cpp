@@ -255,6 +255,35 @@ TEST_F(ClusterLinkTest, ARestartWithoutEtcdKeepsGatewaysAndNumbersAndGivesNothin
   EXPECT_FALSE(a->faults.has("cluster"));
 }
 
+// A lease lasts for a while without anybody at the other end.
+TEST_F(ClusterLinkTest, ABrokenConnectionIsToldBeforeTheLeaseIsOver) {
+  const auto a = make("a", "192.0.2.1");
+  a->link.reset();
+  a->config.lease_seconds = 30;
+  a->config.reclaim_seconds = 60;
+  open(*a);
+  ASSERT_TRUE(run_until([&] { return a->link->joined() && a->link->member().registry().hears(); }));
+  a->link->check();
+  EXPECT_EQ(a->link->status_json()["unreachable_since"], "");
+  etcd_->kill(0);
+  const auto checked = [&](auto done) {
+    return run_until([&] {
+      a->link->check();
+      return done();
+    });
+  };
+  ASSERT_TRUE(checked([&] { return a->link->status_json()["unreachable_since"] != ""; }));
+  EXPECT_FALSE(a->faults.has("cluster")) << "it may come back at once";
+  ASSERT_TRUE(checked([&] { return a->faults.has("cluster"); }));
+  EXPECT_TRUE(a->link->joined());
+  EXPECT_THAT(a->faults.texts().at("cluster"), HasSubstr("is away since"));
+  EXPECT_NE(a->link->status_json()["problem"], "");
+  etcd_->restart(0);
+  ASSERT_TRUE(checked([&] { return !a->faults.has("cluster"); }));
+  EXPECT_EQ(a->link->status_json()["unreachable_since"], "");
+  EXPECT_EQ(a->link->status_json()["problem"], "");
+}
+
 TEST_F(ClusterLinkTest, AnotherAgentOfThisNameIsNamedAndEtcdIsNotBlamed) {
   const auto b = make("b", "192.0.2.2");
   ASSERT_TRUE(run_until([&] { return b->link->joined(); }));

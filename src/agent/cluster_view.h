@@ -19,6 +19,7 @@ namespace weft::agent {
 struct ClusterNode {
   LabelMap labels;
   std::vector<IpAddress> underlay;
+  std::vector<std::string> uplinks;  // names; empty: it tells none
   bool alive = false;   // its lease stands
   bool answers = true;  // this node's probes, as far as they tell
   bool self = false;

@@ -28,6 +28,7 @@ control::EgressNode other_node(const ClusterNode& known, const control::NodeReac
   control::EgressNode other;
   other.labels = known.labels;
   other.underlay = known.underlay;
+  other.uplinks = known.uplinks;
   other.alive = known.alive;
   other.healthy = known.answers;
   if (reach == nullptr || reach->way == WEFT_WAY_NONE) {

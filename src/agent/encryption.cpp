@@ -145,6 +145,10 @@ void Encryption::plan(bool rotate) {
   parts_.faults.clear("encryption keys");
   plan_ = std::move(planned);
   const auto now = std::chrono::steady_clock::now();
+  std::set<std::string> keyless;
+  for (const auto& [name, peer] : peers_)
+    if (!plan_.send.contains(name)) keyless.insert(name);
+  keyless_.take(keyless, now);
   for (const auto& [name, key] : plan_.send)
     if (since_.try_emplace(name, now); report(name, peers_.at(name)).last_handshake != 0) since_[name] = now;
   std::erase_if(since_, [&](const auto& entry) { return !plan_.send.contains(entry.first); });

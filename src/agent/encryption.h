@@ -15,6 +15,7 @@
 #include "agent/cluster_link.h"
 #include "agent/config.h"
 #include "agent/faults.h"
+#include "agent/key_change.h"
 #include "agent/node.h"
 #include "agent/node_to_node.h"
 #include "agent/wireguard_device.h"
@@ -104,6 +105,7 @@ class Encryption {
   std::map<std::string, std::string> key_owners_;  // public key to the node that told it first, and still does
   control::KeyPlan plan_;
   std::map<std::string, std::chrono::steady_clock::time_point> since_;  // without a session
+  Keyless keyless_;
   std::map<control::Generation, std::chrono::steady_clock::time_point> unused_since_;
   std::map<std::string, std::chrono::steady_clock::time_point> waits_since_;  // an earlier key is kept for it
   NodeToNode node_to_node_;

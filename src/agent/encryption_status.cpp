@@ -60,6 +60,7 @@ void Encryption::add_wait(PeerReport& report, const std::string& name, const Enc
 
 PeerReport Encryption::session_report(const std::string& name, const EncryptionPeer& peer) const {
   PeerReport report;
+  const bool lasts = keyless_.lasts(name, std::chrono::steady_clock::now());
   if (peer.keys.empty()) {
     report.state = parts_.config.encryption_strict ? "refused" : "clear";
     report.problem =
@@ -69,13 +70,13 @@ PeerReport Encryption::session_report(const std::string& name, const EncryptionP
                   "encryption: wireguard on it",
                   name)
             : fmt::format("node {} has no key: packets go there in clear; set encryption: wireguard on it", name);
-    if (!peer.alive) report.problem.clear();
+    if (!peer.alive || !lasts) report.problem.clear();
     return report;
   }
   report.state = "waiting";
   const auto key = plan_.send.find(name);
   if (key == plan_.send.end()) {
-    report.problem = fmt::format("node {} and this one have no keys of one generation yet", name);
+    if (lasts) report.problem = fmt::format("node {} and this one have no keys of one generation yet", name);
     return report;
   }
   report.generation = key->second.generation;

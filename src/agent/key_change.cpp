@@ -25,4 +25,14 @@ KeyWaitReason why_waiting(const KeyWait& wait) {
           "weft encryption status there says for whom"};
 }
 
+void Keyless::take(const std::set<std::string>& nodes, Time now) {
+  std::erase_if(since_, [&](const auto& entry) { return !nodes.contains(entry.first); });
+  for (const auto& node : nodes) since_.try_emplace(node, now);
+}
+
+bool Keyless::lasts(const std::string& node, Time now) const {
+  const auto since = since_.find(node);
+  return since != since_.end() && now - since->second >= patience;
+}
+
 }  // namespace weft::agent

@@ -1,7 +1,10 @@
-// Why a change of keys is not over yet, by node, for the operator. Pure.
+// Why there is no key, or an earlier one still, by node, for the operator. Pure.
 #pragma once
 
+#include <chrono>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "control/encryption/encryption.h"
@@ -24,5 +27,17 @@ struct KeyWaitReason {
   bool operator==(const KeyWaitReason&) const = default;
 };
 KeyWaitReason why_waiting(const KeyWait& wait);
+
+// Nodes that there is no key for. One that comes tells of itself before it has one: what lasts is a problem.
+class Keyless {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  static constexpr std::chrono::seconds patience{5};
+  void take(const std::set<std::string>& nodes, Time now);
+  [[nodiscard]] bool lasts(const std::string& node, Time now) const;
+
+ private:
+  std::map<std::string, Time> since_;
+};
 
 }  // namespace weft::agent

@@ -53,5 +53,20 @@ TEST(KeyChange, ANodeThatWaitsForAThirdIsAsked) {
   EXPECT_THAT(why_waiting(busy).remedy, HasSubstr("weft encryption status there"));
 }
 
+TEST(KeyChange, ANodeWithoutAKeyIsAProblemOnceItLasts) {
+  Keyless keyless;
+  const auto at = [](int seconds) { return Keyless::Time(std::chrono::seconds(seconds)); };
+  EXPECT_FALSE(keyless.lasts("b", at(9)));
+  keyless.take({"b"}, at(10));
+  keyless.take({"b", "c"}, at(13));
+  EXPECT_FALSE(keyless.lasts("b", at(14)));
+  EXPECT_TRUE(keyless.lasts("b", at(15)));
+  EXPECT_FALSE(keyless.lasts("c", at(15)));
+  keyless.take({"c"}, at(16));
+  keyless.take({"b", "c"}, at(17));
+  EXPECT_FALSE(keyless.lasts("b", at(18))) << "it had one meanwhile";
+  EXPECT_TRUE(keyless.lasts("c", at(18)));
+}
+
 }  // namespace
 }  // namespace weft::agent

@@ -1,11 +1,13 @@
 #include "agent/node_health.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/utc_text.h"
 #include "control/nodes/nodes.h"
 
 namespace weft::agent {
@@ -15,6 +17,8 @@ using nlohmann::json;
 using What = HealthProbe::What;
 
 constexpr std::uint32_t lost_is_gone = 3;  // in a row
+// A question that has waited for longer makes the answer before it one of the past.
+constexpr auto answer_time = std::chrono::seconds(1);
 
 bool gone(const HealthResult& result) { return result.lost_in_row >= lost_is_gone; }
 
@@ -86,26 +90,42 @@ Answers answers_of(What what, const std::vector<HealthResult>& results) {
   return answers;
 }
 
+const HealthResult* confirmed(What what, const std::vector<HealthResult>& results) {
+  const auto found = std::ranges::find_if(
+      results, [&](const HealthResult& result) { return result.probe.what == what && result.confirmed; });
+  return found == results.end() ? nullptr : &*found;
+}
+
+// What its machine was heard to say, and when where that is not now: a time does not change while nothing is heard.
+std::string machine_text(const std::vector<HealthResult>& results) {
+  const auto pods = answers_of(What::pods, results);
+  if (const auto* machine = confirmed(What::node, results); machine != nullptr) {
+    const auto text = fmt::format(". Its machine answers at {}", machine->probe.address.to_string());
+    if (confirmed(What::pods, results) != nullptr) return text + ", and its datapath carries what is for its pods";
+    if (pods.lost != nullptr)
+      return text + fmt::format(", but not at its pods' {}", pods.lost->probe.address.to_string());
+    return text;
+  }
+  const auto itself = answers_of(What::node, results);
+  if (itself.well == nullptr && itself.lost != nullptr)
+    return fmt::format(", and its machine does not answer at {}{}", itself.lost->probe.address.to_string(),
+                       why(*itself.lost));
+  if (itself.well != nullptr && itself.well->heard)
+    return fmt::format(". Its machine answered last at {}; whether it does now is not known yet",
+                       utc_text(*itself.well->heard));
+  return {};
+}
+
 // Its lease is over. Whether it is only the agent, the probes tell.
 HealthVerdict away(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results) {
   // A node that has just come is told by two keys, of which one is heard of first.
   if (std::ranges::all_of(results, [](const HealthResult& result) { return result.sent == 0; })) return {};
-  const auto heard = [](const HealthResult* well) { return well != nullptr && well->answered != 0; };
   const auto itself = answers_of(What::node, results);
-  const auto pods = answers_of(What::pods, results);
-  const bool machine = heard(itself.well);
+  const bool machine = confirmed(What::node, results) != nullptr;
   const bool silent = itself.lost != nullptr && itself.well == nullptr;
-  auto text = fmt::format("node {} is away: its agent has told nothing for longer than its lease", node);
-  if (machine && heard(pods.well))
-    text += fmt::format(". Its machine answers at {}, and its datapath carries what is for its pods",
-                        itself.well->probe.address.to_string());
-  else if (machine && pods.lost != nullptr)
-    text += fmt::format(". Its machine answers at {}, but not at its pods' {}", itself.well->probe.address.to_string(),
-                        pods.lost->probe.address.to_string());
-  else if (silent)
-    text += fmt::format(", and its machine does not answer at {}{}", itself.lost->probe.address.to_string(),
-                        why(*itself.lost));
-  if (target.edge) return {.problem = {}, .remedy = {}, .note = text + "; it is at the edge, and may be"};
+  auto text = fmt::format("node {} is away: its agent has told nothing for longer than its lease{}", node,
+                          machine_text(results));
+  if (target.edge) return {.problem = {}, .remedy = {}, .note = text + "; it is at the edge, and may be", .of_settings = false};
   return {
       .problem = std::move(text),
       .remedy = fmt::format("{}; a node that is gone for good is forgotten after reclaim_seconds, or at once by weft "
@@ -114,14 +134,25 @@ HealthVerdict away(const std::string& node, const HealthTarget& target, const st
                             : silent ? "see to the machine, or the network to it"
                                      : "see whether its machine and weftd run, and what weft doctor says there",
                             node),
-      .note = {}};
+      .note = {},
+      .of_settings = false};
 }
 
 }  // namespace
 
+Fault settings_fault(const std::vector<std::string>& nodes, const std::string& settings) {
+  constexpr std::size_t named = 3;
+  const auto shown = std::min(nodes.size(), named);
+  auto who = fmt::format("node{} {}", nodes.size() > 1 ? "s" : "",
+                         fmt::join(nodes.begin(), nodes.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
+  if (nodes.size() > shown) who += fmt::format(" and {} more", nodes.size() - shown);
+  return {fmt::format("{} {} configured otherwise than this one: {}", who, nodes.size() > 1 ? "are" : "is", settings),
+          "give every node the same in weftd.yaml, and restart weftd where it was wrong, one node after the other"};
+}
+
 HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results) {
   const auto wrong = [](std::string problem, std::string remedy) {
-    return HealthVerdict{std::move(problem), std::move(remedy), {}};
+    return HealthVerdict{std::move(problem), std::move(remedy), {}, false};
   };
   if (!target.alive) return away(node, target, results);
   const auto itself = answers_of(What::node, results);
@@ -145,7 +176,9 @@ HealthVerdict diagnose(const std::string& node, const HealthTarget& target, cons
     return wrong(fmt::format("node {} does not answer at {}, though at another address{}", node,
                              itself.lost->probe.address.to_string(), why(*itself.lost)),
                  "see which of its addresses are right, and what drops packets to this one");
-  return {};
+  if (target.settings.empty()) return {};
+  const auto fault = settings_fault({node}, target.settings);
+  return {.problem = fault.text, .remedy = fault.remedy, .note = {}, .of_settings = true};
 }
 
 NodeHealth::NodeHealth(asio::io_context& loop, std::chrono::milliseconds interval)
@@ -182,6 +215,9 @@ void NodeHealth::set_targets(HealthTargets targets) {
           return probe.what == result.probe.what && probe.address == result.probe.address &&
                  probe.size == result.probe.size;
         });
+    // Only what is asked from now on tells whether more than its agent is away.
+    if (known.target.alive && !target.alive)
+      for (auto& result : known.results) result.confirmed = false;
     known.target = std::move(target);
     if (same) continue;
     known.results.clear();
@@ -212,6 +248,7 @@ void NodeHealth::ask(const std::string& node, Known& known) {
     auto& asked = known.asked[i];
     if (std::exchange(asked.waits, false)) {
       ++result.lost_in_row;
+      result.confirmed = false;
       waiting_.erase(asked.sequence);
     }
     const auto& socket = sockets_[index_of(result.probe.address.family())];
@@ -223,6 +260,7 @@ void NodeHealth::ask(const std::string& node, Known& known) {
     result.error = sent ? "" : sent.error().message;
     if (!sent) {
       ++result.lost_in_row;
+      result.confirmed = false;
       continue;
     }
     asked.waits = true;
@@ -253,14 +291,23 @@ void NodeHealth::heard(const sys::EchoReply& reply) {
   asked.waits = false;
   ++result.answered;
   result.lost_in_row = 0;
+  result.confirmed = true;
+  result.heard = std::chrono::system_clock::now();
   result.latency = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - asked.at);
   result.average = result.average ? *result.average + (*result.latency - *result.average) / 8 : *result.latency;
+}
+
+std::vector<HealthResult> NodeHealth::results_of(const Known& known) {
+  auto results = known.results;
+  for (std::size_t i = 0; i < results.size(); ++i)
+    if (known.asked[i].waits && Clock::now() - known.asked[i].at > answer_time) results[i].confirmed = false;
+  return results;
 }
 
 json NodeHealth::to_json() const {
   auto items = json::array();
   for (const auto& [name, known] : nodes_) {
-    const auto verdict = diagnose(name, known.target, known.results);
+    const auto verdict = diagnose(name, known.target, results_of(known));
     json item{{"node", name},
               {"alive", known.target.alive},
               {"way", control::to_string(known.target.way)},
@@ -305,9 +352,16 @@ std::set<std::string> NodeHealth::silent() const {
 
 std::map<std::string, Fault> NodeHealth::problems() const {
   std::map<std::string, Fault> all;
-  for (const auto& [name, known] : nodes_)
-    if (auto verdict = diagnose(name, known.target, known.results); !verdict.problem.empty())
+  std::map<std::string, std::vector<std::string>> otherwise;  // nodes by how they are configured
+  for (const auto& [name, known] : nodes_) {
+    auto verdict = diagnose(name, known.target, results_of(known));
+    if (verdict.of_settings)
+      otherwise[known.target.settings].push_back(name);
+    else if (!verdict.problem.empty())
       all["node health " + name] = {std::move(verdict.problem), std::move(verdict.remedy)};
+  }
+  for (const auto& [settings, nodes] : otherwise)
+    all["node health settings " + settings] = settings_fault(nodes, settings);
   return all;
 }
 

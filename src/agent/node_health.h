@@ -33,6 +33,7 @@ struct HealthTarget {
   bool edge = false;  // it may be away
   // By which packets between it and this node are lost, as losing() of agent/node_settings.h says it.
   std::string differences;
+  std::string settings;  // all that it is configured with otherwise than this node, as in_words() says it
   std::uint16_t tunnel_port = 0;     // of this node's configuration
   std::uint16_t wireguard_port = 0;  // likewise; and the next one
   bool operator==(const HealthTarget&) const = default;
@@ -53,6 +54,9 @@ struct HealthResult {
   std::uint32_t sent = 0;
   std::uint32_t answered = 0;
   std::uint32_t lost_in_row = 0;
+  // Answered since its agent was told to be away, or at all where it is not, and no question has waited for long since.
+  bool confirmed = false;
+  std::optional<std::chrono::system_clock::time_point> heard;  // when the last answer came
   std::optional<std::chrono::microseconds> latency;  // of the last answer
   std::optional<std::chrono::microseconds> average;  // an eighth of each new one
   std::string error;                                 // why the last one could not be sent
@@ -63,11 +67,15 @@ struct HealthVerdict {
   std::string problem;  // empty: nothing is wrong
   std::string remedy;   // of the problem
   std::string note;     // what is worth to be known and no fault
+  // The problem is nothing but how it is configured; several nodes may have the same one.
+  bool of_settings = false;
   bool operator==(const HealthVerdict&) const = default;
 };
 // Pure.
 HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results);
 std::vector<HealthProbe> probes_of(const HealthTarget& target);
+// "node b", "nodes b, c", "nodes b, c, d and 9 more" and what is wrong with how they are configured. Pure.
+Fault settings_fault(const std::vector<std::string>& nodes, const std::string& settings);
 // Whether all questions of some kind, the node itself or its pods' network, went unanswered three times.
 bool is_silent(const std::vector<HealthResult>& results);
 
@@ -103,6 +111,8 @@ class NodeHealth {
     asio::posix::stream_descriptor ready;
   };
 
+  // Of a node now: what the last question cannot tell any more is not confirmed.
+  [[nodiscard]] static std::vector<HealthResult> results_of(const Known& known);
   void turn();
   void ask(const std::string& node, Known& known);
   void listen(Family family);

@@ -23,12 +23,15 @@ HealthTarget target(weft_way way = WEFT_WAY_VXLAN) {
           .wireguard_port = 51871};
 }
 
+const std::chrono::system_clock::time_point then{std::chrono::seconds(1'800'000'000)};
+
 // Which of node, pods, large are lost.
 HealthVerdict verdict(const HealthTarget& of, bool node, bool pods, bool large) {
   std::vector<HealthResult> results;
   for (const auto& probe : probes_of(of)) {
     const bool lost = probe.what == What::node ? node : probe.what == What::pods ? pods : large;
-    results.push_back({.probe = probe, .sent = 9, .answered = 7, .lost_in_row = lost ? 3U : 2U});
+    results.push_back(
+        {.probe = probe, .sent = 9, .answered = 7, .lost_in_row = lost ? 3U : 0U, .confirmed = !lost, .heard = then});
   }
   return diagnose("b", of, results);
 }
@@ -85,6 +88,23 @@ TEST(NodeHealth, ANodeThatIsAwayIsAFaultAndWhatStillAnswersIsTold) {
   EXPECT_EQ(diagnose("b", away, fresh), HealthVerdict{}) << "its lease may be on its way";
 }
 
+// Its last answer may be of before the machine died.
+TEST(NodeHealth, OfANodeThatIsAwayNothingIsClaimedThatTheLastAnswerCannotTell) {
+  auto away = target();
+  away.alive = false;
+  std::vector<HealthResult> results;
+  for (const auto& probe : probes_of(away)) results.push_back({.probe = probe, .sent = 9, .answered = 9, .heard = then});
+  auto told = diagnose("b", away, results);
+  EXPECT_THAT(told.problem,
+              AllOf(HasSubstr("Its machine answered last at 2027-01-15T08:00:00Z; whether it does now is not known"),
+                    Not(HasSubstr("machine answers")), Not(HasSubstr("datapath"))));
+  EXPECT_THAT(told.remedy, HasSubstr("see whether its machine and weftd run"));
+  results[0].confirmed = true;
+  told = diagnose("b", away, results);
+  EXPECT_THAT(told.problem, AllOf(HasSubstr("Its machine answers at 192.0.2.2"), Not(HasSubstr("datapath"))));
+  EXPECT_THAT(told.remedy, HasSubstr("start weftd there"));
+}
+
 TEST(NodeHealth, ANodeAtTheEdgeMayBeAway) {
   auto away = target();
   away.alive = false;
@@ -102,6 +122,20 @@ TEST(NodeHealth, ADifferenceOfTheConfigurationsComesBeforeTheNetwork) {
   EXPECT_THAT(said(other, false, true, true),
               AllOf(HasSubstr("configured otherwise: tunnel: geneve there, vxlan here"), HasSubstr("give every node")));
   EXPECT_EQ(verdict(other, false, false, false), HealthVerdict{}) << "packets pass";
+}
+
+// Of none of these a packet is lost, at first.
+TEST(NodeHealth, ANodeThatIsConfiguredOtherwiseIsAProblemThoughItAnswers) {
+  auto other = target();
+  other.settings = "encryption: none there, wireguard here";
+  EXPECT_THAT(said(other, false, false, false),
+              AllOf(HasSubstr("node b is configured otherwise than this one: encryption: none there, wireguard here"),
+                    HasSubstr("give every node the same")));
+  EXPECT_THAT(said(other, true, true, true), HasSubstr("node b does not answer"));
+  other.alive = false;
+  EXPECT_THAT(said(other, true, true, true), Not(HasSubstr("configured")));
+  EXPECT_THAT(settings_fault({"b", "c", "d", "e", "f"}, other.settings).text,
+              HasSubstr("nodes b, c, d and 2 more are configured otherwise than this one: encryption: none"));
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ std::vector<control::NodeRoute> NodeRoutes::set_missing(const std::vector<sys::R
   std::multimap<Cidr, const sys::Route*> known;
   for (const auto& route : present) known.emplace(route.destination, &route);
   std::map<std::string, std::string> failed;
-  std::vector<control::NodeRoute> set;
+  std::vector<control::NodeRoute> taken_away;
+  const auto settled = std::exchange(settled_, {});
   for (const auto& each : wanted_) {
     sys::Route route;
     route.destination = each.destination;
@@ -45,30 +46,34 @@ std::vector<control::NodeRoute> NodeRoutes::set_missing(const std::vector<sys::R
       continue;
     }
     const auto [first, last] = known.equal_range(route.destination);
-    if (std::any_of(first, last, [&](const auto& other) { return same(*other.second, route); })) continue;
+    if (std::any_of(first, last, [&](const auto& other) { return same(*other.second, route); })) {
+      settled_.emplace(each, route);
+      continue;
+    }
     // The node's own network, say, which a block of pods' addresses must not be.
     if (std::any_of(first, last,
                     [](const auto& other) { return other.second->protocol != sys::route_protocol_weft; })) {
       failed[about] = "there is a route of somebody else's; delete it, or choose other pod_cidrs";
       continue;
     }
-    if (auto done = netlink_.replace_route(route); !done)
+    if (auto done = netlink_.replace_route(route); !done) {
       failed[about] = done.error().message;
-    else
-      set.push_back(each);
+      continue;
+    }
+    if (const auto before = settled.find(each); before != settled.end() && same(before->second, route))
+      taken_away.push_back(each);
+    settled_.emplace(each, route);
   }
   faults_.replace("node route ", failed);
-  return set;
+  return taken_away;
 }
 
 void NodeRoutes::add(const std::set<control::NodeRoute>& wanted, const Node& node) {
   left_over_.clear();
-  auto settled = std::exchange(wanted_, wanted);
-  std::erase_if(settled, [&](const auto& each) { return faults_.has("node route " + each.destination.to_string()); });
+  wanted_ = wanted;
   const auto present = netlink_.routes();
   if (!present) return faults_.set("node routes", "reading the routes: " + present.error().message);
-  for (const auto& each : set_missing(*present, node))
-    if (settled.contains(each)) gone_.push_back(each);
+  std::ranges::move(set_missing(*present, node), std::back_inserter(gone_));
   std::set<Cidr> destinations;
   for (const auto& each : wanted) destinations.insert(each.destination);
   std::ranges::copy_if(*present, std::back_inserter(left_over_), [&](const sys::Route& route) {

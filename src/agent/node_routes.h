@@ -26,10 +26,13 @@ class NodeRoutes {
   std::vector<std::string> heal(const Node& node);
 
  private:
+  // Those among them that were there as they are wanted, so that somebody took them away.
   std::vector<control::NodeRoute> set_missing(const std::vector<sys::Route>& present, const Node& node);
   sys::Netlink& netlink_;
   Faults& faults_;
   std::set<control::NodeRoute> wanted_;
+  // As they were in the kernel last: what is to be otherwise now, by another device say, nobody else has changed.
+  std::map<control::NodeRoute, sys::Route> settled_;
   std::vector<control::NodeRoute> gone_;  // that add() put back, to be told by heal()
   std::vector<sys::Route> left_over_;     // since the last add()
 };

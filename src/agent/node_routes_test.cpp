@@ -117,5 +117,21 @@ TEST_F(NodeRoutesTest, WhatAChangePutsBackIsToldToo) {
   EXPECT_TRUE(routes.heal(node).empty());
 }
 
+// Another uplink leads to the network of the next hop, the host device was made anew: nobody touched the routes.
+TEST_F(NodeRoutesTest, AnotherDeviceIsNoRepair) {
+  const std::set<control::NodeRoute> wanted{{cidr("10.244.2.0/24"), ip("192.0.2.2"), {}}};
+  routes.add(wanted, node);
+  const auto other = netlink->create_dummy("eth1", {}).value();
+  ASSERT_TRUE(netlink->set_up(other.index, true));
+  const auto uplink = node.uplinks.begin()->second;
+  node.uplinks.clear();
+  node.uplinks[static_cast<std::uint32_t>(other.index)] = uplink;
+  routes.add(wanted, node);
+  EXPECT_EQ(route("10.244.2.0/24")->device, other.index);
+  EXPECT_TRUE(routes.heal(node).empty());
+  ASSERT_TRUE(netlink->delete_route(*route("10.244.2.0/24")));
+  EXPECT_EQ(routes.heal(node).size(), 1U);
+}
+
 }  // namespace
 }  // namespace weft::agent

@@ -60,12 +60,17 @@ std::vector<SettingDifference> differences(const std::map<std::string, std::stri
   return all;
 }
 
-std::string losing(const std::vector<SettingDifference>& differences) {
+std::string in_words(const std::vector<SettingDifference>& differences) {
   std::string text;
   for (const auto& one : differences)
-    if (std::ranges::find(losing_keys, one.key) != losing_keys.end())
-      text += fmt::format("{}{}: {} there, {} here", text.empty() ? "" : ", ", one.key, one.there, one.here);
+    text += fmt::format("{}{}: {} there, {} here", text.empty() ? "" : ", ", one.key, one.there, one.here);
   return text;
+}
+
+std::string losing(const std::vector<SettingDifference>& differences) {
+  auto lost = differences;
+  std::erase_if(lost, [](const auto& one) { return std::ranges::find(losing_keys, one.key) == losing_keys.end(); });
+  return in_words(lost);
 }
 
 }  // namespace weft::agent

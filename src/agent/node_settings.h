@@ -23,6 +23,8 @@ struct SettingDifference {
 // Of what both tell. A node of an earlier version tells its tunnel only.
 std::vector<SettingDifference> differences(const std::map<std::string, std::string>& here,
                                            const cluster::NodeRecord& there);
+// "encryption: none there, wireguard here"; empty: none.
+std::string in_words(const std::vector<SettingDifference>& differences);
 // Only those that packets between the two are lost by, in words: "tunnel: geneve there, vxlan here"; empty: none.
 std::string losing(const std::vector<SettingDifference>& differences);
 

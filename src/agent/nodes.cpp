@@ -85,6 +85,9 @@ void Agent::blocks_changed() {
     if (auto prepared = prepare_node(*netlink_, now); !prepared)
       return faults_.set("node", "gateway addresses: " + prepared.error().message);
     prepared_gateways_ = now;
+    // Pods' routes name the gateway, and the kernel drops those of one that goes: that is no repair of somebody's doing.
+    if (attachment_)
+      for (const auto& text : attachment_->heal_hosts().repaired) spdlog::debug("with the new gateway: {}", text);
     publisher_->set_base(base_config());
     refresh_node();
     cluster_->tell(node_);
@@ -203,7 +206,9 @@ void Agent::watch_health() {
     target.way = reach->second.way;
     target.alive = node.alive.has_value();
     target.edge = node.record->keep;
-    target.differences = losing(differences(own, *node.record));
+    const auto otherwise = differences(own, *node.record);
+    target.differences = losing(otherwise);
+    target.settings = in_words(otherwise);
     target.tunnel_port = config_.tunnel_port;
     target.wireguard_port = config_.wireguard_port;
     const auto row = publisher_->cluster().plan.nodes.find(reach->second.number);

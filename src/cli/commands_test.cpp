@@ -138,7 +138,8 @@ constexpr auto status = R"({"version":"0.1.0","instance":"default","node":"n1","
   "rss_bytes":21300000,"health":"degraded","problems":["map weft_flow4_v2 is full"],
   "kernel":{"release":"6.18.5","attach":"tcx","redirect_peer":true},
   "datapath":{"epoch":5,"events":true,"maps":[{"name":"weft_policy_v1","type":"hash","entries":3,"max_entries":100,
-  "memory_bytes":4096}],"drops":[{"reason":"policy-denied","meaning":"not allowed","packets":4,"bytes":2400},
+  "memory_bytes":4096}],"drops":[{"reason":"policy-denied","meaning":"not allowed","packets":4,"bytes":2400,
+  "last":"2026-01-02T03:04:05Z"},
   {"reason":"malformed","meaning":"bad","packets":0,"bytes":0}],"stats":[{"name":"forwarded","meaning":"f","value":9}]},
   "uplinks":[{"name":"eth0","attached":true,"xdp":{"mode":"native","detail":""}},{"name":"eth1","attached":false}],
   "pods":{"total":3,"attached":2},"identities":4,"policies":1,"services":2,"flows":{"seen":10,"lost":1,"kept":9},
@@ -163,8 +164,8 @@ TEST_F(CommandsTest, StatusForPeople) {
             "Addresses   default 10.0.0.0/24: 2 of 253 allocated, 1 in quarantine\n"
             "Reconcile   0 pending, 1 failed: EBUSY\n"
             "\n"
-            "DROPPED        PACKETS  BYTES   MEANING\n"
-            "policy-denied  4        2.4 KB  not allowed\n");
+            "DROPPED        PACKETS  BYTES   LAST                  MEANING\n"
+            "policy-denied  4        2.4 KB  2026-01-02T03:04:05Z  not allowed\n");
   EXPECT_THAT(weft({"status", "-o", "wide"}).out, HasSubstr("weft_policy_v1"));
   EXPECT_THAT(weft({"status"}, "", true).out, HasSubstr("\x1b[31mdegraded\x1b[0m"));
   EXPECT_EQ(json::parse(weft({"status", "-o", "json"}).out), json::parse(status));

@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <sstream>
+#include <thread>
 #include <utility>
 
 #include "api/answer.h"
@@ -120,14 +122,20 @@ void judge_host(Diagnosis& diagnosis, const HostFacts& host, bool agent_serves) 
   if (diagnosis.clean(before)) diagnosis.good("plugin", "weft-cni is installed, and a network uses it");
 }
 
+// Its lease may outlast the connection.
+bool without_etcd(const json& cluster) {
+  return cluster.is_object() && (!flag(cluster, "joined") || !text(cluster, "unreachable_since").empty());
+}
+
 void judge_cluster(Diagnosis& diagnosis, const AgentFacts& agent) {
   const auto& cluster = member(agent.status, "cluster");
   if (!cluster.is_object()) return;
   if (const auto refused = text(cluster, "refused"); !refused.empty())
     diagnosis.wrong("cluster", refused, "give one of the two another name (node: in weftd.yaml), or stop it");
-  else if (!flag(cluster, "joined"))
+  else if (without_etcd(cluster))
     diagnosis.wrong("cluster",
-                    fmt::format("away from etcd ({}) since {}: {}", cell(cluster, "endpoints"), text(cluster, "since"),
+                    fmt::format("away from etcd ({}) since {}: {}", cell(cluster, "endpoints"),
+                                text(cluster, flag(cluster, "joined") ? "unreachable_since" : "since"),
                                 text(cluster, "problem").empty() ? "no answer yet" : text(cluster, "problem")),
                     "traffic goes on, changes wait; see whether etcd runs and is reached from here");
   else
@@ -143,7 +151,9 @@ void judge_cluster(Diagnosis& diagnosis, const AgentFacts& agent) {
 void judge_answers(Diagnosis& diagnosis, const AgentFacts& agent, const std::string& area, const std::string& name) {
   for (const auto& health : agent.health) {
     if (text(health, "node") != name) continue;
-    if (const auto problem = text(health, "problem"); !problem.empty())
+    // How it is configured is told above, setting by setting.
+    if (const auto problem = text(health, "problem");
+        !problem.empty() && !problem.starts_with(fmt::format("node {} is configured otherwise than this one", name)))
       diagnosis.wrong(area, problem, text(health, "remedy"));
     if (const auto note = text(health, "note"); !note.empty()) diagnosis.warn(area, note, "its pods are still sent to");
   }
@@ -194,14 +204,17 @@ void judge_nodes(Diagnosis& diagnosis, const AgentFacts& agent) {
   }
 }
 
+// Those of late only: what was wrong days ago is not what is wrong now.
 void judge_drops(Diagnosis& diagnosis, const json& status) {
+  const auto within = number(status, "datapath/drops_recent_seconds");
   for (const auto& drop : member(status, "datapath/drops")) {
     const auto known = std::ranges::find(telling_drops, text(drop, "reason"), &Telling::reason);
-    if (known == telling_drops.end() || number(drop, "packets") == 0) continue;
-    diagnosis.warn(
-        "drops",
-        fmt::format("{} packets dropped as {}: {}", number(drop, "packets"), known->reason, text(drop, "meaning")),
-        std::string(known->remedy));
+    const auto packets = number(drop, "recent");
+    if (known == telling_drops.end() || packets == 0) continue;
+    diagnosis.warn("drops",
+                   fmt::format("{} packets dropped as {} in the last {}: {}", packets, known->reason,
+                               duration_text(within), text(drop, "meaning")),
+                   std::string(known->remedy));
   }
 }
 
@@ -211,7 +224,7 @@ std::set<std::string> what_is_told_below(const AgentFacts& agent) {
   for (const auto& health : agent.health) texts.insert(text(health, "problem"));
   const auto& cluster = member(agent.status, "cluster");
   texts.insert(text(cluster, "refused"));
-  if (cluster.is_object() && !flag(cluster, "joined"))
+  if (without_etcd(cluster))
     for (const auto& problem : member(agent.status, "problems"))
       if (const auto words = cell(problem); words.starts_with("etcd (") && words.find(") is away since ") != words.npos)
         texts.insert(words);
@@ -223,7 +236,8 @@ void judge_agent(Diagnosis& diagnosis, const AgentFacts& agent) {
   const auto told_below = what_is_told_below(agent);
   const auto& remedies = member(agent.status, "remedies");
   for (const auto& problem : member(agent.status, "problems")) {
-    if (told_below.contains(cell(problem))) continue;
+    if (told_below.contains(cell(problem)) || cell(problem).find(" configured otherwise than this one: ") != std::string::npos)
+      continue;
     const auto remedy = remedies.find(cell(problem));
     diagnosis.wrong("agent", cell(problem), remedy == remedies.end() ? "" : cell(*remedy));
   }
@@ -315,11 +329,40 @@ std::vector<Finding> diagnose(const HostFacts& host, const AgentFacts& agent, bo
   return diagnosis.take();
 }
 
+namespace {
+
+bool has_problem(const std::vector<Finding>& findings) {
+  return std::ranges::any_of(findings, [](const auto& one) { return one.state == State::problem; });
+}
+
+// An agent that has just started has not joined, has attached nothing and was answered by nobody: what is wrong then may
+// be over within moments. It is asked again until nothing is wrong, or it has had its time.
+std::vector<Finding> examine(const Session& session) {
+  constexpr auto settling = std::chrono::seconds(15);
+  constexpr auto pause = std::chrono::milliseconds(500);
+  const auto host = read_host_facts();
+  std::optional<std::chrono::steady_clock::time_point> until;
+  while (true) {
+    const auto agent = ask_agent(session);
+    auto findings = diagnose(host, agent, session.lab.empty());
+    const auto now = std::chrono::steady_clock::now();
+    const bool young = member(agent.status, "uptime_seconds").is_number() &&
+                       std::chrono::seconds(number(agent.status, "uptime_seconds")) < settling;
+    if (!young || !has_problem(findings)) return findings;
+    if (!until) {
+      until = now + settling - std::chrono::seconds(number(agent.status, "uptime_seconds"));
+      if (session.io.err_tty) session.io.err << "weft: the agent has just started; waiting for what is under way\n";
+    }
+    if (now >= *until) return findings;
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+}  // namespace
+
 int run_doctor(const Session& session, const std::string& output) {
-  const auto findings = diagnose(read_host_facts(), ask_agent(session), session.lab.empty());
-  const int code = std::ranges::any_of(findings, [](const auto& one) { return one.state == State::problem; })
-                       ? exit_failed
-                       : exit_ok;
+  const auto findings = examine(session);
+  const int code = has_problem(findings) ? exit_failed : exit_ok;
   if (output != "table") {
     auto items = json::array();
     for (const auto& one : findings)

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
+
 #include "cli/fake_agent.h"
 
 namespace weft::cli {
@@ -124,6 +126,9 @@ TEST(Doctor, WhatNodesAreConfiguredWithIsCompared) {
     return std::ranges::find_if(findings, [&](const Finding& one) { return one.what.find(text) != one.what.npos; });
   };
   EXPECT_LT(of("tunnel: geneve"), of("answers by itself")) << "the cause comes first";
+  agent.health[0]["problem"] = "node b is configured otherwise than this one: tunnel: geneve there, vxlan here";
+  agent.status["problems"] = {"nodes b, c are configured otherwise than this one: tunnel: geneve there, vxlan here"};
+  EXPECT_THAT(diagnose(sound_host, agent, false), Not(Contains(Field(&Finding::what, HasSubstr("otherwise than")))));
 }
 
 TEST(Doctor, AClockThatIsFarFromThisOneIsNamed) {
@@ -165,11 +170,27 @@ TEST(Doctor, TheClusterIsJudged) {
   EXPECT_THAT(findings, Contains(is(State::problem, "node b", "does not answer")));
 }
 
+TEST(Doctor, AnEtcdThatCannotBeReachedIsNamedWhileTheLeaseStands) {
+  auto agent = sound_agent();
+  agent.status["cluster"]["unreachable_since"] = "then";
+  agent.status["cluster"]["problem"] = "connection refused";
+  agent.status["problems"] = {"etcd (http://x) is away since then: connection refused; traffic goes on, changes wait"};
+  const auto findings = diagnose(sound_host, agent, false);
+  EXPECT_THAT(findings, Contains(is(State::problem, "cluster", "away from etcd (http://x) since then")));
+  EXPECT_EQ(std::ranges::count(findings, State::problem, &Finding::state), 1);
+}
+
 TEST(Doctor, DropsThatTellOfAWrongSetUpAreWarnings) {
   auto agent = sound_agent();
-  agent.status["datapath"]["drops"].push_back({{"reason", "outside-tunnel"}, {"packets", 4}, {"meaning", "m"}});
+  agent.status["datapath"]["drops_recent_seconds"] = 600;
+  agent.status["datapath"]["drops"].push_back(
+      {{"reason", "outside-tunnel"}, {"packets", 400}, {"recent", 4}, {"meaning", "m"}});
+  agent.status["datapath"]["drops"].push_back(
+      {{"reason", "no-route"}, {"packets", 9}, {"recent", 0}, {"meaning", "m"}});
   const auto findings = diagnose(sound_host, agent, false);
-  EXPECT_THAT(findings, Contains(is(State::warning, "drops", "4 packets dropped as outside-tunnel")));
+  EXPECT_THAT(findings,
+              Contains(is(State::warning, "drops", "4 packets dropped as outside-tunnel in the last 10m00s")));
+  EXPECT_THAT(findings, Not(Contains(Field(&Finding::what, HasSubstr("no-route"))))) << "of before";
   EXPECT_THAT(findings, Not(Contains(Field(&Finding::what, HasSubstr("policy-denied")))));
 }
 
@@ -191,6 +212,26 @@ TEST_F(DoctorCommand, SaysWhatToDoAndEndsAccordingly) {
   const auto none = run_bare({"--socket", directory_ + "/none", "doctor"});
   EXPECT_EQ(none.code, 1);
   EXPECT_THAT(none.out, AllOf(HasSubstr("✗ agent"), HasSubstr("does not answer")));
+}
+
+TEST_F(DoctorCommand, WhatIsWrongWithAnAgentThatHasJustStartedIsAskedForAgain) {
+  auto agent = sound_agent();
+  refuses("node.list", ErrorCode::unsupported, "by itself");
+  refuses("node.health", ErrorCode::unsupported, "by itself");
+  agent.status["uptime_seconds"] = 1;
+  std::atomic<int> asked = 0;
+  on_loop([&] {
+    server_->handle("status", [&asked, status = agent.status](const json&) mutable -> api::Answer {
+      status["cluster"]["joined"] = ++asked > 1;
+      return status;
+    });
+  });
+  EXPECT_EQ(weft({"doctor"}).code, 0);
+  EXPECT_EQ(asked, 2);
+  agent.status["problems"] = {"the disk is full"};
+  agent.status["uptime_seconds"] = 14;
+  answers("status", agent.status.dump());
+  EXPECT_EQ(weft({"doctor"}).code, 1) << "it has had its time";
 }
 
 }  // namespace

@@ -94,8 +94,12 @@ class StatusPrinter {
     const auto& all = member(status_, "cluster");
     if (!all.is_object()) return;
     const auto* how = flag(all, "joined") ? "joined" : text(all, "refused").empty() ? "AWAY" : "KEPT OUT";
-    line("Cluster", fmt::format("{}: {} since {}, {} of {} nodes alive, tunnel {}", text(all, "name"), how,
-                                text(all, "since"), number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
+    const auto unreachable = text(all, "unreachable_since");
+    line("Cluster", fmt::format("{}: {} since {}{}, {} of {} nodes alive, tunnel {}", text(all, "name"), how,
+                                text(all, "since"),
+                                unreachable.empty() || !flag(all, "joined") ? ""
+                                                                            : ", ETCD UNREACHABLE since " + unreachable,
+                                number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
     if (const auto acting = text(all, "operator"); !acting.empty()) line("Operator", acting);
     if (const auto& encryption = member(all, "encryption"); encryption.is_object())
       line("Encryption", fmt::format("WireGuard by {}: {} of {} other nodes encrypted{}{}",
@@ -166,6 +170,7 @@ class StatusPrinter {
                 {{column("DROPPED", "reason"),
                   column("PACKETS", "packets"),
                   {"BYTES", [](const json& item) { return bytes_text(number(item, "bytes")); }, false},
+                  column("LAST", "last"),
                   column("MEANING", "meaning")},
                  {},
                  {}});

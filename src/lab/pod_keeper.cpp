@@ -79,6 +79,7 @@ struct PodKeeper::Pod {
   bool waiting = false;  // for the next attempt
   int attempts = 0;
   std::string error;
+  std::string told;  // of what does not succeed, in the log
   std::vector<ListeningPort> listening;
   asio::steady_timer timer;
 
@@ -281,10 +282,11 @@ void PodKeeper::attached(const std::string& key, const Result<Addresses>& result
   if (result) {
     pod.attached = true;
     pod.attempts = 0;
+    pod.told.clear();
     pod.error.clear();
     callbacks_.attached(pod.node, result->empty() ? pod.plan.addresses : *result);
   } else {
-    log_line("{}: attach: {}", key, result.error().message);
+    tell(pod, "attach", result.error());
     retry(pod, result.error());
   }
   advance(pod);
@@ -318,13 +320,14 @@ void PodKeeper::detached(const std::string& key, const Result<void>& result) {
   Pod& pod = *found->second;
   pod.busy = false;
   if (!result) {
-    log_line("{}: detach: {}", key, result.error().message);
+    tell(pod, "detach", result.error());
     pod.attached = true;  // as far as anyone knows
     retry(pod, result.error());
   } else {
     pod.attached = false;
     pod.replace = false;
     pod.attempts = 0;
+    pod.told.clear();
     pod.error.clear();
     if (!pod.wanted) {
       log_line("{}: detached", key);
@@ -336,6 +339,14 @@ void PodKeeper::detached(const std::string& key, const Result<void>& result) {
     advance(pod);
   }
   callbacks_.changed();
+}
+
+// Once for as long as it is the same: an agent that starts is asked twice a second.
+void PodKeeper::tell(Pod& pod, std::string_view what, const Error& error) {
+  auto text = fmt::format("{}: {}{}", what, error.message, error.hint.empty() ? "" : " (" + error.hint + ")");
+  if (text == pod.told) return;
+  log_line("{}: {}; it is tried again", pod.plan.key(), text);
+  pod.told = std::move(text);
 }
 
 void PodKeeper::retry(Pod& pod, const Error& error) {

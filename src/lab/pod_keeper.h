@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ip.h"
@@ -85,6 +86,7 @@ class PodKeeper {
   void attached(const std::string& key, const Result<std::vector<IpAddress>>& result);
   void detached(const std::string& key, const Result<void>& result);
   void retry(Pod& pod, const Error& error);
+  static void tell(Pod& pod, std::string_view what, const Error& error);
   void collect_leftovers();
   void collect_node(Node& node);
   void remove_leftovers();

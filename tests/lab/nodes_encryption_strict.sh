@@ -29,7 +29,7 @@ dropped() {
 eventually 5 "the drops have a name" dropped
 like "observe tells it" "$(at node1 observe --last 50 2>&1)" "unencrypted"
 told_what_to_do() { [[ $(at node1 encryption status) == *"node2 has no key, and encryption_strict lets nothing go there"* ]]; }
-eventually 3 "status tells what to do" told_what_to_do
+eventually 8 "status tells what to do" told_what_to_do
 
 step "addresses that nobody has"
 for address in 10.244.200.9 fd00:10:244:aaaa::9; do

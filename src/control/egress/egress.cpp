@@ -1,6 +1,7 @@
 #include "control/egress/egress.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
@@ -42,6 +43,7 @@ class Planner {
 
   void run() {
     list();
+    check_interfaces();
     for (const auto family : {Family::v4, Family::v6}) {
       auto& route = family == Family::v4 ? v4_ : v6_;
       find_addresses(family);
@@ -98,6 +100,29 @@ class Planner {
     return found == input_.uplinks.end() ? nullptr : &*found;
   }
 
+  [[nodiscard]] bool lacks_interface(const Candidate& candidate) const {
+    const auto& wanted = candidate.entry->interface;
+    if (wanted.empty()) return false;
+    if (candidate.node->self) return uplink(wanted) == nullptr;
+    const auto& theirs = candidate.node->uplinks;
+    return !theirs.empty() && std::ranges::find(theirs, wanted) == theirs.end();
+  }
+
+  // All nodes say so: who looks is seldom at the one that lacks it.
+  void check_interfaces() {
+    constexpr std::size_t named = 3;
+    std::map<std::string, std::vector<std::string>> lacking;  // nodes by the interface
+    for (const auto& candidate : candidates_)
+      if (lacks_interface(candidate)) lacking[candidate.entry->interface].push_back(*candidate.name);
+    for (auto& [interface, nodes] : lacking) {
+      const auto more = nodes.size() > named ? fmt::format(" and {} more", nodes.size() - named) : std::string();
+      nodes.resize(std::min(nodes.size(), named));
+      problem(fmt::format("no uplink {} is at node {}{}: name another interface, or the device in its devices: "
+                          "(weftd.yaml)",
+                          interface, fmt::join(nodes, ", "), more));
+    }
+  }
+
   // What each would translate to. An address that is asked for is one node's at a time: the one's that has it.
   void find_addresses(Family family) {
     for (std::size_t at = 0; at < candidates_.size(); ++at) {
@@ -122,11 +147,13 @@ class Planner {
   // Addresses that nobody has go to the first candidate that lives; who has one keeps it.
   void claim(Family family) {
     std::set<IpAddress> seen;
-    for (const auto& [name, node, entry] : candidates_) {
+    for (const auto& candidate : candidates_) {
+      const auto& [name, node, entry] = candidate;
       const auto asked = of_family(entry->addresses, family);
       if (!asked) continue;
       const auto why = refusal(*name, *asked);
       if (!why.empty()) problem_once(fmt::format("egressIPs: {} {}", asked->to_string(), why));
+      if (lacks_interface(candidate)) continue;
       const auto holder = holder_of(*asked);
       const bool first = node->alive && why.empty() && seen.insert(*asked).second;
       if (!node->self || (holder != *name && !(holder.empty() && first))) continue;
@@ -136,7 +163,7 @@ class Planner {
       if (const auto device = device_for(*entry, *asked); !device.empty())
         plan_.addresses.insert({*asked, device});
       else
-        problem(fmt::format("this node has no uplink {} to have {} on", entry->interface, asked->to_string()));
+        problem(fmt::format("this node has no uplink to have {} on", asked->to_string()));
     }
   }
 
@@ -161,14 +188,13 @@ class Planner {
   [[nodiscard]] std::string why_not(std::size_t at, Family family) {
     const auto& [name, node, entry] = candidates_[at];
     if (!node->alive) return "it is away";
+    if (lacks_interface(candidates_[at])) return fmt::format("it has no uplink {}", entry->interface);
     const auto& address = slot(status_.candidates[at], family);
     if (const auto asked = of_family(entry->addresses, family); asked && !address) {
       const auto holder = holder_of(*asked);
       return holder.empty() ? fmt::format("{} is nobody's yet", asked->to_string())
                             : fmt::format("{} is at node {}", asked->to_string(), holder);
     }
-    if (!address && node->self && !entry->interface.empty() && uplink(entry->interface) == nullptr)
-      return fmt::format("it has no uplink {}", entry->interface);
     if (!address) return fmt::format("it has no {} address", name_of(family));
     // It is told that it has the address a moment before it does.
     if (node->self)

@@ -354,6 +354,24 @@ TEST_F(EgressTest, ADeviceThatIsNotThereIsNamed) {
   EXPECT_EQ(plan().gateways.at({"", "g"}).candidates.at(0).why_not, "it has no uplink eth7");
 }
 
+// Every node says it, not only the one that nobody looks at.
+TEST_F(EgressTest, ADeviceThatAnotherNodeLacksIsNamedAndTheNextGatewayServes) {
+  auto entry = by_label();
+  entry.interface = "eth7";
+  entry.addresses = {floating};
+  gateway("g").gateways = {entry};
+  holders_[floating] = "c";
+  EXPECT_EQ(row(), "3 /1") << "of an earlier version: what it has is not known";
+  nodes_["b"].uplinks = {"eth0", "eth1"};
+  nodes_["c"].uplinks = {"eth0", "eth7"};
+  const auto all = plan();
+  EXPECT_EQ(row(all, 300, "0.0.0.0/0"), "3 /1");
+  EXPECT_EQ(why(all, "b"), "it has no uplink eth7");
+  EXPECT_THAT(all.gateways.at({"", "g"}).problem, HasSubstr("no uplink eth7 is at node b: name another interface"));
+  nodes_["b"].uplinks = {"eth7"};
+  EXPECT_THAT(plan().gateways.at({"", "g"}).problem, IsEmpty());
+}
+
 // As the datapath chooses (bpf/lib/egress.h).
 TEST(EgressChoice, MovesOnlyThePodsOfTheOneThatGoes) {
   weft_egress row{};

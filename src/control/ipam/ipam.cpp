@@ -271,9 +271,12 @@ Error Ipam::exhausted(const Pool& pool, Family family, IpamTime now) const {
                              join(cidrs), now_used.capacity, now_used.held);
   if (now_used.resting != 0)
     message += fmt::format(" and {} quarantined, the first until {}", now_used.resting, text(now_used.soonest));
+  // The first pool is the configuration's, and a cluster's cannot be changed; the others are objects.
+  const auto more = pool.name == options_.name
+                        ? std::string("give some of them a PodAddressPool of their own")
+                        : fmt::format("weft apply the PodAddressPool {} with one more CIDR in spec.cidrs", pool.name);
   return Error{ErrorCode::exhausted, std::move(message),
-               now_used.resting != 0 ? "try again then, or give the pool a larger CIDR"
-                                     : "delete pods, or give the pool a larger CIDR"};
+               fmt::format("{}, or {}", now_used.resting != 0 ? "try again then" : "delete pods", more)};
 }
 
 Result<std::vector<IpAddress>> Ipam::give(const std::string& owner, const AddressRequest& request, IpamTime now) {

@@ -110,6 +110,7 @@ TEST(Ipam, DualStackIsAllOrNothing) {
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message,
               HasSubstr("pool \"default\" has no free address in 10.0.0.0/30: of 1 addresses 1 are allocated"));
+  EXPECT_EQ(refused.error().hint, "delete pods, or give some of them a PodAddressPool of their own");
   EXPECT_EQ(both.allocations().size(), 2U);
   // The refused attempt used up no IPv6 address.
   both.release("a", at(0));
@@ -180,6 +181,8 @@ TEST(Ipam, FurtherPoolsGiveEveryAddressAndTheirOwnFamilies) {
                 ElementsAre(IpAddress::v4(0x0a010000U + static_cast<unsigned>(i))));
   EXPECT_THAT(give("b4", "blue").error().message,
               HasSubstr("pool \"blue\" has no free address in 10.1.0.0/30: of 4 addresses 4 are allocated"));
+  EXPECT_EQ(give("b4", "blue").error().hint,
+            "delete pods, or weft apply the PodAddressPool blue with one more CIDR in spec.cidrs");
   EXPECT_THAT(give("r", "red").value(), ElementsAre(ip("fd01::")));
   EXPECT_THAT(give("d", "").value(), ElementsAre(ip("10.0.0.2"), ip("fd00::2")));
   EXPECT_THAT(give("x", "green").error().message,

@@ -201,6 +201,59 @@ TEST_F(MemberTest, TheSameRunAndTheOneAfterItTakeOverAtOnceWithTheirBlocks) {
   EXPECT_TRUE(a->lost.empty());
 }
 
+// Containers of one machine have one boot id, and so have copies of one that go on from where it was.
+TEST_F(MemberTest, AnotherAgentWithTheSameBootIdIsToldApartByItsAddresses) {
+  auto first = start(options("a"));
+  auto elsewhere = options("a");
+  elsewhere.self.record.underlay = {IpAddress::parse("192.0.2.9").value()};
+  const auto second = start(elsewhere);
+  world_.time.advance(seconds(60));
+  EXPECT_TRUE(first->member->registry().membership());
+  EXPECT_TRUE(first->refusals.empty());
+  EXPECT_FALSE(second->member->registry().membership());
+  ASSERT_EQ(second->refusals.size(), 1U);
+  EXPECT_THAT(second->refusals[0],
+              HasSubstr("(192.0.2.9) cannot join: another agent runs as node \"a\" at 192.0.2.1, with the same boot id"));
+  first.reset();
+  world_.time.advance(seconds(60));
+  EXPECT_TRUE(second->member->registry().membership());
+}
+
+TEST_F(MemberTest, WhoIsReplacedWhileItRunsDoesNotFight) {
+  const auto first = start(options("a"));
+  const auto second = start(options("a"));
+  world_.time.advance(seconds(60));
+  EXPECT_TRUE(second->member->registry().membership());
+  EXPECT_TRUE(second->refusals.empty());
+  EXPECT_FALSE(first->member->registry().membership());
+  ASSERT_EQ(first->refusals.size(), 1U);
+  EXPECT_THAT(first->refusals[0], HasSubstr("another agent runs as node \"a\" at 192.0.2.1"));
+}
+
+TEST_F(MemberTest, ANodeWhoseAddressIsAnotherNowTakesItsPlace) {
+  auto a = start(options("a"));
+  a.reset();
+  auto moved = options("a");
+  moved.self.record.underlay = {IpAddress::parse("192.0.2.9").value()};
+  moved.self.underlay_before = {IpAddress::parse("192.0.2.1").value()};
+  a = start(moved);
+  world_.time.advance(seconds(1));
+  EXPECT_TRUE(a->member->registry().membership()) << "it remembers the address";
+  a->member->registry().update({.underlay = {IpAddress::parse("192.0.2.10").value()}});
+  ASSERT_TRUE(world_.cluster.store().revoke(a->member->registry().membership()->lease));
+  world_.cluster.changed();
+  world_.time.advance(seconds(30));
+  EXPECT_TRUE(a->member->registry().membership()) << "it is the same agent";
+  a.reset();
+  moved.self.underlay_before.clear();
+  moved.self.record.underlay = {IpAddress::parse("192.0.2.11").value()};
+  a = start(moved);
+  EXPECT_FALSE(a->member->registry().membership());
+  world_.time.advance(seconds(30));
+  EXPECT_TRUE(a->member->registry().membership()) << "it remembers nothing: the lease ends";
+  EXPECT_TRUE(a->troubles.empty());
+}
+
 TEST_F(MemberTest, ADeletedAliveKeyIsWrittenAgain) {
   const auto a = start(options("a"));
   ASSERT_TRUE(world_.cluster.store().erase({etcd::Keys::one("/weft/v1/default/alive/a")}));

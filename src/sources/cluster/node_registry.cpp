@@ -54,6 +54,7 @@ NodeRegistry::NodeRegistry(Context context, Self self, etcd::SessionOptions sess
 void NodeRegistry::update(NodeRecord record) {
   record.boot_id = self_.boot_id;
   if (self_.record == record) return;
+  self_.underlay_before.insert(self_.record.underlay.begin(), self_.record.underlay.end());
   self_.record = std::move(record);
   record_written_ = false;
   turns_.wake();
@@ -75,11 +76,13 @@ bool NodeRegistry::step() {
 bool NodeRegistry::join() {
   const auto unchanged = replaced_ == 0 ? Compare::absent(alive_key_) : Compare::unchanged_since(alive_key_, replaced_);
   record_written_ = true;  // unless it changes meanwhile
+  own_leases_.insert(lease_);
   context_.client.txn(
       {.compare = {unchanged},
        .then = {etcd::PutRequest{.key = alive_key_, .value = encode(self_.incarnation()), .lease = lease_},
                 etcd::PutRequest{.key = record_key_, .value = told_record()}},
-       .otherwise = {etcd::RangeRequest{.keys = Keys::one(alive_key_)}}},
+       .otherwise = {etcd::RangeRequest{.keys = Keys::one(alive_key_)},
+                     etcd::RangeRequest{.keys = Keys::one(record_key_)}}},
       {}, turns_.guarded([this, lease = lease_](const etcd::Outcome<etcd::TxnResult>& outcome) {
         join_answered(outcome, lease);
       }));
@@ -96,7 +99,10 @@ void NodeRegistry::join_answered(const etcd::Outcome<etcd::TxnResult>& outcome, 
     replaced_ = 0;
     // What stood in the way has ended meanwhile.
     if (kvs.empty()) return turns_.next();
-    return met_other(kvs.front());
+    const auto& records = std::get<etcd::RangeResult>(outcome->results.at(1)).kvs;
+    auto record = records.empty() ? Result<NodeRecord>(fail(ErrorCode::not_found, "no record"))
+                                  : decode_node(records.front().key, records.front().value);
+    return met_other(kvs.front(), record ? std::optional(std::move(*record)) : std::nullopt);
   }
   replaced_ = 0;
   // A lease that was lost meanwhile takes the key with it.
@@ -109,25 +115,51 @@ void NodeRegistry::join_answered(const etcd::Outcome<etcd::TxnResult>& outcome, 
   if (membership_ && handlers_.joined) handlers_.joined();
 }
 
-void NodeRegistry::met_other(const etcd::KeyValue& kv) {
+void NodeRegistry::met_other(const etcd::KeyValue& kv, const std::optional<NodeRecord>& record) {
   const auto other = decode_incarnation(kv.key, kv.value);
   if (!other) {
     turns_.retry();
     return trouble(other.error());
   }
-  if (other->boot_id == self_.boot_id || (!self_.predecessor.empty() && other->boot_id == self_.predecessor)) {
+  const auto known = record && record->boot_id == other->boot_id ? record : std::nullopt;
+  if (other->boot_id == self_.boot_id ? is_run_before(kv, known)
+                                      : !self_.predecessor.empty() && other->boot_id == self_.predecessor) {
     replaced_ = kv.mod_revision;
     return turns_.next();
   }
   turns_.retry();
-  if (!handlers_.refused || std::exchange(refused_for_, other->boot_id) == other->boot_id) return;
-  const auto node = nodes_.find(self_.name);
-  const bool known = node != nodes_.end() && node->second.record && node->second.record->boot_id == other->boot_id;
+  refuse(*other, known);
+}
+
+// Of the same boot id. Whoever wrote the key after this node had joined runs at the same time.
+bool NodeRegistry::is_run_before(const etcd::KeyValue& kv, const std::optional<NodeRecord>& record) const {
+  if (own_leases_.contains(kv.lease)) return true;
+  if (joined_at_ != 0 && kv.mod_revision > joined_at_) return false;
+  const auto& own = self_.record.underlay;
+  const auto& before = self_.underlay_before;
+  if (!record || record->underlay.empty() || (own.empty() && before.empty())) return true;
+  return std::ranges::any_of(record->underlay, [&](const IpAddress& address) {
+    return before.contains(address) || std::ranges::find(own, address) != own.end();
+  });
+}
+
+void NodeRegistry::refuse(const Incarnation& other, const std::optional<NodeRecord>& record) {
+  const auto at = addresses_of(record);
+  const auto told = other.boot_id + " " + at;
+  if (!handlers_.refused || std::exchange(refused_for_, told) == told) return;
+  if (other.boot_id == self_.boot_id)
+    return handlers_.refused(
+        {ErrorCode::exists,
+         fmt::format("node \"{}\" ({}) cannot join: another agent runs as node \"{}\" at {}, with the same boot id: "
+                     "a container of the same machine, or a copy of it",
+                     self_.name, addresses_of(self_.record), self_.name, at),
+         fmt::format("give one of the two another name, or stop it; if it was this node by an earlier address, it has "
+                     "its place once that run's lease is over, in {} s",
+                     session_.ttl().count())});
   handlers_.refused(
       {ErrorCode::exists,
        fmt::format("node \"{}\" with boot id {} ({}) cannot join: one of this name with boot id {} ({}) is alive",
-                   self_.name, self_.boot_id, addresses_of(self_.record), other->boot_id,
-                   addresses_of(known ? node->second.record : std::nullopt)),
+                   self_.name, self_.boot_id, addresses_of(self_.record), other.boot_id, at),
        "give one of the two another name, or stop it"});
 }
 

@@ -4,6 +4,10 @@
 // of this name is alive, together with its record. Whoever acts because this node is alive puts `Membership::holds`
 // into its transaction. Others: a table by name, and its differences.
 //
+// The run before, of the same boot, is replaced at once. Containers of one machine and copies of one have the same boot
+// id as well: what tells none of the addresses of this node is another one, and so is who takes the place of a node
+// that is there. Both are left alone until their lease is over.
+//
 // Owner thread only; a handler must not destroy the registry.
 #pragma once
 
@@ -11,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,6 +34,8 @@ struct Self {
   std::string predecessor;
   // The run before this one, of the same machine, was told to be kept (NodeRecord::keep).
   bool kept_before = false;
+  // Underlay addresses that runs before this one had.
+  std::set<IpAddress> underlay_before;
   NodeRecord record;  // its boot_id is set from the above
   // What time it is by this machine, in seconds since 1970; absent: others are not told.
   std::function<std::uint64_t()> clock;
@@ -72,6 +79,12 @@ class NodeRegistry {
 
   [[nodiscard]] const std::map<std::string, Node>& nodes() const { return nodes_; }
   [[nodiscard]] bool synced() const { return records_.synced() && alive_.synced(); }
+  // Its watches stand. The lease may do so for a while without.
+  [[nodiscard]] bool hears() const { return records_.live() && alive_.live(); }
+  // Why not, if it is known.
+  [[nodiscard]] const std::optional<etcd::Failure>& why_deaf() const {
+    return alive_.live() ? records_.problem() : alive_.problem();
+  }
 
   [[nodiscard]] Candidate candidate() {
     return {[this] { return membership_; }, encode(self_.incarnation())};
@@ -86,7 +99,9 @@ class NodeRegistry {
   bool step();
   bool join();
   void join_answered(const etcd::Outcome<etcd::TxnResult>& outcome, etcd::LeaseId lease);
-  void met_other(const etcd::KeyValue& kv);
+  void met_other(const etcd::KeyValue& kv, const std::optional<NodeRecord>& record);
+  [[nodiscard]] bool is_run_before(const etcd::KeyValue& kv, const std::optional<NodeRecord>& record) const;
+  void refuse(const Incarnation& other, const std::optional<NodeRecord>& record);
   bool write_record();
   [[nodiscard]] std::string told_record() const;
   void leave(const etcd::Failure& why);
@@ -104,7 +119,8 @@ class NodeRegistry {
   etcd::LeaseId lease_ = 0;
   etcd::Revision joined_at_ = 0;
   etcd::Revision replaced_ = 0;  // of our own earlier `alive` key, which the next try to join replaces
-  std::string refused_for_;      // the boot id that `refused` has been told of
+  std::set<etcd::LeaseId> own_leases_;  // that `alive` was written under, or may have been
+  std::string refused_for_;             // the boot id and addresses that `refused` has been told of
   bool record_written_ = false;
   bool closed_ = false;
   etcd::Scheduler::Time trusted_until_{};

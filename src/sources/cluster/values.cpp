@@ -99,6 +99,7 @@ std::string encode(const NodeRecord& record) {
   for (const auto& mac : record.macs) value["macs"].push_back(mac.to_string());
   value["taken"] = texts(record.taken);
   if (!record.settings.empty()) value["settings"] = record.settings;
+  if (!record.uplinks.empty()) value["uplinks"] = record.uplinks;
   if (record.written != 0) value["written"] = record.written;
   return dump(value);
 }
@@ -167,13 +168,19 @@ Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
     });
   if (reader.has("taken")) record.taken = reader.addresses("taken");
   if (reader.has("settings")) record.settings = read_settings(reader);
+  if (reader.has("uplinks"))
+    reader.each("uplinks", [&](const json& element) {
+      if (!element.is_string()) return reader.wrong("\"uplinks\": an element is no text");
+      record.uplinks.push_back(element.get<std::string>());
+    });
   if (reader.has("written")) record.written = reader.number("written", 0, latest_time);
   for (const auto& [field, count] : {std::pair("underlay", record.underlay.size()),
                                      {"gateways", record.gateways.size()},
                                      {"labels", record.labels.size()},
                                      {"macs", record.macs.size()},
                                      {"taken", record.taken.size()},
-                                     {"settings", record.settings.size()}})
+                                     {"settings", record.settings.size()},
+                                     {"uplinks", record.uplinks.size()}})
     if (count > most_of_a_node) reader.wrong(fmt::format("\"{}\": more than {} of them", field, most_of_a_node));
   return reader.result(std::move(record));
 }

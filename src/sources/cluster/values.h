@@ -52,6 +52,8 @@ struct NodeRecord {
   std::vector<IpAddress> taken;
   // What all nodes are to be configured with alike, by the keys of weftd.yaml; empty: it tells none.
   std::map<std::string, std::string> settings;
+  // Names of its uplinks; empty: it tells none.
+  std::vector<std::string> uplinks;
   // By its own clock, in seconds since 1970, when it wrote this; 0: it does not say.
   std::uint64_t written = 0;
   auto operator<=>(const NodeRecord&) const = default;

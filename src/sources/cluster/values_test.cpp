@@ -100,10 +100,12 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
                         .macs = {MacAddress::parse("02:00:00:00:00:07").value()},
                         .taken = {IpAddress::parse("192.0.2.254").value()},
                         .settings = {{"pod_cidrs", "[10.244.0.0/16]"}, {"tunnel", "vxlan"}},
+                        .uplinks = {"eth0", "eth1"},
                         .written = 1764417600};
   EXPECT_EQ(decode_node("k", encode(node)).value(), node);
-  auto earlier = node;  // a version that tells neither
+  auto earlier = node;  // a version that tells none of these
   earlier.settings.clear();
+  earlier.uplinks.clear();
   earlier.written = 0;
   EXPECT_EQ(decode_node("k", encode(earlier)).value(), earlier);
   const Incarnation run{"a", "b"};
