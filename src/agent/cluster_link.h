@@ -209,7 +209,7 @@ class ClusterLink {
     std::chrono::system_clock::time_point since;
   };
   std::optional<Deaf> deaf_;
-  bool heard_ = false;  // the watches stood since it joined: they come back a while after the lease
+  bool heard_ = false;   // the watches stood since it joined: they come back a while after the lease
   std::string refused_;  // why another agent keeps this one out; empty: none does
   PeerClocks clocks_;
 };

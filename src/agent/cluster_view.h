@@ -20,8 +20,8 @@ struct ClusterNode {
   LabelMap labels;
   std::vector<IpAddress> underlay;
   std::vector<std::string> uplinks;  // names; empty: it tells none
-  bool alive = false;   // its lease stands
-  bool answers = true;  // this node's probes, as far as they tell
+  bool alive = false;                // its lease stands
+  bool answers = true;               // this node's probes, as far as they tell
   bool self = false;
   bool operator==(const ClusterNode&) const = default;
 };

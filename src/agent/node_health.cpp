@@ -125,7 +125,8 @@ HealthVerdict away(const std::string& node, const HealthTarget& target, const st
   const bool silent = itself.lost != nullptr && itself.well == nullptr;
   auto text = fmt::format("node {} is away: its agent has told nothing for longer than its lease{}", node,
                           machine_text(results));
-  if (target.edge) return {.problem = {}, .remedy = {}, .note = text + "; it is at the edge, and may be", .of_settings = false};
+  if (target.edge)
+    return {.problem = {}, .remedy = {}, .note = text + "; it is at the edge, and may be", .of_settings = false};
   return {
       .problem = std::move(text),
       .remedy = fmt::format("{}; a node that is gone for good is forgotten after reclaim_seconds, or at once by weft "

@@ -33,7 +33,7 @@ struct HealthTarget {
   bool edge = false;  // it may be away
   // By which packets between it and this node are lost, as losing() of agent/node_settings.h says it.
   std::string differences;
-  std::string settings;  // all that it is configured with otherwise than this node, as in_words() says it
+  std::string settings;              // all that it is configured with otherwise than this node, as in_words() says it
   std::uint16_t tunnel_port = 0;     // of this node's configuration
   std::uint16_t wireguard_port = 0;  // likewise; and the next one
   bool operator==(const HealthTarget&) const = default;
@@ -57,9 +57,9 @@ struct HealthResult {
   // Answered since its agent was told to be away, or at all where it is not, and no question has waited for long since.
   bool confirmed = false;
   std::optional<std::chrono::system_clock::time_point> heard;  // when the last answer came
-  std::optional<std::chrono::microseconds> latency;  // of the last answer
-  std::optional<std::chrono::microseconds> average;  // an eighth of each new one
-  std::string error;                                 // why the last one could not be sent
+  std::optional<std::chrono::microseconds> latency;            // of the last answer
+  std::optional<std::chrono::microseconds> average;            // an eighth of each new one
+  std::string error;                                           // why the last one could not be sent
 };
 
 // What the results of a node mean, for the operator.

@@ -93,7 +93,8 @@ TEST(NodeHealth, OfANodeThatIsAwayNothingIsClaimedThatTheLastAnswerCannotTell) {
   auto away = target();
   away.alive = false;
   std::vector<HealthResult> results;
-  for (const auto& probe : probes_of(away)) results.push_back({.probe = probe, .sent = 9, .answered = 9, .heard = then});
+  for (const auto& probe : probes_of(away))
+    results.push_back({.probe = probe, .sent = 9, .answered = 9, .heard = then});
   auto told = diagnose("b", away, results);
   EXPECT_THAT(told.problem,
               AllOf(HasSubstr("Its machine answered last at 2027-01-15T08:00:00Z; whether it does now is not known"),

@@ -85,7 +85,8 @@ void Agent::blocks_changed() {
     if (auto prepared = prepare_node(*netlink_, now); !prepared)
       return faults_.set("node", "gateway addresses: " + prepared.error().message);
     prepared_gateways_ = now;
-    // Pods' routes name the gateway, and the kernel drops those of one that goes: that is no repair of somebody's doing.
+    // Pods' routes name the gateway, and the kernel drops those of one that goes: that is no repair of somebody's
+    // doing.
     if (attachment_)
       for (const auto& text : attachment_->heal_hosts().repaired) spdlog::debug("with the new gateway: {}", text);
     publisher_->set_base(base_config());

@@ -236,7 +236,8 @@ void judge_agent(Diagnosis& diagnosis, const AgentFacts& agent) {
   const auto told_below = what_is_told_below(agent);
   const auto& remedies = member(agent.status, "remedies");
   for (const auto& problem : member(agent.status, "problems")) {
-    if (told_below.contains(cell(problem)) || cell(problem).find(" configured otherwise than this one: ") != std::string::npos)
+    if (told_below.contains(cell(problem)) ||
+        cell(problem).find(" configured otherwise than this one: ") != std::string::npos)
       continue;
     const auto remedy = remedies.find(cell(problem));
     diagnosis.wrong("agent", cell(problem), remedy == remedies.end() ? "" : cell(*remedy));
@@ -335,8 +336,8 @@ bool has_problem(const std::vector<Finding>& findings) {
   return std::ranges::any_of(findings, [](const auto& one) { return one.state == State::problem; });
 }
 
-// An agent that has just started has not joined, has attached nothing and was answered by nobody: what is wrong then may
-// be over within moments. It is asked again until nothing is wrong, or it has had its time.
+// An agent that has just started has not joined, has attached nothing and was answered by nobody: what is wrong then
+// may be over within moments. It is asked again until nothing is wrong, or it has had its time.
 std::vector<Finding> examine(const Session& session) {
   constexpr auto settling = std::chrono::seconds(15);
   constexpr auto pause = std::chrono::milliseconds(500);

@@ -95,11 +95,10 @@ class StatusPrinter {
     if (!all.is_object()) return;
     const auto* how = flag(all, "joined") ? "joined" : text(all, "refused").empty() ? "AWAY" : "KEPT OUT";
     const auto unreachable = text(all, "unreachable_since");
-    line("Cluster", fmt::format("{}: {} since {}{}, {} of {} nodes alive, tunnel {}", text(all, "name"), how,
-                                text(all, "since"),
-                                unreachable.empty() || !flag(all, "joined") ? ""
-                                                                            : ", ETCD UNREACHABLE since " + unreachable,
-                                number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
+    line("Cluster",
+         fmt::format("{}: {} since {}{}, {} of {} nodes alive, tunnel {}", text(all, "name"), how, text(all, "since"),
+                     unreachable.empty() || !flag(all, "joined") ? "" : ", ETCD UNREACHABLE since " + unreachable,
+                     number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
     if (const auto acting = text(all, "operator"); !acting.empty()) line("Operator", acting);
     if (const auto& encryption = member(all, "encryption"); encryption.is_object())
       line("Encryption", fmt::format("WireGuard by {}: {} of {} other nodes encrypted{}{}",

@@ -111,6 +111,9 @@ ip netns exec "weft-$lab-node2" nft delete table inet weft_test
 eventually 30 "all answer again" well
 eventually 5 "the doctor finds nothing wrong" at node1 doctor
 
+repairs() { at "$1" status -o json | jq -r '.problems[] | select(contains(" repaired: "))'; }
+for node in node1 node2 node3; do is "what $node changes by itself is no repair" "$(repairs $node)" ""; done
+
 step "somebody takes a route to another node away"
 route=$(ip -n "weft-$lab-node1" -4 route show proto 87 | head -n 1)
 like "there is one" "$route" "^10\.244\."

@@ -117,9 +117,10 @@ class Planner {
     for (auto& [interface, nodes] : lacking) {
       const auto more = nodes.size() > named ? fmt::format(" and {} more", nodes.size() - named) : std::string();
       nodes.resize(std::min(nodes.size(), named));
-      problem(fmt::format("no uplink {} is at node {}{}: name another interface, or the device in its devices: "
-                          "(weftd.yaml)",
-                          interface, fmt::join(nodes, ", "), more));
+      problem(
+          fmt::format("no uplink {} is at node {}{}: name another interface, or the device in its devices: "
+                      "(weftd.yaml)",
+                      interface, fmt::join(nodes, ", "), more));
     }
   }
 

@@ -19,7 +19,7 @@ namespace weft::control {
 
 struct EgressNode {
   LabelMap labels;
-  std::vector<IpAddress> underlay;  // what it translates to where no address is asked for; at most one of each family
+  std::vector<IpAddress> underlay;   // what it translates to where no address is asked for; at most one of each family
   std::vector<std::string> uplinks;  // of another node, by name; empty: not known
   std::uint32_t number = 0;          // of weft_node_v1; 0: this node, or there is no way to it
   bool self = false;

@@ -208,14 +208,15 @@ Result<Block> BlockAllocator::free_block(const Pool& pool, Family of) {
     if (block.cidr.mapped_length() == 128) next_[{pool.name, of}] = index + 1;
     return block;
   }
-  return fail(ErrorCode::exhausted, fmt::format("pool \"{}\": all {} {} blocks are taken", pool.name, all, family),
-              // "default" is the configuration's, the others are objects.
-              pool.name == "default"
-                  ? "weft apply a PodAddressPool for some of the pods, or see which nodes have more blocks than they "
-                    "need: weft node list"
-                  : fmt::format("weft apply the PodAddressPool {} with one more CIDR in spec.cidrs, or delete pods that "
-                                "have its addresses: weft ipam list",
-                                pool.name));
+  return fail(
+      ErrorCode::exhausted, fmt::format("pool \"{}\": all {} {} blocks are taken", pool.name, all, family),
+      // "default" is the configuration's, the others are objects.
+      pool.name == "default"
+          ? "weft apply a PodAddressPool for some of the pods, or see which nodes have more blocks than they "
+            "need: weft node list"
+          : fmt::format("weft apply the PodAddressPool {} with one more CIDR in spec.cidrs, or delete pods that "
+                        "have its addresses: weft ipam list",
+                        pool.name));
 }
 
 void BlockAllocator::claim_answered(const Block& block, const TxnResult& result, std::uint64_t epoch) {

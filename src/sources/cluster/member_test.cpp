@@ -212,8 +212,9 @@ TEST_F(MemberTest, AnotherAgentWithTheSameBootIdIsToldApartByItsAddresses) {
   EXPECT_TRUE(first->refusals.empty());
   EXPECT_FALSE(second->member->registry().membership());
   ASSERT_EQ(second->refusals.size(), 1U);
-  EXPECT_THAT(second->refusals[0],
-              HasSubstr("(192.0.2.9) cannot join: another agent runs as node \"a\" at 192.0.2.1, with the same boot id"));
+  EXPECT_THAT(
+      second->refusals[0],
+      HasSubstr("(192.0.2.9) cannot join: another agent runs as node \"a\" at 192.0.2.1, with the same boot id"));
   first.reset();
   world_.time.advance(seconds(60));
   EXPECT_TRUE(second->member->registry().membership());

@@ -118,7 +118,7 @@ class NodeRegistry {
   std::uint64_t epoch_ = 0;
   etcd::LeaseId lease_ = 0;
   etcd::Revision joined_at_ = 0;
-  etcd::Revision replaced_ = 0;  // of our own earlier `alive` key, which the next try to join replaces
+  etcd::Revision replaced_ = 0;         // of our own earlier `alive` key, which the next try to join replaces
   std::set<etcd::LeaseId> own_leases_;  // that `alive` was written under, or may have been
   std::string refused_for_;             // the boot id and addresses that `refused` has been told of
   bool record_written_ = false;
