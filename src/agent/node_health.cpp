@@ -100,7 +100,7 @@ const HealthResult* confirmed(What what, const std::vector<HealthResult>& result
 std::string machine_text(const std::vector<HealthResult>& results) {
   const auto pods = answers_of(What::pods, results);
   if (const auto* machine = confirmed(What::node, results); machine != nullptr) {
-    const auto text = fmt::format(". Its machine answers at {}", machine->probe.address.to_string());
+    auto text = fmt::format(". Its machine answers at {}", machine->probe.address.to_string());
     if (confirmed(What::pods, results) != nullptr) return text + ", and its datapath carries what is for its pods";
     if (pods.lost != nullptr)
       return text + fmt::format(", but not at its pods' {}", pods.lost->probe.address.to_string());

@@ -27,7 +27,7 @@ constexpr int most_pool_tries = 20;
 // For the mirror to show what a request said.
 constexpr auto patience = std::chrono::seconds(30);
 // Who waits can go on with what is known.
-constexpr auto catching_up = std::chrono::seconds(2);
+constexpr auto catching_up = std::chrono::seconds(5);
 
 std::string name_of(const ObjectKey& key) {
   return fmt::format("{} {}{}{}", key.kind, key.namespace_, key.namespace_.empty() ? "" : "/", key.name);
@@ -120,6 +120,7 @@ etcd::Revision SharedObjects::revision_of(const std::string& key) const {
 
 void SharedObjects::mirror_changed(const etcd::Change& change) {
   const bool first = std::exchange(fresh_, false);
+  restarting_ = restarting_ && !first;
   const bool founded = revision_of(epoch_key_) != 0;
   if (!founded) {
     state_ = State::unfounded;
@@ -139,13 +140,16 @@ void SharedObjects::mirror_changed(const etcd::Change& change) {
 void SharedObjects::mirror_state() {
   if (fresh_ && mirror_->synced()) {
     fresh_ = false;
+    restarting_ = false;
     state_ = State::unfounded;
   }
   check_waiting();
+  check_followers();
   if (handlers_.state) handlers_.state();
 }
 
 void SharedObjects::restart() {
+  restarting_ = true;
   context_.scheduler.post(guarded([this] { open(); }));
 }
 
@@ -171,7 +175,7 @@ void SharedObjects::tell(const etcd::Change& change, bool whole) {
 }
 
 void SharedObjects::catch_up(const std::vector<ObjectKey>& keys, std::function<void(bool whole)> done) {
-  if (state_ != State::following || !connected()) return done(false);
+  if (!connected() && !restarting_) return done(false);
   etcd::Txn txn;
   for (const auto& key : keys)
     txn.then.emplace_back(etcd::RangeRequest{.keys = etcd::Keys::one(context_.keys.build(key)), .keys_only = true});
@@ -192,6 +196,7 @@ void SharedObjects::catch_up(const std::vector<ObjectKey>& keys, std::function<v
 }
 
 void SharedObjects::check_followers() {
+  if (restarting_) return;
   std::vector<std::uint64_t> there;
   for (const auto& [number, follower] : followers_)
     if (follower.revision != 0 && follower.revision <= mirror_->revision()) there.push_back(number);

@@ -185,7 +185,8 @@ class SharedObjects {
   etcd::Scheduler::Time opened_;
   State state_ = State::unheard;
   bool followed_ = false;
-  bool fresh_ = true;  // the mirror has told nothing yet: what it tells is the whole
+  bool restarting_ = false;  // the founding was heard of, and all is listed anew
+  bool fresh_ = true;        // the mirror has told nothing yet: what it tells is the whole
   std::unique_ptr<etcd::Mirror> mirror_;
 
   std::deque<Job> jobs_;  // the first one is at work

@@ -93,7 +93,8 @@ TEST_F(SharedObjectsTest, WhoWaitsForWhatEtcdHasSeesItOrIsToldThatItCouldNot) {
     node->shared.catch_up({key, {"Namespace", "", "shop"}}, [&](bool whole) { told = whole ? "whole" : "not"; });
   };
   catch_up(a, web);
-  EXPECT_EQ(told, "not") << "there is nothing to follow";
+  world_.time.settle();
+  EXPECT_EQ(told, "whole") << "that there is nothing is known";
   ASSERT_EQ(found(a, {object("db")}), "done 1");
   world_.time.settle();
   // Others' news take longer than an answer.
@@ -111,6 +112,27 @@ TEST_F(SharedObjectsTest, WhoWaitsForWhatEtcdHasSeesItOrIsToldThatItCouldNot) {
   catch_up(b, web);
   world_.run_until([&] { return !told.empty(); }, seconds(10));
   EXPECT_EQ(told, "not");
+}
+
+TEST_F(SharedObjectsTest, WhoWaitsWhileTheFirstObjectsAreOnTheirWayGetsThem) {
+  const auto a = start("a");
+  const auto b = start("b");
+  world_.time.settle();
+  world_.cluster.set_latency(milliseconds(50));
+  ASSERT_EQ(found(a, {object("web")}), "done 1");
+  // At any moment of b's hearing of it and listing all.
+  int waited = 0;
+  bool early = false;
+  for (int i = 0; i < 40; ++i) {
+    b->shared.catch_up({{"Pod", "shop", "web"}}, [&](bool whole) {
+      ++waited;
+      early = early || !whole || b->text() != "Pod/web=1 ";
+    });
+    world_.time.advance(milliseconds(10));
+  }
+  world_.time.advance(seconds(10));
+  EXPECT_EQ(waited, 40);
+  EXPECT_FALSE(early);
 }
 
 SharedWrite pool_object(const std::string& name, std::vector<PoolRange> ranges) {
