@@ -16,6 +16,8 @@ struct weft_policy_key {
 	__u8 direction_prefix; /* weft_direction << 7 | prefix length 0..16 */
 };
 WEFT_ABI_ASSERT(sizeof(struct weft_policy_key) == 12);
+#define WEFT_POLICY_ROWS 131072 /* of weft_policy_v1 */
+#define WEFT_POLICY_CIDRS 8192 /* of what policies name, in weft_ipid_v2 */
 
 enum weft_policy_verdict {
 	WEFT_POLICY_ALLOW = 1,

@@ -5,7 +5,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 131072);
+	__uint(max_entries, WEFT_POLICY_ROWS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct weft_policy_key);
 	__type(value, struct weft_policy_entry);

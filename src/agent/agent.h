@@ -199,6 +199,7 @@ class Agent {
   [[nodiscard]] Findings findings() const;
   nlohmann::json cluster_json() const;
   [[nodiscard]] std::vector<std::string> unserved() const;
+  [[nodiscard]] std::vector<std::string> closed_policies() const;
   [[nodiscard]] std::vector<std::string> outside_ranges() const;
   nlohmann::json announced_json() const;
   nlohmann::json announcers_json() const;

@@ -297,14 +297,17 @@ void Agent::open_cluster_objects() {
                             .etcd = fmt::format("{}", fmt::join(config_.etcd_endpoints, ", ")),
                             .objects = *objects_,
                             .publisher = *publisher_},
-      ClusterObjects::Handlers{.publish = [this](Publisher::Changed changed) { return publish_brought(changed); },
-                               .serves = [this] { return cluster_->member().role().holds().has_value(); },
-                               .fault =
-                                   [this](const std::string& text) {
-                                     text.empty() ? faults_.clear("cluster objects")
-                                                  : faults_.set("cluster objects", "what the cluster has: " + text);
-                                   },
-                               .note = [this](const std::string& text) { note(text); }});
+      ClusterObjects::Handlers{
+          .publish = [this](Publisher::Changed changed) { return publish_brought(changed); },
+          .serves = [this] { return cluster_->member().role().holds().has_value(); },
+          .fault =
+              [this](const std::string& text) {
+                text.empty() ? faults_.clear("cluster objects")
+                             : faults_.set("cluster objects", "what the cluster has: " + text);
+              },
+          .note = [this](const std::string& text) { note(text); },
+          .misunderstood =
+              [this](const std::map<std::string, Fault>& faults) { faults_.replace("misunderstood", faults); }});
   server_->handle_async("store.push",
                         [this](const json& params, const api::Responder& responder) { push_store(params, responder); });
 }

@@ -391,6 +391,20 @@ void ClusterLink::look_at_others() {
   faults_.replace("addresses of node", faults);
 }
 
+// Nodes that are as they were because what they tell now is not understood.
+void ClusterLink::look_at_records() {
+  constexpr std::size_t most = 8;
+  std::map<std::string, Fault> faults;
+  for (const auto& [name, node] : member_->registry().nodes())
+    if (!node.wrong.empty() && faults.size() < most)
+      faults["record of node " + name] = {
+          fmt::format("what node {} tells of itself in etcd is not understood: {}; {}", name, node.wrong,
+                      node.record ? "what it told before counts" : "its pods are not reached"),
+          "a weftd of a later version may run there: update the one here; what was written by hand is written again by "
+          "that node's weftd while it runs"};
+  faults_.replace("record of node", faults);
+}
+
 control::RemoteNodes ClusterLink::remote_nodes(const std::map<std::string, std::uint32_t>& wireguard) const {
   control::RemoteNodes nodes;
   for (const auto& [name, node] : others_.all()) {
@@ -512,6 +526,7 @@ void ClusterLink::forget_node(const std::string& name, Done done) {
 void ClusterLink::check() {
   own_.check();
   look_at_others();
+  look_at_records();
   listen();
   // Whom another agent keeps out has etcd.
   if (!deaf_ && (joined() || !refused_.empty())) return faults_.clear("cluster");

@@ -160,6 +160,7 @@ class ClusterLink {
   void others_changed();
   void believe();
   void look_at_others();
+  void look_at_records();
   void nodes_changed();
   void hear_clocks(const cluster::NodeDifference& difference);
   void pods_changed(const cluster::EndpointDifference& difference);

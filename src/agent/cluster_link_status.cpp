@@ -112,6 +112,7 @@ json ClusterLink::nodes_json(const ClusterView& view) const {
       item["number"] = reach->second.number;
       item["problem"] = reach->second.problem;
     }
+    if (!node.wrong.empty()) item["problem"] = node.wrong;
     if (const auto left_out = left_out_.find(name); left_out != left_out_.end())
       item["problem"] =
           fmt::format("{}{}not its own: {}", item["problem"].get<std::string>(),

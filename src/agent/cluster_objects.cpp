@@ -249,6 +249,9 @@ Result<void> ClusterObjects::plan_apply(Job& job, bool& changes_assignments) {
     // What an earlier try wrote is what this call did.
     const bool ours = earlier != job.tried.end() && planned.action == Objects::Action::unchanged && planned.known &&
                       planned.known->json == earlier->second.json;
+    // What etcd has may be another thing than what this node has.
+    if (planned.action == Objects::Action::unchanged && misunderstood_.contains(name_of(write.key)))
+      planned.action = Objects::Action::configured;
     actions.push_back(ours ? earlier->second.action : planned.action);
     const bool same = planned.action == Objects::Action::unchanged;
     if (same && !write.assignment) continue;
@@ -362,9 +365,9 @@ void ClusterObjects::take(const cluster::SharedDifference& difference) {
 void ClusterObjects::read_objects(Publisher::Brought& brought) {
   std::set<store::StoredKey> there;
   for (const auto& [key, text] : owed_->objects) {
-    const auto wrong = [&, what = name_of(key)](const std::string& why) {
-      handlers_.note(fmt::format("{} of the cluster is not understood and has no effect: {}", what, why));
-    };
+    const auto what = name_of(key);
+    misunderstood_.erase(what);
+    const auto wrong = [&](const std::string& why) { misunderstood_[what] = why; };
     const auto kind = model::parse_kind(key.kind);
     if (!kind || model::to_string(*kind) != key.kind) {
       wrong("this version of Weft knows no such kind");
@@ -396,22 +399,44 @@ void ClusterObjects::read_assignments(Publisher::Brought& brought) {
   for (const auto& [key, text] : owed_->assignments) {
     const model::ObjectKey service{key.namespace_, key.name};
     there.insert(service);
+    const auto what = fmt::format("what Service {} holds", service.to_string());
+    misunderstood_.erase(what);
     auto assignment = text ? control::assignment_from_text(*text) : Result<control::ServiceAssignment>();
     if (assignment)
       brought.assignments.emplace(service, std::move(*assignment));
     else
-      handlers_.note(fmt::format("what Service {} holds in the cluster is not understood: {}", service.to_string(),
-                                 assignment.error().message));
+      misunderstood_[what] = assignment.error().message;
   }
   if (!owed_->whole) return;
   for (const auto& [service, held] : parts_.publisher.services().assignments())
     if (!there.contains(service)) brought.assignments.emplace(service, control::ServiceAssignment());
 }
 
+void ClusterObjects::tell_misunderstood() {
+  constexpr std::size_t most = 8;
+  std::map<std::string, Fault> faults;
+  for (const auto& [what, why] : misunderstood_) {
+    if (faults.size() == most) {
+      faults["misunderstood, more"] = {fmt::format("{} more in etcd are not understood", misunderstood_.size() - most),
+                                       {}};
+      break;
+    }
+    faults["misunderstood " + what] = {
+        fmt::format("{} in etcd is not understood: {}; where this node had it before, that stays in force, else it has "
+                    "no effect here",
+                    what, why),
+        "apply it again (weft apply), or delete it there; a later version of Weft may have written it: update this "
+        "one"};
+  }
+  handlers_.misunderstood(faults);
+}
+
 void ClusterObjects::settle() {
   Publisher::Brought brought;
+  if (owed_->whole) misunderstood_.clear();
   read_objects(brought);
   read_assignments(brought);
+  tell_misunderstood();
   for (const auto& [key, text] : owed_->objects)
     if (key.kind == model::to_string(model::Kind::load_balancer_pool)) pools_changed_ = true;
   if (owed_->whole) pools_changed_ = true;

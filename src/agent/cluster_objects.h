@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/faults.h"
 #include "agent/objects.h"
 #include "agent/publisher.h"
 #include "sources/cluster/shared_objects.h"
@@ -40,6 +41,8 @@ class ClusterObjects {
     // Why what the cluster has is not what this node does; empty: it does.
     std::function<void(const std::string& text)> fault;
     std::function<void(const std::string& text)> note;
+    // All that etcd has and this node does not understand, by what it is.
+    std::function<void(const std::map<std::string, Fault>& faults)> misunderstood;
   };
   template <class T>
   using Done = std::function<void(Result<T>)>;
@@ -116,6 +119,7 @@ class ClusterObjects {
   void read_objects(Publisher::Brought& brought);
   void read_assignments(Publisher::Brought& brought);
   void publish(Publisher::Changed changed);
+  void tell_misunderstood();
   void set_fault(const std::string& text);
   void serve();
   void state_changed();
@@ -126,6 +130,7 @@ class ClusterObjects {
   bool working_ = false;
   etcd::Timer start_;
   etcd::Timer retry_;
+  std::map<std::string, std::string> misunderstood_;  // by name_of(): why
   std::optional<Owed> owed_;
   std::string fault_;
   bool publish_owed_ = false;

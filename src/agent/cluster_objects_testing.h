@@ -95,7 +95,12 @@ class TestNode {
                                      },
                                  .serves = [this] { return serves; },
                                  .fault = [this](const std::string& text) { fault = text; },
-                                 .note = [this](const std::string& text) { notes.push_back(text); }});
+                                 .note = [this](const std::string& text) { notes.push_back(text); },
+                                 .misunderstood =
+                                     [this](const std::map<std::string, Fault>& all) {
+                                       misunderstood.clear();
+                                       for (const auto& [about, each] : all) misunderstood.push_back(each.text);
+                                     }});
   }
   void stop() {
     cluster.reset();
@@ -175,6 +180,7 @@ class TestNode {
   int publishes = 0;
   std::string fault;
   std::vector<std::string> notes;
+  std::vector<std::string> misunderstood;
 
  private:
   static std::string text_of(const Result<ClusterObjects::Applied>& applied) {

@@ -235,13 +235,8 @@ void Compiler::fill_identities(Compiled& compiled, const std::vector<Cidr>& pool
   prefixes.insert(*Cidr::parse("0.0.0.0/0"));
   prefixes.insert(*Cidr::parse("::/0"));
   for (const auto& prefix : prefixes) {
-    weft_ip_identity row{.identity = WEFT_IDENTITY_WORLD};
-    unsigned narrowest = 0;
-    for (const auto& [cidr, id] : cidrs_.all())
-      if (cidr.contains(prefix) && cidr.length() + 1 > narrowest) {
-        narrowest = cidr.length() + 1;
-        row.identity = id;
-      }
+    const auto number = cidrs_.narrowest(prefix);
+    weft_ip_identity row{.identity = number != 0 ? number : control::IdentityId{WEFT_IDENTITY_WORLD}};
     for (const auto& [cidr, flags] : special)
       if (cidr.contains(prefix)) row.flags |= flags;
     // Blocks do not overlap: only the last one that begins before the prefix can hold it.
@@ -267,6 +262,9 @@ Result<Compiled> Compiler::compile(const Objects& objects,
   for (const auto& live : compiled.endpoints)
     input.endpoints.push_back({live.pod(), live.identity, live.pod_labels, live.ports, live.record.addresses});
   if (others != nullptr && cluster.known) add_peers(compiled, *others);
+  // Half of the table: so that the rows of a change fit beside those of before it.
+  input.row_room = WEFT_POLICY_ROWS / 2;
+  input.cidr_room = WEFT_POLICY_CIDRS;
   compiled.policy = policy_.compile(input);
   for (const auto& [key, number] : policy_.classes()) highest_class_ = std::max(highest_class_, number);
   for (const auto& [key, entry] : compiled.policy.rows) compiled.rows.policy.emplace(key, entry);

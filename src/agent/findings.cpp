@@ -1,4 +1,6 @@
 // What the operator is told to be wrong with this node, each with what to do where the text does not say it.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "agent/agent.h"
@@ -12,6 +14,8 @@ Agent::Findings Agent::findings() const {
   };
   for (const auto& text : problems_) add(text, "weftd's log says more; it is said until weftd is started again");
   for (const auto& text : duties_->problems(node_)) add(text, {});
+  for (const auto& text : closed_policies())
+    add(text, "make it smaller: fewer, wider blocks, ranges of ports; a peer and a port make a row");
   for (const auto& text : unserved()) add(text, "weft service list shows them; weft service get NAME says why");
   const auto reconcile = datapath_->tables().status();
   if (!reconcile.last_error.empty()) add("datapath: " + reconcile.last_error, std::string(usual_remedy("publish")));
@@ -24,6 +28,24 @@ Agent::Findings Agent::findings() const {
   // As a balancer for plain hosts is meant to be; without the key there would be ranges.
   if (config_.pod_cidrs.empty()) add("pod_cidrs is empty: this node attaches no pods", {});
   return found;
+}
+
+std::vector<std::string> Agent::closed_policies() const {
+  constexpr std::size_t most = 8;
+  const auto& closed = compiled().policy.closed;
+  std::vector<std::string> texts;
+  for (const auto& policy : closed) {
+    if (texts.size() == most) {
+      texts.push_back(
+          fmt::format("{} more NetworkPolicies have no room in the tables, and allow nothing", closed.size() - most));
+      break;
+    }
+    texts.push_back(
+        fmt::format("NetworkPolicy {} needs more rows than there is room for beside the others (a namespace's "
+                    "share of {} rows and {} CIDRs): it allows nothing to the pods it selects here",
+                    policy.to_string(), WEFT_POLICY_ROWS / 2, WEFT_POLICY_CIDRS));
+  }
+  return texts;
 }
 
 }  // namespace weft::agent

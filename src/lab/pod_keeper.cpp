@@ -74,6 +74,7 @@ struct PodKeeper::Pod {
   bool replace = false;   // the same name with another uid, or on another node: detach first
   std::string next_node;  // where it goes then
   bool attached = false;
+  bool touched = false;  // by this supervisor: what is there is not what an earlier one attached
   bool open = false;     // responders and commands
   bool busy = false;     // a thread works on it
   bool waiting = false;  // for the next attempt
@@ -191,6 +192,7 @@ void PodKeeper::set_away(const std::string& name, bool away, bool gone) {
     if (pod->node != name) continue;
     if (gone) {
       close(*pod);
+      pod->touched = true;
       pod->attached = false;
       pod->replace = false;
     }
@@ -226,7 +228,7 @@ void PodKeeper::advance(Pod& pod) {
   if (pod.node.empty() && pod.wanted) return;
   if (!pod.node.empty() && node_of(pod).away) {
     // What an earlier supervisor attached answers on; it is looked at again when the agent is back.
-    if (pod.wanted && !pod.replace && !pod.open && is_there(netns_of(pod))) open(pod);
+    if (pod.wanted && !pod.replace && !pod.open && (pod.attached || !pod.touched) && is_there(netns_of(pod))) open(pod);
     // A pod of which nothing is attached can go whatever its node does.
     if (pod.wanted || pod.attached) return;
   }
@@ -260,6 +262,7 @@ void PodKeeper::run(Node& node, Job job, Done done) {
 
 void PodKeeper::attach(Pod& pod) {
   pod.busy = true;
+  pod.touched = true;
   const std::string key = pod.plan.key();
   if (pod.plan.host_network) {
     asio::post(loop_, [this, key] { attached(key, Addresses{}); });
@@ -295,6 +298,7 @@ void PodKeeper::attached(const std::string& key, const Result<Addresses>& result
 
 void PodKeeper::detach(Pod& pod) {
   pod.busy = true;
+  pod.touched = true;
   pod.waiting = false;
   pod.timer.cancel();
   const std::string key = pod.plan.key();

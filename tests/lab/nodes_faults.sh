@@ -123,5 +123,8 @@ has_route() { [[ -n $(ip -n "weft-$lab-node1" -4 route show "${route%% *}" proto
 eventually 15 "it is back" has_route
 is_told() { [[ $(at node1 status -o json | jq -r '.problems[]') == *"route to other nodes' pods ${route%% *} was gone"* ]]; }
 eventually 15 "it is told" is_told
+step "a lab that is up is brought up again"
+exits 0 "up" lab_cmd up --nodes 3 -f - <<<'{apiVersion: v1, kind: Namespace, metadata: {name: again}}'
+holds "after another up"
 "$weft" lab down --name "$lab" >/dev/null || fail "down"
 finish

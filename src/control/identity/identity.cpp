@@ -225,12 +225,16 @@ void CidrIdentities::index_lengths() {
 }
 
 IdentityId CidrIdentities::narrowest(const IpAddress& address) const {
-  const auto& lengths = lengths_[address.is_v4() ? 0 : 1];
+  return narrowest(Cidr(address, address.is_v4() ? 32 : 128));
+}
+
+IdentityId CidrIdentities::narrowest(const Cidr& block) const {
+  const auto& lengths = lengths_[block.is_v4() ? 0 : 1];
   if (lengths.none()) return 0;
-  for (int length = address.is_v4() ? 32 : 128; length >= 0; --length) {
+  for (int length = static_cast<int>(block.length()); length >= 0; --length) {
     const auto bits = static_cast<unsigned>(length);
     if (!lengths.test(bits)) continue;
-    if (const auto found = ids_.find(Cidr(address, bits)); found != ids_.end()) return found->second;
+    if (const auto found = ids_.find(Cidr(block.address(), bits)); found != ids_.end()) return found->second;
   }
   return 0;
 }

@@ -91,6 +91,8 @@ class CidrIdentities {
   [[nodiscard]] const std::map<Cidr, IdentityId>& all() const { return ids_; }
   // The identity of the narrowest known CIDR holding the address, 0 when none does.
   [[nodiscard]] IdentityId narrowest(const IpAddress& address) const;
+  // The same of a whole block.
+  [[nodiscard]] IdentityId narrowest(const Cidr& block) const;
 
  private:
   void index_lengths();

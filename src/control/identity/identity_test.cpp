@@ -157,6 +157,9 @@ TEST(CidrIdentities, NarrowestWins) {
   EXPECT_EQ(cidrs.narrowest(address("10.9.9.9")), cidrs.all().at(cidr("10.0.0.0/8")));
   EXPECT_EQ(cidrs.narrowest(address("10.1.9.9")), cidrs.all().at(cidr("10.1.0.0/16")));
   EXPECT_EQ(cidrs.narrowest(address("10.1.2.3")), cidrs.all().at(cidr("10.1.2.3/32")));
+  EXPECT_EQ(cidrs.narrowest(cidr("10.1.2.0/24")), cidrs.all().at(cidr("10.1.0.0/16")));
+  EXPECT_EQ(cidrs.narrowest(cidr("10.1.0.0/16")), cidrs.all().at(cidr("10.1.0.0/16")));
+  EXPECT_EQ(cidrs.narrowest(cidr("0.0.0.0/0")), 0U);
   EXPECT_EQ(cidrs.narrowest(address("11.0.0.1")), 0U) << "an IPv6 block holds no IPv4 address";
   EXPECT_EQ(cidrs.narrowest(address("fd00::1")), cidrs.all().at(cidr("fd00::/8")));
   EXPECT_EQ(cidrs.narrowest(address("2001:db8::1")), cidrs.all().at(cidr("::/0")));

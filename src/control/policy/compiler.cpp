@@ -7,6 +7,7 @@
 #include "control/policy/describe.h"
 #include "control/policy/match.h"
 #include "control/policy/policy.h"
+#include "control/policy/room.h"
 #include "control/policy/world.h"
 
 namespace weft::control {
@@ -41,6 +42,22 @@ struct ActivePolicy {
   std::string class_part;              // "ns/name@revision;"
   std::vector<CompiledRule> rules[2];  // by weft_direction
   std::set<NamedPort> own_ports;       // of all ingress rules
+  bool is_closed = false;
+
+  [[nodiscard]] std::size_t most_rows() const {
+    std::size_t rows = 0;
+    for (const auto& direction : rules)
+      for (const auto& rule : direction)
+        rows += rule.peers.size() * (rule.ports.size() + rule.own_ports.size()) + rule.pairs.size();
+    return rows;
+  }
+  // It goes on to select, and allows nothing.
+  void close() {
+    is_closed = true;
+    class_part += "closed;";
+    for (auto& direction : rules) direction.clear();
+    own_ports.clear();
+  }
 };
 
 struct Row {
@@ -68,16 +85,30 @@ void visit_named_block_peers(const model::PolicyRule& rule, const PolicyInput& i
   }
 }
 
-std::vector<Cidr> named_cidrs(const PolicyInput& input) {
+template <class Visitor>
+void visit_blocks(const model::NetworkPolicy& policy, Visitor visit) {
+  for (const auto* rules : {&policy.ingress, &policy.egress})
+    for (const auto& rule : *rules)
+      for (const auto& peer : rule.peers)
+        if (peer.ip_block) visit(*peer.ip_block);
+}
+
+// The policies that name more CIDRs than there is room for.
+std::set<model::ObjectKey> without_cidr_room(const PolicyInput& input) {
+  std::map<model::ObjectKey, std::size_t> claims;
+  for (const auto& [key, policy] : input.policies)
+    visit_blocks(policy, [&](const model::IpBlock& block) { claims[key] += 1 + block.except.size(); });
+  return without_room(claims, input.cidr_room);
+}
+
+std::vector<Cidr> named_cidrs(const PolicyInput& input, const std::set<model::ObjectKey>& closed) {
   std::vector<Cidr> cidrs;
   for (const auto& [key, policy] : input.policies) {
-    for (const auto* rules : {&policy.ingress, &policy.egress})
-      for (const auto& rule : *rules)
-        for (const auto& peer : rule.peers)
-          if (peer.ip_block) {
-            cidrs.push_back(peer.ip_block->cidr);
-            std::ranges::copy(peer.ip_block->except, std::back_inserter(cidrs));
-          }
+    if (closed.contains(key)) continue;
+    visit_blocks(policy, [&](const model::IpBlock& block) {
+      cidrs.push_back(block.cidr);
+      std::ranges::copy(block.except, std::back_inserter(cidrs));
+    });
     if (policy.applies_egress)
       for (const auto& rule : policy.egress)
         visit_named_block_peers(rule, input, [&](const Cidr& cidr, const auto&, Protocol) { cidrs.push_back(cidr); });
@@ -98,8 +129,10 @@ class Pass {
   Pass(const PolicyInput& input, RuleTable& rules, const std::map<Cidr, IdentityId>& cidrs)
       : input_(input), rules_(rules), cidrs_(cidrs), world_(input) {}
 
-  // First step: the policies that select somebody, and who is selected by which.
-  void select();
+  // First step: the policies that select somebody, and who is selected by which. Of `closed` none allows anything.
+  void select(std::set<model::ObjectKey> closed);
+  // Second step: those that there is no room for are closed, too. Returns all that are.
+  std::set<model::ObjectKey> close();
   // The meaning of a group's class as text; empty: no policy selects it.
   [[nodiscard]] std::string class_key(std::size_t group) const;
   // The rows of a class whose example is `group`, into `rows`; and how its endpoints stand.
@@ -118,6 +151,7 @@ class Pass {
   const PolicyInput& input_;
   RuleTable& rules_;
   const std::map<Cidr, IdentityId>& cidrs_;
+  std::set<model::ObjectKey> closed_;
   PolicyWorld world_;
   std::vector<ActivePolicy> active_;                 // in (namespace, name) order
   std::vector<std::vector<std::size_t>> selecting_;  // by group: positions in active_, ascending
@@ -125,7 +159,8 @@ class Pass {
   std::uint32_t policy_class_ = 0;
 };
 
-void Pass::select() {
+void Pass::select(std::set<model::ObjectKey> closed) {
+  closed_ = std::move(closed);
   selecting_.resize(world_.groups().size());
   for (const auto& [key, policy] : input_.policies) {
     bool concerns = false;
@@ -138,10 +173,30 @@ void Pass::select() {
   }
 }
 
+std::set<model::ObjectKey> Pass::close() {
+  // Each class has the rows of all policies that select it.
+  std::set<std::string> seen;
+  std::map<model::ObjectKey, std::size_t> claims;
+  for (std::size_t group = 0; group < selecting_.size(); ++group)
+    if (seen.insert(class_key(group)).second)
+      for (const auto position : selecting_[group]) claims[active_[position].key] += active_[position].most_rows();
+  const auto without = without_room(claims, input_.row_room);
+  std::set<model::ObjectKey> closed;
+  for (auto& policy : active_) {
+    if (without.contains(policy.key)) policy.close();
+    if (policy.is_closed) closed.insert(policy.key);
+  }
+  return closed;
+}
+
 ActivePolicy Pass::compile(const model::ObjectKey& key, const model::NetworkPolicy& policy) {
   ActivePolicy result{.policy = &policy, .key = key};
   const auto revision = input_.revisions.find(key);
   result.class_part = fmt::format("{}@{};", key.to_string(), revision == input_.revisions.end() ? 0 : revision->second);
+  if (closed_.contains(key)) {
+    result.close();
+    return result;
+  }
   for (const auto direction : {WEFT_INGRESS, WEFT_EGRESS}) {
     if (!applies(policy, direction)) continue;
     const auto count = rules_of(policy, direction).size();
@@ -316,11 +371,13 @@ void PolicyCompiler::retire_classes(std::map<std::string, std::uint32_t> used) {
 CompiledPolicy PolicyCompiler::compile(const PolicyInput& input) {
   CompiledPolicy result;
   rules_.begin_use();
-  result.cidrs = named_cidrs(input);
+  auto closed = without_cidr_room(input);
+  result.cidrs = named_cidrs(input, closed);
   cidrs_.assign(result.cidrs);
 
   Pass pass(input, rules_, cidrs_.all());
-  pass.select();
+  pass.select(std::move(closed));
+  result.closed = pass.close();
 
   std::map<std::string, std::uint32_t> used;
   std::map<std::uint32_t, std::size_t> example_of_class;  // in number order: rows are appended

@@ -101,6 +101,9 @@ struct PolicyInput {
   std::vector<PolicyEndpoint> endpoints;                // sorted by pod
   // Pods of other nodes, one for all of an identity: peers that nothing is enforced for here.
   std::vector<PolicyEndpoint> peers;
+  // At most so many rows, and CIDRs named, as counted before what is twice in them is left out.
+  std::size_t row_room = SIZE_MAX;
+  std::size_t cidr_room = SIZE_MAX;
 };
 
 // How one endpoint stands to policy; becomes part of its weft_endpoint value.
@@ -119,6 +122,9 @@ using PolicyRows = std::map<weft_policy_key, weft_policy_entry, PolicyKeyLess>;
 
 struct CompiledPolicy {
   PolicyRows rows;
+  // Policies that there is no room for, of those that select somebody here: they select, and allow nothing. Namespaces
+  // share the room (room.h), so nobody closes others.
+  std::set<model::ObjectKey> closed;
   std::map<model::ObjectKey, EndpointPolicy> endpoints;  // by pod
   // Every CIDR and exception named, sorted; and the addresses of the pods that an egress rule
   // reaches through an ipBlock on a named port, because only then the pod behind the address counts.

@@ -1,10 +1,12 @@
 #include "control/policy/policy.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
+#include "control/policy/room.h"
 #include "control/policy/test_world.h"
 
 namespace weft::control {
@@ -51,6 +53,62 @@ TEST(PolicyPeers, PodsOfOtherNodesArePeersAndNothingIsEnforcedForThem) {
   std::set<std::uint32_t> classes;
   for (const auto& [key, entry] : shop.compiled.rows) classes.insert(key.policy_class);
   EXPECT_EQ(classes.size(), 2U);  // none for a policy that only selects pods elsewhere
+}
+
+TEST(PolicyRoom, NamespacesShareItAndTheSmallerClaimsComeFirst) {
+  using policy_internal::without_room;
+  using Keys = std::set<model::ObjectKey>;
+  EXPECT_EQ(without_room({{{"a", "1"}, 5}, {{"b", "1"}, 5}}, 10), Keys());
+  EXPECT_EQ(without_room({{{"a", "1"}, 100}, {{"b", "1"}, 5}}, 10), (Keys{{"a", "1"}}));
+  EXPECT_EQ(without_room({{{"a", "1"}, 6}, {{"a", "2"}, 2}, {{"b", "1"}, 5}, {{"c", "1"}, 1}}, 10), (Keys{{"a", "1"}}))
+      << "what c leaves is for a and b";
+  // Many small ones take no more than a large one.
+  std::map<model::ObjectKey, std::size_t> claims{{{"shop", "web"}, 40}};
+  for (int i = 0; i < 100; ++i) claims[{"evil", fmt::format("p{}", i)}] = 1;
+  const auto without = without_room(claims, 100);
+  EXPECT_EQ(without.size(), 40U);
+  EXPECT_FALSE(without.contains({"shop", "web"}));
+  EXPECT_EQ(without_room({{{"a", "1"}, 1}}, 0), (Keys{{"a", "1"}}));
+}
+
+TEST(PolicyRoom, APolicyWithoutRoomAllowsNothingAndOthersGoOn) {
+  Shop shop;
+  shop.policy("shop/db", db).ingress = {{.peers = {pods(web)}, .ports = {port(80)}}};
+  auto& big = shop.policy("dev/big", web);
+  big.applies_egress = true;
+  for (int i = 1; i <= 20; ++i) big.egress.push_back({.peers = {block(fmt::format("192.0.2.{}/32", i))}, .ports = {}});
+  for (int i = 1; i <= 20; ++i) big.egress[0].ports.push_back(port(static_cast<std::uint16_t>(1000 * i)));
+  const auto db_allows = [&] {
+    const auto& pods = shop.input.endpoints;
+    const auto from = std::ranges::find(pods, model::ObjectKey{"shop", "web"}, &PolicyEndpoint::pod)->identity;
+    return evaluate(shop.compiled.rows, shop.stand("shop/db"), WEFT_INGRESS, from, 0, Protocol::tcp, 80).allowed;
+  };
+  const auto big_allows = [&] {
+    const auto known = shop.cidrs.all().find(cidr("192.0.2.2/32"));
+    return known != shop.cidrs.all().end() && evaluate(shop.compiled.rows, shop.stand("dev/web"), WEFT_EGRESS,
+                                                       WEFT_IDENTITY_WORLD, known->second, Protocol::tcp, 80)
+                                                  .allowed;
+  };
+  shop.compile();
+  EXPECT_TRUE(shop.compiled.closed.empty());
+  EXPECT_TRUE(db_allows());
+  EXPECT_TRUE(big_allows());
+  const auto open = shop.stand("dev/web").policy_class;
+  for (const auto in_rows : {true, false}) {
+    SCOPED_TRACE(in_rows);
+    (in_rows ? shop.input.row_room : shop.input.cidr_room) = 10;
+    shop.compile();
+    EXPECT_EQ(shop.compiled.closed, (std::set<model::ObjectKey>{{"dev", "big"}}));
+    EXPECT_LE(shop.compiled.rows.size(), 10U);
+    EXPECT_EQ(shop.compiled.cidrs.empty(), !in_rows);
+    EXPECT_TRUE(db_allows());
+    EXPECT_FALSE(big_allows());
+    EXPECT_TRUE(shop.stand("dev/web").enforced[WEFT_EGRESS]);
+    EXPECT_NE(shop.stand("dev/web").policy_class, open) << "packets see the one or the other";
+    shop.input.row_room = shop.input.cidr_room = SIZE_MAX;
+    shop.compile();
+    EXPECT_TRUE(big_allows());
+  }
 }
 
 TEST(PortPrefixes, CoverExactlyTheRange) {

@@ -429,6 +429,43 @@ TEST_F(MemberTest, WhoDoesNotComeBackToAWipedEtcdIsGoneAsElsewhere) {
   EXPECT_EQ(b->member->blocks().owners().count(block), 0U);
 }
 
+TEST_F(MemberTest, ARecordThatCannotBeReadLeavesTheNodeAsItWas) {
+  const auto a = start(options("a"));
+  auto b = start(options("b"));
+  auto& store = world_.cluster.store();
+  const std::string key = "/weft/v1/default/nodes/b";
+  const auto& seen = a->member->registry().nodes();
+  // Its node writes it again, whatever somebody made of it.
+  for (const auto* text : {"garbage{", R"({"version":99})", ""}) {
+    SCOPED_TRACE(text);
+    a->troubles.clear();
+    if (*text != '\0')
+      ASSERT_TRUE(store.put({.key = key, .value = text}));
+    else
+      ASSERT_TRUE(store.erase({etcd::Keys::one(key)}));
+    world_.cluster.changed();
+    world_.time.advance(seconds(1));
+    EXPECT_FALSE(a->troubles.empty());
+    EXPECT_EQ(seen.at("b").wrong, "");
+    EXPECT_TRUE(decode_node(key, store.range({.keys = etcd::Keys::one(key)})->kvs.at(0).value));
+  }
+  // As long as nobody does that, as of a later version, what it told before counts.
+  b.reset();
+  ASSERT_TRUE(store.put({.key = key, .value = R"({"version":99})"}));
+  world_.cluster.changed();
+  world_.time.advance(milliseconds(1));
+  ASSERT_TRUE(seen.at("b").record);
+  EXPECT_EQ(seen.at("b").record->underlay.size(), 1U);
+  EXPECT_THAT(seen.at("b").wrong, HasSubstr("/nodes/b"));
+  ASSERT_TRUE(store.erase({etcd::Keys::one(key)}));
+  world_.cluster.changed();
+  world_.time.advance(milliseconds(1));
+  EXPECT_THAT(seen.at("b").wrong, HasSubstr("was deleted"));
+  EXPECT_TRUE(seen.at("b").record);
+  world_.time.advance(seconds(15));
+  EXPECT_FALSE(seen.contains("b")) << "nothing is left of it";
+}
+
 TEST_F(MemberTest, ANumberTakenAwayInALongAbsenceIsAnotherAfterwardsAndTold) {
   const LabelMap web{{"k8s:app", "web"}};
   const LabelMap database{{"k8s:app", "database"}};

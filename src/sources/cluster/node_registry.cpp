@@ -31,7 +31,7 @@ NodeRegistry::NodeRegistry(Context context, Self self, etcd::SessionOptions sess
       turns_(context_.scheduler, context_.backoff, context_.random, [this] { return step(); }),
       records_(context_.client, context_.scheduler, context_.random,
                context_.mirror_of_nodes(context_.keys.nodes(), [](const etcd::KeyValue&) { return true; }),
-               {.changed = [this](const etcd::Change& change) { refresh(change); }, .state = {}}),
+               {.changed = [this](const etcd::Change& change) { records_changed(change); }, .state = {}}),
       alive_(context_.client, context_.scheduler, context_.random,
              context_.mirror_of_leased(context_.keys.alive(),
                                        [this](const etcd::KeyValue& kv) { return kv.key != alive_key_; }),
@@ -77,10 +77,11 @@ bool NodeRegistry::join() {
   const auto unchanged = replaced_ == 0 ? Compare::absent(alive_key_) : Compare::unchanged_since(alive_key_, replaced_);
   record_written_ = true;  // unless it changes meanwhile
   own_leases_.insert(lease_);
+  told_ = told_record();
   context_.client.txn(
       {.compare = {unchanged},
        .then = {etcd::PutRequest{.key = alive_key_, .value = encode(self_.incarnation()), .lease = lease_},
-                etcd::PutRequest{.key = record_key_, .value = told_record()}},
+                etcd::PutRequest{.key = record_key_, .value = told_}},
        .otherwise = {etcd::RangeRequest{.keys = Keys::one(alive_key_)},
                      etcd::RangeRequest{.keys = Keys::one(record_key_)}}},
       {}, turns_.guarded([this, lease = lease_](const etcd::Outcome<etcd::TxnResult>& outcome) {
@@ -109,6 +110,7 @@ void NodeRegistry::join_answered(const etcd::Outcome<etcd::TxnResult>& outcome, 
   if (lease != lease_) return turns_.next();
   refused_for_.clear();
   joined_at_ = outcome->revision;
+  told_at_ = outcome->revision;
   membership_ =
       Membership{.epoch = ++epoch_, .lease = lease, .holds = Compare::unchanged_since(alive_key_, joined_at_)};
   turns_.next();
@@ -171,12 +173,16 @@ std::string NodeRegistry::told_record() const {
 
 bool NodeRegistry::write_record() {
   record_written_ = true;
+  told_ = told_record();
   context_.client.txn({.compare = {membership_->holds},
-                       .then = {etcd::PutRequest{.key = record_key_, .value = told_record()}},
+                       .then = {etcd::PutRequest{.key = record_key_, .value = told_}},
                        .otherwise = {}},
                       {}, turns_.guarded([this](const etcd::Outcome<etcd::TxnResult>& outcome) {
                         // Whoever joins anew writes the record too.
-                        if (outcome) return turns_.next();
+                        if (outcome) {
+                          if (outcome->succeeded) told_at_ = outcome->revision;
+                          return turns_.next();
+                        }
                         record_written_ = false;
                         turns_.retry();
                         trouble(outcome.error().to_error());
@@ -205,6 +211,41 @@ void NodeRegistry::alive_changed(const etcd::Change& change) {
   refresh(change);
 }
 
+// What somebody else made of our record is written again.
+void NodeRegistry::records_changed(const etcd::Change& change) {
+  const auto kv = records_.view().find(record_key_);
+  if (membership_ && record_written_ && change.revision > told_at_ &&
+      (kv == records_.view().end() || kv->second.value != told_)) {
+    record_written_ = false;
+    turns_.wake();
+  }
+  refresh(change);
+}
+
+// A record that cannot be read, or is gone while its node is alive, leaves the one before it: the node is as it was.
+Node NodeRegistry::read(const std::string& name) {
+  Node node;
+  const auto known = nodes_.find(name);
+  const auto before = known == nodes_.end() ? std::nullopt : known->second.record;
+  if (const auto kv = alive_.view().find(context_.keys.build(AliveKey{name})); kv != alive_.view().end()) {
+    auto run = decode_incarnation(kv->first, kv->second.value);
+    if (run)
+      node.alive = std::move(run->boot_id);
+    else
+      trouble(run.error());
+  }
+  const auto key = context_.keys.build(NodeKey{name});
+  if (const auto kv = records_.view().find(key); kv != records_.view().end()) {
+    auto record = decode_node(kv->first, kv->second.value);
+    node.record = record ? std::optional(std::move(*record)) : before;
+    if (!record) node.wrong = record.error().message;
+  } else if (node.alive && before) {
+    node.record = before;
+    node.wrong = fmt::format("etcd key {} was deleted", etcd::printable(key));
+  }
+  return node;
+}
+
 void NodeRegistry::refresh(const etcd::Change& change) {
   std::set<std::string> touched;
   for (const auto* kvs : {&change.set, &change.erased})
@@ -219,21 +260,8 @@ void NodeRegistry::refresh(const etcd::Change& change) {
     }
   NodeDifference difference;
   for (const auto& name : touched) {
-    Node node;
-    if (const auto kv = records_.view().find(context_.keys.build(NodeKey{name})); kv != records_.view().end()) {
-      auto record = decode_node(kv->first, kv->second.value);
-      if (record)
-        node.record = std::move(*record);
-      else
-        trouble(record.error());
-    }
-    if (const auto kv = alive_.view().find(context_.keys.build(AliveKey{name})); kv != alive_.view().end()) {
-      auto run = decode_incarnation(kv->first, kv->second.value);
-      if (run)
-        node.alive = std::move(run->boot_id);
-      else
-        trouble(run.error());
-    }
+    auto node = read(name);
+    if (!node.wrong.empty()) trouble({ErrorCode::invalid, node.wrong, {}});
     if (node == Node{}) {
       if (nodes_.erase(name) != 0) difference.gone.push_back(name);
     } else if (const auto known = nodes_.find(name); known == nodes_.end() || known->second != node) {

@@ -43,8 +43,9 @@ struct Self {
 };
 
 struct Node {
-  std::optional<NodeRecord> record;  // absent: it wrote none, or one that cannot be read
+  std::optional<NodeRecord> record;  // the last one that could be read; absent: there was none
   std::optional<std::string> alive;  // the boot id of the run that is alive
+  std::string wrong;                 // why what stands in etcd is not `record`; empty: it is
   auto operator<=>(const Node&) const = default;
 };
 
@@ -106,7 +107,9 @@ class NodeRegistry {
   [[nodiscard]] std::string told_record() const;
   void leave(const etcd::Failure& why);
   void alive_changed(const etcd::Change& change);
+  void records_changed(const etcd::Change& change);
   void refresh(const etcd::Change& change);
+  [[nodiscard]] Node read(const std::string& name);
   void trouble(const Error& error);
 
   Context context_;
@@ -122,6 +125,8 @@ class NodeRegistry {
   std::set<etcd::LeaseId> own_leases_;  // that `alive` was written under, or may have been
   std::string refused_for_;             // the boot id and addresses that `refused` has been told of
   bool record_written_ = false;
+  std::string told_;            // our record as it was written last
+  etcd::Revision told_at_ = 0;  // and when
   bool closed_ = false;
   etcd::Scheduler::Time trusted_until_{};
   std::map<std::string, Node> nodes_;
