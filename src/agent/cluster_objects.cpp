@@ -370,7 +370,7 @@ void ClusterObjects::read_objects(Publisher::Brought& brought) {
     const auto wrong = [&](const std::string& why) { misunderstood_[what] = why; };
     const auto kind = model::parse_kind(key.kind);
     if (!kind || model::to_string(*kind) != key.kind) {
-      wrong("this version of Weft knows no such kind");
+      if (text) wrong("this version of Weft knows no such kind");
       continue;
     }
     const store::StoredKey stored{*kind, {key.namespace_, key.name}};
