@@ -16,7 +16,7 @@ namespace dom = simdjson::dom;
 static_assert(json_padding >= simdjson::SIMDJSON_PADDING);
 
 // What the parser keeps for the next object grows with the largest: not for good.
-constexpr std::size_t kept_capacity = 1UL << 20;
+constexpr std::size_t kept_capacity = 128UL << 10;
 
 std::string_view text(const dom::element& root, std::string_view key) {
   std::string_view value;

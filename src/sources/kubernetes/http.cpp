@@ -390,6 +390,8 @@ void CurlHttp::answered(const Shared& exchange) {
   Answer answer{.status = of_status(e.easy), .server = access_.servers[e.server]};
   if (answer.status == 401 && !std::exchange(e.token_renewed, true) && token_.refused(e.token, scheduler_.now()))
     return perform(exchange);
+  // Another may do better, next time: what of this one is broken is not known.
+  if (answer.status >= 500) leave_server(e.server);
   curl_off_t seconds = 0;
   curl_easy_getinfo(e.easy, CURLINFO_RETRY_AFTER, &seconds);
   // Nobody waits for longer than that because a server says so.

@@ -1,5 +1,5 @@
 // Requests to the API server over libcurl, driven by the owner's loop: HTTP/1.1 and 2, TLS, connections kept. One of
-// the servers is used until it fails; then the next.
+// the servers is used until it fails, be it with 5xx; then the next.
 //
 // Threading: everything, handlers included, happens on the owner thread, which runs the loop. A handler never runs
 // inside the call that was given it, and may start and cancel requests and destroy the client. (libcurl resolves names

@@ -70,6 +70,18 @@ TEST(Http, ServersAreTriedOneAfterAnotherAndTheOneThatWorksIsKept) {
   EXPECT_EQ(world.request(*http, {.target = "/version"})->status, 200);
 }
 
+TEST(Http, AServerThatCannotIsLeftForTheNextRequest) {
+  World world;
+  ApiServer broken;
+  ApiServer server;
+  auto access = server.access();
+  access.servers = {broken.url(), server.url()};
+  const auto http = world.connect(access);
+  broken.fail({.status = 503});
+  EXPECT_EQ(world.request(*http, {.target = "/version"})->status, 503);
+  EXPECT_EQ(world.request(*http, {.target = "/version"})->server, server.url());
+}
+
 TEST(Http, TheServersCertificateIsLookedAt) {
   World world;
   const ApiServer server({.tls = make_certificate("server", {"127.0.0.1"})});

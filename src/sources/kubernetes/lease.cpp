@@ -116,10 +116,11 @@ std::string Election::lease_text(const std::string& holder) const {
   if (!lease.is_object()) lease = json::object();
   lease["apiVersion"] = "coordination.k8s.io/v1";
   lease["kind"] = "Lease";
-  lease["metadata"]["name"] = options_.name;
-  lease["metadata"]["namespace"] = options_.namespace_name;
-  auto& spec = lease["spec"];
-  if (!spec.is_object()) spec = json::object();
+  // Whatever else stood in their place.
+  auto& metadata = lease["metadata"] = object_in(lease, "metadata");
+  metadata["name"] = options_.name;
+  metadata["namespace"] = options_.namespace_name;
+  auto& spec = lease["spec"] = object_in(lease, "spec");
   const std::string now = micro_time(options_.wall_clock());
   const bool again = seen_.holder == holder;
   spec["holderIdentity"] = holder;
@@ -130,7 +131,7 @@ std::string Election::lease_text(const std::string& holder) const {
   spec["acquireTime"] = (again || holder.empty()) && !seen_.acquired.empty() ? seen_.acquired : now;
   const bool another = !again && !holder.empty() && !seen_.json.empty();
   spec["leaseTransitions"] = seen_.transitions + (another ? 1 : 0);
-  return lease.dump();
+  return lease.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 void Election::write(const std::string& lease, Written done) {

@@ -128,20 +128,25 @@ void Reflector::page_done(Outcome<Answer> outcome) {
   list_complete();
 }
 
+Change Reflector::difference_from(const View& before) const {
+  Change change;
+  for (const auto& [key, entry] : view_) {
+    const auto old = before.find(key);
+    if (old == before.end())
+      change.set.push_back({.key = key, .now = &entry});
+    else if (history_lost_ || old->second.uid != entry.uid || old->second.resource_version != entry.resource_version)
+      change.set.push_back({.key = key, .now = &entry, .before = &old->second});
+  }
+  for (const auto& [key, entry] : before)
+    if (!view_.contains(key)) change.erased.push_back({.key = key, .before = &entry});
+  return change;
+}
+
 void Reflector::list_complete() {
   const std::weak_ptr<bool> alive = alive_;
   ++lists_;
-  Change change;
-  for (const auto& [key, entry] : listing_) {
-    const auto old = view_.find(key);
-    if (old == view_.end())
-      change.set.push_back({.key = key, .now = entry});
-    else if (history_lost_ || old->second.uid != entry.uid || old->second.resource_version != entry.resource_version)
-      change.set.push_back({.key = key, .now = entry, .before = old->second});
-  }
-  for (const auto& [key, entry] : view_)
-    if (!listing_.contains(key)) change.erased.push_back({.key = key, .before = entry});
-  view_ = std::exchange(listing_, {});
+  const View before = std::exchange(view_, std::exchange(listing_, {}));
+  const Change change = difference_from(before);
   troubles_ = std::exchange(listing_troubles_, {});
   version_ = listing_version_;
   synced_ = true;
@@ -273,18 +278,19 @@ void Reflector::take_object(const std::string& key, const Object& object) {
 void Reflector::remember(const std::string& key) {
   if (before_.contains(key)) return;
   const auto old = view_.find(key);
-  before_.emplace(key, old == view_.end() ? Entry{} : old->second);
+  before_.emplace(key, old == view_.end() ? std::nullopt : std::optional(old->second));
 }
 
 void Reflector::tell_batch() {
   Change change;
-  for (auto& [key, before] : std::exchange(before_, {})) {
+  const auto touched = std::exchange(before_, {});
+  for (const auto& [key, before] : touched) {
     const auto now = view_.find(key);
-    if (now != view_.end()) {
-      if (now->second.uid == before.uid && now->second.resource_version == before.resource_version) continue;
-      change.set.push_back({.key = key, .now = now->second, .before = before});
-    } else if (!before.resource_version.empty()) {
-      change.erased.push_back({.key = key, .before = before});
+    const Entry* old = before ? &*before : nullptr;
+    if (now == view_.end()) {
+      if (old != nullptr) change.erased.push_back({.key = key, .before = old});
+    } else if (old == nullptr || now->second.uid != old->uid || now->second.resource_version != old->resource_version) {
+      change.set.push_back({.key = key, .now = &now->second, .before = old});
     }
   }
   const std::weak_ptr<bool> alive = alive_;

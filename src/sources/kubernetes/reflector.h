@@ -21,6 +21,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sources/etcd/backoff.h"
@@ -61,15 +62,16 @@ struct ReflectorOptions {
   std::chrono::milliseconds list_idle{30000};      // between the bytes of a list
 };
 
+// Good during the call that tells it.
 struct Changed {
-  std::string key;
-  Entry now;
-  Entry before;  // uid and version are empty where it was not there
+  std::string_view key;
+  const Entry* now = nullptr;     // null: erased
+  const Entry* before = nullptr;  // null: it was not there
 };
 // From the view before to the view as it is. An object that was erased and made again is in `set`, with another uid.
 struct Change {
   std::vector<Changed> set;
-  std::vector<Changed> erased;  // `now` is empty
+  std::vector<Changed> erased;
   [[nodiscard]] bool empty() const { return set.empty() && erased.empty(); }
 };
 
@@ -125,6 +127,7 @@ class Reflector {
   void untroubled(const std::string& key);
   void told(const std::optional<Failure>& problem, bool live);
   [[nodiscard]] std::string selectors() const;
+  [[nodiscard]] Change difference_from(const View& before) const;
 
   Http* http_;
   etcd::Scheduler* scheduler_;
@@ -158,8 +161,9 @@ class Reflector {
 
   // The watch in progress.
   LineSplitter lines_;
-  std::map<std::string, Entry, std::less<>> before_;  // of the keys that the batch touches, as they were
-  std::string bad_line_at_;                           // the version where a watch told what is no event
+  // The keys that the batch touches, as they were before it.
+  std::map<std::string, std::optional<Entry>, std::less<>> before_;
+  std::string bad_line_at_;  // the version where a watch told what is no event
   int bad_lines_ = 0;
   etcd::Scheduler::Time opened_at_{};
   bool fresh_ = false;

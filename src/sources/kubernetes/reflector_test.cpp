@@ -47,15 +47,16 @@ class Watched {
     EXPECT_FALSE(change.empty());
     std::set<std::string> keys;
     for (const auto& each : change.set) {
-      EXPECT_TRUE(keys.insert(each.key).second) << each.key << " is told twice";
-      EXPECT_EQ(copy.contains(each.key), !each.before.resource_version.empty());
-      copy[each.key] = as<std::string>(each.now.value);
-      told += "+" + each.key.substr(2) + "=" + as<std::string>(each.now.value);
+      EXPECT_TRUE(keys.emplace(each.key).second) << each.key << " is told twice";
+      const std::string key(each.key);
+      EXPECT_EQ(copy.contains(key), each.before != nullptr);
+      copy[key] = as<std::string>(each.now->value);
+      told += "+" + key.substr(2) + "=" + copy[key];
     }
     for (const auto& each : change.erased) {
-      EXPECT_TRUE(keys.insert(each.key).second) << each.key << " is told twice";
-      EXPECT_EQ(copy.erase(each.key), 1U);
-      told += "-" + each.key.substr(2);
+      EXPECT_TRUE(keys.emplace(each.key).second) << each.key << " is told twice";
+      EXPECT_EQ(copy.erase(std::string(each.key)), 1U);
+      told += "-" + std::string(each.key.substr(2));
     }
     EXPECT_EQ(copy, view());
   }

@@ -61,7 +61,8 @@ void Writer::erase(const std::string& object, const Preconditions& preconditions
   Request request{.method = "DELETE", .target = object};
   if (!wanted.empty()) {
     request.content_type = "application/json";
-    request.body = nlohmann::json{{"kind", "DeleteOptions"}, {"apiVersion", "v1"}, {"preconditions", wanted}}.dump();
+    request.body = nlohmann::json{{"kind", "DeleteOptions"}, {"apiVersion", "v1"}, {"preconditions", wanted}}.dump(
+        -1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
   send(std::move(request), std::move(done));
 }

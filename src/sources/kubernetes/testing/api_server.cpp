@@ -21,6 +21,7 @@ using std::chrono::steady_clock;
 
 // How soon a watch that waits sees that its client has gone, or that it has been told to do something.
 constexpr milliseconds look_around{50};
+constexpr std::size_t most_requests = 10000;
 
 X509* read_certificate(const std::string& pem) {
   BIO* memory = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
@@ -156,12 +157,20 @@ void ApiServer::serve(Served& served) {
     Connection connection(Fd(::dup(served.fd.get())), tls_);
     while (!stopping_) {
       const auto request = connection.read();
-      if (!request || !answer(connection, *request)) break;
+      if (!request || !answered(connection, *request)) break;
     }
   }
   const std::scoped_lock lock(mutex_);
   served.fd.reset();
   served.over = true;
+}
+
+bool ApiServer::answered(Connection& connection, const HttpRequest& request) {
+  try {
+    return answer(connection, request);
+  } catch (const json::exception& wrong) {
+    return connection.answer(422, status_answer(422, "Invalid", wrong.what()).text);
+  }
 }
 
 void ApiServer::fail(Fault fault) {
@@ -204,7 +213,7 @@ void ApiServer::slow_lists(std::size_t bytes, milliseconds between) {
 
 std::vector<std::string> ApiServer::requests() const {
   const std::scoped_lock lock(mutex_);
-  return requests_;
+  return {requests_.begin(), requests_.end()};
 }
 
 std::optional<Fault> ApiServer::fault_for(const HttpRequest& request) {
@@ -213,6 +222,7 @@ std::optional<Fault> ApiServer::fault_for(const HttpRequest& request) {
   for (const auto& [name, value] : request.query)
     target += fmt::format("{}{}={}", target.find('?') == std::string::npos ? '?' : '&', name, value);
   requests_.push_back(request.method + " " + target);
+  if (requests_.size() > most_requests) requests_.pop_front();
   for (auto fault = faults_.begin(); fault != faults_.end(); ++fault) {
     if (!fault->method.empty() && fault->method != request.method) continue;
     if (target.find(fault->path_contains) == std::string::npos) continue;
@@ -224,7 +234,33 @@ std::optional<Fault> ApiServer::fault_for(const HttpRequest& request) {
   return std::nullopt;
 }
 
+bool ApiServer::control(Connection& connection, const HttpRequest& request) {
+  const auto wanted = parse_body(request);
+  if (wanted.is_null()) return connection.answer(400, "expected an object in JSON\n");
+  if (const auto order = wanted.value("watches", ""); order == "end")
+    end_watches();
+  else if (order == "break")
+    break_watches();
+  else if (order == "cut")
+    cut_next_event();
+  if (wanted.contains("hush")) hush(wanted["hush"].get<bool>());
+  if (wanted.value("compact", false)) store_->compact();
+  if (wanted.contains("token")) set_token(wanted["token"].get<std::string>());
+  if (wanted.contains("inject")) inject(wanted["inject"].get<std::string>());
+  if (const auto slow = wanted.find("slow"); slow != wanted.end())
+    slow_lists(slow->value("bytes", 0U), milliseconds(slow->value("milliseconds", 0)));
+  if (const auto fault = wanted.find("fail"); fault != wanted.end())
+    fail({.method = fault->value("method", ""),
+          .path_contains = fault->value("path", ""),
+          .status = fault->value("status", 500),
+          .retry_after = fault->value("retry_after", 0),
+          .times = fault->value("times", 1)});
+  return connection.answer(200, "{}\n");
+}
+
 bool ApiServer::answer(Connection& connection, const HttpRequest& request) {
+  // Before any fault, or none could be taken back.
+  if (request.path == "/weft-test/faults" && request.method == "POST") return control(connection, request);
   if (const auto fault = fault_for(request)) {
     const auto* reason = fault->status == 401   ? "Unauthorized"
                          : fault->status == 403 ? "Forbidden"

@@ -2,12 +2,17 @@
 // get, list (pages, selectors, versions), watch (bookmarks, versions, selectors), create, update, merge patch, apply,
 // delete and the status subresource. It knows nothing of schemas, admission, RBAC and field ownership.
 //
+// A lab that runs it as a program (main/lab_api_server.cpp) makes faults by POST /weft-test/faults, with any of
+// {"watches": "end" | "break" | "cut", "hush": BOOL, "compact": true, "token": TEXT, "inject": TEXT,
+//  "slow": {"bytes": N, "milliseconds": N}, "fail": {"method", "path", "status", "retry_after", "times"}}.
+//
 // Its own threads; every function may be called from any.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -75,7 +80,7 @@ class ApiServer {
 
   [[nodiscard]] int watches() const { return watches_; }               // that stand
   [[nodiscard]] int connections() const { return connections_made_; }  // that were made
-  // "GET /api/v1/pods?limit=500" of every request so far.
+  // "GET /api/v1/pods?limit=500" of the last requests, the oldest first.
   [[nodiscard]] std::vector<std::string> requests() const;
 
  private:
@@ -89,7 +94,9 @@ class ApiServer {
 
   void accept_all();
   void serve(Served& served);
+  bool answered(Connection& connection, const HttpRequest& request);
   bool answer(Connection& connection, const HttpRequest& request);
+  bool control(Connection& connection, const HttpRequest& request);
   bool dispatch(Connection& connection, const HttpRequest& request, const ObjectPath& path);
   bool list(Connection& connection, const HttpRequest& request, const ObjectPath& path);
   bool watch(Connection& connection, const HttpRequest& request, const ObjectPath& path);
@@ -118,7 +125,7 @@ class ApiServer {
   mutable std::mutex mutex_;  // of what follows
   std::list<Served> served_;
   std::vector<Fault> faults_;
-  std::vector<std::string> requests_;
+  std::deque<std::string> requests_;  // the last of them
   std::string token_;
   std::string line_;
   WatchOrder order_ = WatchOrder::none;
