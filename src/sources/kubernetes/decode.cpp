@@ -162,8 +162,8 @@ Result<Object> Decoder::object(std::string_view json) {
 
 Result<ListEnd> Decoder::list_end(std::string_view json) {
   WEFT_CHECK(read(json));
-  const ListEnd end{.resource_version = std::string(text(parser_->root, "metadata", "resourceVersion")),
-                    .more = std::string(text(parser_->root, "metadata", "continue"))};
+  ListEnd end{.resource_version = std::string(text(parser_->root, "metadata", "resourceVersion")),
+              .more = std::string(text(parser_->root, "metadata", "continue"))};
   if (end.resource_version.empty()) return fail(ErrorCode::invalid, "the list has no metadata.resourceVersion");
   dom::element items;
   if (parser_->root["items"].get(items) != simdjson::SUCCESS) return fail(ErrorCode::invalid, "the list has no items");

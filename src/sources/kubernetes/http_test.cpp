@@ -226,7 +226,7 @@ TEST(Http, WaitingHasAnEnd) {
   const Fd deaf(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   socklen_t size = sizeof address;
-  ::bind(deaf.get(), reinterpret_cast<sockaddr*>(&address), size);
+  ASSERT_EQ(::bind(deaf.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
   ::listen(deaf.get(), 8);
   ::getsockname(deaf.get(), reinterpret_cast<sockaddr*>(&address), &size);
   const auto silent = world.connect({.servers = {"http://127.0.0.1:" + std::to_string(ntohs(address.sin_port))}});

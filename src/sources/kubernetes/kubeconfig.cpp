@@ -79,7 +79,7 @@ class Parser {
       WEFT_TRY(const auto its_name, text(item, "name"));
       if (its_name) known += (known.empty() ? "" : ", ") + *its_name;
       if (its_name != name) continue;
-      const auto body = item[kind];
+      auto body = item[kind];
       if (!body || !body.IsMap())
         return wrong(fmt::format("{}: {} '{}' has no mapping \"{}\"", at(item), kind, name, kind));
       return body;
@@ -207,11 +207,11 @@ std::string trimmed(std::string text) {
 
 Result<std::string> decode_base64(std::string_view text) {
   static const auto values = [] {
-    std::array<std::int8_t, 256> table{};
+    std::array<int, 256> table{};
     table.fill(-1);
     constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (std::size_t i = 0; i < letters.size(); ++i)
-      table[static_cast<unsigned char>(letters[i])] = static_cast<std::int8_t>(i);
+      table[static_cast<unsigned char>(letters[i])] = static_cast<int>(i);
     return table;
   }();
   std::string bytes;

@@ -70,7 +70,7 @@ void Election::failed_try(const Failure& why) {
 
 void Election::look() {
   busy_ = true;
-  writer_.get(path() + "/" + options_.name, [this](Outcome<std::string> lease) { looked(std::move(lease)); });
+  writer_.get(path() + "/" + options_.name, [this](const Outcome<std::string>& lease) { looked(lease); });
 }
 
 void Election::looked(const Outcome<std::string>& lease) {

@@ -226,7 +226,7 @@ std::optional<Fault> ApiServer::fault_for(const HttpRequest& request) {
   for (auto fault = faults_.begin(); fault != faults_.end(); ++fault) {
     if (!fault->method.empty() && fault->method != request.method) continue;
     if (target.find(fault->path_contains) == std::string::npos) continue;
-    const Fault found = *fault;
+    Fault found = *fault;
     if (--fault->times <= 0) faults_.erase(fault);
     return found;
   }
