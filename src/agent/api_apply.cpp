@@ -308,8 +308,6 @@ void Agent::open_cluster_objects() {
           .note = [this](const std::string& text) { note(text); },
           .misunderstood =
               [this](const std::map<std::string, Fault>& faults) { faults_.replace("misunderstood", faults); }});
-  server_->handle_async("store.push",
-                        [this](const json& params, const api::Responder& responder) { push_store(params, responder); });
 }
 
 Result<void> Agent::publish_brought(Publisher::Changed changed) {

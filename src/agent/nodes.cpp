@@ -325,6 +325,10 @@ void Agent::register_nodes() {
     if (!cluster_) return weft::fail(by_itself());
     return dated(nlohmann::json{{"items", nodes_json()}});
   });
+  server_->handle_async("store.push", [this](const nlohmann::json& params, const api::Responder& responder) {
+    if (!cluster_objects_) return responder.answer(weft::fail(by_itself()));
+    push_store(params, responder);
+  });
   server_->handle_async("node.delete", [this](const nlohmann::json& params, const api::Responder& responder) {
     if (!cluster_) return responder.answer(weft::fail(by_itself()));
     const auto name = api::required_text(params, "name");

@@ -43,6 +43,9 @@ done
 shows "IDENTITY" ".[0] | length > 0" bpf endpoints list --limit 2
 is "the limit of bpf list" "$(weft bpf endpoints list --limit 2 -o json | jq length)" 2
 
+exits 1 "a node by itself has no cluster to push to" weft store push
+like "it is told so" "$output" "by itself"
+
 step "policy explain"
 shows "web-from-client" '.[0] | length == 2 and all(.verdict == "allow" and .rule.policy == "default/web-from-client" and .rule.index == 0)' \
   policy explain --from default/client --to default/web --port 80/TCP
