@@ -10,6 +10,7 @@
 #include "agent/address_pools.h"
 #include "agent/external_addresses.h"
 #include "agent/host_ports.h"
+#include "agent/label_limit.h"
 #include "agent/object_names.h"
 #include "agent/out_of_range.h"
 #include "agent/spoken_for.h"
@@ -419,6 +420,7 @@ std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& d
 
 Result<void> Publisher::admit(model::Document& document, const Pools& pools) {
   WEFT_CHECK(check_spoken_for(document.object, parts_.config, *node_, cluster_));
+  WEFT_CHECK(check_labels(document.object));
   auto* service = std::get_if<model::Service>(&document.object);
   if (service == nullptr) return {};
   const auto preferred = services_->own_status(*service);
