@@ -231,9 +231,12 @@ void Publisher::read_services_pods() {
     }
   service_pods_ = std::move(seen);
   tell_remote_pods();
-  services_->set_node({parts_.config.node, parts_.config.zone,
-                       std::vector<IpAddress>(node_->addresses.begin(), node_->addresses.end()),
-                       taken_addresses(*node_)});
+  control::ServiceNode node{.name = parts_.config.node, .zone = parts_.config.zone};
+  node.addresses.assign(node_->addresses.begin(), node_->addresses.end());
+  node.taken = taken_addresses(*node_);
+  for (const auto& [address, whose] : addresses_spoken_for(parts_.config, *node_, cluster_))
+    node.withheld.push_back(address);
+  services_->set_node(node);
 }
 
 void Publisher::mark_redirect_targets(datapath::DesiredRows& rows) const {
