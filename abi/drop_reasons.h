@@ -28,7 +28,7 @@
 	X(SCTP_PORT, "sctp-port", "the service changes the port of SCTP, whose checksum cannot be translated; use the same port") \
 	X(VLAN, "vlan", "the pod tagged the packet for a VLAN") \
 	X(RESERVED_ADDRESS, "reserved-address", "loopback, unspecified and IPv4-mapped addresses do not leave a pod, nor does a service lead there") \
-	X(FLOW_RATE, "flow-rate", "the pod starts flows faster than new_flow_rate allows") \
+	X(FLOW_RATE, "flow-rate", "the pod starts flows faster than any pod may") \
 	X(SOURCE_RANGE, "source-range", "the client is not in the service's loadBalancerSourceRanges") \
 	X(BACKEND_GONE, "backend-gone", "the connection's backend left the service; the connection is reset") \
 	X(ENCAPSULATION, "encapsulation", "the packet could not be put into, or taken out of, another one, or a pod sent what only nodes send each other") \

@@ -13,6 +13,7 @@
 
 #include "agent/address_pools.h"
 #include "agent/encryption.h"
+#include "agent/flow_rate.h"
 #include "agent/host_ports.h"
 #include "agent/ipam_time.h"
 #include "agent/memory.h"
@@ -39,9 +40,6 @@ std::uint32_t flow_entries(const Config& config) {
   while (entries < 524288 && entries * 2 * 200 * 800 <= pages * page) entries *= 2;
   return static_cast<std::uint32_t>(entries);
 }
-
-// Far above what one pod needs, far below what would turn the flow table over in a moment.
-std::uint32_t new_flow_rate(const Config& config) { return std::max(20000U, flow_entries(config) / 16); }
 
 control::PoolOptions pool_options(const Config& config) {
   control::PoolOptions options;
@@ -250,7 +248,7 @@ weft_config Agent::base_config() const {
   config.nat_port_max = config_.nat_port_max;
   config.event_wakeup_bytes = 256 * 1024;
   config.deny_event_interval = 1'000'000'000;
-  config.new_flow_rate = new_flow_rate(config_);
+  config.new_flow_rate = new_flow_rate(static_cast<unsigned>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L)));
   return config;
 }
 

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "agent/agent.h"
 #include "agent/memory.h"
 #include "agent/out_of_range.h"
+#include "agent/probe_scope.h"
 #include "agent/service_text.h"
 #include "agent/service_trace.h"
 #include "agent/target_ports.h"
@@ -179,6 +181,10 @@ api::Answer Agent::list_services(const json& params) const {
 
 json Agent::service_port_json(const control::ServicePort& port, const std::map<IpAddress, std::string>& zones) const {
   const auto& tables = datapath_->tables().services();
+  const auto& checks = publisher_->service_facts().health_checks();
+  const auto health = port.type ? checks.find(port.service) : checks.end();
+  std::optional<ProbeScope> scope;
+  if (health != checks.end()) scope.emplace(*publisher_);
   json item{{"id", port.id},
             {"port_name", port.port_name},
             {"family", port.family == Family::v4 ? 4 : 6},
@@ -208,6 +214,10 @@ json Agent::service_port_json(const control::ServicePort& port, const std::map<I
     entry["terminating"] = backend.terminating;
     entry["healthy"] = backend.healthy;
     entry["check"] = nullptr;
+    entry["unchecked"] = "";
+    if (scope && (health->second.port != 0 || port.protocol == Protocol::tcp))
+      entry["unchecked"] = scope->unchecked(port.service, backend.address,
+                                            health->second.port != 0 ? health->second.port : backend.port);
     if (duties_)
       if (const auto check = duties_->checker().state({backend.address, backend.port, port.protocol}))
         entry["check"] = {{"healthy", check->healthy},
@@ -226,6 +236,8 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
   if (!service.proxy_name.empty())
     warnings.push_back(
         fmt::format("it belongs to the proxy {} (label service.kubernetes.io/service-proxy-name)", service.proxy_name));
+  for (const auto& text : withheld_external_ips(*publisher_, key))
+    warnings.push_back(text + ": it is not served there; name an address that no node has in externalIPs");
   for (const auto& text : out_of_range(services().held(key), config_))
     warnings.push_back("its " + text +
                        ": it is served all the same; delete the Service and apply it again for another");

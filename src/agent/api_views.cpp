@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
@@ -9,6 +10,7 @@
 #include "agent/counters.h"
 #include "agent/encryption.h"
 #include "agent/out_of_range.h"
+#include "agent/probe_scope.h"
 #include "base/utc_text.h"
 #include "control/policy/policy.h"
 #include "flow/time.h"
@@ -266,6 +268,12 @@ std::vector<std::string> Agent::unserved() const {
                                    shadowed.size() == 1 ? " leads to" : "s lead to", fmt::join(names, ", "),
                                    shadowed.size() > shown ? ", ..." : ""));
   }
+  if (const auto withheld = withheld_external_ips(*publisher_, {}); !withheld.empty())
+    problems.push_back(
+        fmt::format("{} external IP{} not served: {}{}", withheld.size(), withheld.size() == 1 ? " is" : "s are",
+                    fmt::join(withheld.begin(),
+                              withheld.begin() + static_cast<std::ptrdiff_t>(std::min(shown, withheld.size())), ", "),
+                    withheld.size() > shown ? ", ..." : ""));
   return problems;
 }
 

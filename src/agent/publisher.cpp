@@ -10,6 +10,7 @@
 #include "agent/address_pools.h"
 #include "agent/external_addresses.h"
 #include "agent/host_ports.h"
+#include "agent/label_limit.h"
 #include "agent/object_names.h"
 #include "agent/out_of_range.h"
 #include "agent/spoken_for.h"
@@ -230,9 +231,12 @@ void Publisher::read_services_pods() {
     }
   service_pods_ = std::move(seen);
   tell_remote_pods();
-  services_->set_node({parts_.config.node, parts_.config.zone,
-                       std::vector<IpAddress>(node_->addresses.begin(), node_->addresses.end()),
-                       taken_addresses(*node_)});
+  control::ServiceNode node{.name = parts_.config.node, .zone = parts_.config.zone};
+  node.addresses.assign(node_->addresses.begin(), node_->addresses.end());
+  node.taken = taken_addresses(*node_);
+  for (const auto& [address, whose] : addresses_spoken_for(parts_.config, *node_, cluster_))
+    node.withheld.push_back(address);
+  services_->set_node(node);
 }
 
 void Publisher::mark_redirect_targets(datapath::DesiredRows& rows) const {
@@ -419,6 +423,7 @@ std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& d
 
 Result<void> Publisher::admit(model::Document& document, const Pools& pools) {
   WEFT_CHECK(check_spoken_for(document.object, parts_.config, *node_, cluster_));
+  WEFT_CHECK(check_labels(document.object));
   auto* service = std::get_if<model::Service>(&document.object);
   if (service == nullptr) return {};
   const auto preferred = services_->own_status(*service);

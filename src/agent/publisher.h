@@ -49,6 +49,8 @@ class Publisher {
   void set_others(const cluster::PodTable& others) { others_ = &others; }
   void set_cluster(ClusterView cluster);
   void others_changed(OthersChange change) { changed_.merge(std::move(change)); }
+  [[nodiscard]] const Config& config() const { return parts_.config; }
+  [[nodiscard]] const Node& node() const { return *node_; }
   [[nodiscard]] const ClusterView& cluster() const { return cluster_; }
   [[nodiscard]] const cluster::PodTable* others() const { return others_; }
 

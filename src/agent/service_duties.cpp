@@ -16,7 +16,7 @@ constexpr unsigned most_turns = 3;
 }  // namespace
 
 CheckTargets check_targets(const std::map<model::ObjectKey, model::HealthCheck>& checks,
-                           const control::ServiceCompiler& services) {
+                           const control::ServiceCompiler& services, const ProbeScope& scope) {
   CheckTargets targets;
   for (const auto& [key, check] : checks)
     for (const auto* port : services.ports_of(key)) {
@@ -26,6 +26,7 @@ CheckTargets check_targets(const std::map<model::ObjectKey, model::HealthCheck>&
         CheckTarget target{backend.address, check.port, check};
         if (target.port == 0) target.port = backend.port;
         target.check.port = 0;
+        if (!scope.unchecked(key, target.address, target.port).empty()) continue;
         targets[target].insert({backend.address, backend.port, port->protocol});
       }
     }
@@ -142,7 +143,8 @@ void ServiceDuties::refresh() {
   }
   if (!changed) return;
   const auto& checks = publisher_.service_facts().health_checks();
-  if (!checks.empty() || checker_.targets() != 0) checker_.want(check_targets(checks, publisher_.services()));
+  if (!checks.empty() || checker_.targets() != 0)
+    checker_.want(check_targets(checks, publisher_.services(), ProbeScope(publisher_)));
   wish();
   claim();
 }

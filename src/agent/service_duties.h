@@ -15,15 +15,16 @@
 #include "agent/health_port.h"
 #include "agent/l2.h"
 #include "agent/l2_listener.h"
+#include "agent/probe_scope.h"
 #include "agent/publisher.h"
 #include "sources/cluster/announcers.h"
 #include "sys/packet_socket.h"
 
 namespace weft::agent {
 
-// What the Services with a health check want probed.
+// What the Services with a health check want probed, as far as this node may.
 CheckTargets check_targets(const std::map<model::ObjectKey, model::HealthCheck>& checks,
-                           const control::ServiceCompiler& services);
+                           const control::ServiceCompiler& services, const ProbeScope& scope);
 
 class ServiceDuties {
  public:

@@ -11,6 +11,10 @@ void ServiceFacts::changed(const model::ObjectKey& key, const model::Service* se
     announceable_.insert_or_assign(key, service->meta.labels);
   else
     announceable_.erase(key);
+  if (service != nullptr && !service->external_ips.empty())
+    external_ips_.insert_or_assign(key, service->external_ips);
+  else
+    external_ips_.erase(key);
 }
 
 }  // namespace weft::agent

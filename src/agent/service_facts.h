@@ -2,7 +2,9 @@
 #pragma once
 
 #include <map>
+#include <vector>
 
+#include "base/ip.h"
 #include "base/labels.h"
 #include "model/objects.h"
 
@@ -17,10 +19,13 @@ class ServiceFacts {
   [[nodiscard]] const std::map<model::ObjectKey, model::HealthCheck>& health_checks() const { return health_checks_; }
   // Labels of those that may have load balancer or external addresses.
   [[nodiscard]] const std::map<model::ObjectKey, LabelMap>& announceable() const { return announceable_; }
+  // Of those that have any.
+  [[nodiscard]] const std::map<model::ObjectKey, std::vector<IpAddress>>& external_ips() const { return external_ips_; }
 
  private:
   std::map<model::ObjectKey, model::HealthCheck> health_checks_;
   std::map<model::ObjectKey, LabelMap> announceable_;
+  std::map<model::ObjectKey, std::vector<IpAddress>> external_ips_;
 };
 
 }  // namespace weft::agent

@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <optional>
+#include <string_view>
 
 #include "abi/service.h"
 
@@ -12,24 +13,12 @@ namespace {
 constexpr std::uint16_t bgp_port = 179;  // RFC 4271, 4.2
 
 // "https://[2001:db8::1]:2379" is at 2001:db8::1; a name is no address.
-bool is_endpoint(const std::string& endpoint, const IpAddress& address) {
-  const auto text = address.to_string();
-  const auto host = address.is_v4() ? fmt::format("//{}", text) : fmt::format("//[{}]", text);
-  const auto at = endpoint.find(host);
-  if (at == std::string::npos) return false;
-  const auto after = endpoint.substr(at + host.size());
-  return after.empty() || after.front() == ':' || after.front() == '/';
-}
-
-std::string address_spoken_for(const IpAddress& address, const Config& config, const ClusterView& cluster) {
-  if (std::ranges::any_of(config.etcd_endpoints, [&](const auto& endpoint) { return is_endpoint(endpoint, address); }))
-    return "is etcd's";
-  if (const auto owner = cluster.plan.addresses.find(address); owner != cluster.plan.addresses.end())
-    return fmt::format("is node {}'s", owner->second.node);
-  for (const auto& [name, node] : cluster.nodes)
-    if (!node.self && std::ranges::find(node.underlay, address) != node.underlay.end())
-      return fmt::format("is node {}'s", name);
-  return {};
+std::optional<IpAddress> host_of(std::string_view endpoint) {
+  if (const auto scheme = endpoint.find("//"); scheme != std::string_view::npos) endpoint.remove_prefix(scheme + 2);
+  const bool bracketed = endpoint.starts_with('[');
+  if (bracketed) endpoint.remove_prefix(1);
+  const auto address = IpAddress::parse(endpoint.substr(0, endpoint.find_first_of(bracketed ? "]" : ":/")));
+  return address ? std::optional(*address) : std::nullopt;
 }
 
 Result<void> check_host_ports(const model::PodSpec& spec, const char* path, const Config& config) {
@@ -48,8 +37,9 @@ Result<void> check_host_ports(const model::PodSpec& spec, const char* path, cons
 
 Result<void> check_external(const IpAddress& address, const char* field, const model::Service& service,
                             const Config& config, const Node& node, const ClusterView& cluster) {
-  if (const auto why = address_spoken_for(address, config, cluster); !why.empty())
-    return fail(ErrorCode::invalid, fmt::format("{}: {} {}", field, address.to_string(), why),
+  const auto spoken_for = addresses_spoken_for(config, node, cluster);
+  if (const auto found = spoken_for.find(address); found != spoken_for.end())
+    return fail(ErrorCode::invalid, fmt::format("{}: {} {}", field, address.to_string(), found->second),
                 "name an address that is routed to the nodes and that nothing else has");
   if (!node.addresses.contains(address)) return {};
   for (const auto& port : service.ports)
@@ -73,6 +63,20 @@ std::string port_spoken_for(const Config& config, std::uint16_t port, Protocol p
   if (config.encrypts() && (port == config.wireguard_port || port == config.wireguard_port + 1))
     return "is where nodes' WireGuard arrives";
   return {};
+}
+
+std::map<IpAddress, std::string> addresses_spoken_for(const Config& config, const Node& node,
+                                                      const ClusterView& cluster) {
+  std::map<IpAddress, std::string> all;
+  if (!config.clustered()) return all;
+  for (const auto& endpoint : config.etcd_endpoints)
+    if (const auto address = host_of(endpoint)) all.emplace(*address, "is etcd's");
+  for (const auto& address : node.addresses) all.emplace(address, fmt::format("is node {}'s", config.node));
+  for (const auto& [address, owner] : cluster.plan.addresses)
+    all.emplace(address, fmt::format("is node {}'s", owner.node));
+  for (const auto& [name, other] : cluster.nodes)
+    for (const auto& address : other.underlay) all.emplace(address, fmt::format("is node {}'s", name));
+  return all;
 }
 
 Result<void> check_spoken_for(const model::Object& object, const Config& config, const Node& node,

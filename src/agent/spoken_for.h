@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "agent/cluster_view.h"
@@ -16,6 +17,11 @@ namespace weft::agent {
 
 // What this node does by the port, as the end of a sentence; empty: nothing.
 std::string port_spoken_for(const Config& config, std::uint16_t port, Protocol protocol);
+
+// In a cluster: addresses that nodes, this one among them, and etcd have themselves, and whose each is, as the end of a
+// sentence. Of this node all are known, of others those they tell.
+std::map<IpAddress, std::string> addresses_spoken_for(const Config& config, const Node& node,
+                                                      const ClusterView& cluster);
 
 // Of a Pod's or Deployment's host ports, of a Service's external addresses. The error begins with the field.
 Result<void> check_spoken_for(const model::Object& object, const Config& config, const Node& node,

@@ -13,7 +13,8 @@ IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
 Config config(const std::string& text) { return parse_config("weftd.yaml", text).value(); }
 
 const char* const cluster_of =
-    "store: etcd\ncluster: c\netcd_endpoints: [\"https://192.0.2.9:2379\", \"https://[2001:db8::9]:2379\"]\n";
+    "node: here\nstore: etcd\ncluster: c\netcd_endpoints: [\"https://192.0.2.9:2379\", "
+    "\"https://[2001:db8::9]:2379\"]\n";
 
 TEST(SpokenFor, PortsByWhichNodesSpeakAreNobodys) {
   const auto vxlan = config(std::string(cluster_of) + "tunnel: vxlan\nencryption: wireguard\n");
@@ -63,10 +64,25 @@ TEST(SpokenFor, AServiceCannotHaveAnotherNodesAddressNorEtcds) {
   EXPECT_EQ(refusal("2001:db8::3", 80), "spec.externalIPs: 2001:db8::3 is node there's");
   EXPECT_EQ(refusal("192.0.2.9", 80), "spec.externalIPs: 192.0.2.9 is etcd's");
   EXPECT_EQ(refusal("2001:db8::9", 2379), "spec.externalIPs: 2001:db8::9 is etcd's");
-  EXPECT_EQ(refusal("192.0.2.2", 8472, Protocol::udp),
-            "spec.externalIPs: 192.0.2.2 is the node's own, where 8472/UDP is where nodes' VXLAN arrives");
-  EXPECT_THAT(refusal("192.0.2.2", 80), IsEmpty());
+  EXPECT_EQ(refusal("192.0.2.2", 80), "spec.externalIPs: 192.0.2.2 is node here's") << "whoever is asked";
   EXPECT_THAT(refusal("192.0.2.90", 2379), IsEmpty()) << "that is another address";
+}
+
+TEST(SpokenFor, ANodeByItselfGivesItsOwnAddressButNotThePortsItSpeaksBy) {
+  const auto alone = config("");
+  Node node;
+  node.addresses = {ip("192.0.2.2")};
+  model::Service service;
+  service.external_ips = {ip("192.0.2.2")};
+  service.ports.resize(1);
+  service.ports[0].port = 80;
+  EXPECT_TRUE(check_spoken_for(service, alone, node, ClusterView()));
+  service.ports[0].port = 179;
+  const auto refused = check_spoken_for(service, alone, node, ClusterView());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message,
+            "spec.externalIPs: 192.0.2.2 is the node's own, where 179/TCP is where nodes speak BGP");
+  EXPECT_THAT(addresses_spoken_for(alone, node, ClusterView()), IsEmpty());
 }
 
 }  // namespace

@@ -49,6 +49,7 @@ std::string takes(const json& backend) {
 }
 
 std::string check(const json& backend) {
+  if (const auto why = text(backend, "unchecked"); !why.empty()) return "not checked from here: " + why;
   const auto& state = member(backend, "check");
   if (!state.is_object()) return "-";
   const auto error = text(state, "last_error");

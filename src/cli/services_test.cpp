@@ -22,7 +22,8 @@ constexpr auto service = R"({"namespace":"shop","name":"web","type":"LoadBalance
   "backends":[
    {"id":1,"address":"10.0.0.2","port":8080,"namespace":"shop","pod":"web-0","local":true,"ready":true,"serving":true,
     "terminating":false,"healthy":true,"internal":true,"external":true,"state":"active","connections":12,"active":2,
-    "packets":90,"bytes":45000,"node":"n1","zone":"a","weight":1,"check":null},
+    "packets":90,"bytes":45000,"node":"n1","zone":"a","weight":1,"check":null,
+    "unchecked":"a NetworkPolicy selects it"},
    {"id":2,"address":"10.0.0.3","port":8080,"namespace":"shop","pod":"","local":false,"ready":false,"serving":true,
     "terminating":true,"healthy":false,"internal":false,"external":false,"state":"draining","connections":5,"active":1,
     "packets":9,"bytes":450,"node":"n2","zone":"b","weight":3,"check":{"healthy":false,"probes":7,
@@ -68,7 +69,7 @@ TEST_F(ServicesTest, GetShowsOneServiceWhole) {
       "ID  BACKEND                     NODE  WEIGHT  CONDITION                                NEW FLOWS  STATE     "
       "OPEN  CONNECTIONS  BYTES    CHECK\n"
       "1   shop/web-0 (10.0.0.2:8080)  n1    1       ready                                    all        active    "
-      "2     12           45.0 KB  -\n"
+      "2     12           45.0 KB  not checked from here: a NetworkPolicy selects it\n"
       "2   10.0.0.3:8080               n2    3       not-ready,serving,terminating,unhealthy  none       draining  "
       "1     5            450 B    it answered 503\n");
   EXPECT_THAT(weft({"service", "get", "web", "-n", "shop", "-o", "wide"}).out, HasSubstr("ZONE"));

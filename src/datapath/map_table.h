@@ -123,6 +123,7 @@ class MapTable {
     reconcile::Options options;
     options.name = info.name;
     options.max_entries = info.max_entries;
+    if (options.name == "weft_remote_v1") options.size_key = "remote_table_entries";
     return options;
   }
 

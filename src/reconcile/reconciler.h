@@ -38,6 +38,7 @@ class Ops {
 struct Options {
   std::string name;             // of the table, in errors
   std::size_t max_entries = 0;  // 0: no limit
+  std::string size_key;         // of the configuration; empty: the size is fixed
   std::chrono::milliseconds first_retry{10};
   std::chrono::milliseconds last_retry{30000};
 };
@@ -89,7 +90,8 @@ class Reconciler {
     return fail(ErrorCode::exhausted,
                 options_.name + " holds " + std::to_string(options_.max_entries) + " entries, " + std::to_string(rows) +
                     " are wanted",
-                "raise its size in the configuration, or want less");
+                options_.size_key.empty() ? "the size of this table is fixed: give the node less that fills it"
+                                          : "raise " + options_.size_key + " in the configuration, or want less");
   }
 
   // All that is wanted from now on. When it does not fit, nothing changes: the last good state stays.

@@ -102,6 +102,9 @@ TEST_F(ReconcilerTest, RefusesWhatDoesNotFitBeforeWritingAnything) {
   const auto refused = small.set_desired({{1, "x"}, {2, "b"}, {3, "c"}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::exhausted);
+  EXPECT_EQ(refused.error().hint, "the size of this table is fixed: give the node less that fills it");
+  Reconciler<int, std::string> sized(table_, {.name = "weft_sized", .max_entries = 1, .size_key = "some_entries"});
+  EXPECT_EQ(sized.admit(2).error().hint, "raise some_entries in the configuration, or want less");
   EXPECT_NE(refused.error().message.find("weft_small"), std::string::npos);
   EXPECT_EQ(small.upsert_desired(3, "c").error().code, ErrorCode::exhausted);
   EXPECT_TRUE(small.upsert_desired(2, "B")) << "a replacement needs no room";

@@ -236,7 +236,8 @@ std::vector<Frontend> ServiceCompiler::Impl::frontends_of(const ServiceEntry& en
       add(FrontendKind::load_balancer, address, port.port);
   }
   if (record.extras != nullptr)
-    for (const auto& address : record.extras->external_ips) add(FrontendKind::external_ip, address, port.port);
+    for (const auto& address : record.extras->external_ips)
+      if (!withheld_.contains(address)) add(FrontendKind::external_ip, address, port.port);
   const auto node_port = held.node_ports.find({port.port, port.protocol});
   if (node_port != held.node_ports.end() && (record.type == Type::node_port || record.type == Type::load_balancer))
     add(FrontendKind::node_port, family == Family::v4 ? IpAddress::v4(0) : IpAddress(), node_port->second);

@@ -219,6 +219,7 @@ class ServiceCompiler::Impl {
   services::Name node_name_;
   services::Name zone_;
   std::unordered_set<IpAddress> node_addresses_;
+  std::unordered_set<IpAddress> withheld_;
   std::unordered_map<IpAddress, std::vector<std::pair<std::uint16_t, Protocol>>> unhealthy_;
   std::unordered_set<IpAddress> unheard_;
   std::vector<Owner*> dirty_;

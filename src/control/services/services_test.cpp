@@ -286,6 +286,21 @@ TEST_F(Services, FrontendsOfEachType) {
   EXPECT_THAT(maps_.frontends, IsEmpty());
 }
 
+TEST_F(Services, AnExternalIpThatANodeHasLeadsNowhereWhileItHasIt) {
+  auto web = service("web");
+  web.external_ips = {ip("198.51.100.7"), ip("198.51.100.8")};
+  apply(web);
+  ServiceNode node{.name = "here", .zone = "a"};
+  node.withheld = {ip("198.51.100.7")};
+  compiler_.set_node(node);
+  compile();
+  EXPECT_THAT(frontends(only_port("web")), ElementsAre("ClusterIP 10.96.0.2:80", "ExternalIP 198.51.100.8:80"));
+  node.withheld = {ip("198.51.100.8")};
+  compiler_.set_node(node);
+  compile();
+  EXPECT_THAT(frontends(only_port("web")), ElementsAre("ClusterIP 10.96.0.2:80", "ExternalIP 198.51.100.7:80"));
+}
+
 TEST_F(Services, PoliciesShapeTheRuns) {
   auto web = service("web");
   web.type = Type::node_port;

@@ -404,6 +404,7 @@ void ServiceCompiler::Impl::erase_pod(const model::ObjectKey& key) {
 void ServiceCompiler::Impl::set_node(const ServiceNode& node) {
   if (node == node_) return;
   const bool moved = node.name != node_.name || node.zone != node_.zone;
+  const bool withholds = node.withheld != node_.withheld;
   std::unordered_set<IpAddress> addresses(node.addresses.begin(), node.addresses.end());
   for (const auto& address : addresses)
     if (!node_addresses_.contains(address)) touch_address(address);
@@ -415,10 +416,14 @@ void ServiceCompiler::Impl::set_node(const ServiceNode& node) {
   assigner_.keep_out(kept_out);
   node_name_ = names_.intern(node.name);
   zone_ = names_.intern(node.zone);
+  withheld_ = {node.withheld.begin(), node.withheld.end()};
   node_ = node;
-  if (!moved) return;
+  if (!moved && !withholds) return;
+  const auto has_external = [](const ServiceEntry& entry) {
+    return entry.record != nullptr && entry.record->extras != nullptr && !entry.record->extras->external_ips.empty();
+  };
   for (auto& [key, entry] : services_)
-    if (entry.slices != nullptr) touch(entry);
+    if ((moved && entry.slices != nullptr) || (withholds && has_external(entry))) touch(entry);
 }
 
 void ServiceCompiler::Impl::set_unheard(std::unordered_set<IpAddress> addresses) {

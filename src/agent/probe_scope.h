@@ -1,0 +1,35 @@
+// Which endpoints this node may probe for a Service. A probe comes from the node, which may reach more than whoever
+// writes Services and EndpointSlices may: their checks go where the Service's own namespace is, or outside the cluster.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "agent/publisher.h"
+
+namespace weft::agent {
+
+class ProbeScope {
+ public:
+  // As things are now: to be made anew when they have changed.
+  explicit ProbeScope(const Publisher& publisher);
+
+  // Why an endpoint of the Service is not probed by this port, to stand after "not checked from here: "; empty: it is.
+  [[nodiscard]] std::string unchecked(const model::ObjectKey& service, const IpAddress& address,
+                                      std::uint16_t port) const;
+
+ private:
+  [[nodiscard]] std::string of_other_nodes(const model::ObjectKey& service, const IpAddress& address) const;
+  [[nodiscard]] bool selected(const cluster::ToldPod& pod) const;
+
+  const Publisher& publisher_;
+  std::map<IpAddress, std::string> spoken_for_;
+  std::map<IpAddress, std::string> own_pods_;  // their namespaces
+};
+
+// "192.0.2.2 of shop/web is node a's": external IPs that are not served, of the Service or, by an empty key, of all.
+std::vector<std::string> withheld_external_ips(const Publisher& publisher, const model::ObjectKey& service);
+
+}  // namespace weft::agent
