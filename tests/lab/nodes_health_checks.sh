@@ -6,9 +6,9 @@ source "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/lab/lib_nodes.sh
 source "$(dirname "$0")/lib_nodes.sh"
 
-checks='weft.io/health-check: tcp, weft.io/health-check-interval: 200ms, weft.io/health-check-timeout: 150ms, weft.io/health-check-rise: "1", weft.io/health-check-fall: "2"'
+health_check='weft.io/health-check: tcp, weft.io/health-check-interval: 200ms, weft.io/health-check-timeout: 150ms, weft.io/health-check-rise: "1", weft.io/health-check-fall: "2"'
 service() { # NAMESPACE NAME SPEC: with a health check
-  printf -- '---\napiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: %s, annotations: {%s}}\nspec: {%s}\n' "$2" "$1" "$checks" "$3"
+  printf -- '---\napiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: %s, annotations: {%s}}\nspec: {%s}\n' "$2" "$1" "$health_check" "$3"
 }
 policy() {
   cat <<'YAML'
@@ -47,7 +47,7 @@ web=$(pod_address web-1 node1 v4)
 {
   service thief forged 'ports: [{port: 80}]'
   printf -- '---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: forged-1, namespace: thief, labels: {kubernetes.io/service-name: forged}}\n'
-  printf 'addressType: IPv4\nports: [{port: 2379}]\nendpoints: [{addresses: [%s]}, {addresses: [192.0.2.1]}, {addresses: [192.0.2.2]}, {addresses: [192.0.2.3]}]\n' "$web"
+  printf 'addressType: IPv4\nports: [{port: 2379}]\nendpoints: [{addresses: [%s]}, {addresses: [192.0.2.1]}, {addresses: [192.0.2.2]}, {addresses: [192.0.2.102]}]\n' "$web"
 } | at node2 apply -f - >"$work/apply" 2>&1 || fail "apply: $(cat "$work/apply")"
 sleep 1
 for node in node1 node2; do
