@@ -272,7 +272,7 @@ TEST_F(ClusterLinkTest, ABrokenConnectionIsToldBeforeTheLeaseIsOver) {
       return done();
     });
   };
-  ASSERT_TRUE(checked([&] { return a->link->status_json().value("unreachable_since", "").size() > 0; }));
+  ASSERT_TRUE(checked([&] { return !a->link->status_json().value("unreachable_since", "").empty(); }));
   EXPECT_FALSE(a->faults.has("cluster")) << "it may come back at once";
   ASSERT_TRUE(checked([&] { return a->faults.has("cluster"); }));
   EXPECT_TRUE(a->link->joined());
