@@ -350,7 +350,8 @@ TEST_F(ClusterObjectsTest, WhatMakesNoSenseIsToldAndLeavesWhatWasThere) {
                                    HasSubstr("Gadget shop/x in etcd is not understood: this version of "
                                              "Weft knows no such kind"),
                                    HasSubstr("clusterIPs: expected a list")));
-  EXPECT_EQ(a->apply(namespace_yaml("shop") + service("web")), "unchanged configured ") << "etcd has something else than this node";
+  EXPECT_EQ(a->apply(namespace_yaml("shop") + service("web")), "unchanged configured ")
+      << "etcd has something else than this node";
   erase("objects/Service/shop/other");
   erase("objects/Gadget/shop/x");
   EXPECT_THAT(a->misunderstood, ElementsAre(HasSubstr("clusterIPs: expected a list")));
