@@ -20,6 +20,7 @@ enum weft_config_flag {
 	WEFT_CONFIG_EGRESS = 1 << 12, /* weft_egress_v1 has entries */
 	WEFT_CONFIG_VXLAN = 1 << 13, /* some node is reached by VXLAN */
 	WEFT_CONFIG_GENEVE = 1 << 14, /* the same by Geneve: among nodes its port is the tunnels' */
+	WEFT_CONFIG_BGP = 1 << 15, /* routers speak BGP with the node: no pod does so from its address */
 };
 
 struct weft_config {
@@ -31,7 +32,7 @@ struct weft_config {
 	__u8 gateway_mac[6]; /* of the host side of every pod's veth */
 	__u16 nat_port_min; /* host byte order, inclusive */
 	__u16 nat_port_max;
-	__u16 pad0;
+	__be16 wireguard_port; /* of nodes: no pod sends UDP there to a node; 0: there is none */
 	__u32 new_flow_rate; /* flows a pod may start in a second on one CPU, after a burst of four times that; 0: any */
 	__u64 deny_event_interval; /* nanoseconds between events of one denied tuple */
 	__u32 hash_seed; /* of Maglev and source hash; the same on every node */
@@ -39,7 +40,7 @@ struct weft_config {
 	__u16 lb_port_max;
 	__u32 overlay_ifindex; /* the VXLAN device; 0: there is none */
 	__be16 overlay_port; /* of that device: no pod sends UDP there but to another pod; 0: there is none */
-	__u16 pad1; /* zero */
+	__be16 wireguard_next_port; /* the same, while keys change */
 };
 WEFT_ABI_ASSERT(sizeof(struct weft_config) == 72);
 

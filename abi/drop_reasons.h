@@ -42,7 +42,9 @@
 	X(EGRESS_UNKNOWN_FLOW, "egress-unknown-flow", "a connection that this egress gateway has not seen begin; the pod was sent a reset") \
 	X(UNENCRYPTED, "unencrypted", "only encrypted packets may go to that node, and there is no key of it yet (encryption_strict)") \
 	X(TUNNEL_SOURCE, "tunnel-source", "the source address is on another node than the one whose tunnel brought it: no node speaks for others") \
-	X(PATH_MTU, "path-mtu", "an ICMP error for which the kernel's VXLAN device would drop what pods send: about nothing this node sent another one so large, or below what the way to it has to take")
+	X(PATH_MTU, "path-mtu", "an ICMP error for which the kernel's VXLAN device would drop what pods send: about nothing this node sent another one so large, or below what the way to it has to take") \
+	X(BGP, "bgp", "a connection to port 179 that would leave with this node's address, by which routers know the node's own BGP") \
+	X(SOURCE_ROUTE, "source-route", "an IPv4 option that names the routers of the way (RFC 7126): it does not leave a pod")
 
 enum weft_drop_reason {
 #define WEFT_DROP_ENUM(name, text, meaning) WEFT_DROP_##name,

@@ -242,8 +242,22 @@ inline_always void want_gateway_source(struct scratch *s, const struct weft_conf
 inline_always bool pair_speaks_as_node(const struct scratch *s, const struct weft_config *config,
 				       const struct weft_endpoint *dst)
 {
-	return s->pair.protocol == IPPROTO_UDP && unlikely(port_is_nodes(config, s->pair.dport)) &&
-	       !endpoint_is_pod(dst) && !node_is_tunneled(s->dst_node);
+	if (s->pair.protocol != IPPROTO_UDP)
+		return false;
+	if (unlikely(wireguard_is_nodes(config, s->pair.dport)))
+		return s->context.dst_identity == WEFT_IDENTITY_REMOTE_NODE || endpoint_is_host(dst);
+	return unlikely(port_is_nodes(config, s->pair.dport)) && !endpoint_is_pod(dst) && !node_is_tunneled(s->dst_node);
+}
+
+#define BGP_PORT 179 /* RFC 4271, 4.2 */
+
+/* Whether scratch->pair, with the source `nat` when it leaves by the device, would be for a router what the node's own
+ * BGP is: it knows that by the address. */
+inline_always bool pair_speaks_bgp(const struct scratch *s, const struct weft_config *config,
+				   const struct weft_device *device, const struct weft_addr *nat)
+{
+	return unlikely(s->pair.dport == bpf_htons(BGP_PORT)) && s->pair.protocol == IPPROTO_TCP &&
+	       (config->flags & WEFT_CONFIG_BGP) && (addr_equal(nat, &device->nat_v4) || addr_equal(nat, &device->nat_v6));
 }
 
 /* Looks at the destination of scratch->pair, after policy: a service may have put anything there. */
@@ -257,7 +271,8 @@ inline_always enum weft_drop_reason check_destination(const struct scratch *s, b
 }
 
 /* The flow leaves the cluster here, from the address that egress_choose() or egress_admit() found. */
-inline_always enum weft_drop_reason exit_as_gateway(struct __sk_buff *skb, struct scratch *s)
+inline_always enum weft_drop_reason exit_as_gateway(struct __sk_buff *skb, struct scratch *s,
+						    const struct weft_config *config)
 {
 	int device = route_from_gateway(skb);
 	struct weft_device *row;
@@ -269,6 +284,8 @@ inline_always enum weft_drop_reason exit_as_gateway(struct __sk_buff *skb, struc
 	/* The answers have to come in by an uplink. */
 	if (!row)
 		return WEFT_DROP_NO_ROUTE;
+	if (pair_speaks_bgp(s, config, row, &s->nat_address))
+		return WEFT_DROP_BGP;
 	s->forward.exit = WEFT_EXIT_NEIGH;
 	s->forward.out_ifindex = out;
 	s->forward.mtu = row->mtu;
@@ -314,7 +331,7 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 		if (reason)
 			return reason;
 		if (s->egress_node == WEFT_EGRESS_HERE)
-			return exit_as_gateway(skb, s);
+			return exit_as_gateway(skb, s, config);
 		if (s->egress_node)
 			to = s->egress_node;
 	}
@@ -343,6 +360,8 @@ inline_always enum weft_drop_reason decide_exit_from_pod(struct __sk_buff *skb, 
 
 	if (!nat.word[3] && !nat.word[0])
 		return WEFT_DROP_NAT_NO_ADDRESS;
+	if (pair_speaks_bgp(s, config, device, &nat))
+		return WEFT_DROP_BGP;
 	want_source_translation(s, &nat);
 	return WEFT_DROP_NONE;
 }

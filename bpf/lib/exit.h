@@ -113,6 +113,12 @@ inline_always bool port_is_nodes(const struct weft_config *config, __be16 port)
 	return port == bpf_htons(WEFT_GENEVE_PORT) || (port == config->overlay_port && port);
 }
 
+/* The same where what has the port is a node: WireGuard's is configured, and may be another server's too. */
+inline_always bool wireguard_is_nodes(const struct weft_config *config, __be16 port)
+{
+	return (port == config->wireguard_port || port == config->wireguard_next_port) && port;
+}
+
 /* Whether a pod's packet of the flow would reach the node, or another one, at such a port. `port` is the packet's
  * destination, before translation. */
 inline_always bool speaks_as_node(const struct weft_config *config, const struct weft_flow *flow, __u8 protocol,

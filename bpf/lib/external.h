@@ -123,6 +123,8 @@ inline_always enum weft_drop_reason exit_by_device(struct scratch *s, const stru
 	s->nat_address = packet_is_v4(&s->packet) ? device->nat_v4 : device->nat_v6;
 	if (addr_is_zero(&s->nat_address))
 		return WEFT_DROP_NAT_NO_ADDRESS;
+	if (pair_speaks_bgp(s, config, device, &s->nat_address))
+		return WEFT_DROP_BGP;
 	s->translate_source = true;
 	return WEFT_DROP_NONE;
 }

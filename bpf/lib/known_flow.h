@@ -153,6 +153,20 @@ verified_once bool flow_rewayed(struct __sk_buff *skb, struct weft_flow *forward
 	       flow_reway(skb, backward, s->src_node, WAY_BACK);
 }
 
+/* Whether a flow, `forward` its original direction's entry or NULL, has begun before what it says was for nodes to say. */
+inline_always enum weft_drop_reason flow_speaks_as_node(const struct scratch *s, const struct weft_flow *forward,
+							const struct weft_config *config, const struct weft_endpoint *dst)
+{
+	if (!forward || !(forward->flags & WEFT_FLOW_SNAT) || forward->exit != WEFT_EXIT_NEIGH)
+		return WEFT_DROP_NONE;
+	if (pair_speaks_as_node(s, config, dst))
+		return WEFT_DROP_ENCAPSULATION;
+	__u32 out = forward->out_ifindex;
+	const struct weft_device *device = bpf_map_lookup_elem(&weft_dev_v1, &out);
+
+	return device && pair_speaks_bgp(s, config, device, &forward->src_addr) ? WEFT_DROP_BGP : WEFT_DROP_NONE;
+}
+
 /* The epoch moved on: the flow is decided again, by either direction's packet, on its original
  * direction's terms. scratch->peer is the other direction's key afterwards. */
 verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_flow *flow,
@@ -196,6 +210,12 @@ verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_f
 		flow_forget(s, flow, v4);
 		return REDECIDED_REFUSED;
 	}
+	other = flow_find(&s->peer, v4);
+	s->drop_reason = flow_speaks_as_node(s, is_reply ? other : flow, config, dst);
+	if (unlikely(s->drop_reason)) {
+		flow_forget(s, flow, v4);
+		return REDECIDED_REFUSED;
+	}
 	if (!is_reply && flow->exit == WEFT_EXIT_NEIGH && s->context.hook == WEFT_HOOK_FROM_POD &&
 	    !(flow->flags & WEFT_FLOW_EGRESS) && !route_holds(skb, s, flow, v4)) {
 		flow_forget(s, flow, v4);
@@ -203,7 +223,6 @@ verified_once enum redecision flow_redecide(struct __sk_buff *skb, struct weft_f
 	}
 	if ((flow->flags & WEFT_FLOW_EXTERNAL) && flow->exit == WEFT_EXIT_NEIGH)
 		flow_reroute(skb, s, flow, v4);
-	other = flow_find(&s->peer, v4);
 	if (!flow_rewayed(skb, is_reply ? other : flow, is_reply ? flow : other)) {
 		flow_forget(s, flow, v4);
 		return REDECIDED_AS_NEW;

@@ -152,7 +152,8 @@ inline_always enum weft_drop_reason flow_decide_from_pod(struct __sk_buff *skb, 
 }
 
 /* From another node's pod, whose policy its node has asked, to where nothing in the cluster is. */
-inline_always enum weft_drop_reason decide_exit_of_node(struct __sk_buff *skb, struct scratch *s)
+inline_always enum weft_drop_reason decide_exit_of_node(struct __sk_buff *skb, struct scratch *s,
+							const struct weft_config *config)
 {
 	enum weft_drop_reason reason = check_destination(s, packet_is_v4(&s->packet));
 
@@ -165,11 +166,12 @@ inline_always enum weft_drop_reason decide_exit_of_node(struct __sk_buff *skb, s
 	if (reason == WEFT_DROP_NOT_EGRESS_GATEWAY && s->context.hook == WEFT_HOOK_FROM_DEVICE && !s->unsettled &&
 	    !egress_find(s))
 		return DECIDE_NOT_OURS;
-	return reason ? reason : exit_as_gateway(skb, s);
+	return reason ? reason : exit_as_gateway(skb, s, config);
 }
 
 /* From another node's address, to one here, or out of the cluster. */
-inline_always enum weft_drop_reason flow_decide_from_node(struct __sk_buff *skb, struct scratch *s)
+inline_always enum weft_drop_reason flow_decide_from_node(struct __sk_buff *skb, struct scratch *s,
+							  const struct weft_config *config)
 {
 	struct weft_endpoint *dst = endpoint_find(&s->pair.daddr);
 	enum weft_drop_reason reason;
@@ -179,7 +181,7 @@ inline_always enum weft_drop_reason flow_decide_from_node(struct __sk_buff *skb,
 		return WEFT_DROP_POLICY_DENIED;
 	s->forward.in_ifindex = s->context.hook == WEFT_HOOK_FROM_OVERLAY ? WEFT_IN_TUNNEL : 0;
 	if (unlikely(!dst)) {
-		reason = decide_exit_of_node(skb, s);
+		reason = decide_exit_of_node(skb, s, config);
 		if (reason)
 			return reason;
 	} else if (endpoint_is_host(dst)) {
@@ -221,7 +223,7 @@ inline_always enum weft_drop_reason flow_decide(struct __sk_buff *skb, struct sc
 	if (s->context.hook == WEFT_HOOK_FROM_POD)
 		return flow_decide_from_pod(skb, s, config, src);
 	if (s->context.hook == WEFT_HOOK_FROM_OVERLAY || (s->context.hook == WEFT_HOOK_FROM_DEVICE && comes_from_node(s, config)))
-		return flow_decide_from_node(skb, s);
+		return flow_decide_from_node(skb, s, config);
 	if (s->context.hook == WEFT_HOOK_FROM_DEVICE)
 		return flow_decide_external(skb, s, config);
 	if (s->context.hook == WEFT_HOOK_FROM_HOST)

@@ -180,8 +180,8 @@ inline_always int slow_path(struct __sk_buff *skb, const struct weft_config *con
 		}
 		if (!reason && (s->packet.flags & PACKET_ICMP_OTHER))
 			reason = WEFT_DROP_ICMP_UNSUPPORTED;
-		if (!reason && carries_frontend(skb, &s->packet))
-			reason = WEFT_DROP_ENCAPSULATION;
+		if (!reason)
+			reason = options_refused(skb, &s->packet);
 		break;
 	case WEFT_HOOK_TO_POD:
 		src = endpoint_find(&s->packet.tuple.saddr);

@@ -9,30 +9,37 @@
 #define IP_OPTION_NOOP 1
 #define IP_OPTION_BYTES 40 /* at most */
 
-/* Whether an IPv4 packet has the option that names a frontend, which only nodes send each other (docs/xdp.md). */
-verified_once bool find_frontend_option(struct __sk_buff *skb, __u32 end)
+#define IP_OPTION_LOOSE_ROUTE 131
+#define IP_OPTION_STRICT_ROUTE 137
+
+/* Why an IPv4 packet's options do not leave a pod: one names a frontend, which only nodes send each other (docs/xdp.md), or
+ * the routers of the way (RFC 7126, 4.3 and 4.4). */
+verified_once int check_options(struct __sk_buff *skb, __u32 end)
 {
 	__u32 at = ETH_HLEN + sizeof(struct iphdr);
 	__u8 option[2];
 
 	for (int i = 0; i < IP_OPTION_BYTES; i++) {
 		if (at >= end || bpf_skb_load_bytes(skb, at, option, 1) || option[0] == IP_OPTION_END)
-			return false;
+			return WEFT_DROP_NONE;
 		if (option[0] == WEFT_IP_OPTION_FRONTEND)
-			return true;
+			return WEFT_DROP_ENCAPSULATION;
+		if (option[0] == IP_OPTION_LOOSE_ROUTE || option[0] == IP_OPTION_STRICT_ROUTE)
+			return WEFT_DROP_SOURCE_ROUTE;
 		option[1] = 1;
 		if (option[0] != IP_OPTION_NOOP && (bpf_skb_load_bytes(skb, at + 1, option + 1, 1) || option[1] < 2))
-			return false;
+			return WEFT_DROP_NONE;
 		at += option[1];
 	}
-	return false;
+	return WEFT_DROP_NONE;
 }
 
-inline_always bool carries_frontend(struct __sk_buff *skb, const struct packet *packet)
+inline_always __u8 options_refused(struct __sk_buff *skb, const struct packet *packet)
 {
 	__u32 options = ETH_HLEN + sizeof(struct iphdr);
 
-	return packet_is_v4(packet) && unlikely(packet->l4_offset > options) && find_frontend_option(skb, packet->l4_offset);
+	return packet_is_v4(packet) && unlikely(packet->l4_offset > options) ? check_options(skb, packet->l4_offset) :
+									       WEFT_DROP_NONE;
 }
 
 /* Checks only a pod's own device makes. Non-zero: the drop reason; `silent` when it is no news.

@@ -45,4 +45,13 @@ control::BgpInput bgp_input(const Objects& objects, const ServiceFacts& facts, c
   return input;
 }
 
+bool speaks_bgp(const Objects& objects, const Config& config) {
+  const auto& peerings = objects.bgp_peerings();
+  if (peerings.empty() || config.bgp_speaker == Config::BgpSpeaker::none) return false;
+  return std::ranges::any_of(peerings, [labels = config.labels()](const auto& named) {
+    const model::BgpPeering& peering = named.second;
+    return !peering.peers.empty() && (!peering.node_selector || peering.node_selector->matches(labels));
+  });
+}
+
 }  // namespace weft::agent

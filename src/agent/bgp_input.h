@@ -17,4 +17,7 @@ namespace weft::agent {
 control::BgpInput bgp_input(const Objects& objects, const ServiceFacts& facts, const control::ServiceCompiler& services,
                             const Node& node, const Config& config, std::vector<Cidr> blocks);
 
+// Whether some BGPPeering has routers for this node, and somebody here may speak with them.
+bool speaks_bgp(const Objects& objects, const Config& config);
+
 }  // namespace weft::agent

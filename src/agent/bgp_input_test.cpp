@@ -111,6 +111,20 @@ TEST_F(BgpInputTest, WithoutAPeeringNothingIsLookedAt) {
   endpoints(here);
   ASSERT_TRUE(objects->remove({{model::Kind::bgp_peering, {"", "a"}}}));
   EXPECT_THAT(told(), IsEmpty());
+  EXPECT_FALSE(speaks_bgp(*objects, config));
+}
+
+TEST_F(BgpInputTest, ANodeSpeaksWhereAPeeringIsForItAndThereIsASpeaker) {
+  EXPECT_TRUE(speaks_bgp(*objects, config));
+  config.bgp_speaker = Config::BgpSpeaker::none;
+  EXPECT_FALSE(speaks_bgp(*objects, config));
+  config.bgp_speaker = Config::BgpSpeaker::automatic;
+  apply(
+      "apiVersion: weft.io/v1alpha1\nkind: BGPPeering\nmetadata: {name: a}\nspec:\n"
+      "  nodeSelector: {matchLabels: {rack: r1}}\n  localAS: 1\n  peers: [{address: 192.0.2.1, peerAS: 2}]\n");
+  EXPECT_FALSE(speaks_bgp(*objects, config));
+  config.node_labels = {{"rack", "r1"}};
+  EXPECT_TRUE(speaks_bgp(*objects, config));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "agent/address_pools.h"
+#include "agent/bgp_input.h"
 #include "agent/external_addresses.h"
 #include "agent/host_ports.h"
 #include "agent/label_limit.h"
@@ -179,6 +180,11 @@ weft_config Publisher::config_now() const {
   };
   if (by(WEFT_WAY_VXLAN)) config.flags |= WEFT_CONFIG_VXLAN;
   if (by(WEFT_WAY_GENEVE)) config.flags |= WEFT_CONFIG_GENEVE;
+  if (speaks_bgp(parts_.objects, parts_.config)) config.flags |= WEFT_CONFIG_BGP;
+  if (parts_.config.encrypts()) {
+    config.wireguard_port = htons(parts_.config.wireguard_port);
+    config.wireguard_next_port = htons(static_cast<std::uint16_t>(parts_.config.wireguard_port + 1));
+  }
   if (parts_.config.tunnel == Config::Tunnel::vxlan) config.overlay_port = htons(parts_.config.tunnel_port);
   config.overlay_ifindex =
       cluster_.overlay_ifindex != 0 ? cluster_.overlay_ifindex : parts_.tables.config().overlay_ifindex;

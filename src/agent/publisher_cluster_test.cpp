@@ -1,5 +1,6 @@
 // What a cluster brings to the publisher comes as differences: whatever the order, the maps end up as if all of it had
 // been compiled at once.
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -217,6 +218,25 @@ TEST_F(PublisherCluster, TheDatapathKnowsWhichTunnelsThereAre) {
   EXPECT_EQ(ways(WEFT_WAY_GENEVE), std::uint32_t{WEFT_CONFIG_TUNNEL | WEFT_CONFIG_GENEVE});
   EXPECT_EQ(ways(WEFT_WAY_WIREGUARD), std::uint32_t{WEFT_CONFIG_TUNNEL});
   EXPECT_EQ(ways(WEFT_WAY_DIRECT), 0U);
+}
+
+TEST_F(PublisherCluster, TheDatapathKnowsWhatTheNodeSaysToRoutersAndNodes) {
+  publisher->set_cluster(view);
+  ASSERT_TRUE(publisher->publish());
+  EXPECT_EQ(tables->config().flags & WEFT_CONFIG_BGP, 0U);
+  EXPECT_EQ(tables->config().wireguard_port, 0);
+  const auto epoch = tables->epoch();
+  apply(
+      "apiVersion: weft.io/v1alpha1\nkind: BGPPeering\nmetadata: {name: a}\n"
+      "spec: {localAS: 1, peers: [{address: 192.0.2.1, peerAS: 2}]}\n");
+  ASSERT_TRUE(publisher->publish());
+  EXPECT_NE(tables->config().flags & WEFT_CONFIG_BGP, 0U);
+  EXPECT_GT(tables->epoch(), epoch) << "pods' connections to routers are decided again";
+  config->encryption = Config::Encryption::wireguard;
+  config->wireguard_port = 4000;
+  ASSERT_TRUE(publisher->publish());
+  EXPECT_EQ(tables->config().wireguard_port, htons(4000));
+  EXPECT_EQ(tables->config().wireguard_next_port, htons(4001));
 }
 
 TEST_F(PublisherCluster, EgressGatewaysAndEncryptedWaysStayWhilePodsElsewhereChange) {

@@ -34,7 +34,7 @@ struct Telling {
   std::string_view reason;
   std::string_view remedy;
 };
-constexpr std::array<Telling, 12> telling_drops = {{
+constexpr std::array<Telling, 13> telling_drops = {{
     {"node-unknown", "see which node has the address: weft node list; its way is missing where it is away for long"},
     {"tunnel-sender",
      "a machine that is no node of the cluster, or a node by an address it does not tell: weft node list"},
@@ -48,6 +48,10 @@ constexpr std::array<Telling, 12> telling_drops = {{
     {"outside-tunnel",
      "give every node the same tunnel:, tunnel_scope: and encryption: (weft node list, weft encryption status)"},
     {"unencrypted", "set encryption: wireguard on every node; weft encryption status shows who has no key"},
+    {"bgp",
+     "a pod, or a client through a Service, speaks BGP from this node's address: weft observe --drop-reason bgp names "
+     "it; "
+     "if it may, give it an address of its own by an EgressGateway"},
     {"nat-exhausted", "widen nat_port_min to nat_port_max, or find the pod that opens so many flows: weft observe"},
     {"nat-no-address", "give the uplink an address of that family"},
     {"flow-table", "raise flow_table_entries"},

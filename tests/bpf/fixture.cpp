@@ -580,13 +580,16 @@ void run(Datapath& datapath, const Case& fixture) {
 
 Cases all_cases(const Net& net) {
   Cases all;
-  for (const CaseTable table :
-       {forward_cases,         policy_cases,   epoch_cases,     service_cases,  external_cases,
-        algorithm_cases,       bereaved_cases, announce_cases,  nat_cases,      icmp_error_cases,
-        fragment_cases,        tcp_cases,      reset_cases,     affinity_cases, from_pod_cases,
-        neighbour_cases,       host_cases,     malformed_cases, xdp_cases,      xdp_dsr_cases,
-        xdp_decapsulate_cases, hostile_cases,  flood_cases,     loop_cases,     node_cases,
-        tunnel_cases,          egress_cases}) {
+  for (const CaseTable table : {forward_cases,    policy_cases,      epoch_cases,
+                                service_cases,    external_cases,    algorithm_cases,
+                                bereaved_cases,   announce_cases,    nat_cases,
+                                icmp_error_cases, fragment_cases,    tcp_cases,
+                                reset_cases,      affinity_cases,    from_pod_cases,
+                                neighbour_cases,  host_cases,        malformed_cases,
+                                xdp_cases,        xdp_dsr_cases,     xdp_decapsulate_cases,
+                                hostile_cases,    forged_node_cases, flood_cases,
+                                loop_cases,       node_cases,        tunnel_cases,
+                                egress_cases}) {
     for (auto& each : table(net)) all.push_back(std::move(each));
   }
   return all;

@@ -211,6 +211,7 @@ Cases malformed_cases(const Net& net);
 Cases xdp_cases(const Net& net);
 Cases xdp_dsr_cases(const Net& net);
 Cases hostile_cases(const Net& net);
+Cases forged_node_cases(const Net& net);
 Cases flood_cases(const Net& net);
 Cases loop_cases(const Net& net);
 Cases xdp_decapsulate_cases(const Net& net);

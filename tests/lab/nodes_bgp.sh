@@ -23,6 +23,12 @@ is "no fault" "$(for n in node1 node2 node3; do problems $n; done)" ""
 like "the routes as node1 lists them" "$(at node1 bgp routes 10.99.1.1)" "$web/32 +advertised +10.99.1.1"
 like "the routes as node3 lists them" "$(at node3 bgp routes -o json | jq -c '[.[] | select(.direction == "received") | .prefix] | unique')" '10.88.1.0/24.*10.88.2.0/24'
 
+step "no pod is taken for its node"
+kept=$(dropped)
+inside default/web-1 python3 -c "import socket; socket.create_connection(('10.99.2.1', 179), timeout=1)" 2>/dev/null && fail "a pod reached the router's BGP"
+like "that is counted" "$(at node1 status -o json | jq '[.datapath.drops[] | select(.reason == "bgp") | .packets] | add // 0')" "^[1-9]"
+is "no session ended" "$(dropped)" "$kept"
+
 step "clients behind the routers"
 for r in 1 2; do
   eventually 10 "client$r reaches the Service" answered "client$r" tcp "$web" 80
