@@ -40,7 +40,7 @@ Cases forged_bgp(const Net& net) {
   const Row bare =
       configure([](weft_config& config) { config.flags &= ~(WEFT_CONFIG_MASQUERADE_V4 | WEFT_CONFIG_MASQUERADE_V6); });
   const auto syn = tcp(net.a, 40000, net.world, kBgp, kSyn);
-  const auto hop = [](Packet packet) { return packet.with_hop_limit(63); };
+  const auto hop = [](const Packet& packet) { return packet.with_hop_limit(63); };
   const auto from_pod = [](const Packet& packet) { return send(Hook::from_pod, kPodA, packet); };
   const auto forged = [&](const Packet& packet) {
     return from_pod(packet).dropped(WEFT_DROP_BGP, {.type = WEFT_EVENT_DENIED, .source = net.a});

@@ -77,11 +77,10 @@ bool NodeRegistry::join() {
   const auto unchanged = replaced_ == 0 ? Compare::absent(alive_key_) : Compare::unchanged_since(alive_key_, replaced_);
   record_written_ = true;  // unless it changes meanwhile
   own_leases_.insert(lease_);
-  told_ = told_record();
   context_.client.txn(
       {.compare = {unchanged},
        .then = {etcd::PutRequest{.key = alive_key_, .value = encode(self_.incarnation()), .lease = lease_},
-                etcd::PutRequest{.key = record_key_, .value = told_}},
+                etcd::PutRequest{.key = record_key_, .value = told_record()}},
        .otherwise = {etcd::RangeRequest{.keys = Keys::one(alive_key_)},
                      etcd::RangeRequest{.keys = Keys::one(record_key_)}}},
       {}, turns_.guarded([this, lease = lease_](const etcd::Outcome<etcd::TxnResult>& outcome) {
@@ -173,9 +172,8 @@ std::string NodeRegistry::told_record() const {
 
 bool NodeRegistry::write_record() {
   record_written_ = true;
-  told_ = told_record();
   context_.client.txn({.compare = {membership_->holds},
-                       .then = {etcd::PutRequest{.key = record_key_, .value = told_}},
+                       .then = {etcd::PutRequest{.key = record_key_, .value = told_record()}},
                        .otherwise = {}},
                       {}, turns_.guarded([this](const etcd::Outcome<etcd::TxnResult>& outcome) {
                         // Whoever joins anew writes the record too.
@@ -211,11 +209,11 @@ void NodeRegistry::alive_changed(const etcd::Change& change) {
   refresh(change);
 }
 
-// What somebody else made of our record is written again.
+// Our record that somebody erased, or wrote over with what nobody can read, is written again.
 void NodeRegistry::records_changed(const etcd::Change& change) {
   const auto kv = records_.view().find(record_key_);
   if (membership_ && record_written_ && change.revision > told_at_ &&
-      (kv == records_.view().end() || kv->second.value != told_)) {
+      (kv == records_.view().end() || !decode_node(kv->first, kv->second.value))) {
     record_written_ = false;
     turns_.wake();
   }

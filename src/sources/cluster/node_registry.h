@@ -125,8 +125,7 @@ class NodeRegistry {
   std::set<etcd::LeaseId> own_leases_;  // that `alive` was written under, or may have been
   std::string refused_for_;             // the boot id and addresses that `refused` has been told of
   bool record_written_ = false;
-  std::string told_;            // our record as it was written last
-  etcd::Revision told_at_ = 0;  // and when
+  etcd::Revision told_at_ = 0;  // when our record was written last
   bool closed_ = false;
   etcd::Scheduler::Time trusted_until_{};
   std::map<std::string, Node> nodes_;
