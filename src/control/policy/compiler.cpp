@@ -141,6 +141,7 @@ class Pass {
   [[nodiscard]] const PolicyWorld& world() const { return world_; }
 
  private:
+  [[nodiscard]] std::map<model::ObjectKey, std::size_t> row_claims() const;
   ActivePolicy compile(const model::ObjectKey& key, const model::NetworkPolicy& policy);
   CompiledRule compile(const ActivePolicy& owner, weft_direction direction, int index);
   void add_block(const model::IpBlock& block, std::vector<IdentityId>& identities) const;
@@ -173,14 +174,23 @@ void Pass::select(std::set<model::ObjectKey> closed) {
   }
 }
 
-std::set<model::ObjectKey> Pass::close() {
-  // Each class has the rows of all policies that select it.
-  std::set<std::string> seen;
+// Each class has the rows of all policies that select it. Empty where even a class for each group would fit, as is
+// usual: then no class has to be told from another.
+std::map<model::ObjectKey, std::size_t> Pass::row_claims() const {
+  std::size_t most = 0;
+  for (const auto& positions : selecting_)
+    for (const auto position : positions) most += active_[position].most_rows();
   std::map<model::ObjectKey, std::size_t> claims;
+  if (most <= input_.row_room) return claims;
+  std::set<std::string> seen;
   for (std::size_t group = 0; group < selecting_.size(); ++group)
     if (seen.insert(class_key(group)).second)
       for (const auto position : selecting_[group]) claims[active_[position].key] += active_[position].most_rows();
-  const auto without = without_room(claims, input_.row_room);
+  return claims;
+}
+
+std::set<model::ObjectKey> Pass::close() {
+  const auto without = without_room(row_claims(), input_.row_room);
   std::set<model::ObjectKey> closed;
   for (auto& policy : active_) {
     if (without.contains(policy.key)) policy.close();
