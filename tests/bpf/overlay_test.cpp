@@ -354,6 +354,29 @@ class Overlay : public testing::TestWithParam<std::tuple<weft_way, bool, bool>> 
         .get();
     return server.get();
   }
+  // The other node's pod hears one of that many bytes, whole or, where that may be, in fragments.
+  void expect_datagram(std::size_t size, bool may_fragment) {
+    std::promise<void> listening;
+    auto server = nodes_[1].pod().run([&] {
+      Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
+      socket.serve(pod_of(1, v4_), kPort, false);
+      listening.set_value();
+      std::size_t heard = 0;
+      EXPECT_EQ(0, socket.hear(heard, size));
+      return heard;
+    });
+    listening.get_future().wait();
+    nodes_[0]
+        .pod()
+        .run([&] {
+          Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
+          if (!may_fragment) socket.never_fragment(v4_);
+          EXPECT_EQ(0, socket.connect_to(pod_of(1, v4_), kPort));
+          EXPECT_EQ(0, socket.say(std::string(size, 'x')));
+        })
+        .get();
+    EXPECT_EQ(size, server.get());
+  }
   // By both nodes; the kernel's own chatter of each pod (listeners, routers) is refused for other reasons.
   void expect_nothing_refused() {
     for (auto& node : nodes_) {
@@ -473,26 +496,7 @@ TEST_P(Overlay, AForgedErrorEndsNothing) {
 
   constexpr std::size_t kLeastOfIpv6 = 1280;
   const auto size = kLeastOfIpv6 - (v4_ ? 28 : 48);
-  std::promise<void> listening;
-  auto server = nodes_[1].pod().run([&] {
-    Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
-    socket.serve(pod_of(1, v4_), kPort, false);
-    listening.set_value();
-    std::size_t heard = 0;
-    EXPECT_EQ(0, socket.hear(heard, size));
-    return heard;
-  });
-  listening.get_future().wait();
-  nodes_[0]
-      .pod()
-      .run([&] {
-        Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
-        socket.never_fragment(v4_);
-        EXPECT_EQ(0, socket.connect_to(pod_of(1, v4_), kPort));
-        EXPECT_EQ(0, socket.say(std::string(size, 'x')));
-      })
-      .get();
-  EXPECT_EQ(size, server.get());
+  expect_datagram(size, false);
   EXPECT_EQ(way_ == WEFT_WAY_VXLAN ? 1u : 0u, nodes_[0].datapath().drops()[WEFT_DROP_PATH_MTU]);
 }
 
@@ -500,25 +504,7 @@ TEST_P(Overlay, AForgedErrorEndsNothing) {
 TEST_P(Overlay, ALargeDatagramArrivesWhole) {
   constexpr std::size_t kLarge = 9000;
   shell(fmt::format("ip -n {} link set eth0 mtu {}", nodes_[0].pod().name(), kMtu));
-  std::promise<void> listening;
-  auto server = nodes_[1].pod().run([&] {
-    Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
-    socket.serve(pod_of(1, v4_), kPort, false);
-    listening.set_value();
-    std::size_t heard = 0;
-    EXPECT_EQ(0, socket.hear(heard, kLarge));
-    return heard;
-  });
-  listening.get_future().wait();
-  nodes_[0]
-      .pod()
-      .run([&] {
-        Endpoint socket(pod_of(1, v4_), SOCK_DGRAM);
-        EXPECT_EQ(0, socket.connect_to(pod_of(1, v4_), kPort));
-        EXPECT_EQ(0, socket.say(std::string(kLarge, 'x')));
-      })
-      .get();
-  EXPECT_EQ(kLarge, server.get());
+  expect_datagram(kLarge, true);
   expect_nothing_refused();
 }
 
