@@ -91,4 +91,4 @@ install: ## install below DESTDIR (make install DESTDIR=/tmp/weft)
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD)
 
 clean: ## remove what was built
-	@rm -rf build build-debug build-sanitize build-fuzz
+	@rm -rf build build-debug build-sanitize

@@ -1,11 +1,12 @@
-# weft_room(<name> [DEPS room...] [LIBS library...])
+# weft_room(<name> [COMPUTES] [DEPS room...] [LIBS library...])
 # One folder is one static library `weft_<name>`: every *.cpp beside the CMakeLists.txt except
 # *_test.cpp, which make `<name>_test`. DEPS are the rooms it may include; tools/check-includes
 # reads the same lines, so the build and the include graph cannot drift apart.
 include(GoogleTest)
 
+# COMPUTES: its tests compute for minutes, so that optimizing is worth its time under the sanitizers, too.
 function(weft_room name)
-  cmake_parse_arguments(ROOM "" "" "DEPS;LIBS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ROOM "COMPUTES" "" "DEPS;LIBS;TEST_DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
@@ -19,9 +20,17 @@ function(weft_room name)
     add_library(weft_${name} INTERFACE)
     target_link_libraries(weft_${name} INTERFACE weft_options ${ROOM_DEPS} ${ROOM_LIBS})
   endif()
-  if(WEFT_TESTS AND NOT WEFT_FUZZ AND tests)
+  set(optimize "")
+  if(ROOM_COMPUTES AND WEFT_SANITIZE)
+    set(optimize -O1)
+  endif()
+  if(sources)
+    target_compile_options(weft_${name} PRIVATE ${optimize})
+  endif()
+  if(WEFT_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE weft_${name} ${ROOM_TEST_DEPS} GTest::gmock_main)
+    target_compile_options(${name}_test PRIVATE ${optimize})
     add_test(NAME unit.${name} COMMAND ${name}_test)
     set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 300)
     if(WEFT_SANITIZE)
