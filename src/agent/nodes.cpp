@@ -244,6 +244,8 @@ api::Answer Agent::dated(api::Answer answer) const {
   // Whom another agent keeps out hears of everything.
   silent(cluster, cluster.at("joined").get<bool>() || !cluster.at("refused").get<std::string>().empty());
   if (!since.empty()) (*answer)["as_of"] = since;
+  // Not even its own record: etcd has told nothing since the start.
+  if (!since.empty() && cluster.at("nodes") == 0U) (*answer)["unheard"] = true;
   return answer;
 }
 

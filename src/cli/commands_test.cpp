@@ -221,6 +221,18 @@ TEST_F(CommandsTest, WhatIsOldIsSaidToBe) {
   EXPECT_EQ(weft({"node", "list"}).err, "no nodes are known yet\n");
 }
 
+TEST_F(CommandsTest, AnAgentThatHasHeardOfNoNodeYetDoesNotCallThemWell) {
+  answers("node.health", R"({"items":[],"as_of":"S","unheard":true})");
+  const auto ran = weft({"health"});
+  EXPECT_EQ(ran.code, 3);
+  EXPECT_THAT(ran.err, HasSubstr("etcd has told this node nothing since its agent was started at S"));
+  EXPECT_THAT(ran.err + ran.out, HasSubstr("the other nodes are not known yet\n"));
+  EXPECT_EQ(weft({"health", "-o", "json"}).code, 3);
+  answers("status", R"({"version":"0.1.0","node":"a","health":"degraded","problems":[],
+    "cluster":{"name":"west","joined":false,"since":"S","alive":0,"nodes":0}})");
+  EXPECT_THAT(weft({"status"}).out, HasSubstr("west: AWAY since S, the nodes are not known yet, tunnel"));
+}
+
 TEST_F(CommandsTest, WhatATerminalWouldObeyIsEscaped) {
   answers("identity.list",
           R"({"items":[{"id":300,"labels":["k8s:a=\u009b31m\u202e\u2066\u007f","k8s:b=\u00e4\u20ac\u0001"]}]})");

@@ -282,14 +282,14 @@ int run_node_delete(const Session& session, const std::string& name, const std::
   return exit_ok;
 }
 
-// A line for each probe. 1 when some node has a problem.
+// A line for each probe. 1 when some node has a problem, 3 when the agent has not heard which nodes there are.
 int run_health(const Session& session, const std::string& output) {
   auto answer = session.call("node.health", json::object());
   if (!answer) return session.report(answer.error());
   session.tell_age(*answer);
   const auto& nodes = member(*answer, "items");
   const bool wrong = std::ranges::any_of(nodes, [](const json& node) { return !text(node, "problem").empty(); });
-  const int code = wrong ? exit_failed : exit_ok;
+  const int code = wrong ? exit_failed : flag(*answer, "unheard") ? exit_unavailable : exit_ok;
   if (output == "json" || output == "yaml") {
     output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
     return code;
@@ -315,7 +315,7 @@ int run_health(const Session& session, const std::string& output) {
                  false},
                 column("BYTES", "bytes", true)},
                [](const json& probe) { return text(probe, "node"); },
-               "no other nodes"});
+               flag(*answer, "unheard") ? "the other nodes are not known yet" : "no other nodes"});
   for (const auto& node : nodes) {
     if (const auto note = text(node, "note"); !note.empty()) session.io.out << "- " << note << '\n';
     print_problem(session, "! ", text(node, "problem"), text(node, "remedy"));

@@ -71,7 +71,13 @@ api::Answer Session::call_pages(std::string_view method, nlohmann::json params, 
 }
 
 void Session::tell_age(const nlohmann::json& answer) const {
-  if (const auto since = text(answer, "as_of"); !since.empty())
+  const auto since = text(answer, "as_of");
+  if (flag(answer, "unheard"))
+    io.err << fmt::format(
+        "weft: etcd has told this node nothing since its agent was started at {}: the other nodes are not known to it "
+        "yet, traffic goes on as it was\n",
+        since);
+  else if (!since.empty())
     io.err << fmt::format(
         "weft: as of {}: etcd has not answered this node since; what changed at others is not known\n", since);
 }

@@ -15,6 +15,12 @@ namespace {
 using flow::bytes_text;
 using nlohmann::json;
 
+// Its own record is among them: none is what an agent knows that etcd has told nothing since its start.
+std::string nodes_text(const json& cluster) {
+  if (number(cluster, "nodes") == 0) return "the nodes are not known yet";
+  return fmt::format("{} of {} nodes alive", number(cluster, "alive"), number(cluster, "nodes"));
+}
+
 class StatusPrinter {
  public:
   StatusPrinter(const Session& session, const json& status, bool wide)
@@ -96,9 +102,9 @@ class StatusPrinter {
     const auto* how = flag(all, "joined") ? "joined" : text(all, "refused").empty() ? "AWAY" : "KEPT OUT";
     const auto unreachable = text(all, "unreachable_since");
     line("Cluster",
-         fmt::format("{}: {} since {}{}, {} of {} nodes alive, tunnel {}", text(all, "name"), how, text(all, "since"),
+         fmt::format("{}: {} since {}{}, {}, tunnel {}", text(all, "name"), how, text(all, "since"),
                      unreachable.empty() || !flag(all, "joined") ? "" : ", ETCD UNREACHABLE since " + unreachable,
-                     number(all, "alive"), number(all, "nodes"), text(all, "tunnel")));
+                     nodes_text(all), text(all, "tunnel")));
     if (const auto acting = text(all, "operator"); !acting.empty()) line("Operator", acting);
     if (const auto& encryption = member(all, "encryption"); encryption.is_object())
       line("Encryption", fmt::format("WireGuard by {}: {} of {} other nodes encrypted{}{}",
