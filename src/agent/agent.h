@@ -292,7 +292,7 @@ class Agent {
   std::optional<AttachGate> attach_gate_;
   std::optional<NodeHealth> node_health_;
   PathMtus path_mtus_;  // as of the last second
-  std::set<std::string> silent_nodes_;
+  SilentNodes silent_nodes_;
   std::set<std::string> living_nodes_;
   std::optional<EgressAddresses> egress_addresses_;
   std::optional<sys::PacketSocket> egress_socket_;

@@ -496,7 +496,8 @@ ClusterView ClusterLink::planned(const ClusterView& have) {
                           .underlay = known.record->underlay,
                           .uplinks = known.record->uplinks,
                           .alive = known.alive.has_value(),
-                          .answers = !planned_by_.silent.contains(name),
+                          .answers = !planned_by_.silent.any.contains(name),
+                          .gone = !known.alive && planned_by_.silent.pods.contains(name),
                           .self = name == config_.node};
   return view;
 }

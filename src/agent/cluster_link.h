@@ -19,6 +19,7 @@
 #include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/node.h"
+#include "agent/node_health.h"
 #include "agent/other_nodes.h"
 #include "agent/own_blocks.h"
 #include "agent/peer_clocks.h"
@@ -50,7 +51,7 @@ struct EncryptionPeer {
 // What this node finds out about the others by itself.
 struct NodesSeen {
   std::map<std::string, std::uint32_t> wireguard;  // devices that encrypt, by node (control::RemoteNode)
-  std::set<std::string> silent;                    // they do not answer its probes
+  SilentNodes silent;                              // they do not answer its probes
   bool operator==(const NodesSeen&) const = default;
 };
 

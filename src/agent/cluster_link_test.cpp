@@ -167,12 +167,13 @@ TEST_F(ClusterLinkTest, DevicesThatEncryptSilenceAndHoldersOfAddressesMakeAnothe
   EXPECT_TRUE(other_view());
   EXPECT_EQ(row().way, WEFT_WAY_WIREGUARD);
   EXPECT_EQ(row().ifindex, 7U);
-  a->seen.silent = {"b"};
+  a->seen.silent = {.any = {"b"}, .pods = {"b"}};
   EXPECT_TRUE(other_view());
   EXPECT_FALSE(a->taken_in.nodes.at("b").answers);
+  EXPECT_FALSE(a->taken_in.gone("b")) << "its lease stands";
   EXPECT_EQ(row().ifindex, 7U);
   EXPECT_FALSE(other_view());
-  a->seen.silent.clear();
+  a->seen.silent = {};
   EXPECT_TRUE(other_view());
   EXPECT_TRUE(a->taken_in.nodes.at("b").answers);
   b->link->claim_addresses({ip("192.0.2.77")});

@@ -22,6 +22,7 @@ struct ClusterNode {
   std::vector<std::string> uplinks;  // names; empty: it tells none
   bool alive = false;                // its lease stands
   bool answers = true;               // this node's probes, as far as they tell
+  bool gone = false;                 // its lease does not stand, and its pods' network does not answer either
   bool self = false;
   bool operator==(const ClusterNode&) const = default;
 };
@@ -36,6 +37,11 @@ struct ClusterView {
   control::NodePlan plan;
   std::uint32_t overlay_ifindex = 0;
   std::vector<std::uint32_t> wireguard;  // this node's devices
+
+  [[nodiscard]] bool gone(const std::string& node) const {
+    const auto known = nodes.find(node);
+    return known != nodes.end() && known->second.gone;
+  }
 };
 
 // What is to be looked at again of other nodes' pods. Too much costs time only.

@@ -335,19 +335,18 @@ json NodeHealth::to_json() const {
   return items;
 }
 
-bool is_silent(const std::vector<HealthResult>& results) {
-  const auto lost = [&](HealthProbe::What what) {
-    const auto of = [&](const HealthResult& result) { return result.probe.what == what; };
-    return std::ranges::any_of(results, of) &&
-           std::ranges::all_of(results, [&](const HealthResult& result) { return !of(result) || gone(result); });
-  };
-  return lost(What::node) || lost(What::pods);
-}
-
-std::set<std::string> NodeHealth::silent() const {
-  std::set<std::string> all;
-  for (const auto& [name, known] : nodes_)
-    if (is_silent(known.results)) all.insert(name);
+SilentNodes NodeHealth::silent() const {
+  SilentNodes all;
+  for (const auto& [name, known] : nodes_) {
+    const auto lost = [&](HealthProbe::What what) {
+      const auto of = [&](const HealthResult& result) { return result.probe.what == what; };
+      return std::ranges::any_of(known.results, of) &&
+             std::ranges::all_of(known.results, [&](const HealthResult& result) { return !of(result) || gone(result); });
+    };
+    const bool pods = lost(What::pods);
+    if (pods) all.pods.insert(name);
+    if (pods || lost(What::node)) all.any.insert(name);
+  }
   return all;
 }
 

@@ -76,8 +76,12 @@ HealthVerdict diagnose(const std::string& node, const HealthTarget& target, cons
 std::vector<HealthProbe> probes_of(const HealthTarget& target);
 // "node b", "nodes b, c", "nodes b, c, d and 9 more" and what is wrong with how they are configured. Pure.
 Fault settings_fault(const std::vector<std::string>& nodes, const std::string& settings);
-// Whether all questions of some kind, the node itself or its pods' network, went unanswered three times.
-bool is_silent(const std::vector<HealthResult>& results);
+// Nodes of which all questions of a kind went unanswered three times.
+struct SilentNodes {
+  std::set<std::string> any;   // of the node itself, or of its pods' network
+  std::set<std::string> pods;  // of its pods' network
+  bool operator==(const SilentNodes&) const = default;
+};
 
 class NodeHealth {
  public:
@@ -90,8 +94,7 @@ class NodeHealth {
   Result<void> start();
   void set_targets(HealthTargets targets);
   [[nodiscard]] nlohmann::json to_json() const;
-  // Nodes that do not answer at any of their own addresses, or not by the way pods' packets take.
-  [[nodiscard]] std::set<std::string> silent() const;
+  [[nodiscard]] SilentNodes silent() const;
   // By node; those with nothing to say are left out.
   [[nodiscard]] std::map<std::string, Fault> problems() const;
 

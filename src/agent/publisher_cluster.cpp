@@ -17,7 +17,8 @@ void Publisher::set_cluster(ClusterView cluster) {
     return reach == plan.reach.end() ? std::nullopt : std::optional(reach->second.number);
   };
   const auto look = [&](const std::string& node) {
-    if (others_ == nullptr || number(before, node) == number(now, node)) return;
+    if (others_ == nullptr || (number(before, node) == number(now, node) && cluster_.gone(node) == cluster.gone(node)))
+      return;
     for (const auto& [name, pod] : others_->pods_of(node)) {
       changed_.pods.insert({name.namespace_, name.name});
       changed_.addresses.insert(pod.addresses.begin(), pod.addresses.end());
@@ -94,7 +95,8 @@ void Publisher::tell_remote_pod(const cluster::ToldPod& remote) {
     known.protocol = port.protocol;
   }
   pod.addresses = remote.told.addresses;
-  pod.ready = remote.told.ready;
+  // What a machine that is gone said last is not so any more.
+  pod.ready = remote.told.ready && !cluster_.gone(remote.node);
   pod.terminating = remote.told.terminating;
   pod.weight = remote.told.weight;
   services_->upsert(pod);

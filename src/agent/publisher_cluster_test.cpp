@@ -311,6 +311,28 @@ TEST_F(PublisherCluster, AServiceHasThePodsElsewhereThatItSelectsFromThenOn) {
 }
 
 // Random news, in any order and with faults, end as if all had been compiled at once.
+TEST_F(PublisherCluster, PodsOfAMachineThatIsGoneGetNoNewFlowsOfServices) {
+  const auto at_b = IpAddress::v4(0x0af4020a);
+  const auto at_c = IpAddress::v4(0x0af4020b);
+  const auto gone = [&](bool is) {
+    view.nodes["b"].gone = is;
+    publisher->set_cluster(view);
+    return static_cast<bool>(publish());
+  };
+  publisher->set_cluster(view);
+  publisher->others_changed({.all = true, .peers = false, .addresses = {}, .pods = {}});
+  apply(web);
+  tell("b", {{{"default", "x"}, pod(10, 300)}});
+  tell("c", {{{"default", "y"}, pod(11, 300)}});
+  ASSERT_TRUE(publish());
+  ASSERT_EQ(backends(), (std::set{at_b, at_c}));
+  ASSERT_TRUE(gone(true));
+  EXPECT_EQ(backends(), (std::set{at_c}));
+  EXPECT_TRUE(present().contains(datapath::to_abi(at_b))) << "packets to the pod itself go where they went";
+  ASSERT_TRUE(gone(false));
+  EXPECT_EQ(backends(), (std::set{at_b, at_c}));
+}
+
 TEST_F(PublisherCluster, RandomNewsEndAsIfAllWereCompiledAtOnce) {
   std::mt19937 random(11);
   const auto pick = [&](unsigned limit) { return static_cast<unsigned>(random() % limit); };

@@ -14,6 +14,8 @@ apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: server, namespace: default}
 spec: {podSelector: {matchLabels: {app: server}}, ingress: [{from: [{podSelector: {matchLabels: {app: client}}}]}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: both}, spec: {clusterIP: 10.96.0.60, selector: {app: server}, ports: [{port: 80, targetPort: 7000}]}}
 YAML
 } | lab_up "$lab" --nodes 3 --tunnel vxlan
 state_of() { at "$1" node list -o json | jq -r --arg n "$2" '.[] | select(.name == $n) | .state'; }
@@ -49,6 +51,8 @@ serves_again() { [[ $(process_of node1/weftd) != "$agent" ]] && at node1 status;
 eventually 15 "it serves again" serves_again
 holds "the agent started without etcd"
 is "it has not joined" "$(at node1 status -o json | jq .cluster.joined)" false
+exits 3 "health knows of no node" at node1 health
+like "status neither" "$(at node1 status)" "the nodes are not known yet"
 kill -CONT "$etcd"
 for node in node1 node2 node3; do eventually 30 "$node joins again" joined $node true; done
 holds "etcd is back"
@@ -81,12 +85,17 @@ is "nothing is old any more" "$(at node1 node list 2>&1 >/dev/null)" ""
 
 step "a node crashes and comes back elsewhere"
 exits 0 "crash" lab_cmd crash node3
+ready() { at node1 service get both -o json | jq -r '[.ports[0].backends[] | select(.internal) | .address] | join(" ")'; }
+is_ready() { [[ $(ready) == "$1" ]]; }
+eventually 30 "a Service sends to the node that is left" is_ready "$server2"
+for _ in {1..12}; do answers default/client-1 tcp 10.96.0.60 80 || fail "a connection went to the machine that is gone"; done
 exits 0 "start" lab_cmd start node3 --new-address
 serves3() { at node3 status -o json | jq -e '.cluster.joined and .pods.attached == 1'; }
 eventually 30 "it serves" serves3
 reached3() { server3=$(pod_address server-3 node3 v4) && answers default/client-1 tcp "$server3" 7000; }
 eventually 15 "its pod is reached" reached3
 eventually 10 "its address is known" is_state node1 node3 alive
+eventually 10 "the Service has it again" is_ready "$(printf '%s\n' "$server2" "$server3" | sort | xargs)"
 is "the new one" "$(at node1 node list -o json | jq -r '.[] | select(.name == "node3") | .addresses[0]')" 192.0.2.203
 
 step "what is wrong between two nodes is named"
