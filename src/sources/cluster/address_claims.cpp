@@ -58,7 +58,7 @@ bool AddressClaims::write(const std::string& key, Compare unless) {
 bool AddressClaims::change(etcd::Txn txn) {
   context_.client.txn(std::move(txn), {}, turns_.guarded([this](const etcd::Outcome<etcd::TxnResult>& outcome) {
     if (!outcome) {
-      turns_.retry();
+      turns_.retry(outcome.error());
       if (handlers_.trouble) handlers_.trouble(outcome.error().to_error());
       return;
     }

@@ -138,7 +138,7 @@ void Announcers::moved(const std::vector<Move>& moves, const etcd::Outcome<etcd:
     // tried by itself, so that one that is gone keeps no other back.
     at_once_ = outcome ? 1 : at_once_;
     if (!outcome && handlers_.trouble) handlers_.trouble(outcome.error().to_error());
-    return turns_.retry();
+    return outcome ? turns_.retry() : turns_.retry(outcome.error());
   }
   at_once_ = std::min(2 * at_once_, most_at_once);
   const auto& membership = registry_->membership();

@@ -56,7 +56,7 @@ template <class T>
 auto BlockAllocator::unless_failed(std::function<void(const T&)> good) {
   return turns_.guarded([this, good = std::move(good)](const etcd::Outcome<T>& outcome) {
     if (outcome) return good(*outcome);
-    turns_.retry();
+    turns_.retry(outcome.error());
     if (handlers_.trouble) handlers_.trouble(outcome.error().to_error());
   });
 }

@@ -158,7 +158,7 @@ void Collector::count(const etcd::Txn& txn) {
 }
 
 void Collector::failed(const etcd::Failure& why) {
-  turns_.retry();
+  turns_.retry(why);
   if (trouble_) trouble_(why.to_error());
 }
 

@@ -86,7 +86,7 @@ void EndpointPublisher::submit(std::vector<etcd::Op> then, std::uint64_t version
       {},
       turns_.guarded([this, writes, version, epoch = membership.epoch](const etcd::Outcome<etcd::TxnResult>& outcome) {
         if (!outcome) {
-          turns_.retry();
+          turns_.retry(outcome.error());
           if (trouble_) trouble_(outcome.error().to_error());
           return;
         }

@@ -352,7 +352,7 @@ void IdentityAllocator::forget(IdentityNumber number) {
 // Whether the list was written is not known: it is read before anything else.
 void IdentityAllocator::failed(const etcd::Failure& why) {
   list_epoch_ = 0;
-  turns_.retry();
+  turns_.retry(why);
   trouble(why.to_error());
 }
 

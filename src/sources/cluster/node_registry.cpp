@@ -91,7 +91,7 @@ bool NodeRegistry::join() {
 
 void NodeRegistry::join_answered(const etcd::Outcome<etcd::TxnResult>& outcome, etcd::LeaseId lease) {
   if (!outcome) {
-    turns_.retry();
+    turns_.retry(outcome.error());
     return trouble(outcome.error().to_error());
   }
   if (!outcome->succeeded) {
@@ -182,7 +182,7 @@ bool NodeRegistry::write_record() {
                           return turns_.next();
                         }
                         record_written_ = false;
-                        turns_.retry();
+                        turns_.retry(outcome.error());
                         trouble(outcome.error().to_error());
                       }));
   return true;

@@ -72,7 +72,7 @@ void Role::take(const Membership& membership) {
                       turns_.guarded([this, epoch = membership.epoch](const etcd::Outcome<etcd::TxnResult>& outcome) {
                         if (!outcome || !outcome->succeeded) {
                           // Somebody was quicker; or we were, and the answer was lost. The mirror tells.
-                          turns_.retry();
+                          outcome ? turns_.retry() : turns_.retry(outcome.error());
                           if (!outcome && handlers_.trouble) handlers_.trouble(outcome.error().to_error());
                           return;
                         }

@@ -3,11 +3,13 @@
 // nothing is remembered but what is to be so.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <utility>
 
 #include "sources/etcd/backoff.h"
+#include "sources/etcd/failure.h"
 #include "sources/etcd/scheduler.h"
 
 namespace weft::cluster {
@@ -30,12 +32,8 @@ class Turns {
     wake();
   }
   // It failed, or will be of no use for a while: look again later.
-  void retry() {
-    timer_ = scheduler_->after(backoff_.next(), [this] {
-      busy_ = false;
-      wake();
-    });
-  }
+  void retry() { again_in(backoff_.next()); }
+  void retry(const etcd::Failure& why) { again_in(backoff_.next(why.waited)); }
 
   // Wraps a request's callback: it does not run once this is gone.
   template <class Answer>
@@ -51,6 +49,13 @@ class Turns {
   }
 
  private:
+  void again_in(std::chrono::milliseconds delay) {
+    timer_ = scheduler_->after(delay, [this] {
+      busy_ = false;
+      wake();
+    });
+  }
+
   etcd::Scheduler* scheduler_;
   etcd::Backoff backoff_;
   Step step_;

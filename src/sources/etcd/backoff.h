@@ -26,16 +26,23 @@ class Backoff {
   Backoff(BackoffOptions options, Random random) : options_(options), random_(std::move(random)) {}
   // After a success.
   void reset() { tries_ = 0; }
-  std::chrono::milliseconds next() {
+  // `waited`: the try went by in waiting for a connection (Failure::waited), whose own backoff is what spares etcd.
+  // The next one is to stand in line when there is a connection again, not to come a while later.
+  std::chrono::milliseconds next(bool waited = false) {
+    if (waited) return part_of(options_.base);
     auto whole = options_.base;
     for (int i = 0; i < tries_ && whole < options_.cap; ++i) whole *= 2;
     whole = std::min(whole, options_.cap);
     if (whole < options_.cap) ++tries_;
+    return part_of(whole);
+  }
+
+ private:
+  std::chrono::milliseconds part_of(std::chrono::milliseconds whole) const {
     const double part = 0.5 + (0.5 * fraction(random_));
     return std::chrono::milliseconds(static_cast<std::int64_t>(static_cast<double>(whole.count()) * part));
   }
 
- private:
   BackoffOptions options_;
   Random random_;
   int tries_ = 0;

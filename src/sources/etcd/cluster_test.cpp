@@ -84,6 +84,7 @@ TEST_F(EtcdClusterTest, NobodyThereIsToldWithTheEndpointAndInTime) {
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().reason, Reason::unavailable);
   EXPECT_FALSE(result.error().unsure);
+  EXPECT_TRUE(result.error().waited);
   EXPECT_THAT(result.error().message, HasSubstr("put 'the key': http://127.0.0.1:1: connect: "));
 }
 

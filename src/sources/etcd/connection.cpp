@@ -65,7 +65,9 @@ void Connection::ready(std::chrono::milliseconds patience, Ready ready) {
   waiter->patience = scheduler_->after(patience, [this, waiter] {
     const Ready told = std::move(waiter->ready);
     waiters_.erase(waiter);
-    told(std::unexpected(last_failure_));
+    auto failure = last_failure_;
+    failure.waited = true;
+    told(std::unexpected(std::move(failure)));
   });
   if (!attempt_ && !retry_) attempt();
 }

@@ -39,6 +39,8 @@ struct Failure {
   std::string message;  // "<endpoint>: <operation> <key>: <what etcd or the connection said>"
   // The request may have been applied all the same. Only ever set for requests that write.
   bool unsure = false;
+  // Nothing was sent: there was no connection in all the time the request had. Whoever tries again waits for one anew.
+  bool waited = false;
   Revision compact_revision = 0;  // of `compacted`, where etcd told it
 
   // Trying the same again later can succeed without anybody changing anything.

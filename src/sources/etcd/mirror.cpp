@@ -198,7 +198,7 @@ void Mirror::troubled(const Failure& why) {
 
 void Mirror::retry_list(const Failure& why) {
   // A herd of nodes that lost the same history does not list in the same moment.
-  retry_ = scheduler_->after(backoff_.next(), [this] { list(); });
+  retry_ = scheduler_->after(backoff_.next(why.waited), [this] { list(); });
   troubled(why);
 }
 

@@ -116,6 +116,8 @@ TEST(EtcdBackoff, DoublesToItsCapWithinTheUpperHalf) {
       EXPECT_THAT(delays, ::testing::ElementsAre(50, 100, 200, 400, 500, 500));
     else
       EXPECT_THAT(delays, ::testing::ElementsAre(100, 200, 400, 800, 1000, 1000));
+    EXPECT_LE(backoff.next(true).count(), 100) << "it has waited already";
+    EXPECT_GE(backoff.next().count(), 500);
     backoff.reset();
     EXPECT_LE(backoff.next().count(), 100);
   }

@@ -64,7 +64,7 @@ void Session::establish() {
                  [this, epoch = std::weak_ptr(epoch_), asked = scheduler_->now()](const Outcome<LeaseGrant>& grant) {
                    if (epoch.expired()) return;
                    if (grant) return granted(*grant, asked);
-                   retry_ = scheduler_->after(backoff_.next(), [this] { establish(); });
+                   retry_ = scheduler_->after(backoff_.next(grant.error().waited), [this] { establish(); });
                    trouble(grant.error());
                  });
 }
@@ -116,7 +116,7 @@ void Session::worked(const std::optional<Failure>& failure) {
     return work();
   }
   if (failure->reason == Reason::lease_not_found) return lose(*failure);
-  retry_ = scheduler_->after(backoff_.next(), [this] {
+  retry_ = scheduler_->after(backoff_.next(failure->waited), [this] {
     working_ = false;
     work();
   });
@@ -152,7 +152,7 @@ void Session::keep_alive() {
 void Session::kept(const Outcome<std::chrono::seconds>& outcome, Scheduler::Time asked) {
   if (!outcome) {
     if (outcome.error().reason == Reason::lease_not_found) return lose(outcome.error());
-    keepalive_ = scheduler_->after(keepalive_backoff_.next(), [this] { keep_alive(); });
+    keepalive_ = scheduler_->after(keepalive_backoff_.next(outcome.error().waited), [this] { keep_alive(); });
     return trouble(outcome.error());
   }
   keepalive_backoff_.reset();

@@ -77,7 +77,7 @@ void Watch::lost(const Failure& why) {
   if (why.needs_list()) return end(why);
   standing_ = false;
   stream_.reset();
-  timer_ = scheduler_->after(backoff_.next(), [this] { check_history(); });
+  timer_ = scheduler_->after(backoff_.next(why.waited), [this] { check_history(); });
   if (handlers_.interrupted) handlers_.interrupted(why);
 }
 
