@@ -315,6 +315,7 @@ json NodeHealth::to_json() const {
               {"problem", verdict.problem},
               {"remedy", verdict.remedy},
               {"note", verdict.note},
+              {"of_settings", verdict.of_settings},
               {"probes", json::array()}};
     for (const auto& result : known.results) {
       json probe{{"what", to_string(result.probe.what)},

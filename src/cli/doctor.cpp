@@ -46,7 +46,9 @@ constexpr std::array<Telling, 13> telling_drops = {{
      "somebody forges ICMP errors about the ways between nodes, or a router takes less than 1350 bytes of IPv6: "
      "weft node list -o wide; drop ICMP from outside at the edge of the nodes' network"},
     {"outside-tunnel",
-     "give every node the same tunnel:, tunnel_scope: and encryption: (weft node list, weft encryption status)"},
+     "where weft health says that a node is configured otherwise, give every node the same tunnel:, tunnel_scope: and "
+     "encryption:; where all agree, somebody on the nodes' network forges the addresses of pods: weft observe "
+     "--drop-reason outside-tunnel shows which"},
     {"unencrypted", "set encryption: wireguard on every node; weft encryption status shows who has no key"},
     {"bgp",
      "a pod, or a client through a Service, speaks BGP from this node's address: weft observe --drop-reason bgp names "
@@ -156,8 +158,7 @@ void judge_answers(Diagnosis& diagnosis, const AgentFacts& agent, const std::str
   for (const auto& health : agent.health) {
     if (text(health, "node") != name) continue;
     // How it is configured is told above, setting by setting.
-    if (const auto problem = text(health, "problem");
-        !problem.empty() && !problem.starts_with(fmt::format("node {} is configured otherwise than this one", name)))
+    if (const auto problem = text(health, "problem"); !problem.empty() && !flag(health, "of_settings"))
       diagnosis.wrong(area, problem, text(health, "remedy"));
     if (const auto note = text(health, "note"); !note.empty()) diagnosis.warn(area, note, "its pods are still sent to");
   }

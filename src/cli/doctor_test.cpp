@@ -127,6 +127,7 @@ TEST(Doctor, WhatNodesAreConfiguredWithIsCompared) {
   };
   EXPECT_LT(of("tunnel: geneve"), of("answers by itself")) << "the cause comes first";
   agent.health[0]["problem"] = "node b is configured otherwise than this one: tunnel: geneve there, vxlan here";
+  agent.health[0]["of_settings"] = true;
   agent.status["problems"] = {"nodes b, c are configured otherwise than this one: tunnel: geneve there, vxlan here"};
   EXPECT_THAT(diagnose(sound_host, agent, false), Not(Contains(Field(&Finding::what, HasSubstr("otherwise than")))));
 }
