@@ -16,11 +16,12 @@ Agent::Findings Agent::findings() const {
   for (const auto& text : duties_->problems(node_)) add(text, {});
   for (const auto& text : closed_policies())
     add(text, "make it smaller: fewer, wider blocks, ranges of ports; a peer and a port make a row");
-  for (const auto& text : unserved()) add(text, "weft service list shows them; weft service get NAME says why");
   const auto reconcile = datapath_->tables().status();
   if (!reconcile.last_error.empty()) add("datapath: " + reconcile.last_error, std::string(usual_remedy("publish")));
   for (const auto& [about, text] : faults_.texts()) add(text, faults_.remedy(about));
   found.degraded = reconcile.failed > 0 || !datapath_->features().socket_hook || !found.all.empty();
+  // From here on what is wrong with objects, or was mended: the node does what it is to do.
+  for (const auto& text : unserved()) add(text, "weft service list shows them; weft service get NAME says why");
   for (const auto& text : healer_->repairs()) add(text, "it is mended; find out what else on this node changes it");
   for (const auto& text : outside_ranges())
     add(text, "it goes on as it was; give the range back, or apply the Service without it");
