@@ -124,6 +124,15 @@ TEST_F(MemberTest, ADeletedAliveKeyIsWrittenAgain) {
   EXPECT_EQ(keys_below("alive/"), 1U);
 }
 
+TEST_F(MemberTest, AnAliveKeyThatNoLeaseKeepsKeepsNobodyOut) {
+  for (const auto& value : {std::string("{"), encode(Incarnation{"a", "boot-2"})}) {
+    ASSERT_TRUE(world_.cluster.store().put({.key = "/weft/v1/default/alive/a", .value = value}));
+    const auto a = start(options("a"));
+    EXPECT_TRUE(a->member->registry().membership()) << value;
+    EXPECT_THAT(a->refusals, ::testing::IsEmpty());
+  }
+}
+
 TEST_F(MemberTest, ANumberTakenAwayInALongAbsenceIsAnotherAfterwardsAndTold) {
   const LabelMap web{{"k8s:app", "web"}};
   const LabelMap database{{"k8s:app", "database"}};

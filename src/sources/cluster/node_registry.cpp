@@ -117,6 +117,11 @@ void NodeRegistry::join_answered(const etcd::Outcome<etcd::TxnResult>& outcome, 
 }
 
 void NodeRegistry::met_other(const etcd::KeyValue& kv, const std::optional<NodeRecord>& record) {
+  // No agent wrote a key that no lease keeps, and it would never go.
+  if (kv.lease == 0) {
+    replaced_ = kv.mod_revision;
+    return turns_.next();
+  }
   const auto other = decode_incarnation(kv.key, kv.value);
   if (!other) {
     turns_.retry();
