@@ -64,14 +64,31 @@ bool selects(const model::PodAddressPool& pool, const LabelMap& space, const Lab
          (!pool.pod_selector || pool.pod_selector->matches(pod));
 }
 
+LabelMap labels_of_namespace(const Objects& objects, const std::string& name) {
+  const auto spaces = objects.namespaces();
+  const auto found = spaces.find(name);
+  return found == spaces.end() ? LabelMap{{"kubernetes.io/metadata.name", name}} : found->second;
+}
+
+// A pod does not help itself to a pool that is other namespaces'.
+Result<void> may_ask_for(const std::string& pool, const std::string& space, const Objects& objects) {
+  const auto found = objects.address_pools().find({"", pool});
+  if (found == objects.address_pools().end() || !found->second.namespace_selector ||
+      found->second.namespace_selector->matches(labels_of_namespace(objects, space)) ||
+      objects.address_pool_of(space) == pool)
+    return {};
+  return fail(ErrorCode::denied,
+              fmt::format("the pod asks for addresses of pool \"{}\", which are for other namespaces than {}: its "
+                          "namespaceSelector is {}",
+                          pool, space, found->second.namespace_selector->to_string()),
+              fmt::format("label the Namespace so, or give it the annotation weft.io/address-pool: {}", pool));
+}
+
 // The first by name; the others are the ambiguity.
 std::string selected(AddressChoice& choice, const AttachRequest& request, const model::Pod* pod,
                      const std::vector<cluster::Pool>& pools, const Objects& objects) {
   if (objects.address_pools().empty()) return std::string(model::default_address_pool);
-  const auto spaces = objects.namespaces();
-  const auto found = spaces.find(request.namespace_);
-  const LabelMap space =
-      found == spaces.end() ? LabelMap{{"kubernetes.io/metadata.name", request.namespace_}} : found->second;
+  const auto space = labels_of_namespace(objects, request.namespace_);
   std::vector<std::string> names;
   for (const auto& [key, pool] : objects.address_pools())
     if (named(pools, key.name) != nullptr && selects(pool, space, pod == nullptr ? LabelMap() : pod->meta.labels))
@@ -151,6 +168,9 @@ Result<AddressChoice> choose_addresses(const AttachRequest& request, const std::
   if (request.addresses.empty() && pod != nullptr && !pod->addresses.addresses.empty()) {
     choice.request.addresses = pod->addresses.addresses;
     choice.request.resting = true;
+    for (const auto& address : choice.request.addresses)
+      if (const auto* pool = holding(pools, address); pool != nullptr)
+        WEFT_CHECK(may_ask_for(pool->name, request.namespace_, objects));
   }
   if (!asked.empty() && named(pools, asked) == nullptr)
     return fail(
@@ -163,6 +183,8 @@ Result<AddressChoice> choose_addresses(const AttachRequest& request, const std::
     WEFT_CHECK(check_named(choice, pools, pod == nullptr ? std::string() : pod->addresses.pool));
     return choice;
   }
+  if (pod != nullptr && !pod->addresses.pool.empty())
+    WEFT_CHECK(may_ask_for(pod->addresses.pool, request.namespace_, objects));
   choice.request.pool = asked.empty() ? selected(choice, request, pod, pools, objects) : asked;
   return choice;
 }

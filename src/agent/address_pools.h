@@ -36,7 +36,8 @@ struct AddressChoice {
   std::string ambiguity;  // other pools select the pod too; empty: none does
 };
 // In this order: addresses by name (the runtime's, else the pod's annotation), the pool that the pod's annotation or
-// its Namespace's names, the first pool by name whose selectors match, "default". The error does not name the pod.
+// its Namespace's names, the first pool by name whose selectors match, "default". A pod's annotation does not get it
+// addresses of a pool whose namespaceSelector is for other namespaces. The error does not name the pod.
 Result<AddressChoice> choose_addresses(const AttachRequest& request, const std::vector<cluster::Pool>& pools,
                                        const Objects& objects);
 

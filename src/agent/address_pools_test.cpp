@@ -123,6 +123,25 @@ TEST(AddressPools, AddressesByNameAreTakenAsTheyAre) {
             "10.244.0.9 is of pool \"default\", but the annotation weft.io/address-pool asks for \"blue\"");
 }
 
+TEST(AddressPools, AnnotationsOfAPodGetItNothingOfOtherNamespacesPools) {
+  World world;
+  world.apply(World::pool("blue", "cidrs: [{cidr: 10.1.0.0/16}], namespaceSelector: {matchLabels: {team: blue}}") +
+              World::space("b", "labels: {team: blue}") + World::space("c", "annotations: {weft.io/address-pool: blue}"));
+  for (const auto* space : {"a", "b", "c"})
+    world.apply(World::pod(space, "pool", "annotations: {weft.io/address-pool: blue}") +
+                World::pod(space, "address", "annotations: {weft.io/addresses: 10.1.0.9}"));
+  const auto* refused =
+      "the pod asks for addresses of pool \"blue\", which are for other namespaces than a: its namespaceSelector is "
+      "team=blue";
+  EXPECT_EQ(world.chosen("a", "pool"), refused);
+  EXPECT_EQ(world.chosen("a", "address"), refused);
+  EXPECT_TRUE(world.choose("a", "address", {ip("10.1.0.7")})) << "what the runtime says is the node's word";
+  for (const auto* space : {"b", "c"}) {
+    EXPECT_EQ(world.chosen(space, "pool"), "blue");
+    EXPECT_TRUE(world.choose(space, "address"));
+  }
+}
+
 TEST(AddressPools, APoolKeepsToWhatNobodyElseHas) {
   World world;
   world.apply(World::pool("blue", "cidrs: [{cidr: 10.1.0.0/16}]") +
