@@ -39,8 +39,8 @@ struct ClusterView {
   std::vector<std::uint32_t> wireguard;  // this node's devices
 
   [[nodiscard]] bool gone(const std::string& node) const {
-    const auto known = nodes.find(node);
-    return known != nodes.end() && known->second.gone;
+    const auto found = nodes.find(node);
+    return found != nodes.end() && found->second.gone;
   }
 };
 
