@@ -126,7 +126,8 @@ TEST(AddressPools, AddressesByNameAreTakenAsTheyAre) {
 TEST(AddressPools, AnnotationsOfAPodGetItNothingOfOtherNamespacesPools) {
   World world;
   world.apply(World::pool("blue", "cidrs: [{cidr: 10.1.0.0/16}], namespaceSelector: {matchLabels: {team: blue}}") +
-              World::space("b", "labels: {team: blue}") + World::space("c", "annotations: {weft.io/address-pool: blue}"));
+              World::space("b", "labels: {team: blue}") +
+              World::space("c", "annotations: {weft.io/address-pool: blue}"));
   for (const auto* space : {"a", "b", "c"})
     world.apply(World::pod(space, "pool", "annotations: {weft.io/address-pool: blue}") +
                 World::pod(space, "address", "annotations: {weft.io/addresses: 10.1.0.9}"));

@@ -291,8 +291,10 @@ TEST_F(ClusterLinkTest, AnotherAgentOfThisNameIsNamedAndEtcdIsNotBlamed) {
   const auto key = cluster::Keyspace::make(b->config.cluster).value().build(cluster::AliveKey{"a"});
   auto& client = b->link->client();
   bool done = false;
-  client.put({.key = key, .value = cluster::encode(cluster::Incarnation{"a", "elsewhere"})}, {},
-             [&](const auto& put) { done = put.has_value(); });
+  client.put({.key = key,
+              .value = cluster::encode(cluster::Incarnation{"a", "elsewhere"}),
+              .lease = b->link->member().registry().membership()->lease},
+             {}, [&](const auto& put) { done = put.has_value(); });
   ASSERT_TRUE(run_until([&] { return done; }));
   const auto a = make("a", "192.0.2.1");
   ASSERT_TRUE(run_until([&] { return a->faults.has("cluster name"); }));

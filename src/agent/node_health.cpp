@@ -342,7 +342,8 @@ SilentNodes NodeHealth::silent() const {
     const auto lost = [&](HealthProbe::What what) {
       const auto of = [&](const HealthResult& result) { return result.probe.what == what; };
       return std::ranges::any_of(known.results, of) &&
-             std::ranges::all_of(known.results, [&](const HealthResult& result) { return !of(result) || gone(result); });
+             std::ranges::all_of(known.results,
+                                 [&](const HealthResult& result) { return !of(result) || gone(result); });
     };
     const bool pods = lost(What::pods);
     if (pods) all.pods.insert(name);
