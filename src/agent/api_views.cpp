@@ -268,6 +268,12 @@ std::vector<std::string> Agent::unserved() const {
                                    shadowed.size() == 1 ? " leads to" : "s lead to", fmt::join(names, ", "),
                                    shadowed.size() > shown ? ", ..." : ""));
   }
+  if (const auto& withheld = publisher_->withheld_host_ports(); !withheld.empty())
+    problems.push_back(
+        fmt::format("{} host port{} not served: {}{}", withheld.size(), withheld.size() == 1 ? " is" : "s are",
+                    fmt::join(withheld.begin(),
+                              withheld.begin() + static_cast<std::ptrdiff_t>(std::min(shown, withheld.size())), ", "),
+                    withheld.size() > shown ? ", ..." : ""));
   if (const auto withheld = withheld_external_ips(*publisher_, {}); !withheld.empty())
     problems.push_back(
         fmt::format("{} external IP{} not served: {}{}", withheld.size(), withheld.size() == 1 ? " is" : "s are",

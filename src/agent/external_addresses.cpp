@@ -20,11 +20,13 @@ bool holds(const model::LoadBalancerPool& pool, const IpAddress& address) {
   return std::ranges::any_of(pool.ranges, [&](const model::AddressRange& range) { return holds(range, address); });
 }
 
-Result<void> check_external_ip(const IpAddress& address, const model::Service& service, const Config& config,
-                               const Node& node, const std::vector<const model::LoadBalancerPool*>& pools,
+// `field`: spec.externalIPs, or status.loadBalancer.ingress, by which another controller says what it has given.
+Result<void> check_external_ip(const char* field, const IpAddress& address, const model::Service& service,
+                               const Config& config, const Node& node,
+                               const std::vector<const model::LoadBalancerPool*>& pools,
                                const std::vector<Cidr>& pod_pools) {
   const auto refuse = [&](std::string_view why, std::string hint) {
-    return fail(ErrorCode::invalid, fmt::format("spec.externalIPs: {} {}", address.to_string(), why), std::move(hint));
+    return fail(ErrorCode::invalid, fmt::format("{}: {} {}", field, address.to_string(), why), std::move(hint));
   };
   if (const auto why = taken_by(address, config, node, pod_pools); !why.empty())
     return refuse(why, "name an address that is routed to this node and that nothing else has");
@@ -97,15 +99,14 @@ Result<void> check_external_addresses(const model::Service& service, const Confi
     return fail(ErrorCode::invalid, "spec.externalIPs: this node serves none (`external_ips: false`)",
                 "use type LoadBalancer with a LoadBalancerPool");
   for (const auto& address : service.external_ips)
-    WEFT_CHECK(check_external_ip(address, service, config, node, pools, pod_pools));
+    WEFT_CHECK(check_external_ip("spec.externalIPs", address, service, config, node, pools, pod_pools));
   for (const auto& address : service.load_balancer_ips)
     if (const auto why = taken_by(address, config, node, pod_pools); !why.empty())
       return fail(ErrorCode::invalid, fmt::format("spec.loadBalancerIP: {} {}", address.to_string(), why),
                   "ask for another address");
   for (const auto& ingress : service.ingress)
-    if (const auto why = taken_by(ingress.address, config, node, pod_pools); !why.empty())
-      return fail(ErrorCode::invalid,
-                  fmt::format("status.loadBalancer.ingress: {} {}", ingress.address.to_string(), why));
+    WEFT_CHECK(
+        check_external_ip("status.loadBalancer.ingress", ingress.address, service, config, node, pools, pod_pools));
   return {};
 }
 

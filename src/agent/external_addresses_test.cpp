@@ -56,6 +56,7 @@ TEST(ExternalAddresses, WhatOthersHaveIsNotForTheTaking) {
   EXPECT_THAT(world.external("192.0.2.2", 30080), HasSubstr("30080 is for node ports"));
   EXPECT_THAT(world.given("10.244.0.5"), HasSubstr("status.loadBalancer.ingress: 10.244.0.5 is in pod_cidrs"));
   EXPECT_THAT(world.given("10.96.0.77"), HasSubstr("service_cidrs"));
+  EXPECT_THAT(world.given("192.0.2.105"), HasSubstr("is in LoadBalancerPool public"));
 }
 
 TEST(ExternalAddresses, NorWhenAPoolIsAskedForThem) {
@@ -88,7 +89,7 @@ TEST(ExternalAddresses, OthersAreTaken) {
   EXPECT_EQ(world.external("192.0.2.2"), "taken");
   EXPECT_EQ(world.external("203.0.113.7", 30080), "taken");
   EXPECT_EQ(world.external("2001:db8::7"), "taken");
-  EXPECT_EQ(world.given("192.0.2.105"), "taken");
+  EXPECT_EQ(world.given("203.0.113.8"), "taken");
   world.config.external_ips = false;
   EXPECT_THAT(world.external("203.0.113.7"), HasSubstr("this node serves none"));
   EXPECT_EQ(world.given("203.0.113.7"), "taken");

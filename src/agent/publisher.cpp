@@ -197,6 +197,7 @@ weft_config Publisher::config_now() const {
 // The pods of this node, those in the node's own network included.
 void Publisher::read_services_pods() {
   std::set<model::ObjectKey> seen;
+  withheld_host_ports_.clear();
   const auto tell = [&](const control::ServicePod& pod) {
     seen.insert(pod.key);
     services_->upsert(pod);
@@ -214,7 +215,11 @@ void Publisher::read_services_pods() {
       if (port.host_port != 0) pod.host_ports.push_back({port.host_ip, port.host_port, port.port, port.protocol});
     add_port_mappings(live.record.port_mappings, pod.host_ports);
     std::erase_if(pod.host_ports, [&](const control::HostPort& port) {
-      return !port_spoken_for(parts_.config, port.host_port, port.protocol).empty();
+      const auto why = host_port_withheld(parts_.config, *node_, port.host_ip, port.host_port, port.protocol);
+      if (!why.empty())
+        withheld_host_ports_.push_back(fmt::format("{}/{} of pod {} {}", port.host_port, weft::to_string(port.protocol),
+                                                   pod.key.to_string(), why));
+      return !why.empty();
     });
     tell(pod);
   }
@@ -420,14 +425,15 @@ std::vector<Publisher::Refusal> Publisher::admit(std::vector<model::Document>& d
     const auto* service = std::get_if<model::Service>(&documents[i].object);
     return service != nullptr && asks_by_name(*service);
   });
+  ExternalClaims claims(*services_, asking);
   for (const auto i : order)
-    if (auto admitted = admit(documents[i], pools); !admitted) refusals.push_back({i, admitted.error()});
+    if (auto admitted = admit(documents[i], pools, claims); !admitted) refusals.push_back({i, admitted.error()});
   services_->speak_for({});
   std::ranges::sort(refusals, {}, &Refusal::document);
   return refusals;
 }
 
-Result<void> Publisher::admit(model::Document& document, const Pools& pools) {
+Result<void> Publisher::admit(model::Document& document, const Pools& pools, ExternalClaims& claims) {
   WEFT_CHECK(check_spoken_for(document.object, parts_.config, *node_, cluster_));
   WEFT_CHECK(check_labels(document.object));
   auto* service = std::get_if<model::Service>(&document.object);
@@ -438,6 +444,7 @@ Result<void> Publisher::admit(model::Document& document, const Pools& pools) {
     document.json = model::without_status(document.json);
   }
   WEFT_CHECK(check_external_addresses(*service, parts_.config, *node_, pools.balancers, pools.pods));
+  WEFT_CHECK(claims.take(*service));
   if (auto assigned = services_->assign(*service, preferred); !assigned) return fail(assigned.error());
   return {};
 }

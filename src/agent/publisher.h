@@ -14,6 +14,7 @@
 #include "agent/announce.h"
 #include "agent/compile.h"
 #include "agent/config.h"
+#include "agent/external_claims.h"
 #include "agent/node.h"
 #include "agent/objects.h"
 #include "agent/service_facts.h"
@@ -62,6 +63,8 @@ class Publisher {
   // Why the Services of the last run are not compiled: a table has become too small for them. Until one compile has
   // succeeded the maps keep what they hold of Services, all else is published, and changes of Services are refused.
   [[nodiscard]] const std::optional<Error>& services_fault() const { return services_fault_; }
+  // Host ports of pods here that the node does not serve, and why: a sentence each.
+  [[nodiscard]] const std::vector<std::string>& withheld_host_ports() const { return withheld_host_ports_; }
   // Whoever looked at Services one by one left a view of each in memory, until the next compile: this one.
   void forget_views();
   // Changes of Services, EndpointSlices, pools and announcements: costs what they change.
@@ -158,7 +161,7 @@ class Publisher {
     std::vector<Cidr> pods;  // of the pools of pods' addresses, but "default"
   };
   [[nodiscard]] std::string users_of(const std::string& pool) const;
-  Result<void> admit(model::Document& document, const Pools& pools);
+  Result<void> admit(model::Document& document, const Pools& pools, ExternalClaims& claims);
   [[nodiscard]] Pools admit_pools(const std::vector<model::Document>& documents, std::vector<Refusal>& refusals);
   void keep_waiting(const model::ObjectKey& service, const std::string& reason);
   void read_services_pods();
@@ -193,6 +196,7 @@ class Publisher {
   ServiceFacts facts_;
   Compiled compiled_;
   std::set<model::ObjectKey> service_pods_;
+  std::vector<std::string> withheld_host_ports_;
   ClusterView cluster_;
   const cluster::PodTable* others_ = nullptr;
   OthersChange changed_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 
@@ -19,6 +20,21 @@ std::optional<IpAddress> host_of(std::string_view endpoint) {
   if (bracketed) endpoint.remove_prefix(1);
   const auto address = IpAddress::parse(endpoint.substr(0, endpoint.find_first_of(bracketed ? "]" : ":/")));
   return address ? std::optional(*address) : std::nullopt;
+}
+
+bool is_loopback(const IpAddress& address) {
+  return address.is_v4() ? (address.to_v4() >> 24) == 127 : address == IpAddress::parse("::1").value();
+}
+
+bool is_any(const IpAddress& address) { return address.is_unspecified() || (address.is_v4() && address.to_v4() == 0); }
+
+// An etcd that runs on this node is reached there by this port.
+bool leads_to_etcd(const Config& config, const Node& node, std::uint16_t port) {
+  return config.clustered() && std::ranges::any_of(config.etcd_endpoints, [&](const std::string& endpoint) {
+           const auto host = host_of(endpoint);
+           return host && (is_loopback(*host) || node.addresses.contains(*host)) &&
+                  endpoint.ends_with(fmt::format(":{}", port));
+         });
 }
 
 Result<void> check_host_ports(const model::PodSpec& spec, const char* path, const Config& config) {
@@ -65,6 +81,15 @@ std::string port_spoken_for(const Config& config, std::uint16_t port, Protocol p
   return {};
 }
 
+std::string host_port_withheld(const Config& config, const Node& node, const std::optional<IpAddress>& host_ip,
+                               std::uint16_t port, Protocol protocol) {
+  if (auto why = port_spoken_for(config, port, protocol); !why.empty()) return why;
+  if (host_ip && !is_any(*host_ip) && !is_loopback(*host_ip) && !node.addresses.contains(*host_ip))
+    return fmt::format("is asked for at {}, which is no address of this node", host_ip->to_string());
+  if (protocol == Protocol::tcp && leads_to_etcd(config, node, port)) return "is where etcd is reached on this node";
+  return {};
+}
+
 std::map<IpAddress, std::string> addresses_spoken_for(const Config& config, const Node& node,
                                                       const ClusterView& cluster) {
   std::map<IpAddress, std::string> all;
@@ -74,6 +99,8 @@ std::map<IpAddress, std::string> addresses_spoken_for(const Config& config, cons
   for (const auto& address : node.addresses) all.emplace(address, fmt::format("is node {}'s", config.node));
   for (const auto& [address, owner] : cluster.plan.addresses)
     all.emplace(address, fmt::format("is node {}'s", owner.node));
+  for (const auto& [address, node_name] : cluster.egress_holders)
+    all.emplace(address, fmt::format("is an EgressGateway's, at node {}", node_name));
   for (const auto& [name, other] : cluster.nodes)
     for (const auto& address : other.underlay) all.emplace(address, fmt::format("is node {}'s", name));
   return all;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "agent/cluster_view.h"
@@ -17,6 +18,11 @@ namespace weft::agent {
 
 // What this node does by the port, as the end of a sentence; empty: nothing.
 std::string port_spoken_for(const Config& config, std::uint16_t port, Protocol protocol);
+
+// Why a pod does not get a host port at this node, as the end of a sentence; empty: it does. `host_ip`: at that
+// address only, which has to be the node's own: otherwise a pod would answer for whomever it names.
+std::string host_port_withheld(const Config& config, const Node& node, const std::optional<IpAddress>& host_ip,
+                               std::uint16_t port, Protocol protocol);
 
 // In a cluster: addresses that nodes, this one among them, and etcd have themselves, and whose each is, as the end of a
 // sentence. Of this node all are known, of others those they tell.

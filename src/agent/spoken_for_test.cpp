@@ -44,6 +44,23 @@ TEST(SpokenFor, APodCannotHaveThemAsHostPorts) {
   EXPECT_TRUE(check_spoken_for(pod, vxlan, Node(), ClusterView()));
 }
 
+TEST(SpokenFor, AHostPortIsOfAnAddressOfTheNodeAndNotEtcds) {
+  Node node;
+  node.addresses = {ip("192.0.2.2"), ip("2001:db8::2")};
+  const auto why = [&](const Config& of, std::optional<IpAddress> at, std::uint16_t port) {
+    return host_port_withheld(of, node, at, port, Protocol::tcp);
+  };
+  const auto elsewhere = config(std::string(cluster_of) + "tunnel: vxlan\n");
+  for (const auto* own : {"192.0.2.2", "2001:db8::2", "127.0.0.1", "::1", "0.0.0.0", "::"})
+    EXPECT_THAT(why(elsewhere, ip(own), 8080), IsEmpty()) << own;
+  EXPECT_THAT(why(elsewhere, std::nullopt, 2379), IsEmpty());
+  for (const auto* others : {"192.0.2.9", "10.244.0.7", "10.96.0.1", "198.51.100.1", "2001:db8::9"})
+    EXPECT_THAT(why(elsewhere, ip(others), 8080), HasSubstr("which is no address of this node")) << others;
+  const auto here = config("node: here\nstore: etcd\ncluster: c\netcd_endpoints: [\"http://192.0.2.2:2379\"]\n");
+  EXPECT_THAT(why(here, std::nullopt, 2379), HasSubstr("where etcd is reached"));
+  EXPECT_THAT(why(here, std::nullopt, 2380), IsEmpty());
+}
+
 TEST(SpokenFor, AServiceCannotHaveAnotherNodesAddressNorEtcds) {
   const auto vxlan = config(std::string(cluster_of) + "tunnel: vxlan\n");
   Node node;

@@ -120,6 +120,10 @@ std::optional<LoadBalancerIngress> decode_ingress(const Value& value) {
   const bool given = address && !address->node().text.empty();
   std::optional<IpAddress> decoded;
   if (given) decoded = decode_service_address(*address);
+  if (decoded && is_link_local(*decoded)) {
+    address->problem(fmt::format("expected an address that is not link-local, found {}", decoded->to_string()));
+    decoded.reset();
+  }
   if (decoded) ingress.address = *decoded;
   if (const auto mode = fields.take("ipMode"))
     if (const auto word = decode_word(*mode, {"VIP", "Proxy"})) {

@@ -17,6 +17,8 @@ namespace {
 
 // How often what it tells of itself is looked at; written only when it is another.
 constexpr auto tell_pace = std::chrono::seconds(1);
+// Longer than the pauses between tries.
+constexpr auto trouble_lasts = std::chrono::seconds(30);
 
 std::string now_text() { return utc_text(std::chrono::system_clock::now()); }
 
@@ -82,6 +84,7 @@ void Duties::nodes_changed(const etcd::Change& change) {
 }
 
 void Duties::trouble(const Error& error) {
+  troubled_ = context_.scheduler.now();
   if (told_.problem == error.message) return;
   told_.problem = error.message;
   spdlog::warn("{}", error.text());
@@ -97,6 +100,8 @@ void Duties::tell() {
     // A whole round went well.
     now.problem.clear();
   }
+  // Who stands by does no rounds; what is wrong is said again at each try.
+  if (!acts() && context_.scheduler.now() - troubled_ > trouble_lasts) now.problem.clear();
   told_ = now;
   seat_.update(now);
 }

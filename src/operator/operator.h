@@ -75,6 +75,7 @@ class Duties {
   Options options_;
   cluster::OperatorRecord told_;
   std::uint64_t seen_rounds_ = 0;
+  etcd::Scheduler::Time troubled_{};
   std::map<std::string, std::vector<IpAddress>> taken_;  // by node
   etcd::Timer tick_;
   cluster::OperatorSeat seat_;

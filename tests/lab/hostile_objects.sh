@@ -69,6 +69,21 @@ YAML
 )" "server configured"
 for node in node1 node2; do eventually 5 "$node understands" understood $node; done
 
+step "a pod that asks for host ports of others, and Services for what another has"
+thief() { # NAME ADDRESS PORT
+  pod "$1" node1 | sed "s/namespace: default/namespace: evil/; s|command: \[|ports: [{containerPort: 7000, hostPort: $3, hostIP: $2}], command: [|"
+}
+exits 0 "pods" lab_cmd apply -f - < <(thief etcd-1 192.0.2.1 2379; thief pod-1 "$open2" 7000; thief own-1 192.0.2.2 17000)
+withheld() { grep -E '2 host ports are not served: 2379/TCP of pod evil/etcd-1 is asked for at 192.0.2.1, which is no address of this node' <<<"$(problems node1)"; }
+eventually 10 "status says so" withheld
+is "node1 has etcd still" "$(at node1 status -o json | jq .cluster.joined)" true
+like "another's pod answers itself" "$(ask default/client-1 tcp "$open2" 7000)" open-2
+eventually 5 "one of the node's own address is served" answers default/client-1 tcp 192.0.2.2 17000
+external() { printf -- '---\napiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: %s}\nspec: {ports: [{port: 80}], externalIPs: [198.51.100.77]}\n' "$2" "$1"; }
+exits 0 "an external IP" at node1 apply -f - < <(external default mine)
+exits 1 "is nobody else's" at node2 apply -f - < <(external evil a)
+like "and whose it is is said" "$output" "198.51.100.77 port 80/TCP is Service default/mine's"
+
 step "a node's record that somebody wrote over, or erased"
 for what in "put /weft/v1/$lab/nodes/node2 garbage" "del /weft/v1/$lab/nodes/node2"; do
   # shellcheck disable=SC2086  # words

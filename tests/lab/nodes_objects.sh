@@ -71,6 +71,7 @@ is "what it says is there, is there" "$(grep -c /large- "$work/applied")" "$(lar
 (( $(large) == 400 )) && expected=0 || expected=3
 is "the exit code" "$code" "$expected"
 (( expected == 0 )) || like "how to go on" "$(cat "$work/told")" "of 400 objects are applied.*run the same command again"
+eventually 15 "the agent serves again" at node1 status
 exits 0 "the same command again" at node1 apply -f "$work/large.yaml"
 is "does the rest" "$(large)" 400
 exits 0 "and goes" at node2 delete -f "$work/large.yaml"

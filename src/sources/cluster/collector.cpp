@@ -16,6 +16,8 @@ namespace {
 
 // etcd takes 128 operations in a transaction.
 constexpr std::size_t most_marks = 100;
+// Of the key that a look writes.
+constexpr const char* collecting = "collecting";
 
 }  // namespace
 
@@ -73,7 +75,10 @@ void Collector::look() {
                 RangeRequest{.keys = Keys::prefix(keys.blocks())}, RangeRequest{.keys = Keys::prefix(keys.users())},
                 RangeRequest{.keys = Keys::prefix(keys.endpoints()), .keys_only = true},
                 RangeRequest{.keys = Keys::prefix(keys.identities()), .keys_only = true},
-                RangeRequest{.keys = Keys::prefix(keys.marks()), .keys_only = true}},
+                RangeRequest{.keys = Keys::prefix(keys.marks()), .keys_only = true},
+                // An etcd without space takes what is erased, but no lease of a node that wants to come back, nor its
+                // keys: while nobody can write, nobody is collected.
+                PutRequest{.key = keys.build(RoleKey{collecting}), .value = "{}"}},
        .otherwise = {}},
       {}, turns_.guarded([this](const etcd::Outcome<TxnResult>& outcome) {
         if (role_->holds()) arm();

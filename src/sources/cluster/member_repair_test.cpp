@@ -133,6 +133,26 @@ TEST_F(MemberTest, AnAliveKeyThatNoLeaseKeepsKeepsNobodyOut) {
   }
 }
 
+// Such an etcd gives no lease to who wants to come back, but takes what is erased.
+TEST_F(MemberTest, WhileEtcdHasNoSpaceNobodyIsCollected) {
+  const auto a = start(options("a"));
+  auto b = start(options("b"));
+  ASSERT_EQ(keys_below("nodes/"), 2U);
+  claim(*b);
+  world_.cluster.set_full(true);
+  b.reset();
+  b = start(options("b"));
+  EXPECT_FALSE(b->member->registry().membership());
+  world_.time.advance(seconds(600));
+  EXPECT_EQ(keys_below("nodes/"), 2U);
+  EXPECT_EQ(keys_below("blocks/"), 1U);
+  EXPECT_THAT(a->gone, ::testing::IsEmpty());
+  world_.cluster.set_full(false);
+  world_.time.advance(seconds(60));
+  EXPECT_TRUE(b->member->registry().membership());
+  EXPECT_EQ(keys_below("blocks/"), 1U);
+}
+
 TEST_F(MemberTest, ANumberTakenAwayInALongAbsenceIsAnotherAfterwardsAndTold) {
   const LabelMap web{{"k8s:app", "web"}};
   const LabelMap database{{"k8s:app", "database"}};

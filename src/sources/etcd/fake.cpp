@@ -1,5 +1,6 @@
 #include "sources/etcd/fake.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -37,6 +38,19 @@ class FakeWatch final : public WatchStream {
   std::shared_ptr<FakeCluster::Stream> stream_;
 };
 
+namespace {
+
+std::unexpected<Failure> no_space() { return failed(Reason::exhausted, "fake: database space exceeded"); }
+
+bool puts(const Txn& txn) {
+  const auto any = [](const auto& operations) {
+    return std::ranges::any_of(operations, [](const auto& one) { return std::holds_alternative<PutRequest>(one); });
+  };
+  return any(txn.then) || any(txn.otherwise);
+}
+
+}  // namespace
+
 class FakeClient final : public Client {
  public:
   explicit FakeClient(FakeCluster& cluster) : cluster_(&cluster) {}
@@ -57,7 +71,10 @@ class FakeClient final : public Client {
   }
   void put(PutRequest request, CallOptions options, Done<PutResult> done) override {
     call<PutResult>(true, options, std::move(done),
-                    [request = std::move(request)](FakeCluster& cluster) { return cluster.store_.put(request); });
+                    [request = std::move(request)](FakeCluster& cluster) -> Outcome<PutResult> {
+                      if (cluster.full_) return no_space();
+                      return cluster.store_.put(request);
+                    });
   }
   void erase(EraseRequest request, CallOptions options, Done<EraseResult> done) override {
     call<EraseResult>(true, options, std::move(done),
@@ -65,14 +82,18 @@ class FakeClient final : public Client {
   }
   void txn(Txn request, CallOptions options, Done<TxnResult> done) override {
     call<TxnResult>(true, options, std::move(done),
-                    [request = std::move(request)](FakeCluster& cluster) { return cluster.store_.txn(request); });
+                    [request = std::move(request)](FakeCluster& cluster) -> Outcome<TxnResult> {
+                      if (cluster.full_ && puts(request)) return no_space();
+                      return cluster.store_.txn(request);
+                    });
   }
   void compact(Revision revision, CallOptions options, Done<void> done) override {
     call<void>(true, options, std::move(done),
                [revision](FakeCluster& cluster) { return cluster.store_.compact(revision); });
   }
   void grant(std::chrono::seconds ttl, LeaseId id, CallOptions options, Done<LeaseGrant> done) override {
-    call<LeaseGrant>(true, options, std::move(done), [ttl, id](FakeCluster& cluster) {
+    call<LeaseGrant>(true, options, std::move(done), [ttl, id](FakeCluster& cluster) -> Outcome<LeaseGrant> {
+      if (cluster.full_) return no_space();
       auto grant = cluster.store_.grant(ttl, id);
       if (grant) cluster.keep_lease(grant->id, grant->ttl);
       return grant;

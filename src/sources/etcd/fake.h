@@ -42,6 +42,8 @@ class FakeCluster {
   void break_watches();
   // Streams stand but are silent, signs of life included; what they missed comes afterwards.
   void silence_watches(bool silent);
+  // Out of space: nothing is put and no lease granted, what is erased or kept alive is.
+  void set_full(bool full) { full_ = full; }
   // All data and all history is gone, leases too; `same_cluster`: under the same cluster id.
   void wipe(bool same_cluster);
 
@@ -68,6 +70,7 @@ class FakeCluster {
   std::uint64_t cluster_id_ = 1;
   bool available_ = true;
   bool silent_ = false;
+  bool full_ = false;
   std::chrono::milliseconds latency_{0};
   std::list<Failure> failures_;
   int lost_answers_ = 0;
