@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <asio/post.hpp>
 #include <nlohmann/json.hpp>
+#include <ranges>
 #include <utility>
 
 #include "agent/address_pools.h"
@@ -223,12 +224,15 @@ void Agent::take_over() {
 }
 
 void Agent::tell_services_fault() {
-  const auto& fault = publisher_->services_fault();
-  if (!fault) return faults_.clear("services");
-  faults_.set("services",
-              fmt::format("a table is too small for the Services that are stored: those in the maps go on as "
-                          "they are, and no change of any Service is taken until they fit: {}",
-                          fault->text()));
+  const auto left_out = services().left_out();
+  if (left_out.empty()) return faults_.clear("services");
+  constexpr std::size_t named = 5;
+  std::vector<std::string> names;
+  for (const auto& one : left_out | std::views::take(named)) names.push_back(one.owner.to_string());
+  if (left_out.size() > named) names.push_back(fmt::format("and {} more", left_out.size() - named));
+  faults_.set("services", fmt::format("a table is too small for all Services: {} of them are not served, or not with "
+                                      "all that they ask for ({}): {}",
+                                      left_out.size(), fmt::join(names, ", "), left_out.front().error.text()));
 }
 
 void Agent::serve_outside() {
@@ -384,6 +388,9 @@ void Agent::swept(const FlowSweeper::Report& report) {
   services_gate_.begin(report.use.services);
   publisher_->services().release_ids([this](std::uint32_t id) { return backends_gate_.in_use(id); },
                                      [this](std::uint32_t id) { return services_gate_.in_use(id); });
+  if (!taken_over_ || !services().may_fit_more()) return;
+  if (auto published = publisher_->publish_services(); !published) note(published.error().message);
+  tell_services_fault();
 }
 
 Result<void> Agent::serve() {

@@ -201,6 +201,7 @@ api::Answer Agent::apply_objects(const json& params, model::ParseOutcome outcome
 api::Answer Agent::commit(const std::vector<model::Document>& documents, const Publisher::Held& before, json result) {
   publisher_->set_records(attachment_->records());
   WEFT_TRY(const auto applied, publisher_->apply(documents, before));
+  tell_services_fault();
   enrichment_stale_ = true;
   serve_outside();
   duties_->refresh();
@@ -275,6 +276,7 @@ api::Answer Agent::delete_objects(const std::vector<store::StoredKey>& keys) {
   WEFT_TRY(auto gone, doomed(keys));
   publisher_->set_records(attachment_->records());
   WEFT_TRY(const auto owed, publisher_->remove({gone.keys.begin(), gone.keys.end()}));
+  tell_services_fault();
   enrichment_stale_ = true;
   duties_->refresh();
   refresh_bgp();

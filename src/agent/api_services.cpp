@@ -241,6 +241,9 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
   for (const auto& text : out_of_range(services().held(key), config_))
     warnings.push_back("its " + text +
                        ": it is served all the same; delete the Service and apply it again for another");
+  for (const auto& left : services().left_out())
+    if (!left.is_pod && left.owner == key)
+      warnings.push_back("it is not served, or not with all that it asks for: " + left.error.text());
   if (const auto reason = services().pending_reason(key); !reason.empty())
     warnings.push_back("it waits for a load balancer address: " + reason);
   if (const auto& name = service.load_balancer_class; service.type == model::Service::Type::load_balancer &&

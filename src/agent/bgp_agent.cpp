@@ -71,7 +71,7 @@ std::vector<Cidr> all_of_pools(const Config& config, const Objects& objects) {
 
 // What is known only in part is not told: the speaker goes on with what it had.
 void Agent::refresh_bgp() {
-  if (!bgp_ || !taken_over_ || publisher_->services_fault()) return;
+  if (!bgp_ || !taken_over_) return;
   if (cluster_ && !publisher_->cluster().known) return;
   if (bgp_seen_ == publisher_->service_revision()) return;
   bgp_seen_ = publisher_->service_revision();

@@ -307,9 +307,7 @@ Result<void> ClusterObjects::plan_push(Job& job) const {
 void ClusterObjects::answered(const WriteResult& result) {
   auto& job = jobs_.front();
   if (result.end == WriteResult::End::done) {
-    if (fault_.empty()) return finish({});
-    return finish(Error{ErrorCode::exhausted, "the cluster has it, but this node cannot take it: " + fault_,
-                        "other nodes may have taken it; weft status says when this one has"});
+    return finish(not_taken(job));
   }
   for (std::size_t i = 0; i < result.applied; ++i) job.written.push_back(name_of(job.writes[i].key));
   if (result.end == WriteResult::End::conflict) return attempt();
@@ -319,6 +317,20 @@ void ClusterObjects::answered(const WriteResult& result) {
     return;
   }
   finish(failure(job, result));
+}
+
+// Why this node does not do what was asked for. That it has no room for somebody else's is not told here.
+std::optional<Error> ClusterObjects::not_taken(const Job& job) const {
+  auto why = owed_ || publish_owed_ ? fault_ : std::string();
+  const auto left_out = parts_.publisher.services().left_out();
+  for (const auto& one : left_out) {
+    const auto key = shared_key({model::Kind::service, one.owner});
+    const auto asks = [&](const cluster::SharedWrite& write) { return write.text && write.key == key; };
+    if (why.empty() && !one.is_pod && std::ranges::any_of(job.writes, asks)) why = one.error.text();
+  }
+  if (why.empty()) return {};
+  return Error{ErrorCode::exhausted, "the cluster has it, but this node cannot take it: " + why,
+               "other nodes may have taken it; weft status says when this one has"};
 }
 
 // Says what of it is in etcd, as far as that is known.
@@ -443,14 +455,19 @@ void ClusterObjects::settle() {
   const auto changed = parts_.publisher.bring(brought);
   if (!changed) return set_fault(changed.error().text());
   owed_.reset();
-  if (*changed == Publisher::Changed::nothing && !publish_owed_) return set_fault({});
+  if (*changed == Publisher::Changed::nothing && !publish_owed_) return tell_left_out();
   publish(publish_owed_ ? Publisher::Changed::all : *changed);
 }
 
 void ClusterObjects::publish(Publisher::Changed changed) {
   const auto published = handlers_.publish(changed);
   publish_owed_ = !published && published.error().code != ErrorCode::io;
-  set_fault(publish_owed_ ? published.error().text() : std::string());
+  publish_owed_ ? set_fault(published.error().text()) : tell_left_out();
+}
+
+void ClusterObjects::tell_left_out() {
+  const auto left_out = parts_.publisher.services().left_out();
+  set_fault(left_out.empty() ? std::string() : left_out.front().error.text());
 }
 
 void ClusterObjects::set_fault(const std::string& text) {
@@ -484,7 +501,9 @@ void ClusterObjects::serve() {
 void ClusterObjects::check() {
   if (owed_)
     settle();
-  else if (publish_owed_ && ++checks_ % publish_pause == 0)
+  else if (!publish_owed_)
+    tell_left_out();
+  else if (++checks_ % publish_pause == 0)
     publish(Publisher::Changed::all);
   serve();
 }

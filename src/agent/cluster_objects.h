@@ -111,6 +111,7 @@ class ClusterObjects {
   Result<void> plan_remove(Job& job, bool& gives) const;
   Result<void> plan_push(Job& job) const;
   void answered(const cluster::WriteResult& result);
+  [[nodiscard]] std::optional<Error> not_taken(const Job& job) const;
   [[nodiscard]] Error failure(const Job& job, const cluster::WriteResult& result) const;
   void finish(const std::optional<Error>& error);
 
@@ -121,6 +122,7 @@ class ClusterObjects {
   void publish(Publisher::Changed changed);
   void tell_misunderstood();
   void set_fault(const std::string& text);
+  void tell_left_out();
   void serve();
   void state_changed();
 

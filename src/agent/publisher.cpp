@@ -166,9 +166,6 @@ weft_config Publisher::config_now() const {
   if (services_->usage().frontends != 0) config.flags |= WEFT_CONFIG_SERVICES;
   if (services_->has_external()) config.flags |= WEFT_CONFIG_EXTERNAL;
   if (services_->has_host_backends()) config.flags |= WEFT_CONFIG_HOST_BACKENDS;
-  // Of the rows that stay while none is compiled.
-  constexpr std::uint32_t of_services = WEFT_CONFIG_SERVICES | WEFT_CONFIG_EXTERNAL | WEFT_CONFIG_HOST_BACKENDS;
-  if (services_fault_) config.flags |= parts_.tables.config().flags & of_services;
   if (!parts_.config.load_balancer_peers.empty()) config.flags |= WEFT_CONFIG_DECAPSULATE;
   if (!compiled_.rows.announced.empty()) config.flags |= WEFT_CONFIG_L2;
   if (!compiled_.rows.nodes.empty()) config.flags |= WEFT_CONFIG_NODES;
@@ -272,35 +269,32 @@ void Publisher::keep_waiting(const model::ObjectKey& service, const std::string&
 
 // Addresses that waiting Services were given at the start go back when the maps have no room for them: a node whose
 // maps are full starts as it went down.
-Result<control::ServiceDelta> Publisher::compile_services() {
-  auto delta = services_->compile();
+Result<control::ServiceDelta> Publisher::compile_services(Fit fit) {
+  auto delta = services_->compile(served_at_start_.empty() ? fit : Fit::all);
   if (!delta)
     for (const auto& key : served_at_start_) keep_waiting(key, delta.error().message);
-  if (!delta && !served_at_start_.empty()) delta = services_->compile();
+  if (!delta && !served_at_start_.empty()) delta = services_->compile(fit);
   served_at_start_.clear();
-  if (delta) {
-    services_compiled_ = true;
-    services_fault_.reset();
-  }
+  services_compiled_ = services_compiled_ || delta;
   return delta;
 }
 
-// At a start nothing is known of Services in the maps that could be put back: what is there stays as it is.
-Result<control::ServiceDelta> Publisher::compile_services_or_keep() {
-  auto delta = compile_services();
-  if (delta || services_compiled_ || delta.error().code != ErrorCode::exhausted) return delta;
-  services_fault_ = delta.error();
-  return control::ServiceDelta();
+// What was freed is given out once the maps have forgotten it.
+Result<void> Publisher::serve_left_out(Result<void> published) {
+  constexpr int enough = 8;
+  for (int round = 0; round < enough && published && services_->may_fit_more(); ++round)
+    published = publish_services_once(Fit::what_fits);
+  return published;
 }
 
 void Publisher::forget_views() {
   if (!services_compiled_) return;
-  const auto delta = services_->compile();
+  const auto delta = services_->compile(Fit::what_fits);
   if (delta && !parts_.tables.apply(*delta, compiled_.rows.announced, compiled_.rows.config))
     services_->hold_replaced();
 }
 
-Result<void> Publisher::publish() {
+Result<void> Publisher::publish(Fit fit) {
   auto outcome = compiler_->compile(parts_.objects, *records_, *node_, cluster_, others_);
   if (!outcome) {
     compiler_->refused();
@@ -317,7 +311,7 @@ Result<void> Publisher::publish() {
   std::swap(compiled_, *outcome);
   note_own(*outcome, compiled_);
   read_services_pods();
-  auto delta = compile_services_or_keep();
+  auto delta = compile_services(fit);
   if (!delta) {
     std::swap(compiled_, *outcome);
     compiler_->refused();
@@ -335,12 +329,14 @@ Result<void> Publisher::publish() {
   // Rows still owed are on their way: what is compiled holds.
   applied ? compiler_->written() : compiler_->owed();
   if (!applied) services_->hold_replaced();
-  return applied;
+  return serve_left_out(std::move(applied));
 }
 
-Result<void> Publisher::publish_services() {
+Result<void> Publisher::publish_services(Fit fit) { return serve_left_out(publish_services_once(fit)); }
+
+Result<void> Publisher::publish_services_once(Fit fit) {
   tell_remote_pods();
-  WEFT_TRY(const auto delta, compile_services());
+  WEFT_TRY(const auto delta, compile_services(fit));
   compile_announcements();
   compiled_.rows.config = config_now();
   ++service_revision_;
@@ -356,7 +352,9 @@ Result<void> Publisher::publish_services() {
   return applied;
 }
 
-Result<void> Publisher::publish_kinds(bool services_only) { return services_only ? publish_services() : publish(); }
+Result<void> Publisher::publish_kinds(bool services_only, Fit fit) {
+  return services_only ? publish_services(fit) : publish(fit);
+}
 
 std::string Publisher::users_of(const std::string& pool) const {
   return pool_users_ ? pool_users_(pool) : std::string();
@@ -485,7 +483,7 @@ Result<void> Publisher::serve_waiting() {
   const auto changed = services_->assign_pending();
   if (changed.empty()) return {};
   const auto fits = [](const Result<void>& published) { return published || published.error().code == ErrorCode::io; };
-  auto published = publish_services();
+  auto published = publish_services(Fit::all);
   if (!fits(published)) {
     std::vector<std::pair<model::ObjectKey, control::ServiceAssignment>> given;
     for (const auto& key : changed) {
@@ -497,7 +495,7 @@ Result<void> Publisher::serve_waiting() {
     for (const auto& [key, assignment] : given) {
       if (!published) break;
       services_->restore(key, assignment);
-      if (const auto one = publish_services(); !fits(one)) {
+      if (const auto one = publish_services(Fit::all); !fits(one)) {
         keep_waiting(key, one.error().message);
         published = publish_services();
         break;
@@ -524,7 +522,7 @@ Result<Publisher::Applied> Publisher::apply(const std::vector<model::Document>& 
     (void)store_assignments(services);
     return fail(stored ? applied.error() : stored.error());
   }
-  auto published = publish_kinds(services_only);
+  auto published = publish_kinds(services_only, Fit::all);
   if (!published && published.error().code != ErrorCode::io) {
     const auto restored = parts_.objects.restore(applied->before);
     give_back(before);

@@ -58,17 +58,17 @@ class Publisher {
   // Objects tells every change, in order.
   void object_changed(const ObjectChange& change);
 
-  // Everything. An `io` error: written later, by Tables::retry().
-  Result<void> publish();
-  // Why the Services of the last run are not compiled: a table has become too small for them. Until one compile has
-  // succeeded the maps keep what they hold of Services, all else is published, and changes of Services are refused.
-  [[nodiscard]] const std::optional<Error>& services_fault() const { return services_fault_; }
+  // Everything. An `io` error: written later, by Tables::retry(). Services that find no room in the maps are left out,
+  // services().left_out() says which, and tried again when something is freed; what is somebody's own request, to be
+  // refused where it does not fit, is published with Fit::all.
+  using Fit = control::ServiceCompiler::Fit;
+  Result<void> publish(Fit fit = Fit::what_fits);
   // Host ports of pods here that the node does not serve, and why: a sentence each.
   [[nodiscard]] const std::vector<std::string>& withheld_host_ports() const { return withheld_host_ports_; }
   // Whoever looked at Services one by one left a view of each in memory, until the next compile: this one.
   void forget_views();
   // Changes of Services, EndpointSlices, pools and announcements: costs what they change.
-  Result<void> publish_services();
+  Result<void> publish_services(Fit fit = Fit::what_fits);
   // Changes of other nodes' pods: costs what they change, unless policies may have other peers by it.
   Result<void> publish_others();
   [[nodiscard]] bool others_need_compile() const {
@@ -114,9 +114,8 @@ class Publisher {
   };
   enum class Changed { nothing, services, all };  // what is to be published
   Result<Changed> bring(const Brought& brought);
-  // Publishes what was brought. Of Services that do not all fit those are published that do, new ones last; the others
-  // are not compiled, so that all else goes on, and tried again with each call. The error names one of them.
-  Result<void> publish_brought(Changed changed);
+  // Publishes what was brought.
+  Result<void> publish_brought(Changed changed) { return publish_kinds(changed == Changed::services); }
 
   // Backends the agent's own checks found out about.
   Result<void> set_healthy(const IpAddress& address, std::uint16_t port, Protocol protocol, bool healthy);
@@ -152,9 +151,10 @@ class Publisher {
   Result<control::ServiceAssignments> stored_assignments(std::vector<std::string>& notes) const;
   Result<void> read_services(std::vector<std::string>& notes);
   Result<void> store_assignments(const std::set<model::ObjectKey>& services);
-  Result<void> publish_kinds(bool services_only);
-  Result<control::ServiceDelta> compile_services();
-  Result<control::ServiceDelta> compile_services_or_keep();
+  Result<void> publish_kinds(bool services_only, Fit fit = Fit::what_fits);
+  Result<control::ServiceDelta> compile_services(Fit fit);
+  Result<void> publish_services_once(Fit fit);
+  Result<void> serve_left_out(Result<void> published);
   Result<void> serve_waiting();
   struct Pools {
     std::vector<const model::LoadBalancerPool*> balancers;
@@ -181,8 +181,6 @@ class Publisher {
   datapath::RemoteRows remote_rows() const;
   datapath::RemoteRows all_remote_rows() const;
   void keep_of_nodes(datapath::DesiredRows& rows);
-  Result<void> publish_what_fits(bool services_only);
-  Result<std::vector<model::Service>> brought_services(bool all) const;
   void compile_announcements();
   [[nodiscard]] weft_config config_now() const;
   void mark_redirect_targets(datapath::DesiredRows& rows) const;
@@ -209,11 +207,8 @@ class Publisher {
   Announcements announcements_;
   MayAnnounce may_announce_;
   PoolUsers pool_users_;
-  Changed brought_ = Changed::nothing;           // of a bring that was cut short
-  std::set<model::ObjectKey> brought_services_;  // since a publish succeeded
-  std::set<model::ObjectKey> unfit_services_;    // of them, those that are not compiled
-  bool services_compiled_ = false;               // once, since the start
-  std::optional<Error> services_fault_;
+  Changed brought_ = Changed::nothing;  // of a bring that was cut short
+  bool services_compiled_ = false;      // once, since the start
   std::uint64_t service_revision_ = 0;
   store::NumberSet stored_numbers_;
   std::uint64_t numbers_mark_ = 0;

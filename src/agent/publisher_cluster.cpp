@@ -148,7 +148,7 @@ void Publisher::tell_remote_pods() {
 Result<void> Publisher::publish_others() {
   if (others_need_compile()) return publish();
   tell_remote_pods();
-  WEFT_TRY(const auto delta, compile_services_or_keep());
+  WEFT_TRY(const auto delta, compile_services(Fit::what_fits));
   const bool targets = redirect_targets_ != services_->redirect_targets();
   compile_announcements();
   compiled_.rows.config = config_now();
@@ -158,7 +158,7 @@ Result<void> Publisher::publish_others() {
   if (!applied) services_->hold_replaced();
   if (!applied && applied.error().code != ErrorCode::io) return applied;
   changed_ = {};
-  return targets ? publish() : applied;
+  return targets ? publish() : serve_left_out(std::move(applied));
 }
 
 // What other nodes have told is in the maps, for as long as the machine runs: an agent that starts while etcd is away
@@ -193,70 +193,9 @@ Result<Publisher::Changed> Publisher::bring(const Brought& brought) {
   if (!changed.empty()) brought_ = std::max(brought_, Changed::services);
   WEFT_CHECK(store_assignments(changed));
   WEFT_TRY(const auto objects, parts_.objects.bring(brought.objects, brought.gone));
-  for (const auto& key : objects) {
+  for (const auto& key : objects)
     brought_ = std::max(brought_, changes_services_only(key.kind) ? Changed::services : Changed::all);
-    if (key.kind == model::Kind::service) brought_services_.insert(key.key);
-  }
-  const std::set<store::StoredKey> keys(objects.begin(), objects.end());
-  for (const auto& [object, json] : brought.objects)
-    if (const auto* slice = std::get_if<model::EndpointSlice>(&object);
-        slice != nullptr && keys.contains(key_of(object)))
-      if (const auto label = slice->meta.labels.find("kubernetes.io/service-name"); label != slice->meta.labels.end())
-        brought_services_.insert({slice->meta.namespace_, label->second});
   return std::exchange(brought_, Changed::nothing);
-}
-
-Result<void> Publisher::publish_brought(Changed changed) {
-  const bool services_only = changed == Changed::services;
-  for (const auto& key : std::exchange(unfit_services_, {})) {
-    WEFT_TRY(const auto service, parts_.objects.read_as<model::Service>({model::Kind::service, key}));
-    if (!service) continue;
-    upsert_service(*service);
-    brought_services_.insert(key);
-  }
-  auto published = publish_kinds(services_only);
-  if (!published && published.error().code == ErrorCode::exhausted) return publish_what_fits(services_only);
-  if (published || published.error().code == ErrorCode::io) brought_services_.clear();
-  return published;
-}
-
-// Those that have frontends in the maps only where `all` are asked for.
-Result<std::vector<model::Service>> Publisher::brought_services(bool all) const {
-  std::vector<model::Service> services;
-  for (const auto& key : brought_services_) {
-    if (!all && !services_->ports_of(key).empty()) continue;
-    WEFT_TRY(auto service, parts_.objects.read_as<model::Service>({model::Kind::service, key}));
-    if (service) services.push_back(std::move(*service));
-  }
-  return services;
-}
-
-// The maps take new Services before they let old ones go, so those that are new wait until these have left, and those
-// that changed only where that is not enough.
-Result<void> Publisher::publish_what_fits(bool services_only) {
-  const auto fits = [](const Result<void>& published) { return published || published.error().code == ErrorCode::io; };
-  Result<void> published;
-  for (const bool all : {false, true}) {
-    WEFT_TRY(const auto services, brought_services(all));
-    for (const auto& service : services) erase_service(service.meta.key());
-    published = publish_kinds(services_only);
-    if (!fits(published)) {
-      for (const auto& service : services) upsert_service(service);
-      continue;
-    }
-    brought_services_.clear();
-    for (const auto& service : services) {
-      upsert_service(service);
-      auto one = publish_services();
-      if (fits(one)) continue;
-      erase_service(service.meta.key());
-      unfit_services_.insert(service.meta.key());
-      published = std::move(one);
-    }
-    if (!unfit_services_.empty()) (void)publish_services();
-    return published;
-  }
-  return published;
 }
 
 }  // namespace weft::agent

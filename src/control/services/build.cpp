@@ -279,8 +279,10 @@ Result<void> ServiceCompiler::Impl::build_service(Transaction& transaction, Serv
       }
       std::vector<Run> runs;
       const auto* previous = previous_of(entry, state, transaction, runs);
+      if (plan.extent != Extent::all && !keep_known(entry, previous, state)) continue;
       collect(entry, port, pods, redirect, state);
       if (entry.slices == nullptr) keep_unheard(state, previous);
+      if (plan.extent != Extent::all) keep_known_backends(*previous, state);
       work_.backends += state.backends.size();
       const bool inside = state.frontends.front().kind == FrontendKind::cluster_ip;
       const bool outside = state.frontends.back().kind != FrontendKind::cluster_ip;
@@ -292,7 +294,7 @@ Result<void> ServiceCompiler::Impl::build_service(Transaction& transaction, Serv
           local[family == Family::v6].insert(backend.address);
       }
       WEFT_CHECK(identify(transaction, entry, state, previous));
-      WEFT_CHECK(place(transaction, entry, state, previous, runs, record.table_size));
+      if (plan.extent != Extent::bare) WEFT_CHECK(place(transaction, entry, state, previous, runs, record.table_size));
       state.backends.shrink_to_fit();
       state.frontends.shrink_to_fit();
       plan.ports.push_back(std::move(state));
@@ -338,21 +340,39 @@ Result<void> ServiceCompiler::Impl::build_host_ports(Transaction& transaction, P
   return {};
 }
 
+Result<void> ServiceCompiler::Impl::build_plan(Transaction& transaction, Owner& owner, Plan& plan) {
+  if (plan.extent == Extent::none) return {};
+  if (owner.is_pod) {
+    auto& pod = static_cast<PodEntry&>(owner);
+    if (pod.present) return build_host_ports(transaction, pod, plan);
+  } else {
+    auto& entry = static_cast<ServiceEntry&>(owner);
+    if (entry.record != nullptr && entry.record->served) return build_service(transaction, entry, plan);
+  }
+  return {};
+}
+
+// With less of it where there is no room and it may be left out.
 Result<void> ServiceCompiler::Impl::build(Transaction& transaction, Owner& owner) {
   if (!transaction.planned.try_emplace(&owner, transaction.plans.size()).second) return {};
   ++work_.owners;
-  Plan plan;
-  plan.owner = &owner;
-  Result<void> built;
-  if (owner.is_pod) {
-    auto& pod = static_cast<PodEntry&>(owner);
-    if (pod.present) built = build_host_ports(transaction, pod, plan);
-  } else {
-    auto& entry = static_cast<ServiceEntry&>(owner);
-    if (entry.record != nullptr && entry.record->served) built = build_service(transaction, entry, plan);
+  const auto left = transaction.left_out.find(&owner);
+  auto extent = left == transaction.left_out.end() ? Extent::all : left->second.extent;
+  while (true) {
+    const auto mark = mark_of(transaction);
+    Plan plan;
+    plan.owner = &owner;
+    plan.extent = extent;
+    auto built = build_plan(transaction, owner, plan);
+    if (built) {
+      transaction.plans.push_back(std::move(plan));
+      return {};
+    }
+    if (built.error().code != ErrorCode::exhausted || !may_leave_out(transaction, owner)) return built;
+    roll_back(transaction, mark);
+    extent = less_than(extent, owner);
+    transaction.left_out.try_emplace(&owner, NoRoom{extent, std::move(built.error())}).first->second.extent = extent;
   }
-  transaction.plans.push_back(std::move(plan));
-  return built;
 }
 
 }  // namespace weft::control

@@ -64,48 +64,65 @@ Result<void> ServiceCompiler::Impl::contend(Transaction& transaction) {
     }
   }
   std::size_t count = frontends_.size();
-  for (auto& plan : transaction.plans)
-    for (auto& state : plan.ports)
-      for (auto& frontend : state.frontends) {
-        const auto key = key_of(frontend, state.protocol);
-        const auto known = frontends_.find(key);
-        if (known != frontends_.end() && !transaction.released.contains(key)) {
-          frontend.won = known->second == state.id;
-          continue;
-        }
-        frontend.won = transaction.won.try_emplace(key, state.id).first->second == state.id;
-        if (!frontend.won || known != frontends_.end()) continue;
-        if (++count > options_.max_frontends)
-          return fail(
-              ErrorCode::exhausted,
-              fmt::format("{}: no room for its frontend {}:{}: all {} of the map are taken", where(*plan.owner, state),
-                          frontend.address.to_string(), frontend.port, options_.max_frontends),
-              "raise service_table_entries in the configuration, or delete Services");
-      }
+  for (auto& plan : transaction.plans) {
+    const auto before = count;
+    auto contended = contend(transaction, plan, count);
+    if (contended) continue;
+    if (!may_leave_out(transaction, *plan.owner)) return contended;
+    count = before;
+    transaction.rejected.emplace(plan.owner, NoRoom{less_than(plan.extent, *plan.owner), std::move(contended.error())});
+  }
   return {};
 }
 
-Result<void> ServiceCompiler::Impl::check_ranges(const Transaction& transaction) const {
+// `count`: how many frontends there are with those of the plans before.
+Result<void> ServiceCompiler::Impl::contend(Transaction& transaction, Plan& plan, std::size_t& count) const {
+  for (auto& state : plan.ports)
+    for (auto& frontend : state.frontends) {
+      const auto key = key_of(frontend, state.protocol);
+      const auto known = frontends_.find(key);
+      if (known != frontends_.end() && !transaction.released.contains(key)) {
+        frontend.won = known->second == state.id;
+        continue;
+      }
+      frontend.won = transaction.won.try_emplace(key, state.id).first->second == state.id;
+      if (!frontend.won || known != frontends_.end()) continue;
+      if (++count > options_.max_frontends)
+        return fail(
+            ErrorCode::exhausted,
+            fmt::format("{}: no room for its frontend {}:{}: all {} of the map are taken", where(*plan.owner, state),
+                        frontend.address.to_string(), frontend.port, options_.max_frontends),
+            "raise service_table_entries in the configuration, or delete Services");
+    }
+  return {};
+}
+
+Result<void> ServiceCompiler::Impl::check_ranges(Transaction& transaction) const {
   std::size_t count = source_ranges_;
   for (const auto& plan : transaction.plans)
     for (const auto& state : plan.ports) {
       if (state.source_ranges == nullptr) continue;
       const auto* old = find_id(plan.owner->ports, state.id);
+      const auto before = count;
       for (const auto& range : *state.source_ranges)
         if (old == nullptr || old->source_ranges == nullptr || !std::ranges::binary_search(*old->source_ranges, range))
           ++count;
-      if (count > options_.max_source_ranges)
-        return fail(ErrorCode::exhausted,
-                    fmt::format("{}: no room for its {} source ranges: {} of {} are in use", where(*plan.owner, state),
-                                state.source_ranges->size(), source_ranges_, options_.max_source_ranges),
-                    "give the Service fewer, or delete Services that have some");
+      if (count <= options_.max_source_ranges) continue;
+      count = before;
+      Error error{ErrorCode::exhausted,
+                  fmt::format("{}: no room for its {} source ranges: {} of {} are in use", where(*plan.owner, state),
+                              state.source_ranges->size(), source_ranges_, options_.max_source_ranges),
+                  "give the Service fewer, or delete Services that have some"};
+      if (!may_leave_out(transaction, *plan.owner)) return fail(std::move(error));
+      transaction.rejected.try_emplace(plan.owner, NoRoom{less_than(plan.extent, *plan.owner), std::move(error)});
     }
   return {};
 }
 
 Result<void> ServiceCompiler::Impl::plan(Transaction& transaction) {
-  transaction.plans.reserve(dirty_.size());
-  for (auto* owner : dirty_) WEFT_CHECK(build(transaction, *owner));
+  const auto owners = to_build(transaction.fit);
+  transaction.plans.reserve(owners.size());
+  for (auto* owner : owners) WEFT_CHECK(build(transaction, *owner));
   // Who waits for what is given up is looked at as well.
   for (std::size_t i = 0; i < transaction.plans.size(); ++i)
     for (auto* waiter : find_released(transaction, transaction.plans[i])) WEFT_CHECK(build(transaction, *waiter));
@@ -113,28 +130,16 @@ Result<void> ServiceCompiler::Impl::plan(Transaction& transaction) {
   return check_ranges(transaction);
 }
 
-Result<ServiceDelta> ServiceCompiler::Impl::compile() {
-  // The rows of the last compile are in the maps by now, so nothing reads the runs it replaced.
-  if (!hold_) {
-    for (const auto& run : retiring_) slot_space_.release(run.first, run.count);
-    retiring_.clear();
-  }
-  Transaction transaction;
-  if (auto planned = plan(transaction); !planned) {
-    roll_back(transaction);
-    return fail(std::move(planned.error()));
-  }
-  return commit(transaction);
-}
-
 void ServiceCompiler::Impl::release_ids(const std::function<bool(std::uint32_t)>& backend_in_use,
                                         const std::function<bool(std::uint32_t)>& service_in_use) {
+  const auto waiting = backend_ids_.waiting() + service_ids_.waiting();
   if (!hold_) {
     service_ids_.settle();
     backend_ids_.settle();
   }
   backend_ids_.release(backend_in_use);
   service_ids_.release(service_in_use);
+  if (backend_ids_.waiting() + service_ids_.waiting() != waiting) ++freed_;
 }
 
 // --- Committing -----------------------------------------------------------------------------------
@@ -160,6 +165,7 @@ ServiceDelta ServiceCompiler::Impl::commit(Transaction& transaction) {
   commit_frontends(transaction, delta);
   if (delta.whole) finish_adoption(delta);
   delta.port_words = port_words_.take_changes(delta.whole);
+  note_left_out(transaction);
   collect_garbage();
   return delta;
 }
@@ -249,6 +255,7 @@ void ServiceCompiler::Impl::commit_ranges(const PortState* old, const PortState*
     if (std::ranges::binary_search(after, range)) continue;
     delta.source_ranges_gone.push_back(services::range_key_of(old->id, range));
     --source_ranges_;
+    ++freed_;
   }
 }
 
@@ -278,6 +285,7 @@ void ServiceCompiler::Impl::commit_frontends(const Transaction& transaction, Ser
     if (transaction.won.contains(key)) continue;
     delta.frontends_gone.push_back(key);
     frontends_.erase(key);
+    ++freed_;
   }
   for (const auto& [key, id] : transaction.won) frontends_.insert_or_assign(key, id);
 }

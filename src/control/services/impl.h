@@ -1,5 +1,6 @@
 // Inside of ServiceCompiler. The files: tables.cpp (what was told, and what depends on it), build.cpp (a Service as
-// it should be), place.cpp (ids and slots), commit.cpp (frontends, the difference), adopt.cpp, views.cpp.
+// it should be), place.cpp (ids and slots), fit.cpp (who has no room), commit.cpp (frontends, the difference),
+// adopt.cpp, views.cpp.
 #pragma once
 
 #include <map>
@@ -70,8 +71,12 @@ class ServiceCompiler::Impl {
   void adopt(const std::vector<std::pair<weft_service_key, weft_service>>& frontends,
              std::span<const weft_backend> backends, std::span<const std::uint32_t> slots);
 
+  // fit.cpp
+  Result<ServiceDelta> compile(Fit fit);
+  [[nodiscard]] std::vector<LeftOut> left_out() const;
+  [[nodiscard]] bool may_fit_more() const;
+
   // commit.cpp
-  Result<ServiceDelta> compile();
   void hold_replaced() { hold_ = true; }
   void release_ids(const std::function<bool(std::uint32_t)>& backend_in_use,
                    const std::function<bool(std::uint32_t)>& service_in_use);
@@ -103,9 +108,23 @@ class ServiceCompiler::Impl {
   using SliceNode = services::SliceNode;
   using SliceRecord = services::SliceRecord;
 
+  // How much of what it asks for an owner is given: less where there is no room.
+  enum class Extent : std::uint8_t {
+    all,
+    known,  // of its ports, frontends and backends those that it has: needs no number, at most slots
+    bare,   // the same without slots: its runs are freed, its connections stay
+    none,
+  };
+  // Who has no room, how much of it was planned last, and why not more.
+  struct NoRoom {
+    Extent extent = Extent::none;
+    Error error;
+  };
+  using NoRooms = std::unordered_map<Owner*, NoRoom>;
   // What an owner shall be, beside what it is. Nothing of it is visible before commit.
   struct Plan {
     Owner* owner = nullptr;
+    Extent extent = Extent::all;
     std::vector<PortState> ports;
     std::vector<services::Name> redirect_pods;
     std::uint32_t local_ready = 0;
@@ -119,6 +138,20 @@ class ServiceCompiler::Impl {
     std::vector<SlotRun> new_runs;
     FrontendMap<std::uint32_t> won;       // frontends that get an owner, or another one
     FrontendMap<std::uint32_t> released;  // frontends whose owner wants them no more
+    Fit fit = Fit::all;
+    std::uint64_t freed = 0;  // when it began
+    NoRooms left_out;
+    NoRooms rejected;  // by the contest for frontends, or for source ranges: to be planned again with less
+  };
+  // What of a transaction there was before an owner was built.
+  struct Mark {
+    std::size_t services = 0, backends = 0, taken = 0, runs = 0;
+  };
+  // A Service that is left out, and whether somebody has changed it since: then it is like any other.
+  struct Left {
+    Error error;
+    std::uint64_t since = 0;
+    bool changed = false;
   };
   // From the maps: what the first compile takes over. Each service has its id and backends in `state`.
   struct Adopted {
@@ -139,6 +172,7 @@ class ServiceCompiler::Impl {
   ServiceEntry& entry_of(const Key& key);
   [[nodiscard]] const ServiceEntry* entry_of(const model::ObjectKey& key) const;
   void touch(Owner& owner);
+  void touch_changed(Owner& owner);
   void touch_address(const IpAddress& address);
   void touch_selecting(const Key& pod, const services::Labels& labels);
   void index_selectors(ServiceEntry& entry);
@@ -151,6 +185,7 @@ class ServiceCompiler::Impl {
 
   // build.cpp
   Result<void> build(Transaction& transaction, Owner& owner);
+  Result<void> build_plan(Transaction& transaction, Owner& owner, Plan& plan);
   Result<void> build_service(Transaction& transaction, ServiceEntry& entry, Plan& plan);
   Result<void> build_host_ports(Transaction& transaction, PodEntry& pod, Plan& plan);
   [[nodiscard]] std::vector<services::Frontend> frontends_of(const ServiceEntry& entry, const ServiceAssignment& held,
@@ -175,13 +210,23 @@ class ServiceCompiler::Impl {
   Result<Run> place_run(Transaction& transaction, const Owner& owner, const PortState& state, const PortState* previous,
                         const std::vector<Run>& runs, std::uint16_t bit, std::uint32_t table_size);
   [[nodiscard]] std::string where(const Owner& owner, const PortState& state) const;
-  void roll_back(Transaction& transaction);
+  [[nodiscard]] static Mark mark_of(const Transaction& transaction);
+  void roll_back(Transaction& transaction, const Mark& mark);
+
+  // fit.cpp
+  [[nodiscard]] bool may_leave_out(const Transaction& transaction, Owner& owner) const;
+  [[nodiscard]] Extent less_than(Extent extent, const Owner& owner) const;
+  [[nodiscard]] std::vector<Owner*> to_build(Fit fit) const;
+  bool keep_known(const Owner& owner, const PortState* previous, PortState& state) const;
+  static void keep_known_backends(const PortState& previous, PortState& state);
+  void note_left_out(Transaction& transaction);
 
   // commit.cpp
   Result<void> plan(Transaction& transaction);
   std::vector<Owner*> find_released(Transaction& transaction, const Plan& plan) const;
   Result<void> contend(Transaction& transaction);
-  Result<void> check_ranges(const Transaction& transaction) const;
+  Result<void> contend(Transaction& transaction, Plan& plan, std::size_t& count) const;
+  Result<void> check_ranges(Transaction& transaction) const;
   ServiceDelta commit(Transaction& transaction);
   void commit_plan(Plan& plan, ServiceDelta& delta);
   void commit_port(const PortState* old, const PortState* now, ServiceDelta& delta);
@@ -223,6 +268,10 @@ class ServiceCompiler::Impl {
   std::unordered_map<IpAddress, std::vector<std::pair<std::uint16_t, Protocol>>> unhealthy_;
   std::unordered_set<IpAddress> unheard_;
   std::vector<Owner*> dirty_;
+  std::unordered_map<Owner*, Left> left_out_;
+  std::uint64_t ever_left_out_ = 0;
+  std::uint64_t freed_ = 0;  // grows whenever there is more room
+  std::uint64_t tried_ = 0;  // `freed_` when those left out were tried last
 
   services::IdSpace service_ids_;
   services::IdSpace backend_ids_;

@@ -1,4 +1,5 @@
 // What must not move: ids and slots over changes, over refused compiles and over a restart; and what maps can hold.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -150,6 +151,158 @@ TEST(Overflow, OfOneTableNamesItsService) {
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("service shop/web port 80/TCP: no room for its 16381 slots"));
   EXPECT_THAT(refused.error().hint, HasSubstr("maglev-table-size"));
+}
+
+using Fit = ServiceCompiler::Fit;
+
+// As the agent does: another compile follows while something was freed.
+void compile_what_fits(ServiceCompiler& compiler, Maps& maps) {
+  int rounds = 0;
+  do {
+    const auto delta = compiler.compile(Fit::what_fits);
+    ASSERT_TRUE(delta) << delta.error().message;
+    maps.write(*delta);
+    ASSERT_LT(++rounds, 8);
+  } while (compiler.may_fit_more());
+}
+std::vector<std::string> left_out(const ServiceCompiler& compiler) {
+  std::vector<std::string> names;
+  for (const auto& one : compiler.left_out()) names.push_back(one.owner.name);
+  return names;
+}
+void add_pods(ServiceCompiler& compiler, const std::string& app, int first, int last) {
+  for (int i = first; i <= last; ++i) {
+    auto one = pod(fmt::format("{}-{}", app, i), {{"app", app}}, {});
+    one.addresses = {IpAddress::v4(0x0a010000U + static_cast<std::uint32_t>(app.front() * 256 + i))};
+    compiler.upsert(one);
+  }
+}
+std::size_t slots_of(const ServiceCompiler& compiler, const std::string& name) {
+  const auto ports = compiler.ports_of({"shop", name});
+  return ports.empty() ? 0 : ports.at(0)->row.slot_count;
+}
+
+TEST(WhatFits, OneThatDoesNotFitLeavesTheOthersAlone) {
+  for (const auto& [what, size, value] :
+       {std::tuple("slots", &ServiceOptions::max_slots, 12U), std::tuple("backends", &ServiceOptions::max_backends, 9U),
+        std::tuple("services", &ServiceOptions::max_services, 3U),
+        std::tuple("frontends", &ServiceOptions::max_frontends, 2U)}) {
+    auto small = options();
+    small.*size = value;
+    ServiceCompiler compiler(small, {});
+    Maps maps;
+    apply(compiler, service("big", {{"app", "big"}}));
+    auto big = service("big", {{"app", "big"}});
+    big.ports.push_back(testing::port(81, std::uint16_t{8081}, "more"));
+    big.ports.push_back(testing::port(82, std::uint16_t{8082}, "most"));
+    apply(compiler, big);
+    add_pods(compiler, "big", 1, 10);
+    two_services(compiler);
+    EXPECT_FALSE(compiler.compile()) << what;
+    compile_what_fits(compiler, maps);
+    EXPECT_THAT(left_out(compiler), ElementsAre("big")) << what;
+    EXPECT_THAT(compiler.left_out().at(0).error.message, HasSubstr("service shop/big port 8")) << what;
+    EXPECT_EQ(maps.frontends.size(), 2U) << what;
+    EXPECT_EQ(slots_of(compiler, "web"), 2U) << what;
+    // A change of somebody else is not refused for its sake, one of its own is.
+    compiler.upsert(pod("api-0", {{"app", "api"}}, {"10.0.1.9"}));
+    EXPECT_TRUE(compiler.compile()) << what;
+    big.affinity_seconds = 10;
+    compiler.upsert(big);
+    EXPECT_FALSE(compiler.compile()) << what;
+    compiler.forget({"shop", "big"});
+    compiler.erase_service({"shop", "big"});
+    EXPECT_TRUE(compiler.compile()) << what;
+    EXPECT_THAT(compiler.left_out(), IsEmpty()) << what;
+  }
+}
+
+TEST(WhatFits, OneWithoutRoomForSourceRangesIsLeftOut) {
+  auto small = options();
+  small.max_source_ranges = 1;
+  ServiceCompiler compiler(small, {});
+  Maps maps;
+  auto big = service("big");
+  big.type = model::Service::Type::load_balancer;
+  big.ingress = {{ip("203.0.113.1"), false}};
+  big.source_ranges = {Cidr::parse("10.0.0.0/8").value(), Cidr::parse("11.0.0.0/8").value()};
+  apply(compiler, big);
+  auto small_one = service("small");
+  small_one.type = model::Service::Type::load_balancer;
+  small_one.ingress = {{ip("203.0.113.2"), false}};
+  small_one.source_ranges = {Cidr::parse("10.0.0.0/8").value()};
+  apply(compiler, small_one);
+  compile_what_fits(compiler, maps);
+  EXPECT_THAT(left_out(compiler), ElementsAre("big"));
+  EXPECT_EQ(maps.ranges.size(), 1U);
+  compiler.erase_service({"shop", "small"});
+  big.source_ranges.pop_back();
+  compiler.upsert(big);
+  compile_what_fits(compiler, maps);
+  EXPECT_THAT(compiler.left_out(), IsEmpty());
+  EXPECT_EQ(maps.ranges.size(), 1U);
+}
+
+TEST(WhatFits, OneThatGrewKeepsWhatItHasAndGrowsWhenThereIsRoom) {
+  ServiceCompiler compiler(options({"10.96.0.0/16"}, 8), {});
+  Maps maps;
+  apply(compiler, service("a", {{"app", "a"}}));
+  apply(compiler, service("b", {{"app", "b"}}));
+  add_pods(compiler, "a", 1, 3);
+  add_pods(compiler, "b", 1, 3);
+  compile_what_fits(compiler, maps);
+  const auto before = row_of(compiler, "a");
+  add_pods(compiler, "a", 4, 4);
+  compile_what_fits(compiler, maps);
+  EXPECT_THAT(left_out(compiler), ElementsAre("a"));
+  EXPECT_EQ(std::memcmp(&before, &compiler.ports_of({"shop", "a"}).at(0)->row, sizeof before), 0);
+  compiler.erase_service({"shop", "b"});
+  compile_what_fits(compiler, maps);
+  EXPECT_THAT(compiler.left_out(), IsEmpty());
+  EXPECT_EQ(slots_of(compiler, "a"), 4U);
+}
+
+// No dead backend stays for want of room, and those that live keep their ids, and with them their connections.
+TEST(WhatFits, OneThatLostABackendIsMovedThroughItsOwnRoom) {
+  ServiceCompiler compiler(options({"10.96.0.0/16"}, 6), {});
+  Maps maps;
+  apply(compiler, service("a", {{"app", "a"}}));
+  apply(compiler, service("b", {{"app", "b"}}));
+  add_pods(compiler, "a", 1, 3);
+  add_pods(compiler, "b", 1, 3);
+  compile_what_fits(compiler, maps);
+  const auto before = *compiler.ports_of({"shop", "a"}).at(0);
+  compiler.erase_pod({"shop", "a-2"});
+  EXPECT_FALSE(compiler.compile());
+  compile_what_fits(compiler, maps);
+  EXPECT_THAT(compiler.left_out(), IsEmpty());
+  const auto& after = *compiler.ports_of({"shop", "a"}).at(0);
+  EXPECT_EQ(after.id, before.id);
+  ASSERT_EQ(after.backends.size(), 2U);
+  EXPECT_EQ(after.backends[0].id, before.backends[0].id);
+  EXPECT_EQ(after.backends[1].id, before.backends[2].id);
+  EXPECT_EQ(after.row.slot_count, 2U);
+}
+
+TEST(WhatFits, OneWhoseBackendIsReplacedGoesOnWithTheRestUntilAnIdIsFree) {
+  auto small = options();
+  small.max_backends = 4;
+  ServiceCompiler compiler(small, {});
+  Maps maps;
+  apply(compiler, service("a", {{"app", "a"}}));
+  add_pods(compiler, "a", 1, 3);
+  compile_what_fits(compiler, maps);
+  compiler.erase_pod({"shop", "a-1"});
+  add_pods(compiler, "a", 4, 4);
+  compile_what_fits(compiler, maps);
+  EXPECT_THAT(left_out(compiler), ElementsAre("a"));
+  EXPECT_EQ(slots_of(compiler, "a"), 2U);
+  EXPECT_FALSE(compiler.may_fit_more());
+  compiler.release_ids(nothing, nothing);
+  EXPECT_TRUE(compiler.may_fit_more());
+  compile_what_fits(compiler, maps);
+  EXPECT_THAT(compiler.left_out(), IsEmpty());
+  EXPECT_EQ(slots_of(compiler, "a"), 3U);
 }
 
 TEST(Ids, AreGivenOutAgainOnlyWhenNoFlowNamesThem) {
@@ -328,6 +481,52 @@ TEST_F(Restart, ARefusedFirstCompileForgetsNothing) {
   EXPECT_THAT(delta.backends_new, IsEmpty());
   EXPECT_EQ(row_of(*after, "web").first_slot, web.first_slot);
   EXPECT_EQ(row_of(*after, "web").service_id, web.service_id);
+}
+
+// What the maps hold of Services that are gone makes room for those that are there, at once.
+TEST_F(Restart, FullMapsTakeWhatFitsAndThenTheRest) {
+  options_.max_slots = 6;
+  ServiceCompiler before(options_, {});
+  apply(before, service("old", {{"app", "old"}}));
+  apply(before, service("web", {{"app", "web"}}));
+  add_pods(before, "old", 1, 4);
+  add_pods(before, "web", 1, 2);
+  compile(before);
+  const auto web = row_of(before, "web");
+  auto after = restart(before);
+  after->forget({"shop", "old"});
+  apply(*after, service("new", {{"app", "new"}}));
+  apply(*after, service("web", {{"app", "web"}}));
+  add_pods(*after, "new", 1, 4);
+  add_pods(*after, "web", 1, 2);
+  ASSERT_FALSE(after->compile());
+  auto delta = after->compile(Fit::what_fits);
+  ASSERT_TRUE(delta);
+  maps_.write(*delta);
+  EXPECT_THAT(left_out(*after), ElementsAre("new"));
+  EXPECT_EQ(row_of(*after, "web").first_slot, web.first_slot);
+  EXPECT_EQ(maps_.frontends.size(), 1U);
+  EXPECT_TRUE(after->may_fit_more());
+  compile_what_fits(*after, maps_);
+  EXPECT_THAT(after->left_out(), IsEmpty());
+  EXPECT_EQ(slots_of(*after, "new"), 4U);
+}
+
+TEST_F(Restart, OneThatGrewMeanwhileKeepsWhatTheMapsHold) {
+  options_.max_slots = 4;
+  ServiceCompiler before(options_, {});
+  apply(before, service("web", {{"app", "web"}}));
+  add_pods(before, "web", 1, 3);
+  compile(before);
+  const auto web = row_of(before, "web");
+  auto after = restart(before);
+  apply(*after, service("web", {{"app", "web"}}));
+  add_pods(*after, "web", 1, 4);
+  compile_what_fits(*after, maps_);
+  EXPECT_THAT(left_out(*after), ElementsAre("web"));
+  EXPECT_EQ(row_of(*after, "web").service_id, web.service_id);
+  EXPECT_EQ(row_of(*after, "web").first_slot, web.first_slot);
+  EXPECT_EQ(maps_.frontends.size(), 1U);
 }
 
 TEST_F(Restart, RowsThatOverlapOrReachOutsideAreNotAdopted) {

@@ -175,12 +175,24 @@ Result<void> ServiceCompiler::Impl::place(Transaction& transaction, const Owner&
   return {};
 }
 
-void ServiceCompiler::Impl::roll_back(Transaction& transaction) {
-  for (const auto id : transaction.new_services) service_ids_.take_back(id);
-  for (const auto id : transaction.new_backends) backend_ids_.take_back(id);
-  for (const auto& run : transaction.new_runs)
+ServiceCompiler::Impl::Mark ServiceCompiler::Impl::mark_of(const Transaction& transaction) {
+  return {transaction.new_services.size(), transaction.new_backends.size(), transaction.taken_from_maps.size(),
+          transaction.new_runs.size()};
+}
+
+// What was taken since goes back.
+void ServiceCompiler::Impl::roll_back(Transaction& transaction, const Mark& mark) {
+  const auto each_since = [](auto& list, std::size_t size, const auto& undo) {
+    for (auto i = size; i < list.size(); ++i) undo(list[i]);
+    list.resize(size);
+  };
+  each_since(transaction.new_services, mark.services, [&](std::uint32_t id) { service_ids_.take_back(id); });
+  each_since(transaction.new_backends, mark.backends, [&](std::uint32_t id) { backend_ids_.take_back(id); });
+  each_since(transaction.new_runs, mark.runs, [&](const SlotRun& run) {
     slot_space_.release(run.first, static_cast<std::uint32_t>(run.backends.size()));
-  for (const auto id : transaction.taken_from_maps) adopted_->services.at(id).taken = false;
+  });
+  each_since(transaction.taken_from_maps, mark.taken,
+             [&](std::uint32_t id) { adopted_->services.at(id).taken = false; });
 }
 
 }  // namespace weft::control

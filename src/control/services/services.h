@@ -190,8 +190,21 @@ class ServiceCompiler {
   // Brings what depends on the changes up to date and says what must change in the maps. After an error
   // (`exhausted`: a map would overflow, naming it and the Service) everything is as before but the tables:
   // put the old rows back, or remove what does not fit, and call again.
+  // With `what_fits` there is no such error: who finds no room is left out, and all else goes on. Of what it had it
+  // keeps what is still right: no backend that it lost, none that it has no room for. It is tried again whenever
+  // something was freed or it is touched, and no error to `all` until somebody changes it.
   // Slots, service and backend ids that this compile frees are given out again by a later one at the earliest.
-  Result<ServiceDelta> compile();
+  enum class Fit : std::uint8_t { all, what_fits };
+  Result<ServiceDelta> compile(Fit fit = Fit::all);
+  // Who is left out, by the last compile, and why.
+  struct LeftOut {
+    model::ObjectKey owner;
+    bool is_pod = false;  // its host ports
+    Error error;
+  };
+  [[nodiscard]] std::vector<LeftOut> left_out() const;  // in the order of names
+  // Something was freed since they were tried: once the delta is in the maps, another compile may place them.
+  [[nodiscard]] bool may_fit_more() const;
   // The delta has not reached the maps, or not all of it: what it freed stays taken one compile longer.
   void hold_replaced();
   // Backend and service ids nothing refers to any more; freed ids wait here until the agent's sweep of the

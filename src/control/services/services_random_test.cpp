@@ -410,6 +410,137 @@ TEST_P(RandomServices, MapsMeanWhatTheObjectsSay) {
   EXPECT_GT(compared, 50);
 }
 
+// Those that are left out may have less than they ask for, but nothing that is wrong; all others have all.
+class Fitting {
+ public:
+  Fitting(const World& world, const ServiceCompiler& compiler) : model_(world), world_(world), compiler_(compiler) {
+    for (const auto& one : compiler.left_out()) (one.is_pod ? pods_ : services_).insert(one.owner);
+  }
+
+  void check(const std::map<std::string, Meaning>& actual) const {
+    const auto expected = model_.expected(compiler_);
+    for (const auto& [name, meaning] : actual) {
+      const auto wanted = expected.find(name);
+      if (wanted == expected.end()) {
+        ADD_FAILURE() << name << " is not wanted";
+        continue;
+      }
+      if (services_.contains(meaning.owner)) {
+        EXPECT_TRUE(std::ranges::any_of(wanted->second, [&](const Meaning& one) { return one.owner == meaning.owner; }))
+            << name << " is not " << meaning.owner.to_string() << "'s";
+        check_backends(meaning);
+      } else {
+        EXPECT_TRUE(std::ranges::find(wanted->second, meaning) != wanted->second.end())
+            << name << " means " << describe(meaning) << ", not " << describe(wanted->second.front());
+      }
+    }
+    for (const auto& [name, wanted] : expected)
+      EXPECT_TRUE(
+          actual.contains(name) ||
+          std::ranges::all_of(
+              wanted, [&](const Meaning& one) { return services_.contains(one.owner) || pods_.contains(one.owner); }))
+          << name << " is missing";
+  }
+
+ private:
+  // None that is not the Service's, or takes no connections.
+  void check_backends(const Meaning& meaning) const {
+    const auto& service = world_.services.at(meaning.owner);
+    std::set<std::string> alive;
+    const auto add = [&](const std::map<std::string, testing::Endpoint>& all) {
+      for (const auto& [name, one] : all)
+        if (one.weight != 0 && (one.ready || one.serving)) alive.insert(name);
+    };
+    for (const auto& port : service.ports)
+      for (const auto family : {Family::v4, Family::v6}) {
+        add(model_.endpoints(service, port, family));
+        std::vector<testing::Endpoint> redirect;
+        for (const auto& [key, pod] : world_.pods)
+          if (service.local_redirect && key.namespace_ == service.meta.namespace_ &&
+              testing::matches(*service.local_redirect, pod.labels))
+            model_.add_pod(pod, port, family, false, redirect);
+        for (auto& one : redirect) one.weight = std::max(one.weight, 1U);
+        add(Model::distinct(redirect));
+      }
+    for (const auto* run : {&meaning.internal, &meaning.external})
+      for (const auto& [backend, slots] : *run)
+        EXPECT_TRUE(alive.contains(backend)) << backend << " of " << meaning.owner.to_string() << " is dead";
+  }
+
+  Model model_;
+  const World& world_;
+  const ServiceCompiler& compiler_;
+  std::set<model::ObjectKey> services_;
+  std::set<model::ObjectKey> pods_;
+};
+
+class RandomFit : public ::testing::TestWithParam<unsigned> {};
+
+// In tables that hold a fraction of it, whoever is not left out is served rightly after every step, also across a
+// restart; with room everybody is.
+TEST_P(RandomFit, WhoeverFitsIsServedRightly) {
+  ServiceOptions options = testing::options({"10.96.0.0/24", "fd96::/112"}, 20000);
+  options.maglev_table_size = 31;
+  if (GetParam() % 5 == 0) options.max_slots = 60;
+  if (GetParam() % 5 == 1) options.max_backends = 30;
+  if (GetParam() % 5 == 2) options.max_frontends = 12;
+  if (GetParam() % 5 == 3) options.max_services = 10;
+  if (GetParam() % 5 == 4) options.max_source_ranges = 2;
+  auto compiler = std::make_unique<ServiceCompiler>(options, ServiceAssignments());
+  Driver driver(GetParam(), *compiler);
+  Maps maps;
+  std::size_t left_out = 0;
+  std::size_t whole = 0;
+  for (int step = 0; step < 1500; ++step) {
+    driver.change();
+    if (driver.chance.one_in(100)) {
+      std::vector<std::pair<weft_service_key, weft_service>> rows(maps.frontends.begin(), maps.frontends.end());
+      auto restarted = std::make_unique<ServiceCompiler>(options, compiler->assignments());
+      restarted->adopt(rows, maps.backends, maps.slots);
+      driver.follow(*restarted);
+      compiler = std::move(restarted);
+    }
+    if (driver.chance.one_in(3))
+      compiler->release_ids([&](std::uint32_t) { return driver.chance.one_in(3); },
+                            [&](std::uint32_t) { return driver.chance.one_in(3); });
+    for (int round = 0; round == 0 || (round < 8 && compiler->may_fit_more()); ++round) {
+      auto delta =
+          compiler->compile(driver.chance.one_in(4) ? ServiceCompiler::Fit::all : ServiceCompiler::Fit::what_fits);
+      if (!delta) {
+        ASSERT_EQ(delta.error().code, ErrorCode::exhausted) << delta.error().message;
+        delta = compiler->compile(ServiceCompiler::Fit::what_fits);
+      }
+      ASSERT_TRUE(delta) << delta.error().message;
+      const auto before = maps;
+      maps.write(*delta);
+      check_old_rows(before, maps);
+      Fitting(driver.world, *compiler).check(as_read(maps, *compiler));
+      ASSERT_EQ(maps.port_words, expected_words(maps));
+      const auto usage = compiler->usage();
+      ASSERT_EQ(usage.frontends, maps.frontends.size());
+      ASSERT_EQ(usage.source_ranges, maps.ranges.size());
+      ASSERT_EQ(usage.backends, static_cast<std::uint32_t>(std::ranges::count_if(
+                                    maps.backends, [](const weft_backend& row) { return row.state != 0; })));
+      ASSERT_FALSE(HasFailure()) << "step " << step;
+    }
+    ASSERT_FALSE(compiler->may_fit_more()) << "step " << step;
+    (compiler->left_out().empty() ? whole : left_out) += 1;
+  }
+  EXPECT_GT(left_out, 20U);
+  EXPECT_GT(whole, 5U);
+  // Nobody is left out for good.
+  const auto services = driver.world.services;
+  for (const auto& [key, service] : services) {
+    compiler->forget(key);
+    compiler->erase_service(key);
+  }
+  for (const auto& [key, pod] : driver.world.pods) compiler->erase_pod(key);
+  ASSERT_TRUE(compiler->compile());
+  EXPECT_TRUE(compiler->left_out().empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomFit, ::testing::Range(0U, 15U));
+
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomServices, ::testing::Range(0U, 12U));
 
 }  // namespace

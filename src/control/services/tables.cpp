@@ -101,6 +101,12 @@ void ServiceCompiler::Impl::touch(Owner& owner) {
   dirty_.push_back(&owner);
 }
 
+// By what it says itself: it is left out no longer without somebody being told.
+void ServiceCompiler::Impl::touch_changed(Owner& owner) {
+  if (const auto left = left_out_.find(&owner); left != left_out_.end()) left->second.changed = true;
+  touch(owner);
+}
+
 void ServiceCompiler::Impl::touch_address(const IpAddress& address) {
   services_by_address_.visit(hash_of(address), [&](std::uint32_t index) {
     touch(*services_by_index_[index]);
@@ -148,7 +154,7 @@ bool ServiceCompiler::Impl::any_selects(const std::string& namespace_, const Lab
 
 void ServiceCompiler::Impl::remember_assignment(ServiceEntry& entry, const ServiceAssignment& assignment) {
   entry.held.set(assignment);
-  touch(entry);
+  touch_changed(entry);
 }
 
 std::vector<IpAddress> ServiceCompiler::Impl::own_status(const model::Service& service) {
@@ -287,7 +293,7 @@ void ServiceCompiler::Impl::upsert(const model::Service& service) {
   if (entry.record != nullptr && *entry.record == record) return;
   entry.record = std::make_unique<ServiceRecord>(std::move(record));
   index_selectors(entry);
-  touch(entry);
+  touch_changed(entry);
 }
 
 void ServiceCompiler::Impl::erase_service(const model::ObjectKey& key) {
@@ -296,7 +302,7 @@ void ServiceCompiler::Impl::erase_service(const model::ObjectKey& key) {
   if (found == services_.end() || found->second.record == nullptr) return;
   found->second.record.reset();
   index_selectors(found->second);
-  touch(found->second);
+  touch_changed(found->second);
 }
 
 void ServiceCompiler::Impl::detach(SliceNode& node) {
@@ -307,7 +313,7 @@ void ServiceCompiler::Impl::detach(SliceNode& node) {
   auto** link = &entry.slices;
   while (*link != &node) link = &(*link)->second.next;
   *link = slice.next;
-  touch(entry);
+  touch_changed(entry);
 }
 
 void ServiceCompiler::Impl::upsert(const model::EndpointSlice& slice) {
@@ -325,7 +331,7 @@ void ServiceCompiler::Impl::upsert(const model::EndpointSlice& slice) {
   for (auto& endpoint : known.endpoints)
     endpoint.by_address = services_by_address_.insert(hash_of(endpoint.address), entry.index);
   known.next = std::exchange(entry.slices, &*found);
-  touch(entry);
+  touch_changed(entry);
 }
 
 void ServiceCompiler::Impl::drop_slice(const model::ObjectKey& key) {
