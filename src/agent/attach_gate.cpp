@@ -53,7 +53,8 @@ void AttachGate::pass(const Needs& needs, std::function<void(const Result<void>&
     if (error) return;
     waiting->tell(fail(ErrorCode::unavailable,
                        asked_labels ? "the cluster's etcd has not given the container's labels a number yet"
-                                    : "the cluster's etcd has not given this node a block of addresses yet",
+                                    : "the cluster's etcd has not given this node a block of addresses yet, nor said "
+                                      "that the one it had is still its own",
                        "it is tried again by itself; weft status tells whether etcd answers"));
   });
 }
