@@ -21,7 +21,7 @@ Agent::Findings Agent::findings() const {
   for (const auto& [about, text] : faults_.texts()) add(text, faults_.remedy(about));
   found.degraded = reconcile.failed > 0 || !datapath_->features().socket_hook || !found.all.empty();
   // From here on what is wrong with objects, or was mended: the node does what it is to do.
-  for (const auto& text : unserved()) add(text, "weft service list shows them; weft service get NAME says why");
+  for (const auto& text : unserved()) add(text, "weft service get NAME says why");
   for (const auto& text : healer_->repairs()) add(text, "it is mended; find out what else on this node changes it");
   for (const auto& text : outside_ranges())
     add(text, "it goes on as it was; give the range back, or apply the Service without it");
