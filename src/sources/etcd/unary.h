@@ -40,8 +40,10 @@ class UnaryCall final : public CallInProgress {
     grpc::TemplatedGenericStub<Request, Response> stub(link.channel);
     call->reader_ = stub.PrepareUnaryCall(&call->context_, method, request, completions.queue());
     call->reader_->StartCall();
-    // The tag holds the call: gRPC writes into it until it has finished.
-    call->reader_->Finish(&call->response_, &call->status_, Completions::tag([call](bool) {
+    // The tag holds the call: gRPC writes into it until it has finished. What is to be done then may hold the call,
+    // too: it goes with the tag, also where nobody is there any more to do it.
+    const std::shared_ptr<void> end(nullptr, [call](void*) { call->done_ = nullptr; });
+    call->reader_->Finish(&call->response_, &call->status_, Completions::tag([call, end](bool) {
       const auto finished = std::move(call->done_);
       finished(call->status_, call->response_);
     }));
