@@ -341,8 +341,9 @@ void Agent::poll_slow() {
     attachment_->expire_quarantine();
     unattached_.expire(std::chrono::system_clock::now());
     // A container that got none may have come before, or beside, the one that has it.
-    for (const auto& [key, record] : attachment_->records())
-      if (record.state == store::EndpointState::ready) unattached_.forget({record.namespace_, record.pod});
+    if (unattached_.size() != 0)
+      for (const auto& [key, record] : attachment_->records())
+        if (record.state == store::EndpointState::ready) unattached_.forget({record.namespace_, record.pod});
     if (cluster_) {
       cluster_->check();
       watch_underlay();

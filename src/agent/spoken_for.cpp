@@ -22,17 +22,13 @@ std::optional<IpAddress> host_of(std::string_view endpoint) {
   return address ? std::optional(*address) : std::nullopt;
 }
 
-bool is_loopback(const IpAddress& address) {
-  return address.is_v4() ? (address.to_v4() >> 24) == 127 : address == IpAddress::parse("::1").value();
-}
-
 bool is_any(const IpAddress& address) { return address.is_unspecified() || (address.is_v4() && address.to_v4() == 0); }
 
 // An etcd that runs on this node is reached there by this port.
 bool leads_to_etcd(const Config& config, const Node& node, std::uint16_t port) {
   return config.clustered() && std::ranges::any_of(config.etcd_endpoints, [&](const std::string& endpoint) {
            const auto host = host_of(endpoint);
-           return host && (is_loopback(*host) || node.addresses.contains(*host)) &&
+           return host && (host->is_loopback() || node.addresses.contains(*host)) &&
                   endpoint.ends_with(fmt::format(":{}", port));
          });
 }
@@ -84,7 +80,7 @@ std::string port_spoken_for(const Config& config, std::uint16_t port, Protocol p
 std::string host_port_withheld(const Config& config, const Node& node, const std::optional<IpAddress>& host_ip,
                                std::uint16_t port, Protocol protocol) {
   if (auto why = port_spoken_for(config, port, protocol); !why.empty()) return why;
-  if (host_ip && !is_any(*host_ip) && !is_loopback(*host_ip) && !node.addresses.contains(*host_ip))
+  if (host_ip && !is_any(*host_ip) && !host_ip->is_loopback() && !node.addresses.contains(*host_ip))
     return fmt::format("is asked for at {}, which is no address of this node", host_ip->to_string());
   if (protocol == Protocol::tcp && leads_to_etcd(config, node, port)) return "is where etcd is reached on this node";
   return {};
