@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "agent/agent.h"
 #include "agent/bgp.h"
@@ -268,18 +269,15 @@ std::vector<std::string> Agent::unserved() const {
                                    shadowed.size() == 1 ? " leads to" : "s lead to", fmt::join(names, ", "),
                                    shadowed.size() > shown ? ", ..." : ""));
   }
-  if (const auto& withheld = publisher_->withheld_host_ports(); !withheld.empty())
-    problems.push_back(
-        fmt::format("{} host port{} not served: {}{}", withheld.size(), withheld.size() == 1 ? " is" : "s are",
-                    fmt::join(withheld.begin(),
-                              withheld.begin() + static_cast<std::ptrdiff_t>(std::min(shown, withheld.size())), ", "),
-                    withheld.size() > shown ? ", ..." : ""));
-  if (const auto withheld = withheld_external_ips(*publisher_, {}); !withheld.empty())
-    problems.push_back(
-        fmt::format("{} external IP{} not served: {}{}", withheld.size(), withheld.size() == 1 ? " is" : "s are",
-                    fmt::join(withheld.begin(),
-                              withheld.begin() + static_cast<std::ptrdiff_t>(std::min(shown, withheld.size())), ", "),
-                    withheld.size() > shown ? ", ..." : ""));
+  const auto tell = [&](const char* what, const std::vector<std::string>& withheld) {
+    if (withheld.empty()) return;
+    const auto named = withheld | std::views::take(shown);
+    problems.push_back(fmt::format("{} {}{} not served: {}{}", withheld.size(), what,
+                                   withheld.size() == 1 ? " is" : "s are", fmt::join(named.begin(), named.end(), ", "),
+                                   withheld.size() > shown ? ", ..." : ""));
+  };
+  tell("host port", publisher_->withheld_host_ports());
+  tell("external IP", withheld_external_ips(*publisher_, {}));
   return problems;
 }
 
