@@ -354,7 +354,9 @@ void Agent::poll_slow() {
       ask_for_blocks();
       if (cluster_->release_unused(*ipam_)) take_blocks();
       cluster_objects_->check();
-      if (const auto missing = cluster_objects_->unfounded(); missing.empty())
+      const auto missing = cluster_objects_->unfounded();
+      cluster_->hold_pools(!missing.empty());
+      if (missing.empty())
         faults_.clear("cluster data");
       else
         faults_.set("cluster data", missing);

@@ -357,10 +357,15 @@ void ClusterLink::believe() {
 }
 
 void ClusterLink::set_pools(std::vector<cluster::Pool> pools) {
-  member_->blocks().pools_changed();
+  member_->blocks().pools_changed(pools_held_ ? pools : std::vector<cluster::Pool>());
   if (pools == pools_) return;
   pools_ = std::move(pools);
   nodes_changed();
+}
+
+void ClusterLink::hold_pools(bool held) {
+  if (std::exchange(pools_held_, held) != held)
+    member_->blocks().pools_changed(held ? pools_ : std::vector<cluster::Pool>());
 }
 
 // What a node tells that is not believed may be so because other news are on their way: it is a fault once it lasts.

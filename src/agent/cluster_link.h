@@ -98,6 +98,9 @@ class ClusterLink {
   [[nodiscard]] std::string owner_of(const cluster::Block& block) const { return own_.owner_of(block); }
   // All that this node knows; of those alone other nodes have blocks.
   void set_pools(std::vector<cluster::Pool> pools);
+  // Whether the cluster has no objects, or none any more, and this node goes on with its own: pools of which it has
+  // blocks are brought back.
+  void hold_pools(bool held);
 
   // --- Numbers of label sets
   // Told when this node is listed as a user of the labels' number, which Handlers::identities has told by then. To be
@@ -186,6 +189,7 @@ class ClusterLink {
   OwnBlocks own_;
   OtherNodes others_;
   std::vector<cluster::Pool> pools_;
+  bool pools_held_ = false;
   bool belief_due_ = true;
   std::set<std::string> unlooked_;  // nodes that have told something since the last check()
   // Nodes that tell what is not believed: since when, and what.

@@ -126,8 +126,9 @@ std::string ClusterObjects::unfounded() const {
                         ? "no longer knows the cluster's objects: its data was lost, or replaced by other data"
                         : "has no objects of the cluster: nobody has pushed any yet, or its data was lost";
   return fmt::format(
-      "etcd ({}) {}; the {} objects that this node has stay in force, changes are refused, pools of addresses other "
-      "than {} get no further blocks (weft store push gives etcd what this node has, weft store push --none lets it "
+      "etcd ({}) {}; the {} objects that this node has stay in force, changes are refused, nodes get no blocks "
+      "of pools of addresses other than {} and those they have blocks of (weft store push gives etcd what this node "
+      "has, weft store push --none lets it "
       "go)",
       parts_.etcd, what, own, model::default_address_pool);
 }

@@ -221,5 +221,50 @@ TEST_F(OwnBlocksTest, BlocksOfAPoolThatEtcdHasForgottenWaitForIt) {
   EXPECT_THAT(a->faults.texts(), IsEmpty());
 }
 
+// Or until a node that has such a block says so: others would not reach its pods meanwhile.
+TEST_F(OwnBlocksTest, ANodeThatHoldsTheObjectsBringsThePoolOfItsBlockBack) {
+  const auto a = make("a");
+  const auto b = make("b");
+  const cluster::Pool blue{.name = "blue", .ranges = {{cidr("10.50.0.0/24"), 26}}};
+  const cluster::Pool red{.name = "red", .ranges = {{cidr("10.60.0.0/24"), 26}}};
+  const auto pools_key = "/weft/v1/default/pools";
+  ASSERT_TRUE(
+      world_.cluster.store().put({.key = pools_key, .value = cluster::encode({default_pool(a->config), blue, red})}));
+  world_.cluster.changed();
+  a->member->blocks().pools_changed();
+  ASSERT_EQ(claim(*a, "blue"), "ok");
+  const auto before = a->own->usable();
+  world_.cluster.wipe(false);
+  a->member->blocks().pools_changed({default_pool(a->config), blue, red});
+  pass(*a, seconds(30));
+  EXPECT_EQ(a->own->usable()["blue"], before.at("blue"));
+  EXPECT_FALSE(a->faults.has("cluster blocks forgotten"));
+  const auto owners = b->member->blocks().owners();
+  EXPECT_EQ(owners.at({"blue", before.at("blue")[0]}), "a");
+  // What nobody here has a block of waits for who gives etcd the objects.
+  EXPECT_EQ(claim(*a, "red"), "the cluster has no pool \"red\": there are default, blue");
+}
+
+// Two nodes that were not together at the last change of a pool: the first one has it, the other waits.
+TEST_F(OwnBlocksTest, AHeldPoolThatContradictsTheClustersIsLeftOut) {
+  const auto a = make("a");
+  const cluster::Pool blue{.name = "blue", .ranges = {{cidr("10.50.0.0/24"), 26}}};
+  const cluster::Pool other{.name = "other", .ranges = {{cidr("10.50.0.0/25"), 27}}};
+  const auto pools_key = "/weft/v1/default/pools";
+  const auto say = [&](const std::vector<cluster::Pool>& pools) {
+    ASSERT_TRUE(world_.cluster.store().put({.key = pools_key, .value = cluster::encode(pools)}));
+    world_.cluster.changed();
+  };
+  say({default_pool(a->config), blue});
+  a->member->blocks().pools_changed();
+  ASSERT_EQ(claim(*a, "blue"), "ok");
+  world_.cluster.wipe(false);
+  say({other});
+  a->member->blocks().pools_changed({default_pool(a->config), blue});
+  pass(*a, seconds(30));
+  EXPECT_THAT(a->own->usable()["blue"], IsEmpty());
+  EXPECT_TRUE(a->faults.has("cluster blocks forgotten"));
+}
+
 }  // namespace
 }  // namespace weft::agent

@@ -10,8 +10,13 @@ source "$(dirname "$0")/lib_services.sh"
 source "$(dirname "$0")/lib_nodes.sh"
 
 {
-  pod client-1 node1; pod server-2 node2; pod server-3 node3; pod other-1 node1
+  pod client-1 node1; pod server-2 node2; pod server-3 node3; pod other-1 node1; pod pooled-2 node2
   cat <<'YAML'
+---
+apiVersion: weft.io/v1alpha1
+kind: PodAddressPool
+metadata: {name: blue}
+spec: {cidrs: [{cidr: 10.245.0.0/16, blockLength: 26}, {cidr: "fd00:10:245::/112", blockLength: 122}], podSelector: {matchLabels: {app: pooled}}}
 ---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -27,6 +32,9 @@ YAML
 nodes=(node1 node2 node3)
 server2=$(pod_address server-2 node2 v4) server2_v6=$(pod_address server-2 node2 v6)
 eventually 10 "pods across nodes" answers default/client-1 tcp "$server2" 7000
+pooled2=$(pod_address pooled-2 node2 v4)
+[[ $pooled2 == 10.245.* ]] || fail "pooled-2 has no address of its pool: $pooled2"
+eventually 10 "a pod of a further pool" answers default/client-1 tcp "$pooled2" 7000
 eventually 10 "the Service" answers default/client-1 tcp 10.96.0.50 80
 denied default/other-1 tcp "$server2" 7000 || fail "a forbidden connection was made"
 
@@ -54,9 +62,10 @@ step "etcd loses its data"
 identities=$(at node1 identity list -o json | jq -c '[.[] | {number, labels}] | sort')
 blocks=$(at node1 node list -o json | jq -c '[.[] | {name, blocks}]')
 begin to2 default/client-1 "$server2" 7000 --rate 1000000
+begin pooled2 default/client-1 "$pooled2" 7000 --rate 1000000
 begin to2_v6 default/client-1 "$server2_v6" 7000 --rate 1000000
 begin_load service default/client-1 tcp 10.96.0.50 80 --seconds 90 --threads 2 --pause 2
-for path in to2 to2_v6; do eventually 3 "$path flows" moving "$path"; done
+for path in to2 to2_v6 pooled2; do eventually 3 "$path flows" moving "$path"; done
 listen >"$work/said" &
 listener=$!; pids+=("$listener")
 wipe
@@ -66,6 +75,11 @@ for node in "${nodes[@]}"; do
   is "$node is not well" "$(at "$node" status -o json | jq .health)" '"degraded"'
 done
 denied default/other-1 tcp "$server2" 7000 || fail "a forbidden connection was made after etcd was wiped"
+answers default/client-1 tcp "$pooled2" 7000 || fail "a pod of a further pool is not reached after etcd was wiped"
+
+# Others hold what they heard of its blocks for a while only.
+has_blue() { at node2 status | grep -q "^Addresses *blue 10.245."; }
+eventually 20 "node2 has its block of the further pool again" has_blue
 
 step "push brings the objects back"
 exits 0 "push" at node1 store push
@@ -76,7 +90,7 @@ after() { at "$1" get namespace after; }
 for node in "${nodes[@]}"; do eventually 10 "$node hears of it" after "$node"; done
 is "the numbers are as they were" "$(at node1 identity list -o json | jq -c '[.[] | {number, labels}] | sort')" "$identities"
 is "the blocks, too" "$(at node1 node list -o json | jq -c '[.[] | {name, blocks}]')" "$blocks"
-for path in to2 to2_v6; do whole_stream "$path"; done
+for path in to2 to2_v6 pooled2; do whole_stream "$path"; done
 stop_load service
 lossless "the Service meanwhile" service
 kill "$listener" 2>/dev/null

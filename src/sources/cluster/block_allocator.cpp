@@ -73,7 +73,8 @@ void BlockAllocator::claim(Block block, Claimed done) {
   context_.scheduler.post(turns_.guarded_task([this] { turns_.wake(); }));
 }
 
-void BlockAllocator::pools_changed() {
+void BlockAllocator::pools_changed(std::vector<Pool> held) {
+  held_ = std::move(held);
   ++pools_news_;
   agreed_ = false;
   turns_.wake();
@@ -264,6 +265,7 @@ void BlockAllocator::pools_read(const RangeResult& result) {
     answer(fail(merged.error()));
     return turns_.next();
   }
+  *merged = with_wanted(std::move(*merged));
   if (*merged == *known) {
     agreed_ = true;
     known_ = std::move(*merged);
@@ -280,6 +282,17 @@ void BlockAllocator::pools_read(const RangeResult& result) {
                         pools_agreed_ = written.revision;
                         turns_.next();
                       }));
+}
+
+// And those held of which a block is claimed by name. One that contradicts what others have brought back is left out.
+std::vector<Pool> BlockAllocator::with_wanted(std::vector<Pool> pools) const {
+  for (const auto& claim : claims_) {
+    if (!claim.wanted || std::ranges::find(pools, claim.pool, &Pool::name) != pools.end()) continue;
+    const auto held = std::ranges::find(held_, claim.pool, &Pool::name);
+    if (held == held_.end() || !held->has_block(claim.wanted->cidr)) continue;
+    if (auto merged = merge_pools(pools, {*held})) pools = std::move(*merged);
+  }
+  return pools;
 }
 
 // The key is written again if it is still this node's.

@@ -56,8 +56,10 @@ class BlockAllocator {
   void claim(std::string pool, Family family, Claimed done);
   // That very block, which may be this node's already; `exists` names the node that has it.
   void claim(Block block, Claimed done);
-  // The cluster's pools may be others: they are read again before the next claim.
-  void pools_changed();
+  // The cluster's pools may be others: they are read again before the next claim. `held`: those that this node knows
+  // while the cluster has no objects. Where etcd has lost one, who claims a block of it by name brings it back, or
+  // pods would not be reached until somebody gives etcd the objects again.
+  void pools_changed(std::vector<Pool> held = {});
   // No address of it may be in use, or rest, any more. It may not be allocated from as of now.
   void release(const Block& block);
 
@@ -92,6 +94,7 @@ class BlockAllocator {
   bool step();
   void agree_on_pools();
   void pools_read(const etcd::RangeResult& result);
+  [[nodiscard]] std::vector<Pool> with_wanted(std::vector<Pool> pools) const;
   void touch(const Block& block);
   void touched(const Block& block, const etcd::TxnResult& result, std::uint64_t epoch);
   void give_back(const Block& block);
@@ -114,6 +117,7 @@ class BlockAllocator {
   Context context_;
   NodeRegistry* registry_;
   std::vector<Pool> pools_;  // this node's own
+  std::vector<Pool> held_;   // see pools_changed
   std::vector<Pool> known_;  // the cluster's, when they were read last
   BlockHandlers handlers_;
   std::string value_;              // under the keys of this node's blocks
