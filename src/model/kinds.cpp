@@ -110,6 +110,8 @@ std::string skip_message(std::string_view api_version, std::string_view kind) {
 
 }  // namespace
 
+const KindEntry& entry_of(Kind kind) { return *std::ranges::find(entries, kind, &KindEntry::kind); }
+
 KindVerdict judge_kind(std::string_view api_version, std::string_view kind) {
   using Action = KindVerdict::Action;
   if (kind == "List") {

@@ -24,6 +24,9 @@ struct KindVerdict {
   bool about_version = false;        // the message concerns apiVersion, not kind
 };
 
+// How Kubernetes writes it itself.
+const KindEntry& entry_of(Kind kind);
+
 KindVerdict judge_kind(std::string_view api_version, std::string_view kind);
 
 }  // namespace weft::model

@@ -52,6 +52,16 @@ ParseOutcome parse_manifests(std::string_view file, std::string_view text);
 // The inverse for the store: JSON made by parse_manifests (trusted less than it should be: errors are returned).
 Result<Object> object_from_json(std::string_view json);
 
+// An object of that kind as the Kubernetes API server `from` (for messages) has it, in lists without apiVersion and
+// kind. What this version does not know of it is passed over: the server has checked it, and may be newer. The text is
+// the stored one; metadata.uid stays in it.
+struct ApiObject {
+  Object object;
+  std::string json;
+  std::vector<Problem> warnings;  // of fields that Weft does not act on
+};
+Result<ApiObject> object_from_api(Kind kind, std::string_view from, std::string_view json);
+
 // metadata.uid is the store's: it is kept beside the source location, in Weft's private key, so that a
 // document with it and one without say the same. `uid_of`: the object's own or the one kept; may be empty.
 std::string uid_of(std::string_view json);

@@ -278,7 +278,7 @@ std::string_view Fields::refusal(std::string_view name) const {
 }
 
 void Fields::finish(Unknown unknown) {
-  if (!valid_) return;
+  if (!valid_ || !value_.report().tells_unknown()) return;
   // More would not be shown, and each costs a search for the nearest name.
   std::size_t left = Report::most + 1;
   for (const Field& field : value_.node().fields) {

@@ -18,17 +18,21 @@ class Report {
  public:
   static constexpr std::size_t most = 50;  // of problems and of warnings
 
-  explicit Report(std::string_view file) : file_(file) {}
+  // How a field that nobody took is met: a user may have misspelt it, an API server has checked it and may be newer.
+  enum class Unknown { told, passed_over };
+  explicit Report(std::string_view file, Unknown unknown = Unknown::told) : file_(file), unknown_(unknown) {}
 
   void problem(int line, int column, std::string_view path, std::string message);
   void warning(int line, int column, std::string_view path, std::string message);
   [[nodiscard]] bool clean() const { return problems_.empty(); }
   [[nodiscard]] const std::string& file() const { return file_; }
+  [[nodiscard]] bool tells_unknown() const { return unknown_ == Unknown::told; }
   [[nodiscard]] const std::vector<Problem>& problems() const { return problems_; }
   [[nodiscard]] const std::vector<Problem>& warnings() const { return warnings_; }
 
  private:
   std::string file_;
+  Unknown unknown_;
   std::vector<Problem> problems_;
   std::vector<Problem> warnings_;
 };

@@ -123,6 +123,7 @@ std::string stored_json(const KindEntry& entry, const Value& root, const Object&
   if (has_namespace(entry.kind)) metadata["namespace"] = meta.namespace_;
   trim_status(stored, object);
   json location{{"file", meta.location.file}, {"line", meta.location.line}};
+  if (!root.report().tells_unknown()) location["checked"] = true;
   if (const auto* policy = std::get_if<NetworkPolicy>(&object)) {
     location["ingress"] = lines_of(policy->ingress);
     location["egress"] = lines_of(policy->egress);
@@ -147,7 +148,8 @@ Result<Object> object_from_json(std::string_view text) {
   if (verdict.action != KindVerdict::Action::decode)
     return fail(ErrorCode::invalid, "the stored object has no kind Weft acts on: \"" + word("kind") + "\"");
   WEFT_TRY(const Tree tree, tree_from_json(stored));
-  Report report("");
+  const bool checked = location.is_object() && location.value("checked", json()) == true;
+  Report report("", checked ? Report::Unknown::passed_over : Report::Unknown::told);
   Object object = decode_object(*verdict.entry, Value(tree, tree.root, report, ""));
   if (!report.clean()) {
     const Problem& first = report.problems().front();
@@ -155,6 +157,23 @@ Result<Object> object_from_json(std::string_view text) {
   }
   restore_location(object, location);
   return object;
+}
+
+Result<ApiObject> object_from_api(Kind kind, std::string_view from, std::string_view text) {
+  const json given = parse_stored(text);
+  if (!given.is_object()) return fail(ErrorCode::invalid, "expected an object in JSON");
+  WEFT_TRY(const Tree tree, tree_from_json(given));
+  Report report(from, Report::Unknown::passed_over);
+  const Value root(tree, tree.root, report, "");
+  const auto& entry = entry_of(kind);
+  ApiObject result{.object = decode_object(entry, root), .json = {}, .warnings = {}};
+  if (!report.clean()) {
+    const Problem& first = report.problems().front();
+    return fail(ErrorCode::invalid, first.path + ": " + first.message);
+  }
+  result.json = stored_json(entry, root, result.object);
+  result.warnings = report.warnings();
+  return result;
 }
 
 std::string uid_of(std::string_view text) {

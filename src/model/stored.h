@@ -1,5 +1,5 @@
-// The stored JSON form: Kubernetes JSON plus one private key that remembers where the object was
-// written.
+// The stored JSON form: Kubernetes JSON plus one private key that remembers where the object was written, and whether
+// an API server has checked it.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
