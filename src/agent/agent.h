@@ -166,6 +166,7 @@ class Agent {
   void watch_objects(const nlohmann::json& params, const api::Stream& stream);
   // Store: etcd. The same, answered once etcd has it and this node publishes it.
   void open_cluster_objects();
+  Intake::Handlers intake_handlers(std::string what);
   Result<void> publish_brought(Publisher::Changed changed);
   void apply_in_cluster(const nlohmann::json& params, model::ParseOutcome outcome, const api::Responder& responder);
   void delete_in_cluster(const std::vector<store::StoredKey>& keys, const api::Responder& responder);

@@ -300,16 +300,19 @@ void Agent::open_cluster_objects() {
                             .objects = *objects_,
                             .publisher = *publisher_},
       ClusterObjects::Handlers{
-          .publish = [this](Publisher::Changed changed) { return publish_brought(changed); },
+          .intake = intake_handlers("what the cluster has"),
           .serves = [this] { return cluster_->member().role().holds().has_value(); },
-          .fault =
-              [this](const std::string& text) {
-                text.empty() ? faults_.clear("cluster objects")
-                             : faults_.set("cluster objects", "what the cluster has: " + text);
-              },
           .note = [this](const std::string& text) { note(text); },
           .misunderstood =
               [this](const std::map<std::string, Fault>& faults) { faults_.replace("misunderstood", faults); }});
+}
+
+Intake::Handlers Agent::intake_handlers(std::string what) {
+  return {.publish = [this](Publisher::Changed changed) { return publish_brought(changed); },
+          .fault =
+              [this, what = std::move(what)](const std::string& text) {
+                text.empty() ? faults_.clear("cluster objects") : faults_.set("cluster objects", what + ": " + text);
+              }};
 }
 
 Result<void> Agent::publish_brought(Publisher::Changed changed) {

@@ -22,7 +22,6 @@ using cluster::WriteResult;
 constexpr auto silence = std::chrono::seconds(2);
 // Meeting another node's change each time is as unlikely as many nodes are busy.
 constexpr int most_tries = 20;
-constexpr int publish_pause = 10;  // seconds between tries to publish what did not fit: all is compiled anew
 constexpr auto founding_pause = std::chrono::milliseconds(200);
 
 std::string name_of(const store::StoredKey& key) {
@@ -85,7 +84,7 @@ std::string_view to_string(cluster::SharedObjects::State state) {
 }  // namespace
 
 ClusterObjects::ClusterObjects(Parts parts, Handlers handlers)
-    : parts_(std::move(parts)), handlers_(std::move(handlers)) {
+    : parts_(std::move(parts)), handlers_(std::move(handlers)), intake_(parts_.publisher, handlers_.intake) {
   shared_ = std::make_unique<cluster::SharedObjects>(
       parts_.context, parts_.node,
       cluster::SharedObjectsHandlers{
@@ -110,7 +109,7 @@ std::optional<Error> ClusterObjects::unavailable() const {
                  "traffic goes on as it is; try again when weft status says that it is connected"};
   }
   if (owed_)
-    return Error{ErrorCode::unavailable, "this node has not taken what the cluster has: " + fault_,
+    return Error{ErrorCode::unavailable, "this node has not taken what the cluster has: " + intake_.fault(),
                  "weft status says what is wrong; nothing was changed"};
   return {};
 }
@@ -141,7 +140,7 @@ nlohmann::json ClusterObjects::status_json() const {
           {"problem", shared_->connected() || !problem ? std::string() : problem->message},
           {"revision", shared_->revision()},
           {"objects", shared_->objects()},
-          {"owed", fault_}};
+          {"owed", intake_.fault()}};
 }
 
 void ClusterObjects::catch_up(const model::ObjectKey& pod, std::function<void()> done) {
@@ -322,7 +321,7 @@ void ClusterObjects::answered(const WriteResult& result) {
 
 // Why this node does not do what was asked for. That it has no room for somebody else's is not told here.
 std::optional<Error> ClusterObjects::not_taken(const Job& job) const {
-  auto why = owed_ || publish_owed_ ? fault_ : std::string();
+  auto why = owed_ || intake_.owes() ? intake_.fault() : std::string();
   const auto left_out = parts_.publisher.services().left_out();
   for (const auto& one : left_out) {
     const auto key = shared_key({model::Kind::service, one.owner});
@@ -426,22 +425,9 @@ void ClusterObjects::read_assignments(Publisher::Brought& brought) {
 }
 
 void ClusterObjects::tell_misunderstood() {
-  constexpr std::size_t most = 8;
-  std::map<std::string, Fault> faults;
-  for (const auto& [what, why] : misunderstood_) {
-    if (faults.size() == most) {
-      faults["misunderstood, more"] = {fmt::format("{} more in etcd are not understood", misunderstood_.size() - most),
-                                       {}};
-      break;
-    }
-    faults["misunderstood " + what] = {
-        fmt::format("{} in etcd is not understood: {}; where this node had it before, that stays in force, else it has "
-                    "no effect here",
-                    what, why),
-        "apply it again (weft apply), or delete it there; a later version of Weft may have written it: update this "
-        "one"};
-  }
-  handlers_.misunderstood(faults);
+  handlers_.misunderstood(misunderstood_faults(
+      misunderstood_, "in etcd",
+      "apply it again (weft apply), or delete it there; a later version of Weft may have written it: update this one"));
 }
 
 void ClusterObjects::settle() {
@@ -453,27 +439,7 @@ void ClusterObjects::settle() {
   for (const auto& [key, text] : owed_->objects)
     if (key.kind == model::to_string(model::Kind::load_balancer_pool)) pools_changed_ = true;
   if (owed_->whole) pools_changed_ = true;
-  const auto changed = parts_.publisher.bring(brought);
-  if (!changed) return set_fault(changed.error().text());
-  owed_.reset();
-  if (*changed == Publisher::Changed::nothing && !publish_owed_) return tell_left_out();
-  publish(publish_owed_ ? Publisher::Changed::all : *changed);
-}
-
-void ClusterObjects::publish(Publisher::Changed changed) {
-  const auto published = handlers_.publish(changed);
-  publish_owed_ = !published && published.error().code != ErrorCode::io;
-  publish_owed_ ? set_fault(published.error().text()) : tell_left_out();
-}
-
-void ClusterObjects::tell_left_out() {
-  const auto left_out = parts_.publisher.services().left_out();
-  set_fault(left_out.empty() ? std::string() : left_out.front().error.text());
-}
-
-void ClusterObjects::set_fault(const std::string& text) {
-  fault_ = text;
-  handlers_.fault(text);
+  if (intake_.take(brought)) owed_.reset();
 }
 
 // A new pool, or an address given back, may serve those that wait. One program does it for all.
@@ -500,12 +466,7 @@ void ClusterObjects::serve() {
 }
 
 void ClusterObjects::check() {
-  if (owed_)
-    settle();
-  else if (!publish_owed_)
-    tell_left_out();
-  else if (++checks_ % publish_pause == 0)
-    publish(Publisher::Changed::all);
+  owed_ ? settle() : intake_.check();
   serve();
 }
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "agent/faults.h"
+#include "agent/intake.h"
 #include "agent/objects.h"
 #include "agent/publisher.h"
 #include "sources/cluster/shared_objects.h"
@@ -34,12 +35,9 @@ class ClusterObjects {
     Publisher& publisher;
   };
   struct Handlers {
-    // Brings the kernel to what was stored. An `io` error: written later.
-    std::function<Result<void>(Publisher::Changed changed)> publish;
+    Intake::Handlers intake;
     // This node's duty is it to give waiting Services what they wait for.
     std::function<bool()> serves;
-    // Why what the cluster has is not what this node does; empty: it does.
-    std::function<void(const std::string& text)> fault;
     std::function<void(const std::string& text)> note;
     // All that etcd has and this node does not understand, by what it is.
     std::function<void(const std::map<std::string, Fault>& faults)> misunderstood;
@@ -119,24 +117,19 @@ class ClusterObjects {
   void settle();
   void read_objects(Publisher::Brought& brought);
   void read_assignments(Publisher::Brought& brought);
-  void publish(Publisher::Changed changed);
   void tell_misunderstood();
-  void set_fault(const std::string& text);
-  void tell_left_out();
   void serve();
   void state_changed();
 
   Parts parts_;
   Handlers handlers_;
+  Intake intake_;
   std::deque<Job> jobs_;  // the first one is at work
   bool working_ = false;
   etcd::Timer start_;
   etcd::Timer retry_;
   std::map<std::string, std::string> misunderstood_;  // by name_of(): why
   std::optional<Owed> owed_;
-  std::string fault_;
-  bool publish_owed_ = false;
-  int checks_ = 0;
   bool pools_changed_ = true;  // since waiting Services were served
   bool serving_ = false;
   bool connected_ = false;

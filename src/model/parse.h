@@ -54,7 +54,8 @@ Result<Object> object_from_json(std::string_view json);
 
 // An object of that kind as the Kubernetes API server `from` (for messages) has it, in lists without apiVersion and
 // kind. What this version does not know of it is passed over: the server has checked it, and may be newer. The text is
-// the stored one; metadata.uid stays in it.
+// the stored one; metadata.uid stays in it. A Service has no selector: its endpoints are those of its EndpointSlices,
+// which the cluster's controller makes, alone.
 struct ApiObject {
   Object object;
   std::string json;

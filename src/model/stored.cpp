@@ -50,6 +50,11 @@ json parse_stored(std::string_view text) {
   return nests_deeper(text, deepest) ? json(json::value_t::discarded) : json::parse(text, nullptr, false);
 }
 
+// Of a Service that an API server has, whose controller says which endpoints the selector leads to.
+void leave_to_slices(Object& object) {
+  if (auto* service = std::get_if<Service>(&object)) service->selector.reset();
+}
+
 std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 std::string text_in(const json& object, const char* part, const char* key) {
@@ -156,6 +161,7 @@ Result<Object> object_from_json(std::string_view text) {
     return fail(ErrorCode::invalid, "the stored object is not valid: " + first.path + ": " + first.message);
   }
   restore_location(object, location);
+  if (checked) leave_to_slices(object);
   return object;
 }
 
@@ -172,6 +178,7 @@ Result<ApiObject> object_from_api(Kind kind, std::string_view from, std::string_
     return fail(ErrorCode::invalid, first.path + ": " + first.message);
   }
   result.json = stored_json(entry, root, result.object);
+  leave_to_slices(result.object);
   result.warnings = report.warnings();
   return result;
 }

@@ -22,11 +22,12 @@ std::vector<std::string> split(std::string_view text, char separator) {
   return parts;
 }
 
-// "key=value", "key==value", "key!=value", "key".
+// "key=value", "key==value", "key!=value", "key", "!key".
 bool holds(const std::string& term, const std::function<std::optional<std::string>(const std::string&)>& value_of) {
   const auto unequal = term.find("!=");
   if (unequal != std::string::npos) return value_of(term.substr(0, unequal)) != term.substr(unequal + 2);
   const auto equal = term.find('=');
+  if (equal == std::string::npos && term.starts_with('!')) return !value_of(term.substr(1)).has_value();
   if (equal == std::string::npos) return value_of(term).has_value();
   return value_of(term.substr(0, equal)) == term.substr(equal + (term.substr(equal).starts_with("==") ? 2 : 1));
 }

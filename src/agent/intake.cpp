@@ -1,0 +1,67 @@
+#include "agent/intake.h"
+
+#include <fmt/format.h>
+
+namespace weft::agent {
+namespace {
+
+constexpr int publish_pause = 10;  // seconds between tries to publish what did not fit: all is compiled anew
+
+}  // namespace
+
+bool Intake::take(const Publisher::Brought& brought) {
+  const auto changed = publisher_->bring(brought);
+  if (!changed) {
+    set_fault(changed.error().text());
+    return false;
+  }
+  if (*changed == Publisher::Changed::nothing && !publish_owed_)
+    tell_left_out();
+  else
+    publish(publish_owed_ ? Publisher::Changed::all : *changed);
+  return true;
+}
+
+void Intake::publish(Publisher::Changed changed) {
+  const auto published = handlers_.publish(changed);
+  publish_owed_ = !published && published.error().code != ErrorCode::io;
+  publish_owed_ ? set_fault(published.error().text()) : tell_left_out();
+}
+
+void Intake::tell_left_out() {
+  const auto left_out = publisher_->services().left_out();
+  set_fault(left_out.empty() ? std::string() : left_out.front().error.text());
+}
+
+void Intake::set_fault(const std::string& text) {
+  fault_ = text;
+  handlers_.fault(text);
+}
+
+void Intake::check() {
+  if (!publish_owed_)
+    tell_left_out();
+  else if (++checks_ % publish_pause == 0)
+    publish(Publisher::Changed::all);
+}
+
+std::map<std::string, Fault> misunderstood_faults(const std::map<std::string, std::string>& misunderstood,
+                                                  std::string_view where, std::string_view remedy) {
+  constexpr std::size_t most = 8;
+  std::map<std::string, Fault> faults;
+  for (const auto& [what, why] : misunderstood) {
+    if (faults.size() == most) {
+      faults["misunderstood, more"] = {fmt::format("{} more {} are not understood", misunderstood.size() - most, where),
+                                       {}};
+      break;
+    }
+    faults["misunderstood " + what] = {
+        fmt::format("{} {} is not understood: {}; where this node had it before, that stays in force, else it has "
+                    "no effect here",
+                    what, where, why),
+        std::string(remedy)};
+  }
+  return faults;
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,235 @@
+#include "agent/kubernetes_objects.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
+
+#include "agent/object_names.h"
+#include "base/utc_text.h"
+
+namespace weft::agent {
+namespace {
+
+using kubernetes::Reason;
+
+// The kubelet asks for a pod that it has heard of itself a moment ago.
+constexpr auto patience = std::chrono::seconds(5);
+
+// What kube-proxy leaves alone, too: another program's Services, and endpoints that nobody balances.
+constexpr auto not_ours = "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless";
+
+// The text of one object on its way from the reflector, which keeps what decoding made, to what is owed.
+struct Carried {
+  mutable std::unique_ptr<model::ApiObject> object;
+};
+
+std::string name_of(const store::StoredKey& key) {
+  return fmt::format("{} {}", model::to_string(key.kind), key.key.to_string());
+}
+
+store::StoredKey stored_key(model::Kind kind, std::string_view key) {
+  const auto slash = key.find('/');
+  if (slash == std::string_view::npos) return {kind, {"", std::string(key)}};
+  return {kind, {std::string(key.substr(0, slash)), std::string(key.substr(slash + 1))}};
+}
+
+// As the API server gave it out.
+control::ServiceAssignment assignment_of(const model::Service& service) {
+  control::ServiceAssignment held;
+  held.cluster_ips = service.cluster_ips;
+  for (const auto& port : service.ports)
+    if (port.node_port != 0) held.node_ports[{port.port, port.protocol}] = port.node_port;
+  held.health_check_port = service.health_check_node_port;
+  return held;
+}
+
+}  // namespace
+
+KubernetesObjects::KubernetesObjects(Parts parts, Handlers handlers)
+    : parts_(std::move(parts)), handlers_(std::move(handlers)), intake_(parts_.publisher, handlers_.intake) {
+  using model::Kind;
+  follow(Kind::namespace_, "/api/v1/namespaces", "", "");
+  follow(Kind::pod, "/api/v1/pods", "spec.nodeName=" + parts_.node, "");
+  follow(Kind::service, "/api/v1/services", "", not_ours);
+  follow(Kind::endpoint_slice, "/apis/discovery.k8s.io/v1/endpointslices", "", not_ours);
+  follow(Kind::network_policy, "/apis/networking.k8s.io/v1/networkpolicies", "", "");
+  for (const auto& [kind, plural] :
+       {std::pair(Kind::load_balancer_pool, "loadbalancerpools"), std::pair(Kind::l2_announcement, "l2announcements"),
+        std::pair(Kind::bgp_peering, "bgppeerings"), std::pair(Kind::egress_gateway, "egressgateways"),
+        std::pair(Kind::pod_address_pool, "podaddresspools")}) {
+    follow(kind, fmt::format("/apis/weft.io/v1alpha1/{}", plural), "", "");
+    resources_.back().own = true;
+  }
+}
+
+void KubernetesObjects::follow(model::Kind kind, std::string path, std::string fields, std::string labels) {
+  kubernetes::ReflectorOptions options;
+  options.path = std::move(path);
+  options.field_selector = std::move(fields);
+  options.label_selector = std::move(labels);
+  options.backoff = parts_.backoff;
+  options.decode = [this, kind](const kubernetes::Object& object) { return decode(kind, object); };
+  resources_.push_back({.kind = kind,
+                        .reflector = std::make_unique<kubernetes::Reflector>(
+                            parts_.http, parts_.scheduler, parts_.random, std::move(options),
+                            kubernetes::ReflectorHandlers{
+                                .changed = [this, kind](const kubernetes::Change& change) { take(kind, change); },
+                                .state = [this] { state_changed(); }})});
+}
+
+Result<kubernetes::Decoded> KubernetesObjects::decode(model::Kind kind, const kubernetes::Object& object) const {
+  WEFT_TRY(auto read, model::object_from_api(kind, parts_.server, object.json));
+  auto carried = std::make_shared<Carried>();
+  carried->object = std::make_unique<model::ApiObject>(std::move(read));
+  return carried;
+}
+
+void KubernetesObjects::take(model::Kind kind, const kubernetes::Change& change) {
+  for (const auto& each : change.set) {
+    auto object = std::move(kubernetes::as<Carried>(each.now->value).object);
+    // One that could not be decoded again is told with what it was: it stays as it is.
+    if (object) owed_.insert_or_assign(stored_key(kind, each.key), std::move(*object));
+  }
+  for (const auto& each : change.erased) owed_.insert_or_assign(stored_key(kind, each.key), std::nullopt);
+  settle_soon();
+}
+
+void KubernetesObjects::state_changed() { settle_soon(); }
+
+// What several watches bring at once is taken in together.
+void KubernetesObjects::settle_soon() {
+  settle_ = parts_.scheduler.after(std::chrono::milliseconds(0), [this] { settle(); });
+}
+
+bool KubernetesObjects::complete() const {
+  return std::ranges::all_of(resources_, [](const Resource& resource) {
+    if (resource.reflector->synced()) return true;
+    const auto& problem = resource.reflector->problem();
+    return resource.own && problem && problem->reason == Reason::not_found;
+  });
+}
+
+// What an earlier run had, and the server no longer has. Of a resource that is not served nothing is known.
+void KubernetesObjects::add_what_is_gone(Publisher::Brought& brought) const {
+  for (const auto kind : all_kinds) {
+    const auto resource = std::ranges::find(resources_, kind, &Resource::kind);
+    if (resource != resources_.end() && !resource->reflector->synced()) continue;
+    const auto keys = parts_.objects.keys(kind);
+    if (!keys) continue;
+    for (const auto& key : *keys) {
+      const auto name = key.key.namespace_.empty() ? key.key.name : key.key.namespace_ + "/" + key.key.name;
+      if (resource == resources_.end() || !resource->reflector->view().contains(name)) brought.gone.push_back(key);
+    }
+  }
+}
+
+void KubernetesObjects::settle() {
+  tell_misunderstood();
+  if (!complete()) return;
+  if (owed_.empty() && taken_) return check_waiting();
+  Publisher::Brought brought;
+  for (const auto& [key, object] : owed_) {
+    if (!object) {
+      brought.gone.push_back(key);
+    } else {
+      brought.objects.push_back({object->object, object->json});
+      if (const auto* service = std::get_if<model::Service>(&object->object))
+        brought.assignments.emplace(key.key, assignment_of(*service));
+    }
+    if (!object && key.kind == model::Kind::service) brought.assignments.emplace(key.key, control::ServiceAssignment());
+  }
+  if (!taken_) {
+    add_what_is_gone(brought);
+    for (const auto& [service, held] : parts_.publisher.services().assignments())
+      brought.assignments.try_emplace(service, control::ServiceAssignment());
+  }
+  if (!intake_.take(brought)) return;
+  taken_ = true;
+  owed_.clear();
+  check_waiting();
+}
+
+void KubernetesObjects::check() {
+  if (complete() && (!taken_ || !owed_.empty()))
+    settle();
+  else
+    intake_.check();
+}
+
+bool KubernetesObjects::known() const {
+  if (taken_) return true;
+  return std::ranges::any_of(all_kinds, [&](model::Kind kind) {
+    const auto keys = parts_.objects.keys(kind);
+    return keys && !keys->empty();
+  });
+}
+
+std::string KubernetesObjects::silence() const {
+  for (const auto& resource : resources_) {
+    const auto& reflector = *resource.reflector;
+    const auto& problem = reflector.problem();
+    if (reflector.live() || (resource.own && problem && problem->reason == Reason::not_found)) continue;
+    if (problem) return problem->message;
+    if (!reflector.synced()) return "no answer yet";
+  }
+  return {};
+}
+
+bool KubernetesObjects::has(const model::ObjectKey& pod) const {
+  return taken_ && parts_.objects.pods().contains(pod) && parts_.objects.namespaces().contains(pod.namespace_);
+}
+
+void KubernetesObjects::catch_up(const model::ObjectKey& pod, std::function<void()> done) {
+  const auto entry = waiting_.insert(waiting_.end(), {.pod = pod, .done = std::move(done), .patience = {}});
+  const bool at_once = has(pod) || (known() && !silence().empty());
+  entry->patience = parts_.scheduler.after(at_once ? std::chrono::milliseconds(0) : patience, [this, entry] {
+    const auto ready = std::move(entry->done);
+    waiting_.erase(entry);
+    ready();
+  });
+}
+
+void KubernetesObjects::check_waiting() {
+  std::vector<std::function<void()>> ready;
+  for (auto entry = waiting_.begin(); entry != waiting_.end();) {
+    if (!has(entry->pod)) {
+      ++entry;
+      continue;
+    }
+    ready.push_back(std::move(entry->done));
+    entry = waiting_.erase(entry);
+  }
+  for (const auto& done : ready) done();
+}
+
+void KubernetesObjects::tell_misunderstood() {
+  std::map<std::string, std::string> now;
+  for (const auto& resource : resources_)
+    for (const auto& [key, why] : resource.reflector->troubles())
+      now.emplace(name_of(stored_key(resource.kind, key)), why);
+  if (now == misunderstood_) return;
+  misunderstood_ = std::move(now);
+  handlers_.misunderstood(misunderstood_faults(misunderstood_, "of " + parts_.server,
+                                               "a later version of Weft may understand it: update this one, or change "
+                                               "the object (kubectl edit)"));
+}
+
+nlohmann::json KubernetesObjects::status_json() const {
+  auto resources = nlohmann::json::array();
+  std::size_t objects = 0;
+  for (const auto& [kind, own, reflector] : resources_) {
+    objects += reflector->view().size();
+    resources.push_back({{"kind", model::to_string(kind)},
+                         {"objects", reflector->view().size()},
+                         {"resourceVersion", reflector->resource_version()},
+                         {"live", reflector->live()},
+                         {"problem", reflector->problem() && !reflector->live() ? reflector->problem()->message : ""}});
+  }
+  return {{"server", parts_.server}, {"taken", taken_},         {"objects", objects},
+          {"problem", silence()},    {"owed", intake_.fault()}, {"resources", std::move(resources)}};
+}
+
+}  // namespace weft::agent

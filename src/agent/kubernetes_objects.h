@@ -1,0 +1,93 @@
+// The objects of a node that gets them from a Kubernetes API server: lists and watches of what this node acts on, taken
+// in as differences. Of pods only its own; other nodes' pods are told by their agents, and by EndpointSlices.
+//
+// Nothing is taken until every list is complete once: a start goes on with what weft.db holds, and a Service is never
+// seen without its endpoints only because they were asked for later. Without the server the node keeps what it has. A
+// resource that the server does not have (Weft's own before they are installed) is waited for, and holds up nothing.
+//
+// What a Service holds (ClusterIPs, node ports) is the API server's decision, and in its spec.
+// On the agent's thread; answers do not run inside the call that asks.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/intake.h"
+#include "agent/objects.h"
+#include "sources/kubernetes/reflector.h"
+
+namespace weft::agent {
+
+class KubernetesObjects {
+ public:
+  struct Parts {
+    kubernetes::Http& http;
+    etcd::Scheduler& scheduler;
+    etcd::Random random;
+    std::string node;
+    std::string server;  // for messages
+    Objects& objects;
+    Publisher& publisher;
+    etcd::BackoffOptions backoff{std::chrono::milliseconds(500), std::chrono::milliseconds(30000)};
+  };
+  struct Handlers {
+    Intake::Handlers intake;
+    // All that the server has and this node does not understand, by what it is.
+    std::function<void(const std::map<std::string, Fault>& faults)> misunderstood;
+  };
+  KubernetesObjects(Parts parts, Handlers handlers);
+
+  // What the server has was heard of, now or by an earlier run.
+  [[nodiscard]] bool known() const;
+  // Once this pod and its Namespace are known here; or when a while has passed, or the server is silent.
+  void catch_up(const model::ObjectKey& pod, std::function<void()> done);
+  // Why news do not come; empty: they do.
+  [[nodiscard]] std::string silence() const;
+  [[nodiscard]] nlohmann::json status_json() const;
+  // Once a second: tries again what could not be done.
+  void check();
+
+ private:
+  struct Resource {
+    model::Kind kind;
+    bool own = false;  // Weft's: the server may not have it
+    std::unique_ptr<kubernetes::Reflector> reflector;
+  };
+  struct Waiting {
+    model::ObjectKey pod;
+    std::function<void()> done;
+    etcd::Timer patience;
+  };
+
+  void follow(model::Kind kind, std::string path, std::string fields, std::string labels);
+  [[nodiscard]] Result<kubernetes::Decoded> decode(model::Kind kind, const kubernetes::Object& object) const;
+  void take(model::Kind kind, const kubernetes::Change& change);
+  void state_changed();
+  void settle_soon();
+  void settle();
+  void add_what_is_gone(Publisher::Brought& brought) const;
+  [[nodiscard]] bool complete() const;
+  [[nodiscard]] bool has(const model::ObjectKey& pod) const;
+  void check_waiting();
+  void tell_misunderstood();
+
+  Parts parts_;
+  Handlers handlers_;
+  Intake intake_;
+  std::vector<Resource> resources_;
+  // What came and is not stored yet; nothing: it is gone.
+  std::map<store::StoredKey, std::optional<model::ApiObject>> owed_;
+  bool taken_ = false;  // all of it, once
+  etcd::Timer settle_;
+  std::list<Waiting> waiting_;
+  std::map<std::string, std::string> misunderstood_;
+};
+
+}  // namespace weft::agent

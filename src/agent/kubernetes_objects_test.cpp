@@ -1,0 +1,260 @@
+// A node whose objects come from an API server: real requests over loopback, maps in memory.
+#include "agent/kubernetes_objects.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/node_testing.h"
+#include "sources/kubernetes/testing/world.h"
+
+namespace weft::agent::testing {
+namespace {
+
+using kubernetes::testing::ApiServer;
+using kubernetes::testing::World;
+using nlohmann::json;
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+constexpr auto namespaces = "/api/v1/namespaces/";
+constexpr auto web_service = "/api/v1/namespaces/shop/services/web";
+constexpr auto web_slice = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices/web-1";
+
+json web(const std::string& address = "10.96.0.7", int node_port = 0) {
+  json port{{"name", "http"}, {"port", 80}, {"protocol", "TCP"}, {"targetPort", 7000}};
+  if (node_port != 0) port["nodePort"] = node_port;
+  return {{"spec",
+           {{"clusterIP", address},
+            {"clusterIPs", {address}},
+            {"ipFamilies", {"IPv4"}},
+            {"ipFamilyPolicy", "SingleStack"},
+            {"selector", {{"app", "web"}}},
+            {"type", node_port == 0 ? "ClusterIP" : "NodePort"},
+            {"sessionAffinity", "None"},
+            {"internalTrafficPolicy", "Cluster"},
+            {"ports", {port}}}},
+          {"status", {{"loadBalancer", json::object()}}}};
+}
+json slice(const std::vector<std::string>& addresses) {
+  json endpoints = json::array();
+  for (const auto& address : addresses)
+    endpoints.push_back({{"addresses", {address}}, {"conditions", {{"ready", true}}}, {"nodeName", "other"}});
+  return {{"metadata", {{"labels", {{"kubernetes.io/service-name", "web"}}}}},
+          {"addressType", "IPv4"},
+          {"endpoints", endpoints},
+          {"ports", {{{"name", "http"}, {"port", 7000}, {"protocol", "TCP"}}}}};
+}
+json pod(const std::string& node) {
+  return {{"metadata", {{"labels", {{"app", "web"}}}}},
+          {"spec", {{"nodeName", node}, {"containers", {{{"name", "c"}, {"image", "i"}}}}}}};
+}
+
+class Follower : public KernellessNode {
+ public:
+  Follower(World& world, std::unique_ptr<kubernetes::Http> http)
+      : KernellessNode("node-a"), world_(&world), http_(std::move(http)) {
+    start();
+  }
+  void start() {
+    open();
+    source = std::make_unique<KubernetesObjects>(
+        KubernetesObjects::Parts{.http = *http_,
+                                 .scheduler = world_->scheduler(),
+                                 .random = kubernetes::testing::fixed_random(),
+                                 .node = "node-a",
+                                 .server = "https://api",
+                                 .objects = *objects,
+                                 .publisher = *publisher,
+                                 .backoff = {milliseconds(5), milliseconds(50)}},
+        KubernetesObjects::Handlers{.intake = intake(), .misunderstood = misunderstanding()});
+  }
+  void stop() {
+    source.reset();
+    close();
+  }
+  bool taken() const { return source->status_json().at("taken").get<bool>(); }
+
+  std::unique_ptr<KubernetesObjects> source;
+
+ private:
+  World* world_;
+  std::unique_ptr<kubernetes::Http> http_;
+};
+
+class KubernetesObjectsTest : public ::testing::Test {
+ protected:
+  KubernetesObjectsTest() {
+    server.store().put(std::string(namespaces) + "shop", {{"metadata", {{"labels", {{"team", "blue"}}}}}});
+    server.store().put(web_service, web());
+    server.store().put(web_slice, slice({"10.244.7.1"}));
+  }
+  std::unique_ptr<Follower> follow() {
+    auto node = std::make_unique<Follower>(world, world.connect(server.access()));
+    EXPECT_TRUE(world.run_until([&] { return node->taken(); }));
+    return node;
+  }
+  bool becomes(Follower& node, const std::string& text) {
+    return world.run_until([&] { return node.state().find(text) != std::string::npos; });
+  }
+  bool loses(Follower& node, const std::string& text) {
+    return world.run_until([&] { return node.state().find(text) == std::string::npos; });
+  }
+  static std::size_t backends(Follower& node) {
+    std::size_t count = 0;
+    for (const auto* port : node.publisher->services().ports_of({"shop", "web"})) count += port->backends.size();
+    return count;
+  }
+
+  World world;
+  ApiServer server;
+};
+
+TEST_F(KubernetesObjectsTest, ServicesHaveWhatTheServerGaveThem) {
+  const auto node = follow();
+  EXPECT_THAT(node->state(), HasSubstr("frontend 10.96.0.7 80 6"));
+  EXPECT_EQ(backends(*node), 1U);
+  EXPECT_EQ(node->objects->namespaces().at("shop").at("team"), "blue");
+  // Out of every range that this node knows of.
+  server.store().put(web_service, web("172.30.5.5", 32000));
+  ASSERT_TRUE(becomes(*node, "frontend 172.30.5.5 80 6"));
+  EXPECT_THAT(node->state(), HasSubstr("32000"));
+  EXPECT_THAT(node->state(), Not(HasSubstr("frontend 10.96.0.7")));
+  server.store().put(web_slice, slice({"10.244.7.1", "10.244.7.2"}));
+  ASSERT_TRUE(world.run_until([&] { return backends(*node) == 2; }));
+  server.store().remove(web_service);
+  ASSERT_TRUE(loses(*node, "frontend"));
+  EXPECT_THAT(node->state(), Not(HasSubstr("holds")));
+  EXPECT_THAT(node->fault, IsEmpty());
+}
+
+// The endpoints are the controller's decision: pods that match the selector are none before it says so.
+TEST_F(KubernetesObjectsTest, EndpointsAreThoseOfTheSlicesAlone) {
+  server.store().remove(web_slice);
+  server.store().put("/api/v1/namespaces/shop/pods/web-1", pod("node-a"));
+  const auto node = follow();
+  EXPECT_EQ(node->objects->pods().size(), 1U);
+  EXPECT_EQ(backends(*node), 0U);
+  node->stop();
+  node->start();
+  ASSERT_TRUE(world.run_until([&] { return node->taken(); }));
+  EXPECT_EQ(backends(*node), 0U);
+}
+
+TEST_F(KubernetesObjectsTest, OfPodsOnlyItsOwn) {
+  server.store().put("/api/v1/namespaces/shop/pods/web-1", pod("node-a"));
+  server.store().put("/api/v1/namespaces/shop/pods/web-2", pod("node-b"));
+  const auto node = follow();
+  EXPECT_THAT(node->objects->pods(), SizeIs(1));
+  server.store().put("/api/v1/namespaces/shop/pods/web-3", pod("node-a"));
+  ASSERT_TRUE(world.run_until([&] { return node->objects->pods().size() == 2; }));
+  server.store().remove("/api/v1/namespaces/shop/pods/web-1");
+  ASSERT_TRUE(world.run_until([&] { return node->objects->pods().size() == 1; }));
+}
+
+// What was deleted while nobody looked goes; all else is left alone.
+TEST_F(KubernetesObjectsTest, AStartTakesOverWhatAnEarlierRunHad) {
+  auto node = follow();
+  const auto before = node->state();
+  node->stop();
+  node->publishes = 0;
+  node->start();
+  EXPECT_EQ(node->state(), before) << "the store has it";
+  EXPECT_TRUE(node->source->known());
+  ASSERT_TRUE(world.run_until([&] { return node->taken(); }));
+  EXPECT_EQ(node->publishes, 0);
+  EXPECT_EQ(node->state(), before);
+  node->stop();
+  server.store().remove(web_slice);
+  server.store().put("/api/v1/namespaces/shop/services/db", web("10.96.0.8"));
+  server.store().remove(web_service);
+  node->start();
+  ASSERT_TRUE(world.run_until([&] { return node->taken(); }));
+  EXPECT_THAT(node->state(), Not(HasSubstr("10.96.0.7")));
+  EXPECT_THAT(node->state(), HasSubstr("frontend 10.96.0.8 80 6"));
+}
+
+TEST_F(KubernetesObjectsTest, WithoutTheServerAllStays) {
+  const auto node = follow();
+  const auto before = node->state();
+  EXPECT_TRUE(world.run_until([&] { return node->source->silence().empty(); }));
+  server.stop();
+  ASSERT_TRUE(world.run_until([&] { return !node->source->silence().empty(); }));
+  EXPECT_EQ(node->state(), before);
+  node->stop();
+  node->start();
+  world.run_for(milliseconds(100));
+  EXPECT_FALSE(node->taken());
+  EXPECT_EQ(node->state(), before);
+  server.start();
+  ASSERT_TRUE(world.run_until([&] { return node->taken(); }));
+  EXPECT_EQ(node->state(), before);
+}
+
+// Nothing of a start is taken before all of it is there: a Service has its endpoints from the first.
+TEST_F(KubernetesObjectsTest, AListThatIsSlowHoldsUpTheOthers) {
+  server.fail({.method = "GET", .path_contains = "endpointslices", .status = 503, .times = 8});
+  Follower node(world, world.connect(server.access()));
+  bool ever_without = false;
+  ASSERT_TRUE(world.run_until([&] {
+    const bool there = node.state().find("frontend 10.96.0.7") != std::string::npos;
+    ever_without = ever_without || (there && backends(node) == 0);
+    return there;
+  }));
+  EXPECT_FALSE(ever_without);
+}
+
+TEST_F(KubernetesObjectsTest, OwnResourcesMayComeLater) {
+  const auto node = follow();
+  EXPECT_TRUE(world.run_until([&] { return node->source->silence().empty(); }));
+  server.store().add_resource("/apis/weft.io/v1alpha1/podaddresspools",
+                              {.kind = "PodAddressPool", .api_version = "weft.io/v1alpha1", .namespaced = false});
+  server.store().put("/apis/weft.io/v1alpha1/podaddresspools/blue",
+                     {{"spec", {{"cidrs", {{{"cidr", "10.50.0.0/16"}}}}}}});
+  ASSERT_TRUE(world.run_until([&] { return node->objects->address_pools().size() == 1; }));
+}
+
+TEST_F(KubernetesObjectsTest, WhatIsNotUnderstoodIsNamedAndStays) {
+  const auto node = follow();
+  auto bad = web();
+  bad["spec"]["ports"][0]["port"] = 70000;
+  server.store().put(web_service, bad);
+  ASSERT_TRUE(world.run_until([&] { return !node->misunderstood.empty(); }));
+  EXPECT_THAT(node->misunderstood.front(),
+              HasSubstr("Service shop/web of https://api is not understood: spec.ports[0]"));
+  EXPECT_THAT(node->state(), HasSubstr("frontend 10.96.0.7 80 6"));
+  server.store().put(web_service, web());
+  ASSERT_TRUE(world.run_until([&] { return node->misunderstood.empty(); }));
+}
+
+TEST_F(KubernetesObjectsTest, APodIsWaitedForUntilItIsHeardOf) {
+  const auto node = follow();
+  bool known = false;
+  node->source->catch_up({"shop", "web-9"}, [&] { known = true; });
+  world.run_for(milliseconds(50));
+  EXPECT_FALSE(known);
+  server.store().put("/api/v1/namespaces/shop/pods/web-9", pod("node-a"));
+  ASSERT_TRUE(world.run_until([&] { return known; }, std::chrono::seconds(3)));
+  EXPECT_TRUE(node->objects->pods().contains({"shop", "web-9"}));
+  known = false;
+  node->source->catch_up({"shop", "web-9"}, [&] { known = true; });
+  ASSERT_TRUE(world.run_until([&] { return known; }, std::chrono::seconds(1)));
+}
+
+TEST_F(KubernetesObjectsTest, AWatchThatIsCutLosesNothing) {
+  const auto node = follow();
+  for (int round = 0; round < 5; ++round) {
+    server.cut_next_event();
+    server.store().put(web_slice, slice({"10.244.7." + std::to_string(round + 10)}));
+    server.store().compact();
+    server.store().put(std::string(namespaces) + "n" + std::to_string(round), json::object());
+    ASSERT_TRUE(becomes(*node, "10.244.7." + std::to_string(round + 10)));
+    ASSERT_TRUE(becomes(*node, "Namespace n" + std::to_string(round)));
+  }
+}
+
+}  // namespace
+}  // namespace weft::agent::testing
