@@ -125,6 +125,10 @@ class Agent {
   void tell_left_out();
   void watch_health();
   void watch_underlay();
+  // Since when etcd tells nothing; empty: it does, or there is none.
+  [[nodiscard]] std::string silent_since() const;
+  // Etcd has told nothing since the start: of the cluster's nodes, not even of this one.
+  [[nodiscard]] bool unheard() const;
   // Says in the answer since when etcd tells nothing of what it is about.
   [[nodiscard]] api::Answer dated(api::Answer answer) const;
   void watch_path_mtus();
@@ -255,6 +259,8 @@ class Agent {
   control::ExplainSide side_of(const IpAddress& address) const;
   control::ExplainSide side_of(const cluster::ToldPod& pod, const IpAddress& address) const;
   [[nodiscard]] std::optional<cluster::ToldPod> remote(const IpAddress& address) const;
+  // What an earlier agent wrote of an address of another node, until etcd has told what there is; null: nothing.
+  [[nodiscard]] const weft_remote* kept_remote(const IpAddress& address) const;
   std::vector<Target> through_service(const control::ServicePort& port) const;
   api::Answer explain_policy(const nlohmann::json& params) const;
   api::Answer policy_verdicts(const nlohmann::json& params) const;
