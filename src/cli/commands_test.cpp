@@ -282,6 +282,11 @@ TEST_F(CommandsTest, AnAgentThatHasHeardOfNoNodeYetSaysThatItDoesNotKnow) {
   EXPECT_THAT(ipam.err, AllOf(HasSubstr(since), HasSubstr("which blocks this node has is not known yet\n")));
 }
 
+TEST_F(CommandsTest, OfALabThatIsNamedTheListHasNoOther) {
+  EXPECT_EQ(run_bare({"lab", "list", "--name", "no-such-lab"}).code, 1);
+  EXPECT_EQ(run_bare({"--lab", "no-such-lab", "lab", "list", "-o", "json"}).code, 1);
+}
+
 TEST_F(CommandsTest, WhatATerminalWouldObeyIsEscaped) {
   answers("identity.list",
           R"({"items":[{"id":300,"labels":["k8s:a=\u009b31m\u202e\u2066\u007f","k8s:b=\u00e4\u20ac\u0001"]}]})");
