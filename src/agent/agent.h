@@ -222,7 +222,9 @@ class Agent {
   const LiveEndpoint* live(const IpAddress& address) const;
   // API: services
   api::Answer list_services(const nlohmann::json& params) const;
-  void add_frontends(nlohmann::json& items, const control::ServicePort& port) const;
+  struct ServiceProblems;
+  void add_frontends(nlohmann::json& items, const control::ServicePort& port, const ServiceProblems& problems) const;
+  void add_left_out(nlohmann::json& items, const ServiceProblems& problems, const std::string& space) const;
   api::Answer get_service(const nlohmann::json& params) const;
   nlohmann::json service_port_json(const control::ServicePort& port,
                                    const std::map<IpAddress, std::string>& zones) const;

@@ -321,11 +321,11 @@ TEST_F(CommandsTest, ListsAsTablesAndArrays) {
     "backends":[{"id":1,"address":"10.0.0.2","port":8080,"pod":"web-0","ready":true},
                 {"id":2,"address":"10.0.0.3","port":8080,"pod":"web-1","ready":false}]},
     {"id":null,"namespace":"shop","name":"front","type":"LoadBalancer","kind":"LoadBalancer","address":"",
-     "pending":"every IPv4 address of LoadBalancerPool a is taken","backends":[]}]})");
+     "pending":"every IPv4 address of LoadBalancerPool a is taken","problem":"it waits","backends":[]}]})");
   EXPECT_EQ(weft({"service", "list"}).out,
-            "ID  SERVICE     TYPE          PORT NAME  ADDRESS    PORT  PROTOCOL  READY  OPEN\n"
-            "1   shop/web    ClusterIP     http       10.96.0.1  80    TCP       1/2    7\n"
-            "-   shop/front  LoadBalancer  -          <waiting>  -     -         0/0    -\n");
+            "ID  SERVICE     TYPE          PORT NAME  ADDRESS    PORT  PROTOCOL  READY  OPEN  PROBLEM\n"
+            "1   shop/web    ClusterIP     http       10.96.0.1  80    TCP       1/2    7     -\n"
+            "-   shop/front  LoadBalancer  -          <waiting>  -     -         0/0    -     it waits\n");
   answers("policy.list", R"({"items":[{"namespace":"shop","name":"deny","location":{"file":"p.yaml","line":3},
     "ingress_rules":0,"egress_rules":0,"types":["Ingress"],"selects":["shop/a","shop/b"]}]})");
   EXPECT_THAT(weft({"policy", "list"}).out, HasSubstr("shop/deny  Ingress  0        0       2     p.yaml:3"));

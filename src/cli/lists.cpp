@@ -47,7 +47,8 @@ std::string backends(const json& item) {
 }
 
 std::string service_address(const json& item) {
-  return text(item, "pending").empty() ? cell(item, "address") : "<waiting>";
+  if (!text(item, "pending").empty()) return "<waiting>";
+  return text(item, "address").empty() && !text(item, "problem").empty() ? "<left out>" : cell(item, "address");
 }
 
 std::string backend_names(const json& item) {
@@ -137,6 +138,7 @@ const std::map<std::string, ListView>& views() {
          column("PROTOCOL", "protocol"),
          {"READY", backends, false},
          column("OPEN", "active"),
+         column("PROBLEM", "problem"),
          column("KIND", "kind", true),
          column("ANNOUNCED BY", "announced_by", true),
          column("ALGORITHM", "algorithm", true),

@@ -100,6 +100,8 @@ ready() { at node1 service get both -o json | jq -r '.ports[0].backends[] | sele
 is_ready() { [[ $(ready | sort) == "$(printf '%s\n' "$@" | sort)" ]]; }
 eventually 30 "a Service sends to the node that is left" is_ready "$server2"
 for _ in {1..12}; do answers default/client-1 tcp 10.96.0.60 80 || fail "a connection went to the machine that is gone"; done
+like "the list says why" "$(at node1 service list)" "a backend at node node3 gets no new flows: its agent is away"
+like "and the Service" "$(at node1 service get both)" "not-ready,node-gone"
 exits 0 "start" lab_cmd start node3 --new-address
 serves3() { at node3 status -o json | jq -e '.cluster.joined and .pods.attached == 1'; }
 eventually 30 "it serves" serves3
