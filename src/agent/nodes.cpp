@@ -248,9 +248,7 @@ std::string Agent::silent_since() const {
   return since;
 }
 
-bool Agent::unheard() const {
-  return cluster_ && cluster_->member().registry().nodes().empty();
-}
+bool Agent::unheard() const { return cluster_ && cluster_->member().registry().nodes().empty(); }
 
 api::Answer Agent::dated(api::Answer answer) const {
   if (!answer) return answer;
