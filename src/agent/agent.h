@@ -125,6 +125,10 @@ class Agent {
   void tell_left_out();
   void watch_health();
   void watch_underlay();
+  // Since when etcd tells nothing; empty: it does, or there is none.
+  [[nodiscard]] std::string silent_since() const;
+  // Etcd has told nothing since the start: of the cluster's nodes, not even of this one.
+  [[nodiscard]] bool unheard() const;
   // Says in the answer since when etcd tells nothing of what it is about.
   [[nodiscard]] api::Answer dated(api::Answer answer) const;
   void watch_path_mtus();
@@ -219,7 +223,9 @@ class Agent {
   const LiveEndpoint* live(const IpAddress& address) const;
   // API: services
   api::Answer list_services(const nlohmann::json& params) const;
-  void add_frontends(nlohmann::json& items, const control::ServicePort& port) const;
+  struct ServiceProblems;
+  void add_frontends(nlohmann::json& items, const control::ServicePort& port, const ServiceProblems& problems) const;
+  void add_left_out(nlohmann::json& items, const ServiceProblems& problems, const std::string& space) const;
   api::Answer get_service(const nlohmann::json& params) const;
   nlohmann::json service_port_json(const control::ServicePort& port,
                                    const std::map<IpAddress, std::string>& zones) const;
@@ -256,6 +262,8 @@ class Agent {
   control::ExplainSide side_of(const IpAddress& address) const;
   control::ExplainSide side_of(const cluster::ToldPod& pod, const IpAddress& address) const;
   [[nodiscard]] std::optional<cluster::ToldPod> remote(const IpAddress& address) const;
+  // What an earlier agent wrote of an address of another node, until etcd has told what there is; null: nothing.
+  [[nodiscard]] const weft_remote* kept_remote(const IpAddress& address) const;
   std::vector<Target> through_service(const control::ServicePort& port) const;
   api::Answer explain_policy(const nlohmann::json& params) const;
   api::Answer policy_verdicts(const nlohmann::json& params) const;

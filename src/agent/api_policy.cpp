@@ -70,6 +70,12 @@ std::optional<cluster::ToldPod> Agent::remote(const IpAddress& address) const {
   return pods.empty() ? std::nullopt : std::optional(std::move(pods.front()));
 }
 
+const weft_remote* Agent::kept_remote(const IpAddress& address) const {
+  const auto& cluster = publisher_->cluster();
+  if (!cluster.clustered || cluster.known) return nullptr;
+  return datapath_->tables().remote(datapath::to_abi(address));
+}
+
 control::ExplainSide Agent::side_of(const IpAddress& address) const {
   if (const auto* endpoint = live(address)) return side_of(*endpoint, address);
   if (const auto pod = remote(address)) return side_of(*pod, address);
@@ -79,6 +85,11 @@ control::ExplainSide Agent::side_of(const IpAddress& address) const {
   side.cidr_identity = compiler().cidrs().narrowest(address);
   side.identity = side.cidr_identity != 0 ? side.cidr_identity : control::IdentityId{WEFT_IDENTITY_WORLD};
   if (publisher_->cluster().plan.addresses.contains(address)) side.identity = WEFT_IDENTITY_REMOTE_NODE;
+  if (const auto* kept = kept_remote(address)) {
+    side.identity = kept->identity;
+    if (const auto* identity = compiler().identities().find(kept->identity))
+      side.labels = control::pod_labels_of(identity->labels);
+  }
   if (side.is_host) side.identity = WEFT_IDENTITY_HOST;
   return side;
 }
@@ -108,8 +119,8 @@ std::vector<Agent::Target> Agent::through_service(const control::ServicePort& po
 
 // In the pod and service ranges only endpoints and served ports are reached.
 std::optional<Agent::Target> Agent::nobody_at(const IpAddress& address, const PortProtocol& port) const {
-  if (live(address) != nullptr || remote(address) || node_.addresses.contains(address) ||
-      publisher_->cluster().plan.addresses.contains(address))
+  if (live(address) != nullptr || remote(address) || kept_remote(address) != nullptr ||
+      node_.addresses.contains(address) || publisher_->cluster().plan.addresses.contains(address))
     return std::nullopt;
   const auto holds = [&](const Cidr& cidr) { return cidr.contains(address); };
   const bool of_services = std::ranges::any_of(config_.service_cidrs, holds);
@@ -253,6 +264,12 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
       }
   if (!targets.empty()) return targets;
   if (const auto lost = lost_interface(text); !lost.empty()) return weft::fail(ErrorCode::not_found, lost);
+  if (const auto& cluster = publisher_->cluster(); cluster.clustered && !cluster.known)
+    return weft::fail(ErrorCode::unavailable,
+                      fmt::format("no pod or workload {}/{} is attached here, and of other nodes' pods etcd has told "
+                                  "this node nothing since its agent was started",
+                                  space, name),
+                      "name it by its address, ask on its own node, or try again once weft status says joined");
   if (objects_->pod({space, name}) != nullptr)
     return weft::fail(ErrorCode::unavailable, fmt::format("pod {}/{} is not attached yet", space, name));
   return weft::fail(ErrorCode::not_found, fmt::format("no pod or workload {}/{}", space, name),
@@ -335,6 +352,11 @@ api::Answer Agent::explain_policy(const json& params) const {
         item["text"].push_back(
             fmt::format("{} is on node {}: what its policies say of {} is decided and explained there",
                         pod->name.to_string(), pod->node, direction));
+      else if (side.address && kept_remote(*side.address) != nullptr)
+        item["text"].push_back(
+            fmt::format("{} is another node's, as this one heard before its agent was started: what policies there say "
+                        "of {} is decided and explained there",
+                        side.address->to_string(), direction));
     };
     elsewhere(source, "egress");
     elsewhere(target.side, "ingress");
@@ -393,7 +415,7 @@ api::Answer Agent::policy_verdicts(const json& params) const {
 }
 
 void Agent::register_policy() {
-  server_->handle("policy.explain", [this](const json& params) { return explain_policy(params); });
+  server_->handle("policy.explain", [this](const json& params) { return dated(explain_policy(params)); });
   server_->handle("policy.verdicts", [this](const json& params) { return policy_verdicts(params); });
 }
 

@@ -1,10 +1,12 @@
 // API: Services as they are balanced, and where a client would be sent.
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <tuple>
 
 #include "agent/agent.h"
 #include "agent/memory.h"
@@ -102,9 +104,38 @@ void add_waiting(json& items, const control::ServiceCompiler& services, const st
                      {"kind", control::to_string(control::FrontendKind::load_balancer)},
                      {"address", ""},
                      {"pending", reason},
+                     {"problem", "it waits for a load balancer address: " + reason},
                      {"backends", json::array()}});
   }
 }
+
+bool is_gone(const control::ServiceBackend& backend, const ClusterView& cluster) {
+  return !backend.ready && !backend.terminating && cluster.gone(backend.node);
+}
+
+std::string gone_text(std::size_t backends, const std::string& node) {
+  return fmt::format("{} at node {} {} no new flows: its agent is away, and its pods' network does not answer",
+                     backends == 1 ? "a backend" : fmt::format("{} backends", backends), node,
+                     backends == 1 ? "gets" : "get");
+}
+
+// By node.
+std::map<std::string, std::size_t> gone_backends(const control::ServicePort& port, const ClusterView& cluster) {
+  std::map<std::string, std::size_t> gone;
+  for (const auto& backend : port.backends)
+    if (is_gone(backend, cluster)) ++gone[backend.node];
+  return gone;
+}
+
+void warn_of_gone(std::vector<std::string>& warnings, const std::vector<const control::ServicePort*>& ports,
+                  const ClusterView& cluster) {
+  std::map<std::string, std::size_t> gone;
+  for (const auto* port : ports)
+    for (const auto& [node, count] : gone_backends(*port, cluster)) gone[node] = std::max(gone[node], count);
+  for (const auto& [node, count] : gone) warnings.push_back(gone_text(count, node));
+}
+
+constexpr auto left_out_text = "it is not served, or not with all that it asks for: ";
 
 }  // namespace
 
@@ -114,8 +145,61 @@ void Agent::register_services() {
   server_->handle("service.trace", [this](const json& params) { return trace_service(params); });
 }
 
+struct Agent::ServiceProblems {
+  using Asked = std::tuple<model::ObjectKey, Protocol, control::ServiceFrontend>;
+  std::map<Asked, model::ObjectKey> shadowed;                         // who had it first
+  std::map<std::pair<model::ObjectKey, bool>, std::string> left_out;  // by owner, and whether it is a pod
+
+  explicit ServiceProblems(const control::ServiceCompiler& services) {
+    for (const auto& one : services.shadowed())
+      shadowed.emplace(Asked(one.service, one.protocol, one.frontend), one.owner);
+    for (const auto& one : services.left_out())
+      left_out.emplace(std::pair(one.owner, one.is_pod), left_out_text + one.error.text());
+  }
+  // What is wrong with all that it has; empty: nothing.
+  [[nodiscard]] std::string of(const control::ServicePort& port) const {
+    const auto found = left_out.find({port.service, !port.type});
+    return found == left_out.end() ? std::string() : found->second;
+  }
+  [[nodiscard]] std::string of(const control::ServicePort& port, const control::ServiceFrontend& frontend) const {
+    const auto found = shadowed.find({port.service, port.protocol, frontend});
+    return found == shadowed.end() ? std::string()
+                                   : fmt::format("it leads to {}, which had it first", found->second.to_string());
+  }
+};
+
+// Those that have nothing at all in the tables have an item without an address, which says why.
+void Agent::add_left_out(json& items, const ServiceProblems& problems, const std::string& space) const {
+  for (const auto& [owner, problem] : problems.left_out) {
+    const auto& [key, is_pod] = owner;
+    if (!space.empty() && key.namespace_ != space) continue;
+    const auto ports = services().ports_of(key);
+    if (std::ranges::any_of(ports, [&](const auto* port) { return !port->type == is_pod; })) continue;
+    const auto service = is_pod ? Result<std::optional<model::Service>>()
+                                : objects_->read_as<model::Service>({model::Kind::service, key});
+    items.push_back({{"id", nullptr},
+                     {"namespace", key.namespace_},
+                     {"name", key.name},
+                     {"type", is_pod                ? json("HostPort")
+                              : service && *service ? json(type_text((*service)->type))
+                                                    : json(nullptr)},
+                     {"kind", nullptr},
+                     {"address", ""},
+                     {"problem", problem},
+                     {"backends", json::array()}});
+  }
+}
+
 // One for each frontend of the port.
-void Agent::add_frontends(json& items, const control::ServicePort& port) const {
+void Agent::add_frontends(json& items, const control::ServicePort& port, const ServiceProblems& problems) const {
+  std::vector<std::string> wrong;
+  if (auto text = problems.of(port); !text.empty()) wrong.push_back(std::move(text));
+  for (const auto& [node, count] : gone_backends(port, publisher_->cluster())) wrong.push_back(gone_text(count, node));
+  const auto problem_of = [&](const control::ServiceFrontend& frontend) {
+    auto all = wrong;
+    if (auto text = problems.of(port, frontend); !text.empty()) all.insert(all.begin(), std::move(text));
+    return fmt::format("{}", fmt::join(all, "; "));
+  };
   const auto& tables = datapath_->tables().services();
   auto backends = json::array();
   std::uint64_t connections = 0;
@@ -142,6 +226,7 @@ void Agent::add_frontends(json& items, const control::ServicePort& port) const {
                      {"traffic_policy", policies_json(port.internal_local, port.external_local)},
                      {"connections", connections},
                      {"active", active},
+                     {"problem", problem_of(frontend)},
                      {"backends", backends}});
 }
 
@@ -151,14 +236,16 @@ api::Answer Agent::list_services(const json& params) const {
   WEFT_TRY(const auto begin, api::optional_number(params, "continue", 0));
   json result{{"items", json::array()}};
   auto& items = result["items"];
+  const ServiceProblems problems(services());
   const auto concerns = [&](const control::ServicePort& port) {
     return space.empty() || port.service.namespace_ == space;
   };
   if (limit == 0) {
     services().for_each([&](const control::ServicePort& port) {
-      if (port.id >= begin && concerns(port)) add_frontends(items, port);
+      if (port.id >= begin && concerns(port)) add_frontends(items, port, problems);
     });
     add_waiting(items, services(), space);
+    add_left_out(items, problems, space);
     if (items.size() >= many_items) give_memory_back(loop_);
     return result;
   }
@@ -172,9 +259,12 @@ api::Answer Agent::list_services(const json& params) const {
       break;
     }
     ++seen;
-    if (concerns(*port)) add_frontends(items, *port);
+    if (concerns(*port)) add_frontends(items, *port, problems);
   }
-  if (!result.contains("continue")) add_waiting(items, services(), space);
+  if (!result.contains("continue")) {
+    add_waiting(items, services(), space);
+    add_left_out(items, problems, space);
+  }
   publisher_->forget_views();
   return result;
 }
@@ -208,6 +298,7 @@ json Agent::service_port_json(const control::ServicePort& port, const std::map<I
     auto entry = backend_json(backend, tables);
     const auto zone = zones.find(backend.address);
     entry["node"] = backend.node;
+    entry["node_gone"] = is_gone(backend, publisher_->cluster());
     entry["zone"] = zone == zones.end() ? "" : zone->second;
     entry["weight"] = backend.weight;
     entry["serving"] = backend.serving;
@@ -242,8 +333,7 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
     warnings.push_back("its " + text +
                        ": it is served all the same; delete the Service and apply it again for another");
   for (const auto& left : services().left_out())
-    if (!left.is_pod && left.owner == key)
-      warnings.push_back("it is not served, or not with all that it asks for: " + left.error.text());
+    if (!left.is_pod && left.owner == key) warnings.push_back(left_out_text + left.error.text());
   if (const auto reason = services().pending_reason(key); !reason.empty())
     warnings.push_back("it waits for a load balancer address: " + reason);
   if (const auto& name = service.load_balancer_class; service.type == model::Service::Type::load_balancer &&
@@ -267,6 +357,7 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
       warnings.push_back(
           fmt::format("port {}/{}: {} (targetPort)", port.port, weft::to_string(port.protocol), missing.text));
     }
+  warn_of_gone(warnings, services().ports_of(key), publisher_->cluster());
   const auto outside = [](const control::ServicePort& port) {
     return std::ranges::any_of(port.frontends,
                                [](const auto& frontend) { return frontend.kind != control::FrontendKind::cluster_ip; });

@@ -397,7 +397,7 @@ void Agent::register_views() {
   server_->handle("endpoint.list", [this](const json&) -> api::Answer { return list_endpoints(); });
   server_->handle("identity.list", [this](const json&) -> api::Answer { return list_identities(); });
   server_->handle("policy.list", [this](const json&) -> api::Answer { return list_policies(); });
-  server_->handle("ipam.list", [this](const json&) -> api::Answer { return list_ipam(); });
+  server_->handle("ipam.list", [this](const json&) -> api::Answer { return dated(list_ipam()); });
   server_->handle("bpf.maps", [this](const json&) -> api::Answer {
     json result{{"items", json::array()}};
     const auto usage = services().usage();

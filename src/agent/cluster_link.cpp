@@ -508,6 +508,13 @@ ClusterView ClusterLink::planned(const ClusterView& have) {
 }
 
 void ClusterLink::forget_node(const std::string& name, Done done) {
+  if (member_->registry().nodes().empty())
+    return done(
+        fail(ErrorCode::unavailable,
+             fmt::format("node {}: which nodes cluster {} has is not known yet, etcd has told this node nothing "
+                         "since its agent was started",
+                         name, config_.cluster),
+             "ask on another node, or try again once weft status says that it is joined"));
   const auto known = member_->registry().nodes().find(name);
   if (known == member_->registry().nodes().end() || !known->second.record)
     return done(fail(ErrorCode::not_found, fmt::format("no node {} in cluster {}", name, config_.cluster),

@@ -37,6 +37,7 @@ json ClusterLink::status_json() const {
 // "operator1", "node2, there is no operator", ...
 std::string ClusterLink::operator_text() const {
   const auto holder = member_->role().holder();
+  if (!holder && member_->registry().nodes().empty()) return "not known yet";
   if (!holder) return config_.operator_use == Config::OperatorUse::external ? "none is there" : "none yet";
   const auto& all = member_->operators().all();
   if (all.contains({holder->node, holder->boot_id})) return holder->node;

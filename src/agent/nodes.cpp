@@ -13,6 +13,7 @@
 #include "agent/memory.h"
 #include "agent/node_settings.h"
 #include "api/params.h"
+#include "base/utc_text.h"
 #include "datapath/rows.h"
 
 namespace weft::agent {
@@ -232,8 +233,8 @@ void Agent::watch_underlay() {
               "give an uplink an address (ip addr add), or name the device that has one in devices: (weftd.yaml)");
 }
 
-api::Answer Agent::dated(api::Answer answer) const {
-  if (!answer || !cluster_ || !cluster_objects_) return answer;
+std::string Agent::silent_since() const {
+  if (!cluster_ || !cluster_objects_) return {};
   const auto cluster = cluster_->status_json();
   const auto store = cluster_objects_->status_json();
   std::string since;
@@ -243,9 +244,16 @@ api::Answer Agent::dated(api::Answer answer) const {
   silent(store, store.at("connected").get<bool>());
   // Whom another agent keeps out hears of everything.
   silent(cluster, cluster.at("joined").get<bool>() || !cluster.at("refused").get<std::string>().empty());
-  if (!since.empty()) (*answer)["as_of"] = since;
-  // Not even its own record: etcd has told nothing since the start.
-  if (!since.empty() && cluster.at("nodes") == 0U) (*answer)["unheard"] = true;
+  if (since.empty() && unheard()) since = utc_text(started_);
+  return since;
+}
+
+bool Agent::unheard() const { return cluster_ && cluster_->member().registry().nodes().empty(); }
+
+api::Answer Agent::dated(api::Answer answer) const {
+  if (!answer) return answer;
+  if (const auto since = silent_since(); !since.empty()) (*answer)["as_of"] = since;
+  if (unheard()) (*answer)["unheard"] = true;
   return answer;
 }
 

@@ -139,6 +139,7 @@ std::vector<std::string> Agent::ambiguous_pools() const {
 
 nlohmann::json Agent::pools_json() const {
   auto cidrs = nlohmann::json::array();
+  const bool known = !unheard();
   for (const auto& pool : pools_)
     for (const auto& range : pool.ranges) {
       nlohmann::json item{
@@ -153,8 +154,8 @@ nlohmann::json Agent::pools_json() const {
         }
         item["block_length"] = range.block_length;
         item["blocks"] = range.blocks();
-        item["taken"] = taken;
-        item["here"] = here;
+        item["taken"] = known ? nlohmann::json(taken) : nlohmann::json(nullptr);
+        item["here"] = known ? nlohmann::json(here) : nlohmann::json(nullptr);
       }
       cidrs.push_back(std::move(item));
     }

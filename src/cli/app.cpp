@@ -37,7 +37,8 @@ class CommandLine {
         "  weft observe -f --verdict dropped  # flows as they are refused\n"
         "  weft policy explain --from shop/web --to svc/shop/db --port 6379\n"
         "  weft lab up -f examples/minimal    # nodes and pods on this machine\n\n"
-        "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the agent is not available.\n"
+        "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the agent is not available, or knows of no node "
+        "yet.\n"
         "\"weft COMMAND --help\" says more about a command.");
     add_general();
     add_doctor();

@@ -202,19 +202,38 @@ TEST_F(CommandsTest, HealthTellsOfNodesThatAreAwayAndOfTheEdge) {
   EXPECT_EQ(weft({"health"}).code, 0) << "it may be";
 }
 
+// As docs/cli.md has them.
+TEST_F(CommandsTest, HealthHasACodeForEachAnswer) {
+  EXPECT_EQ(run_bare({"--socket", directory_ + "/none", "health"}).code, 3);
+  const auto code = [&](const char* answer) {
+    answers("node.health", answer);
+    return weft({"health"}).code;
+  };
+  EXPECT_EQ(code(R"({"items":[{"node":"b","problem":"","probes":[]}]})"), 0);
+  EXPECT_EQ(code(R"({"items":[{"node":"b","problem":"","probes":[]}],"as_of":"S"})"), 0) << "as of then";
+  EXPECT_EQ(code(R"({"items":[{"node":"b","problem":"node b is away","probes":[]}]})"), 1);
+  EXPECT_EQ(code(R"({"items":[],"as_of":"S","unheard":true})"), 3);
+  EXPECT_EQ(code(R"({"items":[{"node":"b","problem":"bad","probes":[]}],"as_of":"S","unheard":true})"), 1);
+  refuses("node.health", ErrorCode::unsupported, "this node is by itself");
+  EXPECT_EQ(weft({"health"}).code, 1);
+}
+
 TEST_F(CommandsTest, WhatIsOldIsSaidToBe) {
   const char* items = R"({"items":[],"as_of":"2026-11-29T12:00:00Z"})";
   for (const auto* method : {"node.list", "node.health", "service.list", "egress.list", "operator.status",
-                             "encryption.status", "service.get"})
+                             "encryption.status", "service.get", "ipam.list", "policy.explain"})
     answers(method, items);
-  for (const auto& words : std::vector<std::vector<std::string>>{{"node", "list"},
-                                                                 {"node", "list", "-o", "json"},
-                                                                 {"health"},
-                                                                 {"service", "list"},
-                                                                 {"service", "get", "a"},
-                                                                 {"egress", "list"},
-                                                                 {"operator", "status"},
-                                                                 {"encryption", "status"}})
+  for (const auto& words :
+       std::vector<std::vector<std::string>>{{"node", "list"},
+                                             {"node", "list", "-o", "json"},
+                                             {"health"},
+                                             {"service", "list"},
+                                             {"service", "get", "a"},
+                                             {"egress", "list"},
+                                             {"operator", "status"},
+                                             {"ipam", "list"},
+                                             {"policy", "explain", "--from=a", "--to=b", "--port=80"},
+                                             {"encryption", "status"}})
     EXPECT_THAT(weft(words).err, HasSubstr("as of 2026-11-29T12:00:00Z: etcd has not answered this node since"))
         << words[0];
   answers("node.list", R"({"items":[]})");
@@ -231,6 +250,41 @@ TEST_F(CommandsTest, AnAgentThatHasHeardOfNoNodeYetDoesNotCallThemWell) {
   answers("status", R"({"version":"0.1.0","node":"a","health":"degraded","problems":[],
     "cluster":{"name":"west","joined":false,"since":"S","alive":0,"nodes":0}})");
   EXPECT_THAT(weft({"status"}).out, HasSubstr("west: AWAY since S, the nodes are not known yet, tunnel"));
+}
+
+// Code 3, as for an agent that is not there: what was asked is not known to it.
+TEST_F(CommandsTest, AnAgentThatHasHeardOfNoNodeYetSaysThatItDoesNotKnow) {
+  constexpr auto* since = "etcd has told this node nothing since its agent was started at S";
+  answers("node.list", R"({"items":[],"as_of":"S","unheard":true})");
+  for (const auto* output : {"table", "json"}) {
+    const auto nodes = weft({"node", "list", "-o", output});
+    EXPECT_EQ(nodes.code, 3);
+    EXPECT_THAT(nodes.err, HasSubstr(since));
+  }
+  EXPECT_THAT(weft({"node", "list"}).err, HasSubstr("\nthe cluster's nodes are not known yet\n"));
+
+  answers("operator.status", R"({"acting":null,"items":[],"as_of":"S","unheard":true})");
+  const auto operators = weft({"operator", "status"});
+  EXPECT_EQ(operators.code, 3);
+  EXPECT_EQ(operators.out, "who does the cluster's duties is not known yet\n");
+  EXPECT_THAT(operators.err, AllOf(HasSubstr(since), Not(HasSubstr("no weft-operator"))));
+  EXPECT_EQ(weft({"operator", "status", "-o", "json"}).code, 3);
+
+  answers("encryption.status", R"({"devices":[],"items":[],"as_of":"S","unheard":true})");
+  EXPECT_EQ(weft({"encryption", "status"}).code, 3);
+  EXPECT_THAT(weft({"encryption", "status"}).err, Not(HasSubstr("no other nodes")));
+
+  answers("ipam.list", R"({"cidrs":[{"pool":"default","cidr":"10.0.0.0/16","family":4,"block_length":24,"blocks":256,
+    "taken":null,"here":null}],"pools":[],"allocations":[],"quarantine":[],"as_of":"S","unheard":true})");
+  const auto ipam = weft({"ipam", "list"});
+  EXPECT_EQ(ipam.code, 0) << "the addresses given here are known";
+  EXPECT_THAT(ipam.out, HasSubstr("default  10.0.0.0/16  /24        256     -      -\n"));
+  EXPECT_THAT(ipam.err, AllOf(HasSubstr(since), HasSubstr("which blocks this node has is not known yet\n")));
+}
+
+TEST_F(CommandsTest, OfALabThatIsNamedTheListHasNoOther) {
+  EXPECT_EQ(run_bare({"lab", "list", "--name", "no-such-lab"}).code, 1);
+  EXPECT_EQ(run_bare({"--lab", "no-such-lab", "lab", "list", "-o", "json"}).code, 1);
 }
 
 TEST_F(CommandsTest, WhatATerminalWouldObeyIsEscaped) {
@@ -267,11 +321,11 @@ TEST_F(CommandsTest, ListsAsTablesAndArrays) {
     "backends":[{"id":1,"address":"10.0.0.2","port":8080,"pod":"web-0","ready":true},
                 {"id":2,"address":"10.0.0.3","port":8080,"pod":"web-1","ready":false}]},
     {"id":null,"namespace":"shop","name":"front","type":"LoadBalancer","kind":"LoadBalancer","address":"",
-     "pending":"every IPv4 address of LoadBalancerPool a is taken","backends":[]}]})");
+     "pending":"every IPv4 address of LoadBalancerPool a is taken","problem":"it waits","backends":[]}]})");
   EXPECT_EQ(weft({"service", "list"}).out,
-            "ID  SERVICE     TYPE          PORT NAME  ADDRESS    PORT  PROTOCOL  READY  OPEN\n"
-            "1   shop/web    ClusterIP     http       10.96.0.1  80    TCP       1/2    7\n"
-            "-   shop/front  LoadBalancer  -          <waiting>  -     -         0/0    -\n");
+            "ID  SERVICE     TYPE          PORT NAME  ADDRESS    PORT  PROTOCOL  READY  OPEN  PROBLEM\n"
+            "1   shop/web    ClusterIP     http       10.96.0.1  80    TCP       1/2    7     -\n"
+            "-   shop/front  LoadBalancer  -          <waiting>  -     -         0/0    -     it waits\n");
   answers("policy.list", R"({"items":[{"namespace":"shop","name":"deny","location":{"file":"p.yaml","line":3},
     "ingress_rules":0,"egress_rules":0,"types":["Ingress"],"selects":["shop/a","shop/b"]}]})");
   EXPECT_THAT(weft({"policy", "list"}).out, HasSubstr("shop/deny  Ingress  0        0       2     p.yaml:3"));

@@ -54,7 +54,8 @@ int run_encryption(const Session& session, const std::string& action, const std:
   const auto& nodes = member(*answer, "items");
   const auto troubled = [](const json& one) { return !text(one, "problem").empty(); };
   const bool wrong = std::ranges::any_of(nodes, troubled) || std::ranges::any_of(member(*answer, "devices"), troubled);
-  const int code = wrong && action == "status" ? exit_failed : exit_ok;
+  const bool unheard = flag(*answer, "unheard");
+  const int code = wrong && action == "status" ? exit_failed : unheard ? exit_unavailable : exit_ok;
   if (output == "json" || output == "yaml") {
     output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
     return code;
@@ -69,7 +70,7 @@ int run_encryption(const Session& session, const std::string& action, const std:
                 {"SENT", [](const json& item) { return bytes_text(number(item, "sent_bytes")); }, false},
                 {"RECEIVED", [](const json& item) { return bytes_text(number(item, "received_bytes")); }, false}},
                [](const json& item) { return text(item, "node"); },
-               "no other nodes"});
+               unheard ? "the other nodes are not known yet" : "no other nodes"});
   for (const auto* list : {"devices", "items"})
     for (const auto& one : member(*answer, list))
       print_problem(session, "! ", text(one, "problem"), text(one, "remedy"));

@@ -52,6 +52,7 @@ int run_explain(const Session& session, const ExplainOptions& options) {
   if (!options.port.empty()) params["port"] = options.port;
   auto answer = session.call("policy.explain", params);
   if (!answer) return session.report_words(answer.error());
+  session.tell_age(*answer);
   const auto& items = member(*answer, "items");
   if (options.output == "json" || options.output == "yaml") {
     options.output == "json" ? print_json(session, items) : print_yaml(session, items);

@@ -69,6 +69,7 @@ CLI::App* add_lab_subcommand(const LabParent& parent, const char* name, const ch
                     ->check(lab_name_problem);
   command->footer(std::string("Example:\n  ") + example);
   command->callback([parent, named, options, run] {
+    options->named = named->count() != 0 || !parent.lab.empty();
     if (named->count() == 0 && !parent.lab.empty()) options->name = parent.lab;
     parent.exit_code = run(*options);
   });
@@ -160,7 +161,13 @@ void print_beside(const lab::LabInfo& lab, const lab::BesideInfo& one) {
 int list(const LabOptions& options) {
   // Others can ask no supervisor: every lab would look broken.
   if (const auto root = lab::check_root(); !root) return report(root.error());
-  const auto labs = lab::list_labs(lab::this_machine());
+  auto labs = lab::list_labs(lab::this_machine());
+  if (options.named) {
+    std::erase_if(labs, [&](const lab::LabInfo& lab) { return lab.name != options.name; });
+    if (labs.empty())
+      return report({ErrorCode::not_found, fmt::format("there is no lab {}", options.name),
+                     "weft lab list shows those there are"});
+  }
   if (options.output == "json") {
     print_line(lab::labs_to_json(labs));
     return 0;
@@ -338,8 +345,9 @@ void add_lab_command(CLI::App& app, std::string& of_weft, int& exit_code) {
   command->add_option("command", options->command, "the command, best after --");
 
   options = fresh_options();
-  command = add_lab_subcommand(parent, "list", "the labs of this machine", "weft lab list\n  weft lab list -o json",
-                               options, list);
+  command = add_lab_subcommand(parent, "list", "the labs of this machine, or the one that is named",
+                               "weft lab list\n  weft lab list --name shop -o json", options, list);
+  command->get_option("--name")->description("this lab alone; default: that of weft --lab, else all there are");
   add_lab_output(command, options);
 
   options = fresh_options();

@@ -19,6 +19,7 @@ namespace weft::cli {
 
 struct LabOptions {
   std::string name{lab::default_lab};
+  bool named = false;  // by the command line
   std::vector<std::string> files;
   std::chrono::milliseconds timeout{60'000};
   std::string output = "table";

@@ -47,7 +47,8 @@ std::string backends(const json& item) {
 }
 
 std::string service_address(const json& item) {
-  return text(item, "pending").empty() ? cell(item, "address") : "<waiting>";
+  if (!text(item, "pending").empty()) return "<waiting>";
+  return text(item, "address").empty() && !text(item, "problem").empty() ? "<left out>" : cell(item, "address");
 }
 
 std::string backend_names(const json& item) {
@@ -137,6 +138,7 @@ const std::map<std::string, ListView>& views() {
          column("PROTOCOL", "protocol"),
          {"READY", backends, false},
          column("OPEN", "active"),
+         column("PROBLEM", "problem"),
          column("KIND", "kind", true),
          column("ANNOUNCED BY", "announced_by", true),
          column("ALGORITHM", "algorithm", true),
@@ -252,7 +254,12 @@ int run_list(const Session& session, const std::string& list, const std::string&
     auto answer = session.call(list, params);
     if (!answer) return session.report(answer.error());
     session.tell_age(*answer);
-    return print_items(session, member(*answer, "items"), output, view);
+    if (list != "node.list" || !flag(*answer, "unheard"))
+      return print_items(session, member(*answer, "items"), output, view);
+    auto nothing = view;
+    nothing.nothing = "the cluster's nodes are not known yet";
+    print_items(session, member(*answer, "items"), output, nothing);
+    return exit_unavailable;
   }
   ItemPrinter printer(session, output, view);
   auto answer = session.call_pages(list, params, [&](const json& items) { printer.add(items); });
@@ -327,38 +334,43 @@ int run_operator_status(const Session& session, const std::string& output) {
   auto answer = session.call("operator.status", json::object());
   if (!answer) return session.report(answer.error());
   session.tell_age(*answer);
+  const bool unheard = flag(*answer, "unheard");
+  const int code = unheard ? exit_unavailable : exit_ok;
   if (output == "json" || output == "yaml") {
     output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
-    return exit_ok;
+    return code;
   }
   const auto& operators = member(*answer, "items");
   if (const auto acting = text(*answer, "acting/name"); output != "name")
-    session.io.out << (acting.empty()
+    session.io.out << (unheard ? "who does the cluster's duties is not known yet"
+                       : acting.empty()
                            ? "nobody does the cluster's duties: what is to be given or collected waits"
                            : fmt::format("{} {} does the cluster's duties", text(*answer, "acting/kind"), acting))
                    << (operators.empty() || acting.empty() ? "\n" : "\n\n");
-  return print_items(session, operators, output,
-                     {{column("OPERATOR", "name"),
-                       {"STATE", [](const json& item) { return flag(item, "acts") ? "acts" : "stands by"; }, false},
-                       column("HOST", "host"),
-                       column("ROUNDS", "rounds"),
-                       column("LAST ROUND", "last_round"),
-                       column("NODES GONE", "collected/nodes"),
-                       column("BLOCKS FREED", "collected/blocks"),
-                       column("IDENTITIES FREED", "collected/identities"),
-                       column("SERVICES SERVED", "services_served"),
-                       column("WAITING", "services_waiting"),
-                       column("PROBLEM", "problem"),
-                       column("STARTED", "started", true),
-                       column("RUN", "run", true),
-                       column("VERSION", "version", true)},
-                      [](const json& item) { return text(item, "name"); },
-                      "no weft-operator is there"});
+  print_items(session, operators, output,
+              {{column("OPERATOR", "name"),
+                {"STATE", [](const json& item) { return flag(item, "acts") ? "acts" : "stands by"; }, false},
+                column("HOST", "host"),
+                column("ROUNDS", "rounds"),
+                column("LAST ROUND", "last_round"),
+                column("NODES GONE", "collected/nodes"),
+                column("BLOCKS FREED", "collected/blocks"),
+                column("IDENTITIES FREED", "collected/identities"),
+                column("SERVICES SERVED", "services_served"),
+                column("WAITING", "services_waiting"),
+                column("PROBLEM", "problem"),
+                column("STARTED", "started", true),
+                column("RUN", "run", true),
+                column("VERSION", "version", true)},
+               [](const json& item) { return text(item, "name"); },
+               unheard ? "" : "no weft-operator is there"});
+  return code;
 }
 
 int run_ipam(const Session& session, const std::string& output) {
   auto answer = session.call("ipam.list", json::object());
   if (!answer) return session.report(answer.error());
+  session.tell_age(*answer);
   if (output == "json" || output == "yaml") {
     output == "json" ? print_json(session, *answer) : print_yaml(session, *answer);
     return exit_ok;
@@ -384,7 +396,7 @@ int run_ipam(const Session& session, const std::string& output) {
                         column("ALLOCATED", "allocated"),
                         column("QUARANTINED", "quarantined")},
                        [](const json& item) { return text(item, "name"); },
-                       "no pools"};
+                       flag(*answer, "unheard") ? "which blocks this node has is not known yet" : "no pools"};
   print_items(session, member(*answer, "pools"), "table", pools);
   if (const auto& allocations = member(*answer, "allocations"); !allocations.empty()) {
     session.io.out << '\n';

@@ -38,6 +38,7 @@ std::string condition(const json& backend) {
   add(flag(backend, "serving") && !flag(backend, "ready"), "serving");
   add(flag(backend, "terminating"), "terminating");
   add(member(backend, "healthy") == false, "unhealthy");
+  add(flag(backend, "node_gone"), "node-gone");
   return words;
 }
 

@@ -47,6 +47,27 @@ TEST_F(ServicesTest, AListOfPagesIsOneList) {
   EXPECT_EQ(std::ranges::count(table, '\n'), 4) << "one header\n" << table;
 }
 
+TEST_F(ServicesTest, ABackendOnANodeThatIsGoneIsSaidToBe) {
+  answers("service.get", R"({"namespace":"shop","name":"web","ports":[{"backends":[{"id":1,"address":"10.0.0.2",
+    "port":80,"ready":false,"node":"n2","node_gone":true}]}]})");
+  EXPECT_THAT(weft({"service", "get", "shop/web"}).out, HasSubstr(" not-ready,node-gone "));
+}
+
+TEST_F(ServicesTest, TheListTellsWhatIsNotServedAndWhy) {
+  answers("service.list", R"({"items":[{"id":1,"namespace":"shop","name":"web","type":"ClusterIP","port_name":"http",
+    "address":"10.96.0.1","port":80,"protocol":"TCP","active":0,"problem":"it leads to a/b, which had it first",
+    "backends":[{"id":1,"ready":true}]},
+    {"id":null,"namespace":"shop","name":"big","type":"ClusterIP","kind":null,"address":"",
+     "problem":"it is not served: no room","backends":[]}]})");
+  EXPECT_EQ(
+      weft({"service", "list"}).out,
+      "ID  SERVICE   TYPE       PORT NAME  ADDRESS     PORT  PROTOCOL  READY  OPEN  PROBLEM\n"
+      "1   shop/web  ClusterIP  http       10.96.0.1   80    TCP       1/1    0     it leads to a/b, which had it "
+      "first\n"
+      "-   shop/big  ClusterIP  -          <left out>  -     -         0/0    -     it is not served: no room\n");
+  EXPECT_EQ(json::parse(weft({"service", "list", "-o", "json"}).out)[1]["problem"], "it is not served: no room");
+}
+
 TEST_F(ServicesTest, GetShowsOneServiceWhole) {
   answers("service.get", service);
   const auto ran = weft({"service", "get", "shop/web"});

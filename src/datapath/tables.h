@@ -56,6 +56,8 @@ class Tables {
   void each_remote(const Visit& visit) const {
     remotes_->each_address(visit);
   }
+  // What is there of it; null: nothing.
+  [[nodiscard]] const weft_remote* remote(const weft_addr& address) const { return remotes_->actual(address); }
   // What is there of other nodes beside the remotes, which stay as they are: nodes, the prefixes that are a node's
   // blocks, and gateways among them.
   struct OfNodes {

@@ -59,7 +59,10 @@ start_agent "service_table_entries: 64"
 like "the status" "$(problems)" "degraded.*a table is too small for all Services.*service_table_entries"
 eventually 5 "a pod without a Service" inside "$client" timeout 2 "$traffic" ask tcp \
   "$(weft get pod web -n default -o json | jq -r .status.podIP)" 9090
-like "the Services served" "$(weft service list -o json | jq length)" "^6[0-9]$"
+like "the Services served" "$(weft service list -o json | jq '[.[] | select(.id != null)] | length')" "^6[0-9]$"
+like "the list tells of the others" "$(weft service list -o json | jq -r '[.[] | select(.id == null) | .problem][0]')" \
+  "not served.*service_table_entries"
+like "as a table, too" "$(weft service list)" "<left out> .*service_table_entries"
 services 102 102 | exits 1 "a Service more" weft apply -f -
 like "the refusal" "$output" "nothing was applied"
 { services 50 101; } >"$work/many.yaml"

@@ -53,6 +53,17 @@ holds "the agent started without etcd"
 is "it has not joined" "$(at node1 status -o json | jq .cluster.joined)" false
 exits 3 "health knows of no node" at node1 health
 like "status neither" "$(at node1 status)" "the nodes are not known yet"
+like "nor who does the duties" "$(at node1 status)" "Operator +not known yet"
+exits 3 "the list of nodes" at node1 node list -o json
+exits 1 "a node is to be deleted" at node1 node delete node2
+like "it is not said to be none" "$output" "which nodes cluster .* has is not known yet"
+exits 3 "the operators" at node1 operator status
+like "it says so" "$output" "who does the cluster's duties is not known yet"
+like "the blocks" "$(at node1 ipam list 2>&1)" "which blocks this node has is not known yet"
+is "how many are taken" "$(at node1 ipam list -o json | jq -c '[.cidrs[].taken] | unique')" "[null]"
+explained() { at node1 policy explain --from "$1" --to "$2" --port 7000 2>&1; }
+like "a pod of another node" "$(explained default/client-1 default/server-2)" "of other nodes' pods etcd has told this node nothing"
+like "its address" "$(explained default/client-1 "$server2")" "ALLOWED .*is another node's, as this one heard"
 kill -CONT "$etcd"
 for node in node1 node2 node3; do eventually 30 "$node joins again" joined $node true; done
 holds "etcd is back"
@@ -89,6 +100,8 @@ ready() { at node1 service get both -o json | jq -r '.ports[0].backends[] | sele
 is_ready() { [[ $(ready | sort) == "$(printf '%s\n' "$@" | sort)" ]]; }
 eventually 30 "a Service sends to the node that is left" is_ready "$server2"
 for _ in {1..12}; do answers default/client-1 tcp 10.96.0.60 80 || fail "a connection went to the machine that is gone"; done
+like "the list says why" "$(at node1 service list)" "a backend at node node3 gets no new flows: its agent is away"
+like "and the Service" "$(at node1 service get both)" "not-ready,node-gone"
 exits 0 "start" lab_cmd start node3 --new-address
 serves3() { at node3 status -o json | jq -e '.cluster.joined and .pods.attached == 1'; }
 eventually 30 "it serves" serves3
