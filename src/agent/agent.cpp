@@ -353,6 +353,8 @@ void Agent::poll_slow() {
       if (encryption_) encryption_->check();
       ask_for_blocks();
       if (cluster_->release_unused(*ipam_)) take_blocks();
+    }
+    if (cluster_objects_) {
       cluster_objects_->check();
       const auto missing = cluster_objects_->unfounded();
       cluster_->hold_pools(!missing.empty());
@@ -361,6 +363,7 @@ void Agent::poll_slow() {
       else
         faults_.set("cluster data", missing);
     }
+    if (kubernetes_) check_kubernetes();
     if (slow_polls_ % 5 == 0) (void)drops_json();
     ++slow_polls_;
     if (!tended_egress_) tend_egress();
@@ -437,9 +440,10 @@ Result<void> Agent::serve() {
   register_bgp();
   register_egress();
   if (cluster_) {
-    open_cluster_objects();
+    if (config_.objects == Config::ObjectSource::applied) open_cluster_objects();
     others_changed();
   }
+  if (config_.objects == Config::ObjectSource::kubernetes) WEFT_CHECK(open_kubernetes());
   watch_netlink();
   WEFT_TRY(event_reader_, EventReader::start(loop_, ring_->epoll_fd(), event_poll, [this] { consume_events(); }));
   poll_slow();

@@ -23,6 +23,7 @@
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
 #include "agent/heal.h"
+#include "agent/kubernetes_source.h"
 #include "agent/node.h"
 #include "agent/node_health.h"
 #include "agent/node_routes.h"
@@ -171,6 +172,10 @@ class Agent {
   // Store: etcd. The same, answered once etcd has it and this node publishes it.
   void open_cluster_objects();
   Intake::Handlers intake_handlers(std::string what);
+  // Of a Kubernetes API server.
+  Result<void> open_kubernetes();
+  void check_kubernetes();
+  [[nodiscard]] Error not_here() const;
   Result<void> publish_brought(Publisher::Changed changed);
   void apply_in_cluster(const nlohmann::json& params, model::ParseOutcome outcome, const api::Responder& responder);
   void delete_in_cluster(const std::vector<store::StoredKey>& keys, const api::Responder& responder);
@@ -294,7 +299,9 @@ class Agent {
   bool taken_over_ = false;
   // Of store: etcd only.
   std::unique_ptr<ClusterLink> cluster_;
-  std::unique_ptr<ClusterObjects> cluster_objects_;  // its changes are answered by the server
+  std::unique_ptr<ClusterObjects> cluster_objects_;  // its changes are answered by the server; not with Kubernetes'
+  // Of objects: kubernetes only.
+  std::unique_ptr<KubernetesSource> kubernetes_;
   std::optional<NodeRoutes> node_routes_;
   std::optional<Overlay> overlay_;
   std::unique_ptr<Encryption> encryption_;

@@ -122,6 +122,7 @@ void Agent::register_objects() {
   server_->handle_async("apply", [this](json params, const api::Responder& responder) {
     with_documents(std::move(params), responder,
                    [this](const json& rest, model::ParseOutcome outcome, const api::Responder& to) {
+                     if (kubernetes_) return to.answer(weft::fail(not_here()));
                      if (cluster_objects_) return apply_in_cluster(rest, std::move(outcome), to);
                      to.answer_by([&] { return apply_objects(rest, std::move(outcome)); });
                    });
@@ -130,6 +131,7 @@ void Agent::register_objects() {
     const auto delete_keys = [this](const api::Answer& refused, std::vector<store::StoredKey> keys,
                                     const api::Responder& to) {
       if (!refused) return to.answer(refused);
+      if (kubernetes_) return to.answer(weft::fail(not_here()));
       if (cluster_objects_) return delete_in_cluster(keys, to);
       to.answer_by([&] { return delete_objects(keys); });
     };

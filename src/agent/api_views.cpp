@@ -297,7 +297,7 @@ std::vector<std::string> Agent::outside_ranges() const {
 json Agent::cluster_json() const {
   if (!cluster_) return nullptr;
   auto cluster = cluster_->status_json();
-  cluster["store"] = cluster_objects_->status_json();
+  if (cluster_objects_) cluster["store"] = cluster_objects_->status_json();
   if (encryption_) cluster["encryption"] = encryption_->status_json();
   return cluster;
 }

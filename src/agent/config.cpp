@@ -10,6 +10,7 @@
 
 #include "config/keys.h"
 #include "model/names.h"
+#include "sources/kubernetes/kubeconfig.h"
 #include "sys/system.h"
 
 namespace weft::agent {
@@ -95,6 +96,12 @@ Result<Config::Encryption> parse_encryption(std::string_view text) {
   return fail(ErrorCode::invalid, fmt::format("expected none or wireguard, found \"{}\"", text));
 }
 
+Result<Config::ObjectSource> parse_object_source(std::string_view text) {
+  if (text == "applied") return Config::ObjectSource::applied;
+  if (text == "kubernetes") return Config::ObjectSource::kubernetes;
+  return fail(ErrorCode::invalid, fmt::format("expected applied or kubernetes, found \"{}\"", text));
+}
+
 Result<Config::OperatorUse> parse_operator_use(std::string_view text) {
   if (text == "auto") return Config::OperatorUse::automatic;
   if (text == "external") return Config::OperatorUse::external;
@@ -139,6 +146,10 @@ config::Keys<Config> own_keys() {
       {"events", flag(&Config::events)},
       {"flow_history", number(&Config::flow_history, 16, 1048576)},
       {"store", word(&Config::store, &parse_store)},
+      {"objects", word(&Config::objects, &parse_object_source)},
+      {"kubeconfig", text(&Config::kubeconfig)},
+      {"kubernetes_context", text(&Config::kubernetes_context)},
+      {"kubernetes_servers", texts(&Config::kubernetes_servers)},
       {"pod_block_length_v4", number(&Config::pod_block_length_v4, 8, 29)},
       {"pod_block_length_v6", number(&Config::pod_block_length_v6, 8, 125)},
       {"tunnel", word(&Config::tunnel, &parse_tunnel)},
@@ -258,7 +269,26 @@ Result<void> check_cluster(const Config& config) {
   return {};
 }
 
+Result<void> check_kubernetes(const Config& config) {
+  if (config.objects == Config::ObjectSource::kubernetes) {
+    for (const auto& server : config.kubernetes_servers)
+      if (const auto parsed = kubernetes::parse_server(server); !parsed)
+        return fail(parsed.error().in("kubernetes_servers"));
+    if (config.kubeconfig.empty() && !config.kubernetes_context.empty())
+      return fail(ErrorCode::invalid, "kubernetes_context is of a kubeconfig, and none is given", "set kubeconfig");
+    return {};
+  }
+  for (const auto& [key, given] : {std::pair{"kubeconfig", !config.kubeconfig.empty()},
+                                   {"kubernetes_context", !config.kubernetes_context.empty()},
+                                   {"kubernetes_servers", !config.kubernetes_servers.empty()}})
+    if (given)
+      return fail(ErrorCode::invalid, fmt::format("{} is given, but objects is applied", key),
+                  "set objects: kubernetes, or leave it out");
+  return {};
+}
+
 Result<void> validate(const Config& config) {
+  WEFT_CHECK(check_kubernetes(config));
   WEFT_CHECK(check_ranges(config));
   WEFT_CHECK(check_cluster(config));
   if (config.nat_port_min > config.nat_port_max) return fail(ErrorCode::invalid, "nat_port_min is above nat_port_max");

@@ -234,14 +234,16 @@ void Agent::watch_underlay() {
 }
 
 std::string Agent::silent_since() const {
-  if (!cluster_ || !cluster_objects_) return {};
+  if (!cluster_) return {};
   const auto cluster = cluster_->status_json();
-  const auto store = cluster_objects_->status_json();
   std::string since;
   const auto silent = [&](const nlohmann::json& of, bool well) {
     if (const auto text = of.at("since").get<std::string>(); !well && (since.empty() || text < since)) since = text;
   };
-  silent(store, store.at("connected").get<bool>());
+  if (cluster_objects_) {
+    const auto store = cluster_objects_->status_json();
+    silent(store, store.at("connected").get<bool>());
+  }
   // Whom another agent keeps out hears of everything.
   silent(cluster, cluster.at("joined").get<bool>() || !cluster.at("refused").get<std::string>().empty());
   if (since.empty() && unheard()) since = utc_text(started_);
@@ -336,6 +338,7 @@ void Agent::register_nodes() {
     return dated(nlohmann::json{{"items", nodes_json()}});
   });
   server_->handle_async("store.push", [this](const nlohmann::json& params, const api::Responder& responder) {
+    if (kubernetes_) return responder.answer(weft::fail(not_here()));
     if (!cluster_objects_) return responder.answer(weft::fail(by_itself()));
     push_store(params, responder);
   });

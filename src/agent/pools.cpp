@@ -211,6 +211,9 @@ Result<AttachGate::Needs> Agent::attach_needs(const AttachRequest& request) cons
   if (cluster_objects_ && !cluster_objects_->known())
     return weft::fail(ErrorCode::unavailable, "this node has not heard yet which objects the cluster has",
                       "try again; weft status tells whether etcd answers");
+  if (kubernetes_ && !kubernetes_->objects().known())
+    return weft::fail(ErrorCode::unavailable, "this node has not heard yet which objects the API server has",
+                      "try again; weft status tells whether it answers");
   const auto known = attachment_->records().find(request.key);
   const bool there = known != attachment_->records().end() && known->second.state == store::EndpointState::ready;
   if (!there) {
@@ -228,11 +231,17 @@ void Agent::attach(const nlohmann::json& params, const api::Responder& responder
   const auto request = parse_attach(params);
   if (!request) return responder.answer(weft::fail(request.error()));
   const model::ObjectKey pod{request->namespace_, request->pod};
-  if (!cluster_objects_ || objects_->pods().contains(pod) || attachment_->records().contains(request->key))
+  if (objects_->pods().contains(pod) || attachment_->records().contains(request->key))
     return attach_known(params, responder, until);
-  cluster_objects_->catch_up(pod, [this, params, responder, until] {
+  auto go_on = [this, params, responder, until] {
     if (!responder.closed()) attach_known(params, responder, until);
-  });
+  };
+  if (kubernetes_)
+    kubernetes_->objects().catch_up(pod, std::move(go_on));
+  else if (cluster_objects_)
+    cluster_objects_->catch_up(pod, std::move(go_on));
+  else
+    go_on();
 }
 
 void Agent::attach_known(const nlohmann::json& params, const api::Responder& responder,

@@ -1,0 +1,89 @@
+#include "agent/kubernetes_source.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "agent/agent.h"
+#include "base/utc_text.h"
+#include "sources/etcd/backoff.h"
+#include "sources/kubernetes/http.h"
+
+namespace weft::agent {
+namespace {
+
+// A watch that is opened anew, or a server that is restarted, is no absence.
+constexpr auto patience = std::chrono::seconds(5);
+
+}  // namespace
+
+Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(asio::io_context& loop, const Config& config,
+                                                                 Objects& objects, Publisher& publisher,
+                                                                 KubernetesObjects::Handlers handlers) {
+  const kubernetes::AccessOptions options{.context = config.kubernetes_context, .servers = config.kubernetes_servers};
+  auto access = config.kubeconfig.empty() ? kubernetes::in_cluster(kubernetes::in_cluster_environment(), options)
+                                          : kubernetes::read_kubeconfig(config.kubeconfig, options);
+  if (!access) return fail(access.error().in("objects: kubernetes"));
+  std::unique_ptr<KubernetesSource> source(new KubernetesSource(loop));
+  source->server_ = access->servers.front();
+  WEFT_TRY(source->http_, kubernetes::make_http(loop, std::move(*access), {.user_agent = "weftd/" WEFT_VERSION}));
+  source->objects_ = std::make_unique<KubernetesObjects>(KubernetesObjects::Parts{.http = *source->http_,
+                                                                                  .scheduler = source->scheduler_,
+                                                                                  .random = etcd::system_random(),
+                                                                                  .node = config.node,
+                                                                                  .server = source->server_,
+                                                                                  .objects = objects,
+                                                                                  .publisher = publisher},
+                                                         std::move(handlers));
+  return source;
+}
+
+std::string KubernetesSource::check() {
+  objects_->check();
+  const auto why = objects_->silence();
+  const auto now = std::chrono::system_clock::now();
+  if (why.empty()) {
+    silent_since_.reset();
+    return {};
+  }
+  if (!silent_since_) silent_since_ = now;
+  if (now - *silent_since_ < patience) return {};
+  return fmt::format("the Kubernetes API server ({}) has not been heard of since {}: {}; this node goes on with what it has",
+                     server_, utc_text(*silent_since_), why);
+}
+
+nlohmann::json KubernetesSource::status_json() const {
+  auto status = objects_->status_json();
+  status["since"] = silent_since_ ? utc_text(*silent_since_) : "";
+  return status;
+}
+
+// --- The agent's part ----------------------------------------------------------------------------
+
+Result<void> Agent::open_kubernetes() {
+  WEFT_TRY(kubernetes_,
+           KubernetesSource::open(loop_, config_, *objects_, *publisher_,
+                                  {.intake = intake_handlers("what the Kubernetes API server has"),
+                                   .misunderstood = [this](const std::map<std::string, Fault>& faults) {
+                                     faults_.replace("misunderstood", faults);
+                                   }}));
+  return {};
+}
+
+void Agent::check_kubernetes() {
+  const auto silent = kubernetes_->check();
+  silent.empty() ? faults_.clear("kubernetes")
+                 : faults_.set("kubernetes", silent,
+                               "see whether it runs and can be reached from this node, and what the message says of it "
+                               "(kubernetes_servers lists addresses that do not need Services to work)");
+}
+
+Error Agent::not_here() const {
+  return {ErrorCode::invalid,
+          fmt::format("the objects of this node are those of the Kubernetes API server {}; nothing was changed",
+                      kubernetes_->server()),
+          "use kubectl there"};
+}
+
+}  // namespace weft::agent

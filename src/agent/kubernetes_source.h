@@ -1,0 +1,39 @@
+// The connection to the Kubernetes API server, and the node's objects from there, as the configuration says. On the
+// agent's thread.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "agent/config.h"
+#include "agent/kubernetes_objects.h"
+#include "sources/etcd/scheduler.h"
+
+namespace weft::agent {
+
+class KubernetesSource {
+ public:
+  // Reads the credentials; connects later. `loop`, `objects` and `publisher` outlive it.
+  static Result<std::unique_ptr<KubernetesSource>> open(asio::io_context& loop, const Config& config, Objects& objects,
+                                                        Publisher& publisher, KubernetesObjects::Handlers handlers);
+
+  [[nodiscard]] KubernetesObjects& objects() { return *objects_; }
+  [[nodiscard]] const std::string& server() const { return server_; }
+  // Once a second. Why this node hears nothing of the server, and since when: once that lasts; empty: it hears.
+  std::string check();
+  [[nodiscard]] nlohmann::json status_json() const;
+
+ private:
+  explicit KubernetesSource(asio::io_context& loop) : scheduler_(loop) {}
+
+  etcd::AsioScheduler scheduler_;
+  std::string server_;
+  std::unique_ptr<kubernetes::Http> http_;
+  std::unique_ptr<KubernetesObjects> objects_;
+  std::optional<std::chrono::system_clock::time_point> silent_since_;
+};
+
+}  // namespace weft::agent
