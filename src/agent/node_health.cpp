@@ -19,6 +19,12 @@ using What = HealthProbe::What;
 constexpr std::uint32_t lost_is_gone = 3;  // in a row
 // A question that has waited for longer makes the answer before it one of the past.
 constexpr auto answer_time = std::chrono::seconds(1);
+// Between the questions to a node that is away when it is heard of first; and before them, as its lease may be on its
+// way.
+constexpr auto hurried_pace = std::chrono::milliseconds(400);
+constexpr auto before_hurry = std::chrono::milliseconds(100);
+// Where more are away at once, it is rather etcd that was, and so many answers at a time would not fit a socket.
+constexpr std::size_t most_hurried = 32;
 
 bool gone(const HealthResult& result) { return result.lost_in_row >= lost_is_gone; }
 
@@ -182,8 +188,13 @@ HealthVerdict diagnose(const std::string& node, const HealthTarget& target, cons
   return {.problem = fault.text, .remedy = fault.remedy, .note = {}, .of_settings = true};
 }
 
-NodeHealth::NodeHealth(asio::io_context& loop, std::chrono::milliseconds interval)
-    : loop_(loop), interval_(interval), timer_(loop), identifier_(static_cast<std::uint16_t>(::getpid())) {}
+NodeHealth::NodeHealth(asio::io_context& loop, std::function<void()> settled, std::chrono::milliseconds interval)
+    : loop_(loop),
+      settled_(std::move(settled)),
+      interval_(interval),
+      timer_(loop),
+      hurry_timer_(loop),
+      identifier_(static_cast<std::uint16_t>(::getpid())) {}
 
 NodeHealth::~NodeHealth() {
   // The descriptors are the sockets'.
@@ -207,8 +218,12 @@ Result<void> NodeHealth::start() {
 
 void NodeHealth::set_targets(HealthTargets targets) {
   std::erase_if(nodes_, [&](const auto& entry) { return !targets.contains(entry.first); });
+  std::vector<std::string> away;  // as they are heard of first
   for (auto& [name, target] : targets) {
-    auto& known = nodes_[name];
+    const auto [entry, first] = nodes_.try_emplace(name);
+    auto& known = entry->second;
+    if (first && !target.alive) away.push_back(name);
+    if (target.alive) stop_hurry(known);
     if (known.target == target && !known.results.empty()) continue;
     const auto probes = probes_of(target);
     const auto same =
@@ -225,6 +240,49 @@ void NodeHealth::set_targets(HealthTargets targets) {
     for (const auto& probe : probes) known.results.push_back({.probe = probe});
     known.asked.assign(probes.size(), {});
   }
+  if (away.empty() || away.size() > most_hurried) return;
+  for (const auto& name : away) {
+    auto& known = nodes_.at(name);
+    known.hurries = true;
+    known.hurried = lost_is_gone;
+  }
+  if (!std::exchange(hurries_, true)) hurry_in(before_hurry);
+}
+
+// It has a lease: the ordinary number of unanswered questions, at the ordinary pace, is needed to find it silent.
+void NodeHealth::stop_hurry(Known& known) {
+  known.hurries = false;
+  if (!std::exchange(known.lost_in_a_hurry, false)) return;
+  for (auto& result : known.results) result.lost_in_row -= std::min(result.lost_in_row, lost_is_gone);
+}
+
+void NodeHealth::hurry_in(std::chrono::milliseconds time) {
+  hurry_timer_.expires_after(time);
+  hurry_timer_.async_wait([this](const std::error_code& error) {
+    if (!error) hurry();
+  });
+}
+
+// A node that is away may be a machine that is gone, to which Services are not to send until its ordinary turns have
+// shown that.
+void NodeHealth::hurry() {
+  receive();  // this agent may have been busy while the answers came
+  bool waits = false;
+  for (auto& [name, known] : nodes_) {
+    if (!known.hurries) continue;
+    known.lost_in_a_hurry = true;
+    if (known.hurried == 0) {
+      count_lost(known);
+      known.hurries = false;
+      continue;
+    }
+    --known.hurried;
+    waits = true;
+    ask(name, known);
+  }
+  hurries_ = waits;
+  if (!waits) return settled_();
+  hurry_in(hurried_pace);
 }
 
 // All nodes once in an interval, evenly spread.
@@ -237,21 +295,27 @@ void NodeHealth::turn() {
     if (next == nodes_.end()) next = nodes_.begin();
     if (next != nodes_.end()) {
       last_turn_ = next->first;
-      ask(next->first, next->second);
+      if (!next->second.hurries) ask(next->first, next->second);
     }
     turn();
   });
 }
 
+// What nobody has answered until now.
+void NodeHealth::count_lost(Known& known) {
+  for (std::size_t i = 0; i < known.results.size(); ++i) {
+    if (!std::exchange(known.asked[i].waits, false)) continue;
+    ++known.results[i].lost_in_row;
+    known.results[i].confirmed = false;
+    waiting_.erase(known.asked[i].sequence);
+  }
+}
+
 void NodeHealth::ask(const std::string& node, Known& known) {
+  count_lost(known);
   for (std::size_t i = 0; i < known.results.size(); ++i) {
     auto& result = known.results[i];
     auto& asked = known.asked[i];
-    if (std::exchange(asked.waits, false)) {
-      ++result.lost_in_row;
-      result.confirmed = false;
-      waiting_.erase(asked.sequence);
-    }
     const auto& socket = sockets_[index_of(result.probe.address.family())];
     if (!socket) continue;
     asked.sequence = next_sequence_++;
@@ -273,9 +337,18 @@ void NodeHealth::listen(Family family) {
   auto& socket = *sockets_[index_of(family)];
   socket.ready.async_wait(asio::posix::stream_descriptor::wait_read, [this, family](const std::error_code& error) {
     if (error) return;
-    while (const auto reply = sockets_[index_of(family)]->ping.receive()) heard(*reply);
+    receive();
     listen(family);
   });
+}
+
+void NodeHealth::receive() {
+  for (const auto& socket : sockets_)
+    while (socket) {
+      const auto reply = socket->ping.receive();
+      if (!reply) break;
+      heard(*reply);
+    }
 }
 
 void NodeHealth::heard(const sys::EchoReply& reply) {

@@ -9,6 +9,7 @@
 #include <asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -86,8 +87,11 @@ struct SilentNodes {
 class NodeHealth {
  public:
   using Clock = std::chrono::steady_clock;
-  // Each node is asked once in `interval`; what is not answered until its next turn is lost.
-  explicit NodeHealth(asio::io_context& loop, std::chrono::milliseconds interval = std::chrono::seconds(5));
+  // Each node is asked once in `interval`; what is not answered until its next turn is lost. One that is away when it
+  // is heard of first is asked at once and again soon: `settled` says that silent() knows of it.
+  explicit NodeHealth(
+      asio::io_context& loop, std::function<void()> settled = [] {},
+      std::chrono::milliseconds interval = std::chrono::seconds(5));
   ~NodeHealth();
 
   // `unavailable` without the right to open the sockets.
@@ -108,6 +112,9 @@ class NodeHealth {
     HealthTarget target;
     std::vector<HealthResult> results;
     std::vector<Asked> asked;
+    bool hurries = false;          // it is asked apart from the turns
+    unsigned hurried = 0;          // so often yet
+    bool lost_in_a_hurry = false;  // what was lost says nothing of a node that is not away
   };
   struct Socket {
     sys::PingSocket ping;
@@ -117,13 +124,21 @@ class NodeHealth {
   // Of a node now: what the last question cannot tell any more is not confirmed.
   [[nodiscard]] static std::vector<HealthResult> results_of(const Known& known);
   void turn();
+  void hurry();
+  void hurry_in(std::chrono::milliseconds time);
+  static void stop_hurry(Known& known);
   void ask(const std::string& node, Known& known);
+  void count_lost(Known& known);
   void listen(Family family);
+  void receive();
   void heard(const sys::EchoReply& reply);
 
   asio::io_context& loop_;
+  std::function<void()> settled_;
   std::chrono::milliseconds interval_;
   asio::steady_timer timer_;
+  asio::steady_timer hurry_timer_;
+  bool hurries_ = false;
   std::array<std::unique_ptr<Socket>, 2> sockets_;  // IPv4, IPv6
   std::uint16_t identifier_ = 0;
   std::uint16_t next_sequence_ = 0;
