@@ -145,6 +145,22 @@ HealthVerdict away(const std::string& node, const HealthTarget& target, const st
       .of_settings = false};
 }
 
+// Who has no place in the cluster any more has no part in its tunnels.
+HealthVerdict unknown_there(const std::string& text, const HealthTarget& target, const Absence& forgotten) {
+  const bool in_clear = target.way == WEFT_WAY_VXLAN || target.way == WEFT_WAY_GENEVE || target.way == WEFT_WAY_IPIP;
+  return {
+      .problem = fmt::format("{}: this node is without etcd since {}, for longer than reclaim_seconds ({} s): nodes "
+                             "that have etcd have forgotten it, and drop what it sends{}",
+                             text, utc_text(forgotten.since), forgotten.reclaim.count(),
+                             in_clear ? " (drop reason tunnel-sender there)" : ""),
+      .remedy =
+          "see why this node does not reach etcd (weft doctor); it comes back by itself once it does. If it "
+          "lasts then: " +
+          what_carries(target),
+      .note = {},
+      .of_settings = false};
+}
+
 }  // namespace
 
 Fault settings_fault(const std::vector<std::string>& nodes, const std::string& settings) {
@@ -157,7 +173,8 @@ Fault settings_fault(const std::vector<std::string>& nodes, const std::string& s
           "give every node the same in weftd.yaml, and restart weftd where it was wrong, one node after the other"};
 }
 
-HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results) {
+HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results,
+                       const std::optional<Absence>& forgotten) {
   const auto wrong = [](std::string problem, std::string remedy) {
     return HealthVerdict{std::move(problem), std::move(remedy), {}, false};
   };
@@ -170,6 +187,7 @@ HealthVerdict diagnose(const std::string& node, const HealthTarget& target, cons
   if (const auto* pods = answers_of(What::pods, results).lost; pods != nullptr) {
     const auto text = fmt::format("node {} answers by itself, but not at its pods' {} ({}){}", node,
                                   pods->probe.address.to_string(), control::to_string(target.way), why(*pods));
+    if (forgotten) return unknown_there(text, target, *forgotten);
     if (target.differences.empty()) return wrong(text, what_carries(target));
     return wrong(fmt::format("{}: the two are configured otherwise: {}", text, target.differences),
                  "give every node the same; if it lasts then: " + what_carries(target));
@@ -381,7 +399,7 @@ std::vector<HealthResult> NodeHealth::results_of(const Known& known) {
 json NodeHealth::to_json() const {
   auto items = json::array();
   for (const auto& [name, known] : nodes_) {
-    const auto verdict = diagnose(name, known.target, results_of(known));
+    const auto verdict = diagnose(name, known.target, results_of(known), forgotten_);
     json item{{"node", name},
               {"alive", known.target.alive},
               {"way", control::to_string(known.target.way)},
@@ -429,7 +447,7 @@ std::map<std::string, Fault> NodeHealth::problems() const {
   std::map<std::string, Fault> all;
   std::map<std::string, std::vector<std::string>> otherwise;  // nodes by how they are configured
   for (const auto& [name, known] : nodes_) {
-    auto verdict = diagnose(name, known.target, results_of(known));
+    auto verdict = diagnose(name, known.target, results_of(known), forgotten_);
     if (verdict.of_settings)
       otherwise[known.target.settings].push_back(name);
     else if (!verdict.problem.empty())

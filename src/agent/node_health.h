@@ -63,6 +63,13 @@ struct HealthResult {
   std::string error;                                           // why the last one could not be sent
 };
 
+// This node's own, from etcd.
+struct Absence {
+  std::chrono::system_clock::time_point since;
+  std::chrono::seconds reclaim;  // after which the others forget it
+  bool operator==(const Absence&) const = default;
+};
+
 // What the results of a node mean, for the operator.
 struct HealthVerdict {
   std::string problem;  // empty: nothing is wrong
@@ -72,8 +79,9 @@ struct HealthVerdict {
   bool of_settings = false;
   bool operator==(const HealthVerdict&) const = default;
 };
-// Pure.
-HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results);
+// Pure. `forgotten`: the others have forgotten this node; absent: it is not so.
+HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results,
+                       const std::optional<Absence>& forgotten = {});
 std::vector<HealthProbe> probes_of(const HealthTarget& target);
 // "node b", "nodes b, c", "nodes b, c, d and 9 more" and what is wrong with how they are configured. Pure.
 Fault settings_fault(const std::vector<std::string>& nodes, const std::string& settings);
@@ -97,6 +105,7 @@ class NodeHealth {
   // `unavailable` without the right to open the sockets.
   Result<void> start();
   void set_targets(HealthTargets targets);
+  void set_forgotten(std::optional<Absence> forgotten) { forgotten_ = forgotten; }
   [[nodiscard]] nlohmann::json to_json() const;
   [[nodiscard]] SilentNodes silent() const;
   // By node; those with nothing to say are left out.
@@ -142,6 +151,7 @@ class NodeHealth {
   std::array<std::unique_ptr<Socket>, 2> sockets_;  // IPv4, IPv6
   std::uint16_t identifier_ = 0;
   std::uint16_t next_sequence_ = 0;
+  std::optional<Absence> forgotten_;
   std::map<std::string, Known> nodes_;
   std::string last_turn_;                                                 // the node that was asked last
   std::map<std::uint16_t, std::pair<std::string, std::size_t>> waiting_;  // by sequence

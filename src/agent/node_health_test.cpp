@@ -131,6 +131,23 @@ TEST(NodeHealth, ADifferenceOfTheConfigurationsComesBeforeTheNetwork) {
   EXPECT_EQ(verdict(other, false, false, false), HealthVerdict{}) << "packets pass";
 }
 
+TEST(NodeHealth, ANodeThatTheOthersHaveForgottenBlamesItsOwnAbsence) {
+  std::vector<HealthResult> results;
+  for (const auto& probe : probes_of(target()))
+    results.push_back({.probe = probe, .sent = 9, .lost_in_row = probe.what == What::node ? 0U : 3U});
+  const Absence forgotten{.since = then, .reclaim = std::chrono::seconds(600)};
+  const auto told = diagnose("b", target(), results, forgotten);
+  EXPECT_THAT(told.problem,
+              AllOf(HasSubstr("not at its pods' 10.244.2.1 (vxlan)"),
+                    HasSubstr("this node is without etcd since 2027-01-15T08:00:00Z, for longer than reclaim_seconds "
+                              "(600 s): nodes that have etcd have forgotten it"),
+                    HasSubstr("drop reason tunnel-sender there")));
+  EXPECT_THAT(told.remedy, HasSubstr("see why this node does not reach etcd"));
+  EXPECT_THAT(diagnose("b", target(WEFT_WAY_DIRECT), results, forgotten).problem, Not(HasSubstr("tunnel-sender")));
+  for (auto& result : results) result.lost_in_row = 0;
+  EXPECT_EQ(diagnose("b", target(), results, forgotten), HealthVerdict{}) << "who answers has not forgotten it";
+}
+
 // Of none of these a packet is lost, at first.
 TEST(NodeHealth, ANodeThatIsConfiguredOtherwiseIsAProblemThoughItAnswers) {
   auto other = target();
