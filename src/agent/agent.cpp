@@ -347,6 +347,7 @@ void Agent::poll_slow() {
     if (cluster_) {
       cluster_->check();
       watch_underlay();
+      node_health_->set_forgotten(cluster_->forgotten());
       faults_.replace("node health ", node_health_->problems());
       watch_path_mtus();
       notice_silence();

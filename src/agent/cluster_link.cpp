@@ -129,6 +129,7 @@ Result<void> ClusterLink::connect(const Node& node) {
   cluster::MemberHandlers handlers;
   handlers.nodes = [this](const cluster::NodeDifference& difference) {
     hear_clocks(difference);
+    for (const auto& text : removed_.heard(difference, std::chrono::system_clock::now())) spdlog::info("{}", text);
     nodes_changed();
   };
   handlers.block_owners = [this] { nodes_changed(); };
@@ -158,6 +159,7 @@ Result<void> ClusterLink::connect(const Node& node) {
   };
   handlers.left = [this](const etcd::Failure& why) {
     claims_of_addresses_->membership_changed();
+    left_ = true;
     since_ = deaf_ ? deaf_->since : std::chrono::system_clock::now();
     away_since_ = deaf_ ? deaf_->at : std::chrono::steady_clock::now();
     why_away_ = why.to_error().message;
@@ -545,9 +547,19 @@ void ClusterLink::check() {
   if (!deaf_ && (joined() || !refused_.empty())) return faults_.clear("cluster");
   if (std::chrono::steady_clock::now() - (deaf_ ? deaf_->at : away_since_) < patience) return;
   const auto why = why_away();
-  faults_.set("cluster", fmt::format("etcd ({}) is away since {}: {}; traffic goes on, changes wait",
-                                     fmt::join(config_.etcd_endpoints, ", "), utc_text(deaf_ ? deaf_->since : since_),
-                                     why.empty() ? "no answer yet" : why));
+  faults_.set("cluster",
+              fmt::format("etcd ({}) is away since {}: {}; {}", fmt::join(config_.etcd_endpoints, ", "),
+                          utc_text(deaf_ ? deaf_->since : since_), why.empty() ? "no answer yet" : why,
+                          forgotten() ? "for longer than reclaim_seconds: nodes that have etcd have forgotten this one"
+                                      : "traffic goes on, changes wait"));
+}
+
+std::optional<Absence> ClusterLink::forgotten() const {
+  // Whom the others keep, and whom another agent keeps out; and who has not joined does not know since when.
+  if (config_.edge || !refused_.empty() || joined() || !left_) return std::nullopt;
+  const auto reclaim = std::chrono::seconds(config_.reclaim_seconds);
+  if (std::chrono::steady_clock::now() - away_since_ < reclaim) return std::nullopt;
+  return Absence{.since = since_, .reclaim = reclaim};
 }
 
 // A connection that breaks ends the watches at once, and the lease only when nothing has kept it alive for its time.

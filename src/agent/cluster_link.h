@@ -23,6 +23,7 @@
 #include "agent/other_nodes.h"
 #include "agent/own_blocks.h"
 #include "agent/peer_clocks.h"
+#include "agent/removed_nodes.h"
 #include "control/ipam/ipam.h"
 #include "sources/cluster/address_claims.h"
 #include "sources/cluster/member.h"
@@ -143,6 +144,9 @@ class ClusterLink {
   // Whether it is a device of another node.
   [[nodiscard]] bool is_node(const MacAddress& mac) const;
   [[nodiscard]] bool joined() const;
+  // Without etcd for so long that those who have it have forgotten this node, and drop what it sends; absent: it is not
+  // so.
+  [[nodiscard]] std::optional<Absence> forgotten() const;
   // Whether what others have told is known whole.
   [[nodiscard]] bool synced() const;
 
@@ -215,9 +219,11 @@ class ClusterLink {
     std::chrono::system_clock::time_point since;
   };
   std::optional<Deaf> deaf_;
+  bool left_ = false;    // it was joined before
   bool heard_ = false;   // the watches stood since it joined: they come back a while after the lease
   std::string refused_;  // why another agent keeps this one out; empty: none does
   PeerClocks clocks_;
+  RemovedNodes removed_;
 };
 
 }  // namespace weft::agent

@@ -24,6 +24,8 @@ json ClusterLink::status_json() const {
           {"since", utc_text(since_)},
           {"unreachable_since", deaf_ ? utc_text(deaf_->since) : ""},
           {"problem", joined() && !deaf_ ? "" : why_away()},
+          {"forgotten", forgotten().has_value()},
+          {"removed", removed_.to_json()},
           {"refused", refused_},
           {"synced", synced()},
           {"nodes", member_->registry().nodes().size()},

@@ -19,6 +19,12 @@ using What = HealthProbe::What;
 constexpr std::uint32_t lost_is_gone = 3;  // in a row
 // A question that has waited for longer makes the answer before it one of the past.
 constexpr auto answer_time = std::chrono::seconds(1);
+// Between the questions to a node that is away when it is heard of first; and before them, as its lease may be on its
+// way.
+constexpr auto hurried_pace = std::chrono::milliseconds(400);
+constexpr auto before_hurry = std::chrono::milliseconds(100);
+// Where more are away at once, it is rather etcd that was, and so many answers at a time would not fit a socket.
+constexpr std::size_t most_hurried = 32;
 
 bool gone(const HealthResult& result) { return result.lost_in_row >= lost_is_gone; }
 
@@ -139,6 +145,22 @@ HealthVerdict away(const std::string& node, const HealthTarget& target, const st
       .of_settings = false};
 }
 
+// Who has no place in the cluster any more has no part in its tunnels.
+HealthVerdict unknown_there(const std::string& text, const HealthTarget& target, const Absence& forgotten) {
+  const bool in_clear = target.way == WEFT_WAY_VXLAN || target.way == WEFT_WAY_GENEVE || target.way == WEFT_WAY_IPIP;
+  return {
+      .problem = fmt::format("{}: this node is without etcd since {}, for longer than reclaim_seconds ({} s): nodes "
+                             "that have etcd have forgotten it, and drop what it sends{}",
+                             text, utc_text(forgotten.since), forgotten.reclaim.count(),
+                             in_clear ? " (drop reason tunnel-sender there)" : ""),
+      .remedy =
+          "see why this node does not reach etcd (weft doctor); it comes back by itself once it does. If it "
+          "lasts then: " +
+          what_carries(target),
+      .note = {},
+      .of_settings = false};
+}
+
 }  // namespace
 
 Fault settings_fault(const std::vector<std::string>& nodes, const std::string& settings) {
@@ -151,7 +173,8 @@ Fault settings_fault(const std::vector<std::string>& nodes, const std::string& s
           "give every node the same in weftd.yaml, and restart weftd where it was wrong, one node after the other"};
 }
 
-HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results) {
+HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results,
+                       const std::optional<Absence>& forgotten) {
   const auto wrong = [](std::string problem, std::string remedy) {
     return HealthVerdict{std::move(problem), std::move(remedy), {}, false};
   };
@@ -164,6 +187,7 @@ HealthVerdict diagnose(const std::string& node, const HealthTarget& target, cons
   if (const auto* pods = answers_of(What::pods, results).lost; pods != nullptr) {
     const auto text = fmt::format("node {} answers by itself, but not at its pods' {} ({}){}", node,
                                   pods->probe.address.to_string(), control::to_string(target.way), why(*pods));
+    if (forgotten) return unknown_there(text, target, *forgotten);
     if (target.differences.empty()) return wrong(text, what_carries(target));
     return wrong(fmt::format("{}: the two are configured otherwise: {}", text, target.differences),
                  "give every node the same; if it lasts then: " + what_carries(target));
@@ -182,8 +206,13 @@ HealthVerdict diagnose(const std::string& node, const HealthTarget& target, cons
   return {.problem = fault.text, .remedy = fault.remedy, .note = {}, .of_settings = true};
 }
 
-NodeHealth::NodeHealth(asio::io_context& loop, std::chrono::milliseconds interval)
-    : loop_(loop), interval_(interval), timer_(loop), identifier_(static_cast<std::uint16_t>(::getpid())) {}
+NodeHealth::NodeHealth(asio::io_context& loop, std::function<void()> settled, std::chrono::milliseconds interval)
+    : loop_(loop),
+      settled_(std::move(settled)),
+      interval_(interval),
+      timer_(loop),
+      hurry_timer_(loop),
+      identifier_(static_cast<std::uint16_t>(::getpid())) {}
 
 NodeHealth::~NodeHealth() {
   // The descriptors are the sockets'.
@@ -207,8 +236,12 @@ Result<void> NodeHealth::start() {
 
 void NodeHealth::set_targets(HealthTargets targets) {
   std::erase_if(nodes_, [&](const auto& entry) { return !targets.contains(entry.first); });
+  std::vector<std::string> away;  // as they are heard of first
   for (auto& [name, target] : targets) {
-    auto& known = nodes_[name];
+    const auto [entry, first] = nodes_.try_emplace(name);
+    auto& known = entry->second;
+    if (first && !target.alive) away.push_back(name);
+    if (target.alive) stop_hurry(known);
     if (known.target == target && !known.results.empty()) continue;
     const auto probes = probes_of(target);
     const auto same =
@@ -225,6 +258,49 @@ void NodeHealth::set_targets(HealthTargets targets) {
     for (const auto& probe : probes) known.results.push_back({.probe = probe});
     known.asked.assign(probes.size(), {});
   }
+  if (away.empty() || away.size() > most_hurried) return;
+  for (const auto& name : away) {
+    auto& known = nodes_.at(name);
+    known.hurries = true;
+    known.hurried = lost_is_gone;
+  }
+  if (!std::exchange(hurries_, true)) hurry_in(before_hurry);
+}
+
+// It has a lease: the ordinary number of unanswered questions, at the ordinary pace, is needed to find it silent.
+void NodeHealth::stop_hurry(Known& known) {
+  known.hurries = false;
+  if (!std::exchange(known.lost_in_a_hurry, false)) return;
+  for (auto& result : known.results) result.lost_in_row -= std::min(result.lost_in_row, lost_is_gone);
+}
+
+void NodeHealth::hurry_in(std::chrono::milliseconds time) {
+  hurry_timer_.expires_after(time);
+  hurry_timer_.async_wait([this](const std::error_code& error) {
+    if (!error) hurry();
+  });
+}
+
+// A node that is away may be a machine that is gone, to which Services are not to send until its ordinary turns have
+// shown that.
+void NodeHealth::hurry() {
+  receive();  // this agent may have been busy while the answers came
+  bool waits = false;
+  for (auto& [name, known] : nodes_) {
+    if (!known.hurries) continue;
+    known.lost_in_a_hurry = true;
+    if (known.hurried == 0) {
+      count_lost(known);
+      known.hurries = false;
+      continue;
+    }
+    --known.hurried;
+    waits = true;
+    ask(name, known);
+  }
+  hurries_ = waits;
+  if (!waits) return settled_();
+  hurry_in(hurried_pace);
 }
 
 // All nodes once in an interval, evenly spread.
@@ -237,21 +313,27 @@ void NodeHealth::turn() {
     if (next == nodes_.end()) next = nodes_.begin();
     if (next != nodes_.end()) {
       last_turn_ = next->first;
-      ask(next->first, next->second);
+      if (!next->second.hurries) ask(next->first, next->second);
     }
     turn();
   });
 }
 
+// What nobody has answered until now.
+void NodeHealth::count_lost(Known& known) {
+  for (std::size_t i = 0; i < known.results.size(); ++i) {
+    if (!std::exchange(known.asked[i].waits, false)) continue;
+    ++known.results[i].lost_in_row;
+    known.results[i].confirmed = false;
+    waiting_.erase(known.asked[i].sequence);
+  }
+}
+
 void NodeHealth::ask(const std::string& node, Known& known) {
+  count_lost(known);
   for (std::size_t i = 0; i < known.results.size(); ++i) {
     auto& result = known.results[i];
     auto& asked = known.asked[i];
-    if (std::exchange(asked.waits, false)) {
-      ++result.lost_in_row;
-      result.confirmed = false;
-      waiting_.erase(asked.sequence);
-    }
     const auto& socket = sockets_[index_of(result.probe.address.family())];
     if (!socket) continue;
     asked.sequence = next_sequence_++;
@@ -273,9 +355,18 @@ void NodeHealth::listen(Family family) {
   auto& socket = *sockets_[index_of(family)];
   socket.ready.async_wait(asio::posix::stream_descriptor::wait_read, [this, family](const std::error_code& error) {
     if (error) return;
-    while (const auto reply = sockets_[index_of(family)]->ping.receive()) heard(*reply);
+    receive();
     listen(family);
   });
+}
+
+void NodeHealth::receive() {
+  for (const auto& socket : sockets_)
+    while (socket) {
+      const auto reply = socket->ping.receive();
+      if (!reply) break;
+      heard(*reply);
+    }
 }
 
 void NodeHealth::heard(const sys::EchoReply& reply) {
@@ -308,7 +399,7 @@ std::vector<HealthResult> NodeHealth::results_of(const Known& known) {
 json NodeHealth::to_json() const {
   auto items = json::array();
   for (const auto& [name, known] : nodes_) {
-    const auto verdict = diagnose(name, known.target, results_of(known));
+    const auto verdict = diagnose(name, known.target, results_of(known), forgotten_);
     json item{{"node", name},
               {"alive", known.target.alive},
               {"way", control::to_string(known.target.way)},
@@ -356,7 +447,7 @@ std::map<std::string, Fault> NodeHealth::problems() const {
   std::map<std::string, Fault> all;
   std::map<std::string, std::vector<std::string>> otherwise;  // nodes by how they are configured
   for (const auto& [name, known] : nodes_) {
-    auto verdict = diagnose(name, known.target, results_of(known));
+    auto verdict = diagnose(name, known.target, results_of(known), forgotten_);
     if (verdict.of_settings)
       otherwise[known.target.settings].push_back(name);
     else if (!verdict.problem.empty())

@@ -9,6 +9,7 @@
 #include <asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -62,6 +63,13 @@ struct HealthResult {
   std::string error;                                           // why the last one could not be sent
 };
 
+// This node's own, from etcd.
+struct Absence {
+  std::chrono::system_clock::time_point since;
+  std::chrono::seconds reclaim;  // after which the others forget it
+  bool operator==(const Absence&) const = default;
+};
+
 // What the results of a node mean, for the operator.
 struct HealthVerdict {
   std::string problem;  // empty: nothing is wrong
@@ -71,8 +79,9 @@ struct HealthVerdict {
   bool of_settings = false;
   bool operator==(const HealthVerdict&) const = default;
 };
-// Pure.
-HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results);
+// Pure. `forgotten`: the others have forgotten this node; absent: it is not so.
+HealthVerdict diagnose(const std::string& node, const HealthTarget& target, const std::vector<HealthResult>& results,
+                       const std::optional<Absence>& forgotten = {});
 std::vector<HealthProbe> probes_of(const HealthTarget& target);
 // "node b", "nodes b, c", "nodes b, c, d and 9 more" and what is wrong with how they are configured. Pure.
 Fault settings_fault(const std::vector<std::string>& nodes, const std::string& settings);
@@ -86,13 +95,17 @@ struct SilentNodes {
 class NodeHealth {
  public:
   using Clock = std::chrono::steady_clock;
-  // Each node is asked once in `interval`; what is not answered until its next turn is lost.
-  explicit NodeHealth(asio::io_context& loop, std::chrono::milliseconds interval = std::chrono::seconds(5));
+  // Each node is asked once in `interval`; what is not answered until its next turn is lost. One that is away when it
+  // is heard of first is asked at once and again soon: `settled` says that silent() knows of it.
+  explicit NodeHealth(
+      asio::io_context& loop, std::function<void()> settled = [] {},
+      std::chrono::milliseconds interval = std::chrono::seconds(5));
   ~NodeHealth();
 
   // `unavailable` without the right to open the sockets.
   Result<void> start();
   void set_targets(HealthTargets targets);
+  void set_forgotten(std::optional<Absence> forgotten) { forgotten_ = forgotten; }
   [[nodiscard]] nlohmann::json to_json() const;
   [[nodiscard]] SilentNodes silent() const;
   // By node; those with nothing to say are left out.
@@ -108,6 +121,9 @@ class NodeHealth {
     HealthTarget target;
     std::vector<HealthResult> results;
     std::vector<Asked> asked;
+    bool hurries = false;          // it is asked apart from the turns
+    unsigned hurried = 0;          // so often yet
+    bool lost_in_a_hurry = false;  // what was lost says nothing of a node that is not away
   };
   struct Socket {
     sys::PingSocket ping;
@@ -117,16 +133,25 @@ class NodeHealth {
   // Of a node now: what the last question cannot tell any more is not confirmed.
   [[nodiscard]] static std::vector<HealthResult> results_of(const Known& known);
   void turn();
+  void hurry();
+  void hurry_in(std::chrono::milliseconds time);
+  static void stop_hurry(Known& known);
   void ask(const std::string& node, Known& known);
+  void count_lost(Known& known);
   void listen(Family family);
+  void receive();
   void heard(const sys::EchoReply& reply);
 
   asio::io_context& loop_;
+  std::function<void()> settled_;
   std::chrono::milliseconds interval_;
   asio::steady_timer timer_;
+  asio::steady_timer hurry_timer_;
+  bool hurries_ = false;
   std::array<std::unique_ptr<Socket>, 2> sockets_;  // IPv4, IPv6
   std::uint16_t identifier_ = 0;
   std::uint16_t next_sequence_ = 0;
+  std::optional<Absence> forgotten_;
   std::map<std::string, Known> nodes_;
   std::string last_turn_;                                                 // the node that was asked last
   std::map<std::uint16_t, std::pair<std::string, std::size_t>> waiting_;  // by sequence

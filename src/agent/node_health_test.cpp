@@ -2,6 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <functional>
+
+#include "sys/netlink.h"
+#include "sys/netns.h"
 
 namespace weft::agent {
 namespace {
@@ -125,6 +131,23 @@ TEST(NodeHealth, ADifferenceOfTheConfigurationsComesBeforeTheNetwork) {
   EXPECT_EQ(verdict(other, false, false, false), HealthVerdict{}) << "packets pass";
 }
 
+TEST(NodeHealth, ANodeThatTheOthersHaveForgottenBlamesItsOwnAbsence) {
+  std::vector<HealthResult> results;
+  for (const auto& probe : probes_of(target()))
+    results.push_back({.probe = probe, .sent = 9, .lost_in_row = probe.what == What::node ? 0U : 3U});
+  const Absence forgotten{.since = then, .reclaim = std::chrono::seconds(600)};
+  const auto told = diagnose("b", target(), results, forgotten);
+  EXPECT_THAT(told.problem,
+              AllOf(HasSubstr("not at its pods' 10.244.2.1 (vxlan)"),
+                    HasSubstr("this node is without etcd since 2027-01-15T08:00:00Z, for longer than reclaim_seconds "
+                              "(600 s): nodes that have etcd have forgotten it"),
+                    HasSubstr("drop reason tunnel-sender there")));
+  EXPECT_THAT(told.remedy, HasSubstr("see why this node does not reach etcd"));
+  EXPECT_THAT(diagnose("b", target(WEFT_WAY_DIRECT), results, forgotten).problem, Not(HasSubstr("tunnel-sender")));
+  for (auto& result : results) result.lost_in_row = 0;
+  EXPECT_EQ(diagnose("b", target(), results, forgotten), HealthVerdict{}) << "who answers has not forgotten it";
+}
+
 // Of none of these a packet is lost, at first.
 TEST(NodeHealth, ANodeThatIsConfiguredOtherwiseIsAProblemThoughItAnswers) {
   auto other = target();
@@ -137,6 +160,68 @@ TEST(NodeHealth, ANodeThatIsConfiguredOtherwiseIsAProblemThoughItAnswers) {
   EXPECT_THAT(said(other, true, true, true), Not(HasSubstr("configured")));
   EXPECT_THAT(settings_fault({"b", "c", "d", "e", "f"}, other.settings).text,
               HasSubstr("nodes b, c, d and 2 more are configured otherwise than this one: encryption: none"));
+}
+
+// Other nodes in a network namespace: this one answers at all its addresses, and of the network of a dummy device
+// nobody answers.
+class AskedNodes : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    ASSERT_TRUE(sys::create_named_netns(name_));
+    const auto netns = sys::open_netns(sys::named_netns_path(name_));
+    ASSERT_TRUE(netns);
+    auto scope = sys::NetnsScope::enter(netns->get());
+    ASSERT_TRUE(scope);
+    scope_.emplace(std::move(*scope));
+    const auto netlink = sys::open_netlink().value();
+    ASSERT_TRUE(netlink->set_up(1, true));
+    const auto device = netlink->create_dummy("nodes", {});
+    ASSERT_TRUE(device) << device.error().text();
+    ASSERT_TRUE(netlink->set_up(device->index, true));
+    ASSERT_TRUE(netlink->add_address({.index = device->index, .address = ip("192.0.2.1"), .length = 24}));
+  }
+  void TearDown() override {
+    scope_.reset();
+    EXPECT_TRUE(sys::delete_named_netns(name_));
+  }
+
+  static HealthTarget at(const std::string& address, bool alive) {
+    return {.addresses = {ip(address)}, .gateways = {ip(address)}, .way = WEFT_WAY_VXLAN, .alive = alive};
+  }
+
+  const std::string name_ = "weft-health-" + std::to_string(::getpid());
+  std::optional<sys::NetnsScope> scope_;
+  asio::io_context loop_;
+};
+
+// Services would send to a machine that is gone until its ordinary turns have shown it, which takes three of them.
+TEST_F(AskedNodes, WhoIsAwayAtTheStartIsFoundSilentAtOnceAndWhoHasALeaseIsNot) {
+  const auto started = std::chrono::steady_clock::now();
+  std::optional<std::chrono::steady_clock::duration> took;
+  NodeHealth health(loop_, [&] { took = std::chrono::steady_clock::now() - started; });
+  ASSERT_TRUE(health.start());
+  health.set_targets({{"agent-away", at("127.0.0.1", false)},
+                      {"gone", at("192.0.2.9", false)},
+                      {"with-lease", at("192.0.2.8", true)}});
+  // Busy with what a start does: answers wait meanwhile.
+  asio::steady_timer busy(loop_, std::chrono::milliseconds(150));
+  busy.async_wait([](const std::error_code&) { ::usleep(1'000'000); });
+  while (!took && loop_.run_one_for(std::chrono::seconds(10)) != 0) {
+  }
+  ASSERT_TRUE(took);
+  EXPECT_LT(*took, std::chrono::milliseconds(3500));
+  EXPECT_EQ(health.silent(), (SilentNodes{.any = {"gone"}, .pods = {"gone"}}));
+}
+
+TEST_F(AskedNodes, ALeaseThatComesLateEndsTheHurry) {
+  NodeHealth health(loop_);
+  ASSERT_TRUE(health.start());
+  health.set_targets({{"late", at("192.0.2.9", false)}});
+  loop_.run_for(std::chrono::milliseconds(1100));
+  health.set_targets({{"late", at("192.0.2.9", true)}});
+  loop_.run_for(std::chrono::milliseconds(800));
+  EXPECT_EQ(health.silent(), SilentNodes{});
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ Result<void> Agent::open_cluster() {
   take_blocks();
   publisher_->set_others(cluster_->pods());
   publisher_->set_cluster({.clustered = true, .wireguard = encryption_devices()});
-  node_health_.emplace(loop_);
+  node_health_.emplace(loop_, [this] { notice_silence(); });
   if (auto started = node_health_->start(); !started) note("asking the other nodes: " + started.error().message);
   return {};
 }

@@ -37,7 +37,9 @@ struct Telling {
 constexpr std::array<Telling, 13> telling_drops = {{
     {"node-unknown", "see which node has the address: weft node list; its way is missing where it is away for long"},
     {"tunnel-sender",
-     "a machine that is no node of the cluster, or a node by an address it does not tell: weft node list"},
+     "a node that was removed because it was without etcd for longer than reclaim_seconds, and still runs: give it its "
+     "way to etcd, or stop it; or a machine that is no node of the cluster, or a node by an address it does not tell: "
+     "weft node list"},
     {"tunnel-source",
      "a node sends with the address of a pod or gateway of another one: see whether both tell the same block or "
      "address, "
@@ -139,11 +141,15 @@ void judge_cluster(Diagnosis& diagnosis, const AgentFacts& agent) {
   if (const auto refused = text(cluster, "refused"); !refused.empty())
     diagnosis.wrong("cluster", refused, "give one of the two another name (node: in weftd.yaml), or stop it");
   else if (without_etcd(cluster))
-    diagnosis.wrong("cluster",
-                    fmt::format("away from etcd ({}) since {}: {}", cell(cluster, "endpoints"),
-                                text(cluster, flag(cluster, "joined") ? "unreachable_since" : "since"),
-                                text(cluster, "problem").empty() ? "no answer yet" : text(cluster, "problem")),
-                    "traffic goes on, changes wait; see whether etcd runs and is reached from here");
+    diagnosis.wrong(
+        "cluster",
+        fmt::format("away from etcd ({}) since {}: {}", cell(cluster, "endpoints"),
+                    text(cluster, flag(cluster, "joined") ? "unreachable_since" : "since"),
+                    text(cluster, "problem").empty() ? "no answer yet" : text(cluster, "problem")),
+        flag(cluster, "forgotten")
+            ? "nodes that have etcd have forgotten this one, and send nothing to its pods; see whether etcd "
+              "runs and is reached from here: it comes back by itself"
+            : "traffic goes on, changes wait; see whether etcd runs and is reached from here");
   else
     diagnosis.good("cluster", fmt::format("{}: joined since {}, {} of {} nodes alive", text(cluster, "name"),
                                           text(cluster, "since"), number(cluster, "alive"), number(cluster, "nodes")));
@@ -209,6 +215,16 @@ void judge_nodes(Diagnosis& diagnosis, const AgentFacts& agent) {
   }
 }
 
+// Of nodes that were removed, whose packets are dropped as those of strangers.
+std::string removed_nodes(const json& status) {
+  std::string names;
+  for (const auto& node : member(status, "cluster/removed"))
+    names += fmt::format("{}{} at {}, removed {}{}", names.empty() ? "" : "; ", text(node, "name"),
+                         cell(node, "addresses"), text(node, "removed"),
+                         text(node, "silent_since").empty() ? "" : ", silent since " + text(node, "silent_since"));
+  return names;
+}
+
 // Those of late only: what was wrong days ago is not what is wrong now.
 void judge_drops(Diagnosis& diagnosis, const json& status) {
   const auto within = number(status, "datapath/drops_recent_seconds");
@@ -216,10 +232,16 @@ void judge_drops(Diagnosis& diagnosis, const json& status) {
     const auto known = std::ranges::find(telling_drops, text(drop, "reason"), &Telling::reason);
     const auto packets = number(drop, "recent");
     if (known == telling_drops.end() || packets == 0) continue;
+    std::string remedy(known->remedy);
+    if (const auto names = removed_nodes(status); known->reason == "tunnel-sender" && !names.empty())
+      remedy = fmt::format(
+          "a node that was removed may still run and send ({}): give it its way to etcd, or stop it; "
+          "else {}",
+          names, remedy);
     diagnosis.warn("drops",
                    fmt::format("{} packets dropped as {} in the last {}: {}", packets, known->reason,
                                duration_text(within), text(drop, "meaning")),
-                   std::string(known->remedy));
+                   remedy);
   }
 }
 

@@ -181,6 +181,32 @@ TEST(Doctor, AnEtcdThatCannotBeReachedIsNamedWhileTheLeaseStands) {
   EXPECT_EQ(std::ranges::count(findings, State::problem, &Finding::state), 1);
 }
 
+TEST(Doctor, DropsOfStrangersTunnelsNameNodesThatWereRemoved) {
+  auto agent = sound_agent();
+  agent.status["datapath"]["drops_recent_seconds"] = 600;
+  agent.status["datapath"]["drops"].push_back(
+      {{"reason", "tunnel-sender"}, {"packets", 400}, {"recent", 4}, {"meaning", "m"}});
+  const auto remedy = [&] {
+    const auto findings = diagnose(sound_host, agent, false);
+    const auto found = std::ranges::find(findings, "drops", &Finding::area);
+    return found == findings.end() ? std::string() : found->remedy;
+  };
+  EXPECT_THAT(remedy(), HasSubstr("without etcd for longer than reclaim_seconds, and still runs"));
+  agent.status["cluster"]["removed"] = {
+      {{"name", "node3"}, {"addresses", {"192.0.2.3"}}, {"silent_since", "then"}, {"removed", "later"}}};
+  EXPECT_THAT(remedy(), HasSubstr("node3 at 192.0.2.3, removed later, silent since then"));
+}
+
+TEST(Doctor, AnEtcdThatWasAwayForTooLongHasMadeTheOthersForgetThisNode) {
+  auto agent = sound_agent();
+  agent.status["cluster"]["joined"] = false;
+  agent.status["cluster"]["forgotten"] = true;
+  const auto findings = diagnose(sound_host, agent, false);
+  const auto found = std::ranges::find(findings, "cluster", &Finding::area);
+  ASSERT_NE(found, findings.end());
+  EXPECT_THAT(found->remedy, AllOf(HasSubstr("have forgotten this one"), HasSubstr("comes back by itself")));
+}
+
 TEST(Doctor, DropsThatTellOfAWrongSetUpAreWarnings) {
   auto agent = sound_agent();
   agent.status["datapath"]["drops_recent_seconds"] = 600;

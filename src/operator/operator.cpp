@@ -45,8 +45,14 @@ Duties::Duties(const cluster::Context& context, Options options)
             {.changed = [this] { seat_changed(); }, .trouble = [this](const Error& error) { trouble(error); }}),
       role_(context_, seat_.candidate(), std::string(cluster::collector_role), options_.patience,
             {.changed = [this] { role_changed(); }, .trouble = [this](const Error& error) { trouble(error); }}),
-      collector_(context_, role_, cluster::collector_interval(context_.delay),
-                 [this](const Error& error) { trouble(error); }),
+      collector_(
+          context_, role_, cluster::collector_interval(context_.delay), [this](const Error& error) { trouble(error); },
+          [this](const std::string& node) {
+            spdlog::info(
+                "node {} was removed: silent for longer than reclaim_seconds ({} s); what it had is free "
+                "for others",
+                node, context_.delay.count());
+          }),
       waiting_(context_, options_.self.name,
                {.acts = [this] { return acts(); }, .trouble = [this](const Error& error) { trouble(error); }}),
       nodes_(context_.client, context_.scheduler, context_.random,

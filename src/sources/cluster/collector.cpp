@@ -26,11 +26,13 @@ std::chrono::milliseconds collector_interval(std::chrono::seconds delay) {
                     std::chrono::milliseconds(60000));
 }
 
-Collector::Collector(Context context, const Role& role, std::chrono::milliseconds interval, Trouble trouble)
+Collector::Collector(Context context, const Role& role, std::chrono::milliseconds interval, Trouble trouble,
+                     std::function<void(const std::string& node)> removed)
     : context_(std::move(context)),
       role_(&role),
       interval_(interval),
       trouble_(std::move(trouble)),
+      removed_(std::move(removed)),
       collection_(context_.keys, context_.delay),
       turns_(context_.scheduler, context_.backoff, context_.random, [this] { return step(); }) {}
 
@@ -154,7 +156,9 @@ void Collector::count(const etcd::Txn& txn) {
     const auto* erase = std::get_if<EraseRequest>(&operation);
     const auto key = erase == nullptr ? fail(ErrorCode::invalid, "no key") : context_.keys.parse(erase->keys.key);
     if (!key) continue;
-    collected_.nodes += std::holds_alternative<NodeKey>(*key) ? 1 : 0;
+    const auto* node = std::get_if<NodeKey>(&*key);
+    collected_.nodes += node == nullptr ? 0 : 1;
+    if (node != nullptr && removed_) removed_(node->node);
     collected_.endpoints += std::holds_alternative<EndpointsKey>(*key) ? 1 : 0;
     collected_.blocks += std::holds_alternative<BlockKey>(*key) ? 1 : 0;
     collected_.users += std::holds_alternative<UsersKey>(*key) ? 1 : 0;

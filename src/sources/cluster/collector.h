@@ -13,6 +13,7 @@
 #include <deque>
 #include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "sources/cluster/collection.h"
@@ -30,7 +31,9 @@ std::chrono::milliseconds collector_interval(std::chrono::seconds delay);
 class Collector {
  public:
   // A round begins each `interval` after the one before, the first an interval after the role was taken.
-  Collector(Context context, const Role& role, std::chrono::milliseconds interval, Trouble trouble);
+  // `removed`: this one has removed the node of that name, which was silent for the delay at least.
+  Collector(Context context, const Role& role, std::chrono::milliseconds interval, Trouble trouble,
+            std::function<void(const std::string& node)> removed = {});
   ~Collector() = default;
   Collector(const Collector&) = delete;
   Collector& operator=(const Collector&) = delete;
@@ -55,6 +58,7 @@ class Collector {
   const Role* role_;
   std::chrono::milliseconds interval_;
   Trouble trouble_;
+  std::function<void(const std::string& node)> removed_;
   Collection collection_;
   bool due_ = false;
   Collected collected_;
