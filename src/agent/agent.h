@@ -20,6 +20,7 @@
 #include "agent/cluster_objects.h"
 #include "agent/config.h"
 #include "agent/egress_addresses.h"
+#include "agent/etcd_space.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
 #include "agent/heal.h"
@@ -307,6 +308,7 @@ class Agent {
   std::unique_ptr<Encryption> encryption_;
   std::optional<AttachGate> attach_gate_;
   std::optional<NodeHealth> node_health_;
+  std::optional<EtcdSpace> etcd_space_;
   PathMtus path_mtus_;  // as of the last second
   SilentNodes silent_nodes_;
   std::set<std::string> living_nodes_;

@@ -63,7 +63,7 @@ struct Config : config::ClusterAccess {
   std::string kubeconfig;                       // a file; empty: what a pod finds in itself
   std::string kubernetes_context;               // of it; empty: its current one
   std::vector<std::string> kubernetes_servers;  // go before the one it names, which may be a Service
-  std::uint32_t pod_block_length_v4 = 24;  // of a node's share of pod_cidrs
+  std::uint32_t pod_block_length_v4 = 24;       // of a node's share of pod_cidrs
   std::uint32_t pod_block_length_v6 = 64;
   enum class Tunnel { none, vxlan, geneve, ipip };
   Tunnel tunnel = Tunnel::none;

@@ -7,7 +7,7 @@
 
 #include "agent/agent.h"
 #include "base/utc_text.h"
-#include "sources/etcd/backoff.h"
+#include "sources/etcd/grpc_client.h"
 #include "sources/kubernetes/http.h"
 
 namespace weft::agent {
@@ -49,8 +49,9 @@ std::string KubernetesSource::check() {
   }
   if (!silent_since_) silent_since_ = now;
   if (now - *silent_since_ < patience) return {};
-  return fmt::format("the Kubernetes API server ({}) has not been heard of since {}: {}; this node goes on with what it has",
-                     server_, utc_text(*silent_since_), why);
+  return fmt::format(
+      "the Kubernetes API server ({}) has not been heard of since {}: {}; this node goes on with what it has", server_,
+      utc_text(*silent_since_), why);
 }
 
 nlohmann::json KubernetesSource::status_json() const {
@@ -62,12 +63,11 @@ nlohmann::json KubernetesSource::status_json() const {
 // --- The agent's part ----------------------------------------------------------------------------
 
 Result<void> Agent::open_kubernetes() {
-  WEFT_TRY(kubernetes_,
-           KubernetesSource::open(loop_, config_, *objects_, *publisher_,
-                                  {.intake = intake_handlers("what the Kubernetes API server has"),
-                                   .misunderstood = [this](const std::map<std::string, Fault>& faults) {
-                                     faults_.replace("misunderstood", faults);
-                                   }}));
+  WEFT_TRY(kubernetes_, KubernetesSource::open(loop_, config_, *objects_, *publisher_,
+                                               {.intake = intake_handlers("what the Kubernetes API server has"),
+                                                .misunderstood = [this](const std::map<std::string, Fault>& faults) {
+                                                  faults_.replace("misunderstood", faults);
+                                                }}));
   return {};
 }
 

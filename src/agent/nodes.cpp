@@ -1,6 +1,7 @@
 // The agent as one node of a cluster: what the shared state tells becomes blocks to allocate from, rows and routes;
 // what runs here is told to the others.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -73,6 +74,8 @@ Result<void> Agent::open_cluster() {
   take_blocks();
   publisher_->set_others(cluster_->pods());
   publisher_->set_cluster({.clustered = true, .wireguard = encryption_devices()});
+  etcd_space_.emplace(cluster_->client(), cluster_->scheduler(), faults_,
+                      fmt::format("{}", fmt::join(config_.etcd_endpoints, ", ")));
   node_health_.emplace(loop_, [this] { notice_silence(); });
   if (auto started = node_health_->start(); !started) note("asking the other nodes: " + started.error().message);
   return {};

@@ -67,6 +67,26 @@ class EtcdClusterTest : public ::testing::Test {
   std::vector<std::string> changes_;
 };
 
+// As its operators see it: the database reaches its quota, is made smaller, and the alarm is taken back.
+TEST_F(EtcdClusterTest, AFullOneSaysSoUntilItsAlarmIsDisarmed) {
+  start({.quota_bytes = 1 << 20});
+  const auto client = world_.connect(options_);
+  EXPECT_FALSE(world_.status(*client)->full);
+  const std::string much(100'000, 'x');
+  Outcome<PutResult> put;
+  for (int i = 0; i < 100 && put; ++i) put = world_.put(*client, "much", much);
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().reason, Reason::exhausted);
+  EXPECT_THAT(put.error().to_error().text(), HasSubstr("etcdctl alarm disarm"));
+  EXPECT_TRUE(world_.run_until([&] { return world_.status(*client)->full; }));
+  const auto revision = std::to_string(world_.status(*client)->revision);
+  ASSERT_EQ(cluster_->etcdctl({"compact", revision}), 0);
+  ASSERT_EQ(cluster_->etcdctl({"defrag"}), 0);
+  ASSERT_EQ(cluster_->etcdctl({"alarm", "disarm"}), 0);
+  EXPECT_FALSE(world_.status(*client)->full);
+  must_put(*client, "little", "x");
+}
+
 class EtcdMembersTest : public EtcdClusterTest {};
 
 TEST_F(EtcdClusterTest, ADeadEndpointInTheListIsPassedOver) {

@@ -69,7 +69,8 @@ Error Failure::to_error() const {
     case Reason::lease_exists:
       return {ErrorCode::exists, text, {}};
     case Reason::exhausted:
-      return {ErrorCode::exhausted, text, "compact and defragment etcd, or raise its quota"};
+      return {ErrorCode::exhausted, text,
+              "compact and defragment etcd, or raise its quota, then disarm its alarm (etcdctl alarm disarm)"};
     case Reason::invalid:
     case Reason::future_revision:
       return {ErrorCode::invalid, text, {}};

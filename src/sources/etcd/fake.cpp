@@ -121,7 +121,8 @@ class FakeClient final : public Client {
                     .revision = cluster.store_.revision(),
                     .cluster_id = cluster.cluster_id_,
                     .member_id = 1,
-                    .leader = 1};
+                    .leader = 1,
+                    .full = cluster.full_};
     });
   }
   std::unique_ptr<WatchStream> watch(WatchRequest request, WatchHandlers handlers) override {

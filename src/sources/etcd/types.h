@@ -124,6 +124,7 @@ struct Status {
   std::uint64_t member_id = 0;
   std::uint64_t leader = 0;  // 0: none
   std::int64_t database_bytes = 0;
+  bool full = false;  // some member's database is at its quota (alarm NOSPACE): nothing can be written
 };
 
 struct Event {

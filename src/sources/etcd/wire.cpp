@@ -1,5 +1,6 @@
 #include "sources/etcd/wire.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace weft::etcd::wire {
@@ -186,13 +187,15 @@ Outcome<std::chrono::seconds> decode(pb::LeaseKeepAliveResponse& response) {
 Outcome<void> decode(pb::LeaseRevokeResponse& /*response*/) { return {}; }
 
 Outcome<Status> decode(pb::StatusResponse& response) {
+  const auto full = [](const std::string& error) { return error.find("alarm:NOSPACE") != std::string::npos; };
   return Status{.endpoint = {},
                 .version = response.version(),
                 .revision = response.header().revision(),
                 .cluster_id = response.header().cluster_id(),
                 .member_id = response.header().member_id(),
                 .leader = response.leader(),
-                .database_bytes = response.dbsize()};
+                .database_bytes = response.dbsize(),
+                .full = std::ranges::any_of(response.errors(), full)};
 }
 
 Outcome<WatchBatch> decode(pb::WatchResponse& response) {

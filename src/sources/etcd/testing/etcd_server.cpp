@@ -184,6 +184,8 @@ void EtcdCluster::spawn(int member) {
       command.push_back(scratch_.path() + "/" + file);
     }
   if (setup_.tls) command.emplace_back("--client-cert-auth");
+  if (setup_.quota_bytes != 0)
+    command.insert(command.end(), {"--quota-backend-bytes", std::to_string(setup_.quota_bytes)});
   const std::string file = fmt::format("{}/m{}.log", scratch_.path(), member);
   const Fd output(open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   self.pid = start(command, -1, output.get(), true);

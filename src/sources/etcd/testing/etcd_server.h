@@ -40,7 +40,8 @@ class EtcdCluster {
  public:
   struct Setup {
     int members = 1;
-    bool tls = false;  // with client certificates
+    bool tls = false;             // with client certificates
+    std::size_t quota_bytes = 0;  // of the database; 0: etcd's own
   };
   // Started and listening; throws std::runtime_error with the log when that fails.
   explicit EtcdCluster(Setup setup);
