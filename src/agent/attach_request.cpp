@@ -147,6 +147,7 @@ Result<AttachRequest> parse_attach(const json& params) {
   request.namespace_ = text(args, "K8S_POD_NAMESPACE");
   request.pod = text(args, "K8S_POD_NAME");
   request.pod_named = !request.pod.empty();
+  request.pod_uid = text(args, "K8S_POD_UID");
   const auto configured = text(config, "namespace");
   if (!configured.empty()) request.namespace_ = configured;
   if (request.namespace_.empty()) request.namespace_ = "default";

@@ -33,6 +33,7 @@ struct AttachRequest {
   std::string namespace_;  // K8S_POD_NAMESPACE, or "default"
   std::string pod;         // K8S_POD_NAME, or the container id
   bool pod_named = false;
+  std::string pod_uid;               // K8S_POD_UID; may be empty
   std::string network;               // "name" of the configuration
   std::vector<IpAddress> addresses;  // requested
   std::optional<MacAddress> mac;     // requested

@@ -178,13 +178,18 @@ std::string KubernetesObjects::silence() const {
   return {};
 }
 
-bool KubernetesObjects::has(const model::ObjectKey& pod) const {
-  return taken_ && parts_.objects.pods().contains(pod) && parts_.objects.namespaces().contains(pod.namespace_);
+bool KubernetesObjects::has(const model::ObjectKey& key, const std::string& uid) const {
+  const auto* pod = taken_ ? parts_.objects.pod(key) : nullptr;
+  if (pod == nullptr || !parts_.objects.namespaces().contains(key.namespace_)) return false;
+  if (uid.empty() || pod->meta.uid == uid) return true;
+  // A static pod: the kubelet's own uid, which the object that stands for it has there.
+  const auto hash = pod->meta.annotations.find("kubernetes.io/config.hash");
+  return hash != pod->meta.annotations.end() && hash->second == uid;
 }
 
-void KubernetesObjects::catch_up(const model::ObjectKey& pod, std::function<void()> done) {
-  const auto entry = waiting_.insert(waiting_.end(), {.pod = pod, .done = std::move(done), .patience = {}});
-  const bool at_once = has(pod) || (known() && !silence().empty());
+void KubernetesObjects::catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done) {
+  const auto entry = waiting_.insert(waiting_.end(), {.pod = pod, .uid = uid, .done = std::move(done), .patience = {}});
+  const bool at_once = has(pod, uid) || (known() && !silence().empty());
   entry->patience = parts_.scheduler.after(at_once ? std::chrono::milliseconds(0) : patience, [this, entry] {
     const auto ready = std::move(entry->done);
     waiting_.erase(entry);
@@ -195,7 +200,7 @@ void KubernetesObjects::catch_up(const model::ObjectKey& pod, std::function<void
 void KubernetesObjects::check_waiting() {
   std::vector<std::function<void()>> ready;
   for (auto entry = waiting_.begin(); entry != waiting_.end();) {
-    if (!has(entry->pod)) {
+    if (!has(entry->pod, entry->uid)) {
       ++entry;
       continue;
     }

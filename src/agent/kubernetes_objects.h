@@ -46,8 +46,9 @@ class KubernetesObjects {
 
   // What the server has was heard of, now or by an earlier run.
   [[nodiscard]] bool known() const;
-  // Once this pod and its Namespace are known here; or when a while has passed, or the server is silent.
-  void catch_up(const model::ObjectKey& pod, std::function<void()> done);
+  // Once this pod and its Namespace are known here; or when a while has passed, or the server is silent. With the uid
+  // that the kubelet says: one of the same name that is going is another.
+  void catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done);
   // Why news do not come; empty: they do.
   [[nodiscard]] std::string silence() const;
   [[nodiscard]] nlohmann::json status_json() const;
@@ -62,6 +63,7 @@ class KubernetesObjects {
   };
   struct Waiting {
     model::ObjectKey pod;
+    std::string uid;
     std::function<void()> done;
     etcd::Timer patience;
   };
@@ -74,7 +76,7 @@ class KubernetesObjects {
   void settle();
   void add_what_is_gone(Publisher::Brought& brought) const;
   [[nodiscard]] bool complete() const;
-  [[nodiscard]] bool has(const model::ObjectKey& pod) const;
+  [[nodiscard]] bool has(const model::ObjectKey& key, const std::string& uid) const;
   void check_waiting();
   void tell_misunderstood();
 

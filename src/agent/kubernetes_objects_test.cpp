@@ -233,15 +233,50 @@ TEST_F(KubernetesObjectsTest, WhatIsNotUnderstoodIsNamedAndStays) {
 TEST_F(KubernetesObjectsTest, APodIsWaitedForUntilItIsHeardOf) {
   const auto node = follow();
   bool known = false;
-  node->source->catch_up({"shop", "web-9"}, [&] { known = true; });
+  node->source->catch_up({"shop", "web-9"}, "", [&] { known = true; });
   world.run_for(milliseconds(50));
   EXPECT_FALSE(known);
   server.store().put("/api/v1/namespaces/shop/pods/web-9", pod("node-a"));
   ASSERT_TRUE(world.run_until([&] { return known; }, std::chrono::seconds(3)));
   EXPECT_TRUE(node->objects->pods().contains({"shop", "web-9"}));
   known = false;
-  node->source->catch_up({"shop", "web-9"}, [&] { known = true; });
+  node->source->catch_up({"shop", "web-9"}, "", [&] { known = true; });
   ASSERT_TRUE(world.run_until([&] { return known; }, std::chrono::seconds(1)));
+}
+
+// A StatefulSet's next pod has the name of the one before, which may be going still.
+TEST_F(KubernetesObjectsTest, APodOfTheSameNameIsAnother) {
+  const auto path = "/api/v1/namespaces/shop/pods/db-0";
+  server.store().put(path, pod("node-a"));
+  const auto node = follow();
+  const auto http = world.connect(server.access());
+  bool known = false;
+  bool wrong = false;
+  std::string next;
+  const auto before = node->objects->pod({"shop", "db-0"})->meta.uid;
+  EXPECT_NE(before, "");
+  node->source->catch_up({"shop", "db-0"}, before, [&] { known = true; });
+  ASSERT_TRUE(world.run_until([&] { return known; }, std::chrono::seconds(1)));
+  known = false;
+  server.store().remove(path);
+  server.store().put(path, pod("node-a"));
+  const auto asked = http->start({.target = path}, {.done = [&](const kubernetes::Outcome<kubernetes::Answer>& answer) {
+                                   next = json::parse(answer->body)["metadata"]["uid"];
+                                 }});
+  node->source->catch_up({"shop", "db-0"}, "nobody's", [&] { wrong = true; });
+  ASSERT_TRUE(world.run_until([&] { return !next.empty(); }));
+  EXPECT_NE(next, before);
+  node->source->catch_up({"shop", "db-0"}, next, [&] { known = true; });
+  ASSERT_TRUE(world.run_until([&] { return known; }, std::chrono::seconds(3)));
+  EXPECT_EQ(node->objects->pod({"shop", "db-0"})->meta.uid, next);
+  EXPECT_FALSE(wrong);
+  // A static pod's: the object that stands for it has another uid.
+  auto still = pod("node-a");
+  still["metadata"]["annotations"] = {{"kubernetes.io/config.hash", "abc"}};
+  server.store().put("/api/v1/namespaces/shop/pods/proxy-node-a", still);
+  known = false;
+  node->source->catch_up({"shop", "proxy-node-a"}, "abc", [&] { known = true; });
+  ASSERT_TRUE(world.run_until([&] { return known; }, std::chrono::seconds(3)));
 }
 
 TEST_F(KubernetesObjectsTest, AWatchThatIsCutLosesNothing) {

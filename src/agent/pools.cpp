@@ -231,13 +231,13 @@ void Agent::attach(const nlohmann::json& params, const api::Responder& responder
   const auto request = parse_attach(params);
   if (!request) return responder.answer(weft::fail(request.error()));
   const model::ObjectKey pod{request->namespace_, request->pod};
-  if (objects_->pods().contains(pod) || attachment_->records().contains(request->key))
+  if (attachment_->records().contains(request->key) || (!kubernetes_ && objects_->pods().contains(pod)))
     return attach_known(params, responder, until);
   auto go_on = [this, params, responder, until] {
     if (!responder.closed()) attach_known(params, responder, until);
   };
   if (kubernetes_)
-    kubernetes_->objects().catch_up(pod, std::move(go_on));
+    kubernetes_->objects().catch_up(pod, request->pod_uid, std::move(go_on));
   else if (cluster_objects_)
     cluster_objects_->catch_up(pod, std::move(go_on));
   else
