@@ -27,7 +27,7 @@ Result<store::EndpointKey> key_of(const json& params) {
 
 void Agent::register_attachment() {
   server_->handle_async("cni.add", [this](const json& params, const api::Responder& responder) {
-    if (!cluster_) return responder.answer(cni_add(params));
+    if (!cluster_ && !kubernetes_) return responder.answer(cni_add(params));
     attach(params, responder, std::chrono::steady_clock::now() + attach_patience);
   });
   server_->handle("cni.ack", [this](const json& params) -> api::Answer {

@@ -359,6 +359,7 @@ json Agent::status() {
           {"rss_bytes", sys::resident_bytes(::getpid()).value_or(0)},
           {"health", found.degraded ? "degraded" : "ok"},
           {"problems", std::move(problems)},
+          {"kubernetes", kubernetes_ ? kubernetes_->status_json() : json()},
           {"remedies", std::move(remedies)},
           {"kernel",
            {{"release", sys::kernel_release()},

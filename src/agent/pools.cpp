@@ -211,9 +211,6 @@ Result<AttachGate::Needs> Agent::attach_needs(const AttachRequest& request) cons
   if (cluster_objects_ && !cluster_objects_->known())
     return weft::fail(ErrorCode::unavailable, "this node has not heard yet which objects the cluster has",
                       "try again; weft status tells whether etcd answers");
-  if (kubernetes_ && !kubernetes_->objects().known())
-    return weft::fail(ErrorCode::unavailable, "this node has not heard yet which objects the API server has",
-                      "try again; weft status tells whether it answers");
   const auto known = attachment_->records().find(request.key);
   const bool there = known != attachment_->records().end() && known->second.state == store::EndpointState::ready;
   if (!there) {
@@ -254,6 +251,10 @@ void Agent::attach_known(const nlohmann::json& params, const api::Responder& res
     unattached_.failed(pod, refused, std::chrono::system_clock::now());
     responder.answer(weft::fail(refused));
   };
+  if (kubernetes_ && !kubernetes_->objects().known())
+    return refuse({ErrorCode::unavailable, "this node has not heard yet which objects the API server has",
+                   "try again; weft status tells whether it answers"});
+  if (!cluster_) return responder.answer_by([&] { return cni_add(params); });
   const auto needs = attach_needs(*request);
   if (!needs) return refuse(needs.error());
   if (needs->empty() || std::chrono::steady_clock::now() >= until)

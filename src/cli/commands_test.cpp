@@ -191,6 +191,22 @@ TEST_F(CommandsTest, StatusSaysWhatToDoAndWhichPodsHaveNoNetwork) {
   EXPECT_THAT(out, HasSubstr("Cluster     west: KEPT OUT since S"));
 }
 
+TEST_F(CommandsTest, StatusNamesTheApiServerThatObjectsAreFrom) {
+  const auto line = [&](const std::string& kubernetes) {
+    answers("status", R"({"health":"ok","problems":[],"kubernetes":)" + kubernetes + "}");
+    const auto out = weft({"status"}).out;
+    const auto begin = out.find("Kubernetes");
+    return begin == std::string::npos ? std::string() : out.substr(begin, out.find('\n', begin) - begin);
+  };
+  EXPECT_EQ(line(R"({"server":"https://a:6443","objects":7,"taken":true,"since":"","problem":""})"),
+            "Kubernetes  https://a:6443: 7 objects");
+  EXPECT_EQ(line(R"({"server":"https://a:6443","objects":3,"taken":false,"since":"","problem":"no answer yet"})"),
+            "Kubernetes  https://a:6443: 3 objects, not all of them are here yet");
+  EXPECT_EQ(line(R"({"server":"https://a:6443","objects":7,"taken":true,"since":"S","problem":"refused"})"),
+            "Kubernetes  https://a:6443: 7 objects, NOT HEARD OF since S: refused");
+  EXPECT_EQ(line("null"), "");
+}
+
 TEST_F(CommandsTest, HealthTellsOfNodesThatAreAwayAndOfTheEdge) {
   answers("node.health", R"({"items":[{"node":"b","way":"vxlan","problem":"node b is away","remedy":"start weftd there",
     "note":"","probes":[]},{"node":"c","way":"vxlan","problem":"","remedy":"","note":"node c is away; at the edge",

@@ -51,6 +51,7 @@ class StatusPrinter {
            fmt::format("{} {}: {} of {} allocated, {} in quarantine", cell(pool, "name"), text(pool, "cidr"),
                        number(pool, "allocated"), capacity_text(pool), number(pool, "quarantined")));
     cluster();
+    kubernetes();
     announced();
     bgp();
     reconcile();
@@ -121,6 +122,16 @@ class StatusPrinter {
     line("Store",
          fmt::format("{} objects at revision {}, {} since {}{}", number(store, "objects"), number(store, "revision"),
                      flag(store, "connected") ? "connected" : "NOT CONNECTED", text(store, "since"), said));
+  }
+
+  void kubernetes() {
+    const auto& all = member(status_, "kubernetes");
+    if (!all.is_object()) return;
+    const auto since = text(all, "since");
+    const auto how = !since.empty()       ? fmt::format(", NOT HEARD OF since {}: {}", since, text(all, "problem"))
+                     : flag(all, "taken") ? std::string()
+                                          : std::string(", not all of them are here yet");
+    line("Kubernetes", fmt::format("{}: {} objects{}", text(all, "server"), number(all, "objects"), how));
   }
 
   void announced() {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <asio/steady_timer.hpp>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <utility>
 
 #include "sys/netns.h"
@@ -25,10 +27,18 @@ constexpr auto longest_pause = 2000ms;
 constexpr auto long_enough = 5s;  // one that lived this long starts the pauses over
 constexpr auto grace = 5s;
 
+bool is_readable(int descriptor) {
+  pollfd wanted{.fd = descriptor, .events = POLLIN, .revents = 0};
+  return ::poll(&wanted, 1, 0) == 1;
+}
+
 }  // namespace
 
 struct KeptProcess::Timers {
   explicit Timers(asio::io_context& loop) : pidfd(loop), restart(loop) {}
+  // Whatever is waited for from now on: what was on its way before is about another process.
+  std::uint64_t begin() { return ++waiting_for; }
+  std::uint64_t waiting_for = 0;
   asio::posix::stream_descriptor pidfd;
   asio::steady_timer restart;
 };
@@ -102,10 +112,14 @@ void KeptProcess::watch() {
   if (!pidfd) return ended();
   timers_->pidfd.close();
   timers_->pidfd.assign(pidfd->release());
-  timers_->pidfd.async_wait(asio::posix::descriptor_base::wait_read,
-                            [this, there = std::weak_ptr(timers_)](const asio::error_code& error) {
-                              if (!error && !there.expired() && !stopping_) ended();
-                            });
+  timers_->pidfd.async_wait(
+      asio::posix::descriptor_base::wait_read,
+      [this, there = std::weak_ptr(timers_), begun = timers_->begin()](const asio::error_code& error) {
+        const auto timers = there.lock();
+        if (error || !timers || timers->waiting_for != begun) return;
+        // A loop may tell of a new descriptor what it had heard of the one before.
+        is_readable(timers->pidfd.native_handle()) ? ended() : watch();
+      });
 }
 
 void KeptProcess::ended() {
@@ -124,9 +138,10 @@ void KeptProcess::ended() {
 void KeptProcess::launch_later() {
   ++failures_;
   timers_->restart.expires_after(pause_);
-  timers_->restart.async_wait([this, there = std::weak_ptr(timers_)](const asio::error_code& error) {
-    if (!error && !there.expired()) launch();
-  });
+  timers_->restart.async_wait(
+      [this, there = std::weak_ptr(timers_), begun = timers_->begin()](const asio::error_code& error) {
+        if (const auto timers = there.lock(); !error && timers && timers->waiting_for == begun) launch();
+      });
   pause_ = std::clamp<std::chrono::milliseconds>(pause_ * 2, 50ms, longest_pause);
 }
 
@@ -137,6 +152,7 @@ void KeptProcess::signal(int number) const {
 
 void KeptProcess::stop(int signal) {
   stopping_ = true;
+  timers_->begin();
   timers_->restart.cancel();
   if (timers_->pidfd.is_open()) timers_->pidfd.cancel();
   if (process_.pid == 0) return;

@@ -96,8 +96,9 @@ hops() { # R PREFIX
   ip -n "$lab-tor$1" route show "${2%/32}" | grep -oE "10\.99\.$1\.[0-9]+" | sed 's/.*\.//' | sort -u | xargs
 }
 hops6() { ip -n "$lab-tor1" -6 route show "$1" | grep -oE "fd99:1::[0-9]+" | sed 's/.*:://' | sort -u | xargs; }
-has_hops() { [[ $(hops "$1" "$2") == "$3" ]]; }
-has_hops6() { [[ $(hops6 "$1") == "$2" ]]; }
+is_hops() { [[ $1 == "$2" ]] || { echo "'$1', not '$2'"; return 1; }; }
+has_hops() { is_hops "$(hops "$1" "$2")" "$3"; }
+has_hops6() { is_hops "$(hops6 "$1")" "$2"; }
 told() { # WHAT PREFIX HOPS: by both routers
   eventually 15 "$1: tor1" has_hops 1 "$2" "$3"
   eventually 15 "$1: tor2" has_hops 2 "$2" "$3"
