@@ -271,9 +271,16 @@ class Agent {
   // What an earlier agent wrote of an address of another node, until etcd has told what there is; null: nothing.
   [[nodiscard]] const weft_remote* kept_remote(const IpAddress& address) const;
   std::vector<Target> through_service(const control::ServicePort& port) const;
+  [[nodiscard]] control::PolicyEndpoint policed(const control::ExplainSide& side) const;
+  [[nodiscard]] bool is_translated(const control::ExplainSide& source, const Target& target) const;
+  struct Explained {
+    control::Explanation answer;
+    bool translated = false;  // the destination sees this node in the source's place
+  };
+  [[nodiscard]] Explained explain_pair(const control::ExplainSide& source, const Target& target,
+                                       const PortProtocol& port) const;
   api::Answer explain_policy(const nlohmann::json& params) const;
   api::Answer policy_verdicts(const nlohmann::json& params) const;
-  nlohmann::json rule_json(control::RuleId id) const;
 
   asio::io_context& loop_;
   Config config_;
@@ -311,6 +318,7 @@ class Agent {
   std::optional<EtcdSpace> etcd_space_;
   PathMtus path_mtus_;  // as of the last second
   SilentNodes silent_nodes_;
+  bool cut_off_ = false;  // as of the last look
   std::set<std::string> living_nodes_;
   std::optional<EgressAddresses> egress_addresses_;
   std::optional<sys::PacketSocket> egress_socket_;

@@ -1,10 +1,12 @@
 // API: why a connection is allowed or denied, from the rows the datapath holds.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "agent/agent.h"
+#include "agent/elsewhere.h"
 #include "agent/rule_json.h"
 #include "api/params.h"
 
@@ -276,12 +278,6 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
                     "name it NAMESPACE/POD, NAMESPACE/WORKLOAD, svc/NAMESPACE/NAME, an address, host or world");
 }
 
-json Agent::rule_json(control::RuleId id) const {
-  const auto* rule = compiler().rules().find(id);
-  if (rule == nullptr) return nullptr;
-  return rule_to_json(id, *rule, control::location_of(*rule, compiled().policy_input));
-}
-
 // Why the pod NAMESPACE/POD has no network though it was attached; empty for all others.
 std::string Agent::lost_interface(const std::string& text) const {
   for (const auto& [key, record] : attachment_->records())
@@ -303,6 +299,51 @@ Result<PortProtocol> parse_port(const std::string& text) {
 }
 
 }  // namespace
+
+// A pod's part in policies: of one of another node as its node told.
+control::PolicyEndpoint Agent::policed(const control::ExplainSide& side) const {
+  control::PolicyEndpoint endpoint{
+      .pod = *side.pod, .identity = side.identity, .labels = side.labels, .ports = {}, .addresses = {*side.address}};
+  if (const auto* own = live(*side.address)) {
+    endpoint.ports = own->ports;
+    endpoint.addresses = own->record.addresses;
+  } else if (const auto pod = remote(*side.address)) {
+    if (const auto* identity = compiler().identities().find(pod->told.identity))
+      endpoint.ports = control::named_ports_of(identity->labels);
+    endpoint.addresses = pod->told.addresses;
+  }
+  return endpoint;
+}
+
+// A client outside whose address a backend on another node does not see.
+bool Agent::is_translated(const control::ExplainSide& source, const Target& target) const {
+  const auto ports =
+      target.service ? services().ports_of(target.service->key) : std::vector<const control::ServicePort*>();
+  const bool outside = !source.pod && !source.is_host && source.address &&
+                       !publisher_->cluster().plan.addresses.contains(*source.address);
+  return outside && std::ranges::any_of(ports, [&](const control::ServicePort* port) {
+           return port->port == target.service->port && port->row.forwarding == WEFT_FORWARD_SNAT;
+         });
+}
+
+Agent::Explained Agent::explain_pair(const control::ExplainSide& source, const Target& target,
+                                     const PortProtocol& port) const {
+  control::ExplainQuery query{source, target.side, port.protocol, port.port, target.service};
+  const auto is_elsewhere = [&](const control::ExplainSide& side) {
+    return side.pod && side.address && live(*side.address) == nullptr && remote(*side.address);
+  };
+  const bool from_there = is_elsewhere(source);
+  const bool to_there = is_elsewhere(target.side);
+  if (!from_there && !to_there)
+    return {.answer = control::explain(query, compiled().policy, compiled().policy_input, compiler().rules())};
+  std::vector<control::PolicyEndpoint> pods;
+  for (const auto* side : {&source, &target.side})
+    if (side->pod && side->address && (pods.empty() || pods.front().pod != *side->pod)) pods.push_back(policed(*side));
+  const auto there = compile_elsewhere(pods, compiled().policy_input, compiler().rules(), compiler().cidrs());
+  const bool translated = to_there && is_translated(source, target);
+  query = seen_elsewhere(std::move(query), there, to_there, translated);
+  return {.answer = control::explain(query, there.policy, there.input, there.rules), .translated = translated};
+}
 
 api::Answer Agent::explain_policy(const json& params) const {
   WEFT_TRY(const auto from, api::required_text(params, "from"));
@@ -332,8 +373,8 @@ api::Answer Agent::explain_policy(const json& params) const {
       result["items"].push_back(std::move(item));
       continue;
     }
-    const control::ExplainQuery query{source, target.side, actual.protocol, actual.port, target.service};
-    const auto answer = control::explain(query, compiled().policy, compiled().policy_input, compiler().rules());
+    const auto explained = explain_pair(source, target, actual);
+    const auto& answer = explained.answer;
     const auto direction_json = [&](const control::ExplainAnswer& one) {
       return json{{"verdict", verdict_word(one.allowed)},
                   {"enforced", one.enforced},
@@ -345,13 +386,18 @@ api::Answer Agent::explain_policy(const json& params) const {
     item["deciding"] = answer.deciding == WEFT_EGRESS ? "egress" : "ingress";
     item["rule"] = direction_json(answer.decisive())["rule"];
     item["text"] = answer.text;
+    if (explained.translated)
+      item["text"].push_back(fmt::format(
+          "by this Service the pod sees this node in the place of {}: a block (ipBlock) of clients is of no use where "
+          "the pod is on another node, externalTrafficPolicy: Local or direct server return keep the client's address "
+          "(docs/services.md)",
+          source.address->to_string()));
     // Each node decides for its own pods.
     const auto elsewhere = [&](const control::ExplainSide& side, const char* direction) {
       const auto pod = side.address ? remote(*side.address) : std::nullopt;
       if (pod)
         item["text"].push_back(
-            fmt::format("{} is on node {}: what its policies say of {} is decided and explained there",
-                        pod->name.to_string(), pod->node, direction));
+            fmt::format("{} is on node {}, which enforces its {}", pod->name.to_string(), pod->node, direction));
       else if (side.address && kept_remote(*side.address) != nullptr)
         item["text"].push_back(
             fmt::format("{} is another node's, as this one heard before its agent was started: what policies there say "
@@ -405,9 +451,11 @@ api::Answer Agent::policy_verdicts(const json& params) const {
         break;
       }
       const auto actual = target.port.value_or(port);
-      const auto answer = control::explain({source, target.side, actual.protocol, actual.port, target.service},
-                                           compiled().policy, compiled().policy_input, compiler().rules());
-      item = {{"verdict", verdict_word(answer.allowed)}, {"rule", rule_json(answer.decisive().id)}};
+      const auto explained = explain_pair(source, target, actual);
+      const auto& decisive = explained.answer.decisive();
+      item = {{"verdict", verdict_word(decisive.allowed)},
+              {"rule",
+               rule_to_json(decisive.id, decisive.rule, control::location_of(decisive.rule, compiled().policy_input))}};
     }
     result["items"].push_back(std::move(item));
   }

@@ -504,7 +504,7 @@ ClusterView ClusterLink::planned(const ClusterView& have) {
                           .uplinks = known.record->uplinks,
                           .alive = known.alive.has_value(),
                           .answers = !planned_by_.silent.any.contains(name),
-                          .gone = !known.alive && planned_by_.silent.pods.contains(name),
+                          .gone = (!known.alive || planned_by_.cut_off) && planned_by_.silent.pods.contains(name),
                           .self = name == config_.node};
   return view;
 }

@@ -53,6 +53,7 @@ struct EncryptionPeer {
 struct NodesSeen {
   std::map<std::string, std::uint32_t> wireguard;  // devices that encrypt, by node (control::RemoteNode)
   SilentNodes silent;                              // they do not answer its probes
+  bool cut_off = false;                            // it hears nothing of etcd: whose lease stands it does not know
   bool operator==(const NodesSeen&) const = default;
 };
 
@@ -144,6 +145,8 @@ class ClusterLink {
   // Whether it is a device of another node.
   [[nodiscard]] bool is_node(const MacAddress& mac) const;
   [[nodiscard]] bool joined() const;
+  // Nothing is heard of etcd, neither by the lease nor by the watches.
+  [[nodiscard]] bool cut_off() const { return deaf_.has_value() || (!joined() && refused_.empty()); }
   // Without etcd for so long that those who have it have forgotten this node, and drop what it sends; absent: it is not
   // so.
   [[nodiscard]] std::optional<Absence> forgotten() const;

@@ -173,6 +173,11 @@ TEST_F(ClusterLinkTest, DevicesThatEncryptSilenceAndHoldersOfAddressesMakeAnothe
   EXPECT_FALSE(a->taken_in.gone("b")) << "its lease stands";
   EXPECT_EQ(row().ifindex, 7U);
   EXPECT_FALSE(other_view());
+  a->seen.cut_off = true;
+  EXPECT_TRUE(other_view());
+  EXPECT_TRUE(a->taken_in.gone("b")) << "what was heard of its lease is old";
+  a->seen.cut_off = false;
+  EXPECT_TRUE(other_view());
   a->seen.silent = {};
   EXPECT_TRUE(other_view());
   EXPECT_TRUE(a->taken_in.nodes.at("b").answers);

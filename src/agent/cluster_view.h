@@ -22,7 +22,7 @@ struct ClusterNode {
   std::vector<std::string> uplinks;  // names; empty: it tells none
   bool alive = false;                // its lease stands
   bool answers = true;               // this node's probes, as far as they tell
-  bool gone = false;                 // its lease does not stand, and its pods' network does not answer either
+  bool gone = false;  // its lease does not stand, as far as is known, and its pods' network does not answer either
   bool self = false;
   bool operator==(const ClusterNode&) const = default;
 };

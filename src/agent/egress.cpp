@@ -53,8 +53,10 @@ void Agent::tend_egress(bool again) {
 // A node whose silence has begun, or ended, is another gateway, or none.
 void Agent::notice_silence() {
   auto silent = node_health_->silent();
-  if (silent == silent_nodes_) return;
+  const bool cut_off = cluster_->cut_off();
+  if (silent == silent_nodes_ && cut_off == cut_off_) return;
   silent_nodes_ = std::move(silent);
+  cut_off_ = cut_off;
   others_changed();
 }
 

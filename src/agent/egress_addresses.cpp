@@ -15,12 +15,23 @@ sys::DeviceAddress row_of(int device, const IpAddress& address) {
   return {device, address, address.is_v4() ? 32U : 128U, sys::address_protocol_weft};
 }
 
+// A gateway whose agent died has the address still, and its kernel answers for it: neighbours that ask anew are soon
+// told who has it.
+L2Timing timing() {
+  L2Timing timing;
+  timing.remind = L2Timing::Span(5000);
+  return timing;
+}
+
 bool is_ours(const sys::DeviceAddress& row) { return row.protocol == sys::address_protocol_weft; }
 
 }  // namespace
 
 EgressAddresses::EgressAddresses(asio::io_context& loop, sys::Netlink& netlink, Faults& faults, L2Announcer::Send send)
-    : netlink_(netlink), faults_(faults), announcer_(loop, std::move(send), [] {}) {}
+    : netlink_(netlink),
+      faults_(faults),
+      announcer_(
+          loop, std::move(send), [] {}, timing()) {}
 
 bool EgressAddresses::want(const std::set<control::EgressAddress>& wanted, const Node& node) {
   const auto present = netlink_.addresses();

@@ -56,6 +56,13 @@ void L2Announcer::schedule(const weft_l2_key& key, Claim& claim, Time due) {
   due_.emplace(due, key);
 }
 
+// Not all at once.
+L2Announcer::Time L2Announcer::about(L2Timing::Span time) {
+  const auto quarter = time / 4;
+  std::uniform_int_distribution<L2Timing::Span::rep> more(0, quarter.count());
+  return Clock::now() + time + L2Timing::Span(more(random_));
+}
+
 void L2Announcer::step(const weft_l2_key& key, Claim& claim, Time now) {
   if (claim.state == State::yielded) begin(claim, State::probing, times);
   if (claim.state == State::probing && claim.left != 0) {
@@ -70,11 +77,16 @@ void L2Announcer::step(const weft_l2_key& key, Claim& claim, Time now) {
     claim.to_node = false;
     told_ = true;
   }
-  if (claim.left == 0) return;
+  if (claim.left == 0) {
+    if (timing_.remind.count() == 0) return;
+    (void)send(key, claim, false);
+    return schedule(key, claim, about(timing_.remind));
+  }
   if (claim.adopted) (void)send(key, claim, true);
   (void)send(key, claim, false);
   if (--claim.left != 0) return schedule(key, claim, now + timing_.announce);
   claim.adopted = false;
+  if (timing_.remind.count() != 0) schedule(key, claim, about(timing_.remind));
 }
 
 void L2Announcer::heard(std::uint32_t ifindex, const Heard& said) {
@@ -135,9 +147,7 @@ void L2Announcer::yield(const weft_l2_key& key, Claim& claim, const MacAddress& 
   claim.to_node = false;
   claim.other = other;
   claim.defended = {};
-  const auto quarter = timing_.again / 4;
-  std::uniform_int_distribution<L2Timing::Span::rep> more(0, quarter.count());
-  schedule(key, claim, Clock::now() + timing_.again + L2Timing::Span(more(random_)));
+  schedule(key, claim, about(timing_.again));
   told_ = true;
 }
 

@@ -29,6 +29,9 @@ struct L2Timing {
   Span announce{1000};  // from an announcement to the next of three
   Span defend{10'000};  // DEFEND_INTERVAL: who claims the address twice within it gets it
   Span again{30'000};   // until an address that another host has is asked for again, and up to a quarter more
+  // Between reminders of what is held, and up to a quarter more: who answers for it still, because it could not hear
+  // that it has gone elsewhere, yields to one or is overruled by it. 0: none.
+  Span remind{60'000};
 };
 
 class L2Announcer {
@@ -89,6 +92,7 @@ class L2Announcer {
 
   void begin(Claim& claim, State state, unsigned left) const;
   void schedule(const weft_l2_key& key, Claim& claim, Time due);
+  [[nodiscard]] Time about(L2Timing::Span time);
   void step(const weft_l2_key& key, Claim& claim, Time now);
   bool heard_node(const weft_l2_key& key, Claim& claim, const Heard& said);
   void yield(const weft_l2_key& key, Claim& claim, const MacAddress& other);

@@ -50,6 +50,7 @@ class L2Test : public ::testing::Test {
     timing.probe = timing.announce = L2Timing::Span(2);
     timing.defend = L2Timing::Span(10'000);
     timing.again = L2Timing::Span(40);
+    timing.remind = L2Timing::Span(0);
     return timing;
   }
   void want(const L2Announcer::Rows& rows) { announcer_.want(rows); }
@@ -100,6 +101,26 @@ TEST_F(L2Test, AnAddressIsAskedForThenAnnouncedThreeTimesAndNeverAgain) {
   loop_.run();
   EXPECT_THAT(sent_, ElementsAre(Sent{'a', 3, 6}, Sent{'a', 3, 6}, Sent{'a', 3, 6}))
       << "the device has another MAC address";
+}
+
+// A host that could not hear the announcements may answer still.
+TEST_F(L2Test, WhatIsHeldIsAnnouncedNowAndThen) {
+  auto reminding = timing();
+  reminding.remind = L2Timing::Span(20);
+  int announced = 0;
+  L2Announcer announcer(
+      loop_,
+      [&](std::uint32_t, std::span<const std::uint8_t> frame) -> Result<void> {
+        if (const auto said = heard(frame); said && said->kind == Heard::Kind::claim) ++announced;
+        return {};
+      },
+      [] {}, reminding);
+  announcer.want({row("192.0.2.5", 3)});
+  run_until([&] { return announced >= 6; });
+  announcer.want({});
+  announced = 0;
+  run(std::chrono::milliseconds(80));
+  EXPECT_EQ(announced, 0) << "not what is held no more";
 }
 
 TEST_F(L2Test, OneAnotherHostHasIsNotAnnouncedUntilThatHostIsGone) {

@@ -149,7 +149,8 @@ void Agent::take_others() {
   // Who is encrypted to follows from what is told of nodes, and from this one.
   if (encryption_ && cluster_->synced() && (compile_due_ || cluster_->nodes_told()))
     encryption_->take(node_, cluster_->encryption_peers());
-  const NodesSeen seen{encryption_ ? encryption_->ways() : std::map<std::string, std::uint32_t>(), silent_nodes_};
+  const NodesSeen seen{encryption_ ? encryption_->ways() : std::map<std::string, std::uint32_t>(), silent_nodes_,
+                       cut_off_};
   auto news = cluster_->news(node_, seen, publisher_->cluster());
   if (!watchers_.empty())
     for (const auto& pod : news.pods.pods) tell_pod_modified(pod);

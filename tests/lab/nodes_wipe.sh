@@ -38,6 +38,12 @@ eventually 10 "a pod of a further pool" answers default/client-1 tcp "$pooled2" 
 eventually 10 "the Service" answers default/client-1 tcp 10.96.0.50 80
 denied default/other-1 tcp "$server2" 7000 || fail "a forbidden connection was made"
 
+# Each node explains what another one enforces.
+verdict() { at node3 policy explain --from "default/$1" --to default/server-2 --port 7000 -o json | jq -r '[.. | objects | .verdict? // empty][0]'; }
+is "who is denied there" "$(verdict other-1)" deny
+is "who is allowed there" "$(verdict client-1)" allow
+like "who enforces it" "$(at node3 policy explain --from default/other-1 --to default/server-2 --port 7000)" 'server-2 is on node node2, which enforces its ingress'
+
 process_ended() { ! kill -0 "$1" 2>/dev/null; }
 wipe() {
   local etcd data
