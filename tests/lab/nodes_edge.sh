@@ -65,7 +65,7 @@ is "the edge has nothing to say" "$(at node3 status -o json | jq -c '.problems')
 works_at_the_edge "back"
 is "with the same address" "$(pod_address server-3 node3 v4)" "$server3"
 whole_stream to3
-"$weft" lab down --name "$lab" >/dev/null || fail "down"
+
 step "the edge is cut off from everybody: its Services lead to the pods that it can reach"
 exits 0 "cut" net partition node3
 all_own() { for _ in 1 2 3 4 5 6; do [[ $(ask default/client-3 tcp 10.96.0.50 80 --timeout 1000) == "ok server-3"* ]] || return 1; done; }
@@ -74,4 +74,5 @@ like "node2's backend is said to be out" "$(at node3 service get server -o json 
 exits 0 "heal" net heal
 both() { [[ $(for _ in {1..12}; do ask default/client-3 tcp 10.96.0.50 80 --timeout 1000; done | awk '{print $2}' | sort -u | xargs) == "server-2 server-3" ]]; }
 eventually 60 "and to both again" both
+"$weft" lab down --name "$lab" >/dev/null || fail "down"
 finish
