@@ -114,9 +114,10 @@ bool is_gone(const control::ServiceBackend& backend, const ClusterView& cluster)
 }
 
 std::string gone_text(std::size_t backends, const std::string& node) {
-  return fmt::format("{} at node {} {} no new flows: its agent is away, and its pods' network does not answer",
-                     backends == 1 ? "a backend" : fmt::format("{} backends", backends), node,
-                     backends == 1 ? "gets" : "get");
+  return fmt::format(
+      "{} at node {} {} no new flows: its agent is away, as far as is known here, and its pods' network does not "
+      "answer",
+      backends == 1 ? "a backend" : fmt::format("{} backends", backends), node, backends == 1 ? "gets" : "get");
 }
 
 // By node.

@@ -305,5 +305,20 @@ TEST(Config, AMissingFileIsNamed) {
   EXPECT_TRUE(load_config(""));
 }
 
+TEST(Config, ObjectsOfKubernetes) {
+  const auto config = parse_config("weftd.yaml",
+                                   "objects: kubernetes\nkubeconfig: /etc/k\nkubernetes_context: east\n"
+                                   "kubernetes_servers: [\"https://10.0.0.1:6443\", 10.0.0.2:6443]\n");
+  ASSERT_TRUE(config) << config.error().text();
+  EXPECT_EQ(config->objects, Config::ObjectSource::kubernetes);
+  EXPECT_EQ(config->kubeconfig, "/etc/k");
+  EXPECT_THAT(config->kubernetes_servers, testing::SizeIs(2));
+  EXPECT_TRUE(parse_config("weftd.yaml", "objects: kubernetes\n")) << "from inside a pod";
+  for (const auto* wrong :
+       {"objects: files\n", "kubeconfig: /etc/k\n", "kubernetes_servers: [\"https://a\"]\n",
+        "objects: kubernetes\nkubernetes_servers: [\"ftp://a\"]\n", "objects: kubernetes\nkubernetes_context: east\n"})
+    EXPECT_FALSE(parse_config("weftd.yaml", wrong)) << wrong;
+}
+
 }  // namespace
 }  // namespace weft::agent

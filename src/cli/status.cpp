@@ -115,9 +115,10 @@ class StatusPrinter {
     const auto& store = member(all, "store");
     if (!store.is_object()) return;
     const auto state = text(store, "state");
+    if (state == "unheard")
+      return line("Store", "etcd has not answered since the start; this node goes on with the objects it had");
     const auto* said = state == "following" ? ""
                        : state == "lost"    ? "; ETCD HAS THEM NO LONGER, this node goes on with its own"
-                       : state == "unheard" ? "; etcd has not answered since the start, this node goes on with its own"
                                             : "; the cluster has none yet: weft apply or weft store push";
     line("Store",
          fmt::format("{} objects at revision {}, {} since {}{}", number(store, "objects"), number(store, "revision"),

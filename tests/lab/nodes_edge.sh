@@ -70,7 +70,7 @@ step "the edge is cut off from everybody: its Services lead to the pods that it 
 exits 0 "cut" net partition node3
 all_own() { for _ in 1 2 3 4 5 6; do [[ $(ask default/client-3 tcp 10.96.0.50 80 --timeout 1000) == "ok server-3"* ]] || return 1; done; }
 eventually 60 "new connections go to its own pod" all_own
-like "node2's backend is said to be out" "$(at node3 service get server -o json 2>/dev/null)" 'node-gone'
+like "node2's backend is said to be out" "$(at node3 service get server -o json 2>/dev/null)" '"node":"node2","node_gone":true'
 exits 0 "heal" net heal
 both() { [[ $(for _ in {1..12}; do ask default/client-3 tcp 10.96.0.50 80 --timeout 1000; done | awk '{print $2}' | sort -u | xargs) == "server-2 server-3" ]]; }
 eventually 60 "and to both again" both
