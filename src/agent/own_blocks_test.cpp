@@ -78,6 +78,11 @@ class OwnBlocksTest : public ::testing::Test {
       node.own->check();
     }
   }
+  // As whoever changes the cluster's pools.
+  void say(const std::vector<cluster::Pool>& pools) {
+    ASSERT_TRUE(world_.cluster.store().put({.key = "/weft/v1/default/pools", .value = cluster::encode(pools)}));
+    world_.cluster.changed();
+  }
   std::size_t blocks_in_etcd() {
     return world_.cluster.store().range({.keys = etcd::Keys::prefix("/weft/v1/default/blocks/")})->kvs.size();
   }
@@ -197,11 +202,6 @@ TEST_F(OwnBlocksTest, BlocksOfAPoolThatEtcdHasForgottenWaitForIt) {
   const auto a = make("a");
   ASSERT_EQ(claim(*a), "ok");
   const cluster::Pool blue{.name = "blue", .ranges = {{cidr("10.50.0.0/24"), 26}}};
-  const auto pools_key = "/weft/v1/default/pools";
-  const auto say = [&](const std::vector<cluster::Pool>& pools) {
-    ASSERT_TRUE(world_.cluster.store().put({.key = pools_key, .value = cluster::encode(pools)}));
-    world_.cluster.changed();
-  };
   say({default_pool(a->config), blue});
   a->member->blocks().pools_changed();
   ASSERT_EQ(claim(*a, "blue"), "ok");
@@ -227,10 +227,7 @@ TEST_F(OwnBlocksTest, ANodeThatHoldsTheObjectsBringsThePoolOfItsBlockBack) {
   const auto b = make("b");
   const cluster::Pool blue{.name = "blue", .ranges = {{cidr("10.50.0.0/24"), 26}}};
   const cluster::Pool red{.name = "red", .ranges = {{cidr("10.60.0.0/24"), 26}}};
-  const auto pools_key = "/weft/v1/default/pools";
-  ASSERT_TRUE(
-      world_.cluster.store().put({.key = pools_key, .value = cluster::encode({default_pool(a->config), blue, red})}));
-  world_.cluster.changed();
+  say({default_pool(a->config), blue, red});
   a->member->blocks().pools_changed();
   ASSERT_EQ(claim(*a, "blue"), "ok");
   const auto before = a->own->usable();
@@ -250,11 +247,6 @@ TEST_F(OwnBlocksTest, AHeldPoolThatContradictsTheClustersIsLeftOut) {
   const auto a = make("a");
   const cluster::Pool blue{.name = "blue", .ranges = {{cidr("10.50.0.0/24"), 26}}};
   const cluster::Pool other{.name = "other", .ranges = {{cidr("10.50.0.0/25"), 27}}};
-  const auto pools_key = "/weft/v1/default/pools";
-  const auto say = [&](const std::vector<cluster::Pool>& pools) {
-    ASSERT_TRUE(world_.cluster.store().put({.key = pools_key, .value = cluster::encode(pools)}));
-    world_.cluster.changed();
-  };
   say({default_pool(a->config), blue});
   a->member->blocks().pools_changed();
   ASSERT_EQ(claim(*a, "blue"), "ok");
