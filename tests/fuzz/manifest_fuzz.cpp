@@ -42,6 +42,16 @@ void check_ways_back(const Document& document) {
   require(before == again.documents.front().object, "the YAML shown holds the same object", yaml);
 }
 
+// As an API server sends it; what is understood is stored, and understood again.
+void check_from_api(Kind kind, std::string_view json) {
+  const auto read = object_from_api(kind, "https://fuzz", json);
+  if (!read) return require(!read.error().message.empty(), "a refusal says why", json);
+  require(kind_of(read->object) == kind, "it is of the kind that was asked for", json);
+  const auto stored = object_from_json(read->json);
+  require(stored.has_value(), "what an API server sent is read back", stored ? read->json : stored.error().message);
+  require(*stored == read->object, "stored JSON of an API server's object holds the same", read->json);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -52,6 +62,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(problem.line >= 1 && problem.column >= 1, "a problem has a place", problem.to_string());
     require(!problem.message.empty(), "a problem says what", problem.to_string());
   }
+  for (const auto& document : outcome.documents) {
+    check_from_api(kind_of(document.object), document.json);
+    check_from_api(kind_of(document.object), public_json(document.json));
+  }
+  for (auto kind = 0; kind <= static_cast<int>(Kind::pod_address_pool); ++kind)
+    check_from_api(static_cast<Kind>(kind), text);
   (void)object_from_json(text);
   (void)public_json(text);
   (void)yaml_from_json(text);
