@@ -20,6 +20,7 @@
 #include "agent/cluster_objects.h"
 #include "agent/config.h"
 #include "agent/egress_addresses.h"
+#include "agent/elsewhere.h"
 #include "agent/etcd_space.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
@@ -277,8 +278,13 @@ class Agent {
     control::Explanation answer;
     bool translated = false;  // the destination sees this node in the source's place
   };
-  [[nodiscard]] Explained explain_pair(const control::ExplainSide& source, const Target& target,
-                                       const PortProtocol& port) const;
+  [[nodiscard]] bool is_elsewhere(const control::ExplainSide& side) const;
+  [[nodiscard]] std::optional<Elsewhere> elsewhere_of(const std::vector<Pair>& pairs) const;
+  // `there`: elsewhere_of() the pair, and of whatever others.
+  [[nodiscard]] Explained explain_pair(const Pair& pair, const PortProtocol& port,
+                                       const std::optional<Elsewhere>& there) const;
+  [[nodiscard]] nlohmann::json verdict_of(const Pair& pair, const PortProtocol& port,
+                                          const std::optional<Elsewhere>& there) const;
   api::Answer explain_policy(const nlohmann::json& params) const;
   api::Answer policy_verdicts(const nlohmann::json& params) const;
 

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <ranges>
 #include <set>
 
 #include "agent/agent.h"
@@ -326,23 +328,33 @@ bool Agent::is_translated(const control::ExplainSide& source, const Target& targ
          });
 }
 
-Agent::Explained Agent::explain_pair(const control::ExplainSide& source, const Target& target,
-                                     const PortProtocol& port) const {
+bool Agent::is_elsewhere(const control::ExplainSide& side) const {
+  return side.pod && side.address && live(*side.address) == nullptr && remote(*side.address);
+}
+
+// Once for all pairs of a request: the policies are compiled for it. Absent: nobody of them is on another node.
+std::optional<Elsewhere> Agent::elsewhere_of(const std::vector<Pair>& pairs) const {
+  std::map<model::ObjectKey, control::PolicyEndpoint> pods;
+  for (const auto& [source, target] : pairs) {
+    if (!is_elsewhere(source) && !is_elsewhere(target.side)) continue;
+    for (const auto* side : {&source, &target.side})
+      if (side->pod && side->address && !pods.contains(*side->pod)) pods.emplace(*side->pod, policed(*side));
+  }
+  if (pods.empty()) return std::nullopt;
+  const auto all = std::views::values(pods);
+  return compile_elsewhere({all.begin(), all.end()}, compiled().policy_input, compiler().rules(), compiler().cidrs());
+}
+
+Agent::Explained Agent::explain_pair(const Pair& pair, const PortProtocol& port,
+                                     const std::optional<Elsewhere>& there) const {
+  const auto& [source, target] = pair;
   control::ExplainQuery query{source, target.side, port.protocol, port.port, target.service};
-  const auto is_elsewhere = [&](const control::ExplainSide& side) {
-    return side.pod && side.address && live(*side.address) == nullptr && remote(*side.address);
-  };
-  const bool from_there = is_elsewhere(source);
   const bool to_there = is_elsewhere(target.side);
-  if (!from_there && !to_there)
+  if (!to_there && !is_elsewhere(source))
     return {.answer = control::explain(query, compiled().policy, compiled().policy_input, compiler().rules())};
-  std::vector<control::PolicyEndpoint> pods;
-  for (const auto* side : {&source, &target.side})
-    if (side->pod && side->address && (pods.empty() || pods.front().pod != *side->pod)) pods.push_back(policed(*side));
-  const auto there = compile_elsewhere(pods, compiled().policy_input, compiler().rules(), compiler().cidrs());
   const bool translated = to_there && is_translated(source, target);
-  query = seen_elsewhere(std::move(query), there, to_there, translated);
-  return {.answer = control::explain(query, there.policy, there.input, there.rules), .translated = translated};
+  query = seen_elsewhere(std::move(query), *there, to_there, translated);
+  return {.answer = control::explain(query, there->policy, there->input, there->rules), .translated = translated};
 }
 
 api::Answer Agent::explain_policy(const json& params) const {
@@ -352,7 +364,9 @@ api::Answer Agent::explain_policy(const json& params) const {
   WEFT_TRY(const auto port, parse_port(port_text));
   WEFT_TRY(const auto pairs, resolve_pairs(from, to, port));
   json result{{"items", json::array()}};
-  for (const auto& [source, target] : pairs) {
+  const auto there = elsewhere_of(pairs);
+  for (const auto& pair : pairs) {
+    const auto& [source, target] = pair;
     const auto actual = target.port.value_or(port);
     json item{{"from", side_json(source)},
               {"to", side_json(target.side)},
@@ -373,7 +387,7 @@ api::Answer Agent::explain_policy(const json& params) const {
       result["items"].push_back(std::move(item));
       continue;
     }
-    const auto explained = explain_pair(source, target, actual);
+    const auto explained = explain_pair(pair, actual, there);
     const auto& answer = explained.answer;
     const auto direction_json = [&](const control::ExplainAnswer& one) {
       return json{{"verdict", verdict_word(one.allowed)},
@@ -428,7 +442,14 @@ api::Answer Agent::explain_policy(const json& params) const {
 api::Answer Agent::policy_verdicts(const json& params) const {
   if (!params.contains("queries") || !params["queries"].is_array())
     return weft::fail(ErrorCode::invalid, "queries: expected a list of {from, to, port, protocol}");
-  json result{{"items", json::array()}};
+  struct Question {
+    PortProtocol port;
+    std::size_t first = 0;  // of its pairs
+    std::size_t count = 0;
+    std::string lost;
+  };
+  std::vector<Question> questions;
+  std::vector<Pair> pairs;  // of all questions
   for (const auto& query : params["queries"]) {
     WEFT_TRY(const auto from, api::required_text(query, "from"));
     WEFT_TRY(const auto to, api::required_text(query, "to"));
@@ -437,29 +458,36 @@ api::Answer Agent::policy_verdicts(const json& params) const {
     WEFT_TRY(const auto protocol, parse_protocol(word));
     if (number > 65535) return weft::fail(ErrorCode::invalid, fmt::format("port: {} is above 65535", number));
     const PortProtocol port{static_cast<std::uint16_t>(number), protocol};
+    auto& question = questions.emplace_back(Question{.port = port, .first = pairs.size()});
     // One pod without an interface must not keep the other questions from their answers.
-    if (const auto lost = lost_interface(from) + lost_interface(to); !lost.empty()) {
-      result["items"].push_back({{"verdict", "deny"}, {"rule", {{"id", 0}, {"kind", "no_interface"}, {"text", lost}}}});
-      continue;
-    }
-    WEFT_TRY(const auto pairs, resolve_pairs(from, to, port));
+    question.lost = lost_interface(from) + lost_interface(to);
+    if (!question.lost.empty()) continue;
+    WEFT_TRY(auto resolved, resolve_pairs(from, to, port));
+    question.count = resolved.size();
+    std::ranges::move(resolved, std::back_inserter(pairs));
+  }
+  const auto there = elsewhere_of(pairs);
+  json result{{"items", json::array()}};
+  for (const auto& question : questions) {
     json item{{"verdict", "allow"}, {"rule", nullptr}};
-    for (const auto& [source, target] : pairs) {
-      if (item["verdict"] == "deny") break;
-      if (!target.missing.empty()) {
-        item = {{"verdict", "deny"}, {"rule", {{"id", 0}, {"kind", "no_backend"}, {"text", target.missing}}}};
-        break;
-      }
-      const auto actual = target.port.value_or(port);
-      const auto explained = explain_pair(source, target, actual);
-      const auto& decisive = explained.answer.decisive();
-      item = {{"verdict", verdict_word(decisive.allowed)},
-              {"rule",
-               rule_to_json(decisive.id, decisive.rule, control::location_of(decisive.rule, compiled().policy_input))}};
-    }
+    if (!question.lost.empty())
+      item = {{"verdict", "deny"}, {"rule", {{"id", 0}, {"kind", "no_interface"}, {"text", question.lost}}}};
+    for (std::size_t i = 0; i < question.count && item["verdict"] != "deny"; ++i)
+      item = verdict_of(pairs[question.first + i], question.port, there);
     result["items"].push_back(std::move(item));
   }
   return result;
+}
+
+json Agent::verdict_of(const Pair& pair, const PortProtocol& port, const std::optional<Elsewhere>& there) const {
+  const auto& target = pair.to;
+  if (!target.missing.empty())
+    return {{"verdict", "deny"}, {"rule", {{"id", 0}, {"kind", "no_backend"}, {"text", target.missing}}}};
+  const auto explained = explain_pair(pair, target.port.value_or(port), there);
+  const auto& decisive = explained.answer.decisive();
+  return {
+      {"verdict", verdict_word(decisive.allowed)},
+      {"rule", rule_to_json(decisive.id, decisive.rule, control::location_of(decisive.rule, compiled().policy_input))}};
 }
 
 void Agent::register_policy() {
