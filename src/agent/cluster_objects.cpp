@@ -24,10 +24,6 @@ constexpr auto silence = std::chrono::seconds(2);
 constexpr int most_tries = 20;
 constexpr auto founding_pause = std::chrono::milliseconds(200);
 
-std::string name_of(const store::StoredKey& key) {
-  return fmt::format("{} {}", model::to_string(key.kind), key.key.to_string());
-}
-
 std::string name_of(const cluster::ObjectKey& key) {
   return fmt::format("{} {}{}{}", key.kind, key.namespace_, key.namespace_.empty() ? "" : "/", key.name);
 }
@@ -179,16 +175,8 @@ void ClusterObjects::start() {
   attempt();
 }
 
-Result<bool> ClusterObjects::has_own() const {
-  for (const auto kind : all_kinds) {
-    WEFT_TRY(const auto keys, parts_.objects.keys(kind));
-    if (!keys.empty()) return true;
-  }
-  return false;
-}
-
 bool ClusterObjects::known() const {
-  return shared_->state() != cluster::SharedObjects::State::unheard || has_own().value_or(false);
+  return shared_->state() != cluster::SharedObjects::State::unheard || parts_.objects.any().value_or(false);
 }
 
 void ClusterObjects::attempt() {
@@ -206,7 +194,7 @@ void ClusterObjects::attempt() {
     planned = plan_push(job);
   } else {
     if (job.founds) {
-      const auto own = has_own();
+      const auto own = parts_.objects.any();
       if (!own) return finish(own.error());
       if (*own)
         return finish(Error{ErrorCode::unavailable,

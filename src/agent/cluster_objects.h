@@ -104,7 +104,6 @@ class ClusterObjects {
   void submit(Job job);
   void start();
   void attempt();
-  [[nodiscard]] Result<bool> has_own() const;
   Result<void> plan_apply(Job& job, bool& gives);
   Result<void> plan_remove(Job& job, bool& gives) const;
   Result<void> plan_push(Job& job) const;

@@ -20,8 +20,6 @@ class EtcdSpace {
 
   // Once a second.
   void check();
-  // Since when it is known to be full.
-  [[nodiscard]] const std::optional<std::chrono::system_clock::time_point>& full_since() const { return full_since_; }
 
  private:
   void ask();
@@ -33,7 +31,7 @@ class EtcdSpace {
   std::string etcd_;
   etcd::Scheduler::Time next_{};
   bool asking_ = false;
-  std::optional<std::chrono::system_clock::time_point> full_since_;
+  std::optional<std::chrono::system_clock::time_point> full_since_;  // as far as is known
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

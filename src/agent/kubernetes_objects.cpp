@@ -4,11 +4,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 
 #include "agent/object_names.h"
-#include "base/utc_text.h"
 
 namespace weft::agent {
 namespace {
@@ -25,10 +23,6 @@ constexpr auto not_ours = "!service.kubernetes.io/service-proxy-name,!service.ku
 struct Carried {
   mutable std::unique_ptr<model::ApiObject> object;
 };
-
-std::string name_of(const store::StoredKey& key) {
-  return fmt::format("{} {}", model::to_string(key.kind), key.key.to_string());
-}
 
 store::StoredKey stored_key(model::Kind kind, std::string_view key) {
   const auto slash = key.find('/');
@@ -77,7 +71,7 @@ void KubernetesObjects::follow(model::Kind kind, std::string path, std::string f
                             parts_.http, parts_.scheduler, parts_.random, std::move(options),
                             kubernetes::ReflectorHandlers{
                                 .changed = [this, kind](const kubernetes::Change& change) { take(kind, change); },
-                                .state = [this] { state_changed(); }})});
+                                .state = [this] { settle_soon(); }})});
 }
 
 Result<kubernetes::Decoded> KubernetesObjects::decode(model::Kind kind, const kubernetes::Object& object) const {
@@ -97,19 +91,19 @@ void KubernetesObjects::take(model::Kind kind, const kubernetes::Change& change)
   settle_soon();
 }
 
-void KubernetesObjects::state_changed() { settle_soon(); }
-
 // What several watches bring at once is taken in together.
 void KubernetesObjects::settle_soon() {
   settle_ = parts_.scheduler.after(std::chrono::milliseconds(0), [this] { settle(); });
 }
 
+bool KubernetesObjects::Resource::absent() const {
+  const auto& problem = reflector->problem();
+  return own && problem && problem->reason == Reason::not_found;
+}
+
 bool KubernetesObjects::complete() const {
-  return std::ranges::all_of(resources_, [](const Resource& resource) {
-    if (resource.reflector->synced()) return true;
-    const auto& problem = resource.reflector->problem();
-    return resource.own && problem && problem->reason == Reason::not_found;
-  });
+  return std::ranges::all_of(
+      resources_, [](const Resource& resource) { return resource.reflector->synced() || resource.absent(); });
 }
 
 // What an earlier run had, and the server no longer has. Of a resource that is not served nothing is known.
@@ -119,10 +113,9 @@ void KubernetesObjects::add_what_is_gone(Publisher::Brought& brought) const {
     if (resource != resources_.end() && !resource->reflector->synced()) continue;
     const auto keys = parts_.objects.keys(kind);
     if (!keys) continue;
-    for (const auto& key : *keys) {
-      const auto name = key.key.namespace_.empty() ? key.key.name : key.key.namespace_ + "/" + key.key.name;
-      if (resource == resources_.end() || !resource->reflector->view().contains(name)) brought.gone.push_back(key);
-    }
+    for (const auto& key : *keys)
+      if (resource == resources_.end() || !resource->reflector->view().contains(key.key.to_string()))
+        brought.gone.push_back(key);
   }
 }
 
@@ -132,14 +125,13 @@ void KubernetesObjects::settle() {
   if (owed_.empty() && taken_) return check_waiting();
   Publisher::Brought brought;
   for (const auto& [key, object] : owed_) {
-    if (!object) {
-      brought.gone.push_back(key);
-    } else {
+    if (object)
       brought.objects.push_back({object->object, object->json});
-      if (const auto* service = std::get_if<model::Service>(&object->object))
-        brought.assignments.emplace(key.key, assignment_of(*service));
-    }
-    if (!object && key.kind == model::Kind::service) brought.assignments.emplace(key.key, control::ServiceAssignment());
+    else
+      brought.gone.push_back(key);
+    if (key.kind == model::Kind::service)
+      brought.assignments.emplace(
+          key.key, object ? assignment_of(std::get<model::Service>(object->object)) : control::ServiceAssignment());
   }
   if (!taken_) {
     add_what_is_gone(brought);
@@ -159,19 +151,13 @@ void KubernetesObjects::check() {
     intake_.check();
 }
 
-bool KubernetesObjects::known() const {
-  if (taken_) return true;
-  return std::ranges::any_of(all_kinds, [&](model::Kind kind) {
-    const auto keys = parts_.objects.keys(kind);
-    return keys && !keys->empty();
-  });
-}
+bool KubernetesObjects::known() const { return taken_ || parts_.objects.any().value_or(false); }
 
 std::string KubernetesObjects::silence() const {
   for (const auto& resource : resources_) {
     const auto& reflector = *resource.reflector;
     const auto& problem = reflector.problem();
-    if (reflector.live() || (resource.own && problem && problem->reason == Reason::not_found)) continue;
+    if (reflector.live() || resource.absent()) continue;
     if (problem) return problem->message;
     if (!reflector.synced()) return "no answer yet";
   }

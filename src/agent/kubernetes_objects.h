@@ -60,6 +60,8 @@ class KubernetesObjects {
     model::Kind kind;
     bool own = false;  // Weft's: the server may not have it
     std::unique_ptr<kubernetes::Reflector> reflector;
+    // The server does not have it.
+    [[nodiscard]] bool absent() const;
   };
   struct Waiting {
     model::ObjectKey pod;
@@ -71,7 +73,6 @@ class KubernetesObjects {
   void follow(model::Kind kind, std::string path, std::string fields, std::string labels);
   [[nodiscard]] Result<kubernetes::Decoded> decode(model::Kind kind, const kubernetes::Object& object) const;
   void take(model::Kind kind, const kubernetes::Change& change);
-  void state_changed();
   void settle_soon();
   void settle();
   void add_what_is_gone(Publisher::Brought& brought) const;

@@ -1,8 +1,11 @@
 // What the handlers of objects have in common: kinds, keys, and how an object is named in an answer.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <array>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "model/objects.h"
 #include "sources/store/rows.h"
@@ -18,6 +21,11 @@ inline constexpr std::array all_kinds{model::Kind::namespace_,         model::Ki
 
 inline store::StoredKey key_of(const model::Object& object) {
   return {model::kind_of(object), model::metadata_of(object).key()};
+}
+
+// For messages: "Service shop/web".
+inline std::string name_of(const store::StoredKey& key) {
+  return fmt::format("{} {}", model::to_string(key.kind), key.key.to_string());
 }
 
 inline nlohmann::json identity_json(const store::StoredKey& key) {

@@ -12,10 +12,6 @@
 namespace weft::agent {
 namespace {
 
-std::string name_of(const store::StoredKey& key) {
-  return fmt::format("{} {}", model::to_string(key.kind), key.key.to_string());
-}
-
 std::string not_understood(const store::StoredKey& key, const Error& error) {
   return fmt::format("{}: {}", Objects::problem_of(key), error.message);
 }
@@ -109,6 +105,14 @@ Result<void> Objects::visit(model::Kind kind, const std::function<void(const mod
       problems.push_back(not_understood({row.kind, row.key}, object.error()));
     return Result<void>();
   });
+}
+
+Result<bool> Objects::any() const {
+  for (const auto kind : all_kinds) {
+    WEFT_TRY(const auto known, keys(kind));
+    if (!known.empty()) return true;
+  }
+  return false;
 }
 
 Result<std::vector<store::StoredKey>> Objects::page(model::Kind kind, const std::optional<std::string>& space,

@@ -92,6 +92,8 @@ class Objects {
                                                            const std::optional<std::string>& space = {}) const {
     return store_->object_keys(kind, space);
   }
+  // Whether there is any at all.
+  [[nodiscard]] Result<bool> any() const;
   // The first `limit` behind `after`, pods of Deployments among them.
   [[nodiscard]] Result<std::vector<store::StoredKey>> page(model::Kind kind, const std::optional<std::string>& space,
                                                            const model::ObjectKey& after, std::size_t limit) const;

@@ -59,7 +59,6 @@ Result<Object> object_from_json(std::string_view json);
 struct ApiObject {
   Object object;
   std::string json;
-  std::vector<Problem> warnings;  // of fields that Weft does not act on
 };
 Result<ApiObject> object_from_api(Kind kind, std::string_view from, std::string_view json);
 

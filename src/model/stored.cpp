@@ -172,14 +172,13 @@ Result<ApiObject> object_from_api(Kind kind, std::string_view from, std::string_
   Report report(from, Report::Unknown::passed_over);
   const Value root(tree, tree.root, report, "");
   const auto& entry = entry_of(kind);
-  ApiObject result{.object = decode_object(entry, root), .json = {}, .warnings = {}};
+  ApiObject result{.object = decode_object(entry, root), .json = {}};
   if (!report.clean()) {
     const Problem& first = report.problems().front();
     return fail(ErrorCode::invalid, first.path + ": " + first.message);
   }
   result.json = stored_json(entry, root, result.object);
   leave_to_slices(result.object);
-  result.warnings = report.warnings();
   return result;
 }
 

@@ -152,7 +152,7 @@ wait $speaks_again
 like "it has its labels" "$(weft_here endpoint list -o json | jq -c '.[] | select(.pod == "late-1") | .labels')" 'k8s:app=late'
 
 step "watches that break, versions that are forgotten, a server that is throttled"
-ip netns exec "$(name_of client-1)" "$traffic" load tcp 10.222.0.80 80 --seconds ${WEFT_K8S_LOAD_SECONDS:-30} --threads 1 --pause 4 >"$work/load" 2>&1 &
+ip netns exec "$(name_of client-1)" "$traffic" load tcp 10.222.0.80 80 --seconds 30 --threads 1 --pause 4 >"$work/load" 2>&1 &
 load=$!
 for round in 1 2 3; do
   trouble '{"watches": "break", "compact": true}'
