@@ -243,14 +243,19 @@ TEST(WhatFits, OneWithoutRoomForSourceRangesIsLeftOut) {
   EXPECT_EQ(maps.ranges.size(), 1U);
 }
 
-TEST(WhatFits, OneThatGrewKeepsWhatItHasAndGrowsWhenThereIsRoom) {
-  ServiceCompiler compiler(options({"10.96.0.0/16"}, 8), {});
-  Maps maps;
+// "a" and "b", of three pods each.
+void serve_two(ServiceCompiler& compiler, Maps& maps) {
   apply(compiler, service("a", {{"app", "a"}}));
   apply(compiler, service("b", {{"app", "b"}}));
   add_pods(compiler, "a", 1, 3);
   add_pods(compiler, "b", 1, 3);
   compile_what_fits(compiler, maps);
+}
+
+TEST(WhatFits, OneThatGrewKeepsWhatItHasAndGrowsWhenThereIsRoom) {
+  ServiceCompiler compiler(options({"10.96.0.0/16"}, 8), {});
+  Maps maps;
+  serve_two(compiler, maps);
   const auto before = row_of(compiler, "a");
   add_pods(compiler, "a", 4, 4);
   compile_what_fits(compiler, maps);
@@ -266,11 +271,7 @@ TEST(WhatFits, OneThatGrewKeepsWhatItHasAndGrowsWhenThereIsRoom) {
 TEST(WhatFits, OneThatLostABackendIsMovedThroughItsOwnRoom) {
   ServiceCompiler compiler(options({"10.96.0.0/16"}, 6), {});
   Maps maps;
-  apply(compiler, service("a", {{"app", "a"}}));
-  apply(compiler, service("b", {{"app", "b"}}));
-  add_pods(compiler, "a", 1, 3);
-  add_pods(compiler, "b", 1, 3);
-  compile_what_fits(compiler, maps);
+  serve_two(compiler, maps);
   const auto before = *compiler.ports_of({"shop", "a"}).at(0);
   compiler.erase_pod({"shop", "a-2"});
   EXPECT_FALSE(compiler.compile());
