@@ -21,6 +21,19 @@
 
 namespace weft::agent::testing {
 
+// Of a pod that is attached.
+inline store::EndpointRecord ready_record(const model::ObjectKey& pod, std::uint32_t number, const IpAddress& address) {
+  store::EndpointRecord record;
+  record.key = {pod.name, "eth0"};
+  record.namespace_ = pod.namespace_;
+  record.pod = pod.name;
+  record.state = store::EndpointState::ready;
+  record.endpoint_id = number;
+  record.ifindex = 7;
+  record.addresses = {address};
+  return record;
+}
+
 class KernellessNode {
  public:
   explicit KernellessNode(const std::string& name, const std::map<std::string, std::uint32_t>& map_sizes = {})

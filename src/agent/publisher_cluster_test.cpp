@@ -6,6 +6,7 @@
 
 #include <random>
 
+#include "agent/node_testing.h"
 #include "agent/publisher.h"
 #include "datapath/testing.h"
 
@@ -70,14 +71,8 @@ class PublisherCluster : public ::testing::Test {
     ASSERT_TRUE(objects->apply(outcome.documents));
   }
   void attach(const std::string& name, const IpAddress& address) {
-    store::EndpointRecord record;
-    record.key = {name, "eth0"};
-    record.namespace_ = "default";
-    record.pod = name;
-    record.state = store::EndpointState::ready;
-    record.endpoint_id = 100 + static_cast<std::uint32_t>(records.size());
-    record.ifindex = 7;
-    record.addresses = {address};
+    const auto id = 100 + static_cast<std::uint32_t>(records.size());
+    const auto record = testing::ready_record({"default", name}, id, address);
     records[record.key] = record;
   }
   [[nodiscard]] datapath::Rows<weft_addr, weft_remote> present() const {

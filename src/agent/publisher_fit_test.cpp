@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agent/node_testing.h"
 #include "agent/publisher.h"
 #include "datapath/testing.h"
 
@@ -74,14 +75,8 @@ class PublisherFit : public ::testing::Test {
         {{model::Kind::service, {"shop", name}}, {model::Kind::endpoint_slice, {"shop", name + "-1"}}});
   }
   void attach(const std::string& name, const IpAddress& address) {
-    store::EndpointRecord record;
-    record.key = {name, "eth0"};
-    record.namespace_ = "other";
-    record.pod = name;
-    record.state = store::EndpointState::ready;
-    record.endpoint_id = 100 + static_cast<std::uint32_t>(records.size());
-    record.ifindex = 7;
-    record.addresses = {address};
+    const auto id = 100 + static_cast<std::uint32_t>(records.size());
+    const auto record = testing::ready_record({"other", name}, id, address);
     records[record.key] = record;
   }
   [[nodiscard]] bool attached(const IpAddress& address) const {
