@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/memory.h"
 #include "agent/object_names.h"
 
 namespace weft::agent {
@@ -139,6 +140,7 @@ void KubernetesObjects::settle() {
       brought.assignments.try_emplace(service, control::ServiceAssignment());
   }
   if (!intake_.take(brought)) return;
+  took_many_ = took_many_ || brought.objects.size() >= many_items;
   taken_ = true;
   owed_.clear();
   check_waiting();

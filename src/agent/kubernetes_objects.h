@@ -17,6 +17,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/intake.h"
@@ -54,6 +55,8 @@ class KubernetesObjects {
   [[nodiscard]] nlohmann::json status_json() const;
   // Once a second: tries again what could not be done.
   void check();
+  // Whether so much was taken in since the last call that the allocator should give back what it took.
+  [[nodiscard]] bool took_many() { return std::exchange(took_many_, false); }
 
  private:
   struct Resource {
@@ -88,6 +91,7 @@ class KubernetesObjects {
   // What came and is not stored yet; nothing: it is gone.
   std::map<store::StoredKey, std::optional<model::ApiObject>> owed_;
   bool taken_ = false;  // all of it, once
+  bool took_many_ = false;
   etcd::Timer settle_;
   std::list<Waiting> waiting_;
   std::map<std::string, std::string> misunderstood_;

@@ -72,6 +72,7 @@ Result<void> Agent::open_kubernetes() {
 }
 
 void Agent::check_kubernetes() {
+  trim_owed_ = kubernetes_->objects().took_many() || trim_owed_;
   const auto silent = kubernetes_->check();
   silent.empty() ? faults_.clear("kubernetes")
                  : faults_.set("kubernetes", silent,

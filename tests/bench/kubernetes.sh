@@ -1,0 +1,89 @@
+# Benchmarks of a node of Kubernetes; sourced by tools/bench inside its own namespaces, after nodes.sh.
+# shellcheck shell=bash disable=SC2034,SC2154
+
+# A large cluster's API server, and one agent that follows it.
+bench_k8s() {
+  local nodes=5000 pods=100000 services=10000 own=110 answer start pid crowd_pid at count
+  [[ $peers_only -eq 0 ]] || return 0
+  if [[ $quick -eq 1 ]]; then nodes=1000 pods=50000 services=2000; fi
+  say "an API server with $nodes nodes, $pods pods, $services services"
+  make_nodes k8s
+  configure_node k8s1 bench "" "objects: kubernetes" "kubeconfig: $scratch/k8s.kubeconfig" "quarantine_seconds: 0" \
+    "service_table_entries: 131072" "backend_table_entries: 262144"
+  sed -i '/^store: /d; /^etcd_endpoints: /d; s/^pod_cidrs: .*/pod_cidrs: [10.70.0.0\/16]/; s/^service_cidrs: .*/service_cidrs: [10.96.0.0\/12]/' \
+    "$scratch/k8s1/weftd.yaml"
+  mkfifo "$scratch/to_k8s" "$scratch/from_k8s"
+  nsenter --net=/run/netns/k8s2-h "$bin/kubernetes_crowd" --kubeconfig "$scratch/k8s.kubeconfig" --address 192.0.2.2 --node bench \
+    --pins "/sys/fs/bpf/weft/$instance-k8s1" --nodes "$nodes" --pods "$pods" --services "$services" --own-pods "$own" \
+    --changes "$((quick == 1 ? 3000 : 20000))" --rate 1000 \
+    <"$scratch/to_k8s" >"$scratch/from_k8s" 2>"$scratch/k8s.log" &
+  crowd_pid=$!
+  exec {to_k8s}>"$scratch/to_k8s" {from_k8s}<"$scratch/from_k8s"
+  k8s_answer() {
+    until read -r -t 2 answer <&"$from_k8s"; do
+      kill -0 "$crowd_pid" 2>/dev/null || die "the API server ended: $(cat "$scratch/k8s.log")"
+    done
+    printf '%s\t%s\n' "$1" "$answer" >>"$scratch/k8s.tsv"
+  }
+  ask_k8s() {
+    echo "$1" >&"$to_k8s"
+    k8s_answer "$1"
+  }
+  k8s_answer filled
+  for at in first again; do
+    # `first`: with nothing but the server; `again`: with all of it in its store, as after a crash.
+    start=$EPOCHREALTIME
+    run_agent k8s1
+    ask_k8s wait
+    sample k8s_sync "${at}_seconds" weft "$(elapsed "$start")"
+    # Lists are long, and what they took is given back soon after.
+    sleep 3
+    pid=$(cat "$scratch/k8s1/pid")
+    sample k8s_sync "${at}_rss" weft "$(awk '/^VmRSS/ {print $2 / 1000}' "/proc/$pid/status")"
+    sample k8s_sync "${at}_rss_peak" weft "$(awk '/^VmHWM/ {print $2 / 1000}' "/proc/$pid/status")"
+    [[ $at == again ]] || stop_agent k8s1
+  done
+  sample k8s_sync own_rss weft "$(awk '/^RssAnon/ {print $2 / 1000}' "/proc/$pid/status")"
+  ask_k8s services
+  sample_json k8s_change weft "$answer" service_p50=p50_ms service_p99=p99_ms
+  k8s_pods 10 0
+  k8s_pods 100 10
+  ask_k8s policies
+  sample_json k8s_change weft "$answer" policy_p50=p50_ms policy_p99=p99_ms
+  exec {to_k8s}>&- {from_k8s}<&-
+  stop_agent k8s1
+  wait "$crowd_pid" 2>/dev/null || true
+}
+
+# COUNT pods at once, the pods FIRST and those after it.
+k8s_pods() {
+  local i
+  for i in $(seq "$2" $(($1 + $2 - 1))); do ip netns add "k8s-pod-$i"; done
+  for i in $(seq "$2" $(($1 + $2 - 1))); do k8s_add "$i" >"$scratch/k8s-add-$i" & done
+  for i in $(seq "$2" $(($1 + $2 - 1))); do
+    until [[ -s $scratch/k8s-add-$i ]]; do sleep 0.02; done
+    cat "$scratch/k8s-add-$i"
+  done >"$scratch/k8s-adds-$1"
+  grep -q failed "$scratch/k8s-adds-$1" && die "$(grep -c failed "$scratch/k8s-adds-$1") of $1 pods were not attached: $(tail -n 3 "$scratch/k8s1/weftd.log")"
+  sample k8s_add "p50_$1" weft "$(quantile 0.5 "$scratch/k8s-adds-$1")"
+  sample k8s_add "p99_$1" weft "$(quantile 0.99 "$scratch/k8s-adds-$1")"
+}
+k8s_add() {
+  local start=$EPOCHREALTIME
+  if nsenter --net=/run/netns/k8s1-h env -i CNI_COMMAND=ADD CNI_CONTAINERID="bench-$1" CNI_NETNS="/run/netns/k8s-pod-$1" CNI_IFNAME=eth0 \
+    CNI_PATH="$bin" PATH=/usr/sbin:/usr/bin:/sbin:/bin CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=own;K8S_POD_NAME=pod-$1" \
+    "$bin/weft-cni" <"$scratch/k8s1/cni.json" >/dev/null; then
+    awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print (b - a) * 1000 }'
+  else
+    echo failed
+  fi
+}
+
+rows_of_k8s() {
+  local metric
+  for metric in "first_seconds|s" "first_rss|MB" "first_rss_peak|MB" "again_seconds|s" "again_rss|MB" "again_rss_peak|MB" "own_rss|MB"; do
+    echo "k8s_sync|$metric|weft||"
+  done
+  for metric in "service_p50|ms" "service_p99|ms" "policy_p50|ms" "policy_p99|ms"; do echo "k8s_change|$metric|weft||"; done
+  for metric in p50_10 p99_10 p50_100 p99_100; do echo "k8s_add|$metric|ms|weft||"; done
+}
