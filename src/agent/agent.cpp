@@ -293,6 +293,16 @@ void Agent::refresh_node() {
   uplinks_->attach(node_);
 }
 
+void Agent::forget_abandoned() {
+  const auto keys = attachment_->abandoned([this](const store::EndpointRecord& record) {
+    return kubernetes_ && kubernetes_->objects().taken() && objects_->pod({record.namespace_, record.pod}) == nullptr;
+  });
+  for (const auto& key : keys) {
+    note(fmt::format("{} is gone and nobody called DEL for it: its addresses are free", key.owner()));
+    if (auto removed = attachment_->remove(key); !removed) note(removed.error().text());
+  }
+}
+
 void Agent::refresh_source_ports() {
   if (!source_ports_.refresh()) return;
   publisher_->set_base(base_config());
@@ -372,6 +382,7 @@ void Agent::poll_slow() {
     if (std::exchange(trim_owed_, false)) give_memory_back(loop_);
     // All of it is compiled again: less often where a start has failed already.
     if ((faults_.has("publish") && (taken_over_ || slow_polls_ % 10 == 0)) || faults_.has("devices")) refresh_node();
+    if (taken_over_) forget_abandoned();
     if (taken_over_) healer_->check(node_);
     if (overlay_ && other_devices(publisher_->cluster())) others_changed();
     tell_services_fault();

@@ -148,6 +148,7 @@ class Agent {
   void poll_slow();
   void watch_netlink();
   void refresh_node();
+  void forget_abandoned();
   void refresh_source_ports();
   void watch_announced();
   void consume_events();

@@ -91,6 +91,10 @@ class Attachment {
   void reaped(const store::EndpointKey& key);
   // Records whose device is gone behind our back leave the maps until DEL comes.
   bool notice_lost_devices();
+  // Records whose device is gone, and for which a runtime may never say DEL: their pod has another sandbox by now, or
+  // `gone` says that the pod itself is no more.
+  [[nodiscard]] std::vector<store::EndpointKey> abandoned(
+      const std::function<bool(const store::EndpointRecord& record)>& gone) const;
   // Attaches programs again that somebody took off, asking for those of `most` endpoints, the next
   // ones the next time. Returns what was repaired.
   std::vector<std::string> heal_programs(std::size_t most);

@@ -47,6 +47,22 @@ std::string Attachment::host_fault(const HostSide& host, const store::EndpointRe
   return {};
 }
 
+// A runtime that could not make the rest of a sandbox may forget it, with its network namespace, and never call DEL.
+std::vector<store::EndpointKey> Attachment::abandoned(
+    const std::function<bool(const store::EndpointRecord& record)>& gone) const {
+  std::vector<store::EndpointKey> keys;
+  for (const auto& [key, record] : records_) {
+    if (record.state != EndpointState::ready || record.ifindex != 0) continue;
+    const auto replaces = [&](const auto& entry) {
+      const auto& other = entry.second;
+      return is_attached(other) && other.key.ifname == key.ifname && other.namespace_ == record.namespace_ &&
+             other.pod == record.pod && other.created >= record.created;
+    };
+    if (std::ranges::any_of(records_, replaces) || gone(record)) keys.push_back(key);
+  }
+  return keys;
+}
+
 Attachment::Healing Attachment::heal_hosts() {
   Healing healing;
   const auto host = read_host_side();

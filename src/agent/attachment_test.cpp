@@ -152,6 +152,24 @@ TEST(Attachment, ADeviceLostBehindOurBackLeavesTheMapsAndDelStillWorks) {
   expect_nothing_left(machine, run, "after DEL");
 }
 
+// A runtime that failed at the sandbox's other network forgets it without DEL, and makes another one.
+TEST(Attachment, ASandboxThatWasForgottenGoesOnceItsPodHasAnotherOrIsGone) {
+  Machine machine("forgotten");
+  AgentRun run(machine);
+  const auto nobody = [](const store::EndpointRecord&) { return false; };
+  ASSERT_TRUE(run.attachment.add(request(7, "first")));
+  EXPECT_TRUE(run.attachment.abandoned([](const auto&) { return true; }).empty()) << "it is there";
+  machine.kernel.delete_namespace(7);
+  EXPECT_TRUE(run.attachment.notice_lost_devices());
+  EXPECT_TRUE(run.attachment.abandoned(nobody).empty()) << "it may be the pod's only one";
+  EXPECT_THAT(run.attachment.abandoned([](const auto&) { return true; }),
+              ::testing::ElementsAre(request(7, "first").key));
+  ASSERT_TRUE(run.attachment.add(request(8, "second")));
+  EXPECT_THAT(run.attachment.abandoned(nobody), ::testing::ElementsAre(request(7, "first").key));
+  ASSERT_TRUE(run.remove(request(7, "first").key));
+  EXPECT_TRUE(run.attachment.abandoned(nobody).empty());
+}
+
 // Any single call into the kernel fails: the ADD says so, nothing is left, and the next one succeeds.
 TEST(Attachment, HealingSetsWhatOthersUndidOnTheHostAgain) {
   Machine machine("heal");

@@ -47,6 +47,8 @@ class KubernetesObjects {
 
   // What the server has was heard of, now or by an earlier run.
   [[nodiscard]] bool known() const;
+  // All that the server has was taken in by this run.
+  [[nodiscard]] bool taken() const { return taken_; }
   // Once this pod and its Namespace are known here; or when a while has passed, or the server is silent. With the uid
   // that the kubelet says: one of the same name that is going is another.
   void catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done);

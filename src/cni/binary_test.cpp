@@ -1,6 +1,7 @@
 // The real plugin against a socket of our own: the parts that only a process shows.
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -187,6 +188,45 @@ TEST(Binary, VersionWithEmptyInput) {
   const auto finished = Process({{"CNI_COMMAND", "VERSION"}}, "").wait();
   EXPECT_EQ(finished.exit_code, 0);
   EXPECT_EQ(Json::parse(finished.text)["supportedVersions"].size(), 4U);
+}
+
+// A namespace of its own, which lasts as long as somebody has it open.
+TEST(Binary, SetsTheLoopbackUpWithoutAnAgent) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  const pid_t keeper = ::fork();
+  if (keeper == 0) {
+    const bool made = ::unshare(CLONE_NEWNET) == 0;
+    (void)!::write(ready[1], made ? "y" : "n", 1);
+    ::pause();
+    ::_exit(0);
+  }
+  char said = 'n';
+  ASSERT_EQ(::read(ready[0], &said, 1), 1);
+  ASSERT_EQ(said, 'y');
+  const auto call = [&](const std::string& command) {
+    Process process({{"CNI_COMMAND", command},
+                     {"CNI_CONTAINERID", "c1"},
+                     {"CNI_NETNS", "/proc/" + std::to_string(keeper) + "/ns/net"},
+                     {"CNI_IFNAME", "lo"},
+                     {"CNI_PATH", "/nowhere"}},
+                    R"({"cniVersion": "1.0.0", "name": "cni-loopback", "type": "loopback", "prevResult": {}})");
+    return process.wait();
+  };
+  const auto down = call("CHECK");
+  EXPECT_EQ(down.exit_code, 1);
+  EXPECT_THAT(down.text, testing::HasSubstr("is down"));
+  const auto added = call("ADD");
+  EXPECT_EQ(added.exit_code, 0) << added.text;
+  EXPECT_THAT(added.text, testing::HasSubstr("127.0.0.1/8"));
+  EXPECT_EQ(call("CHECK").exit_code, 0);
+  EXPECT_EQ(call("ADD").exit_code, 0);
+  EXPECT_EQ(call("DEL").exit_code, 0);
+  ::kill(keeper, SIGKILL);
+  ::waitpid(keeper, nullptr, 0);
+  EXPECT_EQ(call("DEL").exit_code, 0);
+  EXPECT_THAT(call("ADD").text, testing::HasSubstr("the network namespace"));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cni/format.h"
+#include "cni/loopback.h"
 
 namespace weft::cni {
 namespace {
@@ -57,6 +58,7 @@ Output run_checked(const Environment& environment, std::string_view standard_inp
   auto invocation = parse_invocation(environment, standard_input);
   if (!invocation) return failure(invocation.error());
   if (invocation->command == Command::version) return {format_versions(invocation->config), 0, {}};
+  if (is_loopback(*invocation)) return run_loopback(*invocation);
   std::shared_ptr<Agent> agent = connect(*invocation);
   const auto [method, params] = request_for(*invocation);
   const auto answer = agent->call(method, params);
