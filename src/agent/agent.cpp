@@ -298,7 +298,7 @@ void Agent::forget_abandoned() {
     return kubernetes_ && kubernetes_->objects().taken() && objects_->pod({record.namespace_, record.pod}) == nullptr;
   });
   for (const auto& key : keys) {
-    note(fmt::format("{} is gone and nobody called DEL for it: its addresses are free", key.owner()));
+    spdlog::warn("{} is gone and nobody called DEL for it: its addresses are free", key.owner());
     if (auto removed = attachment_->remove(key); !removed) note(removed.error().text());
   }
 }
