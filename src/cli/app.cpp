@@ -6,6 +6,7 @@
 #include "api/request.h"
 #include "cli/commands.h"
 #include "cli/completion.h"
+#include "cli/kubernetes_command.h"
 #include "cli/lab_command.h"
 
 namespace weft::cli {
@@ -50,6 +51,7 @@ class CommandLine {
     add_bgp();
     add_bpf();
     add_observe();
+    add_kubernetes_commands(app_, session_, completions_);
     add_lab_command(app_, session_.lab, session_.exit_code);
     add_tools();
   }

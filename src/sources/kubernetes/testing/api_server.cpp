@@ -183,6 +183,26 @@ void ApiServer::set_token(std::string token) {
   token_ = std::move(token);
 }
 
+void ApiServer::deny(std::string verb_and_resource) {
+  const std::scoped_lock lock(mutex_);
+  denied_.insert(std::move(verb_and_resource));
+}
+
+// https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
+bool ApiServer::review(Connection& connection, const HttpRequest& request) {
+  auto body = parse_body(request);
+  const json::json_pointer asked("/spec/resourceAttributes");
+  if (!body.is_object() || !body.contains(asked))
+    return connection.answer(422, status_answer(422, "Invalid", "expected a review").text);
+  const auto verb = body[asked].value("verb", "");
+  const auto resource = body[asked].value("resource", "");
+  {
+    const std::scoped_lock lock(mutex_);
+    body["status"]["allowed"] = verb == "*" ? denied_.empty() : !denied_.contains(verb + " " + resource);
+  }
+  return connection.answer(201, body.dump());
+}
+
 void ApiServer::watch_order(WatchOrder order) {
   {
     const std::scoped_lock lock(mutex_);
@@ -274,6 +294,8 @@ bool ApiServer::answer(Connection& connection, const HttpRequest& request) {
     return connection.answer(200, "ok");
   if (request.path == "/version")
     return connection.answer(200, R"({"major":"1","minor":"32","gitVersion":"v1.32.0-weft-test"})");
+  if (request.method == "POST" && request.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
+    return review(connection, request);
   const auto path = parse_path(request.path);
   if (!path || !store_->type_of(path->resource))
     return connection.answer(404,
@@ -292,6 +314,8 @@ bool ApiServer::dispatch(Connection& connection, const HttpRequest& request, con
   }
   const auto body = parse_body(request);
   if (body.is_null()) return tell(status_answer(400, "BadRequest", "the body is no object in JSON"));
+  if (request.method == "POST" && request.query_value("dryRun") == "All")
+    return tell({.code = 201, .text = body.dump()});
   if (request.method == "POST" && path.name.empty()) return tell(store_->create(path, body));
   if (request.method == "PUT" && !path.name.empty()) return tell(store_->update(path, body));
   if (request.method == "PATCH" && !path.name.empty()) {

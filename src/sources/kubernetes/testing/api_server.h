@@ -1,6 +1,7 @@
 // An API server for tests and labs: HTTP/1.1, plain or TLS, in front of an ApiStore, with faults on demand. It answers
 // get, list (pages, selectors, versions), watch (bookmarks, versions, selectors), create, update, merge patch, apply,
-// delete and the status subresource. It knows nothing of schemas, admission, RBAC and field ownership.
+// delete, the status subresource, and dry runs of create. It knows nothing of schemas, admission, RBAC and field
+// ownership.
 //
 // A lab that runs it as a program (main/lab_api_server.cpp) makes faults by POST /weft-test/faults, with any of
 // {"watches": "end" | "break" | "cut", "hush": BOOL, "compact": true, "token": TEXT, "inject": TEXT,
@@ -17,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -67,6 +69,8 @@ class ApiServer {
 
   void fail(Fault fault);
   void set_token(std::string token);
+  // SelfSubjectAccessReviews say no to this, "create daemonsets"; of all else yes. Requests are not refused by it.
+  void deny(std::string verb_and_resource);
   // Every stream of a watch: ends as its time were over; is reset; sends half of the next event and is reset then.
   void end_watches() { watch_order(WatchOrder::end); }
   void break_watches() { watch_order(WatchOrder::reset); }
@@ -97,6 +101,7 @@ class ApiServer {
   bool answered(Connection& connection, const HttpRequest& request);
   bool answer(Connection& connection, const HttpRequest& request);
   bool control(Connection& connection, const HttpRequest& request);
+  bool review(Connection& connection, const HttpRequest& request);
   bool dispatch(Connection& connection, const HttpRequest& request, const ObjectPath& path);
   bool list(Connection& connection, const HttpRequest& request, const ObjectPath& path);
   bool watch(Connection& connection, const HttpRequest& request, const ObjectPath& path);
@@ -126,6 +131,7 @@ class ApiServer {
   std::list<Served> served_;
   std::vector<Fault> faults_;
   std::deque<std::string> requests_;  // the last of them
+  std::set<std::string> denied_;
   std::string token_;
   std::string line_;
   WatchOrder order_ = WatchOrder::none;

@@ -1,0 +1,29 @@
+// What a cluster says of itself before Weft is installed: its ranges of addresses, its API servers, and what stands in
+// the way.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "install/cluster.h"
+
+namespace weft::install {
+
+// From kubeadm's configuration; of Services else from ServiceCIDR objects, or from what the server says when it refuses
+// an address. Empty: nothing says.
+std::vector<std::string> find_pod_ranges(Cluster& cluster);
+std::vector<std::string> find_service_ranges(Cluster& cluster);
+// As URLs, from the endpoints of the Service "kubernetes".
+std::vector<std::string> find_servers(Cluster& cluster);
+
+struct Finding {
+  bool stops = false;  // nothing is installed, unless it is forced
+  std::string what;
+  std::string remedy;
+};
+
+// The server's version, the user's rights, nodes that cannot do it, other CNIs, kube-proxy. Fails where the server
+// cannot be asked.
+Outcome<std::vector<Finding>> survey(Cluster& cluster);
+
+}  // namespace weft::install
