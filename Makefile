@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 export CLICOLOR_FORCE ?= 0
 
 .PHONY: help build all demo test sanitize bench lint fmt check-format check-includes install \
-        test-kernel clean bootstrap configure fuzzers $(LEVELS:%=test-%)
+        test-kernel image clean bootstrap configure fuzzers $(LEVELS:%=test-%)
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ fmt: ## format every C++ and C source
 install: ## install below DESTDIR (make install DESTDIR=/tmp/weft)
 	@$(MAKE) build
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD)
+
+image: build ## the container image, build/weft-VERSION.tar, of this machine's packages
+	@tools/image --build $(BUILD)
 
 clean: ## remove what was built
 	@rm -rf build build-debug build-sanitize

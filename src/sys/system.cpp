@@ -2,7 +2,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
@@ -39,6 +41,13 @@ Result<void> write_sysctl(const std::string& key, const std::string& value) {
   ::close(fd);
   if (written != static_cast<ssize_t>(value.size())) return fail(errno_error(what, written < 0 ? error : EIO));
   return {};
+}
+
+void make_sysctls_writable() {
+  constexpr const char* sysctls = "/proc/sys";
+  struct statvfs status {};
+  if (::statvfs(sysctls, &status) != 0 || (status.f_flag & ST_RDONLY) == 0) return;
+  ::mount(nullptr, sysctls, nullptr, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
 }
 
 Result<std::string> cgroup2_mount() {

@@ -13,6 +13,9 @@ namespace weft::sys {
 // /proc/sys of the calling thread's network namespace. Key with dots replaced by slashes: "net/ipv4/ip_forward".
 Result<std::string> read_sysctl(const std::string& key);
 Result<void> write_sysctl(const std::string& key, const std::string& value);  // no write when equal
+// A container's runtime mounts /proc/sys read-only. Makes it writable again in this mount namespace, where that is so;
+// what cannot be done shows where a sysctl is written.
+void make_sysctls_writable();
 
 // The mount point of the cgroup v2 hierarchy, found in /proc/self/mountinfo ("/sys/fs/cgroup",
 // "/sys/fs/cgroup/unified", ...). not_found when none is mounted.

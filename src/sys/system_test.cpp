@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "sys/mountinfo.h"
@@ -87,6 +89,26 @@ TEST_F(SystemTest, MountsBpffsOnce) {
   ASSERT_TRUE(ensure_bpffs(path));
   ASSERT_EQ(::umount2(path.c_str(), 0), 0);
   EXPECT_NE(::umount2(path.c_str(), 0), 0) << "it was mounted twice";
+}
+
+// As a container's runtime leaves them: in a process of its own, whose mounts and sysctls are nobody else's.
+TEST_F(SystemTest, SysctlsThatARuntimeHasMadeReadOnlyAreWritableAgain) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  EXPECT_EXIT(
+      {
+        const auto writes = [] {
+          return write_sysctl("net/ipv4/ip_forward", read_sysctl("net/ipv4/ip_forward").value() == "1" ? "0" : "1")
+              .has_value();
+        };
+        if (::unshare(CLONE_NEWNS | CLONE_NEWNET) != 0) std::_Exit(1);
+        if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) std::_Exit(2);
+        if (::mount("/proc/sys", "/proc/sys", nullptr, MS_BIND, nullptr) != 0) std::_Exit(3);
+        if (::mount(nullptr, "/proc/sys", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) != 0) std::_Exit(4);
+        if (writes()) std::_Exit(5);
+        make_sysctls_writable();
+        std::_Exit(writes() ? 0 : 6);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 TEST_F(SystemTest, SysctlsBelongToTheNamespaceOfTheThread) {

@@ -17,6 +17,7 @@
 #include "agent/cleanup.h"
 #include "agent/config.h"
 #include "agent/start_check.h"
+#include "sys/system.h"
 
 namespace {
 
@@ -102,6 +103,7 @@ int main(int argc, char** argv) {
     return refuse(path.empty() ? good.error() : good.error().in(path));
   if (check) return 0;
   if (::geteuid() != 0) return refuse({ErrorCode::denied, "must run as root", "it manages devices and BPF programs"});
+  sys::make_sysctls_writable();
   if (cleanup) {
     const auto done = agent::clean_up(*config, [](const std::string& line) { fmt::print("{}\n", line); });
     return done ? 0 : refuse(done.error());

@@ -1,0 +1,16 @@
+# The image of Weft, built by docker or podman from a registry's Debian:
+#
+#   podman build -t weft:0.1.0 .
+#
+# tools/image makes the same of a build on a Debian machine without any registry (docs/building.md). What the image holds
+# is decided there, for both.
+FROM docker.io/library/debian:12 AS build
+RUN apt-get update && apt-get install -y --no-install-recommends make git && rm -rf /var/lib/apt/lists/*
+COPY . /src
+WORKDIR /src
+RUN make build && tools/image --rootfs /image
+
+FROM scratch
+COPY --from=build /image /
+ENV PATH=/usr/bin:/usr/sbin
+CMD ["weft", "--help"]
