@@ -197,13 +197,12 @@ registerWithTaints: [{key: node.weft.io/agent-not-ready, effect: NoSchedule}]
 $(printf '%s\n' "$@")
 K
   cat >"$home/init" <<I
-mount --make-rprivate /
+mount --make-rprivate / && mount --make-rshared / # of this node's own, as systemd has it
 hostname $node
 mount -t tmpfs tmpfs /run
 mkdir -p /run/containerd /run/netns /run/weft /var/lib/kubelet /var/lib/containerd /var/lib/weft /etc/cni/net.d /opt/cni/bin /etc/kubernetes/manifests
 mount --bind $home/containerd /var/lib/containerd
 mount --bind $home/kubelet /var/lib/kubelet
-mount --make-rshared /var/lib/kubelet
 mount --bind $home/weft /var/lib/weft
 mount --bind $home/cni /etc/cni/net.d
 mount --bind $home/cni-bin /opt/cni/bin
