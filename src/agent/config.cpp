@@ -147,9 +147,6 @@ config::Keys<Config> own_keys() {
       {"flow_history", number(&Config::flow_history, 16, 1048576)},
       {"store", word(&Config::store, &parse_store)},
       {"objects", word(&Config::objects, &parse_object_source)},
-      {"kubeconfig", text(&Config::kubeconfig)},
-      {"kubernetes_context", text(&Config::kubernetes_context)},
-      {"kubernetes_servers", texts(&Config::kubernetes_servers)},
       {"pod_block_length_v4", number(&Config::pod_block_length_v4, 8, 29)},
       {"pod_block_length_v6", number(&Config::pod_block_length_v6, 8, 125)},
       {"tunnel", word(&Config::tunnel, &parse_tunnel)},
@@ -173,6 +170,7 @@ const config::Keys<Config>& all_keys() {
   static const auto table = [] {
     auto keys = own_keys();
     for (const auto& [name, set] : config::cluster_access_keys()) keys.emplace(name, set);
+    for (const auto& [name, set] : config::kubernetes_access_keys()) keys.emplace(name, set);
     return keys;
   }();
   return table;
@@ -270,21 +268,12 @@ Result<void> check_cluster(const Config& config) {
 }
 
 Result<void> check_kubernetes(const Config& config) {
-  if (config.objects == Config::ObjectSource::kubernetes) {
-    for (const auto& server : config.kubernetes_servers)
-      if (const auto parsed = kubernetes::parse_server(server); !parsed)
-        return fail(parsed.error().in("kubernetes_servers"));
-    if (config.kubeconfig.empty() && !config.kubernetes_context.empty())
-      return fail(ErrorCode::invalid, "kubernetes_context is of a kubeconfig, and none is given", "set kubeconfig");
-    return {};
-  }
-  for (const auto& [key, given] : {std::pair{"kubeconfig", !config.kubeconfig.empty()},
-                                   {"kubernetes_context", !config.kubernetes_context.empty()},
-                                   {"kubernetes_servers", !config.kubernetes_servers.empty()}})
-    if (given)
-      return fail(ErrorCode::invalid, fmt::format("{} is given, but objects is applied", key),
-                  "set objects: kubernetes, or leave it out");
-  return {};
+  if (config.objects != Config::ObjectSource::kubernetes)
+    return config::check_no_kubernetes(config, "objects is applied", "set objects: kubernetes, or leave it out");
+  for (const auto& server : config.kubernetes_servers)
+    if (const auto parsed = kubernetes::parse_server(server); !parsed)
+      return fail(parsed.error().in("kubernetes_servers"));
+  return config::check_kubernetes(config);
 }
 
 Result<void> validate(const Config& config) {

@@ -9,11 +9,12 @@
 #include "base/ip.h"
 #include "base/result.h"
 #include "config/cluster_access.h"
+#include "config/kubernetes_access.h"
 #include "model/objects.h"
 
 namespace weft::agent {
 
-struct Config : config::ClusterAccess {
+struct Config : config::ClusterAccess, config::KubernetesAccess {
   std::string instance = "default";         // names the pins below bpffs
   std::string node;                         // host name when empty
   std::string state_dir = "/var/lib/weft";  // the store: <state_dir>/weft.db
@@ -60,10 +61,7 @@ struct Config : config::ClusterAccess {
   // Where Pods, Services and policies come from: users apply them, or a Kubernetes API server has them.
   enum class ObjectSource { applied, kubernetes };
   ObjectSource objects = ObjectSource::applied;
-  std::string kubeconfig;                       // a file; empty: what a pod finds in itself
-  std::string kubernetes_context;               // of it; empty: its current one
-  std::vector<std::string> kubernetes_servers;  // go before the one it names, which may be a Service
-  std::uint32_t pod_block_length_v4 = 24;       // of a node's share of pod_cidrs
+  std::uint32_t pod_block_length_v4 = 24;  // of a node's share of pod_cidrs
   std::uint32_t pod_block_length_v6 = 64;
   enum class Tunnel { none, vxlan, geneve, ipip };
   Tunnel tunnel = Tunnel::none;

@@ -9,6 +9,7 @@
 #include "base/utc_text.h"
 #include "sources/etcd/grpc_client.h"
 #include "sources/kubernetes/http.h"
+#include "sources/kubernetes/open_access.h"
 
 namespace weft::agent {
 namespace {
@@ -21,9 +22,7 @@ constexpr auto patience = std::chrono::seconds(5);
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(asio::io_context& loop, const Config& config,
                                                                  Objects& objects, Publisher& publisher,
                                                                  KubernetesObjects::Handlers handlers) {
-  const kubernetes::AccessOptions options{.context = config.kubernetes_context, .servers = config.kubernetes_servers};
-  auto access = config.kubeconfig.empty() ? kubernetes::in_cluster(kubernetes::in_cluster_environment(), options)
-                                          : kubernetes::read_kubeconfig(config.kubeconfig, options);
+  auto access = kubernetes::open_access(config);
   if (!access) return fail(access.error().in("objects: kubernetes"));
   std::unique_ptr<KubernetesSource> source(new KubernetesSource(loop));
   source->server_ = access->servers.front();

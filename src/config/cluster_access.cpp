@@ -23,6 +23,10 @@ Result<void> check(const ClusterAccess& access) {
   if (access.etcd_endpoints.empty())
     return fail(ErrorCode::invalid, "etcd_endpoints is empty",
                 "list the URLs of the cluster's members, for example [\"http://10.0.0.1:2379\"]");
+  return check_times(access);
+}
+
+Result<void> check_times(const ClusterAccess& access) {
   if (access.reclaim_seconds < 2 * access.lease_seconds)
     return fail(ErrorCode::invalid, fmt::format("reclaim_seconds: {} is less than twice lease_seconds, {}",
                                                 access.reclaim_seconds, access.lease_seconds));

@@ -27,6 +27,7 @@ struct ClusterAccess {
 const Keys<ClusterAccess>& cluster_access_keys();
 // Endpoints are there, and the times fit each other.
 Result<void> check(const ClusterAccess& access);
+Result<void> check_times(const ClusterAccess& access);
 // The text of `etcd_password_file`; empty where there is none.
 Result<std::string> read_password(const ClusterAccess& access);
 

@@ -5,19 +5,38 @@
 #include <array>
 
 #include "config/keys.h"
+#include "sources/kubernetes/open_access.h"
 #include "sys/system.h"
 
 namespace weft::op {
 namespace {
 
+Result<Config::Store> parse_store(std::string_view text) {
+  if (text == "etcd") return Config::Store::etcd;
+  if (text == "kubernetes") return Config::Store::kubernetes;
+  if (text == "none") return Config::Store::none;
+  return fail(ErrorCode::invalid, fmt::format("expected etcd, kubernetes or none, found \"{}\"", text));
+}
+
+Result<Config::ObjectSource> parse_objects(std::string_view text) {
+  if (text == "applied") return Config::ObjectSource::applied;
+  if (text == "kubernetes") return Config::ObjectSource::kubernetes;
+  return fail(ErrorCode::invalid, fmt::format("expected applied or kubernetes, found \"{}\"", text));
+}
+
 const config::Keys<Config>& all_keys() {
   static const auto table = [] {
     config::Keys<Config> keys{
+        {"store", config::word(&Config::store, &parse_store)},
+        {"objects", config::word(&Config::objects, &parse_objects)},
+        {"crds", config::text(&Config::crds)},
+        {"health_address", config::text(&Config::health_address)},
         {"name", config::text(&Config::name)},
         {"log_level", config::word(&Config::log_level, &config::parse_log_level)},
         {"log_file", config::text(&Config::log_file)},
     };
     for (const auto& [name, set] : config::cluster_access_keys()) keys.emplace(name, set);
+    for (const auto& [name, set] : config::kubernetes_access_keys()) keys.emplace(name, set);
     return keys;
   }();
   return table;
@@ -38,6 +57,26 @@ Result<void> check_name(const std::string& name) {
               "use letters, digits, \"-\", \"_\" and \".\", beginning with a letter or digit");
 }
 
+Result<void> check_store(const Config& config) {
+  if (config.store == Config::Store::etcd) return config::check(config);
+  if (!config.etcd_endpoints.empty())
+    return fail(ErrorCode::invalid, "etcd_endpoints are given, but store is not etcd", "set store: etcd");
+  if (config.store == Config::Store::none && config.objects == Config::ObjectSource::applied)
+    return fail(ErrorCode::invalid, "store: none, and objects are applied: there is nothing to do",
+                "set objects: kubernetes, or store: etcd");
+  return config::check_times(config);
+}
+
+Result<void> check_api_server(const Config& config) {
+  if (!config.on_kubernetes()) {
+    if (!config.crds.empty())
+      return fail(ErrorCode::invalid, "crds is given, but objects is applied", "set objects: kubernetes");
+    return config::check_no_kubernetes(config, "objects is applied", "set objects: kubernetes, or leave it out");
+  }
+  WEFT_CHECK(kubernetes::check_servers(config));
+  return config::check_kubernetes(config);
+}
+
 }  // namespace
 
 Result<Config> parse_config(const std::string& file, std::string_view text) {
@@ -46,7 +85,8 @@ Result<Config> parse_config(const std::string& file, std::string_view text) {
   WEFT_CHECK(config::read_keys(config, file, document, all_keys()));
   if (config.name.empty()) config.name = host_name();
   auto valid = check_name(config.name);
-  if (valid) valid = config::check(config);
+  if (valid) valid = check_store(config);
+  if (valid) valid = check_api_server(config);
   if (!valid) return fail(valid.error().in(file));
   return config;
 }

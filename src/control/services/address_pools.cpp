@@ -25,6 +25,22 @@ bool wants_pool_addresses(const model::Service& service) {
          (service.load_balancer_class.empty() || service.load_balancer_class == "weft.io/load-balancer");
 }
 
+AddressWish address_wish(const model::Service& service, const std::vector<IpAddress>& cluster_ips, bool ranges) {
+  AddressWish wish;
+  wish.labels = service.meta.labels;
+  wish.requested = service.load_balancer_ips;
+  wish.sharing_key = service.sharing_key;
+  wish.external_local = service.external_local;
+  for (const auto& port : service.ports) wish.ports.emplace_back(port.port, port.protocol);
+  for (const auto& address : cluster_ips) wish.families.push_back(address.family());
+  if (wish.families.empty()) wish.families = service.families;
+  if (wish.families.empty()) wish.families.push_back(Family::v4);
+  const bool dual = service.family_policy != model::Service::FamilyPolicy::single_stack;
+  if (!ranges && dual && wish.families.size() == 1)
+    wish.families.push_back(wish.families[0] == Family::v4 ? Family::v6 : Family::v4);
+  return wish;
+}
+
 void AddressPools::upsert(const model::LoadBalancerPool& pool) { pools_.insert_or_assign(pool.meta.name, pool); }
 void AddressPools::keep_out(const std::unordered_set<IpAddress>& addresses) {
   kept_out_ = {addresses.begin(), addresses.end()};
@@ -70,8 +86,7 @@ const IpAddress* AddressPools::shared(const Key& service, const AddressWish& wis
   if (group == sharers_.end()) return nullptr;
   const IpAddress* lowest = nullptr;
   for (const auto& [user, address] : group->second)
-    if (address.family() == family && (lowest == nullptr || address < *lowest) && in_pool(service, wish, address) &&
-        conflict(service, wish, address) == nullptr)
+    if (address.family() == family && (lowest == nullptr || address < *lowest) && may_have(service, wish, address))
       lowest = &address;
   return lowest;
 }
@@ -130,7 +145,7 @@ Result<std::vector<IpAddress>> AddressPools::choose(const Key& service, const Ad
   std::string reasons;
   for (const auto family : wish.families) {
     const auto present = std::ranges::find(held, family, &IpAddress::family);
-    if (present != held.end() && in_pool(service, wish, *present) && conflict(service, wish, *present) == nullptr) {
+    if (present != held.end() && may_have(service, wish, *present)) {
       chosen.push_back(*present);
     } else if (const auto* other = shared(service, wish, family)) {
       chosen.push_back(*other);

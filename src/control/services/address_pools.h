@@ -30,6 +30,8 @@ struct AddressWish {
 
 // Type LoadBalancer, of our class, and nobody else has given it addresses.
 bool wants_pool_addresses(const model::Service& service);
+// Its families are those of its cluster IPs; without any, those it names. `ranges`: all it may have are there.
+AddressWish address_wish(const model::Service& service, const std::vector<IpAddress>& cluster_ips, bool ranges);
 
 class AddressPools {
  public:
@@ -54,6 +56,10 @@ class AddressPools {
   [[nodiscard]] const AddressWish* wish_of(const Key& service) const;
   // Whether a pool that serves the Service has the address.
   [[nodiscard]] bool in_pool(const Key& service, const AddressWish& wish, const IpAddress& address) const;
+  // In a pool that serves it, and nobody is in its way there.
+  [[nodiscard]] bool may_have(const Key& service, const AddressWish& wish, const IpAddress& address) const {
+    return in_pool(service, wish, address) && conflict(service, wish, address) == nullptr;
+  }
   [[nodiscard]] const std::unordered_map<Key, AddressWish, KeyHash>& wishes() const { return wishes_; }
 
  private:

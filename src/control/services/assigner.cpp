@@ -18,23 +18,6 @@ Assigner::Assigner(const ServiceOptions& options)
       cluster_ips_(options.cluster_cidrs),
       node_ports_(options.node_port_min, options.node_port_max) {}
 
-// Its families are those of its cluster IPs; without a range for these, those it names.
-AddressWish Assigner::wish_of(const model::Service& service, const std::vector<IpAddress>& cluster_ips) const {
-  AddressWish wish;
-  wish.labels = service.meta.labels;
-  wish.requested = service.load_balancer_ips;
-  wish.sharing_key = service.sharing_key;
-  wish.external_local = service.external_local;
-  for (const auto& port : service.ports) wish.ports.emplace_back(port.port, port.protocol);
-  for (const auto& address : cluster_ips) wish.families.push_back(address.family());
-  if (wish.families.empty()) wish.families = service.families;
-  if (wish.families.empty()) wish.families.push_back(Family::v4);
-  const bool dual = service.family_policy != model::Service::FamilyPolicy::single_stack;
-  if (!has_ranges_ && dual && wish.families.size() == 1)
-    wish.families.push_back(wish.families[0] == Family::v4 ? Family::v6 : Family::v4);
-  return wish;
-}
-
 // The addresses stand under the sharing key of the wish, so they are filed anew with it.
 void Assigner::set_wish(const Key& key, bool wanted, AddressWish wish, const std::vector<IpAddress>& held) {
   const auto* known = pools_.wish_of(key);
@@ -52,7 +35,7 @@ std::vector<IpAddress> Assigner::own_status(const model::Service& service, const
   auto asked = service;
   asked.ingress.clear();
   if (!has_addresses(asked) || !wants_pool_addresses(asked)) return {};
-  const auto wish = wish_of(asked, {});
+  const auto wish = address_wish(asked, {}, has_ranges_);
   std::vector<IpAddress> addresses;
   for (const auto& ingress : service.ingress) {
     if (ingress.proxy || !pools_.in_pool(key, wish, ingress.address)) return {};
@@ -73,7 +56,7 @@ Result<ServiceAssignment> Assigner::assign(const model::Service& service, const 
     ports_held.node_ports = keep.node_ports;
     WEFT_CHECK(node_ports_.choose(service, key, ports_held, chosen));
     if (wanted) {
-      wish = wish_of(service, chosen.cluster_ips);
+      wish = address_wish(service, chosen.cluster_ips, has_ranges_);
       const auto& had = held.load_balancer_ips.empty() ? keep.load_balancer_ips : held.load_balancer_ips;
       WEFT_TRY(chosen.load_balancer_ips, pools_.choose(key, wish, had, reason));
     }
@@ -104,7 +87,7 @@ void Assigner::replace(const Key& key, const ServiceAssignment& held, const Serv
 
 void Assigner::know(const model::Service& service, const Key& key, const ServiceAssignment& held) {
   const bool wanted = has_addresses(service) && wants_pool_addresses(service);
-  set_wish(key, wanted, wanted ? wish_of(service, held.cluster_ips) : AddressWish(), held.load_balancer_ips);
+  set_wish(key, wanted, wanted ? address_wish(service, held.cluster_ips, has_ranges_) : AddressWish(), held.load_balancer_ips);
   if (wanted && held.load_balancer_ips.empty())
     pending_.try_emplace(key, "no address has been looked for yet");
   else

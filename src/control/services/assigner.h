@@ -46,7 +46,6 @@ class Assigner {
   [[nodiscard]] const std::unordered_map<Key, std::string, KeyHash>& pending() const { return pending_; }
 
  private:
-  [[nodiscard]] AddressWish wish_of(const model::Service& service, const std::vector<IpAddress>& cluster_ips) const;
   void set_wish(const Key& key, bool wanted, AddressWish wish, const std::vector<IpAddress>& held);
 
   bool has_ranges_ = false;
