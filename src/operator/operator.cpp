@@ -11,6 +11,7 @@
 #include "base/utc_text.h"
 #include "sources/cluster/access.h"
 #include "sources/etcd/grpc_client.h"
+#include "sources/kubernetes/open_access.h"
 
 namespace weft::op {
 namespace {
@@ -86,7 +87,9 @@ void Duties::nodes_changed(const etcd::Change& change) {
   }
   std::set<IpAddress> addresses;
   for (const auto& [node, some] : taken_) addresses.insert(some.begin(), some.end());
-  waiting_.keep_out({addresses.begin(), addresses.end()});
+  const std::vector<IpAddress> all(addresses.begin(), addresses.end());
+  waiting_.keep_out(all);
+  if (options_.taken) options_.taken(all);
 }
 
 void Duties::trouble(const Error& error) {
@@ -133,27 +136,59 @@ Operator::~Operator() = default;
 
 Result<std::unique_ptr<Operator>> Operator::start(asio::io_context& loop, const Config& config) {
   std::unique_ptr<Operator> made(new Operator(loop, config));
-  WEFT_TRY(const auto keys, cluster::Keyspace::make(config.cluster));
-  WEFT_TRY(const auto to, cluster::etcd_options(config));
-  const auto random = etcd::system_random();
-  WEFT_TRY(made->client_, etcd::make_client(made->scheduler_, to, random));
-  Duties::Options options;
-  options.self = {config.name, new_run()};
-  options.record.host = host_name();
-  options.record.version = WEFT_VERSION;
-  options.record.started = now_text();
-  options.lease = std::chrono::seconds(config.lease_seconds);
-  made->duties_ = std::make_unique<Duties>(cluster::Context{.client = *made->client_,
-                                                            .scheduler = made->scheduler_,
-                                                            .random = random,
-                                                            .keys = keys,
-                                                            .delay = std::chrono::seconds(config.reclaim_seconds)},
-                                           std::move(options));
+  const auto run = new_run();
+  if (config.on_kubernetes()) WEFT_CHECK(made->open_kubernetes(loop, run));
+  if (config.store != Config::Store::none) WEFT_CHECK(made->open_store(run));
   return made;
 }
 
+Result<void> Operator::open_kubernetes(asio::io_context& loop, const std::string& run) {
+  auto access = kubernetes::open_access(config_);
+  if (!access) return fail(access.error().in("objects: kubernetes"));
+  const auto server = access->servers.front();
+  kubernetes::ElectionOptions election;
+  election.namespace_name = kubernetes::namespace_of(config_, *access);
+  election.name = "weft-operator";
+  election.identity = config_.name + "_" + run;
+  WEFT_TRY(http_, kubernetes::make_http(loop, std::move(*access), {.user_agent = "weft-operator/" WEFT_VERSION}));
+  kubernetes_ = std::make_unique<KubernetesDuties>(KubernetesDuties::Parts{.http = *http_,
+                                                                           .scheduler = scheduler_,
+                                                                           .random = etcd::system_random(),
+                                                                           .server = server,
+                                                                           .election = std::move(election)},
+                                                   KubernetesDuties::Handlers());
+  return {};
+}
+
+Result<void> Operator::open_store(const std::string& run) {
+  if (config_.store == Config::Store::kubernetes)
+    return fail(ErrorCode::invalid, "store: kubernetes is not there yet", "set store: etcd, or store: none");
+  WEFT_TRY(const auto keys, cluster::Keyspace::make(config_.cluster));
+  WEFT_TRY(const auto to, cluster::etcd_options(config_));
+  const auto random = etcd::system_random();
+  WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
+  Duties::Options options;
+  options.self = {config_.name, run};
+  options.record.host = host_name();
+  options.record.version = WEFT_VERSION;
+  options.record.started = now_text();
+  options.lease = std::chrono::seconds(config_.lease_seconds);
+  if (kubernetes_)
+    options.taken = [this](const std::vector<IpAddress>& addresses) { kubernetes_->keep_out(addresses); };
+  duties_ = std::make_unique<Duties>(cluster::Context{.client = *client_,
+                                                      .scheduler = scheduler_,
+                                                      .random = random,
+                                                      .keys = keys,
+                                                      .delay = std::chrono::seconds(config_.reclaim_seconds)},
+                                     std::move(options));
+  return {};
+}
+
 void Operator::stop(std::function<void()> done) {
-  duties_->close([done = std::move(done)](const etcd::Outcome<void>&) { done(); });
+  // The last of them tells it.
+  const std::shared_ptr<void> last(nullptr, [done = std::move(done)](std::nullptr_t) { done(); });
+  if (kubernetes_) kubernetes_->close([last] {});
+  if (duties_) duties_->close([last](const etcd::Outcome<void>&) {});
 }
 
 }  // namespace weft::op

@@ -12,12 +12,14 @@
 #include <vector>
 
 #include "operator/config.h"
+#include "operator/kubernetes_duties.h"
 #include "operator/waiting_services.h"
 #include "sources/cluster/collector.h"
 #include "sources/cluster/operators.h"
 #include "sources/cluster/role.h"
 #include "sources/etcd/client.h"
 #include "sources/etcd/scheduler.h"
+#include "sources/kubernetes/http.h"
 
 namespace weft::op {
 
@@ -25,22 +27,25 @@ class Duties;
 
 class Operator {
  public:
-  // Does not wait for etcd.
+  // Does not wait for etcd, nor for the Kubernetes API server.
   static Result<std::unique_ptr<Operator>> start(asio::io_context& loop, const Config& config);
   ~Operator();
   Operator(const Operator&) = delete;
   Operator& operator=(const Operator&) = delete;
 
-  // Gives the role and the lease back, so that another one acts at once; `done` is told when etcd has answered, or
-  // does not.
+  // Gives roles and leases back, so that another one acts at once; `done` is told when it has been answered, or is not.
   void stop(std::function<void()> done);
 
  private:
   Operator(asio::io_context& loop, Config config);
+  Result<void> open_store(const std::string& run);
+  Result<void> open_kubernetes(asio::io_context& loop, const std::string& run);
 
   Config config_;
   etcd::AsioScheduler scheduler_;
-  std::unique_ptr<etcd::Client> client_;
+  std::unique_ptr<kubernetes::Http> http_;
+  std::unique_ptr<KubernetesDuties> kubernetes_;  // null: objects are not Kubernetes'
+  std::unique_ptr<etcd::Client> client_;          // null: nodes share nothing
   std::unique_ptr<Duties> duties_;
 };
 
@@ -52,6 +57,8 @@ class Duties {
     cluster::OperatorRecord record;  // what of it does not change
     std::chrono::seconds lease{30};
     std::chrono::milliseconds patience{200};  // of Role
+    // The addresses that nodes and their networks have.
+    std::function<void(const std::vector<IpAddress>& addresses)> taken;
   };
   Duties(const cluster::Context& context, Options options);
   ~Duties() = default;

@@ -87,7 +87,8 @@ void Assigner::replace(const Key& key, const ServiceAssignment& held, const Serv
 
 void Assigner::know(const model::Service& service, const Key& key, const ServiceAssignment& held) {
   const bool wanted = has_addresses(service) && wants_pool_addresses(service);
-  set_wish(key, wanted, wanted ? address_wish(service, held.cluster_ips, has_ranges_) : AddressWish(), held.load_balancer_ips);
+  set_wish(key, wanted, wanted ? address_wish(service, held.cluster_ips, has_ranges_) : AddressWish(),
+           held.load_balancer_ips);
   if (wanted && held.load_balancer_ips.empty())
     pending_.try_emplace(key, "no address has been looked for yet");
   else

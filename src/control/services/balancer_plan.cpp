@@ -95,8 +95,8 @@ class Plan {
         ++address;
         continue;
       }
-      reason = fmt::format("service {} has {} to give up first", losers->second.begin()->to_string(),
-                           address->to_string());
+      reason =
+          fmt::format("service {} has {} to give up first", losers->second.begin()->to_string(), address->to_string());
       address = addresses.erase(address);
     }
     if (!addresses.empty()) reason.clear();

@@ -42,8 +42,7 @@ class BalancerPlanTest : public ::testing::Test {
   std::map<model::ObjectKey, BalancerDecision> plan() {
     BalancerInput input;
     for (const auto& [name, known] : known_)
-      input.services.push_back(
-          {{"shop", name}, known.service ? &*known.service : nullptr, known.created, known.held});
+      input.services.push_back({{"shop", name}, known.service ? &*known.service : nullptr, known.created, known.held});
     for (const auto& one : pools_) input.pools.push_back(&one);
     input.kept_out = kept_out_;
     return plan_balancers(input);
@@ -161,7 +160,8 @@ TEST_F(BalancerPlanTest, NothingIsGivenTwice) {
         pools_.clear();
         break;
       case 1:
-        if (pools_.size() < 3) pool("192.0.2." + std::to_string(1 + one_of(3)), "192.0.2." + std::to_string(3 + one_of(3)));
+        if (pools_.size() < 3)
+          pool("192.0.2." + std::to_string(1 + one_of(3)), "192.0.2." + std::to_string(3 + one_of(3)));
         break;
       case 2:
         known_.erase(name);

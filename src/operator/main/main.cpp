@@ -13,6 +13,7 @@
 #include "operator/config.h"
 #include "operator/operator.h"
 #include "sources/cluster/check_access.h"
+#include "sources/kubernetes/open_access.h"
 
 namespace {
 
@@ -31,6 +32,16 @@ void set_up_log(const op::Config& config) {
   log->set_level(spdlog::level::from_str(config.log_level));
   log->flush_on(spdlog::level::info);
   spdlog::set_default_logger(log);
+}
+
+// What a start would refuse, without asking anybody.
+Result<void> check_access(const op::Config& config) {
+  if (config.store == op::Config::Store::etcd) WEFT_CHECK(cluster::check_access(config));
+  if (config.on_kubernetes()) {
+    const auto access = kubernetes::open_access(config);
+    if (!access) return fail(access.error());
+  }
+  return {};
 }
 
 int run(const op::Config& config) {
@@ -79,7 +90,7 @@ int main(int argc, char** argv) {
   }
   const auto config = op::load_config(path);
   if (!config) return refuse(config.error());
-  if (const auto good = cluster::check_access(*config); !good) return refuse(good.error().in(path));
+  if (const auto good = check_access(*config); !good) return refuse(good.error().in(path));
   if (check) return 0;
   try {
     set_up_log(*config);
