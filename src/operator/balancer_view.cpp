@@ -4,6 +4,7 @@
 
 #include "model/parse.h"
 #include "operator/conditions.h"
+#include "operator/json_parts.h"
 
 namespace weft::op {
 namespace {
@@ -11,19 +12,6 @@ namespace {
 using nlohmann::json;
 
 constexpr auto own_class_name = "weft.io/load-balancer";
-
-json part(const json& outer, const char* key, json fallback = json::object()) {
-  const auto found = outer.is_object() ? outer.find(key) : outer.end();
-  if (!outer.is_object() || found == outer.end() || found->type() != fallback.type()) return fallback;
-  return *found;
-}
-
-std::string text(const json& outer, const char* key) { return part(outer, key, "").get<std::string>(); }
-
-std::int64_t generation_of(const json& metadata) {
-  const auto found = metadata.find("generation");
-  return found != metadata.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
-}
 
 void read_ingress(const json& status, BalancedView& view) {
   for (const auto& entry : part(part(status, "loadBalancer"), "ingress", json::array())) {

@@ -151,6 +151,12 @@ Balancers::Pools Balancers::look_at_pools() const {
   return pools;
 }
 
+std::string Balancers::pool_with(const Cidr& cidr) const {
+  for (const auto* pool : look_at_pools().accepted)
+    if (overlaps(*pool, cidr)) return pool->meta.name;
+  return {};
+}
+
 bool Balancers::is_ours(const BalancedView& view, const Pools& pools) const {
   if (!view.balancer || !view.service || view.other_class) return false;
   if (view.own_class || view.mark() == BalancedView::Mark::given) return true;

@@ -60,7 +60,8 @@ class Balancers {
   [[nodiscard]] std::string silence() const;                      // why not; empty: they are
   [[nodiscard]] std::uint64_t served() const { return served_; }  // how often a Service got an address
   [[nodiscard]] std::size_t waiting() const { return waiting_; }
-  [[nodiscard]] const kubernetes::Reflector& pools() const { return pools_; }
+  // The LoadBalancerPool that is in force and has addresses of this; empty: none.
+  [[nodiscard]] std::string pool_with(const Cidr& cidr) const;
 
  private:
   // Written on that version of the Service, and not to be seen yet.

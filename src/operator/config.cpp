@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "config/keys.h"
 #include "sources/kubernetes/open_access.h"
@@ -77,7 +79,29 @@ Result<void> check_api_server(const Config& config) {
   return config::check_kubernetes(config);
 }
 
+Result<void> check_health_address(const std::string& text) {
+  if (const auto parsed = parse_health_address(text); !parsed) return fail(parsed.error().in("health_address"));
+  return {};
+}
+
 }  // namespace
+
+Result<HealthAddress> parse_health_address(std::string_view text) {
+  const auto colon = text.rfind(':');
+  auto host = text.substr(0, std::min(colon, text.size()));
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  const auto address = IpAddress::parse(host);
+  HealthAddress parsed;
+  const auto* end = text.data() + text.size();
+  const auto* digits = colon == std::string_view::npos ? end : text.data() + colon + 1;
+  const auto read = std::from_chars(digits, end, parsed.port);
+  if (!address || bracketed == address->is_v4() || read.ec != std::errc() || read.ptr != end)
+    return fail(ErrorCode::invalid, fmt::format("\"{}\" is no address with a port", text),
+                "write it as 127.0.0.1:9441 or [::]:9441");
+  parsed.address = *address;
+  return parsed;
+}
 
 Result<Config> parse_config(const std::string& file, std::string_view text) {
   Config config;
@@ -87,6 +111,7 @@ Result<Config> parse_config(const std::string& file, std::string_view text) {
   auto valid = check_name(config.name);
   if (valid) valid = check_store(config);
   if (valid) valid = check_api_server(config);
+  if (valid && !config.health_address.empty()) valid = check_health_address(config.health_address);
   if (!valid) return fail(valid.error().in(file));
   return config;
 }

@@ -2,9 +2,11 @@
 // the cluster and the Kubernetes API server are weftd's.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "base/ip.h"
 #include "base/result.h"
 #include "config/cluster_access.h"
 #include "config/kubernetes_access.h"
@@ -25,6 +27,13 @@ struct Config : config::ClusterAccess, config::KubernetesAccess {
   std::string log_file;            // standard error when empty
   [[nodiscard]] bool on_kubernetes() const { return objects == ObjectSource::kubernetes || store == Store::kubernetes; }
 };
+
+struct HealthAddress {
+  IpAddress address;
+  std::uint16_t port = 0;
+};
+// "127.0.0.1:9441", "[::]:9441".
+Result<HealthAddress> parse_health_address(std::string_view text);
 
 // An unknown key, a wrong type or value is an error "<file>:<line>:<column>: <key>: ...".
 Result<Config> parse_config(const std::string& file, std::string_view text);

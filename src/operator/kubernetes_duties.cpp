@@ -1,5 +1,6 @@
 #include "operator/kubernetes_duties.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <nlohmann/json.hpp>
@@ -50,7 +51,26 @@ KubernetesDuties::KubernetesDuties(Parts parts, Handlers handlers)
                  {.acts = [this] { return acts_ && nodes_.synced(); },
                   .event = handlers_.event,
                   .trouble = [this](const kubernetes::Failure& why) { trouble(why); },
-                  .pools = {}}),
+                  .pools = [this] { pools_.clashes_changed(); }}),
+      pools_({.http = parts_.http,
+              .scheduler = parts_.scheduler,
+              .random = parts_.random,
+              .server = parts_.server,
+              .store = parts_.store,
+              .backoff = parts_.backoff,
+              .retry = 10 * parts_.backoff.base},
+             {.acts = [this] { return acts_; },
+              .clash = [this](const cluster::Pool& pool) { return clash_of(pool); },
+              .cidrs = [this](std::vector<Cidr> cidrs) { balancers_.set_pod_cidrs(std::move(cidrs)); },
+              .event = handlers_.event,
+              .trouble = [this](const kubernetes::Failure& why) { trouble(why); },
+              .store_trouble = [this](const Error& why) { trouble(why); }}),
+      crds_({.http = parts_.http,
+             .scheduler = parts_.scheduler,
+             .random = parts_.random,
+             .crds = parts_.crds,
+             .version = parts_.version},
+            {.acts = [this] { return acts_; }, .trouble = [this](const kubernetes::Failure& why) { trouble(why); }}),
       nodes_(parts_.http, parts_.scheduler, parts_.random,
              {.path = "/api/v1/nodes",
               .field_selector = {},
@@ -74,7 +94,10 @@ KubernetesDuties::KubernetesDuties(Parts parts, Handlers handlers)
 void KubernetesDuties::set_acts(bool acts) {
   if (std::exchange(acts_, acts) == acts) return;
   if (acts) spdlog::info("acts for the cluster: it has the Lease {}", parts_.election.name);
+  // First: what the others follow may not be installed yet.
+  crds_.duty_changed();
   balancers_.duty_changed();
+  pools_.duty_changed();
   if (handlers_.duty) handlers_.duty();
 }
 
@@ -99,14 +122,23 @@ std::string KubernetesDuties::silence() const {
 }
 
 // Each once, until another comes: all is tried again and again.
-void KubernetesDuties::trouble(const kubernetes::Failure& why) {
-  if (std::exchange(troubled_, why.message) == why.message) return;
-  spdlog::warn("{}", told(why).text());
+void KubernetesDuties::trouble(const kubernetes::Failure& why) { trouble(told(why)); }
+
+void KubernetesDuties::trouble(const Error& why) {
+  if (std::exchange(troubled_, why.message) != why.message) spdlog::warn("{}", why.text());
+}
+
+std::string KubernetesDuties::clash_of(const cluster::Pool& pool) const {
+  for (const auto& range : pool.ranges)
+    if (const auto name = balancers_.pool_with(range.cidr); !name.empty())
+      return fmt::format("{} has addresses of LoadBalancerPool {}", range.cidr.to_string(), name);
+  return {};
 }
 
 void KubernetesDuties::tick() {
   tick_ = parts_.scheduler.after(check_pace, [this] {
     balancers_.check();
+    pools_.check();
     tick();
   });
 }

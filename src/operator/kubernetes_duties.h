@@ -3,13 +3,15 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "operator/balancers.h"
+#include "operator/crd_keeper.h"
 #include "operator/events.h"
+#include "operator/pool_keeper.h"
 #include "sources/kubernetes/lease.h"
 #include "sources/kubernetes/reflector.h"
 
@@ -23,6 +25,9 @@ class KubernetesDuties {
     etcd::Random random;
     std::string server;  // for messages
     kubernetes::ElectionOptions election;
+    std::optional<cluster::Context> store;  // nothing: nodes share nothing
+    std::vector<Crd> crds;                  // to keep installed
+    std::string version;                    // of this program
     etcd::BackoffOptions backoff{std::chrono::milliseconds(500), std::chrono::milliseconds(30000)};
   };
   struct Handlers {
@@ -48,7 +53,9 @@ class KubernetesDuties {
  private:
   void set_acts(bool acts);
   void nodes_changed();
+  [[nodiscard]] std::string clash_of(const cluster::Pool& pool) const;
   void trouble(const kubernetes::Failure& why);
+  void trouble(const Error& why);
   void tick();
 
   Parts parts_;
@@ -57,6 +64,8 @@ class KubernetesDuties {
   std::vector<IpAddress> told_;  // by the store
   std::string troubled_;
   Balancers balancers_;
+  PoolKeeper pools_;
+  CrdKeeper crds_;
   kubernetes::Reflector nodes_;
   std::unique_ptr<kubernetes::Election> election_;
   etcd::Timer tick_;

@@ -25,7 +25,9 @@ inline const std::string services = "/api/v1/namespaces/shop/services/";
 inline const std::string own_resources = "/apis/weft.io/v1alpha1/";
 
 struct Operator {
-  Operator(World& world, const ApiServer& server, const std::string& name) : http(world.connect(server.access())) {
+  Operator(World& world, const ApiServer& server, const std::string& name,
+           const std::optional<cluster::Context>& store = {})
+      : http(world.connect(server.access())) {
     duties = std::make_unique<KubernetesDuties>(
         KubernetesDuties::Parts{.http = *http,
                                 .scheduler = world.scheduler(),
@@ -37,6 +39,7 @@ struct Operator {
                                              .duration = seconds(2),
                                              .renew_within = milliseconds(1500),
                                              .retry = milliseconds(100)},
+                                .store = store,
                                 .backoff = {milliseconds(20), milliseconds(100)}},
         KubernetesDuties::Handlers{.event = [this](const ObjectEvent& event) { events.push_back(event); }, .duty = {}});
   }

@@ -137,12 +137,18 @@ Operator::~Operator() = default;
 Result<std::unique_ptr<Operator>> Operator::start(asio::io_context& loop, const Config& config) {
   std::unique_ptr<Operator> made(new Operator(loop, config));
   const auto run = new_run();
-  if (config.on_kubernetes()) WEFT_CHECK(made->open_kubernetes(loop, run));
-  if (config.store != Config::Store::none) WEFT_CHECK(made->open_store(run));
+  WEFT_TRY(const auto store, made->open_store());
+  if (config.on_kubernetes()) WEFT_CHECK(made->open_kubernetes(loop, run, store));
+  if (store) made->open_duties(*store, run);
+  if (!config.health_address.empty()) {
+    WEFT_TRY(made->health_,
+             HealthServer::listen(loop, config.health_address, [it = made.get()] { return it->not_ready(); }));
+  }
   return made;
 }
 
-Result<void> Operator::open_kubernetes(asio::io_context& loop, const std::string& run) {
+Result<void> Operator::open_kubernetes(asio::io_context& loop, const std::string& run,
+                                       const std::optional<cluster::Context>& store) {
   auto access = kubernetes::open_access(config_);
   if (!access) return fail(access.error().in("objects: kubernetes"));
   const auto server = access->servers.front();
@@ -150,23 +156,39 @@ Result<void> Operator::open_kubernetes(asio::io_context& loop, const std::string
   election.namespace_name = kubernetes::namespace_of(config_, *access);
   election.name = "weft-operator";
   election.identity = config_.name + "_" + run;
+  std::vector<Crd> crds;
+  if (!config_.crds.empty()) {
+    WEFT_TRY(crds, load_crds(config_.crds, WEFT_VERSION));
+  }
   WEFT_TRY(http_, kubernetes::make_http(loop, std::move(*access), {.user_agent = "weft-operator/" WEFT_VERSION}));
   kubernetes_ = std::make_unique<KubernetesDuties>(KubernetesDuties::Parts{.http = *http_,
                                                                            .scheduler = scheduler_,
                                                                            .random = etcd::system_random(),
                                                                            .server = server,
-                                                                           .election = std::move(election)},
+                                                                           .election = std::move(election),
+                                                                           .store = store,
+                                                                           .crds = std::move(crds),
+                                                                           .version = WEFT_VERSION},
                                                    KubernetesDuties::Handlers());
   return {};
 }
 
-Result<void> Operator::open_store(const std::string& run) {
+Result<std::optional<cluster::Context>> Operator::open_store() {
+  if (config_.store == Config::Store::none) return std::optional<cluster::Context>();
   if (config_.store == Config::Store::kubernetes)
     return fail(ErrorCode::invalid, "store: kubernetes is not there yet", "set store: etcd, or store: none");
   WEFT_TRY(const auto keys, cluster::Keyspace::make(config_.cluster));
   WEFT_TRY(const auto to, cluster::etcd_options(config_));
   const auto random = etcd::system_random();
   WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
+  return std::optional(cluster::Context{.client = *client_,
+                                        .scheduler = scheduler_,
+                                        .random = random,
+                                        .keys = keys,
+                                        .delay = std::chrono::seconds(config_.reclaim_seconds)});
+}
+
+void Operator::open_duties(const cluster::Context& store, const std::string& run) {
   Duties::Options options;
   options.self = {config_.name, run};
   options.record.host = host_name();
@@ -175,12 +197,13 @@ Result<void> Operator::open_store(const std::string& run) {
   options.lease = std::chrono::seconds(config_.lease_seconds);
   if (kubernetes_)
     options.taken = [this](const std::vector<IpAddress>& addresses) { kubernetes_->keep_out(addresses); };
-  duties_ = std::make_unique<Duties>(cluster::Context{.client = *client_,
-                                                      .scheduler = scheduler_,
-                                                      .random = random,
-                                                      .keys = keys,
-                                                      .delay = std::chrono::seconds(config_.reclaim_seconds)},
-                                     std::move(options));
+  duties_ = std::make_unique<Duties>(store, std::move(options));
+}
+
+std::string Operator::not_ready() const {
+  if (kubernetes_)
+    if (const auto why = kubernetes_->silence(); !why.empty()) return "the Kubernetes API server: " + why;
+  if (duties_ && !duties_->joined()) return "the store has not been heard of, or not for a while";
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "operator/config.h"
+#include "operator/health_server.h"
 #include "operator/kubernetes_duties.h"
 #include "operator/waiting_services.h"
 #include "sources/cluster/collector.h"
@@ -38,15 +39,19 @@ class Operator {
 
  private:
   Operator(asio::io_context& loop, Config config);
-  Result<void> open_store(const std::string& run);
-  Result<void> open_kubernetes(asio::io_context& loop, const std::string& run);
+  [[nodiscard]] std::string not_ready() const;
+  Result<std::optional<cluster::Context>> open_store();
+  Result<void> open_kubernetes(asio::io_context& loop, const std::string& run,
+                               const std::optional<cluster::Context>& store);
+  void open_duties(const cluster::Context& store, const std::string& run);
 
   Config config_;
   etcd::AsioScheduler scheduler_;
   std::unique_ptr<kubernetes::Http> http_;
-  std::unique_ptr<KubernetesDuties> kubernetes_;  // null: objects are not Kubernetes'
   std::unique_ptr<etcd::Client> client_;          // null: nodes share nothing
+  std::unique_ptr<KubernetesDuties> kubernetes_;  // null: objects are not Kubernetes'
   std::unique_ptr<Duties> duties_;
+  std::unique_ptr<HealthServer> health_;  // null: nobody asks
 };
 
 // What it does, on any client of etcd and any clock.
@@ -66,6 +71,8 @@ class Duties {
   Duties& operator=(const Duties&) = delete;
 
   [[nodiscard]] bool acts() const { return role_.holds().has_value(); }
+  // It is one of the cluster's operators: the store knows it.
+  [[nodiscard]] bool joined() const { return seat_.membership().has_value(); }
   [[nodiscard]] const cluster::Collected& collected() const { return collector_.collected(); }
   [[nodiscard]] const WaitingServices& waiting_services() const { return waiting_; }
   void close(etcd::Done<void> done);

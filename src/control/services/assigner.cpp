@@ -15,6 +15,7 @@ bool has_addresses(const model::Service& service) {
 
 Assigner::Assigner(const ServiceOptions& options)
     : has_ranges_(!options.cluster_cidrs.empty()),
+      unasked_(options.unasked),
       cluster_ips_(options.cluster_cidrs),
       node_ports_(options.node_port_min, options.node_port_max) {}
 
@@ -90,7 +91,7 @@ void Assigner::know(const model::Service& service, const Key& key, const Service
   set_wish(key, wanted, wanted ? address_wish(service, held.cluster_ips, has_ranges_) : AddressWish(),
            held.load_balancer_ips);
   if (wanted && held.load_balancer_ips.empty())
-    pending_.try_emplace(key, "no address has been looked for yet");
+    pending_.try_emplace(key, unasked_);
   else
     pending_.erase(key);
   known_.erase(key);
@@ -105,7 +106,7 @@ void Assigner::undo_wish(const Key& key, const ServiceAssignment& held) {
     known_.erase(key);
   }
   if (pools_.wish_of(key) != nullptr && held.load_balancer_ips.empty())
-    pending_.try_emplace(key, "no address has been looked for yet");
+    pending_.try_emplace(key, unasked_);
   else
     pending_.erase(key);
 }

@@ -49,6 +49,7 @@ class Assigner {
   void set_wish(const Key& key, bool wanted, AddressWish wish, const std::vector<IpAddress>& held);
 
   bool has_ranges_ = false;
+  std::string unasked_;
   ClusterIps cluster_ips_;
   NodePorts node_ports_;
   AddressPools pools_;

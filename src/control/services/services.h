@@ -115,6 +115,8 @@ struct ServiceOptions {
   model::Forwarding forwarding = model::Forwarding::snat;
   std::uint32_t maglev_table_size = 16381;  // a prime
   std::uint32_t hash_seed = 0;
+  // Why a LoadBalancer Service has no address for which none was looked for.
+  std::string unasked = "no address has been looked for yet";
 };
 
 // What one Service holds.

@@ -40,6 +40,10 @@ Result<void> check_access(const op::Config& config) {
   if (config.on_kubernetes()) {
     const auto access = kubernetes::open_access(config);
     if (!access) return fail(access.error());
+    if (!config.crds.empty()) {
+      const auto crds = op::load_crds(config.crds, WEFT_VERSION);
+      if (!crds) return fail(crds.error());
+    }
   }
   return {};
 }
@@ -70,10 +74,12 @@ int main(int argc, char** argv) {
       "Example: weft-operator --config /etc/weft/weft-operator.yaml\n"
       "What they do is shown on any node by: weft operator status"};
   std::string path = "/etc/weft/weft-operator.yaml";
+  std::string crds;
   bool check = false;
   bool version = false;
   app.add_option("-c,--config", path, "Configuration file (YAML); every key is described in weft-operator.yaml")
       ->capture_default_str();
+  app.add_option("--crds", crds, "Keep the CustomResourceDefinitions of this directory installed: `crds` of the file");
   app.add_flag("--check", check, "Check the configuration file, and the files it names for etcd, and exit");
   app.add_flag("-V,--version", version, "Print the version and exit");
   try {
@@ -88,7 +94,12 @@ int main(int argc, char** argv) {
     fmt::print("weft-operator {}\n", WEFT_VERSION);
     return 0;
   }
-  const auto config = op::load_config(path);
+  auto config = op::load_config(path);
+  if (config && !crds.empty()) {
+    config->crds = crds;
+    if (!config->on_kubernetes())
+      config = fail(ErrorCode::invalid, "--crds is given, but objects is applied", "set objects: kubernetes");
+  }
   if (!config) return refuse(config.error());
   if (const auto good = check_access(*config); !good) return refuse(good.error().in(path));
   if (check) return 0;

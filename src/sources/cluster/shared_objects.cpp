@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "sources/cluster/pool_writer.h"
 #include "sources/cluster/values.h"
 
 namespace weft::cluster {
@@ -37,23 +38,6 @@ std::size_t bytes_of(const SharedWrite& write) {
   constexpr std::size_t around = 400;  // both keys, their comparisons and reads, and what frames them
   return around + 4 * (write.key.namespace_.size() + write.key.name.size()) + write.text.value_or("").size() +
          write.assignment.value_or("").size();
-}
-
-// Who has blocks of a pool that is to go: the keys and values of some of them.
-Error used_error(const Keyspace& keys, const std::string& pool, const etcd::RangeResult& blocks) {
-  std::string some;
-  for (const auto& kv : blocks.kvs) {
-    const auto key = keys.parse_as<BlockKey>(kv.key);
-    const auto owner = decode_incarnation(kv.key, kv.value);
-    some += fmt::format("{}{} of {}", some.empty() ? "" : ", ", key ? key->block.cidr.to_string() : kv.key,
-                        owner ? "node " + owner->node : "a node");
-  }
-  const auto shown = static_cast<std::int64_t>(blocks.kvs.size());
-  return {
-      ErrorCode::exists,
-      fmt::format("PodAddressPool {} is in use: {}{}", pool, some,
-                  blocks.count > shown ? fmt::format(" and {} more blocks", blocks.count - shown) : ""),
-      "delete the pods that have its addresses; nodes give blocks back once nothing in them is held or quarantined"};
 }
 
 Result<void> check(const std::vector<SharedWrite>& writes) {
@@ -261,12 +245,12 @@ etcd::RangeRequest SharedObjects::Conflict::look() const {
 }
 
 Result<void> SharedObjects::add_pool(Part& part, const Pool& pool) const {
-  const auto before = std::ranges::find(part.pools, pool.name, &Pool::name);
-  if (before != part.pools.end() && !grows(*before, pool)) {
-    auto& compare = part.txn.compare.emplace_back(Compare::none_below(context_.keys.blocks_of(pool.name)));
-    part.compared.push_back({.key = compare.key, .pool = pool.name});
+  WEFT_TRY(auto change, change_pool(context_.keys, std::move(part.pools), pool));
+  if (change.unused) {
+    part.compared.push_back({.key = change.unused->key, .pool = pool.name});
+    part.txn.compare.push_back(std::move(*change.unused));
   }
-  WEFT_TRY(part.pools, change_pools(part.pools, pool));
+  part.pools = std::move(change.pools);
   return {};
 }
 
@@ -417,7 +401,7 @@ void SharedObjects::conflicted(const TxnResult& result, const std::vector<Confli
     // That others wrote the epoch is no conflict for who only needs it to be there.
     const bool needs_presence = compared[i].key == epoch_key_ && !job.gives;
     if (!compared[i].pool.empty()) {
-      if (now != 0 && !used) used = used_error(context_.keys, compared[i].pool, found);
+      if (now != 0 && !used) used = pool_in_use(context_.keys, compared[i].pool, found);
     } else if (now != compared[i].compared && !(needs_presence && now != 0)) {
       if (compared[i].key == pools_key_)
         pools_moved = true;

@@ -1,0 +1,116 @@
+#include "operator/crd_keeper.h"
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "operator/kubernetes_testing.h"
+
+namespace weft::op::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::string crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/";
+const std::string forbidden_hint = "customresourcedefinitions";
+
+class CrdKeeperTest : public ::testing::Test {
+ protected:
+  CrdKeeperTest() { std::filesystem::create_directories(directory); }
+  ~CrdKeeperTest() override { std::filesystem::remove_all(directory); }
+  void write(const std::string& name, const std::string& text) { std::ofstream(directory + "/" + name) << text; }
+  void write_crd(const std::string& name) {
+    write(name + ".yaml", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: " +
+                              name + ", labels: {a: b}}\nspec: {group: weft.io}\n");
+  }
+  std::unique_ptr<CrdKeeper> keep(const std::string& version) {
+    auto loaded = load_crds(directory, version);
+    EXPECT_TRUE(loaded) << loaded.error().message;
+    auto keeper = std::make_unique<CrdKeeper>(
+        CrdKeeper::Parts{.http = *http,
+                         .scheduler = world.scheduler(),
+                         .random = kubernetes::testing::fixed_random(),
+                         .crds = std::move(*loaded),
+                         .version = version,
+                         .backoff = {milliseconds(20), milliseconds(100)},
+                         .pace = milliseconds(200)},
+        CrdKeeper::Handlers{.acts = [this] { return acts; },
+                            .trouble = [this](const kubernetes::Failure& why) { troubles.insert(why.message); }});
+    keeper->duty_changed();
+    return keeper;
+  }
+  std::string version_of(const std::string& name) {
+    const auto answer = server.store().get(*kubernetes::testing::parse_path(crds + name));
+    return answer.code == 200 ? json::parse(answer.text)["metadata"]["annotations"].value("weft.io/version", "")
+                              : "none";
+  }
+
+  std::string directory = ::testing::TempDir() + "/crds-" + std::to_string(::getpid());
+  World world;
+  kubernetes::testing::ApiServer server;
+  std::unique_ptr<kubernetes::Http> http = world.connect(server.access());
+  bool acts = true;
+  std::set<std::string> troubles;
+};
+
+TEST_F(CrdKeeperTest, WhatIsMissingOrOlderIsAppliedAndNothingElse) {
+  for (const auto* name : {"a.weft.io", "b.weft.io", "c.weft.io", "d.weft.io"}) write_crd(name);
+  server.store().put(crds + "b.weft.io", {{"metadata", {{"annotations", {{"weft.io/version", "0.9.1"}}}}}});
+  server.store().put(crds + "c.weft.io", {{"metadata", {{"annotations", {{"weft.io/version", "1.0.0"}}}}}});
+  server.store().put(crds + "d.weft.io", json::object());
+  const auto keeper = keep("0.10.0");
+  ASSERT_TRUE(world.run_until([&] { return keeper->done(); }));
+  EXPECT_EQ(version_of("a.weft.io"), "0.10.0");
+  EXPECT_EQ(version_of("b.weft.io"), "0.10.0");
+  EXPECT_EQ(version_of("c.weft.io"), "1.0.0") << "of a later version";
+  EXPECT_EQ(version_of("d.weft.io"), "0.10.0");
+  const auto before = server.store().version();
+  world.run_for(milliseconds(500));
+  EXPECT_EQ(server.store().version(), before);
+  server.store().remove(crds + "a.weft.io");
+  ASSERT_TRUE(world.run_until([&] { return version_of("a.weft.io") == "0.10.0"; })) << "it looks again";
+}
+
+TEST_F(CrdKeeperTest, OnlyWhoActsAppliesAndTroubleIsTold) {
+  write_crd("a.weft.io");
+  acts = false;
+  const auto keeper = keep("0.1.0");
+  world.run_for(milliseconds(100));
+  EXPECT_EQ(version_of("a.weft.io"), "none");
+  server.fail({.method = "PATCH", .path_contains = "customresourcedefinitions", .status = 403, .times = 2});
+  acts = true;
+  keeper->duty_changed();
+  ASSERT_TRUE(world.run_until([&] { return keeper->done(); }));
+  EXPECT_EQ(version_of("a.weft.io"), "0.1.0");
+  ASSERT_EQ(troubles.size(), 1U);
+  EXPECT_THAT(*troubles.begin(), HasSubstr("PATCH /apis/apiextensions.k8s.io/v1/customresourcedefinitions/a.weft.io"));
+}
+
+TEST_F(CrdKeeperTest, FilesThatAreNone) {
+  EXPECT_THAT(load_crds(directory, "1").error().message, HasSubstr("there is no .yaml file in it"));
+  EXPECT_THAT(load_crds(directory + "/missing", "1").error().message, HasSubstr("No such file"));
+  write("a.yaml", "kind: ConfigMap\nmetadata: {name: a}\n");
+  EXPECT_THAT(load_crds(directory, "1").error().message, HasSubstr("a.yaml: expected one CustomResourceDefinition"));
+  write("a.yaml", "kind: [");
+  EXPECT_THAT(load_crds(directory, "1").error().message, HasSubstr("a.yaml:1:"));
+}
+
+TEST(CrdText, YamlSaysInJsonWhatItMeans) {
+  const auto object =
+      json_from_yaml("t", "a: 'true'\nb: true\nc: 12\nd: '12'\ne: ~\nf: [1.5, x, \"\", in]\ng: {h: -3}\n");
+  ASSERT_TRUE(object);
+  EXPECT_EQ(*object, json::parse(R"({"a": "true", "b": true, "c": 12, "d": "12", "e": null,
+                                     "f": [1.5, "x", "", "in"], "g": {"h": -3}})"));
+}
+
+TEST(CrdText, Versions) {
+  EXPECT_TRUE(older("0.9.1", "0.10.0"));
+  EXPECT_FALSE(older("0.10.0", "0.9.1"));
+  EXPECT_FALSE(older("1.0.0", "1.0.0"));
+  EXPECT_TRUE(older("", "0.1.0"));
+  EXPECT_TRUE(older("1.0", "1.0.1"));
+  EXPECT_FALSE(older("v2.0.0-rc1", "1.9"));
+}
+
+}  // namespace
+}  // namespace weft::op::testing
