@@ -7,17 +7,13 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "sources/kubernetes/micro_time.h"
+
 namespace weft::kubernetes {
 namespace {
 
 using nlohmann::json;
 using std::chrono::milliseconds;
-
-// MicroTime of the API: RFC 3339 with six digits.
-std::string micro_time(std::chrono::system_clock::time_point time) {
-  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
-  return fmt::format("{:%FT%T}.{:06}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(time)), micros % 1000000);
-}
 
 // A text of `spec`; empty where it is missing or something else.
 std::string text(const json& spec, const char* key) {

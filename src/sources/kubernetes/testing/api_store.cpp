@@ -128,6 +128,7 @@ ApiStore::ApiStore() {
   of_group("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy");
   of_group("networking.k8s.io/v1", "ingresses", "Ingress");
   of_group("coordination.k8s.io/v1", "leases", "Lease");
+  of_group("events.k8s.io/v1", "events", "Event");
   of_group("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition", false);
 }
 
