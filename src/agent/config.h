@@ -89,6 +89,8 @@ struct Config : config::ClusterAccess, config::KubernetesAccess {
   // What selectors of nodes see: node_labels, the name and the zone under their well-known keys.
   [[nodiscard]] LabelMap labels() const;
   [[nodiscard]] bool clustered() const { return store == Store::etcd; }
+  // Services get their addresses and ports from this node: neither from the cluster nor from an API server.
+  [[nodiscard]] bool gives_numbers() const { return !clustered() && objects == ObjectSource::applied; }
   [[nodiscard]] bool encrypts() const { return clustered() && encryption == Encryption::wireguard; }
   // Whether pods' packets may leave inside others.
   [[nodiscard]] bool tunnels() const { return tunnel != Tunnel::none || encrypts(); }

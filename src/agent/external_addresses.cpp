@@ -115,6 +115,9 @@ std::string not_to_be_told(const model::ObjectKey& service, const control::Servi
                            const std::vector<Cidr>& pod_pools) {
   if (auto why = taken_by(frontend.address, config, node, pod_pools); !why.empty()) return why;
   if (config.external_ips) return {};
+  // In a status of an API server: who may write that is no user of Services.
+  if (frontend.kind == control::FrontendKind::load_balancer && config.objects == Config::ObjectSource::kubernetes)
+    return {};
   const auto given = services.held(service).load_balancer_ips;
   if (frontend.kind == control::FrontendKind::load_balancer &&
       std::ranges::find(given, frontend.address) != given.end())

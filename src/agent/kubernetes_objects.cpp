@@ -23,6 +23,7 @@ constexpr auto not_ours = "!service.kubernetes.io/service-proxy-name,!service.ku
 // The text of one object on its way from the reflector, which keeps what decoding made, to what is owed.
 struct Carried {
   mutable std::unique_ptr<model::ApiObject> object;
+  bool absent = false;  // as far as this node is concerned
 };
 
 store::StoredKey stored_key(model::Kind kind, std::string_view key) {
@@ -31,7 +32,24 @@ store::StoredKey stored_key(model::Kind kind, std::string_view key) {
   return {kind, {std::string(key.substr(0, slash)), std::string(key.substr(slash + 1))}};
 }
 
-// As the API server gave it out.
+// Nothing is admitted here that could be refused: such addresses are passed over.
+std::string without_external_ips(std::string_view text) {
+  auto service = nlohmann::json::parse(text, nullptr, false);
+  if (service.is_object() && service.contains("spec") && service["spec"].is_object())
+    service["spec"].erase("externalIPs");
+  return service.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+// With the ranges that the operator has brought into what nodes claim blocks of; empty: it has none there.
+std::string as_agreed(std::string_view text) {
+  auto pool = nlohmann::json::parse(text, nullptr, false);
+  static const nlohmann::json::json_pointer agreed("/status/cidrs");
+  if (!pool.is_object() || !pool.contains(agreed) || !pool.at(agreed).is_array() || pool.at(agreed).empty()) return {};
+  pool["spec"]["cidrs"] = pool.at(agreed);
+  return pool.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+// As the API server gave it out. Addresses of a load balancer are in its status, and served from there.
 control::ServiceAssignment assignment_of(const model::Service& service) {
   control::ServiceAssignment held;
   held.cluster_ips = service.cluster_ips;
@@ -76,15 +94,25 @@ void KubernetesObjects::follow(model::Kind kind, std::string path, std::string f
 }
 
 Result<kubernetes::Decoded> KubernetesObjects::decode(model::Kind kind, const kubernetes::Object& object) const {
-  WEFT_TRY(auto read, model::object_from_api(kind, parts_.server, object.json));
   auto carried = std::make_shared<Carried>();
+  std::string changed;
+  if (kind == model::Kind::service && !parts_.external_ips && object.json.find("\"externalIPs\"") != std::string::npos)
+    changed = without_external_ips(object.json);
+  if (kind == model::Kind::pod_address_pool && parts_.shared_pools) {
+    changed = as_agreed(object.json);
+    carried->absent = changed.empty();
+    if (carried->absent) return carried;
+  }
+  WEFT_TRY(auto read, model::object_from_api(kind, parts_.server, changed.empty() ? object.json : changed));
   carried->object = std::make_unique<model::ApiObject>(std::move(read));
   return carried;
 }
 
 void KubernetesObjects::take(model::Kind kind, const kubernetes::Change& change) {
   for (const auto& each : change.set) {
-    auto object = std::move(kubernetes::as<Carried>(each.now->value).object);
+    const auto& carried = kubernetes::as<Carried>(each.now->value);
+    auto object = std::move(carried.object);
+    if (carried.absent) owed_.insert_or_assign(stored_key(kind, each.key), std::nullopt);
     // One that could not be decoded again is told with what it was: it stays as it is.
     if (object) owed_.insert_or_assign(stored_key(kind, each.key), std::move(*object));
   }
@@ -102,6 +130,11 @@ bool KubernetesObjects::Resource::absent() const {
   return own && problem && problem->reason == Reason::not_found;
 }
 
+bool KubernetesObjects::Resource::has(const std::string& key) const {
+  const auto entry = reflector->view().find(key);
+  return entry != reflector->view().end() && !kubernetes::as<Carried>(entry->second.value).absent;
+}
+
 bool KubernetesObjects::complete() const {
   return std::ranges::all_of(
       resources_, [](const Resource& resource) { return resource.reflector->synced() || resource.absent(); });
@@ -115,8 +148,7 @@ void KubernetesObjects::add_what_is_gone(Publisher::Brought& brought) const {
     const auto keys = parts_.objects.keys(kind);
     if (!keys) continue;
     for (const auto& key : *keys)
-      if (resource == resources_.end() || !resource->reflector->view().contains(key.key.to_string()))
-        brought.gone.push_back(key);
+      if (resource == resources_.end() || !resource->has(key.key.to_string())) brought.gone.push_back(key);
   }
 }
 

@@ -33,7 +33,10 @@ class KubernetesObjects {
     etcd::Scheduler& scheduler;
     etcd::Random random;
     std::string node;
-    std::string server;  // for messages
+    std::string server;        // for messages
+    bool external_ips = true;  // Services may name addresses of their own
+    // Nodes share pools: what of a PodAddressPool is agreed on is in its status.
+    bool shared_pools = false;
     Objects& objects;
     Publisher& publisher;
     etcd::BackoffOptions backoff{std::chrono::milliseconds(500), std::chrono::milliseconds(30000)};
@@ -67,6 +70,7 @@ class KubernetesObjects {
     std::unique_ptr<kubernetes::Reflector> reflector;
     // The server does not have it.
     [[nodiscard]] bool absent() const;
+    [[nodiscard]] bool has(const std::string& key) const;
   };
   struct Waiting {
     model::ObjectKey pod;

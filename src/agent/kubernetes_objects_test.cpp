@@ -57,9 +57,11 @@ class Follower : public KernellessNode {
  public:
   Follower(World& world, std::unique_ptr<kubernetes::Http> http)
       : KernellessNode("node-a"), world_(&world), http_(std::move(http)) {
+    config_.store = Config::Store::embedded;
+    config_.objects = Config::ObjectSource::kubernetes;
     start();
   }
-  void start() {
+  void start(bool external_ips = true, bool shared_pools = false) {
     open();
     source = std::make_unique<KubernetesObjects>(
         KubernetesObjects::Parts{.http = *http_,
@@ -67,6 +69,8 @@ class Follower : public KernellessNode {
                                  .random = kubernetes::testing::fixed_random(),
                                  .node = "node-a",
                                  .server = "https://api",
+                                 .external_ips = external_ips,
+                                 .shared_pools = shared_pools,
                                  .objects = *objects,
                                  .publisher = *publisher,
                                  .backoff = {milliseconds(5), milliseconds(50)}},
@@ -129,6 +133,48 @@ TEST_F(KubernetesObjectsTest, ServicesHaveWhatTheServerGaveThem) {
   ASSERT_TRUE(loses(*node, "frontend"));
   EXPECT_THAT(node->state(), Not(HasSubstr("holds")));
   EXPECT_THAT(node->fault, IsEmpty());
+}
+
+// Given by the operator, in the status: this node gives nothing, not at a start either.
+TEST_F(KubernetesObjectsTest, LoadBalancersHaveTheAddressesOfTheirStatus) {
+  server.store().add_resource("/apis/weft.io/v1alpha1/loadbalancerpools",
+                              {.kind = "LoadBalancerPool", .api_version = "weft.io/v1alpha1", .namespaced = false});
+  server.store().put("/apis/weft.io/v1alpha1/loadbalancerpools/public", {{"spec", {{"addresses", {"192.0.2.0/28"}}}}});
+  auto balanced = web();
+  balanced["spec"]["type"] = "LoadBalancer";
+  server.store().put(web_service, balanced);
+  const auto node = follow();
+  const model::ObjectKey key{"shop", "web"};
+  ASSERT_TRUE(world.run_until([&] { return node->objects->pools().size() == 1; }));
+  EXPECT_THAT(node->state(), Not(HasSubstr("frontend 192.0.2.")));
+  EXPECT_THAT(node->publisher->services().pending_reason(key), HasSubstr("weft-operator has given it none"));
+  node->stop();
+  node->start();
+  EXPECT_THAT(node->state(), Not(HasSubstr("frontend 192.0.2."))) << "a start does not give any";
+  ASSERT_TRUE(world.run_until([&] { return node->taken(); }));
+  balanced["status"]["loadBalancer"]["ingress"] = {{{"ip", "192.0.2.5"}, {"ipMode", "VIP"}}};
+  server.store().put(web_service, balanced);
+  ASSERT_TRUE(becomes(*node, "frontend 192.0.2.5 80 6"));
+  EXPECT_EQ(node->publisher->services().pending_reason(key), "");
+  node->stop();
+  node->start();
+  EXPECT_THAT(node->state(), HasSubstr("frontend 192.0.2.5 80 6"));
+  ASSERT_TRUE(world.run_until([&] { return node->taken(); }));
+  balanced["status"]["loadBalancer"] = json::object();
+  server.store().put(web_service, balanced);
+  ASSERT_TRUE(loses(*node, "frontend 192.0.2.5"));
+}
+
+TEST_F(KubernetesObjectsTest, ExternalIpsArePassedOverWhereTheNodeServesNone) {
+  auto named = web();
+  named["spec"]["externalIPs"] = {"203.0.113.9"};
+  server.store().put(web_service, named);
+  const auto node = follow();
+  EXPECT_THAT(node->state(), HasSubstr("frontend 203.0.113.9 80 6"));
+  node->stop();
+  node->start(false);
+  ASSERT_TRUE(loses(*node, "203.0.113.9"));
+  EXPECT_THAT(node->state(), HasSubstr("frontend 10.96.0.7 80 6"));
 }
 
 // The endpoints are the controller's decision: pods that match the selector are none before it says so.
@@ -215,6 +261,35 @@ TEST_F(KubernetesObjectsTest, OwnResourcesMayComeLater) {
   server.store().put("/apis/weft.io/v1alpha1/podaddresspools/blue",
                      {{"spec", {{"cidrs", {{{"cidr", "10.50.0.0/16"}}}}}}});
   ASSERT_TRUE(world.run_until([&] { return node->objects->address_pools().size() == 1; }));
+}
+
+// What its spec says is a wish until the operator has made it so.
+TEST_F(KubernetesObjectsTest, WhereNodesShareAPoolIsWhatItsStatusSays) {
+  server.store().add_resource("/apis/weft.io/v1alpha1/podaddresspools",
+                              {.kind = "PodAddressPool", .api_version = "weft.io/v1alpha1", .namespaced = false});
+  const std::string path = "/apis/weft.io/v1alpha1/podaddresspools/blue";
+  json blue{{"spec", {{"cidrs", {{{"cidr", "10.50.0.0/16"}}}}}}};
+  server.store().put(path, blue);
+  const auto node = follow();
+  const auto ranges = [&]() -> std::size_t {
+    const auto& pools = node->objects->address_pools();
+    return pools.empty() ? 0 : pools.begin()->second.ranges.size();
+  };
+  ASSERT_TRUE(world.run_until([&] { return ranges() == 1; })) << "a node by itself";
+  node->stop();
+  node->start(true, true);
+  ASSERT_TRUE(world.run_until([&] { return node->taken() && ranges() == 0; }));
+  blue["status"]["cidrs"] = {{{"cidr", "10.50.0.0/16"}, {"blockLength", 26}}};
+  blue["spec"]["cidrs"].push_back({{"cidr", "10.51.0.0/16"}});
+  server.store().put(path, blue);
+  ASSERT_TRUE(world.run_until([&] { return ranges() == 1; }));
+  EXPECT_EQ(node->objects->address_pools().begin()->second.ranges.front().block_length, 26U);
+  blue["status"]["cidrs"].push_back({{"cidr", "10.51.0.0/16"}, {"blockLength", 24}});
+  server.store().put(path, blue);
+  ASSERT_TRUE(world.run_until([&] { return ranges() == 2; }));
+  blue["status"] = json::object();
+  server.store().put(path, blue);
+  ASSERT_TRUE(world.run_until([&] { return ranges() == 0; }));
 }
 
 TEST_F(KubernetesObjectsTest, WhatIsNotUnderstoodIsNamedAndStays) {

@@ -32,6 +32,8 @@ Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(asio::io_contex
                                                                                   .random = etcd::system_random(),
                                                                                   .node = config.node,
                                                                                   .server = source->server_,
+                                                                                  .external_ips = config.external_ips,
+                                                                                  .shared_pools = config.clustered(),
                                                                                   .objects = objects,
                                                                                   .publisher = publisher},
                                                          std::move(handlers));

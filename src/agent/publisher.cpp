@@ -37,6 +37,8 @@ control::ServiceOptions service_options(const Config& config, const datapath::Se
   options.max_backends = static_cast<std::uint32_t>(tables.backends().size());
   options.max_services = static_cast<std::uint32_t>(tables.service_states().size());
   options.max_slots = static_cast<std::uint32_t>(tables.slots().size());
+  if (config.objects == Config::ObjectSource::kubernetes)
+    options.unasked = "weft-operator has given it none; kubectl describe service says why";
   options.algorithm = config.service_algorithm;
   options.forwarding = config.service_forwarding;
   options.maglev_table_size = config.maglev_table_size;
@@ -108,7 +110,7 @@ Result<control::ServiceAssignments> Publisher::stored_assignments(std::vector<st
 // stored before its family or range was known, or whose row was damaged, is given the rest.
 Result<void> Publisher::read_services(std::vector<std::string>& notes) {
   const auto assign = [&](const model::Service& service) {
-    if (parts_.config.clustered()) return;  // it is the cluster that gives
+    if (!parts_.config.gives_numbers()) return;
     if (auto assigned = services_->assign(service); !assigned)
       notes.push_back(fmt::format("Service {}: {}", service.meta.key().to_string(), assigned.error().message));
   };

@@ -39,6 +39,10 @@ BalancedView::Mark BalancedView::mark() const {
 }
 
 std::shared_ptr<const BalancedView> read_balanced(std::string_view server, std::string_view text_of_it) {
+  // Most Services are no load balancers, and need not be read.
+  if (text_of_it.find("\"LoadBalancer\"") == std::string_view::npos &&
+      text_of_it.find(address_condition) == std::string_view::npos)
+    return nullptr;
   const auto object = json::parse(text_of_it, nullptr, false);
   if (!object.is_object()) return nullptr;
   auto view = std::make_shared<BalancedView>();

@@ -114,7 +114,7 @@ void Balancers::duty_changed() {
 }
 
 void Balancers::check() {
-  if (handlers_.acts()) plan();
+  if (handlers_.acts() && std::exchange(owed_, false)) plan();
 }
 
 std::string Balancers::silence() const {
@@ -293,7 +293,9 @@ void Balancers::tell_pools(const Pools& pools) {
       if (view.status.value("addresses", json()) != counts) status["addresses"] = counts;
     }
     auto& next = told_pools_[name];
-    if (status.empty() || now < next) continue;
+    if (status.empty()) continue;
+    owed_ = owed_ || now < next;
+    if (now < next) continue;
     const auto path = fmt::format("/apis/weft.io/v1alpha1/loadbalancerpools/{}/status", name);
     if (writer_.write(path, entry.resource_version, {{"status", std::move(status)}})) next = now + pool_pace;
   }

@@ -93,6 +93,7 @@ class Balancers {
   std::map<std::string, etcd::Scheduler::Time> told_pools_;
   std::uint64_t served_ = 0;
   std::size_t waiting_ = 0;
+  bool owed_ = false;  // something is to be told later
   etcd::Timer plan_;
   kubernetes::Reflector services_;
   kubernetes::Reflector pools_;

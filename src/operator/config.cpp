@@ -16,8 +16,8 @@ namespace {
 Result<Config::Store> parse_store(std::string_view text) {
   if (text == "etcd") return Config::Store::etcd;
   if (text == "kubernetes") return Config::Store::kubernetes;
-  if (text == "none") return Config::Store::none;
-  return fail(ErrorCode::invalid, fmt::format("expected etcd, kubernetes or none, found \"{}\"", text));
+  if (text == "embedded") return Config::Store::embedded;
+  return fail(ErrorCode::invalid, fmt::format("expected etcd, kubernetes or embedded, found \"{}\"", text));
 }
 
 Result<Config::ObjectSource> parse_objects(std::string_view text) {
@@ -63,8 +63,8 @@ Result<void> check_store(const Config& config) {
   if (config.store == Config::Store::etcd) return config::check(config);
   if (!config.etcd_endpoints.empty())
     return fail(ErrorCode::invalid, "etcd_endpoints are given, but store is not etcd", "set store: etcd");
-  if (config.store == Config::Store::none && config.objects == Config::ObjectSource::applied)
-    return fail(ErrorCode::invalid, "store: none, and objects are applied: there is nothing to do",
+  if (config.store == Config::Store::embedded && config.objects == Config::ObjectSource::applied)
+    return fail(ErrorCode::invalid, "store: embedded, and objects are applied: there is nothing to do",
                 "set objects: kubernetes, or store: etcd");
   return config::check_times(config);
 }

@@ -14,8 +14,8 @@
 namespace weft::op {
 
 struct Config : config::ClusterAccess, config::KubernetesAccess {
-  // Where nodes keep what they know of each other. `none`: they know nothing, as weftd's `store: embedded`.
-  enum class Store { etcd, kubernetes, none };
+  // Where nodes keep what they know of each other: as weftd's. `embedded`: they know nothing of each other.
+  enum class Store { etcd, kubernetes, embedded };
   Store store = Store::etcd;
   // Where Services and pools come from: as weftd's.
   enum class ObjectSource { applied, kubernetes };

@@ -14,6 +14,7 @@ using kubernetes::Decoded;
 using nlohmann::json;
 
 constexpr auto check_pace = std::chrono::seconds(1);
+constexpr auto said_for = std::chrono::minutes(1);
 
 // The addresses in a Node's status.
 Result<Decoded> read_node(const kubernetes::Object& object) {
@@ -121,11 +122,13 @@ std::string KubernetesDuties::silence() const {
   return nodes_.problem() ? nodes_.problem()->message : "no answer yet";
 }
 
-// Each once, until another comes: all is tried again and again.
+// Each once in a while: all is tried again and again.
 void KubernetesDuties::trouble(const kubernetes::Failure& why) { trouble(told(why)); }
 
 void KubernetesDuties::trouble(const Error& why) {
-  if (std::exchange(troubled_, why.message) != why.message) spdlog::warn("{}", why.text());
+  const auto now = parts_.scheduler.now();
+  std::erase_if(troubled_, [&](const auto& one) { return now - one.second > said_for; });
+  if (troubled_.emplace(why.message, now).second) spdlog::warn("{}", why.text());
 }
 
 std::string KubernetesDuties::clash_of(const cluster::Pool& pool) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -61,8 +62,8 @@ class KubernetesDuties {
   Parts parts_;
   Handlers handlers_;
   bool acts_ = false;
-  std::vector<IpAddress> told_;  // by the store
-  std::string troubled_;
+  std::vector<IpAddress> told_;                            // by the store
+  std::map<std::string, etcd::Scheduler::Time> troubled_;  // what was said, when
   Balancers balancers_;
   PoolKeeper pools_;
   CrdKeeper crds_;

@@ -34,6 +34,18 @@ std::string host_name() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string();
 }
 
+kubernetes::EventText told(const ObjectEvent& event) {
+  return {.about = {.api_version = event.api_version,
+                    .kind = event.kind,
+                    .namespace_name = event.key.namespace_,
+                    .name = event.key.name,
+                    .uid = event.uid},
+          .reason = event.reason,
+          .action = event.kind == "Service" ? "GiveAddress" : "AcceptPool",
+          .note = event.note,
+          .warning = event.warning};
+}
+
 }  // namespace
 
 // --- Duties --------------------------------------------------------------------------------------
@@ -104,6 +116,7 @@ void Duties::tell() {
   now.collected = collector_.collected();
   now.served = waiting_.served();
   now.waiting = waiting_.waiting();
+  if (options_.more) options_.more(now);
   if (now.collected.rounds != std::exchange(seen_rounds_, now.collected.rounds)) {
     now.last_round = now_text();
     // A whole round went well.
@@ -161,22 +174,29 @@ Result<void> Operator::open_kubernetes(asio::io_context& loop, const std::string
     WEFT_TRY(crds, load_crds(config_.crds, WEFT_VERSION));
   }
   WEFT_TRY(http_, kubernetes::make_http(loop, std::move(*access), {.user_agent = "weft-operator/" WEFT_VERSION}));
-  kubernetes_ = std::make_unique<KubernetesDuties>(KubernetesDuties::Parts{.http = *http_,
-                                                                           .scheduler = scheduler_,
-                                                                           .random = etcd::system_random(),
-                                                                           .server = server,
-                                                                           .election = std::move(election),
-                                                                           .store = store,
-                                                                           .crds = std::move(crds),
-                                                                           .version = WEFT_VERSION},
-                                                   KubernetesDuties::Handlers());
+  events_ = std::make_unique<kubernetes::EventSender>(
+      *http_, scheduler_, etcd::system_random(),
+      kubernetes::EventSenderOptions{.controller = "weft.io/operator", .instance = election.identity});
+  kubernetes_ = std::make_unique<KubernetesDuties>(
+      KubernetesDuties::Parts{.http = *http_,
+                              .scheduler = scheduler_,
+                              .random = etcd::system_random(),
+                              .server = server,
+                              .election = std::move(election),
+                              .store = store,
+                              .crds = std::move(crds),
+                              .version = WEFT_VERSION},
+      KubernetesDuties::Handlers{.event = [this](const ObjectEvent& event) { events_->tell(told(event)); },
+                                 // store: kubernetes: who acts ends the
+                                 // sessions of who is gone, from here.
+                                 .duty = {}});
   return {};
 }
 
 Result<std::optional<cluster::Context>> Operator::open_store() {
-  if (config_.store == Config::Store::none) return std::optional<cluster::Context>();
+  if (config_.store == Config::Store::embedded) return std::optional<cluster::Context>();
   if (config_.store == Config::Store::kubernetes)
-    return fail(ErrorCode::invalid, "store: kubernetes is not there yet", "set store: etcd, or store: none");
+    return fail(ErrorCode::invalid, "store: kubernetes is not there yet", "set store: etcd, or store: embedded");
   WEFT_TRY(const auto keys, cluster::Keyspace::make(config_.cluster));
   WEFT_TRY(const auto to, cluster::etcd_options(config_));
   const auto random = etcd::system_random();
@@ -195,8 +215,13 @@ void Operator::open_duties(const cluster::Context& store, const std::string& run
   options.record.version = WEFT_VERSION;
   options.record.started = now_text();
   options.lease = std::chrono::seconds(config_.lease_seconds);
-  if (kubernetes_)
+  if (kubernetes_) {
     options.taken = [this](const std::vector<IpAddress>& addresses) { kubernetes_->keep_out(addresses); };
+    options.more = [this](cluster::OperatorRecord& record) {
+      record.served = kubernetes_->balancers().served();
+      record.waiting = kubernetes_->balancers().waiting();
+    };
+  }
   duties_ = std::make_unique<Duties>(store, std::move(options));
 }
 

@@ -20,6 +20,7 @@
 #include "sources/cluster/role.h"
 #include "sources/etcd/client.h"
 #include "sources/etcd/scheduler.h"
+#include "sources/kubernetes/event_sender.h"
 #include "sources/kubernetes/http.h"
 
 namespace weft::op {
@@ -48,6 +49,7 @@ class Operator {
   Config config_;
   etcd::AsioScheduler scheduler_;
   std::unique_ptr<kubernetes::Http> http_;
+  std::unique_ptr<kubernetes::EventSender> events_;
   std::unique_ptr<etcd::Client> client_;          // null: nodes share nothing
   std::unique_ptr<KubernetesDuties> kubernetes_;  // null: objects are not Kubernetes'
   std::unique_ptr<Duties> duties_;
@@ -64,6 +66,8 @@ class Duties {
     std::chrono::milliseconds patience{200};  // of Role
     // The addresses that nodes and their networks have.
     std::function<void(const std::vector<IpAddress>& addresses)> taken;
+    // What is done elsewhere than in the store, to be told there.
+    std::function<void(cluster::OperatorRecord& record)> more;
   };
   Duties(const cluster::Context& context, Options options);
   ~Duties() = default;

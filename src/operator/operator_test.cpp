@@ -245,19 +245,19 @@ TEST(OperatorConfig, ItsKeysAndThoseOfEtcd) {
 
 TEST(OperatorConfig, OnKubernetes) {
   const auto config = parse_config("o.yaml",
-                                   "objects: kubernetes\nstore: none\nkubeconfig: /etc/k\nkubernetes_context: east\n"
+                                   "objects: kubernetes\nstore: embedded\nkubeconfig: /etc/k\nkubernetes_context: east\n"
                                    "kubernetes_servers: ['10.0.0.1:6443']\nkubernetes_namespace: net\ncrds: /crds\n");
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_TRUE(config->on_kubernetes());
-  EXPECT_EQ(config->store, Config::Store::none);
+  EXPECT_EQ(config->store, Config::Store::embedded);
   EXPECT_EQ(config->kubernetes_namespace, "net");
   const auto problem = [](const std::string& text) { return parse_config("o.yaml", text).error().message; };
-  EXPECT_THAT(problem("store: none"), HasSubstr("there is nothing to do"));
+  EXPECT_THAT(problem("store: embedded"), HasSubstr("there is nothing to do"));
   EXPECT_THAT(problem("objects: kubernetes"), HasSubstr("etcd_endpoints is empty"));
   EXPECT_THAT(problem("objects: files"), HasSubstr("expected applied or kubernetes"));
-  EXPECT_THAT(problem("objects: kubernetes\nstore: none\nkubernetes_servers: ['ftp://a']"),
+  EXPECT_THAT(problem("objects: kubernetes\nstore: embedded\nkubernetes_servers: ['ftp://a']"),
               HasSubstr("kubernetes_servers"));
-  EXPECT_THAT(problem("objects: kubernetes\nstore: none\nkubernetes_namespace: A_b"),
+  EXPECT_THAT(problem("objects: kubernetes\nstore: embedded\nkubernetes_namespace: A_b"),
               HasSubstr("is no name of a Namespace"));
   EXPECT_THAT(problem("etcd_endpoints: ['http://10.0.0.1:2379']\nkubeconfig: /etc/k"),
               HasSubstr("kubeconfig is given, but objects is applied"));

@@ -55,11 +55,9 @@ TEST_F(EventSenderTest, AnEventSaysWhatWhereAndBy) {
   EXPECT_EQ(event["type"], "Warning");
   EXPECT_EQ(event["reportingController"], "weft.io/agent");
   EXPECT_EQ(event["reportingInstance"], "node-a");
-  EXPECT_EQ(event["regarding"], (json{{"apiVersion", "v1"},
-                                      {"kind", "Pod"},
-                                      {"namespace", "shop"},
-                                      {"name", "web-1"},
-                                      {"uid", "uid-of-web-1"}}));
+  EXPECT_EQ(
+      event["regarding"],
+      (json{{"apiVersion", "v1"}, {"kind", "Pod"}, {"namespace", "shop"}, {"name", "web-1"}, {"uid", "uid-of-web-1"}}));
   EXPECT_THAT(event["metadata"]["name"].get<std::string>(), ::testing::StartsWith("web-1."));
   EXPECT_FALSE(event.contains("series"));
   EXPECT_EQ(event["eventTime"].get<std::string>().size(), std::string("2026-01-02T03:04:05.000006Z").size());
