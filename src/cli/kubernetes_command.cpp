@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chart/chart.h"
-#include "cli/output.h"
+#include "cli/kubernetes_command_parts.h"
 #include "install/cluster.h"
 #include "install/install.h"
 #include "install/uninstall.h"
@@ -29,25 +29,14 @@ struct Options {
   bool yes = false;
 };
 
-int report(const Session& session, const Error& error) {
-  session.io.err << fmt::format("weft: {}\n", error.message);
-  if (!error.hint.empty()) session.io.err << fmt::format("  {}\n", error.hint);
-  return error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
-}
-
 install::Progress progress_of(const Session& session) {
   return [&session](const std::string& line) { session.io.out << line << std::endl; };
-}
-
-Result<std::unique_ptr<install::Cluster>> connect(const ClusterChoice& choice) {
-  WEFT_TRY(auto access, install::find_access({.kubeconfig = choice.kubeconfig, .context = choice.context}));
-  return install::Cluster::connect(std::move(access));
 }
 
 // Of a cluster only where one is named: without, the files of deploy/kubernetes are made.
 Result<json> values_to_print(const Options& options) {
   if (!options.choice.kubeconfig.empty() || !options.choice.context.empty()) {
-    WEFT_TRY(const auto cluster, connect(options.choice));
+    WEFT_TRY(const auto cluster, connect_cluster(options.choice));
     WEFT_TRY(auto plan, install::make_plan(*cluster, options.install));
     return std::move(plan.values);
   }
@@ -58,25 +47,25 @@ Result<json> values_to_print(const Options& options) {
 
 int print(const Session& session, const Options& options) {
   const auto values = values_to_print(options);
-  if (!values) return report(session, values.error());
+  if (!values) return report_cluster(session, values.error());
   if (options.print_values) {
     session.io.out << model::yaml_from_json(values->dump());
     return exit_ok;
   }
   const auto manifests = chart::render(*values);
-  if (!manifests) return report(session, manifests.error());
+  if (!manifests) return report_cluster(session, manifests.error());
   session.io.out << manifests->text;
   return exit_ok;
 }
 
 int run_install(const Session& session, Options& options) {
   if (options.print || options.print_values) return print(session, options);
-  const auto cluster = connect(options.choice);
-  if (!cluster) return report(session, cluster.error());
+  const auto cluster = connect_cluster(options.choice);
+  if (!cluster) return report_cluster(session, cluster.error());
   session.io.out << fmt::format("Weft {} on {}", chart::version(), (*cluster)->name()) << std::endl;
   options.install.timeout = std::chrono::seconds(options.install_timeout);
   if (const auto done = install::install(**cluster, options.install, progress_of(session)); !done)
-    return report(session, done.error());
+    return report_cluster(session, done.error());
   session.io.out << (options.install.wait ? "Weft is installed. Try it: weft connectivity test\n"
                                           : "applied; weft status --kubernetes shows how it goes on\n");
   return exit_ok;
@@ -96,13 +85,13 @@ bool confirmed(const Session& session, const std::string& cluster, const std::ve
 }
 
 int run_uninstall(const Session& session, Options& options) {
-  const auto cluster = connect(options.choice);
-  if (!cluster) return report(session, cluster.error());
+  const auto cluster = connect_cluster(options.choice);
+  if (!cluster) return report_cluster(session, cluster.error());
   std::vector<std::string> lost;
   if (options.uninstall.purge) {
     const auto objects = install::what_gets_lost(**cluster);
     if (!objects)
-      return report(session, install::explain(objects.error(), "what would be lost could not be looked at"));
+      return report_cluster(session, install::explain(objects.error(), "what would be lost could not be looked at"));
     lost = *objects;
   }
   if (!confirmed(session, (*cluster)->name(), lost, options)) {
@@ -111,7 +100,7 @@ int run_uninstall(const Session& session, Options& options) {
   }
   options.uninstall.timeout = std::chrono::seconds(options.uninstall_timeout);
   if (const auto done = install::uninstall(**cluster, options.uninstall, progress_of(session)); !done)
-    return report(session, done.error());
+    return report_cluster(session, done.error());
   session.io.out << (options.uninstall.purge
                          ? "Weft is gone, with all its objects\n"
                          : "Weft is gone; its CustomResourceDefinitions and their objects stay (--purge)\n");
@@ -174,6 +163,17 @@ void add_uninstall(CLI::App& app, Session& session) {
 
 }  // namespace
 
+Result<std::unique_ptr<install::Cluster>> connect_cluster(const ClusterChoice& choice) {
+  WEFT_TRY(auto access, install::find_access({.kubeconfig = choice.kubeconfig, .context = choice.context}));
+  return install::Cluster::connect(std::move(access));
+}
+
+int report_cluster(const Session& session, const Error& error) {
+  session.io.err << fmt::format("weft: {}\n", error.message);
+  if (!error.hint.empty()) session.io.err << fmt::format("  {}\n", error.hint);
+  return error.code == ErrorCode::unavailable ? exit_unavailable : exit_failed;
+}
+
 void add_cluster_choice(CLI::App* command, ClusterChoice& choice) {
   command
       ->add_option("--kubeconfig", choice.kubeconfig,
@@ -183,9 +183,10 @@ void add_cluster_choice(CLI::App* command, ClusterChoice& choice) {
       ->type_name("NAME");
 }
 
-void add_kubernetes_commands(CLI::App& app, Session& session, Completions& /*completions*/) {
+void add_kubernetes_commands(CLI::App& app, Session& session, Completions& completions) {
   add_install(app, session);
   add_uninstall(app, session);
+  add_connectivity(app, session, completions);
 }
 
 }  // namespace weft::cli
