@@ -37,6 +37,14 @@ const json& schema_of_values() {
   return schema;
 }
 
+// The operator looks whose definitions these are before it puts its own in their place.
+std::string with_version(std::string_view definition) {
+  constexpr std::string_view metadata = "\nmetadata:\n";
+  const auto at = definition.find(metadata) + metadata.size();
+  return fmt::format("{}  annotations:\n    weft.io/version: {}\n{}", definition.substr(0, at), version(),
+                     definition.substr(at));
+}
+
 Result<json> parse_value(std::string_view text, const json& now) {
   auto value = yaml("--set", text);
   if (!value) return fail(ErrorCode::invalid, value.error().message);
@@ -132,7 +140,7 @@ Result<Manifests> render(const json& values) {
   for (const auto& [name, text] : embedded_files())
     if (name == "namespace.yaml") WEFT_CHECK(add(name, text));
   for (const auto& [name, text] : embedded_files())
-    if (name.starts_with("crds/")) WEFT_CHECK(add(name, text));
+    if (name.starts_with("crds/")) WEFT_CHECK(add(name, with_version(text)));
   for (const auto* name : order) {
     WEFT_TRY(const auto text, all.render(name, data));
     WEFT_CHECK(add(name, text));

@@ -75,10 +75,10 @@ TEST(ChartTest, ObjectsComeInTheOrderTheyAreNeeded) {
   std::vector<std::string> kinds;
   for (const auto& object : manifests->objects)
     if (kinds.empty() || kinds.back() != object["kind"]) kinds.push_back(object["kind"]);
-  EXPECT_THAT(kinds,
-              testing::ElementsAre("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole",
-                                   "ClusterRoleBinding", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding",
-                                   "ConfigMap", "DaemonSet", "Deployment", "PodDisruptionBudget"));
+  EXPECT_THAT(kinds, testing::ElementsAre("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole",
+                                          "ClusterRoleBinding", "ClusterRole", "ClusterRoleBinding", "Role",
+                                          "RoleBinding", "Role", "RoleBinding", "ConfigMap", "DaemonSet", "Deployment",
+                                          "PodDisruptionBudget"));
 }
 
 TEST(ChartTest, ValuesGetToTheirPlaces) {
@@ -136,7 +136,7 @@ TEST(ChartTest, RightsAreOfOnesOwnStoreOnly) {
   ASSERT_TRUE(manifests);
   for (const auto& object : manifests->objects)
     if (object["kind"] == "ClusterRole" || object["kind"] == "Role") {
-      EXPECT_THAT(object.dump(), testing::Not(HasSubstr("weftblocks"))) << name_of(object);
+      EXPECT_THAT(object.dump(), testing::Not(HasSubstr("\"weftblocks\""))) << name_of(object);
       EXPECT_THAT(object.dump(), testing::Not(HasSubstr("\"*\""))) << name_of(object);
       EXPECT_THAT(object.dump(), testing::Not(HasSubstr("secrets"))) << name_of(object);
     }
@@ -153,6 +153,18 @@ json schema_of(const std::string& kind) {
 }
 
 bool is_ours(const json& object) { return object.value("apiVersion", "") == "weft.io/v1alpha1"; }
+
+TEST(ResourceDefinitionTest, TheOperatorMayKeepEachAndItsVersionIsTold) {
+  const auto manifests = render(default_values());
+  ASSERT_TRUE(manifests);
+  const auto rules = find(*manifests, "ClusterRole weft-operator")["rules"].dump();
+  for (const auto& definition : resource_definitions()) {
+    const auto name = definition["metadata"]["name"].get<std::string>();
+    EXPECT_THAT(rules, HasSubstr('"' + name + '"'));
+    EXPECT_EQ(find(*manifests, "CustomResourceDefinition " + name)["metadata"]["annotations"]["weft.io/version"],
+              WEFT_VERSION);
+  }
+}
 
 TEST(ResourceDefinitionTest, EachIsInAFileOfItsName) {
   EXPECT_GE(resource_definitions().size(), 5U);

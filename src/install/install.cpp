@@ -42,6 +42,11 @@ Result<void> ask_cluster(Cluster& cluster, Plan& plan) {
     plan.given[key] = joined(found);
     plan.notes.push_back(fmt::format("{}={}, as the cluster has it", key, plan.given[key]));
   }
+  if (!plan.given.contains("operator.replicas"))
+    if (const auto nodes = cluster.list("/api/v1/nodes"); nodes && nodes->size() == 1) {
+      plan.values["operator"]["replicas"] = 1;
+      plan.notes.emplace_back("operator.replicas=1, for there is one node");
+    }
   if (plan.given.contains("kubernetesServers")) return {};
   const auto servers = find_servers(cluster);
   if (servers.empty()) return {};
@@ -155,7 +160,8 @@ Result<void> install(Cluster& cluster, const InstallOptions& options, const Prog
     // What needs a kind comes after the server has it.
     if (definitions && !is_definition) WEFT_CHECK(wait_for_definitions(cluster, for_definitions));
     definitions = is_definition;
-    WEFT_CHECK(apply_one(cluster, object, options.force_conflicts, progress));
+    // Operators write definitions, too, and these are of the version that is installed now.
+    WEFT_CHECK(apply_one(cluster, object, options.force_conflicts || is_definition, progress));
   }
   if (!options.wait) return {};
   return wait_for_rollouts(cluster, options.timeout, progress);

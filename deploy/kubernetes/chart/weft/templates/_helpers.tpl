@@ -43,6 +43,8 @@ cgroup_root: /host/cgroup
 objects: kubernetes
 {{- include "weft.servers" . }}
 {{ include "weft.store" . }}
+crds: /usr/share/weft/crds
+health_address: 127.0.0.1:9441
 {{- range $key, $value := .Values.operatorConfig }}
 {{ $key }}: {{ $value | toJson }}
 {{- end }}
