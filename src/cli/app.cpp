@@ -168,9 +168,17 @@ class CommandLine {
     runs(version, [this](const Session& session) { return run_version(session, version_output_); });
 
     auto* status = command(&app_, "status", "Show the node's health, kernel, datapath, counts and drops",
-                           "weft status\n  weft status -o wide      # with maps and counters");
+                           "weft status\n  weft status -o wide      # with maps and counters\n"
+                           "  weft status --kubernetes # of a cluster, as its API server tells it");
     add_output(status, status_output_, {"table", "wide", "json", "yaml"});
-    runs(status, [this](const Session& session) { return run_status(session, status_output_); });
+    status->add_flag(
+        "--kubernetes", of_cluster_,
+        "Of Weft on a Kubernetes cluster instead: nodes, operators, definitions; 1 when something is wrong");
+    add_cluster_choice(status, cluster_choice_);
+    runs(status, [this](const Session& session) {
+      return of_cluster_ ? run_cluster_status(session, cluster_choice_, status_output_)
+                         : run_status(session, status_output_);
+    });
   }
 
   void add_doctor() {
@@ -519,6 +527,8 @@ class CommandLine {
   std::string bgp_router_;
   std::string version_output_;
   std::string status_output_;
+  bool of_cluster_ = false;
+  ClusterChoice cluster_choice_;
   std::string doctor_output_;
   std::string node_name_;
   std::uint64_t bpf_limit_ = 0;
