@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <map>
 
 #include "config/keys.h"
@@ -147,6 +148,9 @@ config::Keys<Config> own_keys() {
       {"flow_history", number(&Config::flow_history, 16, 1048576)},
       {"store", word(&Config::store, &parse_store)},
       {"objects", word(&Config::objects, &parse_object_source)},
+      {"cni_bin_dir", text(&Config::cni_bin_dir)},
+      {"cni_conf_dir", text(&Config::cni_conf_dir)},
+      {"cni_conf_name", text(&Config::cni_conf_name)},
       {"pod_block_length_v4", number(&Config::pod_block_length_v4, 8, 29)},
       {"pod_block_length_v6", number(&Config::pod_block_length_v6, 8, 125)},
       {"tunnel", word(&Config::tunnel, &parse_tunnel)},
@@ -276,8 +280,29 @@ Result<void> check_kubernetes(const Config& config) {
   return config::check_kubernetes(config);
 }
 
+Result<void> check_cni(const Config& config) {
+  for (const auto& [key, directory] :
+       {std::pair{"cni_bin_dir", &config.cni_bin_dir}, {"cni_conf_dir", &config.cni_conf_dir}})
+    if (!directory->empty() && directory->front() != '/')
+      return fail(ErrorCode::invalid, fmt::format("{}: expected an absolute path, found \"{}\"", key, *directory));
+  const auto& name = config.cni_conf_name;
+  if (name.find('/') != std::string::npos || !name.ends_with(".conflist") || name.starts_with('.'))
+    return fail(ErrorCode::invalid,
+                fmt::format("cni_conf_name: expected the name of a file that ends in .conflist, found \"{}\"", name),
+                "runtimes take the first list of cni_conf_dir, in the order of their names");
+  return {};
+}
+
+// The downward API gives it to a pod, whose host name may be another.
+std::string default_node_name() {
+  if (const char* given = std::getenv("NODE_NAME"); given != nullptr && *given != '\0') return given;
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
 Result<void> validate(const Config& config) {
   WEFT_CHECK(check_kubernetes(config));
+  WEFT_CHECK(check_cni(config));
   WEFT_CHECK(check_ranges(config));
   WEFT_CHECK(check_cluster(config));
   if (config.nat_port_min > config.nat_port_max) return fail(ErrorCode::invalid, "nat_port_min is above nat_port_max");
@@ -328,8 +353,7 @@ Config defaults() {
   Config config;
   config.pod_cidrs = {*Cidr::parse("10.244.0.0/24"), *Cidr::parse("fd00:10:244::/64")};
   config.service_cidrs = {*Cidr::parse("10.96.0.0/16"), *Cidr::parse("fd00:10:96::/112")};
-  std::array<char, 256> name{};
-  if (::gethostname(name.data(), name.size() - 1) == 0) config.node = name.data();
+  config.node = default_node_name();
   return config;
 }
 
@@ -399,6 +423,7 @@ Result<Config> parse_config(const std::string& file, std::string_view text_of_fi
   auto config = defaults();
   WEFT_TRY(const auto document, config::read_document(file, text_of_file, "weftd.yaml"));
   WEFT_TRY(const auto keys, config::read_keys(config, file, document, all_keys()));
+  if (config.node.empty()) config.node = default_node_name();
   // A range that many nodes share is larger than that of one.
   if (config.clustered() && !keys.contains("pod_cidrs"))
     config.pod_cidrs = {*Cidr::parse("10.244.0.0/16"), *Cidr::parse("fd00:10:244::/48")};

@@ -16,7 +16,7 @@ namespace weft::agent {
 
 struct Config : config::ClusterAccess, config::KubernetesAccess {
   std::string instance = "default";         // names the pins below bpffs
-  std::string node;                         // host name when empty
+  std::string node;                         // when empty: NODE_NAME of the environment, or else the host name
   std::string state_dir = "/var/lib/weft";  // the store: <state_dir>/weft.db
   std::string run_dir = "/run/weft";        // the API socket: <run_dir>/weft.sock
   std::string bpffs = "/sys/fs/bpf/weft";   // pins: <bpffs>/<instance>/
@@ -61,6 +61,10 @@ struct Config : config::ClusterAccess, config::KubernetesAccess {
   // Where Pods, Services and policies come from: users apply them, or a Kubernetes API server has them.
   enum class ObjectSource { applied, kubernetes };
   ObjectSource objects = ObjectSource::applied;
+  // Where the agent installs the plugin and the list that tells the runtime of it; empty: it does not.
+  std::string cni_bin_dir;
+  std::string cni_conf_dir;
+  std::string cni_conf_name = "05-weft.conflist";
   std::uint32_t pod_block_length_v4 = 24;  // of a node's share of pod_cidrs
   std::uint32_t pod_block_length_v6 = 64;
   enum class Tunnel { none, vxlan, geneve, ipip };

@@ -305,6 +305,26 @@ TEST(Config, AMissingFileIsNamed) {
   EXPECT_TRUE(load_config(""));
 }
 
+TEST(Config, WhereThePluginIsInstalled) {
+  EXPECT_TRUE(parse_config("weftd.yaml", "")->cni_conf_dir.empty()) << "nowhere, unless it is asked for";
+  const auto config = parse_config("weftd.yaml", "cni_bin_dir: /opt/cni/bin\ncni_conf_dir: /etc/cni/net.d\n");
+  ASSERT_TRUE(config) << config.error().text();
+  EXPECT_EQ(config->cni_bin_dir + config->cni_conf_dir + config->cni_conf_name,
+            "/opt/cni/bin/etc/cni/net.d05-weft.conflist");
+  EXPECT_THAT(problem("cni_bin_dir: opt"), HasSubstr("cni_bin_dir: expected an absolute path"));
+  for (const auto* name : {"weft.conf", "\"\"", "a/b.conflist", ".conflist", ".x.conflist"})
+    EXPECT_THAT(problem(std::string("cni_conf_name: ") + name), HasSubstr("cni_conf_name: expected")) << name;
+}
+
+TEST(Config, ANodesNameIsTheFilesOrThePodsOrTheHosts) {
+  ::setenv("NODE_NAME", "worker-7", 1);
+  EXPECT_EQ(parse_config("weftd.yaml", "")->node, "worker-7");
+  EXPECT_EQ(parse_config("weftd.yaml", "node: \"\"")->node, "worker-7");
+  EXPECT_EQ(parse_config("weftd.yaml", "node: other")->node, "other");
+  ::unsetenv("NODE_NAME");
+  EXPECT_FALSE(parse_config("weftd.yaml", "node: \"\"")->node.empty());
+}
+
 TEST(Config, ObjectsOfKubernetes) {
   const auto config = parse_config("weftd.yaml",
                                    "objects: kubernetes\nkubeconfig: /etc/k\nkubernetes_context: east\n"
