@@ -132,6 +132,61 @@ TEST(ApiObject, APolicysPeerOfALaterKindSelectsNobody) {
   EXPECT_FALSE(peer.pod_selector || peer.namespace_selector || peer.ip_block);
 }
 
+// What is not understood of a policy closes: as much of it as can be read says for whom, and in which directions.
+TEST(ApiObject, APolicyThatCannotBeReadIsolates) {
+  const auto closed = [](const std::string& spec) {
+    const std::string text =
+        R"({"metadata": {"name": "p", "namespace": "shop", "uid": "u", "labels": {"a": "b"}}, "spec": )" + spec + "}";
+    EXPECT_FALSE(object_from_api(Kind::network_policy, kServer, text)) << spec;
+    const auto read = closed_policy_from_api(kServer, text);
+    EXPECT_TRUE(read) << read.error().text();
+    EXPECT_EQ(uid_of(read->json), "u");
+    const auto policy = std::get<NetworkPolicy>(read->object);
+    EXPECT_EQ(policy.meta.key().to_string(), "shop/p");
+    EXPECT_THAT(policy.ingress, IsEmpty());
+    EXPECT_THAT(policy.egress, IsEmpty());
+    return (policy.pod_selector.empty() ? "all" : policy.pod_selector.to_string()) +
+           (policy.applies_ingress ? " ingress" : "") + (policy.applies_egress ? " egress" : "");
+  };
+  const std::string bad = R"("ingress": [{"ports": [{"port": 70000}]}])";
+  const std::string web = R"("podSelector": {"matchLabels": {"app": "web"}}, )";
+  EXPECT_EQ(closed("{" + web + R"("policyTypes": ["Ingress"], )" + bad + "}"), "app=web ingress");
+  EXPECT_EQ(closed("{" + web + R"("policyTypes": ["Egress"], )" + bad + "}"), "app=web egress");
+  EXPECT_EQ(closed("{" + web + bad + "}"), "app=web ingress egress") << "nobody says which";
+  EXPECT_EQ(closed("{" + web + R"("policyTypes": ["Ingress", "Sideways"], )" + bad + "}"), "app=web ingress egress");
+  EXPECT_EQ(closed(R"({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]},
+                       "policyTypes": ["Ingress"]})"),
+            "all ingress");
+  EXPECT_EQ(closed(R"({"podSelector": "web", "policyTypes": "Ingress"})"), "all ingress egress");
+  EXPECT_EQ(closed("[]"), "all ingress egress");
+  for (const auto* nameless : {"[]", "{", R"({"spec": {}})", R"({"metadata": {"name": 7}})"})
+    EXPECT_FALSE(closed_policy_from_api(kServer, nameless)) << nameless;
+}
+
+// https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+TEST(ApiObject, ASidecarsPortsAreThePods) {
+  const auto pod = taken<Pod>(Kind::pod, R"({"metadata": {"name": "p", "namespace": "shop"}, "spec": {
+    "initContainers": [
+      {"name": "proxy", "image": "i", "restartPolicy": "Always", "ports": [{"name": "metrics", "containerPort": 9090}]},
+      {"name": "setup", "image": "i", "ports": [{"name": "once", "containerPort": 1}]}],
+    "containers": [{"name": "c", "image": "i", "ports": [{"name": "http", "containerPort": 80}]}]}})");
+  ASSERT_THAT(pod.spec.sidecar_ports, SizeIs(1));
+  EXPECT_EQ(pod.spec.sidecar_ports[0].name, "metrics");
+  EXPECT_EQ(pod.spec.sidecar_ports[0].port, 9090);
+}
+
+TEST(ApiObject, APodThatHasFinishedSaysSoWhenItIsReadAgain) {
+  for (const auto& [phase, finished] : {std::pair("Running", false), {"Succeeded", true}, {"Failed", true}}) {
+    const auto text = std::string(R"({"metadata": {"name": "p", "namespace": "shop"},
+      "spec": {"containers": [{"name": "c", "image": "i"}]}, "status": {"phase": ")") +
+                      phase + "\"}}";
+    EXPECT_EQ(taken<Pod>(Kind::pod, text).finished, finished) << phase;
+    const auto again = object_from_json(object_from_api(Kind::pod, kServer, text)->json);
+    ASSERT_TRUE(again);
+    EXPECT_EQ(std::get<Pod>(*again).finished, finished) << phase;
+  }
+}
+
 TEST(ApiObject, WhatIsWrongIsNamed) {
   const auto slice = object_from_api(Kind::endpoint_slice, kServer, R"({"metadata": {"name": "s", "namespace": "n"},
     "addressType": "IPv4", "endpoints": [{"addresses": ["here"]}], "ports": []})");

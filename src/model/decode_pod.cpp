@@ -135,7 +135,6 @@ void accept_pod_fields(Fields& fields) {
                  "hostname",
                  "hostnameOverride",
                  "imagePullSecrets",
-                 "initContainers",
                  "nodeSelector",
                  "os",
                  "overhead",
@@ -183,6 +182,20 @@ void check_host_ports(const Value& containers, const PodSpec& spec) {
   }
 }
 
+// Of the others nothing listens when the pod is ready.
+std::vector<ContainerPort> decode_sidecar_ports(const Value& value) {
+  std::vector<ContainerPort> result;
+  if (value.node().type != NodeType::list) return result;
+  for (const auto& item : value.list()) {
+    if (item.node().type != NodeType::map) continue;
+    const auto policy = item.member("restartPolicy");
+    const auto ports = item.member("ports");
+    if (policy && policy->node().text == "Always" && ports)
+      std::ranges::move(decode_container_ports(*ports), std::back_inserter(result));
+  }
+  return result;
+}
+
 PodSpec decode_pod_spec(const Value& value) {
   PodSpec spec;
   Fields fields(value);
@@ -198,6 +211,7 @@ PodSpec decode_pod_spec(const Value& value) {
     if (containers->node().type == NodeType::list && spec.containers.empty())
       containers->problem("expected at least one container, found none");
   }
+  if (const auto init = fields.take("initContainers")) spec.sidecar_ports = decode_sidecar_ports(*init);
   if (const auto host = fields.take("hostNetwork")) spec.host_network = host->boolean().value_or(false);
   if (const auto node = fields.take("nodeName")) spec.node = node->string().value_or("");
   if (containers && containers->node().type == NodeType::list) check_host_ports(*containers, spec);
@@ -222,6 +236,12 @@ bool ready_by_status(const Value& status) {
     if (type != nullptr && type->text == "Ready") return state != nullptr && state->text == "True";
   }
   return true;
+}
+
+std::string_view phase_of(const Value& status) {
+  for (const Field& field : status.node().fields)
+    if (field.name == "phase") return status.tree().at(field.value).text;
+  return {};
 }
 
 bool being_deleted(const Value& root) {
@@ -289,7 +309,11 @@ Pod decode_pod(const Value& root) {
   Fields fields(root);
   pod.meta = decode_metadata(fields, Kind::pod);
   if (const auto spec = fields.require("spec", "the pod's spec")) pod.spec = decode_pod_spec(*spec);
-  if (const auto status = fields.take("status")) pod.ready = ready_by_status(*status);
+  if (const auto status = fields.take("status")) {
+    pod.ready = ready_by_status(*status);
+    const auto phase = phase_of(*status);
+    pod.finished = phase == "Succeeded" || phase == "Failed";
+  }
   fields.finish();
   pod.terminating = being_deleted(root);
   const auto annotations = decode_pod_annotations(root, "a Pod");

@@ -65,6 +65,7 @@ struct Container {
 
 struct PodSpec {
   std::vector<Container> containers;
+  std::vector<ContainerPort> sidecar_ports;  // of initContainers that run beside them (restartPolicy: Always)
   bool host_network = false;
   std::string node;  // nodeName
   bool operator==(const PodSpec&) const = default;
@@ -84,6 +85,7 @@ struct Pod {
   std::string workload;
   bool ready = true;         // status.conditions[Ready] when given, else true
   bool terminating = false;  // metadata.deletionTimestamp is set
+  bool finished = false;     // status.phase is Succeeded or Failed: nothing of it runs, or will
   std::uint32_t weight = 1;  // annotation weft.io/weight, 0 to 1000, as of a SliceEndpoint
   AddressWish addresses;
   bool operator==(const Pod&) const = default;

@@ -61,6 +61,10 @@ struct ApiObject {
   std::string json;
 };
 Result<ApiObject> object_from_api(Kind kind, std::string_view from, std::string_view json);
+// What to enforce of a NetworkPolicy that object_from_api cannot read: it isolates, and allows nothing. The pods are
+// those of its podSelector where that can be read, else all of its namespace; the directions those of its policyTypes,
+// else both. An error: not even its name can be read.
+Result<ApiObject> closed_policy_from_api(std::string_view from, std::string_view json);
 
 // metadata.uid is the store's: it is kept beside the source location, in Weft's private key, so that a
 // document with it and one without say the same. `uid_of`: the object's own or the one kept; may be empty.

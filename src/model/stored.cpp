@@ -1,6 +1,7 @@
 #include "model/stored.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/json_depth.h"
 #include "model/parse.h"
@@ -70,12 +71,17 @@ void trim_status(json& stored, const Object& object) {
   const auto status = stored.find("status");
   if (status == stored.end()) return;
   const auto* service = std::get_if<Service>(&object);
-  if (std::holds_alternative<Pod>(object) && status->is_object() && status->contains("conditions"))
-    *status = json{{"conditions", status->at("conditions")}};
-  else if (service != nullptr && !service->ingress.empty())
+  const auto* pod = std::get_if<Pod>(&object);
+  if (pod != nullptr && status->is_object() && (pod->finished || status->contains("conditions"))) {
+    auto kept = json::object();
+    if (status->contains("conditions")) kept["conditions"] = status->at("conditions");
+    if (pod->finished) kept["phase"] = status->at("phase");
+    *status = std::move(kept);
+  } else if (service != nullptr && !service->ingress.empty()) {
     *status = json{{"loadBalancer", status->at("loadBalancer")}};
-  else
+  } else {
     stored.erase(status);
+  }
 }
 
 }  // namespace
@@ -180,6 +186,26 @@ Result<ApiObject> object_from_api(Kind kind, std::string_view from, std::string_
   result.json = stored_json(entry, root, result.object);
   leave_to_slices(result.object);
   return result;
+}
+
+Result<ApiObject> closed_policy_from_api(std::string_view from, std::string_view text) {
+  const json given = parse_stored(text);
+  json metadata = json::object();
+  for (const char* key : {"name", "namespace", "uid"}) metadata[key] = text_in(given, "metadata", key);
+  json spec{{"podSelector", json::object()}, {"policyTypes", {"Ingress", "Egress"}}};
+  const auto closed = [&] {
+    return object_from_api(Kind::network_policy, from, dump({{"metadata", metadata}, {"spec", spec}}));
+  };
+  const auto stated = given.is_object() ? given.find("spec") : given.end();
+  if (!given.is_object() || stated == given.end() || !stated->is_object()) return closed();
+  // Each by itself: one that is not understood does not spoil the other.
+  for (const char* part : {"policyTypes", "podSelector"}) {
+    const auto found = stated->find(part);
+    if (found == stated->end() || found->empty()) continue;
+    auto before = std::exchange(spec[part], *found);
+    if (!closed()) spec[part] = std::move(before);
+  }
+  return closed();
 }
 
 std::string uid_of(std::string_view text) {
