@@ -104,6 +104,7 @@ Result<void> Agent::open_state() {
   // A clock that was set back would keep addresses out of use for as long as it was ahead.
   const auto longest = ipam_now() + std::chrono::seconds(config_.quarantine_seconds);
   for (const auto& row : quarantine_rows) quarantined.push_back({row.address, std::min(row.until, longest)});
+  recall_node_facts();
   ipam_.emplace(pool_options(config_), std::move(allocations), std::move(quarantined));
   pools_changed();
   return {};
@@ -386,6 +387,7 @@ void Agent::poll_slow() {
     if (taken_over_) healer_->check(node_);
     if (overlay_ && other_devices(publisher_->cluster())) others_changed();
     tell_services_fault();
+    tend_life();
     if (slow_polls_ % 30 == 0) {
       (void)store_->checkpoint();
       (void)probe_store();
@@ -456,11 +458,14 @@ Result<void> Agent::serve() {
     if (config_.objects == Config::ObjectSource::applied) open_cluster_objects();
     others_changed();
   }
+  life_.emplace(
+      NodeLife::Parts{config_, faults_, *netlink_, [this](const std::string& what) { healer_->repaired(what); }});
   if (config_.objects == Config::ObjectSource::kubernetes) WEFT_CHECK(open_kubernetes());
   watch_netlink();
   WEFT_TRY(event_reader_, EventReader::start(loop_, ring_->epoll_fd(), event_poll, [this] { consume_events(); }));
   poll_slow();
   (void)probe_store();
+  tend_life();
   return {};
 }
 

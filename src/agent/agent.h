@@ -28,6 +28,7 @@
 #include "agent/kubernetes_source.h"
 #include "agent/node.h"
 #include "agent/node_health.h"
+#include "agent/node_life.h"
 #include "agent/node_routes.h"
 #include "agent/objects.h"
 #include "agent/overlay.h"
@@ -198,6 +199,13 @@ class Agent {
   void tell_pod_modified(const model::ObjectKey& pod);
   // API: attachment
   Result<void> can_attach();
+  // The same without a write to the disk, as far as is known.
+  Result<void> attach_ability();
+  // The node as runtimes and Kubernetes see it (node_life_agent.cpp).
+  void tend_life();
+  void take_node_facts(const NodeFacts& facts);
+  void recall_node_facts();
+  bool apply_node_facts(const NodeFacts& facts);
   Result<void> probe_store();
   api::Answer cni_add(const nlohmann::json& params);
   api::Answer cni_gc(const nlohmann::json& params);
@@ -211,6 +219,7 @@ class Agent {
   };
   [[nodiscard]] Findings findings() const;
   nlohmann::json cluster_json() const;
+  nlohmann::json kubernetes_json() const;
   [[nodiscard]] std::vector<std::string> unserved() const;
   [[nodiscard]] std::vector<std::string> closed_policies() const;
   [[nodiscard]] std::vector<std::string> outside_ranges() const;
@@ -317,6 +326,9 @@ class Agent {
   std::unique_ptr<ClusterObjects> cluster_objects_;  // its changes are answered by the server; not with Kubernetes'
   // Of objects: kubernetes only.
   std::unique_ptr<KubernetesSource> kubernetes_;
+  std::optional<NodeLife> life_;
+  std::string given_zone_;  // of the configuration file, before the Node object was heard of
+  LabelMap given_labels_;
   std::optional<NodeRoutes> node_routes_;
   std::optional<Overlay> overlay_;
   std::unique_ptr<Encryption> encryption_;

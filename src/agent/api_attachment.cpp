@@ -59,15 +59,34 @@ void Agent::register_attachment() {
 
 // Whether the next ADD could succeed, as far as that can be known before it.
 Result<void> Agent::can_attach() {
-  if (!taken_over_) return weft::fail(ErrorCode::unavailable, faults_.texts().at("publish"));
-  const auto status = datapath_->tables().status();
-  if (status.failed > 0) return weft::fail(ErrorCode::unavailable, "the datapath is behind: " + status.last_error);
   if (auto written = probe_store(); !written)
     return weft::fail(ErrorCode::unavailable, "the store cannot be written: " + written.error().message);
+  return attach_ability();
+}
+
+Result<void> Agent::attach_ability() {
+  const auto fault = [&](const char* about) {
+    const auto found = faults_.texts().find(about);
+    return found == faults_.texts().end() ? std::string(about) : found->second;
+  };
+  if (!taken_over_) return weft::fail(ErrorCode::unavailable, fault("publish"));
+  const auto status = datapath_->tables().status();
+  if (status.failed > 0) return weft::fail(ErrorCode::unavailable, "the datapath is behind: " + status.last_error);
+  if (faults_.has("store")) return weft::fail(ErrorCode::unavailable, fault("store"));
+  if (kubernetes_ && !kubernetes_->objects().known())
+    return weft::fail(ErrorCode::unavailable,
+                      fmt::format("this node has not heard yet which objects the API server {} has: {}",
+                                  kubernetes_->server(), kubernetes_->objects().silence()));
+  if (config_.pod_cidrs.empty())
+    return weft::fail(ErrorCode::unavailable, "pod_cidrs is empty: this node attaches no pods");
   attachment_->expire_quarantine();
   const auto now = ipam_now();
   for (const auto& cidr : config_.pod_cidrs) {
     if (ipam_->available(cidr.family(), now) != 0 || (cluster_ && cluster_->joined())) continue;
+    if (cluster_ && ipam_->uses().empty())
+      return weft::fail(
+          ErrorCode::unavailable,
+          fmt::format("this node has no block of {} yet, and has not joined the cluster", cidr.to_string()));
     const auto held = ipam_->allocations();
     const auto used = std::ranges::count_if(held, [&](const auto& entry) { return cidr.contains(entry.address); });
     return weft::fail(ErrorCode::unavailable, fmt::format("no address is left in {}: {} are in use, {} in quarantine",
@@ -94,6 +113,7 @@ api::Answer Agent::cni_add(const json& params) {
   if (!result) {
     spdlog::warn("attaching {}/{}: {}", request.namespace_, request.pod, result.error().message);
     unattached_.failed({request.namespace_, request.pod}, result.error(), std::chrono::system_clock::now());
+    life_->tell_refused({request.namespace_, request.pod}, request.pod_uid, result.error());
     return weft::fail(result.error());
   }
   unattached_.forget({request.namespace_, request.pod});

@@ -294,6 +294,13 @@ std::vector<std::string> Agent::outside_ranges() const {
   return texts;
 }
 
+json Agent::kubernetes_json() const {
+  if (!kubernetes_) return nullptr;
+  auto kubernetes = kubernetes_->status_json();
+  life_->add_status(kubernetes);
+  return kubernetes;
+}
+
 json Agent::cluster_json() const {
   if (!cluster_) return nullptr;
   auto cluster = cluster_->status_json();
@@ -359,7 +366,7 @@ json Agent::status() {
           {"rss_bytes", sys::resident_bytes(::getpid()).value_or(0)},
           {"health", found.degraded ? "degraded" : "ok"},
           {"problems", std::move(problems)},
-          {"kubernetes", kubernetes_ ? kubernetes_->status_json() : json()},
+          {"kubernetes", kubernetes_json()},
           {"remedies", std::move(remedies)},
           {"kernel",
            {{"release", sys::kernel_release()},

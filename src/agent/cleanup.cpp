@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "agent/cni_install.h"
 #include "agent/encryption.h"
 #include "agent/node.h"
 #include "agent/overlay.h"
@@ -80,6 +81,8 @@ Result<void> clean_up(const Config& config, const Tell& tell) {
     if (!opened) return fail(opened.error());
     store.emplace(std::move(*opened));
   }
+  // Before anything of the node goes: nobody is to begin with a pod here.
+  WEFT_CHECK(remove_cni(CniInstall::options(config), tell));
   // First of all it is told to routers that this node is not to be sent to any more.
   if (speaker::end_speakers(config.bgp_path()) > 0) tell("ended the BGP speaker");
   WEFT_TRY(auto netlink, sys::open_netlink());

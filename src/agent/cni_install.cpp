@@ -74,20 +74,20 @@ bool names_plugin(const json& list) {
 // 1.0.0, which every runtime of today takes. With 1.1.0 containerd asks STATUS, and a node that cannot attach pods for
 // a while is NotReady, so that those it has are evicted: they have their network, it is enough that no more come.
 std::string cni_list(const std::string& socket) {
-  const nlohmann::ordered_json list{
-      {"cniVersion", "1.0.0"},
-      {"name", "weft"},
-      {"plugins",
-       {{{"type", plugin_name},
-         {"socket", socket},
-         {"capabilities", {{"ips", true}, {"mac", true}, {"portMappings", true}}}}}}};
+  const nlohmann::ordered_json list{{"cniVersion", "1.0.0"},
+                                    {"name", "weft"},
+                                    {"plugins",
+                                     {{{"type", plugin_name},
+                                       {"socket", socket},
+                                       {"capabilities", {{"ips", true}, {"mac", true}, {"portMappings", true}}}}}}};
   return list.dump(2) + "\n";
 }
 
 bool is_weft_list(std::string_view text) { return names_plugin(json::parse(text, nullptr, false)); }
 bool is_weft_plugin(std::string_view text) {
-  return text.starts_with("\x7f"
-                          "ELF") &&
+  return text.starts_with(
+             "\x7f"
+             "ELF") &&
          text.contains(plugin_mark);
 }
 
@@ -105,8 +105,7 @@ Result<bool> CniInstall::keep_plugin() {
   if (now == plugin_seen_) return false;
   const auto wanted = sys::read_file(options_.plugin);
   if (!wanted)
-    return weft::fail(wanted.error().code,
-                      fmt::format("there is no plugin to install: {}", wanted.error().message),
+    return weft::fail(wanted.error().code, fmt::format("there is no plugin to install: {}", wanted.error().message),
                       fmt::format("install {} beside weftd, or leave cni_bin_dir out of weftd.yaml", plugin_name));
   WEFT_TRY(const auto found, content_of(target));
   // An empty file is nobody's: what a full disk or a crash leaves of a copy.

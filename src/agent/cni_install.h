@@ -1,8 +1,9 @@
-// The CNI plugin and the configuration list by which runtimes find it, installed on the node and kept there (docs/cni.md).
+// The CNI plugin and the configuration list by which runtimes find it, installed on the node and kept there
+// (docs/cni.md).
 //
-// The kubelet says Ready as soon as there is a list, so it is written when pods can be attached and not before. It stays
-// when the agent ends: the next one attaches pods, and meanwhile the plugin says that it is away. What lies under one of
-// the names and is not Weft's is left alone, and is a fault. On the agent's thread; blocking, with small files.
+// The kubelet says Ready as soon as there is a list, so it is written when pods can be attached and not before. It
+// stays when the agent ends: the next one attaches pods, and meanwhile the plugin says that it is away. What lies under
+// one of the names and is not Weft's is left alone, and is a fault. On the agent's thread; blocking, with small files.
 #pragma once
 
 #include <functional>

@@ -19,8 +19,12 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-const std::string first_plugin = "\x7f" "ELF one /run/weft/weft.sock";
-const std::string second_plugin = "\x7f" "ELF two /run/weft/weft.sock";
+const std::string first_plugin =
+    "\x7f"
+    "ELF one /run/weft/weft.sock";
+const std::string second_plugin =
+    "\x7f"
+    "ELF two /run/weft/weft.sock";
 
 class CniInstallTest : public ::testing::Test {
  protected:
@@ -161,7 +165,8 @@ TEST_F(CniInstallTest, EitherAloneIsInstalledAlone) {
   lists.check(true);
   EXPECT_NE(read(options.list()), "none");
   std::filesystem::remove(options.list());
-  options = {.bin_dir = directory + "/opt/bin", .conf_dir = {}, .conf_name = {}, .socket = {}, .plugin = options.plugin};
+  options = {
+      .bin_dir = directory + "/opt/bin", .conf_dir = {}, .conf_name = {}, .socket = {}, .plugin = options.plugin};
   CniInstall plugins(options);
   plugins.check(true);
   EXPECT_EQ(read(options.binary()), first_plugin);

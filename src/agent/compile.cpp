@@ -52,6 +52,7 @@ std::vector<model::ContainerPort> ports_of(const model::Pod& pod) {
   std::vector<model::ContainerPort> result;
   for (const auto& container : pod.spec.containers)
     result.insert(result.end(), container.ports.begin(), container.ports.end());
+  result.insert(result.end(), pod.spec.sidecar_ports.begin(), pod.spec.sidecar_ports.end());
   return result;
 }
 
@@ -112,6 +113,7 @@ Result<void> Compiler::live_endpoints(Compiled& compiled, const Objects& objects
     LiveEndpoint live;
     live.record = record;
     if (const auto* pod = objects.pod(live.pod())) {
+      if (pod->finished) continue;  // its addresses are nobody's, though the runtime has not detached it yet
       live.pod_labels = pod->meta.labels;
       live.ports = ports_of(*pod);
       live.workload = pod->workload;

@@ -62,6 +62,8 @@ class Compiler {
   Compiler(const Config& config, const store::NumberSet& restored, std::map<std::string, std::uint32_t> classes,
            std::uint32_t highest_class);
 
+  // What is not of its file has changed in it: labels.
+  void set_config(const Config& config) { config_ = config; }
   // Errors name what does not fit; nothing has changed then but numbers handed out.
   // In a cluster numbers are learnt, not given: an endpoint whose labels have none yet keeps the one it had, or is
   // WEFT_IDENTITY_INIT. `others`, the pods of other nodes, are peers of policies; their rows are made one by one.

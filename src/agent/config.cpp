@@ -402,7 +402,7 @@ std::uint32_t Config::overhead(bool outer_v4) const {
 
 LabelMap Config::labels() const {
   auto labels = node_labels;
-  labels["kubernetes.io/hostname"] = node;
+  labels.try_emplace("kubernetes.io/hostname", node);
   if (!zone.empty()) labels["topology.kubernetes.io/zone"] = zone;
   return labels;
 }

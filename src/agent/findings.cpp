@@ -19,6 +19,7 @@ Agent::Findings Agent::findings() const {
   const auto reconcile = datapath_->tables().status();
   if (!reconcile.last_error.empty()) add("datapath: " + reconcile.last_error, std::string(usual_remedy("publish")));
   for (const auto& [about, text] : faults_.texts()) add(text, faults_.remedy(about));
+  for (const auto& [text, remedy] : life_->others().harmful) add(text, remedy);
   found.degraded = reconcile.failed > 0 || !datapath_->features().socket_hook || !found.all.empty();
   // From here on what is wrong with objects, or was mended: the node does what it is to do.
   for (const auto& text : unserved()) add(text, "weft service get NAME says why");
@@ -26,6 +27,7 @@ Agent::Findings Agent::findings() const {
   for (const auto& text : outside_ranges())
     add(text, "it goes on as it was; give the range back, or apply the Service without it");
   for (const auto& text : ambiguous_pools()) add(text, {});
+  for (const auto& [text, remedy] : life_->others().left) add(text, remedy);
   // As a balancer for plain hosts is meant to be; without the key there would be ranges.
   if (config_.pod_cidrs.empty()) add("pod_cidrs is empty: this node attaches no pods", {});
   return found;

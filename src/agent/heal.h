@@ -48,13 +48,15 @@ class Healer {
   // The last repairs, each with its time.
   [[nodiscard]] const std::deque<std::string>& repairs() const { return repairs_; }
 
+  // For who mends beside it.
+  void repaired(const std::string& what);
+
  private:
   void check_node();
   void check_pods();
   void check_sockets();
   void check_orphans();
   void check_store_file();
-  void repaired(const std::string& what);
 
   Parts parts_;
   std::deque<std::string> repairs_;

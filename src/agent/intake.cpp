@@ -45,23 +45,36 @@ void Intake::check() {
     publish(Publisher::Changed::all);
 }
 
-std::map<std::string, Fault> misunderstood_faults(const std::map<std::string, std::string>& misunderstood,
-                                                  std::string_view where, std::string_view remedy) {
+namespace {
+
+std::map<std::string, Fault> faults_of(const std::map<std::string, std::string>& objects, const std::string& group,
+                                       std::string_view where, std::string_view so, std::string_view remedy) {
   constexpr std::size_t most = 8;
   std::map<std::string, Fault> faults;
-  for (const auto& [what, why] : misunderstood) {
+  for (const auto& [what, why] : objects) {
     if (faults.size() == most) {
-      faults["misunderstood, more"] = {fmt::format("{} more {} are not understood", misunderstood.size() - most, where),
-                                       {}};
+      faults[group + ", more"] = {fmt::format("{} more {} are not understood; {}", objects.size() - most, where, so),
+                                  {}};
       break;
     }
-    faults["misunderstood " + what] = {
-        fmt::format("{} {} is not understood: {}; where this node had it before, that stays in force, else it has "
-                    "no effect here",
-                    what, where, why),
-        std::string(remedy)};
+    faults[group + " " + what] = {fmt::format("{} {} is not understood: {}; {}", what, where, why, so),
+                                  std::string(remedy)};
   }
   return faults;
+}
+
+}  // namespace
+
+std::map<std::string, Fault> misunderstood_faults(const std::map<std::string, std::string>& misunderstood,
+                                                  std::string_view where, std::string_view remedy) {
+  return faults_of(misunderstood, "misunderstood", where,
+                   "where this node had it before, that stays in force, else it has no effect here", remedy);
+}
+
+std::map<std::string, Fault> closed_faults(const std::map<std::string, std::string>& closed, std::string_view where,
+                                           std::string_view remedy) {
+  return faults_of(closed, "misunderstood, closed", where,
+                   "until it is, it isolates the pods that it selects and allows them nothing", remedy);
 }
 
 }  // namespace weft::agent

@@ -47,4 +47,8 @@ class Intake {
 std::map<std::string, Fault> misunderstood_faults(const std::map<std::string, std::string>& misunderstood,
                                                   std::string_view where, std::string_view remedy);
 
+// The same of NetworkPolicies that are not understood and therefore allow nothing.
+std::map<std::string, Fault> closed_faults(const std::map<std::string, std::string>& closed, std::string_view where,
+                                           std::string_view remedy);
+
 }  // namespace weft::agent

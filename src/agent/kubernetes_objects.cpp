@@ -1,6 +1,7 @@
 #include "agent/kubernetes_objects.h"
 
 #include <fmt/format.h>
+#include <simdjson.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -24,7 +25,29 @@ constexpr auto not_ours = "!service.kubernetes.io/service-proxy-name,!service.ku
 struct Carried {
   mutable std::unique_ptr<model::ApiObject> object;
   bool absent = false;  // as far as this node is concerned
+  PodStatus pod;       // of a pod
+  std::string closed;  // of a policy that cannot be read, why
 };
+
+std::string_view text_at(const simdjson::dom::element& object, const char* key) {
+  std::string_view text;
+  return object[key].get(text) == simdjson::SUCCESS ? text : std::string_view();
+}
+
+PodStatus pod_status(const kubernetes::Object& object) {
+  PodStatus pod{.uid = std::string(object.meta.uid), .running = false, .host_network = false, .addresses = {}};
+  simdjson::dom::element part;
+  bool host = false;
+  if (object.root["spec"]["hostNetwork"].get(host) == simdjson::SUCCESS) pod.host_network = host;
+  const bool going = object.root["metadata"]["deletionTimestamp"].get(part) == simdjson::SUCCESS;
+  if (object.root["status"].get(part) != simdjson::SUCCESS) return pod;
+  pod.running = !going && text_at(part, "phase") == "Running";
+  simdjson::dom::array addresses;
+  if (part["podIPs"].get(addresses) != simdjson::SUCCESS) return pod;
+  for (const auto& address : addresses)
+    if (const auto parsed = IpAddress::parse(text_at(address, "ip"))) pod.addresses.push_back(*parsed);
+  return pod;
+}
 
 store::StoredKey stored_key(model::Kind kind, std::string_view key) {
   const auto slash = key.find('/');
@@ -103,8 +126,15 @@ Result<kubernetes::Decoded> KubernetesObjects::decode(model::Kind kind, const ku
     carried->absent = changed.empty();
     if (carried->absent) return carried;
   }
-  WEFT_TRY(auto read, model::object_from_api(kind, parts_.server, changed.empty() ? object.json : changed));
-  carried->object = std::make_unique<model::ApiObject>(std::move(read));
+  auto read = model::object_from_api(kind, parts_.server, changed.empty() ? object.json : changed);
+  if (!read && kind == model::Kind::network_policy) {
+    // What it would deny is denied.
+    carried->closed = read.error().message;
+    if (auto closed = model::closed_policy_from_api(parts_.server, object.json)) read = std::move(closed);
+  }
+  if (!read) return fail(read.error());
+  carried->object = std::make_unique<model::ApiObject>(std::move(*read));
+  if (kind == model::Kind::pod) carried->pod = pod_status(object);
   return carried;
 }
 
@@ -112,12 +142,49 @@ void KubernetesObjects::take(model::Kind kind, const kubernetes::Change& change)
   for (const auto& each : change.set) {
     const auto& carried = kubernetes::as<Carried>(each.now->value);
     auto object = std::move(carried.object);
-    if (carried.absent) owed_.insert_or_assign(stored_key(kind, each.key), std::nullopt);
+    const auto key = stored_key(kind, each.key);
+    if (carried.absent) owed_.insert_or_assign(key, std::nullopt);
     // One that could not be decoded again is told with what it was: it stays as it is.
-    if (object) owed_.insert_or_assign(stored_key(kind, each.key), std::move(*object));
+    if (!object) continue;
+    if (kind == model::Kind::endpoint_slice) take_slice(object->object);
+    owed_.insert_or_assign(key, std::move(*object));
+    take_beside(key, *each.now);
   }
-  for (const auto& each : change.erased) owed_.insert_or_assign(stored_key(kind, each.key), std::nullopt);
+  for (const auto& each : change.erased) {
+    const auto key = stored_key(kind, each.key);
+    owed_.insert_or_assign(key, std::nullopt);
+    forget_beside(key);
+  }
   settle_soon();
+}
+
+void KubernetesObjects::take_beside(const store::StoredKey& key, const kubernetes::Entry& now) {
+  const auto& carried = kubernetes::as<Carried>(now.value);
+  if (key.kind == model::Kind::pod) pods_.insert_or_assign(key.key, carried.pod);
+  if (key.kind != model::Kind::network_policy) return;
+  if (carried.closed.empty())
+    closed_.erase(key);
+  else
+    closed_.insert_or_assign(key, carried.closed);
+}
+
+void KubernetesObjects::take_slice(const model::Object& object) {
+  const auto* slice = std::get_if<model::EndpointSlice>(&object);
+  if (slice != nullptr && api_servers_.take(*slice) && handlers_.api_servers)
+    handlers_.api_servers(api_servers_.addresses());
+}
+
+void KubernetesObjects::forget_beside(const store::StoredKey& key) {
+  if (key.kind == model::Kind::endpoint_slice) api_servers_.forget(key.key);
+  if (key.kind == model::Kind::pod) pods_.erase(key.key);
+  closed_.erase(key);
+}
+
+std::string KubernetesObjects::uid_of(const store::StoredKey& key) const {
+  const auto resource = std::ranges::find(resources_, key.kind, &Resource::kind);
+  if (resource == resources_.end()) return {};
+  const auto found = resource->reflector->view().find(key.key.to_string());
+  return found == resource->reflector->view().end() ? std::string() : found->second.uid;
 }
 
 // What several watches bring at once is taken in together.
@@ -231,15 +298,20 @@ void KubernetesObjects::check_waiting() {
 }
 
 void KubernetesObjects::tell_misunderstood() {
-  std::map<std::string, std::string> now;
+  auto now = closed_;
   for (const auto& resource : resources_)
-    for (const auto& [key, why] : resource.reflector->troubles())
-      now.emplace(name_of(stored_key(resource.kind, key)), why);
+    for (const auto& [key, why] : resource.reflector->troubles()) now.emplace(stored_key(resource.kind, key), why);
   if (now == misunderstood_) return;
   misunderstood_ = std::move(now);
-  handlers_.misunderstood(misunderstood_faults(misunderstood_, "of " + parts_.server,
-                                               "a later version of Weft may understand it: update this one, or change "
-                                               "the object (kubectl edit)"));
+  constexpr auto remedy =
+      "a later version of Weft may understand it: update this one, or change the object (kubectl edit)";
+  std::map<std::string, std::string> kept;
+  std::map<std::string, std::string> closed;
+  for (const auto& [key, why] : misunderstood_) (closed_.contains(key) ? closed : kept).emplace(name_of(key), why);
+  auto faults = misunderstood_faults(kept, "of " + parts_.server, remedy);
+  faults.merge(closed_faults(closed, "of " + parts_.server, remedy));
+  handlers_.misunderstood(faults);
+  if (handlers_.objects_misunderstood) handlers_.objects_misunderstood(misunderstood_);
 }
 
 nlohmann::json KubernetesObjects::status_json() const {

@@ -20,11 +20,22 @@
 #include <utility>
 #include <vector>
 
+#include "agent/api_servers.h"
 #include "agent/intake.h"
 #include "agent/objects.h"
 #include "sources/kubernetes/reflector.h"
 
 namespace weft::agent {
+
+// What the API server says of a pod of this node beside what it is to be.
+struct PodStatus {
+  std::string uid;
+  bool running = false;  // status.phase; not one that is going
+  bool host_network = false;
+  std::vector<IpAddress> addresses;
+  // In a network of its own.
+  [[nodiscard]] bool has_network() const { return running && !host_network && !addresses.empty(); }
+};
 
 class KubernetesObjects {
  public:
@@ -45,6 +56,10 @@ class KubernetesObjects {
     Intake::Handlers intake;
     // All that the server has and this node does not understand, by what it is.
     std::function<void(const std::map<std::string, Fault>& faults)> misunderstood;
+    // The same by object, with why: for Events.
+    std::function<void(const std::map<store::StoredKey, std::string>& why)> objects_misunderstood;
+    // The API server's own addresses have changed: "10.0.0.1:6443".
+    std::function<void(const std::vector<std::string>& addresses)> api_servers;
   };
   KubernetesObjects(Parts parts, Handlers handlers);
 
@@ -55,6 +70,9 @@ class KubernetesObjects {
   // Once this pod and its Namespace are known here; or when a while has passed, or the server is silent. With the uid
   // that the kubelet says: one of the same name that is going is another.
   void catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done);
+  [[nodiscard]] const std::map<model::ObjectKey, PodStatus>& pods() const { return pods_; }
+  // Empty: it is not known.
+  [[nodiscard]] std::string uid_of(const store::StoredKey& key) const;
   // Why news do not come; empty: they do.
   [[nodiscard]] std::string silence() const;
   [[nodiscard]] nlohmann::json status_json() const;
@@ -88,6 +106,9 @@ class KubernetesObjects {
   [[nodiscard]] bool complete() const;
   [[nodiscard]] bool has(const model::ObjectKey& key, const std::string& uid) const;
   void check_waiting();
+  void take_beside(const store::StoredKey& key, const kubernetes::Entry& now);
+  void take_slice(const model::Object& object);
+  void forget_beside(const store::StoredKey& key);
   void tell_misunderstood();
 
   Parts parts_;
@@ -100,7 +121,10 @@ class KubernetesObjects {
   bool took_many_ = false;
   etcd::Timer settle_;
   std::list<Waiting> waiting_;
-  std::map<std::string, std::string> misunderstood_;
+  std::map<model::ObjectKey, PodStatus> pods_;
+  ApiServers api_servers_;
+  std::map<store::StoredKey, std::string> closed_;  // policies that cannot be read, and isolate, with why
+  std::map<store::StoredKey, std::string> misunderstood_;
 };
 
 }  // namespace weft::agent

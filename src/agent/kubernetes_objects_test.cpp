@@ -305,6 +305,63 @@ TEST_F(KubernetesObjectsTest, WhatIsNotUnderstoodIsNamedAndStays) {
   ASSERT_TRUE(world.run_until([&] { return node->misunderstood.empty(); }));
 }
 
+// Whoever wrote it wanted something kept out.
+TEST_F(KubernetesObjectsTest, APolicyThatIsNotUnderstoodAllowsNothing) {
+  constexpr auto path = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies/web";
+  const auto policy = [](const json& port) -> json {
+    return {{"spec",
+             {{"podSelector", {{"matchLabels", {{"app", "web"}}}}},
+              {"policyTypes", {"Ingress"}},
+              {"ingress", {{{"ports", {{{"port", port}}}}}}}}}};
+  };
+  server.store().put(path, policy(80));
+  const auto node = follow();
+  const model::ObjectKey key{"shop", "web"};
+  ASSERT_EQ(node->objects->policies().at(key).ingress.size(), 1U);
+  server.store().put(path, policy(70000));
+  ASSERT_TRUE(world.run_until([&] { return node->objects->policies().at(key).ingress.empty(); }));
+  EXPECT_EQ(node->objects->policies().at(key).pod_selector.to_string(), "app=web");
+  EXPECT_FALSE(node->objects->policies().at(key).applies_egress);
+  ASSERT_TRUE(world.run_until([&] { return !node->misunderstood.empty(); }));
+  EXPECT_THAT(node->misunderstood.front(), HasSubstr("NetworkPolicy shop/web of https://api is not understood: spec"));
+  EXPECT_THAT(node->misunderstood.front(), HasSubstr("it isolates the pods that it selects"));
+  // A start from what is stored, and a list of what is there, say the same.
+  node->stop();
+  node->start();
+  EXPECT_TRUE(node->objects->policies().at(key).ingress.empty());
+  ASSERT_TRUE(world.run_until([&] { return node->taken() && !node->misunderstood.empty(); }));
+  server.store().put(path, policy(80));
+  ASSERT_TRUE(world.run_until([&] { return node->misunderstood.empty(); }));
+  EXPECT_EQ(node->objects->policies().at(key).ingress.size(), 1U);
+  server.store().put(path, policy("no port"));
+  ASSERT_TRUE(world.run_until([&] { return !node->misunderstood.empty(); }));
+  server.store().remove(path);
+  ASSERT_TRUE(world.run_until([&] { return node->misunderstood.empty(); })) << "a policy that is gone is no trouble";
+  EXPECT_THAT(node->objects->policies(), IsEmpty());
+}
+
+TEST_F(KubernetesObjectsTest, WhatAPodIsBesideItsSpecIsKnown) {
+  auto running = pod("node-a");
+  running["status"] = {{"phase", "Running"}, {"podIPs", {{{"ip", "10.0.0.9"}}, {{"ip", "fd00::9"}}}}};
+  server.store().put("/api/v1/namespaces/shop/pods/web-1", running);
+  auto host = running;
+  host["spec"]["hostNetwork"] = true;
+  server.store().put("/api/v1/namespaces/shop/pods/web-2", host);
+  const auto node = follow();
+  const auto& pods = node->source->pods();
+  ASSERT_THAT(pods, SizeIs(2));
+  EXPECT_TRUE(pods.at({"shop", "web-1"}).has_network());
+  EXPECT_THAT(pods.at({"shop", "web-1"}).addresses, SizeIs(2));
+  EXPECT_EQ(node->source->uid_of({model::Kind::pod, {"shop", "web-1"}}), pods.at({"shop", "web-1"}).uid);
+  EXPECT_FALSE(pods.at({"shop", "web-2"}).has_network());
+  running["status"]["phase"] = "Succeeded";
+  server.store().put("/api/v1/namespaces/shop/pods/web-1", running);
+  ASSERT_TRUE(world.run_until([&] { return !pods.at({"shop", "web-1"}).running; }));
+  EXPECT_TRUE(node->objects->pod({"shop", "web-1"})->finished);
+  server.store().remove("/api/v1/namespaces/shop/pods/web-2");
+  ASSERT_TRUE(world.run_until([&] { return pods.size() == 1; }));
+}
+
 TEST_F(KubernetesObjectsTest, APodIsWaitedForUntilItIsHeardOf) {
   const auto node = follow();
   bool known = false;

@@ -17,15 +17,34 @@ namespace {
 // A watch that is opened anew, or a server that is restarted, is no absence.
 constexpr auto patience = std::chrono::seconds(5);
 
+constexpr auto servers_name = "kubernetes-servers";
+
+std::vector<std::string> remembered_servers(store::Store& store) {
+  const auto stored = store.get(servers_name);
+  if (!stored || !*stored) return {};
+  const auto list = nlohmann::json::parse(**stored, nullptr, false);
+  std::vector<std::string> servers;
+  if (list.is_array())
+    for (const auto& server : list)
+      if (server.is_string()) servers.push_back(server.get<std::string>());
+  return servers;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(asio::io_context& loop, const Config& config,
-                                                                 Objects& objects, Publisher& publisher,
+                                                                 store::Store& store, Objects& objects,
+                                                                 Publisher& publisher,
                                                                  KubernetesObjects::Handlers handlers) {
   auto access = kubernetes::open_access(config);
   if (!access) return fail(access.error().in("objects: kubernetes"));
   std::unique_ptr<KubernetesSource> source(new KubernetesSource(loop));
   source->server_ = access->servers.front();
+  access->servers = servers_in_order(std::move(access->servers), remembered_servers(store), config.kubeconfig.empty());
+  handlers.api_servers = [&store](const std::vector<std::string>& addresses) {
+    // The last ones that were known are better than none.
+    if (!addresses.empty()) (void)store.set(servers_name, nlohmann::json(addresses).dump());
+  };
   WEFT_TRY(source->http_, kubernetes::make_http(loop, std::move(*access), {.user_agent = "weftd/" WEFT_VERSION}));
   source->objects_ = std::make_unique<KubernetesObjects>(KubernetesObjects::Parts{.http = *source->http_,
                                                                                   .scheduler = source->scheduler_,
@@ -64,11 +83,16 @@ nlohmann::json KubernetesSource::status_json() const {
 // --- The agent's part ----------------------------------------------------------------------------
 
 Result<void> Agent::open_kubernetes() {
-  WEFT_TRY(kubernetes_, KubernetesSource::open(loop_, config_, *objects_, *publisher_,
-                                               {.intake = intake_handlers("what the Kubernetes API server has"),
-                                                .misunderstood = [this](const std::map<std::string, Fault>& faults) {
-                                                  faults_.replace("misunderstood", faults);
-                                                }}));
+  WEFT_TRY(
+      kubernetes_,
+      KubernetesSource::open(
+          loop_, config_, *store_, *objects_, *publisher_,
+          {.intake = intake_handlers("what the Kubernetes API server has"),
+           .misunderstood =
+               [this](const std::map<std::string, Fault>& faults) { faults_.replace("misunderstood", faults); },
+           .objects_misunderstood =
+               [this](const std::map<store::StoredKey, std::string>& why) { life_->tell_new("NotUnderstood", why); }}));
+  life_->follow(*kubernetes_, [this](const NodeFacts& facts) { take_node_facts(facts); });
   return {};
 }
 

@@ -16,11 +16,15 @@ namespace weft::agent {
 
 class KubernetesSource {
  public:
-  // Reads the credentials; connects later. `loop`, `objects` and `publisher` outlive it.
-  static Result<std::unique_ptr<KubernetesSource>> open(asio::io_context& loop, const Config& config, Objects& objects,
-                                                        Publisher& publisher, KubernetesObjects::Handlers handlers);
+  // Reads the credentials; connects later. `loop`, `store`, `objects` and `publisher` outlive it. Addresses of the
+  // server that an earlier run heard of are in `store`.
+  static Result<std::unique_ptr<KubernetesSource>> open(asio::io_context& loop, const Config& config,
+                                                        store::Store& store, Objects& objects, Publisher& publisher,
+                                                        KubernetesObjects::Handlers handlers);
 
   [[nodiscard]] KubernetesObjects& objects() { return *objects_; }
+  [[nodiscard]] kubernetes::Http& http() { return *http_; }
+  [[nodiscard]] etcd::Scheduler& scheduler() { return scheduler_; }
   [[nodiscard]] const std::string& server() const { return server_; }
   // Once a second. Why this node hears nothing of the server, and since when: once that lasts; empty: it hears.
   std::string check();

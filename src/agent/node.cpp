@@ -29,12 +29,13 @@ std::set<int> uplink_indexes(const std::vector<sys::Device>& devices, const std:
 
 std::vector<IpAddress> Node::underlay() const {
   std::vector<IpAddress> result;
-  for (const auto family : {Family::v4, Family::v6})
+  for (const auto family : {Family::v4, Family::v6}) {
+    std::optional<IpAddress> chosen;
     for (const auto& [index, uplink] : uplinks)
-      if (const auto& address = family == Family::v4 ? uplink.v4 : uplink.v6) {
-        result.push_back(*address);
-        break;
-      }
+      if (const auto& address = family == Family::v4 ? uplink.v4 : uplink.v6)
+        if (!chosen || (known_by.contains(*address) && !known_by.contains(*chosen))) chosen = address;
+    if (chosen) result.push_back(*chosen);
+  }
   return result;
 }
 
@@ -76,7 +77,10 @@ Result<Node> read_node(sys::Netlink& netlink, const Config& config, std::uint64_
     const auto uplink = node.uplinks.find(static_cast<std::uint32_t>(entry.index));
     if (uplink == node.uplinks.end()) continue;
     auto& slot = entry.address.is_v4() ? uplink->second.v4 : uplink->second.v6;
-    if (!slot) slot = entry.address;
+    // The one that others know from the Node object goes before the first.
+    const bool known = std::ranges::find(config.node_addresses, entry.address) != config.node_addresses.end();
+    if (!slot || known) slot = entry.address;
+    if (known) node.known_by.insert(entry.address);
     uplink->second.subnets.insert(Cidr(entry.address, entry.length));
     node.subnets.insert(Cidr(entry.address, entry.length));
   }

@@ -30,6 +30,7 @@ struct Uplink {
 struct Node {
   std::set<IpAddress> addresses;            // every address of the node, loopback excepted
   std::map<std::uint32_t, Uplink> uplinks;  // by ifindex
+  std::set<IpAddress> known_by;             // those of uplinks that the Node object names
   std::uint64_t netns_cookie = 0;
   std::uint32_t uplink_mtu = 1500;  // the smallest
   std::uint32_t pod_mtu = 1500;     // what is left of it inside the tunnel to other nodes

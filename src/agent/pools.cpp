@@ -245,10 +245,12 @@ void Agent::attach_known(const nlohmann::json& params, const api::Responder& res
                          std::chrono::steady_clock::time_point until) {
   const auto request = parse_attach(params);
   if (!request) return responder.answer(weft::fail(request.error()));
-  const auto refuse = [this, responder, pod = model::ObjectKey{request->namespace_, request->pod}](const Error& error) {
+  const auto refuse = [this, responder, pod = model::ObjectKey{request->namespace_, request->pod},
+                       uid = request->pod_uid](const Error& error) {
     const auto refused = error.in("pod " + pod.to_string());
     spdlog::warn("attaching {}: {}", pod.to_string(), refused.message);
     unattached_.failed(pod, refused, std::chrono::system_clock::now());
+    life_->tell_refused(pod, uid, refused);
     responder.answer(weft::fail(refused));
   };
   if (kubernetes_ && !kubernetes_->objects().known())

@@ -223,7 +223,8 @@ void Publisher::read_services_pods() {
     tell(pod);
   }
   for (const auto& [key, object] : parts_.objects.pods()) {
-    if (!object.spec.host_network || seen.contains(key) || !runs_here(object, parts_.config)) continue;
+    if (!object.spec.host_network || object.finished || seen.contains(key) || !runs_here(object, parts_.config))
+      continue;
     control::ServicePod pod;
     pod.key = key;
     pod.labels = object.meta.labels;

@@ -1,0 +1,75 @@
+// What this node is to runtimes and to Kubernetes beside carrying packets: the plugin's installation, its Node object,
+// Events, pods that another network attached, and what other networks left here. On the agent's thread.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/attachment.h"
+#include "agent/cni_install.h"
+#include "agent/config.h"
+#include "agent/faults.h"
+#include "agent/kubernetes_node.h"
+#include "agent/kubernetes_objects.h"
+#include "agent/kubernetes_source.h"
+#include "agent/other_networks.h"
+#include "sources/kubernetes/event_sender.h"
+
+namespace weft::agent {
+
+class NodeLife {
+ public:
+  struct Parts {
+    const Config& config;
+    Faults& faults;
+    sys::Netlink& netlink;
+    std::function<void(const std::string& what)> repaired;
+  };
+  explicit NodeLife(Parts parts);
+
+  // Of objects: kubernetes. `source` outlives this.
+  void follow(KubernetesSource& source, std::function<void(const NodeFacts& facts)> changed);
+  // Once a second. `why_not`: why no pod can be attached; empty: they can.
+  void check(const std::string& why_not, const Node& node);
+  // Those of this node that run without Weft having attached them.
+  void check_pods(const std::map<model::ObjectKey, PodStatus>& pods,
+                  const std::map<store::EndpointKey, store::EndpointRecord>& records);
+  [[nodiscard]] const OtherNetworks& others() const { return others_; }
+
+  // Events; nothing where objects are not Kubernetes'.
+  void tell(kubernetes::EventText event);
+  // The runtime asked for a network for this pod, and got none.
+  void tell_refused(const model::ObjectKey& pod, const std::string& uid, const Error& error);
+  // Each of `why` that was not there the last time, by what it is about. `reason` names the kind.
+  void tell_new(const std::string& reason, const std::map<store::StoredKey, std::string>& why);
+
+  // Into the answer's "kubernetes".
+  void add_status(nlohmann::json& kubernetes) const;
+
+ private:
+  struct Unmanaged {
+    std::chrono::steady_clock::time_point since;
+    bool told = false;
+  };
+
+  Parts parts_;
+  KubernetesSource* source_ = nullptr;
+  CniInstall install_;
+  std::unique_ptr<KubernetesNode> node_;
+  std::unique_ptr<kubernetes::EventSender> events_;
+  OtherNetworks others_;
+  std::uint64_t checks_ = 0;
+  std::map<model::ObjectKey, Unmanaged> unmanaged_;
+  std::map<std::string, std::map<store::StoredKey, std::string>> told_;  // by reason
+};
+
+// Of a pod whose attachment failed so: by what is to be done about it.
+std::string_view refusal_reason(ErrorCode code);
+
+}  // namespace weft::agent

@@ -1,0 +1,76 @@
+// The agent's part of what node_life.h does: what it hears of the Node object, and when it is ready.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/agent.h"
+
+namespace weft::agent {
+namespace {
+
+constexpr auto facts_name = "kubernetes-node";
+constexpr auto zone_label = "topology.kubernetes.io/zone";
+
+}  // namespace
+
+// What weftd.yaml says goes before what the object says.
+bool Agent::apply_node_facts(const NodeFacts& facts) {
+  auto labels = facts.labels;
+  for (const auto& [key, value] : given_labels_) labels[key] = value;
+  const auto zone = facts.labels.find(zone_label);
+  const auto wanted = !given_zone_.empty() || zone == facts.labels.end() ? given_zone_ : zone->second;
+  if (labels == config_.node_labels && wanted == config_.zone && facts.addresses == config_.node_addresses)
+    return false;
+  config_.node_labels = std::move(labels);
+  config_.zone = wanted;
+  config_.node_addresses = facts.addresses;
+  return true;
+}
+
+// A start without the server knows what an earlier run heard.
+void Agent::recall_node_facts() {
+  given_zone_ = config_.zone;
+  given_labels_ = config_.node_labels;
+  if (config_.objects != Config::ObjectSource::kubernetes) return;
+  const auto stored = store_->get(facts_name);
+  if (!stored || !*stored) return;
+  if (const auto facts = facts_from_json(nlohmann::json::parse(**stored, nullptr, false))) apply_node_facts(*facts);
+}
+
+void Agent::take_node_facts(const NodeFacts& facts) {
+  if (auto stored = store_->set(facts_name, to_json(facts).dump()); !stored) note(stored.error().message);
+  if (!apply_node_facts(facts)) return;
+  spdlog::info("the Node object's labels or addresses have changed: zone \"{}\", {} labels", config_.zone,
+               config_.node_labels.size());
+  compiler().set_config(config_);
+  if (auto node = read_node(*netlink_, config_, node_.netns_cookie)) node_ = std::move(*node);
+  bgp_seen_.reset();
+  if (cluster_) cluster_->tell(node_);
+  if (!taken_over_) return;
+  if (cluster_) {
+    compile_due_ = true;
+    return take_others();
+  }
+  if (auto published = publish(); !published) faults_.set("publish", "the node changed: " + published.error().message);
+}
+
+void Agent::tend_life() {
+  const auto able = attach_ability();
+  life_->check(able ? std::string() : able.error().message, node_);
+  if (!kubernetes_) return;
+  life_->check_pods(kubernetes_->objects().pods(), attachment_->records());
+  std::map<store::StoredKey, std::string> unserved;
+  for (const auto& one : services().left_out())
+    unserved.emplace(store::StoredKey{one.is_pod ? model::Kind::pod : model::Kind::service, one.owner},
+                     one.error.text());
+  life_->tell_new("NotServed", unserved);
+  std::map<store::StoredKey, std::string> closed;
+  for (const auto& policy : compiled().policy.closed)
+    closed.emplace(store::StoredKey{model::Kind::network_policy, policy},
+                   "it needs more rows than there is room for: it allows nothing to the pods it selects here; make it "
+                   "smaller");
+  life_->tell_new("TooLarge", closed);
+}
+
+}  // namespace weft::agent
