@@ -146,19 +146,25 @@ void IdentityAllocator::learn(IdentityId id, const LabelMap& labels) {
   if (id < WEFT_IDENTITY_FIRST || id > WEFT_IDENTITY_LAST || labels.empty()) return;
   const auto& reserved = reserved_identities();
   if (std::ranges::find(reserved, labels, &Identity::labels) != reserved.end()) return;
-  if (const auto known = by_id_.find(id); known != by_id_.end() && known->second.labels == labels) return;
-  forget(id);
-  if (const auto other = by_labels_.find(labels); other != by_labels_.end()) forget(IdentityId{other->second});
-  by_id_.emplace(id, Identity{id, labels});
-  by_labels_.emplace(labels, id);
+  const auto known = by_id_.find(id);
+  if (known == by_id_.end() || known->second.labels != labels) {
+    forget(id);
+    by_id_.emplace(id, Identity{id, labels});
+  }
+  by_labels_.insert_or_assign(labels, id);
 }
 
 void IdentityAllocator::forget(IdentityId id) {
   const auto known = by_id_.find(id);
   if (known == by_id_.end()) return;
-  by_labels_.erase(known->second.labels);
+  const auto labels = std::move(known->second.labels);
   references_.erase(id);
   by_id_.erase(known);
+  const auto number = by_labels_.find(labels);
+  if (number == by_labels_.end() || number->second != id) return;
+  by_labels_.erase(number);
+  const auto other = std::ranges::find(by_id_, labels, [](const auto& entry) -> const LabelMap& { return entry.second.labels; });
+  if (other != by_id_.end()) by_labels_.emplace(labels, other->first);
 }
 
 std::optional<IdentityId> IdentityAllocator::number_of(const LabelMap& labels) const {

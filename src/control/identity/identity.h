@@ -53,8 +53,9 @@ class IdentityAllocator {
   // The number of this label set, allocating one if there is none; counts a reference. A reserved
   // identity's labels give its number, uncounted. Error: exhausted.
   Result<IdentityId> acquire(const LabelMap& labels);
-  // Where the numbers are a cluster's, others choose them: these are its, in place of what stood against them, and
-  // nothing else is allocated. Reserved labels and numbers are ignored.
+  // Where the numbers are a cluster's, others choose them: these are its, in place of other labels of that number, and
+  // nothing else is allocated. Labels may have two for a while: both mean them, and the one told last is what
+  // number_of says. Reserved labels and numbers are ignored.
   void learn(IdentityId id, const LabelMap& labels);
   void forget(IdentityId id);
   // The number of these labels, if they have one; counts nothing.

@@ -49,7 +49,11 @@ TEST(IdentityAllocator, LearnsNumbersThatOthersChose) {
   EXPECT_EQ(identities.number_of(app("old")), std::nullopt);
   EXPECT_EQ(identities.number_of(app("db")), 300U);
   EXPECT_EQ(identities.number_of(app("web")), 400U);
-  EXPECT_EQ(identities.find(301), nullptr);
+  EXPECT_EQ(identities.find(301)->labels, app("web")) << "others may still use it";
+  identities.learn(301, app("web"));
+  EXPECT_EQ(identities.number_of(app("web")), 301U);
+  identities.forget(301);
+  EXPECT_EQ(identities.number_of(app("web")), 400U);
   identities.forget(400);
   EXPECT_EQ(identities.number_of(app("web")), std::nullopt);
   identities.learn(1, app("x"));

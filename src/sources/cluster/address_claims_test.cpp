@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "sources/cluster/member.h"
-#include "sources/etcd/testing/world.h"
+#include "sources/cluster/testing/test_world.h"
 
 namespace weft::cluster::testing {
 namespace {
@@ -37,7 +37,7 @@ class AddressClaimsTest : public ::testing::Test {
     const Context context{.client = *node->client,
                           .scheduler = world_.time,
                           .random = etcd::testing::fixed_random(),
-                          .keys = Keyspace::make("c").value()};
+                          .keys = Keyspace::make("default").value()};
     auto* told = node.get();
     const auto changed = [told] {
       if (told->claims) told->claims->membership_changed();
@@ -59,7 +59,7 @@ class AddressClaimsTest : public ::testing::Test {
   }
   void settle() { world_.time.advance(seconds(5)); }
 
-  etcd::testing::FakeWorld world_;
+  TestWorld world_;
 };
 
 TEST_F(AddressClaimsTest, TheFirstToAskHasItAndAllKnow) {
@@ -154,8 +154,8 @@ TEST_F(AddressClaimsTest, AnAnswerThatIsLostIsFoundOut) {
 TEST_F(AddressClaimsTest, WhatIsNoClaimIsToldAndPassedOver) {
   const auto a = start("a");
   for (const auto* key : {"egress-x", "egress-192.0.2.009", "egress-2001_db8_0__9"})
-    ASSERT_TRUE(world_.cluster.store().put({.key = std::string("/weft/v1/c/roles/") + key, .value = "{}"}));
-  ASSERT_TRUE(world_.cluster.store().put({.key = "/weft/v1/c/roles/egress-192.0.2.8", .value = "7"}));
+    ASSERT_TRUE(world_.cluster.store().put({.key = std::string("/weft/v1/default/roles/") + key, .value = "{}"}));
+  ASSERT_TRUE(world_.cluster.store().put({.key = "/weft/v1/default/roles/egress-192.0.2.8", .value = "7"}));
   world_.cluster.changed();
   a->want({first});
   settle();

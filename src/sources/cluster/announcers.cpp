@@ -144,9 +144,10 @@ void Announcers::moved(const std::vector<Move>& moves, const etcd::Outcome<etcd:
   const auto& membership = registry_->membership();
   const bool current = membership && membership->epoch == epoch;
   bool changed = false;
-  for (const auto& move : moves) {
+  for (std::size_t i = 0; i < moves.size(); ++i) {
+    const auto& move = moves[i];
     if (!current) continue;
-    settling_[move.address] = outcome->revision;
+    settling_[move.address] = revision_of(*outcome, i);
     if (move.take && wanted_.contains(move.address)) changed = had_.insert(move.address).second || changed;
   }
   turns_.next();

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "sources/cluster/spread.h"
+
 namespace weft::cluster {
 
 using etcd::Compare;
@@ -13,18 +15,6 @@ using etcd::PutRequest;
 using etcd::RangeRequest;
 using etcd::RangeResult;
 using etcd::TxnResult;
-
-namespace {
-
-// FNV-1a with a final mix. It only spreads nodes over a pool; nothing depends on it.
-std::uint64_t spread(std::string_view text) {
-  std::uint64_t value = 0xcbf29ce484222325;
-  for (const char letter : text) value = (value ^ static_cast<unsigned char>(letter)) * 0x100000001b3;
-  value = (value ^ (value >> 33)) * 0xff51afd7ed558ccd;
-  return value ^ (value >> 33);
-}
-
-}  // namespace
 
 BlockAllocator::BlockAllocator(Context context, NodeRegistry& registry, std::vector<Pool> pools,
                                const std::vector<Block>& remembered, BlockHandlers handlers)
@@ -222,7 +212,7 @@ Result<Block> BlockAllocator::free_block(const Pool& pool, Family of) {
 
 void BlockAllocator::claim_answered(const Block& block, const TxnResult& result, std::uint64_t epoch) {
   if (result.succeeded) {
-    confirm(block, result.revision, epoch);
+    confirm(block, revision_of(result, 0), epoch);
     return turns_.next();
   }
   const auto& holder = range_of(result, 0);
@@ -279,7 +269,7 @@ void BlockAllocator::pools_read(const RangeResult& result) {
                       unless_failed<TxnResult>([this, merged = *merged, news = pools_news_](const TxnResult& written) {
                         agreed_ = written.succeeded && news == pools_news_;
                         if (written.succeeded) known_ = merged;
-                        pools_agreed_ = written.revision;
+                        if (written.succeeded) pools_agreed_ = revision_of(written, 0);
                         turns_.next();
                       }));
 }
@@ -312,7 +302,7 @@ void BlockAllocator::touch(const Block& block) {
 
 void BlockAllocator::touched(const Block& block, const TxnResult& result, std::uint64_t epoch) {
   if (result.succeeded) {
-    confirm(block, result.revision, epoch);
+    confirm(block, revision_of(result, 0), epoch);
     return turns_.next();
   }
   const auto& holder = range_of(result, 0);

@@ -55,6 +55,12 @@ inline const std::vector<etcd::KeyValue>& range_of(const etcd::TxnResult& result
   return std::get<etcd::RangeResult>(result.results.at(index)).kvs;
 }
 
+// The revision that the operation at that place of the branch gave its key: where a store writes several keys one after
+// the other, each has its own.
+inline etcd::Revision revision_of(const etcd::TxnResult& result, std::size_t index) {
+  return std::visit([](const auto& one) { return one.revision; }, result.results.at(index));
+}
+
 // Something is not as it should be, and will be tried again; for the log.
 using Trouble = std::function<void(const Error& error)>;
 

@@ -12,8 +12,6 @@ using etcd::Keys;
 namespace {
 
 constexpr auto write_interval = std::chrono::milliseconds(100);
-// etcd takes requests of 1.5 MiB: some 7,000 pods.
-constexpr std::size_t largest_value = 1500000;
 
 }  // namespace
 
@@ -57,11 +55,12 @@ bool EndpointPublisher::wait() {
 
 bool EndpointPublisher::write() {
   auto value = encode(NodeEndpoints{registry_->self().boot_id, *wanted_});
-  if (value.size() > largest_value) {
+  // etcd's requests of 1.5 MiB hold some 7,000 pods.
+  if (const auto largest_value = context_.client.largest_value(); value.size() > largest_value) {
     too_large_ = version_;
     if (trouble_)
       trouble_({ErrorCode::exhausted,
-                fmt::format("the {} pods of this node take {} bytes in etcd; {} are the most", wanted_->size(),
+                fmt::format("the {} pods of this node take {} bytes; {} are the most for a value that nodes share", wanted_->size(),
                             value.size(), largest_value),
                 "other nodes go on with those they know: run fewer pods on one node"});
     return false;
@@ -91,7 +90,7 @@ void EndpointPublisher::submit(std::vector<etcd::Op> then, std::uint64_t version
           return;
         }
         if (!outcome->succeeded) return refused(range_of(*outcome, 0));
-        if (writes) revision_ = outcome->revision;
+        if (writes) revision_ = revision_of(*outcome, 0);
         written_ = version;
         confirmed_epoch_ = epoch;
         turns_.next();

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "sources/cluster/spread.h"
+
 namespace weft::cluster {
 
 using etcd::Compare;
@@ -61,8 +63,16 @@ void IdentityAllocator::release(const LabelMap& labels) {
 }
 
 std::optional<IdentityNumber> IdentityAllocator::number_of(const LabelMap& labels) const {
+  const auto place = place_of(labels);
+  return place.number == 0 ? std::nullopt : std::optional(place.number);
+}
+
+// By the mirror.
+IdentityAllocator::Place IdentityAllocator::place_of(const LabelMap& labels) const {
   const auto found = by_labels_.find(labels);
-  return found == by_labels_.end() ? std::nullopt : std::optional(found->second.number);
+  if (found == by_labels_.end()) return {};
+  const auto& [number, revision] = *found->second.begin();
+  return {number, revision};
 }
 
 const LabelMap* IdentityAllocator::labels_of(IdentityNumber number) const {
@@ -127,7 +137,7 @@ void IdentityAllocator::write_list() {
 
 void IdentityAllocator::list_answered(const TxnResult& result, std::set<IdentityNumber> written, std::uint64_t epoch) {
   if (result.succeeded) {
-    list_revision_ = result.revision;
+    list_revision_ = revision_of(result, 0);
     list_epoch_ = epoch;
     list_ = std::move(written);
     return turns_.next();
@@ -155,10 +165,9 @@ void IdentityAllocator::list_read(const std::vector<etcd::KeyValue>& kvs) {
 
 void IdentityAllocator::enlist(const LabelMap& labels) {
   if (!place_ || place_->first != labels) {
-    const auto found = by_labels_.find(labels);
-    const bool there =
-        found != by_labels_.end() && !mirror_.holds(context_.keys.build(IdentityKey{found->second.number}));
-    place_.emplace(labels, there ? found->second : Place{});
+    const auto place = place_of(labels);
+    const bool there = place.number != 0 && !mirror_.holds(context_.keys.build(IdentityKey{place.number}));
+    place_.emplace(labels, there ? place : Place{});
   }
   if (place_->second.number != 0) return use(labels, place_->second);
   if (const auto number = free_number(labels)) return create(labels, *number);
@@ -194,7 +203,9 @@ void IdentityAllocator::submit(const LabelMap& labels, IdentityNumber number, et
   numbers.insert(number);
   txn.compare.push_back(Compare::unchanged_since(users_key_, list_revision_));
   txn.compare.push_back(registry_->membership()->holds);
-  txn.then.emplace_back(
+  // First, for enlisted().
+  txn.then.insert(
+      txn.then.begin(),
       PutRequest{.key = users_key_, .value = encode(IdentityUsers{registry_->self().boot_id, std::move(numbers)})});
   txn.then.emplace_back(EraseRequest{Keys::one(context_.keys.build(MarkKey{number}))});
   txn.otherwise = {range(users_key_), range(context_.keys.build(LabelsKey{labels})),
@@ -202,21 +213,21 @@ void IdentityAllocator::submit(const LabelMap& labels, IdentityNumber number, et
   context_.client.txn(std::move(txn), {},
                       turns_.guarded([this, labels, number](const etcd::Outcome<TxnResult>& outcome) {
                         if (!outcome) return failed(outcome.error());
-                        if (outcome->succeeded) return enlisted(labels, number, outcome->revision);
+                        if (outcome->succeeded) return enlisted(labels, number, *outcome);
                         not_enlisted(labels, number, *outcome);
                       }));
 }
 
-void IdentityAllocator::enlisted(const LabelMap& labels, IdentityNumber number, etcd::Revision revision) {
+void IdentityAllocator::enlisted(const LabelMap& labels, IdentityNumber number, const TxnResult& result) {
   place_.reset();
-  list_revision_ = revision;
+  list_revision_ = revision_of(result, 0);
   list_.insert(number);
   const auto found = uses_.find(labels);
   if (found == uses_.end()) return turns_.next();  // released meanwhile
   auto& use = found->second;
   const IdentityNumber before = std::exchange(use.number, number);
   use.listed = true;
-  use.listed_at = revision;
+  use.listed_at = result.revision;
   const auto waiting = std::exchange(use.waiting, {});
   turns_.next();
   if (before != 0 && before != number && handlers_.renumbered) handlers_.renumbered(labels, before, number);
@@ -230,6 +241,7 @@ void IdentityAllocator::not_enlisted(const LabelMap& labels, IdentityNumber numb
   const auto tried = std::exchange(place_, std::nullopt)->second;
   if ((list.empty() ? 0 : list.front().mod_revision) != list_revision_) {
     list_read(list);
+    if (tried.number == 0 && !taken.empty()) conflicts_[number] = taken.front().mod_revision;
     return turns_.next();
   }
   if (!said.empty()) {
@@ -273,8 +285,8 @@ void IdentityAllocator::look_up(const LabelMap& labels, IdentityNumber number) {
                         }));
 }
 
-// What the labels had, or have as far as the mirror knows, so that numbers survive the loss of etcd's data; else one at
-// random among the free.
+// What the labels had, or have as far as the mirror knows, so that numbers survive the loss of etcd's data; else a free
+// one by the labels, so that nodes that number the same labels at once meet at the same key.
 std::optional<IdentityNumber> IdentityAllocator::free_number(const LabelMap& labels) const {
   const auto had = uses_.at(labels).number;
   const auto wanted = had != 0 ? had : number_of(labels).value_or(0);
@@ -284,7 +296,7 @@ std::optional<IdentityNumber> IdentityAllocator::free_number(const LabelMap& lab
   };
   if (wanted != 0 && is_free(wanted)) return wanted;
   const std::uint64_t all = std::uint64_t{range_.last} - range_.first + 1;
-  const std::uint64_t first = context_.random() % all;
+  const std::uint64_t first = spread(canonical(labels).value_or("")) % all;
   for (std::uint64_t i = 0; i < all; ++i) {
     const auto number = static_cast<IdentityNumber>(range_.first + (first + i) % all);
     if (is_free(number)) return number;
@@ -324,8 +336,11 @@ void IdentityAllocator::mirror_changed(const etcd::Change& change) {
       difference.gone.push_back(key->number);
       continue;
     }
-    forget(key->number);
-    by_labels_.insert_or_assign(*labels, Place{key->number, kv.mod_revision});
+    const auto* before = labels_of(key->number);
+    const bool same = before != nullptr && *before == *labels;
+    if (!same) forget(key->number);
+    by_labels_[*labels][key->number] = kv.mod_revision;
+    if (same) continue;  // it was marked, or is no longer
     by_number_.insert_or_assign(key->number, *labels);
     difference.set.emplace(key->number, std::move(*labels));
   }
@@ -335,7 +350,7 @@ void IdentityAllocator::mirror_changed(const etcd::Change& change) {
     use.refused = false;
     if (!use.listed || use.listed_at > change.revision) continue;
     const auto* theirs = labels_of(use.number);
-    if (theirs == nullptr || *theirs != labels) use.listed = false;
+    if (theirs == nullptr || *theirs != labels || place_of(labels).number < use.number) use.listed = false;
   }
   turns_.wake();
   if (handlers_.changed && !(difference.set.empty() && difference.gone.empty())) handlers_.changed(difference);
@@ -344,8 +359,9 @@ void IdentityAllocator::mirror_changed(const etcd::Change& change) {
 void IdentityAllocator::forget(IdentityNumber number) {
   const auto found = by_number_.find(number);
   if (found == by_number_.end()) return;
-  const auto place = by_labels_.find(found->second);
-  if (place != by_labels_.end() && place->second.number == number) by_labels_.erase(place);
+  const auto places = by_labels_.find(found->second);
+  if (places != by_labels_.end() && places->second.erase(number) != 0 && places->second.empty())
+    by_labels_.erase(places);
   by_number_.erase(found);
 }
 

@@ -28,7 +28,8 @@ struct IdentityDifference {
 
 struct IdentityHandlers {
   std::function<void(const IdentityDifference& difference)> changed;  // of the whole cluster's numbers; never empty
-  // Labels this node needs have another number: it was away for so long that theirs was collected.
+  // Labels this node needs have another number: it was away for so long that theirs was collected, or two nodes gave
+  // them one at once, and the lower one counts.
   std::function<void(const LabelMap& labels, IdentityNumber before, IdentityNumber now)> renumbered;
   Trouble trouble;
 };
@@ -87,12 +88,13 @@ class IdentityAllocator {
   void use(const LabelMap& labels, const Place& place);
   void create(const LabelMap& labels, IdentityNumber number);
   void submit(const LabelMap& labels, IdentityNumber number, etcd::Txn txn);
-  void enlisted(const LabelMap& labels, IdentityNumber number, etcd::Revision revision);
+  void enlisted(const LabelMap& labels, IdentityNumber number, const etcd::TxnResult& result);
   void not_enlisted(const LabelMap& labels, IdentityNumber number, const etcd::TxnResult& result);
   void look_up(const LabelMap& labels, IdentityNumber number);
   [[nodiscard]] std::optional<IdentityNumber> free_number(const LabelMap& labels) const;
   void refuse(const LabelMap& labels, const Error& error);
   void mirror_changed(const etcd::Change& change);
+  [[nodiscard]] Place place_of(const LabelMap& labels) const;
   void forget(IdentityNumber number);
   void failed(const etcd::Failure& why);
   void trouble(const Error& error);
@@ -110,7 +112,8 @@ class IdentityAllocator {
   std::map<IdentityNumber, etcd::Revision> conflicts_;  // taken since that revision, and not yet in the mirror
 
   std::map<IdentityNumber, LabelMap> by_number_;
-  std::map<LabelMap, Place> by_labels_;
+  // Labels have one number, save for a while where a store knows no transactions over two keys: the lowest counts.
+  std::map<LabelMap, std::map<IdentityNumber, etcd::Revision>> by_labels_;
   Turns turns_;
   etcd::Mirror mirror_;
 };

@@ -243,7 +243,9 @@ TEST_F(MemberTest, LabelsHaveOneNumberUntilNobodyNeedsItForTwoRounds) {
   world_.time.advance(seconds(17));
   EXPECT_EQ(a->member->identities().number_of(web), std::nullopt);
   EXPECT_EQ(keys_below("identities/ids/"), 1U);
-  EXPECT_EQ(keys_below("identities/labels/"), 1U);
+  if (is_etcd) {
+    EXPECT_EQ(keys_below("identities/labels/"), 1U);
+  }
   EXPECT_EQ(keys_below("identities/marks/"), 0U);
 }
 
@@ -280,6 +282,7 @@ TEST_F(MemberTest, EveryNodeKnowsThePodsOfAllAsDifferences) {
 }
 
 TEST_F(MemberTest, PodsAreWrittenTenTimesASecondAtMost) {
+  if (!is_etcd) GTEST_SKIP() << "only etcd counts the writes of a key";
   const auto a = start(options("a"));
   const auto key = "/weft/v1/default/endpoints/a";
   const auto versions = [&] { return world_.cluster.store().range({.keys = etcd::Keys::one(key)})->kvs.at(0).version; };

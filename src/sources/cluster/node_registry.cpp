@@ -108,8 +108,8 @@ void NodeRegistry::join_answered(const etcd::Outcome<etcd::TxnResult>& outcome, 
   // A lease that was lost meanwhile takes the key with it.
   if (lease != lease_) return turns_.next();
   refused_for_.clear();
-  joined_at_ = outcome->revision;
-  told_at_ = outcome->revision;
+  joined_at_ = revision_of(*outcome, 0);
+  told_at_ = revision_of(*outcome, 1);
   membership_ =
       Membership{.epoch = ++epoch_, .lease = lease, .holds = Compare::unchanged_since(alive_key_, joined_at_)};
   turns_.next();
@@ -183,7 +183,7 @@ bool NodeRegistry::write_record() {
                       {}, turns_.guarded([this](const etcd::Outcome<etcd::TxnResult>& outcome) {
                         // Whoever joins anew writes the record too.
                         if (outcome) {
-                          if (outcome->succeeded) told_at_ = outcome->revision;
+                          if (outcome->succeeded) told_at_ = revision_of(*outcome, 0);
                           return turns_.next();
                         }
                         record_written_ = false;

@@ -78,7 +78,7 @@ void Role::take(const Membership& membership) {
                         }
                         const auto now = candidate_.membership();
                         const bool current = now && now->epoch == epoch;
-                        if (current) taken_at_ = outcome->revision;
+                        if (current) taken_at_ = revision_of(*outcome, 0);
                         turns_.next();
                         if (current && handlers_.changed) handlers_.changed();
                       }));

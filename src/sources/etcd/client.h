@@ -60,6 +60,15 @@ class Client {
 
   virtual void status(CallOptions options, Done<Status> done) = 0;
 
+  // The longest value that it takes for sure.
+  [[nodiscard]] virtual std::size_t largest_value() const { return 1500000; }
+  // By what it is asked whether its history is the one that was told (watch.h).
+  struct HistoryCheck {
+    std::size_t keys = 16;
+    bool count = true;
+  };
+  [[nodiscard]] virtual HistoryCheck history_check() const { return {}; }
+
   [[nodiscard]] virtual std::unique_ptr<WatchStream> watch(WatchRequest request, WatchHandlers handlers) = 0;
 };
 

@@ -255,6 +255,9 @@ TEST_P(Conformance, ATransactionIsOneRevisionAndAllOrNothing) {
   EXPECT_THAT(names(std::get<RangeResult>(result->results[3])), ElementsAre("a=1", "b=2"));
   const auto after = all();
   for (const auto& kv : after.kvs) EXPECT_EQ(kv.mod_revision, result->revision);
+  // Each operation tells it, too.
+  EXPECT_EQ(std::get<PutResult>(result->results[0]).revision, result->revision);
+  EXPECT_EQ(std::get<EraseResult>(result->results[1]).revision, result->revision);
   EXPECT_EQ(after.revision, result->revision);
   const auto bad = world_->txn(*client_, {.then = {PutRequest{key("c"), "1", 0}, PutRequest{key("d"), "1", 12345}}});
   ASSERT_FALSE(bad);

@@ -50,8 +50,9 @@ bool Failure::transient() const {
   }
 }
 
-Error Failure::to_error() const {
-  const std::string text = "etcd: " + message;
+namespace {
+
+ErrorCode code_of(Reason reason) {
   switch (reason) {
     case Reason::unavailable:
     case Reason::deadline:
@@ -59,25 +60,41 @@ Error Failure::to_error() const {
     case Reason::cancelled:
     case Reason::compacted:
     case Reason::history_lost:
-      return {ErrorCode::unavailable, text, {}};
+      return ErrorCode::unavailable;
     case Reason::unauthenticated:
-      return {ErrorCode::denied, text, "check the user, the password and the client certificate configured for etcd"};
     case Reason::denied:
-      return {ErrorCode::denied, text, "grant the user's role the permission for this key in etcd"};
+      return ErrorCode::denied;
     case Reason::lease_not_found:
-      return {ErrorCode::not_found, text, {}};
+      return ErrorCode::not_found;
     case Reason::lease_exists:
-      return {ErrorCode::exists, text, {}};
+      return ErrorCode::exists;
     case Reason::exhausted:
-      return {ErrorCode::exhausted, text,
-              "compact and defragment etcd, or raise its quota, then disarm its alarm (etcdctl alarm disarm)"};
+      return ErrorCode::exhausted;
     case Reason::invalid:
     case Reason::future_revision:
-      return {ErrorCode::invalid, text, {}};
+      return ErrorCode::invalid;
     case Reason::internal:
       break;
   }
-  return {ErrorCode::internal, text, {}};
+  return ErrorCode::internal;
+}
+
+}  // namespace
+
+Error Failure::to_error() const {
+  const std::string text = std::string(store) + ": " + message;
+  if (store != "etcd") return {code_of(reason), text, hint};
+  switch (reason) {
+    case Reason::unauthenticated:
+      return {code_of(reason), text, "check the user, the password and the client certificate configured for etcd"};
+    case Reason::denied:
+      return {code_of(reason), text, "grant the user's role the permission for this key in etcd"};
+    case Reason::exhausted:
+      return {code_of(reason), text,
+              "compact and defragment etcd, or raise its quota, then disarm its alarm (etcdctl alarm disarm)"};
+    default:
+      return {code_of(reason), text, {}};
+  }
 }
 
 std::string printable(std::string_view key) {

@@ -42,6 +42,9 @@ struct Failure {
   // Nothing was sent: there was no connection in all the time the request had. Whoever tries again waits for one anew.
   bool waited = false;
   Revision compact_revision = 0;  // of `compacted`, where etcd told it
+  // For to_error: what keeps the keys, where that is not etcd itself, and then what to do about it.
+  std::string_view store = "etcd";
+  std::string hint;
 
   // Trying the same again later can succeed without anybody changing anything.
   [[nodiscard]] bool transient() const;

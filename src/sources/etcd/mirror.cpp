@@ -6,9 +6,6 @@
 namespace weft::etcd {
 namespace {
 
-// By so many keys a history is recognized, in one transaction.
-constexpr std::size_t most_known = 16;
-
 // With what it holds; assigning an empty text would keep the memory.
 void forget(std::string& value) { std::string().swap(value); }
 
@@ -131,13 +128,14 @@ void Mirror::forget_values() {
 Known Mirror::known() const {
   Known known{.count = static_cast<std::int64_t>(view_.size() - held_.size()), .some = {}};
   const KeyValue* newest = nullptr;
-  const std::size_t each = std::max<std::size_t>(1, view_.size() / (most_known - 1));
+  const std::size_t others = std::max<std::size_t>(1, client_->history_check().keys) - 1;
+  const std::size_t each = std::max<std::size_t>(1, view_.size() / std::max<std::size_t>(1, others));
   std::size_t index = 0;
   const auto add = [&known](const KeyValue& kv) { known.some.push_back(kv), known.some.back().value.clear(); };
   for (const auto& [key, kv] : view_) {
     if (held_.contains(key)) continue;
     if (newest == nullptr || kv.mod_revision > newest->mod_revision) newest = &kv;
-    if (index++ % each == 0 && known.some.size() < most_known - 1) add(kv);
+    if (index++ % each == 0 && known.some.size() < others) add(kv);
   }
   if (newest != nullptr) add(*newest);
   return known;

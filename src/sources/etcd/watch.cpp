@@ -19,7 +19,9 @@ bool recognized(const Known& known, const TxnResult& then) {
         kvs[0].version != kv.version)
       return false;
   }
-  return std::get<RangeResult>(then.results.at(known.some.size())).count == known.count;
+  // Where it was not asked for, there is none.
+  return then.results.size() == known.some.size() ||
+         std::get<RangeResult>(then.results.back()).count == known.count;
 }
 
 }  // namespace
@@ -88,7 +90,8 @@ void Watch::check_history() {
   Txn look;
   for (const auto& kv : known.some)
     look.then.emplace_back(RangeRequest{.keys = Keys::one(kv.key), .revision = at, .keys_only = true});
-  look.then.emplace_back(RangeRequest{.keys = keys_, .revision = at, .count_only = true});
+  if (client_->history_check().count)
+    look.then.emplace_back(RangeRequest{.keys = keys_, .revision = at, .count_only = true});
   client_->txn(std::move(look), {}, [this, known, alive = std::weak_ptr(alive_)](const Outcome<TxnResult>& then) {
     if (!alive.expired()) history_answered(known, then);
   });

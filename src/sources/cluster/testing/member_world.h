@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "sources/cluster/member.h"
-#include "sources/etcd/testing/world.h"
+#include "sources/cluster/testing/test_world.h"
 
 namespace weft::cluster::testing {
 
@@ -103,7 +103,7 @@ class MemberTest : public ::testing::Test {
     return world_.cluster.store().range({.keys = etcd::Keys::prefix("/weft/v1/default/" + folder)})->kvs.size();
   }
 
-  etcd::testing::FakeWorld world_;
+  TestWorld world_;
 };
 
 }  // namespace weft::cluster::testing
