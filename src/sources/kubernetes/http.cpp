@@ -278,7 +278,7 @@ void CurlHttp::set_tls(CURL* easy) const {
 void CurlHttp::set_request(Exchange& e) {
   const auto& request = e.request;
   e.headers.clear();
-  e.headers.add("Accept: application/json");
+  e.headers.add("Accept: " + (request.accept.empty() ? "application/json" : request.accept));
   e.headers.add("Expect:");
   e.token = token_.current(scheduler_.now());
   if (!e.token.empty()) e.headers.add("Authorization: Bearer " + e.token);

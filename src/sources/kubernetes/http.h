@@ -28,6 +28,7 @@ struct Request {
   std::string method = "GET";
   std::string target;        // path and query, escaped: "/api/v1/pods?limit=500"
   std::string content_type;  // of `body`
+  std::string accept;        // empty: JSON
   std::string body;
   // Until the whole answer is here; of a stream, until its head is.
   std::chrono::milliseconds timeout{30000};

@@ -1,6 +1,5 @@
 #include "sources/kubernetes/lease.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>

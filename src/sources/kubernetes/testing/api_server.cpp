@@ -13,6 +13,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "sources/kubernetes/testing/api_requests.h"
+
 namespace weft::kubernetes::testing {
 namespace {
 
@@ -48,20 +50,6 @@ SSL_CTX* make_tls(const Certificate& own, const std::string& client_ca_pem) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   }
   return context;
-}
-
-json parse_body(const HttpRequest& request) {
-  auto body = json::parse(request.body, nullptr, false);
-  return body.is_object() ? body : json();
-}
-
-Selector selector_of(const HttpRequest& request, const ObjectPath& path) {
-  Selector selector{.namespace_name = path.namespace_name,
-                    .fields = request.query_value("fieldSelector"),
-                    .labels = request.query_value("labelSelector")};
-  // A watch or list of one object, by its path.
-  if (!path.name.empty()) selector.fields += (selector.fields.empty() ? "" : ",") + ("metadata.name=" + path.name);
-  return selector;
 }
 
 }  // namespace
@@ -304,36 +292,15 @@ bool ApiServer::answer(Connection& connection, const HttpRequest& request) {
 }
 
 bool ApiServer::dispatch(Connection& connection, const HttpRequest& request, const ObjectPath& path) {
-  const auto tell = [&](const StoreAnswer& said) { return connection.answer(said.code, said.text); };
   const auto watching = request.query_value("watch");
   if (request.method == "GET" && (watching == "1" || watching == "true")) return watch(connection, request, path);
-  if (request.method == "GET") return path.name.empty() ? list(connection, request, path) : tell(store_->get(path));
-  if (request.method == "DELETE" && !path.name.empty()) {
-    const auto options = parse_body(request);
-    return tell(store_->erase(path, options.is_null() ? json::object() : options));
-  }
-  const auto body = parse_body(request);
-  if (body.is_null()) return tell(status_answer(400, "BadRequest", "the body is no object in JSON"));
-  if (request.method == "POST" && request.query_value("dryRun") == "All")
-    return tell({.code = 201, .text = body.dump()});
-  if (request.method == "POST" && path.name.empty()) return tell(store_->create(path, body));
-  if (request.method == "PUT" && !path.name.empty()) return tell(store_->update(path, body));
-  if (request.method == "PATCH" && !path.name.empty()) {
-    const auto type = request.header("content-type");
-    if (type == "application/merge-patch+json") return tell(store_->patch(path, body, false));
-    if (type != "application/apply-patch+yaml")
-      return tell(status_answer(415, "UnsupportedMediaType", "only merge patches and apply in JSON are known here"));
-    if (request.query_value("fieldManager").empty())
-      return tell(status_answer(422, "Invalid", "fieldManager is required for apply patch"));
-    return tell(store_->patch(path, body, true));
-  }
-  return tell(status_answer(405, "MethodNotAllowed", "this cannot be done"));
+  if (request.method == "GET" && path.name.empty()) return list(connection, request, path);
+  const auto said = carry_out(*store_, request, path);
+  return connection.answer(said.code, said.text);
 }
 
 bool ApiServer::list(Connection& connection, const HttpRequest& request, const ObjectPath& path) {
-  const auto said = store_->list(path, selector_of(request, path), request.query_value("resourceVersion"),
-                                 request.query_value("continue"),
-                                 static_cast<std::size_t>(std::atoll(request.query_value("limit").c_str())));
+  const auto said = carry_out(*store_, request, path);
   std::size_t piece = 0;
   milliseconds between{0};
   {

@@ -211,7 +211,8 @@ StoreAnswer ApiStore::store(const ObjectPath& path, const StoredPtr& before, jso
     for (const auto* fixed : {"uid", "creationTimestamp", "deletionTimestamp"})
       if (old["metadata"].contains(fixed)) meta[fixed] = old["metadata"][fixed];
   } else {
-    meta["uid"] = fmt::format("00000000-0000-4000-8000-{:012x}", ++last_uid_);
+    meta["uid"] = next_uid_.empty() ? fmt::format("00000000-0000-4000-8000-{:012x}", ++last_uid_) : next_uid_;
+    next_uid_.clear();
     // A test may say when.
     if (!meta.contains("creationTimestamp")) meta["creationTimestamp"] = "2026-01-01T00:00:00Z";
   }
@@ -223,6 +224,20 @@ StoreAnswer ApiStore::store(const ObjectPath& path, const StoredPtr& before, jso
   objects_[path.resource][path.key()] = now;
   record({.version = version_, .resource = path.resource, .before = before, .now = now});
   return {.code = code, .text = full_text(path.resource, now->text)};
+}
+
+// The mutex is held. What is written as it was is not written: it keeps its version, and no watch hears of it.
+std::optional<StoreAnswer> ApiStore::unchanged(const ObjectPath& path, const Stored& before, json object) const {
+  json old = json::parse(before.text);
+  auto& meta = object["metadata"];
+  for (const auto* fixed : {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "resourceVersion"}) {
+    meta.erase(fixed);
+    if (old["metadata"].contains(fixed)) meta[fixed] = old["metadata"][fixed];
+  }
+  object.erase("kind");
+  object.erase("apiVersion");
+  if (object != old || meta.contains("deletionTimestamp")) return std::nullopt;
+  return StoreAnswer{.code = 200, .text = full_text(path.resource, before.text)};
 }
 
 StoreAnswer ApiStore::create(const ObjectPath& path, json object) {
@@ -258,6 +273,7 @@ StoreAnswer ApiStore::update(const ObjectPath& path, json object) {
     object.erase("status");
     if (old.contains("status")) object["status"] = old["status"];
   }
+  if (auto same = unchanged(path, *before, object)) return *same;
   return store(path, before, std::move(object), 200);
 }
 
@@ -281,6 +297,7 @@ StoreAnswer ApiStore::patch(const ObjectPath& path, const json& patch, bool appl
       if (!old_status.is_null()) object["status"] = old_status;
     }
   }
+  if (auto same = unchanged(path, *before, object)) return *same;
   return store(path, before, std::move(object), 200);
 }
 
@@ -336,7 +353,7 @@ ApiStore::Objects ApiStore::as_of(const std::string& resource, std::int64_t vers
 }
 
 StoreAnswer ApiStore::list(const ObjectPath& path, const Selector& selector, const std::string& version,
-                           const std::string& more, std::size_t limit) const {
+                           const std::string& more, std::size_t limit, bool exact) const {
   const std::scoped_lock lock(mutex_);
   if (auto wrong = missing(path)) return *wrong;
   std::int64_t of = version_;
@@ -350,6 +367,9 @@ StoreAnswer ApiStore::list(const ObjectPath& path, const Selector& selector, con
                            "The provided continue parameter is too old to display a consistent list result.");
   } else if (std::atoll(version.c_str()) > version_) {
     return version_answer(std::atoll(version.c_str()));
+  } else if (exact) {
+    of = std::atoll(version.c_str());
+    if (auto gone = version_answer(of); gone.code != 200) return gone;
   }
   static const Objects none;
   const bool now = of == version_;
@@ -403,6 +423,7 @@ std::int64_t ApiStore::put(const std::string& path, json object) {
   const bool anew =
       before && object.contains("metadata") && object["metadata"].value("uid", before->uid) != before->uid;
   if (anew) removed(*place, before);
+  if ((anew || !before) && object.contains("metadata")) next_uid_ = object["metadata"].value("uid", "");
   store(*place, anew ? nullptr : before, std::move(object), 200);
   return version_;
 }

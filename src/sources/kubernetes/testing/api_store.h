@@ -86,7 +86,7 @@ class ApiStore {
   StoreAnswer patch(const ObjectPath& path, const json& patch, bool apply);
   StoreAnswer erase(const ObjectPath& path, const json& options);
   StoreAnswer list(const ObjectPath& path, const Selector& selector, const std::string& version,
-                   const std::string& more, std::size_t limit) const;
+                   const std::string& more, std::size_t limit, bool exact = false) const;
   // 200, or why a watch cannot begin there.
   StoreAnswer may_watch(std::int64_t version) const;
 
@@ -112,6 +112,7 @@ class ApiStore {
   using Objects = std::map<std::string, StoredPtr, std::less<>>;
 
   StoreAnswer store(const ObjectPath& path, const StoredPtr& before, json object, int code);
+  [[nodiscard]] std::optional<StoreAnswer> unchanged(const ObjectPath& path, const Stored& before, json object) const;
   [[nodiscard]] std::optional<StoreAnswer> missing(const ObjectPath& path) const;
   [[nodiscard]] StoreAnswer version_answer(std::int64_t version) const;
   [[nodiscard]] StoredPtr find(const ObjectPath& path) const;
@@ -128,6 +129,7 @@ class ApiStore {
   std::int64_t version_ = 1;
   std::int64_t compacted_ = 0;
   std::uint64_t last_uid_ = 0;
+  std::string next_uid_;  // of what a test makes
 };
 
 }  // namespace weft::kubernetes::testing

@@ -50,6 +50,12 @@ std::string HttpRequest::header(const std::string& name) const {
   return found == headers.end() ? std::string() : found->second;
 }
 
+void read_target(std::string_view target, HttpRequest& request) {
+  const auto question = target.find('?');
+  request.path = unescape(target.substr(0, question));
+  if (question != std::string_view::npos) read_query(target.substr(question + 1), request.query);
+}
+
 Connection::Connection(Fd fd, SSL_CTX* tls) : fd_(std::move(fd)) {
   if (tls == nullptr) return;
   ssl_ = SSL_new(tls);
@@ -83,9 +89,7 @@ std::optional<HttpRequest> Connection::read() {
   if (space == std::string_view::npos || second == std::string_view::npos) return std::nullopt;
   request.method = first.substr(0, space);
   const auto target = first.substr(space + 1, second - space - 1);
-  const auto question = target.find('?');
-  request.path = unescape(target.substr(0, question));
-  if (question != std::string_view::npos) read_query(target.substr(question + 1), request.query);
+  read_target(target, request);
   text.remove_prefix(first.size() + 2);
   while (!text.empty()) {
     const auto line = text.substr(0, text.find("\r\n"));

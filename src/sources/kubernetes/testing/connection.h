@@ -22,6 +22,9 @@ struct HttpRequest {
   [[nodiscard]] std::string header(const std::string& name) const;
 };
 
+// Path and query of a request's target, apart.
+void read_target(std::string_view target, HttpRequest& request);
+
 class Connection {
  public:
   // `tls` may be null.
