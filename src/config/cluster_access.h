@@ -25,6 +25,8 @@ struct ClusterAccess {
 
 // A key for each field, named as it is.
 const Keys<ClusterAccess>& cluster_access_keys();
+// The times fit each other.
+Result<void> check_times(const ClusterAccess& access);
 // Endpoints are there, and the times fit each other.
 Result<void> check(const ClusterAccess& access);
 Result<void> check_times(const ClusterAccess& access);

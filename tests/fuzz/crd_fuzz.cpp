@@ -14,8 +14,8 @@ using weft::crd::Codec;
 using weft::crd::Places;
 using weft::crd::Resource;
 
-constexpr auto resources = {Resource::nodes, Resource::blocks,    Resource::identities, Resource::users,
-                            Resource::endpoints, Resource::pools, Resource::claims};
+constexpr auto resources = {Resource::nodes,     Resource::blocks, Resource::identities, Resource::users,
+                            Resource::endpoints, Resource::pools,  Resource::claims};
 
 void require(bool holds) {
   if (!holds) std::abort();

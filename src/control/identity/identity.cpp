@@ -163,7 +163,8 @@ void IdentityAllocator::forget(IdentityId id) {
   const auto number = by_labels_.find(labels);
   if (number == by_labels_.end() || number->second != id) return;
   by_labels_.erase(number);
-  const auto other = std::ranges::find(by_id_, labels, [](const auto& entry) -> const LabelMap& { return entry.second.labels; });
+  const auto other =
+      std::ranges::find(by_id_, labels, [](const auto& entry) -> const LabelMap& { return entry.second.labels; });
   if (other != by_id_.end()) by_labels_.emplace(labels, other->first);
 }
 

@@ -60,8 +60,8 @@ bool EndpointPublisher::write() {
     too_large_ = version_;
     if (trouble_)
       trouble_({ErrorCode::exhausted,
-                fmt::format("the {} pods of this node take {} bytes; {} are the most for a value that nodes share", wanted_->size(),
-                            value.size(), largest_value),
+                fmt::format("the {} pods of this node take {} bytes; {} are the most for a value that nodes share",
+                            wanted_->size(), value.size(), largest_value),
                 "other nodes go on with those they know: run fewer pods on one node"});
     return false;
   }

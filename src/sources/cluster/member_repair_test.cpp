@@ -171,6 +171,27 @@ TEST_F(MemberTest, ANumberTakenAwayInALongAbsenceIsAnotherAfterwardsAndTold) {
   EXPECT_EQ(a->renumbered, fmt::format("{} {}", number, 513 - number));
 }
 
+// Nodes that numbered the same labels at once, and one was cut off before it saw the other's.
+TEST_F(MemberTest, OfTwoNumbersForItsLabelsANodeGoesOverToTheLowerOne) {
+  const LabelMap web{{"k8s:app", "web"}};
+  const auto a = start(options("a"));
+  const auto number = acquire(*a, web);
+  const auto write = [&](IdentityNumber other) {
+    ASSERT_TRUE(world_.cluster.store().put(
+        {.key = fmt::format("/weft/v1/default/identities/ids/{}", other), .value = encode_labels(web).value()}));
+    world_.cluster.changed();
+    world_.time.advance(seconds(5));
+  };
+  write(number + 1);
+  EXPECT_EQ(a->renumbered, "");
+  write(number - 1);
+  EXPECT_EQ(a->renumbered, fmt::format("{} {}", number, number - 1));
+  EXPECT_EQ(a->member->identities().held(), (std::map<LabelMap, IdentityNumber>{{web, number - 1}}));
+  EXPECT_EQ(*a->member->identities().labels_of(number), web) << "others may still use it";
+  world_.time.advance(seconds(60));
+  EXPECT_EQ(keys_below("identities/ids/"), 1U) << "the others are collected";
+}
+
 TEST_F(MemberTest, PodsThatGotLostAreWrittenAgainAndOnlyThen) {
   const auto a = start(options("a"));
   const auto key = std::string("/weft/v1/default/endpoints/a");

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "sources/crd_store/failures.h"
+
 namespace weft::crd {
 
 using kubernetes::Answer;
@@ -55,7 +57,8 @@ Task<kubernetes::Outcome<Answer>> Calls::once(kubernetes::Request request, Deadl
   for (;;) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - parts_.scheduler.now());
     if (left.count() <= 0)
-      co_return kubernetes::failed(Reason::deadline, place_of(request) + ": the time for it was over before it was sent");
+      co_return kubernetes::failed(Reason::deadline,
+                                   place_of(request) + ": the time for it was over before it was sent");
     request.timeout = left;
     Answered<kubernetes::Outcome<Answer>> answered(
         [this, &request](auto done) { start(request, {}, std::move(done)); });
@@ -104,8 +107,7 @@ Task<Found> Calls::get(Resource resource, std::string name, Deadline deadline) {
   Task<kubernetes::Outcome<std::string>> sending = send(std::move(request), deadline);
   const auto answer = co_await sending;
   if (!answer) {
-    if (answer.error().reason == Reason::not_found && answer.error().message.find("could not find the requested") ==
-                                                          std::string::npos)
+    if (answer.error().reason == Reason::not_found && !is_no_resource(answer.error()))
       co_return std::optional<Stored>();
     co_return std::unexpected(answer.error());
   }
@@ -147,8 +149,7 @@ Task<kubernetes::Outcome<bool>> Calls::erase(Resource resource, std::string name
   Task<kubernetes::Outcome<std::string>> sending = send(std::move(request), deadline);
   const auto answer = co_await sending;
   if (answer) co_return true;
-  if (answer.error().reason == Reason::not_found &&
-      answer.error().message.find("could not find the requested") == std::string::npos)
+  if (answer.error().reason == Reason::not_found && !is_no_resource(answer.error()))
     co_return false;
   co_return std::unexpected(answer.error());
 }
@@ -188,8 +189,8 @@ Task<Calls::Page> Calls::page(const ListRequest& request, std::string more, List
   Page page{.answer = std::move(came), .rest = {}};
   if (!page.answer) co_return std::move(page);
   if (!page.answer->good()) {
-    auto failure = decoder_.answer(page.answer->status, page.answer->body,
-                                   fmt::format("{} of {}", place, page.answer->server));
+    auto failure =
+        decoder_.answer(page.answer->status, page.answer->body, fmt::format("{} of {}", place, page.answer->server));
     if (page.answer->retry_after.count() >= 0) failure.retry_after = page.answer->retry_after;
     page.answer = std::unexpected(std::move(failure));
     co_return std::move(page);
@@ -218,8 +219,8 @@ Task<kubernetes::Outcome<Listing>> Calls::list(ListRequest request, Deadline dea
     // Pages are of the first one's version.
     if (listing.revision == 0) listing.revision = revision_in(of("resourceVersion"));
     if (listing.revision == 0)
-      co_return kubernetes::failed(Reason::internal, path(request.resource) +
-                                                         ": the list has no resourceVersion that is a number");
+      co_return kubernetes::failed(Reason::internal,
+                                   path(request.resource) + ": the list has no resourceVersion that is a number");
     auto next = of("continue");
     if (next.empty()) co_return std::move(listing);
     if (next == more)

@@ -40,6 +40,7 @@ etcd::Reason reason_of(const kubernetes::Failure& failure) {
 
 std::string hint_of(const kubernetes::Failure& failure) {
   if (is_no_resource(failure)) return no_resources;
+  if (failure.reason == kubernetes::Reason::not_found) return "make the namespace: kubectl create namespace";
   switch (failure.reason) {
     case kubernetes::Reason::denied:
       return "grant what the message names to Weft's service account (docs/kubernetes.md lists its rights)";
@@ -53,8 +54,8 @@ std::string hint_of(const kubernetes::Failure& failure) {
 }  // namespace
 
 bool is_no_resource(const kubernetes::Failure& failure) {
-  return failure.reason == kubernetes::Reason::not_found &&
-         failure.message.find("could not find the requested resource") != std::string::npos;
+  // Of an object it says: weftnodes.weft.io "x" not found. Of what it does not know, in plain text: 404 page not found.
+  return failure.reason == kubernetes::Reason::not_found && failure.message.find("\" not found") == std::string::npos;
 }
 
 etcd::Failure to_etcd(const kubernetes::Failure& failure) {

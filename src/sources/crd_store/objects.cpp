@@ -54,8 +54,7 @@ std::optional<std::string> to_snake(std::string_view name) {
 
 // Every name of a field; false where one cannot be.
 bool rename(json& value, std::optional<std::string> (*to)(std::string_view)) {
-  if (value.is_array())
-    return std::ranges::all_of(value, [to](json& element) { return rename(element, to); });
+  if (value.is_array()) return std::ranges::all_of(value, [to](json& element) { return rename(element, to); });
   if (!value.is_object()) return true;
   json renamed = json::object();
   for (auto& [name, inner] : value.items()) {
@@ -89,9 +88,7 @@ std::uint64_t number(std::string_view digits, int base) {
 }
 
 // The beginning of a key of a block, by what its spec says.
-std::string block_key(const json& spec) {
-  return fmt::format("blocks/{}/{}", text(spec, "pool"), text(spec, "cidr"));
-}
+std::string block_key(const json& spec) { return fmt::format("blocks/{}/{}", text(spec, "pool"), text(spec, "cidr")); }
 
 // The spec that makes the value, which is the only one it makes.
 Result<json> spec_of(const Place& place, std::string_view value) {
@@ -165,8 +162,10 @@ Result<std::string> Codec::encode(const Place& place, std::string_view value, co
   if (!labels.empty()) metadata["labels"] = std::move(labels);
   if (name.namespaced) metadata["namespace"] = namespace_;
   if (writing.revision != 0) metadata["resourceVersion"] = std::to_string(writing.revision);
-  return dump(
-      {{"apiVersion", group_version}, {"kind", name.kind}, {"metadata", std::move(metadata)}, {"spec", std::move(spec)}});
+  return dump({{"apiVersion", group_version},
+               {"kind", name.kind},
+               {"metadata", std::move(metadata)},
+               {"spec", std::move(spec)}});
 }
 
 Result<Stored> Codec::decode(Resource resource, std::string_view text_of_it) const {
@@ -185,8 +184,7 @@ Result<Stored> Codec::decode(Resource resource, std::string_view text_of_it) con
   const auto& spec = part(object, "spec");
   const bool partial = text(object, "kind") == "PartialObjectMetadata";
   auto annotated = resource == Resource::blocks && !partial ? block_key(spec) : text(annotations, key_annotation);
-  const auto key =
-      places_.key_of(resource, name, text(labels, claim_label), annotated.empty() ? nullptr : &annotated);
+  const auto key = places_.key_of(resource, name, text(labels, claim_label), annotated.empty() ? nullptr : &annotated);
   if (!key) return wrong(key.error().message);
   const auto revision = number(text(metadata, "resourceVersion"), 10);
   if (revision == 0 || revision > static_cast<std::uint64_t>(INT64_MAX))

@@ -6,15 +6,15 @@
 
 #include <nlohmann/json.hpp>
 
-#include "sources/cluster/shared_endpoints.h"
 #include "sources/cluster/operator_record.h"
+#include "sources/cluster/shared_endpoints.h"
 #include "sources/cluster/values.h"
 
 namespace weft::crd {
 namespace {
 
-using ::testing::HasSubstr;
 using nlohmann::json;
+using ::testing::HasSubstr;
 
 const Codec& codec() {
   static const Codec codec(Places(cluster::Keyspace::make("c").value()), "weft-system");
@@ -122,8 +122,8 @@ TEST(CrdObjects, PeopleFindFieldsAsKubernetesSpellsThem) {
 }
 
 TEST(CrdObjects, AClaimUnderASessionSaysWhose) {
-  const auto object =
-      object_of("alive/node-a", cluster::encode(cluster::Incarnation{"node-a", "b"}), {.lease = 0x1234, .lease_uid = "l"});
+  const auto object = object_of("alive/node-a", cluster::encode(cluster::Incarnation{"node-a", "b"}),
+                                {.lease = 0x1234, .lease_uid = "l"});
   EXPECT_EQ(object["metadata"]["labels"][session_label], "0000000000001234");
   EXPECT_EQ(object["metadata"]["labels"][claim_label], "alive");
   EXPECT_EQ(object["metadata"]["ownerReferences"][0]["name"], "weft-session-0000000000001234");
@@ -131,7 +131,8 @@ TEST(CrdObjects, AClaimUnderASessionSaysWhose) {
 }
 
 TEST(CrdObjects, AMarkIsOnItsIdentity) {
-  const auto object = object_of("identities/ids/300", cluster::encode_labels({{"a", "b"}}).value(), {.lease_uid = {}, .marked = true});
+  const auto object =
+      object_of("identities/ids/300", cluster::encode_labels({{"a", "b"}}).value(), {.lease_uid = {}, .marked = true});
   EXPECT_TRUE(read("identities/ids/300", object)->marked);
   const auto mark = codec().places().of(key("identities/marks/300"));
   EXPECT_TRUE(mark->mark);
@@ -157,7 +158,8 @@ TEST(CrdObjects, WhatIsNoKeyIsRefusedByName) {
     const auto stored = codec().decode(Resource::nodes, object.dump());
     return stored ? std::string() : stored.error().message;
   };
-  EXPECT_THAT(refused(good, "/metadata/resourceVersion", "x"), HasSubstr("WeftNode 'node-a': metadata.resourceVersion"));
+  EXPECT_THAT(refused(good, "/metadata/resourceVersion", "x"),
+              HasSubstr("WeftNode 'node-a': metadata.resourceVersion"));
   EXPECT_THAT(refused(good, "/metadata/resourceVersion", 7), HasSubstr("is no number"));
   EXPECT_THAT(refused(good, "/metadata/annotations", {{key_annotation, "nodes/other"}}), HasSubstr("is left alone"));
   EXPECT_THAT(refused(good, "/metadata/annotations", {{key_annotation, "pools"}}), HasSubstr("is left alone"));
@@ -181,7 +183,8 @@ TEST(CrdObjects, AStrangeSpecIsAValueThatNobodyReads) {
 
 TEST(CrdObjects, WhatWouldNotComeBackIsNotWritten) {
   const auto place = codec().places().of(key("nodes/a")).value();
-  for (const auto* value : {"", "7", "[]", "{", R"({ "a":1})", R"({"B":1})", R"({"a_":1})", R"({"a_1":1})", R"({"b":1,"a":1})"})
+  for (const auto* value :
+       {"", "7", "[]", "{", R"({ "a":1})", R"({"B":1})", R"({"a_":1})", R"({"a_1":1})", R"({"b":1,"a":1})"})
     EXPECT_FALSE(codec().encode(place, value, {})) << value;
   EXPECT_FALSE(codec().places().of(key("state/objects/Pod/a/b"))) << "the API server has its own";
   EXPECT_FALSE(codec().places().of("/weft/v1/other/nodes/a"));

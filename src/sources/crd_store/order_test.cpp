@@ -21,12 +21,13 @@ const std::vector<std::string> addresses{"192.0.2.1", "192.0.2.2"};
 
 class Orders {
  public:
-  explicit Orders(std::uint64_t seed) : random_([state = seed * 0x9e3779b97f4a7c15 + 1]() mutable {
-      state ^= state << 13;
-      state ^= state >> 7;
-      state ^= state << 17;
-      return state;
-    }) {
+  explicit Orders(std::uint64_t seed)
+      : random_([state = seed * 0x9e3779b97f4a7c15 + 1]() mutable {
+          state ^= state << 13;
+          state ^= state >> 7;
+          state ^= state << 17;
+          return state;
+        }) {
     add_resources(server_.store());
     server_.store().put("/api/v1/namespaces/kube-system", {{"metadata", {{"name", "kube-system"}, {"uid", "s"}}}});
     server_.set_delay([this] { return milliseconds(random_() % 4 == 0 ? random_() % 40 : random_() % 4); });
@@ -82,7 +83,8 @@ class Orders {
       case 6:
         return node.member->blocks().claim("p", Family::v4, [](const auto&) {});
       case 7:
-        if (const auto blocks = node.member->blocks().blocks(); !blocks.empty()) node.member->blocks().release(blocks[0]);
+        if (const auto blocks = node.member->blocks().blocks(); !blocks.empty())
+          node.member->blocks().release(blocks[0]);
         return;
       case 8:
       case 9:

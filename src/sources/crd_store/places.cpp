@@ -43,8 +43,7 @@ std::string dns_name(std::string_view text) {
 // Pools are cut into blocks of one length each: the bits of the network say all.
 std::string block_name(const cluster::Block& block) {
   const auto& cidr = block.cidr;
-  if (cidr.is_v4())
-    return dns_name(fmt::format("{}-{}-{}", block.pool, cidr.address().to_string(), cidr.length()));
+  if (cidr.is_v4()) return dns_name(fmt::format("{}-{}-{}", block.pool, cidr.address().to_string(), cidr.length()));
   std::string digits;
   const auto& bytes = cidr.address().bytes();
   for (const auto byte : bytes) digits += fmt::format("{:02x}", byte);
@@ -149,8 +148,7 @@ Result<Places::Folder> Places::folder(std::string_view prefix) const {
   if (!prefix.starts_with(root_)) return wrong();
   const auto rest = prefix.substr(root_.size());
   const auto made = [&](Resource resource, std::string_view claim, bool marks) {
-    return Folder{
-        .resource = resource, .claim = std::string(claim), .marks = marks, .prefix = std::string(prefix)};
+    return Folder{.resource = resource, .claim = std::string(claim), .marks = marks, .prefix = std::string(prefix)};
   };
   for (const auto& plain : plain_folders)
     if (rest.starts_with(plain.folder)) return made(plain.resource, {}, false);

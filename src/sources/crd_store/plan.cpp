@@ -42,8 +42,7 @@ std::unexpected<Error> unsupported(const etcd::Txn& txn) {
     if (const auto* put = std::get_if<PutRequest>(&op)) keys += " +" + etcd::printable(put->key);
     if (const auto* erase = std::get_if<EraseRequest>(&op)) keys += " -" + erase->keys.text();
   }
-  return fail(ErrorCode::unsupported,
-              fmt::format("a transaction that the API server has no safe way for:{}", keys));
+  return fail(ErrorCode::unsupported, fmt::format("a transaction that the API server has no safe way for:{}", keys));
 }
 
 class Planner {
@@ -108,9 +107,8 @@ class Planner {
       step->comparisons.push_back(compare);
       return {};
     }
-    const auto same = std::ranges::find_if(plan_.checks, [&](const Check& check) {
-      return check.place && check.place->rest == place.rest;
-    });
+    const auto same = std::ranges::find_if(
+        plan_.checks, [&](const Check& check) { return check.place && check.place->rest == place.rest; });
     if (same != plan_.checks.end())
       same->comparisons.push_back(compare);
     else
@@ -135,16 +133,16 @@ class Planner {
     if (all_are(marks)) return true;
     // Without a comparison of its own only what has none in etcd either.
     const auto decided = [](const Step& step) {
-      return !step.comparisons.empty() || step.kind == Step::Kind::unmark ||
-             (step.place.resource == Resource::nodes) ||
+      return !step.comparisons.empty() || step.kind == Step::Kind::unmark || (step.place.resource == Resource::nodes) ||
              (step.place.resource == Resource::claims && step.kind == Step::Kind::put && step.lease == 0);
     };
     if (!all_are(decided)) return false;
     if (steps.size() == 1) return !labels_;
     if (all_are([](const Step& step) { return step.place.resource == Resource::claims; })) return true;
-    const bool joins = steps.size() == 2 && steps[0].place.claim == "alive" &&
-                       steps[0].kind == Step::Kind::put && count(Resource::nodes, Step::Kind::put) == 1;
-    const bool uses = count(Resource::users, Step::Kind::put) == 1 && count(Resource::identities, Step::Kind::unmark) == 1 &&
+    const bool joins = steps.size() == 2 && steps[0].place.claim == "alive" && steps[0].kind == Step::Kind::put &&
+                       count(Resource::nodes, Step::Kind::put) == 1;
+    const bool uses = count(Resource::users, Step::Kind::put) == 1 &&
+                      count(Resource::identities, Step::Kind::unmark) == 1 &&
                       steps.size() == 2 + count(Resource::identities, Step::Kind::put);
     const bool forgets = count(Resource::identities, Step::Kind::erase) == 1 &&
                          count(Resource::identities, Step::Kind::unmark) == 1 && steps.size() == 2;
@@ -153,11 +151,10 @@ class Planner {
 
   void settle() {
     // A mark goes with its identity, and a new one has none.
-    const bool whole = count(Resource::identities, Step::Kind::put) + count(Resource::identities, Step::Kind::erase) > 0;
-    if (whole)
-      std::erase_if(plan_.steps, [](const Step& step) { return step.kind == Step::Kind::unmark; });
-    std::ranges::stable_partition(plan_.steps,
-                                  [](const Step& step) { return step.place.resource == Resource::users; });
+    const bool whole =
+        count(Resource::identities, Step::Kind::put) + count(Resource::identities, Step::Kind::erase) > 0;
+    if (whole) std::erase_if(plan_.steps, [](const Step& step) { return step.kind == Step::Kind::unmark; });
+    std::ranges::stable_partition(plan_.steps, [](const Step& step) { return step.place.resource == Resource::users; });
     for (auto& step : plan_.steps) {
       if (step.kind == Step::Kind::mark || step.kind == Step::Kind::unmark) continue;
       for (const auto& compare : step.comparisons) {
@@ -172,8 +169,8 @@ class Planner {
     if (plan_.steps.size() != 1 || plan_.checks.empty()) return;
     const auto& only = plan_.steps.front();
     if (only.kind != Step::Kind::put) return;
-    plan_.check_again = (only.place.resource == Resource::blocks && only.expected == 0) ||
-                        only.place.resource == Resource::pools;
+    plan_.check_again =
+        (only.place.resource == Resource::blocks && only.expected == 0) || only.place.resource == Resource::pools;
   }
 
   const Places& places_;

@@ -13,15 +13,16 @@
 //   newer one's.
 // - A block that is new, and pools that are changed on condition that a pool has no blocks: what was compared is looked
 //   at again after the write, and the write is taken back where it holds no more. Who claims writes the block and then
-//   looks at the pools, who takes a pool away writes the pools and then looks for blocks: one of the two sees the other.
+//   looks at the pools, who takes a pool away writes the pools and then looks for blocks: one of the two sees the
+//   other.
 // - A key under a session: once it is written, the session's Lease must be there still, or it is taken back. Who ends a
 //   session deletes the Lease and then looks for its keys: one of the two sees the other.
 // - A node that joins: `alive` first, which is decided by its revision; then its record. Cut off in between it is alive
 //   by an old record for a moment, and joins again.
 // - A number that is used: the node's list with the number first, then the identity is read again. Without a mark it
-//   is good; with one it is written without. A collector erases a number on condition of the revision that had the mark,
-//   if no list that it has read after it saw the mark has the number. So either the collector sees the list, or the node
-//   sees the mark or the loss. A list that says too much keeps a number for a round longer, no more.
+//   is good; with one it is written without. A collector erases a number on condition of the revision that had the
+//   mark, if no list that it has read after it saw the mark has the number. So either the collector sees the list, or
+//   the node sees the mark or the loss. A list that says too much keeps a number for a round longer, no more.
 // - A number that is made: the list first, then the identity if its number is free. Of two nodes that number the same
 //   labels at once the later one sees the other's afterwards and takes its own back. Where it cannot, both numbers mean
 //   the labels, the lower one counts, and the other is given up by whoever uses it (identity_allocator.h).

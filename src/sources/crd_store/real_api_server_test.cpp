@@ -59,8 +59,8 @@ class CrdOnApiServer : public ::testing::Test {
   }
   void erase_all(Resource resource) {
     const auto& name = name_of(resource);
-    const auto path = fmt::format("/apis/{}/{}{}", group_version, name.namespaced ? "namespaces/weft-system/" : "",
-                                  name.plural);
+    const auto path =
+        fmt::format("/apis/{}/{}{}", group_version, name.namespaced ? "namespaces/weft-system/" : "", name.plural);
     bool done = false;
     const auto transfer = http_->start({.method = "DELETE", .target = path}, {.done = [&](auto) { done = true; }});
     run_until([&] { return done; });
@@ -78,18 +78,20 @@ class CrdOnApiServer : public ::testing::Test {
                     .boot_id = "boot-" + name,
                     .predecessor = {},
                     .record = {.underlay = {IpAddress::parse("192.0.2.1").value()}, .mode = "vxlan", .mtu = 1450}};
-    options.pools = {
-        {.name = "default", .ranges = {{.cidr = Cidr::parse("10.0.0.0/16").value(), .block_length = 24},
-                                       {.cidr = Cidr::parse("fd00::/48").value(), .block_length = 64}}}};
+    options.pools = {{.name = "default",
+                      .ranges = {{.cidr = Cidr::parse("10.0.0.0/16").value(), .block_length = 24},
+                                 {.cidr = Cidr::parse("fd00::/48").value(), .block_length = 64}}}};
     options.lease = 3s;
     options.delay = 6s;
     options.round = 2s;
     options.patience = 200ms;
     options.backoff = {20ms, 500ms};
     EXPECT_TRUE(cluster::validate(options));
-    node->member = std::make_unique<cluster::Member>(
-        *node->client, scheduler_, etcd::system_random(), options,
-        cluster::MemberHandlers{.trouble = [n = node.get()](const Error& error) { n->troubles.push_back(error.text()); }});
+    node->member =
+        std::make_unique<cluster::Member>(*node->client, scheduler_, etcd::system_random(), options,
+                                          cluster::MemberHandlers{.trouble = [n = node.get()](const Error& error) {
+                                            n->troubles.push_back(error.text());
+                                          }});
     return node;
   }
   std::string claim(Node& node, Family family) {
@@ -125,7 +127,8 @@ class CrdOnApiServer : public ::testing::Test {
 TEST_F(CrdOnApiServer, NodesShareBlocksNumbersAndPodsUntilTheyAreGone) {
   auto a = start("node-a");
   auto b = start("node-b");
-  ASSERT_TRUE(run_until([&] { return a->member->registry().nodes().size() == 2 && a->member->registry().nodes().at("node-b").alive; }));
+  ASSERT_TRUE(run_until(
+      [&] { return a->member->registry().nodes().size() == 2 && a->member->registry().nodes().at("node-b").alive; }));
   EXPECT_NE(claim(*a, Family::v4), claim(*b, Family::v4));
   EXPECT_NE(claim(*a, Family::v6), claim(*b, Family::v6));
   const LabelMap web{{"k8s:app", "web"}, {"k8s:io.kubernetes.pod.namespace", "shop"}};

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <simdjson.h>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -29,8 +29,8 @@ Result<std::unique_ptr<SessionReaper>> SessionReaper::make(kubernetes::Http& htt
                                                            ReaperHandlers handlers) {
   WEFT_TRY(auto keys, cluster::Keyspace::make(options.cluster));
   WEFT_CHECK(cluster::check_name("kubernetes_namespace", options.namespace_name));
-  return std::unique_ptr<SessionReaper>(new SessionReaper(http, scheduler, std::move(random), std::move(options),
-                                                          std::move(handlers), std::move(keys)));
+  return std::unique_ptr<SessionReaper>(
+      new SessionReaper(http, scheduler, std::move(random), std::move(options), std::move(handlers), std::move(keys)));
 }
 
 SessionReaper::SessionReaper(kubernetes::Http& http, etcd::Scheduler& scheduler, etcd::Random random,
@@ -41,26 +41,24 @@ SessionReaper::SessionReaper(kubernetes::Http& http, etcd::Scheduler& scheduler,
       codec_(Places(std::move(keys)), options_.namespace_name),
       running_(scheduler),
       calls_({.http = http, .scheduler = scheduler, .codec = codec_, .trouble = handlers_.trouble}),
-      leases_(http, scheduler, std::move(random),
-              {.path = leases_path(options_.namespace_name),
-               .label_selector = std::string(session_label),
-               .decode =
-                   [](const kubernetes::Object& object) -> Result<kubernetes::Decoded> {
-                     Session session{.id = session_of(object.meta.name)};
-                     std::int64_t seconds = 0;
-                     std::string_view holder;
-                     if (object.root["spec"]["leaseDurationSeconds"].get(seconds) != simdjson::SUCCESS) seconds = 0;
-                     if (object.root["spec"]["holderIdentity"].get(holder) == simdjson::SUCCESS)
-                       session.holder = holder;
-                     if (session.id == 0 || seconds <= 0)
-                       return fail(ErrorCode::invalid, fmt::format("Lease {} is no session's, although its label says so",
-                                                                   etcd::printable(object.meta.name)));
-                     session.duration = std::chrono::seconds(std::min(seconds, longest));
-                     return std::make_shared<Session>(std::move(session));
-                   },
-               .consistent = true},
-              {.changed = [this](const kubernetes::Change& change) { changed(change); },
-               .state = [this] { state(); }}) {
+      leases_(
+          http, scheduler, std::move(random),
+          {.path = leases_path(options_.namespace_name),
+           .label_selector = std::string(session_label),
+           .decode = [](const kubernetes::Object& object) -> Result<kubernetes::Decoded> {
+             Session session{.id = session_of(object.meta.name)};
+             std::int64_t seconds = 0;
+             std::string_view holder;
+             if (object.root["spec"]["leaseDurationSeconds"].get(seconds) != simdjson::SUCCESS) seconds = 0;
+             if (object.root["spec"]["holderIdentity"].get(holder) == simdjson::SUCCESS) session.holder = holder;
+             if (session.id == 0 || seconds <= 0)
+               return fail(ErrorCode::invalid, fmt::format("Lease {} is no session's, although its label says so",
+                                                           etcd::printable(object.meta.name)));
+             session.duration = std::chrono::seconds(std::min(seconds, longest));
+             return std::make_shared<Session>(std::move(session));
+           },
+           .consistent = true},
+          {.changed = [this](const kubernetes::Change& change) { changed(change); }, .state = [this] { state(); }}) {
   arm();
 }
 
@@ -68,11 +66,10 @@ void SessionReaper::changed(const kubernetes::Change& change) {
   const auto now = scheduler_->now();
   for (const auto& entry : change.erased) sessions_.erase(std::string(entry.key.substr(entry.key.find('/') + 1)));
   for (const auto& entry : change.set)
-    sessions_.insert_or_assign(
-        std::string(entry.key.substr(entry.key.find('/') + 1)),
-        Seen{.session = kubernetes::as<Session>(entry.now->value),
-             .revision = std::strtoll(entry.now->resource_version.c_str(), nullptr, 10),
-             .since = now});
+    sessions_.insert_or_assign(std::string(entry.key.substr(entry.key.find('/') + 1)),
+                               Seen{.session = kubernetes::as<Session>(entry.now->value),
+                                    .revision = std::strtoll(entry.now->resource_version.c_str(), nullptr, 10),
+                                    .since = now});
 }
 
 // What renewals there were while nothing was heard nobody knows, nor whether any could be.

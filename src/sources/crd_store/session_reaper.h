@@ -1,11 +1,11 @@
-// Ends the sessions of whoever is gone: a session's Lease that has not changed for as long as it says, by our own clock,
-// is deleted on condition of its revision, so that a renewal in time wins, and its claims after it. Each write of a
-// claim looks for the Lease afterwards, so none is missed. One of a cluster does this: whoever leads by an Election
-// (kubernetes/lease.h).
+// Ends the sessions of whoever is gone: a session's Lease that has not changed for as long as it says, by our own
+// clock, is deleted on condition of its revision, so that a renewal in time wins, and its claims after it. Each write
+// of a claim looks for the Lease afterwards, so none is missed. One of a cluster does this: whoever leads by an
+// Election (kubernetes/lease.h).
 //
-// Whom the server did not answer could not renew: while nothing is heard of it no time counts, and when it is back every
-// session has its whole time again. What an earlier reaper left is looked for each `sweep`: claims whose session has no
-// Lease.
+// Whom the server did not answer could not renew: while nothing is heard of it no time counts, and when it is back
+// every session has its whole time again. What an earlier reaper left is looked for each `sweep`: claims whose session
+// has no Lease.
 //
 // Owner thread only; a handler may not destroy it. `http` and `scheduler` must outlive it.
 #pragma once

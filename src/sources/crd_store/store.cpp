@@ -33,7 +33,8 @@ KubernetesStore::Deadline KubernetesStore::deadline(etcd::CallOptions options, m
 
 void KubernetesStore::range(etcd::RangeRequest request, etcd::CallOptions options, etcd::Done<etcd::RangeResult> done) {
   const bool one = request.keys.end.empty();
-  running_.start(read(std::move(request), deadline(options, one ? options_.timeout : options_.list_timeout)), std::move(done));
+  running_.start(read(std::move(request), deadline(options, one ? options_.timeout : options_.list_timeout)),
+                 std::move(done));
 }
 
 void KubernetesStore::put(etcd::PutRequest request, etcd::CallOptions options, etcd::Done<etcd::PutResult> done) {

@@ -17,12 +17,12 @@ using etcd::EraseRequest;
 using etcd::PutRequest;
 using etcd::PutResult;
 using etcd::Reason;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
 
 std::string key(const std::string& rest) { return "/weft/v1/default/" + rest; }
 std::string run(const std::string& node) { return cluster::encode(Incarnation{node, "boot"}); }
@@ -59,9 +59,7 @@ class CrdStoreTest : public ::testing::Test {
   void write(const std::string& rest, const std::string& value, etcd::LeaseId lease = 0) {
     EXPECT_TRUE(world_.cluster.store().put({.key = key(rest), .value = value, .lease = lease}));
   }
-  void remove(const std::string& rest) {
-    EXPECT_TRUE(world_.cluster.store().erase({etcd::Keys::one(key(rest))}));
-  }
+  void remove(const std::string& rest) { EXPECT_TRUE(world_.cluster.store().erase({etcd::Keys::one(key(rest))})); }
   MemoryServer& server() { return world_.cluster.server(); }
   std::size_t count(const std::string& folder) {
     return world_.cluster.store().range({.keys = etcd::Keys::prefix(key(folder))}).kvs.size();
@@ -101,7 +99,23 @@ TEST_F(CrdStoreTest, WhatIsNotThereIsSaid) {
   ASSERT_FALSE(missing);
   EXPECT_THAT(missing.error().to_error().text(), HasSubstr("kubectl apply -f deploy/kubernetes/crds"));
   EXPECT_THAT(missing.error().to_error().text(), HasSubstr("Kubernetes: GET /apis/weft.io/v1alpha1/weftnodes"));
-  server().fail({.method = "GET", .target_contains = "weftpools", .status = 403,
+  // As a real one says it.
+  server().fail({.target_contains = "weftpools", .status = 404, .body = "404 page not found\n", .times = 2});
+  for (int i = 0; i < 2; ++i) {
+    const auto page = i == 0 ? world_.range(*client_, {.keys = etcd::Keys::one(key("pools"))}).error()
+                             : txn({.compare = {Compare::absent(key("pools"))},
+                                    .then = {PutRequest{.key = key("pools"), .value = "{}"}}})
+                                   .error();
+    EXPECT_THAT(page.to_error().text(), HasSubstr("kubectl apply -f deploy/kubernetes/crds")) << i;
+  }
+  server().fail({.method = "POST",
+                 .target_contains = "weftclaims",
+                 .status = 404,
+                 .body = kubernetes::testing::status_answer(404, "NotFound", "namespaces \"weft-system\" not found").text});
+  EXPECT_THAT(world_.put(*client_, key("roles/x"), "{}").error().to_error().text(), HasSubstr("kubectl create namespace"));
+  server().fail({.method = "GET",
+                 .target_contains = "weftpools",
+                 .status = 403,
                  .body = kubernetes::testing::status_answer(403, "Forbidden", "User \"x\" cannot get resource").text});
   const auto denied = world_.range(*client_, {.keys = etcd::Keys::one(key("pools"))});
   ASSERT_FALSE(denied);
@@ -120,7 +134,9 @@ TEST_F(CrdStoreTest, AServerThatAsksToSlowDownIsAskedAgainWhenItSays) {
 }
 
 TEST_F(CrdStoreTest, AnObjectThatIsTooLargeIsRefusedForGood) {
-  server().fail({.method = "POST", .target_contains = "weftendpoints", .status = 500,
+  server().fail({.method = "POST",
+                 .target_contains = "weftendpoints",
+                 .status = 500,
                  .body = kubernetes::testing::status_answer(500, "", "etcdserver: request is too large").text});
   const auto refused = txn({.compare = {Compare::absent(key("endpoints/a"))},
                             .then = {PutRequest{.key = key("endpoints/a"), .value = "{}"}}});
@@ -133,15 +149,15 @@ TEST_F(CrdStoreTest, AnObjectThatIsTooLargeIsRefusedForGood) {
 // --- Transactions --------------------------------------------------------------------------------
 
 TEST_F(CrdStoreTest, WhatItHasNoSafeWayForIsRefused) {
-  for (const auto& strange :
-       {etcd::Txn{.then = {PutRequest{.key = key("blocks/p/10.0.0.0/24"), .value = "{}"}}},
-        etcd::Txn{.then = {PutRequest{.key = key("nodes/a"), .value = "{}"}, PutRequest{.key = key("nodes/b"), .value = "{}"}}},
-        etcd::Txn{.compare = {Compare::absent(key("users/a"))}, .then = {}},
-        etcd::Txn{.then = {EraseRequest{etcd::Keys::prefix(key("nodes/"))}}},
-        etcd::Txn{.compare = {Compare::absent(key("identities/ids/300"))},
-                  .then = {PutRequest{.key = key("identities/ids/300"), .value = labels("x")},
-                           PutRequest{.key = labels_key("x"), .value = "{}"}}},
-        etcd::Txn{.then = {PutRequest{.key = key("state/founding"), .value = "{}"}}}}) {
+  for (const auto& strange : {etcd::Txn{.then = {PutRequest{.key = key("blocks/p/10.0.0.0/24"), .value = "{}"}}},
+                              etcd::Txn{.then = {PutRequest{.key = key("nodes/a"), .value = "{}"},
+                                                 PutRequest{.key = key("nodes/b"), .value = "{}"}}},
+                              etcd::Txn{.compare = {Compare::absent(key("users/a"))}, .then = {}},
+                              etcd::Txn{.then = {EraseRequest{etcd::Keys::prefix(key("nodes/"))}}},
+                              etcd::Txn{.compare = {Compare::absent(key("identities/ids/300"))},
+                              .then = {PutRequest{.key = key("identities/ids/300"), .value = labels("x")},
+                                       PutRequest{.key = labels_key("x"), .value = "{}"}}},
+                              etcd::Txn{.then = {PutRequest{.key = key("state/founding"), .value = "{}"}}}}) {
     const auto refused = txn(strange);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().reason, Reason::invalid) << refused.error().message;
@@ -151,12 +167,12 @@ TEST_F(CrdStoreTest, WhatItHasNoSafeWayForIsRefused) {
 }
 
 etcd::Txn claim(const std::string& node, etcd::Revision alive, etcd::Revision pools) {
-  return {.compare = {Compare::absent(key("blocks/p/10.0.0.0/24")),
-                      Compare::unchanged_since(key("alive/" + node), alive),
-                      Compare::unchanged_since(key("pools"), pools)},
-          .then = {PutRequest{.key = key("blocks/p/10.0.0.0/24"), .value = run(node)}},
-          .otherwise = {etcd::RangeRequest{.keys = etcd::Keys::one(key("blocks/p/10.0.0.0/24"))},
-                        etcd::RangeRequest{.keys = etcd::Keys::one(key("pools"))}}};
+  return {
+      .compare = {Compare::absent(key("blocks/p/10.0.0.0/24")), Compare::unchanged_since(key("alive/" + node), alive),
+                  Compare::unchanged_since(key("pools"), pools)},
+      .then = {PutRequest{.key = key("blocks/p/10.0.0.0/24"), .value = run(node)}},
+      .otherwise = {etcd::RangeRequest{.keys = etcd::Keys::one(key("blocks/p/10.0.0.0/24"))},
+                    etcd::RangeRequest{.keys = etcd::Keys::one(key("pools"))}}};
 }
 
 TEST_F(CrdStoreTest, ABlockIsOneNodesAndTheRevisionIsItsOwn) {
@@ -253,7 +269,8 @@ TEST_F(CrdStoreTest, ANodeJoinsByItsClaimFirst) {
 
 // --- Numbers -------------------------------------------------------------------------------------
 
-etcd::Txn make_number(unsigned number, const std::string& app, etcd::Revision list, std::set<cluster::IdentityNumber> all) {
+etcd::Txn make_number(unsigned number, const std::string& app, etcd::Revision list,
+                      std::set<cluster::IdentityNumber> all) {
   all.insert(number);
   return {.compare = {Compare::absent(key(fmt::format("identities/ids/{}", number))), Compare::absent(labels_key(app)),
                       Compare::unchanged_since(key("identities/users/a"), list)},
@@ -380,7 +397,8 @@ TEST_F(CrdStoreTest, ARenewalInTimeWins) {
   put("alive/a", run("a"), lease);
   const auto path = "/apis/coordination.k8s.io/v1/namespaces/weft-system/leases/" + lease_name(lease);
   meanwhile("DELETE", "leases", [&] {
-    auto text = json::parse(R"({"metadata":{},"spec":{"holderIdentity":"x","leaseDurationSeconds":10,"renewTime":"now"}})");
+    auto text =
+        json::parse(R"({"metadata":{},"spec":{"holderIdentity":"x","leaseDurationSeconds":10,"renewTime":"now"}})");
     text["metadata"] = {{"name", lease_name(lease)}, {"labels", {{session_label, session_text(lease)}}}};
     server().store().put(path, text);
   });
@@ -436,14 +454,16 @@ TEST_F(CrdStoreTest, ASessionThatIsRevokedLeavesOthersAlone) {
 class CrdMirrorTest : public CrdStoreTest {
  protected:
   std::unique_ptr<etcd::Mirror> mirror(const std::string& folder) {
-    auto made = std::make_unique<etcd::Mirror>(
-        *client_, world_.time, etcd::testing::fixed_random(), etcd::MirrorOptions{.prefix = key(folder)},
-        etcd::MirrorHandlers{.changed =
-                                 [this](const etcd::Change& change) {
-                                   for (const auto& kv : change.set) told_.push_back("+" + kv.key.substr(17));
-                                   for (const auto& kv : change.erased) told_.push_back("-" + kv.key.substr(17));
-                                 },
-                             .state = {}});
+    auto made = std::make_unique<etcd::Mirror>(*client_, world_.time, etcd::testing::fixed_random(),
+                                               etcd::MirrorOptions{.prefix = key(folder)},
+                                               etcd::MirrorHandlers{.changed =
+                                                                        [this](const etcd::Change& change) {
+                                                                          for (const auto& kv : change.set)
+                                                                            told_.push_back("+" + kv.key.substr(17));
+                                                                          for (const auto& kv : change.erased)
+                                                                            told_.push_back("-" + kv.key.substr(17));
+                                                                        },
+                                                                    .state = {}});
     world_.time.settle();
     return made;
   }

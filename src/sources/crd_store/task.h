@@ -3,9 +3,9 @@
 #pragma once
 
 #include <coroutine>
+#include <cstdint>
 #include <exception>
 #include <functional>
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>

@@ -29,8 +29,8 @@ class CrdWatch final : public etcd::WatchStream {
       begin();
       return;
     }
-    const auto message = folder ? "watch " + request.keys.text() + ": not of that, nor from now on"
-                                : folder.error().message;
+    const auto message =
+        folder ? "watch " + request.keys.text() + ": not of that, nor from now on" : folder.error().message;
     end_later({.reason = etcd::Reason::invalid, .message = message, .store = "Kubernetes", .hint = {}});
   }
   ~CrdWatch() override = default;
@@ -140,9 +140,9 @@ class CrdWatch final : public etcd::WatchStream {
     const auto transfer = std::move(transfer_);
     if (!outcome) return end(to_etcd(outcome.error()));
     if (!outcome->good())
-      return end(to_etcd(decoder_.answer(outcome->status, outcome->body,
-                                         fmt::format("watch of {} of {}", store_->path(folder_.resource),
-                                                     outcome->server))));
+      return end(
+          to_etcd(decoder_.answer(outcome->status, outcome->body,
+                                  fmt::format("watch of {} of {}", store_->path(folder_.resource), outcome->server))));
     if (store_->scheduler().now() - opened_at_ >= short_watch) return open();
     again_ = store_->scheduler().after(short_watch, [this] { open(); });
   }
@@ -164,8 +164,8 @@ class CrdWatch final : public etcd::WatchStream {
   KubernetesStore* store_;
   etcd::WatchHandlers handlers_;
   Places::Folder folder_;
-  bool one_ = false;           // of a single key
-  etcd::Revision revision_;    // up to which everything was told
+  bool one_ = false;         // of a single key
+  etcd::Revision revision_;  // up to which everything was told
   std::uint64_t cluster_id_ = 0;
   bool opened_ = false;
   bool fresh_ = false;

@@ -175,11 +175,12 @@ Task<etcd::Outcome<bool>> KubernetesStore::write(Run& run, Step& step) {
   if (step.lease != 0) writing.lease_uid = run.lease_uids.at(step.lease);
   const auto object = codec_.encode(step.place, step.value, writing);
   if (!object)
-    co_return std::unexpected(etcd::Failure{
-        .reason = etcd::Reason::invalid, .message = object.error().message, .unsure = run.began, .store = "Kubernetes"});
-  Task<Wrote> putting = expected == 0
-                            ? calls_.create(step.place.resource, *object, run.deadline)
-                            : calls_.replace(step.place.resource, step.place.name, *object, run.deadline);
+    co_return std::unexpected(etcd::Failure{.reason = etcd::Reason::invalid,
+                                            .message = object.error().message,
+                                            .unsure = run.began,
+                                            .store = "Kubernetes"});
+  Task<Wrote> putting = expected == 0 ? calls_.create(step.place.resource, *object, run.deadline)
+                                      : calls_.replace(step.place.resource, step.place.name, *object, run.deadline);
   const auto wrote = co_await putting;
   if (!wrote) {
     // What is not found when it is made is its namespace, or its kind.
@@ -299,10 +300,11 @@ Task<etcd::Outcome<bool>> KubernetesStore::carry_out(Run& run, Step& step) {
   co_return co_await writing;
 }
 
-// The object is as it was before the step.
+// The object is as it was before the step. It has its own time, whatever the transaction took.
 Task<etcd::Outcome<bool>> KubernetesStore::take_back(Run& run, Written written) {
   const auto& step = run.plan.steps[written.step];
   const auto revision = written.revision;
+  const auto deadline = std::max(run.deadline, scheduler_->now() + options_.timeout);
   const auto before = run.before.find(written.step);
   // A claim goes with its session, whatever stood in its place.
   const bool restore = step.lease == 0 && before != run.before.end() && before->second;
@@ -312,16 +314,16 @@ Task<etcd::Outcome<bool>> KubernetesStore::take_back(Run& run, Written written) 
       const Writing writing{.lease_uid = {}, .revision = revision, .nonce = random_()};
       const auto object = codec_.encode(step.place, before->second->kv.value, writing);
       if (!object) co_return false;
-      Task<Wrote> putting = calls_.replace(step.place.resource, step.place.name, *object, run.deadline);
+      Task<Wrote> putting = calls_.replace(step.place.resource, step.place.name, *object, deadline);
       const auto wrote = co_await putting;
       done = wrote ? kubernetes::Outcome<bool>(true) : kubernetes::Outcome<bool>(std::unexpected(wrote.error()));
     } else {
       Task<kubernetes::Outcome<bool>> erasing =
-          calls_.erase(step.place.resource, step.place.name, revision, run.deadline);
+          calls_.erase(step.place.resource, step.place.name, revision, deadline);
       done = co_await erasing;
     }
     if (done || is_lost(done.error().reason)) co_return true;
-    if (!done.error().transient() || scheduler_->now() >= run.deadline)
+    if (!done.error().transient() || scheduler_->now() >= deadline)
       co_return std::unexpected(half_done(to_etcd(done.error()), true));
   }
   co_return std::unexpected(half_done({.reason = etcd::Reason::unavailable,
@@ -332,9 +334,8 @@ Task<etcd::Outcome<bool>> KubernetesStore::take_back(Run& run, Written written) 
 
 // Whether no other identity had these labels when ours was made.
 Task<etcd::Outcome<bool>> KubernetesStore::is_first(Run& run, const Step& step) {
-  const auto labels = std::ranges::find_if(run.plan.checks, [](const Check& check) {
-    return check.place && check.place->labels_digest;
-  });
+  const auto labels = std::ranges::find_if(
+      run.plan.checks, [](const Check& check) { return check.place && check.place->labels_digest; });
   Task<Outcome<std::vector<Stored>>> asking = named(*labels->place, run.deadline);
   const auto all = co_await asking;
   if (!all) co_return std::unexpected(half_done(all.error(), true));
@@ -422,10 +423,10 @@ Task<etcd::Outcome<PutResult>> KubernetesStore::put_one(PutRequest request, Dead
   auto place = codec_.places().of(request.key);
   const bool is_object = place && !place->mark && !place->labels_digest;
   if (!is_object)
-    co_return std::unexpected(etcd::Failure{
-        .reason = etcd::Reason::invalid,
-        .message = place ? request.key + ": it is not written by itself" : place.error().message,
-        .store = "Kubernetes"});
+    co_return std::unexpected(
+        etcd::Failure{.reason = etcd::Reason::invalid,
+                      .message = place ? request.key + ": it is not written by itself" : place.error().message,
+                      .store = "Kubernetes"});
   Step step{.place = std::move(*place), .value = std::move(request.value), .lease = request.lease};
   run.plan.steps.push_back(std::move(step));
   run.results.emplace_back(PutResult{});
@@ -447,10 +448,10 @@ Task<etcd::Outcome<EraseResult>> KubernetesStore::erase_one(EraseRequest request
   auto place = codec_.places().of(request.keys.key);
   const bool is_object = place && !place->mark && !place->labels_digest && request.keys.end.empty();
   if (!is_object)
-    co_return std::unexpected(etcd::Failure{
-        .reason = etcd::Reason::invalid,
-        .message = place ? request.keys.text() + ": it is not erased by itself" : place.error().message,
-        .store = "Kubernetes"});
+    co_return std::unexpected(
+        etcd::Failure{.reason = etcd::Reason::invalid,
+                      .message = place ? request.keys.text() + ": it is not erased by itself" : place.error().message,
+                      .store = "Kubernetes"});
   Task<kubernetes::Outcome<bool>> erasing = calls_.erase(place->resource, place->name, 0, deadline);
   const auto erased = co_await erasing;
   if (!erased) co_return std::unexpected(to_etcd(erased.error()));

@@ -20,8 +20,7 @@ bool recognized(const Known& known, const TxnResult& then) {
       return false;
   }
   // Where it was not asked for, there is none.
-  return then.results.size() == known.some.size() ||
-         std::get<RangeResult>(then.results.back()).count == known.count;
+  return then.results.size() == known.some.size() || std::get<RangeResult>(then.results.back()).count == known.count;
 }
 
 }  // namespace

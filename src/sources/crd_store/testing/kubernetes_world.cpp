@@ -12,7 +12,8 @@ using kubernetes::testing::StoreAnswer;
 
 namespace {
 
-StoreAnswer ask(MemoryServer& server, const std::string& method, const std::string& path, const std::string& body = {}) {
+StoreAnswer ask(MemoryServer& server, const std::string& method, const std::string& path,
+                const std::string& body = {}) {
   HttpRequest request;
   request.method = method;
   read_target(path, request);

@@ -1,5 +1,5 @@
-// Nodes on an API server in memory, in the shape of etcd's FakeWorld: the same tests run in both. Its sessions are ended
-// by a reaper, as an operator has one.
+// Nodes on an API server in memory, in the shape of etcd's FakeWorld: the same tests run in both. Its sessions are
+// ended by a reaper, as an operator has one.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -31,11 +31,10 @@ inline void add_resources(kubernetes::testing::ApiStore& store) {
   for (const auto resource : {Resource::nodes, Resource::blocks, Resource::identities, Resource::users,
                               Resource::endpoints, Resource::pools, Resource::claims}) {
     const auto& name = name_of(resource);
-    store.add_resource("/apis/weft.io/v1alpha1/" + std::string(name.plural),
-                       {.kind = std::string(name.kind),
-                        .api_version = std::string(group_version),
-                        .namespaced = name.namespaced,
-                        .status = false});
+    store.add_resource("/apis/weft.io/v1alpha1/" + std::string(name.plural), {.kind = std::string(name.kind),
+                                                                              .api_version = std::string(group_version),
+                                                                              .namespaced = name.namespaced,
+                                                                              .status = false});
   }
 }
 

@@ -15,10 +15,10 @@ constexpr const char* name = "memory";
 constexpr auto bookmark_every = std::chrono::seconds(30);
 
 std::unexpected<Failure> gone(const Request& request, bool unsure) {
-  return std::unexpected(Failure{.reason = Reason::unavailable,
-                                 .message = fmt::format("{} {} of {}: the connection broke", request.method,
-                                                        request.target, name),
-                                 .unsure = unsure && request.method != "GET"});
+  return std::unexpected(
+      Failure{.reason = Reason::unavailable,
+              .message = fmt::format("{} {} of {}: the connection broke", request.method, request.target, name),
+              .unsure = unsure && request.method != "GET"});
 }
 
 }  // namespace
@@ -47,8 +47,7 @@ class MemoryHttp final : public Http {
     exchange->request = std::move(request);
     exchange->handlers = std::move(handlers);
     auto* server = server_;
-    exchange->timer =
-        server->scheduler_->after(server->delay(), [server, exchange] { server->arrive(exchange); });
+    exchange->timer = server->scheduler_->after(server->delay(), [server, exchange] { server->arrive(exchange); });
     return std::make_unique<MemoryTransfer>([server, exchange] {
       exchange->over = true;
       exchange->handlers = {};
@@ -103,7 +102,8 @@ void MemoryServer::arrive(const Shared& exchange) {
   // What was sent comes, whether or not somebody waits for the answer.
   if (exchange->over) {
     const auto path = parse_path(exchange->parsed.path);
-    if (available_ && path && exchange->request.method != "GET") static_cast<void>(carry_out(store_, exchange->parsed, *path));
+    if (available_ && path && exchange->request.method != "GET")
+      static_cast<void>(carry_out(store_, exchange->parsed, *path));
     changed();
     return exchange->timer.cancel();
   }
