@@ -357,7 +357,7 @@ void Agent::poll_slow() {
         if (record.state == store::EndpointState::ready) unattached_.forget({record.namespace_, record.pod});
     if (cluster_) {
       cluster_->check();
-      etcd_space_->check();
+      if (etcd_space_) etcd_space_->check();
       watch_underlay();
       node_health_->set_forgotten(cluster_->forgotten());
       faults_.replace("node health ", node_health_->problems());

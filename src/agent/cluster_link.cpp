@@ -10,9 +10,11 @@
 
 #include "agent/address_pools.h"
 #include "agent/external_addresses.h"
+#include "agent/kubernetes_access.h"
 #include "agent/node_settings.h"
 #include "base/utc_text.h"
 #include "sources/cluster/access.h"
+#include "sources/crd_store/store.h"
 #include "sources/etcd/grpc_client.h"
 #include "sys/system.h"
 
@@ -83,7 +85,9 @@ Result<std::unique_ptr<ClusterLink>> ClusterLink::open(asio::io_context& loop, c
     for (const auto& [name, number] : numbers.items())
       if (number.is_number_unsigned()) link->stored_numbers_.emplace(name, number.get<std::uint32_t>());
   link->numbers_ = control::NodeNumbers(link->stored_numbers_);
-  if (auto connected = link->connect(node); !connected) return fail(connected.error().in("store: etcd"));
+  const auto* store_name = link->on_kubernetes() ? "store: kubernetes" : "store: etcd";
+  if (auto made = link->connect_store(loop); !made) return fail(made.error().in(store_name));
+  if (auto connected = link->connect(node); !connected) return fail(connected.error().in(store_name));
   return link;
 }
 
@@ -93,7 +97,8 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   options.lease = std::chrono::seconds(config_.lease_seconds);
   options.delay = std::chrono::seconds(config_.reclaim_seconds);
   options.round = cluster::collector_interval(options.delay);
-  options.stands_in = config_.operator_use == Config::OperatorUse::automatic;
+  // On Kubernetes the operators end sessions, too: there is always one.
+  options.stands_in = config_.operator_use == Config::OperatorUse::automatic && !on_kubernetes();
   options.self.name = config_.node;
   WEFT_TRY(options.self.boot_id, trimmed_file("/proc/sys/kernel/random/boot_id"));
   WEFT_TRY(const auto before, store_.get(stored_boot));
@@ -118,14 +123,38 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   return options;
 }
 
+Result<void> ClusterLink::connect_store(asio::io_context& loop) {
+  const auto random = etcd::system_random();
+  if (!on_kubernetes()) {
+    servers_ = config_.etcd_endpoints;
+    WEFT_TRY(const auto to, cluster::etcd_options(config_));
+    WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
+    return {};
+  }
+  WEFT_TRY(auto access, kubernetes_access(config_, store_));
+  servers_ = access.servers;
+  const auto namespace_name = kubernetes::namespace_of(config_, access);
+  // A connection of its own: what objects take their time for does not keep this node's lease waiting.
+  WEFT_TRY(http_, kubernetes::make_http(loop, std::move(access), {.user_agent = "weftd/" WEFT_VERSION}));
+  crd::StoreOptions options;
+  options.cluster = config_.cluster;
+  options.namespace_name = namespace_name;
+  options.holder = config_.node;
+  options.trouble = [this](const Error& error) {
+    if (foreign_objects_.insert(error.message).second) spdlog::warn("{}", error.text());
+  };
+  WEFT_TRY(client_, crd::make_kubernetes_store(scheduler_, *http_, std::move(options), random));
+  return {};
+}
+
+std::string ClusterLink::store_text() const { return fmt::format("{} ({})", store_name(), fmt::join(servers_, ", ")); }
+
 Result<void> ClusterLink::connect(const Node& node) {
   told_ = record(node);
   WEFT_TRY(const auto options, member_options(node));
   remember_underlay();
   WEFT_CHECK(cluster::validate(options));
-  WEFT_TRY(const auto to, cluster::etcd_options(config_));
   const auto random = etcd::system_random();
-  WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
   cluster::MemberHandlers handlers;
   handlers.nodes = [this](const cluster::NodeDifference& difference) {
     hear_clocks(difference);
@@ -138,9 +167,13 @@ Result<void> ClusterLink::connect(const Node& node) {
   handlers.blocks = [this] { own_.changed(); };
   handlers.blocks_lost = [this](const std::vector<cluster::Block>& blocks) { own_.lost(blocks); };
   handlers.identities = [this](const cluster::IdentityDifference& difference) { identities_changed(difference); };
-  handlers.renumbered = [](const LabelMap&, cluster::IdentityNumber before, cluster::IdentityNumber now) {
-    spdlog::warn("identity {} is {} now: this node was away for so long that the cluster gave its number up", before,
-                 now);
+  handlers.renumbered = [this](const LabelMap& labels, cluster::IdentityNumber before, cluster::IdentityNumber now) {
+    spdlog::warn("identity {} is {} now: {}", before, now,
+                 now < before ? "two nodes had numbered its labels at once, and the lower one counts"
+                              : "this node was away for so long that the cluster gave its number up");
+    handlers_.identities({.set = {{now, labels}}, .gone = {}}, false);
+    pods_.peers = true;
+    others_changed();
   };
   handlers.joined = [this] {
     since_ = std::chrono::system_clock::now();
@@ -163,6 +196,7 @@ Result<void> ClusterLink::connect(const Node& node) {
     since_ = deaf_ ? deaf_->since : std::chrono::system_clock::now();
     away_since_ = deaf_ ? deaf_->at : std::chrono::steady_clock::now();
     why_away_ = why.to_error().message;
+    remedy_ = why.to_error().hint;
   };
   handlers.refused = [this](const Error& error) {
     refused_ = error.message;
@@ -171,8 +205,10 @@ Result<void> ClusterLink::connect(const Node& node) {
   };
   handlers.trouble = [this](const Error& error) {
     if (why_away_ != error.message)
-      spdlog::log(joined() ? spdlog::level::warn : spdlog::level::debug, "etcd: {}", error.message);
+      spdlog::log(joined() ? spdlog::level::warn : spdlog::level::debug, "{}: {}",
+                  on_kubernetes() ? "state in the API server" : "etcd", error.message);
     why_away_ = error.message;
+    remedy_ = error.hint;
   };
   const auto trouble = handlers.trouble;
   member_ = std::make_unique<cluster::Member>(*client_, scheduler_, random, options, std::move(handlers));
@@ -511,12 +547,11 @@ ClusterView ClusterLink::planned(const ClusterView& have) {
 
 void ClusterLink::forget_node(const std::string& name, Done done) {
   if (member_->registry().nodes().empty())
-    return done(
-        fail(ErrorCode::unavailable,
-             fmt::format("node {}: which nodes cluster {} has is not known yet, etcd has told this node nothing "
-                         "since its agent was started",
-                         name, config_.cluster),
-             "ask on another node, or try again once weft status says that it is joined"));
+    return done(fail(ErrorCode::unavailable,
+                     fmt::format("node {}: which nodes cluster {} has is not known yet, it was told nothing "
+                                 "since its agent was started",
+                                 name, config_.cluster),
+                     "ask on another node, or try again once weft status says that it is joined"));
   const auto known = member_->registry().nodes().find(name);
   if (known == member_->registry().nodes().end() || !known->second.record)
     return done(fail(ErrorCode::not_found, fmt::format("no node {} in cluster {}", name, config_.cluster),
@@ -548,10 +583,11 @@ void ClusterLink::check() {
   if (std::chrono::steady_clock::now() - (deaf_ ? deaf_->at : away_since_) < patience) return;
   const auto why = why_away();
   faults_.set("cluster",
-              fmt::format("etcd ({}) is away since {}: {}; {}", fmt::join(config_.etcd_endpoints, ", "),
-                          utc_text(deaf_ ? deaf_->since : since_), why.empty() ? "no answer yet" : why,
-                          forgotten() ? "for longer than reclaim_seconds: nodes that have etcd have forgotten this one"
-                                      : "traffic goes on, changes wait"));
+              fmt::format("{} is away since {}: {}; {}", store_text(), utc_text(deaf_ ? deaf_->since : since_),
+                          why.empty() ? "no answer yet" : why,
+                          forgotten() ? "for longer than reclaim_seconds: nodes that have it have forgotten this one"
+                                      : "traffic goes on, changes wait"),
+              remedy_);
 }
 
 std::optional<Absence> ClusterLink::forgotten() const {

@@ -1,5 +1,5 @@
-// This node's part in a cluster of nodes: the connection to etcd, what it tells the others there, what they tell. It
-// knows nothing of the kernel: the agent takes what is here and compiles it.
+// This node's part in a cluster of nodes: the connection to etcd, or what stands in for it, what it tells the others
+// there, what they tell. It knows nothing of the kernel: the agent takes what is here and compiles it.
 //
 // Without etcd everything stays as it was last heard. On the agent's thread; handlers run there, never inside a call.
 #pragma once
@@ -28,6 +28,7 @@
 #include "sources/cluster/address_claims.h"
 #include "sources/cluster/member.h"
 #include "sources/etcd/scheduler.h"
+#include "sources/kubernetes/http.h"
 #include "sources/store/store.h"
 
 namespace weft::agent {
@@ -153,6 +154,9 @@ class ClusterLink {
   // Whether what others have told is known whole.
   [[nodiscard]] bool synced() const;
 
+  // "etcd", and "etcd (http://...)", for messages.
+  [[nodiscard]] std::string_view store_name() const { return on_kubernetes() ? "the Kubernetes API server" : "etcd"; }
+  [[nodiscard]] std::string store_text() const;
   [[nodiscard]] etcd::Client& client() { return *client_; }
   [[nodiscard]] etcd::Scheduler& scheduler() { return scheduler_; }
   [[nodiscard]] cluster::Member& member() { return *member_; }
@@ -165,6 +169,8 @@ class ClusterLink {
 
   ClusterLink(asio::io_context& loop, const Config& config, store::Store& store, Faults& faults, Handlers handlers);
   Result<void> connect(const Node& node);
+  Result<void> connect_store(asio::io_context& loop);
+  [[nodiscard]] bool on_kubernetes() const { return config_.store == Config::Store::kubernetes; }
   Result<cluster::MemberOptions> member_options(const Node& node) const;
   [[nodiscard]] cluster::NodeRecord record(const Node& node) const;
   void remember_underlay();
@@ -189,7 +195,9 @@ class ClusterLink {
   Faults& faults_;
   Handlers handlers_;
   etcd::AsioScheduler scheduler_;
+  std::unique_ptr<kubernetes::Http> http_;  // of a store that is the API server
   std::unique_ptr<etcd::Client> client_;
+  std::vector<std::string> servers_;  // of the store
   std::unique_ptr<cluster::Member> member_;
   std::unique_ptr<cluster::AddressClaims> claims_of_addresses_;
 
@@ -216,15 +224,17 @@ class ClusterLink {
   std::chrono::system_clock::time_point since_ = std::chrono::system_clock::now();  // joined or away
   std::chrono::steady_clock::time_point away_since_ = std::chrono::steady_clock::now();
   std::string why_away_;
+  std::string remedy_;  // of that
   // etcd's watches are broken, though the lease may stand; as of the last check().
   struct Deaf {
     std::chrono::steady_clock::time_point at;
     std::chrono::system_clock::time_point since;
   };
   std::optional<Deaf> deaf_;
-  bool left_ = false;    // it was joined before
-  bool heard_ = false;   // the watches stood since it joined: they come back a while after the lease
-  std::string refused_;  // why another agent keeps this one out; empty: none does
+  std::set<std::string> foreign_objects_;  // told once each
+  bool left_ = false;                      // it was joined before
+  bool heard_ = false;                     // the watches stood since it joined: they come back a while after the lease
+  std::string refused_;                    // why another agent keeps this one out; empty: none does
   PeerClocks clocks_;
   RemovedNodes removed_;
 };

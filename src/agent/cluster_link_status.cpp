@@ -19,7 +19,8 @@ json ClusterLink::status_json() const {
   std::size_t alive = 0;
   for (const auto& [name, node] : member_->registry().nodes()) alive += node.alive ? 1 : 0;
   return {{"name", config_.cluster},
-          {"endpoints", config_.etcd_endpoints},
+          {"kept_in", store_name()},
+          {"endpoints", servers_},
           {"joined", joined()},
           {"since", utc_text(since_)},
           {"unreachable_since", deaf_ ? utc_text(deaf_->since) : ""},

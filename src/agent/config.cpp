@@ -68,7 +68,8 @@ Result<Config::Xdp> parse_xdp(std::string_view text) {
 Result<Config::Store> parse_store(std::string_view text) {
   if (text == "embedded") return Config::Store::embedded;
   if (text == "etcd") return Config::Store::etcd;
-  return fail(ErrorCode::invalid, fmt::format("expected embedded or etcd, found \"{}\"", text));
+  if (text == "kubernetes") return Config::Store::kubernetes;
+  return fail(ErrorCode::invalid, fmt::format("expected embedded, etcd or kubernetes, found \"{}\"", text));
 }
 
 Result<Config::Tunnel> parse_tunnel(std::string_view text) {
@@ -238,6 +239,20 @@ Result<void> check_encryption(const Config& config) {
   return {};
 }
 
+Result<void> check_kubernetes_store(const Config& config) {
+  if (config.objects != Config::ObjectSource::kubernetes)
+    return fail(ErrorCode::invalid,
+                "store: kubernetes keeps what nodes share in the API server, but objects is applied",
+                "set objects: kubernetes, or store: etcd");
+  if (!config.etcd_endpoints.empty())
+    return fail(ErrorCode::invalid, "etcd_endpoints are given, but store is kubernetes", "set store: etcd");
+  if (config.encryption_node_to_node)
+    return fail(ErrorCode::unsupported,
+                "encryption_node_to_node: true would encrypt what nodes say to the API server, which tells their keys",
+                "leave it out, or set store: etcd");
+  return config::check_times(config);
+}
+
 Result<void> check_cluster(const Config& config) {
   if (!config.clustered()) {
     if (!config.etcd_endpoints.empty())
@@ -246,22 +261,26 @@ Result<void> check_cluster(const Config& config) {
       return fail(ErrorCode::invalid,
                   fmt::format("tunnel: {} leads to other nodes, but store is embedded, which knows none",
                               to_string(config.tunnel)),
-                  "set store: etcd");
+                  "set store: etcd or kubernetes");
     if (config.encryption != Config::Encryption::none)
       return fail(ErrorCode::invalid,
                   "encryption: wireguard is between nodes, but store is embedded, which knows no others",
-                  "set store: etcd");
+                  "set store: etcd or kubernetes");
     if (config.edge)
       return fail(ErrorCode::invalid, "edge: true keeps what others would take, but store is embedded: there are none",
-                  "set store: etcd, or leave edge out");
+                  "set store: etcd or kubernetes, or leave edge out");
     if (config.operator_use == Config::OperatorUse::external)
       return fail(ErrorCode::invalid,
                   "operator: external leaves duties to operators, but store is embedded: a node by itself has none",
-                  "set store: etcd, or leave operator out");
+                  "set store: etcd or kubernetes, or leave operator out");
     return {};
   }
   WEFT_CHECK(check_encryption(config));
-  if (auto access = config::check(config); !access) return fail(access.error().in("store: etcd"));
+  if (config.store == Config::Store::kubernetes) {
+    WEFT_CHECK(check_kubernetes_store(config));
+  } else if (auto access = config::check(config); !access) {
+    return fail(access.error().in("store: etcd"));
+  }
   for (const auto& cidr : config.pod_cidrs) {
     const auto length = cidr.is_v4() ? config.pod_block_length_v4 : config.pod_block_length_v6;
     if (length < cidr.length())

@@ -55,8 +55,9 @@ struct Config : config::ClusterAccess, config::KubernetesAccess {
   std::uint32_t flow_history = 4096;  // flows kept for `weft observe`
   std::string log_level = "info";     // error, warn, info, debug
   std::string log_file;               // standard error when empty
-  // Other nodes; docs/nodes.md. `embedded` knows none: the node is by itself.
-  enum class Store { embedded, etcd };
+  // Other nodes; docs/nodes.md. `embedded` knows none: the node is by itself. `kubernetes`: what they share is in the
+  // API server (docs/kubernetes.md).
+  enum class Store { embedded, etcd, kubernetes };
   Store store = Store::embedded;
   // Where Pods, Services and policies come from: users apply them, or a Kubernetes API server has them.
   enum class ObjectSource { applied, kubernetes };
@@ -93,7 +94,7 @@ struct Config : config::ClusterAccess, config::KubernetesAccess {
   [[nodiscard]] std::string reserved_ports() const;
   // What selectors of nodes see: node_labels, the name and the zone under their well-known keys.
   [[nodiscard]] LabelMap labels() const;
-  [[nodiscard]] bool clustered() const { return store == Store::etcd; }
+  [[nodiscard]] bool clustered() const { return store != Store::embedded; }
   // Services get their addresses and ports from this node: neither from the cluster nor from an API server.
   [[nodiscard]] bool gives_numbers() const { return !clustered() && objects == ObjectSource::applied; }
   [[nodiscard]] bool encrypts() const { return clustered() && encryption == Encryption::wireguard; }

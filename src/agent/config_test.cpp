@@ -45,7 +45,7 @@ TEST(Config, RangesThatCannotBeUsedAreRefused) {
 
 TEST(Config, AClusterNeedsToBeReachedAndCutIntoBlocks) {
   EXPECT_THAT(problem("store: etcd"), HasSubstr("etcd_endpoints is empty"));
-  EXPECT_THAT(problem("store: mysql"), HasSubstr("expected embedded or etcd"));
+  EXPECT_THAT(problem("store: mysql"), HasSubstr("expected embedded, etcd or kubernetes"));
   EXPECT_THAT(problem("etcd_endpoints: [\"http://a:1\"]"), HasSubstr("store is embedded"));
   EXPECT_THAT(problem("tunnel: vxlan"), HasSubstr("store is embedded, which knows none"));
   EXPECT_THAT(problem("edge: true"), HasSubstr("edge: true keeps what others would take, but store is embedded"));

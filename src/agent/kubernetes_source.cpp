@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "agent/agent.h"
+#include "agent/kubernetes_access.h"
 #include "base/utc_text.h"
 #include "sources/etcd/grpc_client.h"
 #include "sources/kubernetes/http.h"
-#include "sources/kubernetes/open_access.h"
 
 namespace weft::agent {
 namespace {
@@ -17,33 +17,18 @@ namespace {
 // A watch that is opened anew, or a server that is restarted, is no absence.
 constexpr auto patience = std::chrono::seconds(5);
 
-constexpr auto servers_name = "kubernetes-servers";
-
-std::vector<std::string> remembered_servers(store::Store& store) {
-  const auto stored = store.get(servers_name);
-  if (!stored || !*stored) return {};
-  const auto list = nlohmann::json::parse(**stored, nullptr, false);
-  std::vector<std::string> servers;
-  if (list.is_array())
-    for (const auto& server : list)
-      if (server.is_string()) servers.push_back(server.get<std::string>());
-  return servers;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(asio::io_context& loop, const Config& config,
                                                                  store::Store& store, Objects& objects,
                                                                  Publisher& publisher,
                                                                  KubernetesObjects::Handlers handlers) {
-  auto access = kubernetes::open_access(config);
+  auto access = kubernetes_access(config, store);
   if (!access) return fail(access.error().in("objects: kubernetes"));
   std::unique_ptr<KubernetesSource> source(new KubernetesSource(loop));
   source->server_ = access->servers.front();
-  access->servers = servers_in_order(std::move(access->servers), remembered_servers(store), config.kubeconfig.empty());
   handlers.api_servers = [&store](const std::vector<std::string>& addresses) {
-    // The last ones that were known are better than none.
-    if (!addresses.empty()) (void)store.set(servers_name, nlohmann::json(addresses).dump());
+    remember_servers(store, addresses);
   };
   WEFT_TRY(source->http_, kubernetes::make_http(loop, std::move(*access), {.user_agent = "weftd/" WEFT_VERSION}));
   source->objects_ = std::make_unique<KubernetesObjects>(KubernetesObjects::Parts{.http = *source->http_,

@@ -40,7 +40,7 @@ cluster::SharedEndpoint shared(const auto& pod, const std::vector<IpAddress>& ad
 
 Error by_itself() {
   return {ErrorCode::unsupported, "this node is by itself: its store is embedded",
-          "nodes that share an etcd (store: etcd) know each other"};
+          "nodes that share an etcd (store: etcd) or an API server (store: kubernetes) know each other"};
 }
 
 Error no_encryption() {
@@ -74,8 +74,9 @@ Result<void> Agent::open_cluster() {
   take_blocks();
   publisher_->set_others(cluster_->pods());
   publisher_->set_cluster({.clustered = true, .wireguard = encryption_devices()});
-  etcd_space_.emplace(cluster_->client(), cluster_->scheduler(), faults_,
-                      fmt::format("{}", fmt::join(config_.etcd_endpoints, ", ")));
+  if (config_.store == Config::Store::etcd)
+    etcd_space_.emplace(cluster_->client(), cluster_->scheduler(), faults_,
+                        fmt::format("{}", fmt::join(config_.etcd_endpoints, ", ")));
   node_health_.emplace(loop_, [this] { notice_silence(); });
   if (auto started = node_health_->start(); !started) note("asking the other nodes: " + started.error().message);
   return {};

@@ -9,7 +9,7 @@ namespace weft::agent {
 
 Result<void> check_start(const Config& config) {
   if (!config.clustered()) return {};
-  WEFT_CHECK(cluster::check_access(config));
+  if (config.store == Config::Store::etcd) WEFT_CHECK(cluster::check_access(config));
   cluster::MemberOptions options;
   options.cluster = config.cluster;
   options.self.name = config.node;

@@ -135,6 +135,12 @@ bool without_etcd(const json& cluster) {
   return cluster.is_object() && (!flag(cluster, "joined") || !text(cluster, "unreachable_since").empty());
 }
 
+// What keeps what nodes share.
+std::string store_of(const json& cluster) {
+  const auto store = text(cluster, "kept_in");
+  return store.empty() ? "etcd" : store;
+}
+
 void judge_cluster(Diagnosis& diagnosis, const AgentFacts& agent) {
   const auto& cluster = member(agent.status, "cluster");
   if (!cluster.is_object()) return;
@@ -143,13 +149,15 @@ void judge_cluster(Diagnosis& diagnosis, const AgentFacts& agent) {
   else if (without_etcd(cluster))
     diagnosis.wrong(
         "cluster",
-        fmt::format("away from etcd ({}) since {}: {}", cell(cluster, "endpoints"),
+        fmt::format("away from {} ({}) since {}: {}", store_of(cluster), cell(cluster, "endpoints"),
                     text(cluster, flag(cluster, "joined") ? "unreachable_since" : "since"),
                     text(cluster, "problem").empty() ? "no answer yet" : text(cluster, "problem")),
         flag(cluster, "forgotten")
-            ? "nodes that have etcd have forgotten this one, and send nothing to its pods; see whether etcd "
-              "runs and is reached from here: it comes back by itself"
-            : "traffic goes on, changes wait; see whether etcd runs and is reached from here");
+            ? fmt::format("nodes that have it have forgotten this one, and send nothing to its pods; see whether {} "
+                          "runs and is reached from here: it comes back by itself",
+                          store_of(cluster))
+            : fmt::format("traffic goes on, changes wait; see whether {} runs and is reached from here",
+                          store_of(cluster)));
   else
     diagnosis.good("cluster", fmt::format("{}: joined since {}, {} of {} nodes alive", text(cluster, "name"),
                                           text(cluster, "since"), number(cluster, "alive"), number(cluster, "nodes")));
@@ -253,7 +261,8 @@ std::set<std::string> what_is_told_below(const AgentFacts& agent) {
   texts.insert(text(cluster, "refused"));
   if (without_etcd(cluster))
     for (const auto& problem : member(agent.status, "problems"))
-      if (const auto words = cell(problem); words.starts_with("etcd (") && words.find(") is away since ") != words.npos)
+      if (const auto words = cell(problem);
+          words.starts_with(store_of(cluster) + " (") && words.find(") is away since ") != words.npos)
         texts.insert(words);
   return texts;
 }

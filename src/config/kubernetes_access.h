@@ -13,7 +13,7 @@ struct KubernetesAccess {
   std::string kubeconfig;                       // a file; empty: what a pod finds in itself
   std::string kubernetes_context;               // of it; empty: its current one
   std::vector<std::string> kubernetes_servers;  // go before the one it names, which may be a Service
-  std::string kubernetes_namespace;             // of Weft's own Leases; empty: the pod's own, or weft-system
+  std::string kubernetes_namespace;             // of Weft's own Leases and claims; empty: the pod's own, or weft-system
 };
 
 // A key for each field, named as it is.
