@@ -16,6 +16,7 @@
 #include "sources/cluster/access.h"
 #include "sources/crd_store/store.h"
 #include "sources/etcd/grpc_client.h"
+#include "sources/kubernetes/open_access.h"
 #include "sys/system.h"
 
 namespace weft::agent {
