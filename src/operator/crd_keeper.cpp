@@ -125,7 +125,12 @@ void CrdKeeper::duty_changed() {
 }
 
 void CrdKeeper::look(std::size_t index) {
+  if (index == 0) refused_ = false;
   if (index == parts_.crds.size()) {
+    if (refused_) {
+      again_ = parts_.scheduler.after(backoff_.next(), [this] { look(0); });
+      return;
+    }
     done_ = true;
     backoff_.reset();
     again_ = parts_.scheduler.after(parts_.pace, [this] { look(0); });
@@ -139,7 +144,7 @@ void CrdKeeper::looked(std::size_t index, const kubernetes::Outcome<std::string>
   const auto& name = parts_.crds[index].name;
   if (!object) {
     if (object.error().reason == Reason::not_found) return apply(index, "it was not there");
-    return failed(object.error());
+    return failed(index, object.error());
   }
   const auto there =
       text(part(part(json::parse(*object, nullptr, false), "metadata"), "annotations"), version_annotation);
@@ -154,14 +159,19 @@ void CrdKeeper::apply(std::size_t index, const std::string& why) {
   const auto& crd = parts_.crds[index];
   writer_->apply(path_of(crd), crd.object.dump(-1, ' ', false, json::error_handler_t::replace), true,
                  [this, index, why](const kubernetes::Outcome<std::string>& object) {
-                   if (!object) return failed(object.error());
+                   if (!object) return failed(index, object.error());
                    spdlog::info("CustomResourceDefinition {} is applied: {}", parts_.crds[index].name, why);
                    look(index + 1);
                  });
 }
 
-void CrdKeeper::failed(const kubernetes::Failure& why) {
+// What is the matter with one need not be with the others.
+void CrdKeeper::failed(std::size_t index, const kubernetes::Failure& why) {
   handlers_.trouble(why);
+  if (!why.transient()) {
+    refused_ = true;
+    return look(index + 1);
+  }
   again_ = parts_.scheduler.after(std::max(backoff_.next(), why.retry_after), [this] { look(0); });
 }
 

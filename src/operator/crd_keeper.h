@@ -60,7 +60,7 @@ class CrdKeeper {
   void look(std::size_t index);
   void looked(std::size_t index, const kubernetes::Outcome<std::string>& object);
   void apply(std::size_t index, const std::string& why);
-  void failed(const kubernetes::Failure& why);
+  void failed(std::size_t index, const kubernetes::Failure& why);
   [[nodiscard]] std::string path_of(const Crd& crd) const;
 
   Parts parts_;
@@ -68,6 +68,7 @@ class CrdKeeper {
   etcd::Backoff backoff_;
   std::unique_ptr<kubernetes::Writer> writer_;
   bool done_ = false;
+  bool refused_ = false;                     // one of this round was
   std::map<std::string, std::string> left_;  // of a later version, which
   etcd::Timer again_;
 };

@@ -12,7 +12,6 @@ namespace {
 using ::testing::HasSubstr;
 
 const std::string crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/";
-const std::string forbidden_hint = "customresourcedefinitions";
 
 class CrdKeeperTest : public ::testing::Test {
  protected:
@@ -84,6 +83,15 @@ TEST_F(CrdKeeperTest, OnlyWhoActsAppliesAndTroubleIsTold) {
   EXPECT_EQ(version_of("a.weft.io"), "0.1.0");
   ASSERT_EQ(troubles.size(), 1U);
   EXPECT_THAT(*troubles.begin(), HasSubstr("PATCH /apis/apiextensions.k8s.io/v1/customresourcedefinitions/a.weft.io"));
+}
+
+TEST_F(CrdKeeperTest, OneThatIsRefusedDoesNotHoldUpTheOthers) {
+  for (const auto* name : {"a.weft.io", "b.weft.io"}) write_crd(name);
+  server.fail({.method = "GET", .path_contains = "a.weft.io", .status = 403, .times = 1000});
+  const auto keeper = keep("0.1.0");
+  ASSERT_TRUE(world.run_until([&] { return version_of("b.weft.io") == "0.1.0"; }));
+  world.run_for(milliseconds(100));
+  EXPECT_FALSE(keeper->done());
 }
 
 TEST_F(CrdKeeperTest, FilesThatAreNone) {

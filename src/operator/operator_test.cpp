@@ -244,9 +244,10 @@ TEST(OperatorConfig, ItsKeysAndThoseOfEtcd) {
 }
 
 TEST(OperatorConfig, OnKubernetes) {
-  const auto config = parse_config("o.yaml",
-                                   "objects: kubernetes\nstore: embedded\nkubeconfig: /etc/k\nkubernetes_context: east\n"
-                                   "kubernetes_servers: ['10.0.0.1:6443']\nkubernetes_namespace: net\ncrds: /crds\n");
+  const auto config =
+      parse_config("o.yaml",
+                   "objects: kubernetes\nstore: embedded\nkubeconfig: /etc/k\nkubernetes_context: east\n"
+                   "kubernetes_servers: ['10.0.0.1:6443']\nkubernetes_namespace: net\ncrds: /crds\n");
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_TRUE(config->on_kubernetes());
   EXPECT_EQ(config->store, Config::Store::embedded);

@@ -209,7 +209,7 @@ eventually 5 "operator1 acts" leads operator1
 step "a pool of pods' addresses: in use it stays, whoever deletes it"
 create $own/podaddresspools '{"metadata": {"name": "blue"}, "spec": {"cidrs": [{"cidr": "10.230.0.0/24", "blockLength": 28}]}}'
 eventually 10 "it is accepted" says $own/podaddresspools/blue Accepted '^True'
-pool_here() { weft_here ipam pools -o json 2>/dev/null | grep -q 10.230.0.0 || weft_here status -o json | grep -q 10.230.0.0; }
+pool_here() { weft_here ipam list -o json | grep -q 10.230.0.0; }
 eventually 5 "the node knows it" pool_here
 make_pod blue-1 '{"weft.io/address-pool": "blue"}'
 eventually 20 "attach blue-1" cni ADD blue-1
