@@ -113,14 +113,30 @@ Result<bool> CniInstall::keep_plugin() {
   struct stat status {};
   const bool executable = ::stat(target.c_str(), &status) == 0 && (status.st_mode & 0777) == 0755;
   const bool same = found && *found == *wanted && executable;
-  if (!same) {
-    WEFT_CHECK(sys::make_directories(options_.bin_dir, 0755));
-    remove_leftovers(options_.bin_dir, plugin_name);
-    // By another name first: who runs the old one goes on with it.
-    WEFT_CHECK(sys::write_file_atomically(target, *wanted, 0755));
-  }
+  if (!same) WEFT_CHECK(copy_plugin(target));
   plugin_seen_ = seen(options_.plugin) + " " + seen(target);
   return !same;
+}
+
+Result<bool> CniInstall::keep_loopback() {
+  const auto target = options_.loopback();
+  const auto now = seen(options_.plugin) + " " + seen(target);
+  if (now == loopback_seen_) return false;
+  WEFT_TRY(const auto wanted, sys::read_file(options_.plugin));
+  WEFT_TRY(const auto found, content_of(target));
+  const bool others = found && !found->empty() && !is_weft_plugin(*found);
+  const bool write = !others && (!found || *found != wanted);
+  if (write) WEFT_CHECK(copy_plugin(target));
+  loopback_seen_ = seen(options_.plugin) + " " + seen(target);
+  return write;
+}
+
+// By another name first: who runs the old one goes on with it.
+Result<void> CniInstall::copy_plugin(const std::string& target) {
+  WEFT_TRY(const auto content, sys::read_file(options_.plugin));
+  WEFT_CHECK(sys::make_directories(options_.bin_dir, 0755));
+  remove_leftovers(options_.bin_dir, target.substr(target.rfind('/') + 1));
+  return sys::write_file_atomically(target, content, 0755);
 }
 
 Result<bool> CniInstall::keep_list() {
@@ -149,6 +165,8 @@ std::vector<std::string> CniInstall::check(bool can_attach) {
     written = true;
   };
   if (!options_.bin_dir.empty()) keep("cni plugin", options_.binary(), plugin_written_, keep_plugin());
+  if (!options_.bin_dir.empty() && faults_.empty())
+    keep("cni loopback", options_.loopback(), loopback_written_, keep_loopback());
   // Without the plugin a list leads runtimes to nothing.
   if (!options_.conf_dir.empty() && (list_written_ || (can_attach && faults_.empty())))
     keep("cni list", options_.list(), list_written_, keep_list());
@@ -174,7 +192,11 @@ Result<void> remove_cni(const CniInstall::Options& options, const std::function<
   }
   if (options.bin_dir.empty()) return {};
   remove_leftovers(options.bin_dir, plugin_name);
-  return remove(options.binary(), is_weft_plugin);
+  WEFT_CHECK(remove(options.binary(), is_weft_plugin));
+  if (const auto loopback = content_of(options.loopback()); !loopback || !*loopback || !is_weft_plugin(**loopback))
+    return {};
+  remove_leftovers(options.bin_dir, "loopback");
+  return remove(options.loopback(), is_weft_plugin);
 }
 
 }  // namespace weft::agent

@@ -26,6 +26,7 @@ class CniInstall {
     std::string socket;     // of the agent, for the plugin
     std::string plugin;     // the file to install
     [[nodiscard]] std::string binary() const { return bin_dir + "/weft-cni"; }
+    [[nodiscard]] std::string loopback() const { return bin_dir + "/loopback"; }
     [[nodiscard]] std::string list() const { return conf_dir + "/" + conf_name; }
   };
   // The plugin lies beside this very program.
@@ -42,11 +43,15 @@ class CniInstall {
  private:
   // Whether it was written; an error says why it cannot be.
   Result<bool> keep_plugin();
+  Result<bool> keep_loopback();
+  Result<void> copy_plugin(const std::string& target);
   Result<bool> keep_list();
 
   Options options_;
   std::map<std::string, Fault> faults_;
   std::string plugin_seen_;  // of both files, as they were when they were found to be the same
+  std::string loopback_seen_;
+  bool loopback_written_ = false;
   bool plugin_written_ = false;
   bool list_written_ = false;
 };

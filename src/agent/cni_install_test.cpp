@@ -81,6 +81,25 @@ TEST_F(CniInstallTest, ThePluginComesAtOnceAndTheListWhenPodsCanBeAttached) {
   EXPECT_THAT(install.faults(), IsEmpty());
 }
 
+// containerd asks for it beside the pod's network, and finds none where nobody installed the reference plugins.
+TEST_F(CniInstallTest, ANodeWithoutThePluginLoopbackGetsOneAndAnothersIsLeftAlone) {
+  CniInstall install(options);
+  EXPECT_THAT(install.check(false), IsEmpty());
+  EXPECT_EQ(read(options.loopback()), first_plugin);
+  std::filesystem::remove(options.loopback());
+  EXPECT_THAT(install.check(false), ElementsAre(HasSubstr("loopback was gone")));
+  write(options.loopback(), "another's");
+  EXPECT_THAT(install.check(false), IsEmpty());
+  EXPECT_EQ(read(options.loopback()), "another's");
+  EXPECT_THAT(install.faults(), IsEmpty());
+  removed();
+  EXPECT_EQ(read(options.loopback()), "another's");
+  std::filesystem::remove(options.loopback());
+  CniInstall(options).check(false);
+  removed();
+  EXPECT_EQ(read(options.loopback()), "none");
+}
+
 TEST_F(CniInstallTest, WhatSomebodyTakesAwayOrChangesIsPutBack) {
   CniInstall install(options);
   install.check(true);

@@ -62,7 +62,7 @@ struct Config : config::ClusterAccess, config::KubernetesAccess {
   // Where Pods, Services and policies come from: users apply them, or a Kubernetes API server has them.
   enum class ObjectSource { applied, kubernetes };
   ObjectSource objects = ObjectSource::applied;
-  std::vector<IpAddress> node_addresses;        // of no file: those by which its Node object says that others know it
+  std::vector<IpAddress> node_addresses;  // of no file: those by which its Node object says that others know it
   // Where the agent installs the plugin and the list that tells the runtime of it; empty: it does not.
   std::string cni_bin_dir;
   std::string cni_conf_dir;

@@ -25,8 +25,8 @@ constexpr auto not_ours = "!service.kubernetes.io/service-proxy-name,!service.ku
 struct Carried {
   mutable std::unique_ptr<model::ApiObject> object;
   bool absent = false;  // as far as this node is concerned
-  PodStatus pod;       // of a pod
-  std::string closed;  // of a policy that cannot be read, why
+  PodStatus pod;        // of a pod
+  std::string closed;   // of a policy that cannot be read, why
 };
 
 std::string_view text_at(const simdjson::dom::element& object, const char* key) {

@@ -27,9 +27,7 @@ Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(asio::io_contex
   if (!access) return fail(access.error().in("objects: kubernetes"));
   std::unique_ptr<KubernetesSource> source(new KubernetesSource(loop));
   source->server_ = access->servers.front();
-  handlers.api_servers = [&store](const std::vector<std::string>& addresses) {
-    remember_servers(store, addresses);
-  };
+  handlers.api_servers = [&store](const std::vector<std::string>& addresses) { remember_servers(store, addresses); };
   WEFT_TRY(source->http_, kubernetes::make_http(loop, std::move(*access), {.user_agent = "weftd/" WEFT_VERSION}));
   source->objects_ = std::make_unique<KubernetesObjects>(KubernetesObjects::Parts{.http = *source->http_,
                                                                                   .scheduler = source->scheduler_,

@@ -66,6 +66,8 @@ Result<void> check_store(const Config& config) {
   if (config.store == Config::Store::embedded && config.objects == Config::ObjectSource::applied)
     return fail(ErrorCode::invalid, "store: embedded, and objects are applied: there is nothing to do",
                 "set objects: kubernetes, or store: etcd");
+  if (config.store == Config::Store::kubernetes && config.objects == Config::ObjectSource::applied)
+    return fail(ErrorCode::invalid, "store: kubernetes, but objects are applied", "set objects: kubernetes, too");
   return config::check_times(config);
 }
 

@@ -25,7 +25,7 @@ struct Config : config::ClusterAccess, config::KubernetesAccess {
   std::string name;                // among the cluster's operators; the host name when empty
   std::string log_level = "info";  // error, warn, info, debug
   std::string log_file;            // standard error when empty
-  [[nodiscard]] bool on_kubernetes() const { return objects == ObjectSource::kubernetes || store == Store::kubernetes; }
+  [[nodiscard]] bool on_kubernetes() const { return objects == ObjectSource::kubernetes; }
 };
 
 struct HealthAddress {

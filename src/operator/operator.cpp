@@ -10,6 +10,7 @@
 
 #include "base/utc_text.h"
 #include "sources/cluster/access.h"
+#include "sources/crd_store/store.h"
 #include "sources/etcd/grpc_client.h"
 #include "sources/kubernetes/open_access.h"
 
@@ -66,11 +67,13 @@ Duties::Duties(const cluster::Context& context, Options options)
                 "for others",
                 node, context_.delay.count());
           }),
-      waiting_(context_, options_.self.name,
-               {.acts = [this] { return acts(); }, .trouble = [this](const Error& error) { trouble(error); }}),
       nodes_(context_.client, context_.scheduler, context_.random,
              context_.mirror_of_nodes(context_.keys.nodes(), [](const etcd::KeyValue&) { return true; }),
              {.changed = [this](const etcd::Change& change) { nodes_changed(change); }, .state = {}}) {
+  if (options_.objects)
+    waiting_.emplace(context_, options_.self.name,
+                     WaitingServices::Handlers{.acts = [this] { return acts(); },
+                                               .trouble = [this](const Error& error) { trouble(error); }});
   tick();
 }
 
@@ -82,7 +85,7 @@ void Duties::seat_changed() {
 void Duties::role_changed() {
   spdlog::info(acts() ? "acts for the cluster" : "stands by");
   collector_.role_changed();
-  waiting_.serve();
+  if (waiting_) waiting_->serve();
   tell();
 }
 
@@ -100,7 +103,7 @@ void Duties::nodes_changed(const etcd::Change& change) {
   std::set<IpAddress> addresses;
   for (const auto& [node, some] : taken_) addresses.insert(some.begin(), some.end());
   const std::vector<IpAddress> all(addresses.begin(), addresses.end());
-  waiting_.keep_out(all);
+  if (waiting_) waiting_->keep_out(all);
   if (options_.taken) options_.taken(all);
 }
 
@@ -114,8 +117,10 @@ void Duties::trouble(const Error& error) {
 void Duties::tell() {
   auto now = told_;
   now.collected = collector_.collected();
-  now.served = waiting_.served();
-  now.waiting = waiting_.waiting();
+  if (waiting_) {
+    now.served = waiting_->served();
+    now.waiting = waiting_->waiting();
+  }
   if (options_.more) options_.more(now);
   if (now.collected.rounds != std::exchange(seen_rounds_, now.collected.rounds)) {
     now.last_round = now_text();
@@ -130,7 +135,7 @@ void Duties::tell() {
 
 void Duties::tick() {
   tick_ = context_.scheduler.after(tell_pace, [this] {
-    waiting_.serve();
+    if (waiting_) waiting_->serve();
     tell();
     tick();
   });
@@ -150,7 +155,7 @@ Operator::~Operator() = default;
 Result<std::unique_ptr<Operator>> Operator::start(asio::io_context& loop, const Config& config) {
   std::unique_ptr<Operator> made(new Operator(loop, config));
   const auto run = new_run();
-  WEFT_TRY(const auto store, made->open_store());
+  WEFT_TRY(const auto store, made->open_store(loop));
   if (config.on_kubernetes()) WEFT_CHECK(made->open_kubernetes(loop, run, store));
   if (store) made->open_duties(*store, run);
   if (!config.health_address.empty()) {
@@ -187,25 +192,55 @@ Result<void> Operator::open_kubernetes(asio::io_context& loop, const std::string
                               .crds = std::move(crds),
                               .version = WEFT_VERSION},
       KubernetesDuties::Handlers{.event = [this](const ObjectEvent& event) { events_->tell(told(event)); },
-                                 // store: kubernetes: who acts ends the
-                                 // sessions of who is gone, from here.
-                                 .duty = {}});
+                                 .duty = [this] { end_sessions(kubernetes_ && kubernetes_->acts()); }});
   return {};
 }
 
-Result<std::optional<cluster::Context>> Operator::open_store() {
+Result<std::optional<cluster::Context>> Operator::open_store(asio::io_context& loop) {
   if (config_.store == Config::Store::embedded) return std::optional<cluster::Context>();
-  if (config_.store == Config::Store::kubernetes)
-    return fail(ErrorCode::invalid, "store: kubernetes is not there yet", "set store: etcd, or store: embedded");
   WEFT_TRY(const auto keys, cluster::Keyspace::make(config_.cluster));
-  WEFT_TRY(const auto to, cluster::etcd_options(config_));
   const auto random = etcd::system_random();
-  WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
+  if (config_.store == Config::Store::kubernetes) {
+    WEFT_TRY(client_, open_kubernetes_store(loop));
+  } else {
+    WEFT_TRY(const auto to, cluster::etcd_options(config_));
+    WEFT_TRY(client_, etcd::make_client(scheduler_, to, random));
+  }
   return std::optional(cluster::Context{.client = *client_,
                                         .scheduler = scheduler_,
                                         .random = random,
                                         .keys = keys,
                                         .delay = std::chrono::seconds(config_.reclaim_seconds)});
+}
+
+Result<std::unique_ptr<etcd::Client>> Operator::open_kubernetes_store(asio::io_context& loop) {
+  auto access = kubernetes::open_access(config_);
+  if (!access) return fail(access.error().in("store: kubernetes"));
+  crd::StoreOptions options;
+  options.cluster = config_.cluster;
+  options.namespace_name = namespace_ = kubernetes::namespace_of(config_, *access);
+  options.holder = config_.name;
+  options.trouble = [](const Error& error) { spdlog::warn("{}", error.text()); };
+  // A connection of its own: what objects take their time for does not keep this operator's session waiting.
+  WEFT_TRY(store_http_, kubernetes::make_http(loop, std::move(*access), {.user_agent = "weft-operator/" WEFT_VERSION}));
+  return crd::make_kubernetes_store(scheduler_, *store_http_, std::move(options), etcd::system_random());
+}
+
+// Nobody's session ends by itself: nodes that are gone count as there until whoever acts has ended theirs.
+void Operator::end_sessions(bool acts) {
+  reaper_.reset();
+  if (!acts || config_.store != Config::Store::kubernetes) return;
+  crd::ReaperOptions options;
+  options.cluster = config_.cluster;
+  options.namespace_name = namespace_;
+  auto reaper = crd::SessionReaper::make(
+      *store_http_, scheduler_, etcd::system_random(), std::move(options),
+      {.ended = [](const std::string& holder) { spdlog::info("the session of {} is over: it counts as away", holder); },
+       .trouble = [](const Error& error) { spdlog::warn("{}", error.text()); }});
+  if (reaper)
+    reaper_ = std::move(*reaper);
+  else
+    spdlog::error("{}", reaper.error().text());
 }
 
 void Operator::open_duties(const cluster::Context& store, const std::string& run) {
@@ -215,6 +250,7 @@ void Operator::open_duties(const cluster::Context& store, const std::string& run
   options.record.version = WEFT_VERSION;
   options.record.started = now_text();
   options.lease = std::chrono::seconds(config_.lease_seconds);
+  options.objects = config_.objects == Config::ObjectSource::applied;
   if (kubernetes_) {
     options.taken = [this](const std::vector<IpAddress>& addresses) { kubernetes_->keep_out(addresses); };
     options.more = [this](cluster::OperatorRecord& record) {

@@ -18,6 +18,7 @@
 #include "sources/cluster/collector.h"
 #include "sources/cluster/operators.h"
 #include "sources/cluster/role.h"
+#include "sources/crd_store/session_reaper.h"
 #include "sources/etcd/client.h"
 #include "sources/etcd/scheduler.h"
 #include "sources/kubernetes/event_sender.h"
@@ -41,17 +42,22 @@ class Operator {
  private:
   Operator(asio::io_context& loop, Config config);
   [[nodiscard]] std::string not_ready() const;
-  Result<std::optional<cluster::Context>> open_store();
+  Result<std::optional<cluster::Context>> open_store(asio::io_context& loop);
   Result<void> open_kubernetes(asio::io_context& loop, const std::string& run,
                                const std::optional<cluster::Context>& store);
   void open_duties(const cluster::Context& store, const std::string& run);
+  Result<std::unique_ptr<etcd::Client>> open_kubernetes_store(asio::io_context& loop);
+  void end_sessions(bool acts);
 
   Config config_;
   etcd::AsioScheduler scheduler_;
+  std::string namespace_;  // of Weft's own objects, with store: kubernetes
   std::unique_ptr<kubernetes::Http> http_;
   std::unique_ptr<kubernetes::EventSender> events_;
+  std::unique_ptr<kubernetes::Http> store_http_;  // of store: kubernetes
   std::unique_ptr<etcd::Client> client_;          // null: nodes share nothing
   std::unique_ptr<KubernetesDuties> kubernetes_;  // null: objects are not Kubernetes'
+  std::unique_ptr<crd::SessionReaper> reaper_;    // of store: kubernetes, while this one acts
   std::unique_ptr<Duties> duties_;
   std::unique_ptr<HealthServer> health_;  // null: nobody asks
 };
@@ -64,6 +70,7 @@ class Duties {
     cluster::OperatorRecord record;  // what of it does not change
     std::chrono::seconds lease{30};
     std::chrono::milliseconds patience{200};  // of Role
+    bool objects = true;                      // Services and pools are in the store, too
     // The addresses that nodes and their networks have.
     std::function<void(const std::vector<IpAddress>& addresses)> taken;
     // What is done elsewhere than in the store, to be told there.
@@ -78,7 +85,8 @@ class Duties {
   // It is one of the cluster's operators: the store knows it.
   [[nodiscard]] bool joined() const { return seat_.membership().has_value(); }
   [[nodiscard]] const cluster::Collected& collected() const { return collector_.collected(); }
-  [[nodiscard]] const WaitingServices& waiting_services() const { return waiting_; }
+  // Absent: they are not in the store.
+  [[nodiscard]] const std::optional<WaitingServices>& waiting_services() const { return waiting_; }
   void close(etcd::Done<void> done);
 
  private:
@@ -99,7 +107,7 @@ class Duties {
   cluster::OperatorSeat seat_;
   cluster::Role role_;
   cluster::Collector collector_;
-  WaitingServices waiting_;
+  std::optional<WaitingServices> waiting_;
   etcd::Mirror nodes_;
 };
 

@@ -212,9 +212,9 @@ TEST_F(OperatorTest, OnlyTheOneThatActsGivesAddresses) {
   world_.time.advance(seconds(1));
   put_pool("192.0.2.0/28");
   world_.time.advance(seconds(2));
-  EXPECT_EQ(first.duties->waiting_services().served(), 1U);
-  EXPECT_EQ(second.duties->waiting_services().served(), 0U);
-  EXPECT_EQ(second.duties->waiting_services().waiting(), 0U) << "it follows all the same";
+  EXPECT_EQ(first.duties->waiting_services()->served(), 1U);
+  EXPECT_EQ(second.duties->waiting_services()->served(), 0U);
+  EXPECT_EQ(second.duties->waiting_services()->waiting(), 0U) << "it follows all the same";
 }
 
 TEST_F(OperatorTest, ALostAnswerIsNoSecondAddress) {

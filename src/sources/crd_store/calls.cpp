@@ -149,8 +149,7 @@ Task<kubernetes::Outcome<bool>> Calls::erase(Resource resource, std::string name
   Task<kubernetes::Outcome<std::string>> sending = send(std::move(request), deadline);
   const auto answer = co_await sending;
   if (answer) co_return true;
-  if (answer.error().reason == Reason::not_found && !is_no_resource(answer.error()))
-    co_return false;
+  if (answer.error().reason == Reason::not_found && !is_no_resource(answer.error())) co_return false;
   co_return std::unexpected(answer.error());
 }
 

@@ -108,11 +108,13 @@ TEST_F(CrdStoreTest, WhatIsNotThereIsSaid) {
                                    .error();
     EXPECT_THAT(page.to_error().text(), HasSubstr("kubectl apply -f deploy/kubernetes/crds")) << i;
   }
-  server().fail({.method = "POST",
-                 .target_contains = "weftclaims",
-                 .status = 404,
-                 .body = kubernetes::testing::status_answer(404, "NotFound", "namespaces \"weft-system\" not found").text});
-  EXPECT_THAT(world_.put(*client_, key("roles/x"), "{}").error().to_error().text(), HasSubstr("kubectl create namespace"));
+  server().fail(
+      {.method = "POST",
+       .target_contains = "weftclaims",
+       .status = 404,
+       .body = kubernetes::testing::status_answer(404, "NotFound", "namespaces \"weft-system\" not found").text});
+  EXPECT_THAT(world_.put(*client_, key("roles/x"), "{}").error().to_error().text(),
+              HasSubstr("kubectl create namespace"));
   server().fail({.method = "GET",
                  .target_contains = "weftpools",
                  .status = 403,

@@ -318,8 +318,7 @@ Task<etcd::Outcome<bool>> KubernetesStore::take_back(Run& run, Written written) 
       const auto wrote = co_await putting;
       done = wrote ? kubernetes::Outcome<bool>(true) : kubernetes::Outcome<bool>(std::unexpected(wrote.error()));
     } else {
-      Task<kubernetes::Outcome<bool>> erasing =
-          calls_.erase(step.place.resource, step.place.name, revision, deadline);
+      Task<kubernetes::Outcome<bool>> erasing = calls_.erase(step.place.resource, step.place.name, revision, deadline);
       done = co_await erasing;
     }
     if (done || is_lost(done.error().reason)) co_return true;
