@@ -43,6 +43,7 @@ TEST_F(BalancersTest, APoolThatIsFullGrows) {
   ASSERT_TRUE(becomes("z", "192.0.2.1"));
   ASSERT_TRUE(says(services + "a", "weft.io/AddressGiven",
                    "False NoAddress every IPv4 address of LoadBalancerPool public is taken"));
+  ASSERT_TRUE(world.run_until([&] { return one->events.size() == 3; }));
   EXPECT_THAT(one->told(), Contains(HasSubstr("NoAddress shop/b every IPv4 address")));
   put_pool("public", {"192.0.2.1-192.0.2.2"});
   ASSERT_TRUE(becomes("b", "192.0.2.2"));
