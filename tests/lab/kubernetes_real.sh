@@ -6,7 +6,7 @@
 # shellcheck source=tests/lab/lib_kubernetes_real.sh
 . "$(dirname "$0")/lib_kubernetes_real.sh"
 
-weft_there() { "$weft" --socket "$work/$1/run-weft/weft.sock" "${@:2}"; }
+weft_there() { in_node "$1" "$weft" "${@:2}"; }
 ready_nodes() { kubectl get nodes -o json | jq -e --argjson n "$1" '[.items[] | select(.status.conditions[] | .type == "Ready" and .status == "True")] | length == $n'; }
 ready_pods() { # SELECTOR COUNT
   kubectl get pods -l "$1" -o json | jq -e --argjson n "$2" '[.items[] | select(.metadata.deletionTimestamp == null) | select(.status.conditions[]? | .type == "Ready" and .status == "True")] | length == $n'

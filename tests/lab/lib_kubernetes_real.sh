@@ -43,10 +43,14 @@ cleanup_hooks+=(take_kubernetes_down)
 in_control() { ip netns exec "$control" "$@"; }
 kubectl() { in_control "$k8s/kubectl" --kubeconfig "$work/admin.kubeconfig" "$@"; }
 # in_node NODE COMMAND...
+# Its processes are below its control group, as those of a machine are below the root.
 in_node() {
   local node=$1
   shift
-  nsenter -t "${node_init[$node]}" -n -m -u -p -- "$@"
+  (
+    echo "$BASHPID" >"/sys/fs/cgroup/unified/$cgroup_name/$node/cgroup.procs"
+    exec nsenter -t "${node_init[$node]}" -n -m -u -p -- "$@"
+  )
 }
 in_pod_of() { kubectl exec -n "$1" "$2" -- "${@:3}"; }
 
@@ -227,4 +231,18 @@ I
   until_true 5 pgrep -P "$parent" || stop_test "node $node does not start: $(cat "$work/logs/$node.init")"
   node_init[$node]=$(pgrep -P "$parent" | head -n 1)
   until_true 60 kubectl get node "$node" || stop_test "the kubelet of $node does not register: $(tail -n 5 "$work/logs/$node.kubelet" "$work/logs/$node.containerd")"
+}
+
+# The image as users make it, onto every node, and `weft install` with further options.
+install_weft() {
+  local node
+  (cd "$(dirname "${BASH_SOURCE[0]}")/../.." && tools/image --build "$(dirname "$bin")" --output "$work/weft.tar") >"$work/logs/image" 2>&1 ||
+    stop_test "no image of Weft: $(tail -n 3 "$work/logs/image")"
+  for node in "${nodes[@]}"; do
+    in_node "$node" "$k8s/ctr" -n k8s.io images import "$work/weft.tar" >>"$work/logs/image" 2>&1 || stop_test "the image does not come to $node"
+  done
+  checks=$((checks + 1))
+  in_control "$weft" install --kubeconfig "$work/admin.kubeconfig" --set podCIDRs=10.244.0.0/16 \
+    --set "cgroupRoot=/sys/fs/cgroup/unified/$cgroup_name" --timeout 120 "$@" >"$work/logs/install" 2>&1 ||
+    stop_test "weft install: $(tail -n 20 "$work/logs/install")"
 }
