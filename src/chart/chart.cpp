@@ -112,7 +112,8 @@ Result<void> check_values(const json& values) {
     return fail(ErrorCode::invalid, "store: etcd needs etcd.endpoints",
                 "--set etcd.endpoints=https://192.0.2.10:2379, and --set etcd.secret=NAME for its certificates");
   for (const auto& endpoint : values["etcd"]["endpoints"])
-    if (endpoint.get<std::string>().starts_with("https:") && values["etcd"]["secret"] == "")
+    if (endpoint.get<std::string>().starts_with("https:") &&
+        values["etcd"]["secret"].get_ref<const std::string&>().empty())
       return fail(ErrorCode::invalid, "etcd.endpoints are https, and there are no certificates for them",
                   "make a Secret with ca.crt, tls.crt and tls.key in weft-system and name it: --set etcd.secret=NAME");
   return {};

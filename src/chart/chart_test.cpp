@@ -74,7 +74,8 @@ TEST(ChartTest, ObjectsComeInTheOrderTheyAreNeeded) {
   ASSERT_TRUE(manifests);
   std::vector<std::string> kinds;
   for (const auto& object : manifests->objects)
-    if (kinds.empty() || kinds.back() != object["kind"]) kinds.push_back(object["kind"]);
+    if (auto kind = object["kind"].get<std::string>(); kinds.empty() || kinds.back() != kind)
+      kinds.push_back(std::move(kind));
   EXPECT_THAT(kinds, testing::ElementsAre("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole",
                                           "ClusterRoleBinding", "ClusterRole", "ClusterRoleBinding", "Role",
                                           "RoleBinding", "Role", "RoleBinding", "ConfigMap", "DaemonSet", "Deployment",

@@ -98,7 +98,7 @@ class Checker {
     const bool open =
         schema.value("x-kubernetes-preserve-unknown-fields", false) || (known.empty() && others == schema.end());
     for (const auto& [name, item] : value.items()) {
-      const auto place = path.empty() ? name : path + "." + name;
+      const auto place = path.empty() ? name : fmt::format("{}.{}", path, name);
       if (known.contains(name))
         check(known[name], item, place);
       else if (others != schema.end() && others->is_object())
