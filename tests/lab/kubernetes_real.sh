@@ -8,6 +8,7 @@
 
 weft_there() { in_node "$1" "$weft" "${@:2}"; }
 ready_nodes() { kubectl get nodes -o json | jq -e --argjson n "$1" '[.items[] | select(.status.conditions[] | .type == "Ready" and .status == "True")] | length == $n'; }
+no_taint() { ! kubectl get nodes -o json | grep -q agent-not-ready; }
 ready_pods() { # SELECTOR COUNT
   kubectl get pods -l "$1" -o json | jq -e --argjson n "$2" '[.items[] | select(.metadata.deletionTimestamp == null) | select(.status.conditions[]? | .type == "Ready" and .status == "True")] | length == $n'
 }
@@ -32,7 +33,7 @@ is "nodes are ready" "$(kubectl get nodes -o json | jq '[.items[].status.conditi
 step "Weft is installed"
 install_weft
 eventually 60 "both nodes are ready" ready_nodes 2
-eventually 20 "the taint is gone from both" bash -c "! $(declare -f kubectl in_control); control=$control k8s=$k8s work=$work; kubectl get nodes -o json | grep -q agent-not-ready"
+eventually 20 "the taint is gone from both" no_taint
 
 step "pods on both nodes, a Service, DNS names of nobody"
 kubectl apply -f - >/dev/null <<'Y'
@@ -105,6 +106,7 @@ kubectl delete networkpolicy web >/dev/null
 
 step "nothing is lost while pods come and go, agents are replaced, and the API server is away"
 process=$(process_of client)
+like "the client's process is found" "$process" '^[0-9]+$'
 in_node node2 nsenter -t "$process" -n "$traffic" load tcp "$address" 80 --seconds 60 --pause 5 >"$work/load" 2>&1 &
 loading=$!
 kubectl -n weft-system rollout restart daemonset/weft >/dev/null
@@ -112,7 +114,7 @@ eventually 50 "the agents were replaced" kubectl -n weft-system rollout status d
 kill "$api_server"
 sleep 5 # of absence
 start_api_server
-succeeds "the load goes on" wait "$loading"
+succeeds "the load goes on" wait "$loading" || cat "$work/load"
 is "failed connections" "$(jq .failed "$work/load")" 0
 
 step "Weft's own test of the cluster"
