@@ -203,6 +203,7 @@ class Agent {
   Result<void> attach_ability();
   // The node as runtimes and Kubernetes see it (node_life_agent.cpp).
   void tend_life();
+  void tell_of_objects();
   void take_node_facts(const NodeFacts& facts);
   void recall_node_facts();
   bool apply_node_facts(const NodeFacts& facts);

@@ -59,6 +59,23 @@ TEST_F(CompileTest, WhatIsBeingRemovedOrHasNoDeviceIsNotCompiled) {
   EXPECT_EQ(compiled->endpoints.front().record.pod, "c");
 }
 
+// The kubelet detaches it some time after it has ended; nobody is to be allowed or balanced to its address until then.
+TEST_F(CompileTest, APodThatHasFinishedIsNotCompiled) {
+  for (const auto* phase : {"Running", "Succeeded", "Failed"}) {
+    auto outcome = model::parse_manifests(
+        "p.yaml",
+        fmt::format("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{name: c, image: i}}]}}\n"
+                    "status: {{phase: {}}}\n",
+                    phase));
+    ASSERT_TRUE(outcome.problems.empty()) << outcome.problems.front().to_string();
+    ASSERT_TRUE(objects->apply(outcome.documents));
+    attach("a", 1);
+    const auto compiled = compile();
+    ASSERT_TRUE(compiled);
+    EXPECT_EQ(compiled->endpoints.size(), phase == std::string_view("Running") ? 1U : 0U) << phase;
+  }
+}
+
 TEST_F(CompileTest, InAClusterNumbersAreLearntAndAnEndpointKeepsTheOneItHad) {
   ClusterView cluster{.clustered = true, .known = true};
   const auto identity = [&] { return compiler.compile(*objects, records, node, cluster)->endpoints.front().identity; };

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
+
 namespace weft::agent {
 namespace {
 
@@ -303,6 +306,24 @@ TEST(Config, AMissingFileIsNamed) {
   EXPECT_EQ(config.error().code, ErrorCode::not_found);
   EXPECT_THAT(config.error().message, HasSubstr("/nonexistent/weftd.yaml"));
   EXPECT_TRUE(load_config(""));
+}
+
+// Every key is in the file that is shipped, commented, with its default.
+TEST(Config, TheShippedFileShowsEveryKeyWithItsDefault) {
+  std::ifstream file(WEFT_SHIPPED_CONFIG);
+  std::string text;
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("# ") && line.find(": ") != std::string::npos &&
+        line.find_first_not_of("abcdefghijklmnopqrstuvwxyz_0123456789", 2) == line.find(": "))
+      text += line.substr(2) + "\n";
+  for (const auto* key : {"cni_bin_dir", "cni_conf_dir", "cni_conf_name", "kubernetes_servers", "node"})
+    EXPECT_THAT(text, HasSubstr(std::string(key) + ": "));
+  const auto shown = parse_config("weftd.yaml", text);
+  ASSERT_TRUE(shown) << shown.error().text() << "\n" << text;
+  const auto defaults = parse_config("weftd.yaml", "");
+  EXPECT_EQ(shown->cni_conf_name, defaults->cni_conf_name);
+  EXPECT_EQ(shown->node, defaults->node);
+  EXPECT_EQ(shown->reserved_ports(), defaults->reserved_ports());
 }
 
 TEST(Config, WhereThePluginIsInstalled) {

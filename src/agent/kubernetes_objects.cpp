@@ -311,7 +311,6 @@ void KubernetesObjects::tell_misunderstood() {
   auto faults = misunderstood_faults(kept, "of " + parts_.server, remedy);
   faults.merge(closed_faults(closed, "of " + parts_.server, remedy));
   handlers_.misunderstood(faults);
-  if (handlers_.objects_misunderstood) handlers_.objects_misunderstood(misunderstood_);
 }
 
 nlohmann::json KubernetesObjects::status_json() const {

@@ -56,8 +56,6 @@ class KubernetesObjects {
     Intake::Handlers intake;
     // All that the server has and this node does not understand, by what it is.
     std::function<void(const std::map<std::string, Fault>& faults)> misunderstood;
-    // The same by object, with why: for Events.
-    std::function<void(const std::map<store::StoredKey, std::string>& why)> objects_misunderstood;
     // The API server's own addresses have changed: "10.0.0.1:6443".
     std::function<void(const std::vector<std::string>& addresses)> api_servers;
   };
@@ -70,6 +68,8 @@ class KubernetesObjects {
   // Once this pod and its Namespace are known here; or when a while has passed, or the server is silent. With the uid
   // that the kubelet says: one of the same name that is going is another.
   void catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done);
+  // Of objects that cannot be read, why.
+  [[nodiscard]] const std::map<store::StoredKey, std::string>& misunderstood() const { return misunderstood_; }
   [[nodiscard]] const std::map<model::ObjectKey, PodStatus>& pods() const { return pods_; }
   // Empty: it is not known.
   [[nodiscard]] std::string uid_of(const store::StoredKey& key) const;

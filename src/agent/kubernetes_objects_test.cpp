@@ -357,7 +357,7 @@ TEST_F(KubernetesObjectsTest, WhatAPodIsBesideItsSpecIsKnown) {
   running["status"]["phase"] = "Succeeded";
   server.store().put("/api/v1/namespaces/shop/pods/web-1", running);
   ASSERT_TRUE(world.run_until([&] { return !pods.at({"shop", "web-1"}).running; }));
-  EXPECT_TRUE(node->objects->pod({"shop", "web-1"})->finished);
+  ASSERT_TRUE(world.run_until([&] { return node->objects->pod({"shop", "web-1"})->finished; }));
   server.store().remove("/api/v1/namespaces/shop/pods/web-2");
   ASSERT_TRUE(world.run_until([&] { return pods.size() == 1; }));
 }

@@ -66,15 +66,11 @@ nlohmann::json KubernetesSource::status_json() const {
 // --- The agent's part ----------------------------------------------------------------------------
 
 Result<void> Agent::open_kubernetes() {
-  WEFT_TRY(
-      kubernetes_,
-      KubernetesSource::open(
-          loop_, config_, *store_, *objects_, *publisher_,
-          {.intake = intake_handlers("what the Kubernetes API server has"),
-           .misunderstood =
-               [this](const std::map<std::string, Fault>& faults) { faults_.replace("misunderstood", faults); },
-           .objects_misunderstood =
-               [this](const std::map<store::StoredKey, std::string>& why) { life_->tell_new("NotUnderstood", why); }}));
+  WEFT_TRY(kubernetes_, KubernetesSource::open(loop_, config_, *store_, *objects_, *publisher_,
+                                               {.intake = intake_handlers("what the Kubernetes API server has"),
+                                                .misunderstood = [this](const std::map<std::string, Fault>& faults) {
+                                                  faults_.replace("misunderstood", faults);
+                                                }}));
   life_->follow(*kubernetes_, [this](const NodeFacts& facts) { take_node_facts(facts); });
   return {};
 }

@@ -87,36 +87,49 @@ void NodeLife::check(const std::string& why_not, const Node& node) {
     others_ = find_other_networks(parts_.netlink, parts_.config, node);
 }
 
-void NodeLife::check_pods(const std::map<model::ObjectKey, PodStatus>& pods,
-                          const std::map<store::EndpointKey, store::EndpointRecord>& records) {
+std::vector<IpAddress> NodeLife::check_pods(const std::map<model::ObjectKey, PodStatus>& pods,
+                                            const std::map<store::EndpointKey, store::EndpointRecord>& records,
+                                            std::chrono::steady_clock::time_point now) {
   std::set<model::ObjectKey> attached;
   for (const auto& [key, record] : records) attached.insert({record.namespace_, record.pod});
-  const auto now = std::chrono::steady_clock::now();
+  const auto is_other = [&](const model::ObjectKey& pod, const PodStatus& status) {
+    return status.has_network() && !attached.contains(pod);
+  };
+  std::vector<IpAddress> addresses;
   for (const auto& [pod, status] : pods)
-    if (status.has_network() && !attached.contains(pod)) unmanaged_.try_emplace(pod, now);
+    if (is_other(pod, status)) {
+      unmanaged_.try_emplace(pod, now);
+      addresses.insert(addresses.end(), status.addresses.begin(), status.addresses.end());
+    }
   std::erase_if(unmanaged_, [&](const auto& entry) {
     const auto pod = pods.find(entry.first);
-    return pod == pods.end() || !pod->second.has_network() || attached.contains(entry.first);
+    return pod == pods.end() || !is_other(pod->first, pod->second);
   });
+  tell_unmanaged(pods, now);
+  return addresses;
+}
+
+void NodeLife::tell_unmanaged(const std::map<model::ObjectKey, PodStatus>& pods,
+                              std::chrono::steady_clock::time_point now) {
+  constexpr std::size_t named = 5;
   std::vector<std::string> names;
   std::size_t count = 0;
   for (auto& [pod, state] : unmanaged_) {
     if (now - state.since < unmanaged_after) continue;
-    constexpr std::size_t named = 5;
     if (++count <= named) names.push_back(pod.to_string());
     if (!std::exchange(state.told, true))
       tell({.about = {"v1", "Pod", pod.namespace_, pod.name, pods.at(pod).uid},
             .reason = "NotManaged",
             .action = "Attach",
             .note =
-                "another network attached this pod before Weft: no NetworkPolicy holds for it, and it is reached only "
-                "as far as the node's routes lead there; delete it to have it made again"});
+                "another network attached this pod, not Weft: no NetworkPolicy holds for it, and it is reached only as "
+                "far as the node's routes lead there; delete it to have it made again"});
   }
   if (count == 0) return parts_.faults.clear("unmanaged pods");
   if (count > names.size()) names.push_back(fmt::format("and {} more", count - names.size()));
   parts_.faults.set("unmanaged pods",
-                    fmt::format("{} pods of this node were attached by another network and are not Weft's: {}; no "
-                                "NetworkPolicy holds for them, and they are reached as far as the node's routes lead",
+                    fmt::format("pods of this node that another network attached, not Weft ({}): {}; no NetworkPolicy "
+                                "holds for them, and they are reached as far as the node's routes lead",
                                 count, fmt::join(names, ", ")),
                     "have them made again: kubectl delete pod --namespace NAMESPACE NAME");
 }
@@ -132,18 +145,20 @@ void NodeLife::tell_refused(const model::ObjectKey& pod, const std::string& uid,
         .note = error.text()});
 }
 
-void NodeLife::tell_new(const std::string& reason, const std::map<store::StoredKey, std::string>& why) {
+void NodeLife::tell_new(const std::string& reason, const std::map<store::StoredKey, std::string>& why,
+                        const std::set<std::string>& namespaces) {
   auto& told = told_[reason];
+  std::erase_if(told, [&](const auto& entry) { return !why.contains(entry.first); });
   for (const auto& [key, text] : why) {
     const auto before = told.find(key);
-    if (before != told.end() && before->second == text) continue;
+    if (!namespaces.contains(key.key.namespace_) || (before != told.end() && before->second == text)) continue;
+    told.insert_or_assign(key, text);
     tell({.about = {api_version(key.kind), std::string(model::to_string(key.kind)), key.key.namespace_, key.key.name,
                     source_ == nullptr ? std::string() : source_->objects().uid_of(key)},
           .reason = reason,
           .action = "Enforce",
           .note = fmt::format("node {}: {}", parts_.config.node, text)});
   }
-  told = why;
 }
 
 void NodeLife::add_status(nlohmann::json& kubernetes) const {

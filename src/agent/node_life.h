@@ -37,22 +37,27 @@ class NodeLife {
   void follow(KubernetesSource& source, std::function<void(const NodeFacts& facts)> changed);
   // Once a second. `why_not`: why no pod can be attached; empty: they can.
   void check(const std::string& why_not, const Node& node);
-  // Those of this node that run without Weft having attached them.
-  void check_pods(const std::map<model::ObjectKey, PodStatus>& pods,
-                  const std::map<store::EndpointKey, store::EndpointRecord>& records);
+  // Names those of this node that run without Weft having attached them; their addresses, which are not to be given.
+  std::vector<IpAddress> check_pods(const std::map<model::ObjectKey, PodStatus>& pods,
+                                    const std::map<store::EndpointKey, store::EndpointRecord>& records,
+                                    std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now());
   [[nodiscard]] const OtherNetworks& others() const { return others_; }
 
   // Events; nothing where objects are not Kubernetes'.
   void tell(kubernetes::EventText event);
   // The runtime asked for a network for this pod, and got none.
   void tell_refused(const model::ObjectKey& pod, const std::string& uid, const Error& error);
-  // Each of `why` that was not there the last time, by what it is about. `reason` names the kind.
-  void tell_new(const std::string& reason, const std::map<store::StoredKey, std::string>& why);
+  // Each of `why` that was not told yet, by the object. `reason` names the kind of it. Only what lives in one of these
+  // namespaces, where this node has pods: a thousand nodes need not tell the same.
+  void tell_new(const std::string& reason, const std::map<store::StoredKey, std::string>& why,
+                const std::set<std::string>& namespaces);
 
   // Into the answer's "kubernetes".
   void add_status(nlohmann::json& kubernetes) const;
 
  private:
+  void tell_unmanaged(const std::map<model::ObjectKey, PodStatus>& pods, std::chrono::steady_clock::time_point now);
+
   struct Unmanaged {
     std::chrono::steady_clock::time_point since;
     bool told = false;

@@ -5,11 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
+#include "agent/ipam_time.h"
 
 namespace weft::agent {
 namespace {
 
 constexpr auto facts_name = "kubernetes-node";
+constexpr auto kept_from = std::chrono::minutes(2);  // renewed every second
 constexpr auto zone_label = "topology.kubernetes.io/zone";
 
 }  // namespace
@@ -59,18 +61,28 @@ void Agent::tend_life() {
   const auto able = attach_ability();
   life_->check(able ? std::string() : able.error().message, node_);
   if (!kubernetes_) return;
-  life_->check_pods(kubernetes_->objects().pods(), attachment_->records());
+  // A pod of another network may have an address of our range: the same for two would be worse than none.
+  for (const auto& address : life_->check_pods(kubernetes_->objects().pods(), attachment_->records()))
+    ipam_->rest(address, ipam_now() + kept_from);
+  tell_of_objects();
+}
+
+// Of what this node does not do as objects ask for.
+void Agent::tell_of_objects() {
+  std::set<std::string> namespaces;
+  for (const auto& [pod, object] : objects_->pods()) namespaces.insert(pod.namespace_);
+  life_->tell_new("NotUnderstood", kubernetes_->objects().misunderstood(), namespaces);
   std::map<store::StoredKey, std::string> unserved;
   for (const auto& one : services().left_out())
     unserved.emplace(store::StoredKey{one.is_pod ? model::Kind::pod : model::Kind::service, one.owner},
                      one.error.text());
-  life_->tell_new("NotServed", unserved);
+  life_->tell_new("NotServed", unserved, namespaces);
   std::map<store::StoredKey, std::string> closed;
   for (const auto& policy : compiled().policy.closed)
     closed.emplace(store::StoredKey{model::Kind::network_policy, policy},
                    "it needs more rows than there is room for: it allows nothing to the pods it selects here; make it "
                    "smaller");
-  life_->tell_new("TooLarge", closed);
+  life_->tell_new("TooLarge", closed, namespaces);
 }
 
 }  // namespace weft::agent

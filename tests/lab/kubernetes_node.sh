@@ -102,7 +102,7 @@ exits 1 "attach web-2 again" cni ADD web-2
 refused() { [[ $(events_of web-2 NetworkRefused) == *nowhere* ]]; }
 eventually 5 "an Event of the pod" refused
 is "one Event for both" "$(events_of web-2 NetworkRefused | jq -c '[length, .[0].regarding.kind, .[0].type]')" '[1,"Pod","Warning"]'
-old_named() { says "attached by another network and are not Weft's: shop/old-1"; }
+old_named() { says "that another network attached, not Weft (1): shop/old-1"; }
 eventually 40 "the pod that was there before" old_named
 old_told() { [[ $(events_of old-1 NotManaged) != '[]' ]]; }
 eventually 5 "an Event of it" old_told

@@ -325,6 +325,12 @@ std::vector<IpAddress> Ipam::release(const std::string& owner, IpamTime now) {
   return released;
 }
 
+void Ipam::rest(const IpAddress& address, IpamTime until) {
+  if (owner_of_.contains(address) || !place_of(address)) return;
+  auto& rests_until = quarantine_[address];
+  rests_until = std::max(rests_until, until);
+}
+
 void Ipam::expire(IpamTime now) {
   std::erase_if(quarantine_, [&](const auto& entry) { return entry.second <= now; });
 }

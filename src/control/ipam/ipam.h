@@ -74,6 +74,8 @@ class Ipam {
   // The addresses the owner had, which went into quarantine, unless they are a CIDR for themselves: whoever has a block
   // of one address may give it to another node at once.
   std::vector<IpAddress> release(const std::string& owner, IpamTime now);
+  // Somebody whom this knows nothing of has the address: it is not given out until then. What an owner has is its own.
+  void rest(const IpAddress& address, IpamTime until);
   // Ends the quarantines that are over.
   void expire(IpamTime now);
 

@@ -170,6 +170,20 @@ FurtherPool further(std::string name, std::initializer_list<const char*> cidrs, 
   return result;
 }
 
+TEST(Ipam, WhatSomebodyElseHasIsNotGiven) {
+  auto one = ipam({"10.0.0.0/29"});
+  ASSERT_EQ(one.allocate("a", {}, at(0)).value(), std::vector{ip("10.0.0.2")});
+  one.rest(ip("10.0.0.3"), at(120));
+  one.rest(ip("10.0.0.2"), at(120));
+  one.rest(ip("192.0.2.9"), at(120));
+  EXPECT_EQ(one.quarantined().size(), 1U) << "neither what an owner has, nor what is no address of ours";
+  EXPECT_EQ(one.allocate("b", {}, at(0)).value(), std::vector{ip("10.0.0.4")});
+  EXPECT_FALSE(one.allocate("c", {ip("10.0.0.3")}, at(0)));
+  one.rest(ip("10.0.0.3"), at(60));
+  EXPECT_FALSE(one.allocate("c", {ip("10.0.0.3")}, at(100))) << "the longer one counts";
+  EXPECT_TRUE(one.allocate("c", {ip("10.0.0.3")}, at(121)));
+}
+
 TEST(Ipam, FurtherPoolsGiveEveryAddressAndTheirOwnFamilies) {
   auto pools = ipam({"10.0.0.0/29", "fd00::/125"});
   pools.set_further({further("blue", {"10.1.0.0/30"}), further("red", {"fd01::/127"})});
