@@ -148,7 +148,7 @@ TEST_F(CniInstallTest, AnothersFilesAreLeftAlone) {
   EXPECT_THAT(fault(install, "cni list"), HasSubstr("is not Weft's list: it is left alone"));
   EXPECT_EQ(read(options.list()), others);
   EXPECT_THAT(removed(), ElementsAre(HasSubstr("left " + options.list() + " alone: it is not Weft's"),
-                                     "removed " + options.binary()));
+                                     "removed " + options.binary(), "removed " + options.loopback()));
   EXPECT_EQ(read(options.list()), others);
   // What no run of this one wrote is somebody's, though nobody can read it.
   write(options.list(), "half of a li");
@@ -172,7 +172,8 @@ TEST_F(CniInstallTest, CleaningUpTakesBothAndWhatAKilledWriteLeft) {
   CniInstall(options).check(true);
   write(options.list() + ".tmp.7.0", "half");
   write(options.binary() + ".tmp.7.0", "half");
-  EXPECT_THAT(removed(), ElementsAre("removed " + options.list(), "removed " + options.binary()));
+  EXPECT_THAT(removed(),
+              ElementsAre("removed " + options.list(), "removed " + options.binary(), "removed " + options.loopback()));
   EXPECT_TRUE(std::filesystem::is_empty(options.conf_dir));
   EXPECT_TRUE(std::filesystem::is_empty(options.bin_dir));
   EXPECT_THAT(removed(), IsEmpty()) << "repeating it is no error";

@@ -204,5 +204,12 @@ TEST(ApiObject, UsersAreToldOfUnknownFields) {
   EXPECT_THAT(outcome.problems, SizeIs(1));
 }
 
+// An annotation of a later version must not leave a pod without its identity.
+TEST(ApiObject, AnUnknownAnnotationOfWeftIsPassedOver) {
+  const auto pod = taken<Pod>(Kind::pod, R"({"metadata": {"name": "p", "namespace": "n", "annotations":
+    {"weft.io/colour": "red", "weft.io/weight": "7"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}})");
+  EXPECT_EQ(pod.weight, 7U);
+}
+
 }  // namespace
 }  // namespace weft::model

@@ -114,7 +114,7 @@ eventually 50 "the agents were replaced" kubectl -n weft-system rollout status d
 kill "$api_server"
 sleep 5 # of absence
 start_api_server
-succeeds "the load goes on" wait "$loading" || cat "$work/load"
+wait "$loading" || fail "the load ended: $(cat "$work/load")"
 is "failed connections" "$(jq .failed "$work/load")" 0
 
 step "Weft's own test of the cluster"
