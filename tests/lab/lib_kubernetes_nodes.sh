@@ -94,6 +94,7 @@ patch() { api PATCH "$1" "$2" application/merge-patch+json >/dev/null || depth=2
 space=/api/v1/namespaces/shop
 slices=/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices
 policies=/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies
+# shellcheck disable=SC2034
 state=/apis/weft.io/v1alpha1
 endpoints() { # POD...: what the controller makes of the Service's pods
   local list='' pod
@@ -140,6 +141,7 @@ run_cluster() {
   start_server
   [[ $store != etcd ]] || start_etcd
   for name in kube-system weft-system shop; do create /api/v1/namespaces "{\"metadata\": {\"name\": \"$name\"}}"; done
+  for name in "${nodes[@]}"; do create /api/v1/nodes "{\"metadata\": {\"name\": \"$name\"}}"; done
   create $space/services '{"metadata": {"name": "web"}, "spec": {"type": "ClusterIP", "clusterIP": "10.222.0.80", "clusterIPs": ["10.222.0.80"],
     "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "selector": {"app": "web"}, "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
     "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 7000}]}}'

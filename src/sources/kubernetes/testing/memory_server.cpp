@@ -47,6 +47,8 @@ class MemoryHttp final : public Http {
     exchange->request = std::move(request);
     exchange->handlers = std::move(handlers);
     auto* server = server_;
+    std::erase_if(server->exchanges_, [](const auto& weak) { return weak.expired(); });
+    server->exchanges_.push_back(exchange);
     exchange->timer = server->scheduler_->after(server->delay(), [server, exchange] { server->arrive(exchange); });
     return std::make_unique<MemoryTransfer>([server, exchange] {
       exchange->over = true;
@@ -62,6 +64,15 @@ class MemoryHttp final : public Http {
   MemoryServer* server_;
   std::shared_ptr<bool> cut_ = std::make_shared<bool>(false);
 };
+
+MemoryServer::~MemoryServer() {
+  for (const auto& weak : exchanges_)
+    if (const auto exchange = weak.lock()) {
+      exchange->timer.cancel();
+      exchange->timeout.cancel();
+      exchange->handlers = {};
+    }
+}
 
 void MemoryServer::cut(Http& http, bool cut) {
   auto& client = dynamic_cast<MemoryHttp&>(http);

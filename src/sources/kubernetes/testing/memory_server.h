@@ -23,7 +23,7 @@ class MemoryServer {
   using Delay = std::function<std::chrono::milliseconds()>;
 
   explicit MemoryServer(etcd::Scheduler& scheduler) : scheduler_(&scheduler) {}
-  ~MemoryServer() = default;
+  ~MemoryServer();
   MemoryServer(const MemoryServer&) = delete;
   MemoryServer& operator=(const MemoryServer&) = delete;
 
@@ -102,6 +102,8 @@ class MemoryServer {
   int lost_answers_ = 0;
   std::string lost_target_;
   std::list<Shared> streams_;
+  // An exchange waits by a timer of its own that holds it: what never ends is let go with the server.
+  std::vector<std::weak_ptr<Exchange>> exchanges_;
   std::vector<std::string> requests_;
 };
 
