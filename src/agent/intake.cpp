@@ -57,8 +57,8 @@ std::map<std::string, Fault> faults_of(const std::map<std::string, std::string>&
                                   {}};
       break;
     }
-    faults[group + " " + what] = {fmt::format("{} {} is not understood: {}; {}", what, where, why, so),
-                                  std::string(remedy)};
+    faults[fmt::format("{} {}", group, what)] = {fmt::format("{} {} is not understood: {}; {}", what, where, why, so),
+                                                 std::string(remedy)};
   }
   return faults;
 }

@@ -141,7 +141,8 @@ Result<Plan> make_plan(Cluster& cluster, const InstallOptions& options) {
     if (!now.contains(key)) plan.notes.push_back(fmt::format("{}={}, as before", key, value));
   for (const auto& [key, value] : now) plan.given[key] = value;
   WEFT_CHECK(ask_cluster(cluster, plan));
-  for (const auto& [key, value] : plan.given) WEFT_CHECK(chart::set_value(plan.values, key + "=" + value));
+  for (const auto& [key, value] : plan.given)
+    WEFT_CHECK(chart::set_value(plan.values, fmt::format("{}={}", key, value)));
   WEFT_CHECK(chart::check_values(plan.values));
   return plan;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
 #include <set>
 
 #include "chart/chart.h"
@@ -109,7 +110,7 @@ Result<std::vector<json>> what_is_installed(Cluster& cluster) {
   auto values = chart::default_values();
   const auto kept = kept_values(cluster);
   if (!kept) return fail(explain(kept.error(), "what is installed could not be read"));
-  for (const auto& [key, value] : *kept) WEFT_CHECK(chart::set_value(values, key + "=" + value));
+  for (const auto& [key, value] : *kept) WEFT_CHECK(chart::set_value(values, fmt::format("{}={}", key, value)));
   WEFT_TRY(auto manifests, chart::render(values));
   for (auto& object : manifests.objects)
     if (object["kind"] == "DaemonSet")
@@ -155,11 +156,11 @@ Result<void> uninstall(Cluster& cluster, const UninstallOptions& options, const 
   if (options.clean && installed) {
     WEFT_TRY(unclean, clean_nodes(cluster, *agents, options.timeout, progress));
   }
-  for (auto object = objects.rbegin(); object != objects.rend(); ++object) {
-    const auto kind = object->value("kind", "");
+  for (const auto& object : std::views::reverse(objects)) {
+    const auto kind = object.value("kind", "");
     static const std::set<std::string> elsewhere{"CustomResourceDefinition", "Namespace", "DaemonSet", "Deployment",
                                                  "PodDisruptionBudget"};
-    if (!elsewhere.contains(kind)) WEFT_CHECK(take_away(cluster, *object, progress));
+    if (!elsewhere.contains(kind)) WEFT_CHECK(take_away(cluster, object, progress));
   }
   if (options.purge) WEFT_CHECK(purge(cluster, options, progress));
   WEFT_CHECK(take_away(cluster, *space, progress));

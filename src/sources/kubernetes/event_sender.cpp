@@ -117,7 +117,7 @@ void EventSender::pump() {
   if (const auto at = due(series_.at(*next)); at > now) return wait(span(now, at));
   if (tokens_ < 1) return wait(options_.refill);
   tokens_ -= 1;
-  const Key key = *next;
+  const Key key = std::move(*next);
   queue_.erase(next);
   auto& series = series_.at(key);
   series.queued = false;
