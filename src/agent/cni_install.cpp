@@ -113,7 +113,7 @@ Result<bool> CniInstall::keep_plugin() {
   struct stat status {};
   const bool executable = ::stat(target.c_str(), &status) == 0 && (status.st_mode & 0777) == 0755;
   const bool same = found && *found == *wanted && executable;
-  if (!same) WEFT_CHECK(copy_plugin(target));
+  if (!same) WEFT_CHECK(put_program(target, *wanted));
   plugin_seen_ = seen(options_.plugin) + " " + seen(target);
   return !same;
 }
@@ -126,14 +126,13 @@ Result<bool> CniInstall::keep_loopback() {
   WEFT_TRY(const auto found, content_of(target));
   const bool others = found && !found->empty() && !is_weft_plugin(*found);
   const bool write = !others && (!found || *found != wanted);
-  if (write) WEFT_CHECK(copy_plugin(target));
+  if (write) WEFT_CHECK(put_program(target, wanted));
   loopback_seen_ = seen(options_.plugin) + " " + seen(target);
   return write;
 }
 
 // By another name first: who runs the old one goes on with it.
-Result<void> CniInstall::copy_plugin(const std::string& target) {
-  WEFT_TRY(const auto content, sys::read_file(options_.plugin));
+Result<void> CniInstall::put_program(const std::string& target, const std::string& content) {
   WEFT_CHECK(sys::make_directories(options_.bin_dir, 0755));
   remove_leftovers(options_.bin_dir, target.substr(target.rfind('/') + 1));
   return sys::write_file_atomically(target, content, 0755);

@@ -44,7 +44,7 @@ class CniInstall {
   // Whether it was written; an error says why it cannot be.
   Result<bool> keep_plugin();
   Result<bool> keep_loopback();
-  Result<void> copy_plugin(const std::string& target);
+  Result<void> put_program(const std::string& target, const std::string& content);
   Result<bool> keep_list();
 
   Options options_;

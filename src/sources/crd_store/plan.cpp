@@ -5,28 +5,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "sources/etcd/compare.h"
+
 namespace weft::crd {
 
 using etcd::Compare;
+using etcd::compares;
 using etcd::EraseRequest;
 using etcd::PutRequest;
 
 namespace {
-
-template <class T>
-bool compares(Compare::Is is, const T& left, const T& right) {
-  switch (is) {
-    case Compare::Is::equal:
-      return left == right;
-    case Compare::Is::greater:
-      return left > right;
-    case Compare::Is::less:
-      return left < right;
-    case Compare::Is::not_equal:
-      break;
-  }
-  return left != right;
-}
 
 // "There is none" and "it is of that revision" decide a write by itself.
 std::optional<etcd::Revision> revision_wanted(const Compare& compare) {

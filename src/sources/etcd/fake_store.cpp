@@ -2,22 +2,10 @@
 
 #include <algorithm>
 
+#include "sources/etcd/compare.h"
+
 namespace weft::etcd {
 namespace {
-
-bool compares(Compare::Is is, const auto& left, const auto& right) {
-  switch (is) {
-    case Compare::Is::equal:
-      return left == right;
-    case Compare::Is::greater:
-      return left > right;
-    case Compare::Is::less:
-      return left < right;
-    case Compare::Is::not_equal:
-      return left != right;
-  }
-  return false;
-}
 
 void replay(std::map<std::string, KeyValue>& state, const Event& event) {
   if (event.type == Event::Type::put)
