@@ -61,7 +61,7 @@ class KubernetesNodeTest : public ::testing::Test {
       if (one["type"] == "NetworkUnavailable") return one;
     return {};
   }
-  bool ready() { return taints() == json{other_taint} && condition().value("status", "") == "False"; }
+  bool ready() { return taints() == json::array({other_taint}) && condition().value("status", "") == "False"; }
   int patches() {
     int count = 0;
     for (const auto& request : server.requests()) count += request.starts_with("PATCH") ? 1 : 0;
@@ -132,7 +132,7 @@ TEST_F(KubernetesNodeTest, ANodeThatCannotAttachForLongSaysSoAndTakesItBack) {
   ASSERT_TRUE(becomes([&] { return condition()["status"] == "True"; }, "the disk is full"));
   EXPECT_EQ(condition()["reason"], "WeftCannotAttach");
   EXPECT_EQ(condition()["message"], "the disk is full");
-  EXPECT_EQ(taints(), json{other_taint}) << "the taint is for nodes that join";
+  EXPECT_EQ(taints(), json::array({other_taint})) << "the taint is for nodes that join";
   ASSERT_TRUE(becomes([&] { return condition()["status"] == "False"; }));
   EXPECT_THAT(events, ElementsAre("WeftIsReady", "WeftCannotAttach", "WeftIsUp"));
 }
