@@ -8,6 +8,7 @@
 
 #include "chart/chart.h"
 #include "cli/kubernetes_command_parts.h"
+#include "install/access.h"
 #include "install/cluster.h"
 #include "install/install.h"
 #include "install/uninstall.h"

@@ -9,8 +9,6 @@
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 #include <optional>
 
 #include "sources/kubernetes/http.h"
@@ -55,31 +53,7 @@ const json* find(const json& object, const char* pointer) {
   return object.is_structured() && object.contains(place) ? &object.at(place) : nullptr;
 }
 
-std::string home_config() {
-  const char* home = std::getenv("HOME");
-  return home == nullptr ? std::string() : std::string(home) + "/.kube/config";
-}
-
 }  // namespace
-
-Result<kubernetes::Access> find_access(const Where& where) {
-  const kubernetes::AccessOptions options{.context = where.context, .servers = {}};
-  if (!where.kubeconfig.empty()) return kubernetes::read_kubeconfig(where.kubeconfig, options);
-  std::vector<std::string> looked;
-  const char* variable = std::getenv("KUBECONFIG");
-  for (std::string_view rest = variable == nullptr ? "" : variable; !rest.empty();) {
-    const auto colon = std::min(rest.find(':'), rest.size());
-    if (colon > 0) looked.emplace_back(rest.substr(0, colon));
-    rest.remove_prefix(std::min(colon + 1, rest.size()));
-  }
-  if (looked.empty() && !home_config().empty()) looked.push_back(home_config());
-  std::error_code error;
-  for (const auto& path : looked)
-    if (std::filesystem::exists(path, error)) return kubernetes::read_kubeconfig(path, options);
-  return fail(ErrorCode::not_found,
-              fmt::format("there is no kubeconfig{}{}", looked.empty() ? "" : ": looked for ", fmt::join(looked, ", ")),
-              "name one: --kubeconfig FILE, or KUBECONFIG in the environment");
-}
 
 struct Cluster::State {
   asio::io_context loop{1};

@@ -19,13 +19,6 @@ namespace weft::install {
 
 using kubernetes::Outcome;
 
-// KUBECONFIG's first file that is there, else ~/.kube/config, unless one is named.
-struct Where {
-  std::string kubeconfig;
-  std::string context;
-};
-Result<kubernetes::Access> find_access(const Where& where);
-
 class Cluster {
  public:
   static Result<std::unique_ptr<Cluster>> connect(kubernetes::Access access);

@@ -4,8 +4,6 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
 #include <cstdlib>
 #include <optional>
 
@@ -170,8 +168,11 @@ class Parser {
   }
 
   Result<void> take_user(const YAML::Node& user) {
-    WEFT_CHECK(refuse(user, {"exec", "auth-provider"}, "credentials got by running a program are not supported",
-                      "use a token, a tokenFile or a client certificate, for example a service account's"));
+    WEFT_CHECK(refuse(user, {"auth-provider"}, "kubectl has none of these any more since 1.26",
+                      "use exec, a token, a tokenFile or a client certificate"));
+    if (!options_.programs)
+      WEFT_CHECK(refuse(user, {"exec"}, "credentials got by running a program are for people, not for services",
+                        "use a token, a tokenFile or a client certificate, for example a service account's"));
     WEFT_CHECK(refuse(user, {"username", "password"}, "API servers do not take passwords since Kubernetes 1.19",
                       "use a token, a tokenFile or a client certificate"));
     WEFT_CHECK(refuse(user, {"as", "as-uid", "as-groups", "as-user-extra"}, "acting as another user is not supported",
@@ -188,6 +189,57 @@ class Parser {
     if (access_.token.find_first_of(std::string_view("\r\n\0 ", 4)) != std::string::npos)
       return wrong(at(user["token"]) + ": token: a token has neither spaces nor line breaks");
     if (file && !file->empty()) access_.token_file = beside(*file);
+    // What is written there goes before it, as kubectl has it.
+    if (const auto program = user["exec"]; program && !program.IsNull() && access_.token.empty() &&
+                                           access_.token_file.empty() && access_.certificate_pem.empty())
+      return take_program(program);
+    return {};
+  }
+
+  Result<void> take_program(const YAML::Node& program) {
+    LoginProgram login{.origin = at(program) + ": exec"};
+    if (!program.IsMap()) return wrong(login.origin + ": expected a mapping with a command");
+    WEFT_TRY(const auto version, text(program, "apiVersion"));
+    login.api_version = version.value_or("");
+    if (login.api_version != "client.authentication.k8s.io/v1" &&
+        login.api_version != "client.authentication.k8s.io/v1beta1")
+      return wrong(fmt::format("{}: apiVersion \"{}\" is not known", login.origin, login.api_version),
+                   "client.authentication.k8s.io/v1 and v1beta1 are: let the tool that wrote it write it again");
+    WEFT_TRY(const auto command, text(program, "command"));
+    if (!command || command->empty()) return wrong(login.origin + ": there is no command");
+    login.command.push_back(command->find('/') == std::string::npos ? *command : beside(*command));
+    WEFT_CHECK(each(program, "args", [&](const YAML::Node& argument) -> Result<void> {
+      if (!argument.IsScalar()) return wrong(at(argument) + ": args: expected text");
+      login.command.push_back(argument.Scalar());
+      return {};
+    }));
+    WEFT_CHECK(each(program, "env", [&](const YAML::Node& variable) -> Result<void> {
+      if (!variable.IsMap()) return wrong(at(variable) + ": env: expected a name and a value");
+      WEFT_TRY(const auto name, text(variable, "name"));
+      WEFT_TRY(const auto value, text(variable, "value"));
+      if (!name || name->empty() || name->find('=') != std::string::npos)
+        return wrong(at(variable) + ": env: expected a name and a value");
+      login.environment[*name] = value.value_or("");
+      return {};
+    }));
+    WEFT_TRY(const auto mode, text(program, "interactiveMode"));
+    if (mode == "Always")
+      return fail(ErrorCode::unsupported, login.origin + ": interactiveMode: Always: weft asks nothing on a terminal",
+                  "log in by the tool itself, or use a token (kubectl create token)");
+    WEFT_TRY(const auto hint, text(program, "installHint"));
+    login.hint = hint.value_or("");
+    WEFT_TRY(login.cluster_info, flag(program, "provideClusterInfo"));
+    access_.login = std::move(login);
+    return {};
+  }
+
+  // Of a list that may be missing.
+  Result<void> each(const YAML::Node& map, const char* key,
+                    const std::function<Result<void>(const YAML::Node&)>& take) const {
+    const auto items = map[key];
+    if (!items || items.IsNull()) return {};
+    if (!items.IsSequence()) return wrong(fmt::format("{}: {}: expected a list", at(items), key));
+    for (std::size_t i = 0; i < items.size(); ++i) WEFT_CHECK(take(items[i]));
     return {};
   }
 
@@ -204,40 +256,6 @@ std::string trimmed(std::string text) {
 }
 
 }  // namespace
-
-Result<std::string> decode_base64(std::string_view text) {
-  static const auto values = [] {
-    std::array<int, 256> table{};
-    table.fill(-1);
-    constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (std::size_t i = 0; i < letters.size(); ++i)
-      table[static_cast<unsigned char>(letters[i])] = static_cast<int>(i);
-    return table;
-  }();
-  std::string bytes;
-  bytes.reserve(text.size() / 4 * 3);
-  std::uint32_t group = 0;
-  int count = 0;
-  int padding = 0;
-  for (const char letter : text) {
-    if (letter == '\n' || letter == '\r' || letter == ' ') continue;
-    if (letter == '=') {
-      ++padding;
-      continue;
-    }
-    const int value = values[static_cast<unsigned char>(letter)];
-    if (value < 0 || padding > 0) return wrong("this is not base64");
-    group = (group << 6) | static_cast<std::uint32_t>(value);
-    if (++count < 4) continue;
-    for (const int shift : {16, 8, 0}) bytes += static_cast<char>((group >> shift) & 0xff);
-    group = 0;
-    count = 0;
-  }
-  if (count == 1 || padding > 2 || (padding > 0 && count + padding != 4)) return wrong("this base64 is cut off");
-  if (count >= 2) bytes += static_cast<char>((group >> (count == 2 ? 4 : 10)) & 0xff);
-  if (count == 3) bytes += static_cast<char>((group >> 2) & 0xff);
-  return bytes;
-}
 
 Result<std::string> parse_server(std::string_view text) {
   std::string_view scheme = "https://";

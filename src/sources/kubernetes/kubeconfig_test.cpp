@@ -100,7 +100,7 @@ TEST(Kubeconfig, WhatIsWrongIsNamedWithItsPlace) {
   EXPECT_THAT(message(with("tls-server-name: kubernetes", "proxy-url: http://proxy:3128")),
               HasSubstr("/etc/k/config:9:16: proxy-url: API servers behind a proxy are not supported; take it out"));
   EXPECT_THAT(message(with("    token: secret", "    exec: {command: aws}")),
-              HasSubstr("exec: credentials got by running a program are not supported"));
+              HasSubstr("exec: credentials got by running a program are for people, not for services"));
   EXPECT_THAT(message(with("    token: secret", "    auth-provider: {name: gcp}")), HasSubstr("auth-provider: "));
   EXPECT_THAT(message(with("    token: secret", "    password: x")), HasSubstr("do not take passwords"));
   EXPECT_THAT(message(with("    token: secret", "    as: root")), HasSubstr("acting as another user"));
