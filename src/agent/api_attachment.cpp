@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/ipam_time.h"
+#include "agent/node_cidrs.h"
 #include "api/params.h"
 
 namespace weft::agent {
@@ -79,6 +80,7 @@ Result<void> Agent::attach_ability() {
                                   kubernetes_->server(), kubernetes_->objects().silence()));
   if (config_.pod_cidrs.empty())
     return weft::fail(ErrorCode::unavailable, "pod_cidrs is empty: this node attaches no pods");
+  WEFT_CHECK(check_node_cidrs_known(config_));
   attachment_->expire_quarantine();
   const auto now = ipam_now();
   for (const auto& cidr : config_.pod_cidrs) {

@@ -270,9 +270,9 @@ Result<std::vector<Agent::Target>> Agent::resolve(const std::string& text, const
   if (const auto lost = lost_interface(text); !lost.empty()) return weft::fail(ErrorCode::not_found, lost);
   if (const auto& cluster = publisher_->cluster(); cluster.clustered && !cluster.known)
     return weft::fail(ErrorCode::unavailable,
-                      fmt::format("no pod or workload {}/{} is attached here, and of other nodes' pods etcd has told "
+                      fmt::format("no pod or workload {}/{} is attached here, and of other nodes' pods {} has told "
                                   "this node nothing since its agent was started",
-                                  space, name),
+                                  space, name, config_.store_name()),
                       "name it by its address, ask on its own node, or try again once weft status says joined");
   if (objects_->pod({space, name}) != nullptr)
     return weft::fail(ErrorCode::unavailable, fmt::format("pod {}/{} is not attached yet", space, name));

@@ -1,5 +1,7 @@
 #include "agent/attach_gate.h"
 
+#include <fmt/format.h>
+
 #include <asio/steady_timer.hpp>
 #include <memory>
 #include <utility>
@@ -49,14 +51,16 @@ void AttachGate::pass(const Needs& needs, std::function<void(const Result<void>&
   for (const auto& [pool, family] : needs.pools) cluster_.claim(pool, family, arrived);
   for (const auto& block : needs.blocks) cluster_.claim(block, arrived);
   waiting->timer.expires_after(patience_);
-  waiting->timer.async_wait([waiting, asked_labels = needs.labels.has_value()](const std::error_code& error) {
-    if (error) return;
-    waiting->tell(fail(ErrorCode::unavailable,
-                       asked_labels ? "the cluster's etcd has not given the container's labels a number yet"
-                                    : "the cluster's etcd has not given this node a block of addresses yet, nor said "
-                                      "that the one it had is still its own",
-                       "it is tried again by itself; weft status tells whether etcd answers"));
-  });
+  waiting->timer.async_wait(
+      [waiting, store = cluster_.store_name(), asked_labels = needs.labels.has_value()](const std::error_code& error) {
+        if (error) return;
+        waiting->tell(fail(ErrorCode::unavailable,
+                           fmt::format("{} has not given {} yet", store,
+                                       asked_labels ? "the container's labels a number"
+                                                    : "this node a block of addresses, nor said that the one it had is "
+                                                      "still its own,"),
+                           "it is tried again by itself; weft status tells whether the store answers"));
+      });
 }
 
 }  // namespace weft::agent

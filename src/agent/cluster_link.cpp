@@ -442,7 +442,7 @@ void ClusterLink::look_at_records() {
   for (const auto& [name, node] : member_->registry().nodes())
     if (!node.wrong.empty() && faults.size() < most)
       faults["record of node " + name] = {
-          fmt::format("what node {} tells of itself in etcd is not understood: {}; {}", name, node.wrong,
+          fmt::format("what node {} tells of itself in {} is not understood: {}; {}", name, store_name(), node.wrong,
                       node.record ? "what it told before counts" : "its pods are not reached"),
           "a weftd of a later version may run there: update the one here; what was written by hand is written again by "
           "that node's weftd while it runs"};

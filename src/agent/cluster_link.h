@@ -155,7 +155,7 @@ class ClusterLink {
   [[nodiscard]] bool synced() const;
 
   // "etcd", and "etcd (http://...)", for messages.
-  [[nodiscard]] std::string_view store_name() const { return on_kubernetes() ? "the Kubernetes API server" : "etcd"; }
+  [[nodiscard]] std::string_view store_name() const { return config_.store_name(); }
   [[nodiscard]] std::string store_text() const;
   [[nodiscard]] etcd::Client& client() { return *client_; }
   [[nodiscard]] etcd::Scheduler& scheduler() { return scheduler_; }

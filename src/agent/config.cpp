@@ -98,6 +98,12 @@ Result<Config::Encryption> parse_encryption(std::string_view text) {
   return fail(ErrorCode::invalid, fmt::format("expected none or wireguard, found \"{}\"", text));
 }
 
+Result<Config::NodeCidrs> parse_node_cidrs(std::string_view text) {
+  if (text == "pools") return Config::NodeCidrs::pools;
+  if (text == "kubernetes") return Config::NodeCidrs::kubernetes;
+  return fail(ErrorCode::invalid, fmt::format("expected pools or kubernetes, found \"{}\"", text));
+}
+
 Result<Config::ObjectSource> parse_object_source(std::string_view text) {
   if (text == "applied") return Config::ObjectSource::applied;
   if (text == "kubernetes") return Config::ObjectSource::kubernetes;
@@ -149,6 +155,7 @@ config::Keys<Config> own_keys() {
       {"flow_history", number(&Config::flow_history, 16, 1048576)},
       {"store", word(&Config::store, &parse_store)},
       {"objects", word(&Config::objects, &parse_object_source)},
+      {"node_cidrs", word(&Config::node_cidrs, &parse_node_cidrs)},
       {"cni_bin_dir", text(&Config::cni_bin_dir)},
       {"cni_conf_dir", text(&Config::cni_conf_dir)},
       {"cni_conf_name", text(&Config::cni_conf_name)},
@@ -253,7 +260,19 @@ Result<void> check_kubernetes_store(const Config& config) {
   return config::check_times(config);
 }
 
+Result<void> check_node_cidrs(const Config& config) {
+  if (config.node_cidrs == Config::NodeCidrs::pools ||
+      (config.clustered() && config.objects == Config::ObjectSource::kubernetes))
+    return {};
+  return fail(ErrorCode::invalid,
+              "node_cidrs: kubernetes takes what the Node objects of a cluster say, but " +
+                  std::string(config.clustered() ? "objects is applied" : "store is embedded"),
+              config.clustered() ? "set objects: kubernetes, or leave it out"
+                                 : "set store: kubernetes or etcd, or leave it out");
+}
+
 Result<void> check_cluster(const Config& config) {
+  WEFT_CHECK(check_node_cidrs(config));
   if (!config.clustered()) {
     if (!config.etcd_endpoints.empty())
       return fail(ErrorCode::invalid, "etcd_endpoints are given, but store is embedded", "set store: etcd");

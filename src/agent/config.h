@@ -63,6 +63,10 @@ struct Config : config::ClusterAccess, config::KubernetesAccess {
   enum class ObjectSource { applied, kubernetes };
   ObjectSource objects = ObjectSource::applied;
   std::vector<IpAddress> node_addresses;  // of no file: those by which its Node object says that others know it
+  // Which blocks of pod_cidrs a node takes: any that are free, or those in its Node object's spec.podCIDRs.
+  enum class NodeCidrs { pools, kubernetes };
+  NodeCidrs node_cidrs = NodeCidrs::pools;
+  std::vector<Cidr> own_cidrs;  // of no file: those of its Node object
   // Where the agent installs the plugin and the list that tells the runtime of it; empty: it does not.
   std::string cni_bin_dir;
   std::string cni_conf_dir;
@@ -95,6 +99,10 @@ struct Config : config::ClusterAccess, config::KubernetesAccess {
   // What selectors of nodes see: node_labels, the name and the zone under their well-known keys.
   [[nodiscard]] LabelMap labels() const;
   [[nodiscard]] bool clustered() const { return store != Store::embedded; }
+  // What keeps what nodes share, for messages.
+  [[nodiscard]] std::string_view store_name() const {
+    return store == Store::kubernetes ? "the Kubernetes API server" : "etcd";
+  }
   // Services get their addresses and ports from this node: neither from the cluster nor from an API server.
   [[nodiscard]] bool gives_numbers() const { return !clustered() && objects == ObjectSource::applied; }
   [[nodiscard]] bool encrypts() const { return clustered() && encryption == Encryption::wireguard; }

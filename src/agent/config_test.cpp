@@ -355,9 +355,19 @@ TEST(Config, ObjectsOfKubernetes) {
   EXPECT_EQ(config->kubeconfig, "/etc/k");
   EXPECT_THAT(config->kubernetes_servers, testing::SizeIs(2));
   EXPECT_TRUE(parse_config("weftd.yaml", "objects: kubernetes\n")) << "from inside a pod";
+  const auto stored = parse_config("weftd.yaml",
+                                   "objects: kubernetes\nstore: kubernetes\nnode_cidrs: kubernetes\n"
+                                   "pod_cidrs: [10.244.0.0/16]\n");
+  ASSERT_TRUE(stored) << stored.error().text();
+  EXPECT_EQ(stored->store_name(), "the Kubernetes API server");
+  EXPECT_EQ(stored->node_cidrs, Config::NodeCidrs::kubernetes);
   for (const auto* wrong :
        {"objects: files\n", "kubeconfig: /etc/k\n", "kubernetes_servers: [\"https://a\"]\n",
-        "objects: kubernetes\nkubernetes_servers: [\"ftp://a\"]\n", "objects: kubernetes\nkubernetes_context: east\n"})
+        "objects: kubernetes\nkubernetes_servers: [\"ftp://a\"]\n", "objects: kubernetes\nkubernetes_context: east\n",
+        "store: kubernetes\npod_cidrs: [10.244.0.0/16]\n", "objects: kubernetes\nnode_cidrs: kubernetes\n",
+        "store: etcd\netcd_endpoints: [\"http://127.0.0.1:2379\"]\npod_cidrs: [10.244.0.0/16]\nnode_cidrs: "
+        "kubernetes\n",
+        "objects: kubernetes\nstore: kubernetes\npod_cidrs: [10.244.0.0/16]\nnode_cidrs: nodes\n"})
     EXPECT_FALSE(parse_config("weftd.yaml", wrong)) << wrong;
 }
 

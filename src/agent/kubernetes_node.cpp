@@ -33,14 +33,22 @@ json list_at(const json& object, const char* part, const char* key) {
   return found != object[part].end() && found->is_array() ? *found : json::array();
 }
 
+std::vector<Cidr> cidrs_of(const json& list) {
+  std::vector<Cidr> cidrs;
+  for (const auto& text : list)
+    if (const auto cidr = Cidr::parse(text.is_string() ? text.get<std::string>() : "")) cidrs.push_back(*cidr);
+  return cidrs;
+}
+
 NodeFacts facts_of(const json& node, std::string_view uid) {
-  NodeFacts facts{.uid = std::string(uid), .labels = {}, .addresses = {}};
+  NodeFacts facts{.uid = std::string(uid), .labels = {}, .addresses = {}, .pod_cidrs = {}};
   if (node.contains("metadata") && node["metadata"].is_object() && node["metadata"].contains("labels"))
     for (const auto& [key, value] : node["metadata"]["labels"].items())
       if (value.is_string()) facts.labels[key] = value.get<std::string>();
   for (const auto& address : list_at(node, "status", "addresses"))
     if (text_at(address, "type") == "InternalIP")
       if (const auto parsed = IpAddress::parse(text_at(address, "address"))) facts.addresses.push_back(*parsed);
+  facts.pod_cidrs = cidrs_of(list_at(node, "spec", "podCIDRs"));
   return facts;
 }
 
@@ -56,14 +64,15 @@ struct KubernetesNode::Seen {
 };
 
 json to_json(const NodeFacts& facts) {
-  json result{{"uid", facts.uid}, {"labels", facts.labels}, {"addresses", json::array()}};
+  json result{{"uid", facts.uid}, {"labels", facts.labels}, {"addresses", json::array()}, {"podCIDRs", json::array()}};
   for (const auto& address : facts.addresses) result["addresses"].push_back(address.to_string());
+  for (const auto& cidr : facts.pod_cidrs) result["podCIDRs"].push_back(cidr.to_string());
   return result;
 }
 
 std::optional<NodeFacts> facts_from_json(const json& stored) {
   if (!stored.is_object()) return std::nullopt;
-  NodeFacts facts{.uid = text_at(stored, "uid"), .labels = {}, .addresses = {}};
+  NodeFacts facts{.uid = text_at(stored, "uid"), .labels = {}, .addresses = {}, .pod_cidrs = {}};
   if (stored.contains("labels") && stored["labels"].is_object())
     for (const auto& [key, value] : stored["labels"].items())
       if (value.is_string()) facts.labels[key] = value.get<std::string>();
@@ -71,6 +80,7 @@ std::optional<NodeFacts> facts_from_json(const json& stored) {
     for (const auto& value : stored["addresses"])
       if (const auto parsed = IpAddress::parse(value.is_string() ? value.get<std::string>() : ""))
         facts.addresses.push_back(*parsed);
+  if (stored.contains("podCIDRs") && stored["podCIDRs"].is_array()) facts.pod_cidrs = cidrs_of(stored["podCIDRs"]);
   return facts;
 }
 

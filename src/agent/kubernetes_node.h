@@ -32,6 +32,7 @@ struct NodeFacts {
   std::string uid;
   LabelMap labels;
   std::vector<IpAddress> addresses;  // InternalIP, in its order
+  std::vector<Cidr> pod_cidrs;       // spec.podCIDRs, if somebody has given it any
   bool operator==(const NodeFacts&) const = default;
 };
 nlohmann::json to_json(const NodeFacts& facts);

@@ -24,15 +24,16 @@ class KubernetesNodeTest : public ::testing::Test {
  protected:
   KubernetesNodeTest() { put({{{"key", not_ready_taint}, {"effect", "NoSchedule"}}, other_taint}); }
   void put(const json& taints, const json& conditions = json::array()) {
-    server.store().put(path, {{"metadata", {{"labels", {{"topology.kubernetes.io/zone", "west"}, {"disk", "ssd"}}}}},
-                              {"spec", {{"taints", taints}, {"podCIDR", "10.0.0.0/24"}}},
-                              {"status",
-                               {{"conditions", conditions},
-                                {"addresses",
-                                 {{{"type", "Hostname"}, {"address", "node-a"}},
-                                  {{"type", "InternalIP"}, {"address", "192.0.2.2"}},
-                                  {{"type", "ExternalIP"}, {"address", "203.0.113.9"}},
-                                  {{"type", "InternalIP"}, {"address", "2001:db8::2"}}}}}}});
+    server.store().put(
+        path, {{"metadata", {{"labels", {{"topology.kubernetes.io/zone", "west"}, {"disk", "ssd"}}}}},
+               {"spec", {{"taints", taints}, {"podCIDR", "10.0.0.0/24"}, {"podCIDRs", {"10.0.0.0/24", "x", 7}}}},
+               {"status",
+                {{"conditions", conditions},
+                 {"addresses",
+                  {{{"type", "Hostname"}, {"address", "node-a"}},
+                   {{"type", "InternalIP"}, {"address", "192.0.2.2"}},
+                   {{"type", "ExternalIP"}, {"address", "203.0.113.9"}},
+                   {{"type", "InternalIP"}, {"address", "2001:db8::2"}}}}}}});
   }
   KubernetesNode& node() {
     if (!node_)
@@ -191,6 +192,7 @@ TEST_F(KubernetesNodeTest, WhatTheObjectSaysIsTold) {
   const auto& facts = told.front();
   EXPECT_EQ(facts.labels.at("topology.kubernetes.io/zone"), "west");
   EXPECT_THAT(facts.addresses, ElementsAre(*IpAddress::parse("192.0.2.2"), *IpAddress::parse("2001:db8::2")));
+  EXPECT_THAT(facts.pod_cidrs, ElementsAre(*Cidr::parse("10.0.0.0/24")));
   EXPECT_FALSE(facts.uid.empty());
   EXPECT_EQ(facts_from_json(to_json(facts)), facts);
   EXPECT_FALSE(facts_from_json(json::array()));

@@ -22,11 +22,13 @@ bool Agent::apply_node_facts(const NodeFacts& facts) {
   for (const auto& [key, value] : given_labels_) labels[key] = value;
   const auto zone = facts.labels.find(zone_label);
   const auto wanted = !given_zone_.empty() || zone == facts.labels.end() ? given_zone_ : zone->second;
-  if (labels == config_.node_labels && wanted == config_.zone && facts.addresses == config_.node_addresses)
+  if (labels == config_.node_labels && wanted == config_.zone && facts.addresses == config_.node_addresses &&
+      facts.pod_cidrs == config_.own_cidrs)
     return false;
   config_.node_labels = std::move(labels);
   config_.zone = wanted;
   config_.node_addresses = facts.addresses;
+  config_.own_cidrs = facts.pod_cidrs;
   return true;
 }
 
@@ -43,8 +45,7 @@ void Agent::recall_node_facts() {
 void Agent::take_node_facts(const NodeFacts& facts) {
   if (auto stored = store_->set(facts_name, to_json(facts).dump()); !stored) note(stored.error().message);
   if (!apply_node_facts(facts)) return;
-  spdlog::info("the Node object's labels or addresses have changed: zone \"{}\", {} labels", config_.zone,
-               config_.node_labels.size());
+  spdlog::info("the Node object has changed: zone \"{}\", {} labels", config_.zone, config_.node_labels.size());
   compiler().set_config(config_);
   if (auto node = read_node(*netlink_, config_, node_.netns_cookie)) node_ = std::move(*node);
   bgp_seen_.reset();
@@ -52,6 +53,7 @@ void Agent::take_node_facts(const NodeFacts& facts) {
   if (!taken_over_) return;
   if (cluster_) {
     compile_due_ = true;
+    if (config_.node_cidrs == Config::NodeCidrs::kubernetes) blocks_changed();
     return take_others();
   }
   if (auto published = publish(); !published) faults_.set("publish", "the node changed: " + published.error().message);

@@ -40,6 +40,7 @@ std::map<std::string, std::string> shared_settings(const Config& config) {
   for (const auto& cidr : config.pod_cidrs)
     settings[cidr.is_v4() ? "pod_block_length_v4" : "pod_block_length_v6"] =
         std::to_string(cidr.is_v4() ? config.pod_block_length_v4 : config.pod_block_length_v6);
+  settings["node_cidrs"] = config.node_cidrs == Config::NodeCidrs::kubernetes ? "kubernetes" : "pools";
   settings["tunnel"] = to_string(config.tunnel);
   if (config.tunnel != Config::Tunnel::none)
     settings["tunnel_scope"] = config.tunnel_scope == Config::TunnelScope::always ? "always" : "cross-subnet";

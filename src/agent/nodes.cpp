@@ -261,6 +261,7 @@ api::Answer Agent::dated(api::Answer answer) const {
   if (!answer) return answer;
   if (const auto since = silent_since(); !since.empty()) (*answer)["as_of"] = since;
   if (unheard()) (*answer)["unheard"] = true;
+  if (answer->contains("as_of")) (*answer)["kept_in"] = config_.store_name();
   return answer;
 }
 
@@ -370,7 +371,8 @@ void Agent::register_nodes() {
   server_->handle("encryption.rotate", [this](const nlohmann::json&) -> api::Answer {
     if (!encryption_) return weft::fail(no_encryption());
     if (!cluster_->joined())
-      return weft::fail(ErrorCode::unavailable, "etcd is away: the other nodes would not hear of the new key",
+      return weft::fail(ErrorCode::unavailable,
+                        fmt::format("{} is away: the other nodes would not hear of the new key", config_.store_name()),
                         "try again when weft status says that it is joined");
     WEFT_CHECK(encryption_->rotate());
     return encryption_->status_json();

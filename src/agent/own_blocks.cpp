@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/node_cidrs.h"
 #include "model/objects.h"
 
 namespace weft::agent {
@@ -72,7 +73,8 @@ std::vector<Cidr> OwnBlocks::all() const {
 std::map<std::string, std::vector<Cidr>> OwnBlocks::usable() const {
   std::map<std::string, std::vector<Cidr>> usable;
   for (const auto& block : member_->blocks().blocks())
-    if (member_->blocks().may_allocate_from(block)) usable[block.pool].push_back(block.cidr);
+    if (member_->blocks().may_allocate_from(block) && !outside_node_cidrs(config_, block))
+      usable[block.pool].push_back(block.cidr);
   std::ranges::stable_partition(usable[default_pool], [&](const Cidr& cidr) {
     const auto gateway = gateways_.find(cidr.family());
     return gateway != gateways_.end() && cidr.contains(gateway->second);
@@ -97,7 +99,9 @@ void OwnBlocks::choose_gateways() {
     if (known != gateways_.end() &&
         std::ranges::any_of(lost_, [&](const auto& entry) { return has(entry.first) && entry.second.why.empty(); }))
       continue;
-    const auto usable = std::ranges::find_if(blocks, [&](const auto& block) { return block.cidr.family() == family; });
+    const auto usable = std::ranges::find_if(blocks, [&](const auto& block) {
+      return block.cidr.family() == family && !outside_node_cidrs(config_, block);
+    });
     // One that was lost goes on to serve the pods that know it, until there is another.
     if (usable != blocks.end()) gateways_[family] = usable->cidr.address().plus(1);
   }
@@ -163,19 +167,23 @@ void OwnBlocks::settle() {
 
 bool OwnBlocks::has_usable(const Need& need) const {
   return std::ranges::any_of(member_->blocks().blocks(), [&](const auto& block) {
-    return block.pool == need.first && block.cidr.family() == need.second && member_->blocks().may_allocate_from(block);
+    return block.pool == need.first && block.cidr.family() == need.second &&
+           member_->blocks().may_allocate_from(block) && !outside_node_cidrs(config_, block);
   });
 }
 
 void OwnBlocks::ask(const Need& need) {
   claims_[need].asked = true;
-  member_->blocks().claim(need.first, need.second, [this, need](const Result<cluster::Block>& block) {
+  auto within = parts_for_node(config_, need.first, need.second);
+  if (!within) return later([this, need, outcome = Result<void>(fail(within.error()))] { answer(need, outcome); });
+  const auto done = [this, need](const Result<cluster::Block>& block) {
     // Usable only once whoever gives addresses out has heard of it.
     later([this, need, outcome = block ? Result<void>() : Result<void>(fail(block.error()))] {
       changed();
       answer(need, outcome);
     });
-  });
+  };
+  member_->blocks().claim(need.first, need.second, done, std::move(*within));
 }
 
 void OwnBlocks::answer(const Need& need, const Result<void>& outcome) {
@@ -185,6 +193,11 @@ void OwnBlocks::answer(const Need& need, const Result<void>& outcome) {
 }
 
 void OwnBlocks::claim(const cluster::Block& block, Done done) {
+  if (outside_node_cidrs(config_, block))
+    return later([done, text = fmt::format("block {} is not in the podCIDRs of this Node ({})", block.to_string(),
+                                           node_cidrs_text(config_))] {
+      done(fail(ErrorCode::invalid, text, "give addresses by name a PodAddressPool of their own"));
+    });
   member_->blocks().claim(block, [this, done = std::move(done)](const Result<cluster::Block>& claimed) {
     later([this, done, outcome = claimed ? Result<void>() : Result<void>(fail(claimed.error()))] {
       changed();
@@ -194,6 +207,19 @@ void OwnBlocks::claim(const cluster::Block& block, Done done) {
 }
 
 bool OwnBlocks::claims(const std::string& pool, Family family) const { return claims_.contains({pool, family}); }
+
+void OwnBlocks::tell_out_of_bounds() {
+  constexpr auto about = "node cidrs";
+  std::vector<std::string> outside;
+  for (const auto& block : member_->blocks().blocks())
+    if (outside_node_cidrs(config_, block)) outside.push_back(block.cidr.to_string());
+  if (outside.empty()) return faults_.clear(about);
+  faults_.set(
+      about,
+      fmt::format("blocks of this node are not in the podCIDRs of its Node ({}): {}: they go back when no pod has "
+                  "an address of them: drain the node and run weftd --cleanup before the next start",
+                  node_cidrs_text(config_), fmt::join(outside, ", ")));
+}
 
 // --- Giving back ---------------------------------------------------------------------------------
 
@@ -209,6 +235,7 @@ bool OwnBlocks::is_needed(const cluster::Block& block, const control::Ipam& ipam
   if (block.pool != default_pool) return false;
   const auto gateway = gateways_.find(family);
   const bool has_gateway = gateway != gateways_.end() && block.cidr.contains(gateway->second);
+  if (outside_node_cidrs(config_, block)) return has_gateway;
   if (has_gateway || left[family] < 2) return true;
   --left[family];
   return false;
@@ -220,7 +247,7 @@ bool OwnBlocks::release_unused(const control::Ipam& ipam) {
   const auto blocks = member_->blocks().blocks();
   std::map<Family, std::size_t> left;
   for (const auto& block : blocks)
-    if (block.pool == default_pool) ++left[block.cidr.family()];
+    if (block.pool == default_pool && !outside_node_cidrs(config_, block)) ++left[block.cidr.family()];
   for (const auto& block : blocks) {
     if (is_needed(block, ipam, left)) continue;
     released = true;
@@ -238,7 +265,7 @@ bool OwnBlocks::release_unused(const control::Ipam& ipam) {
 // block that is claimed.
 void OwnBlocks::lost(const std::vector<cluster::Block>& blocks) {
   for (const auto& block : blocks) {
-    spdlog::warn("block {} is not this node's any more in etcd", block.to_string());
+    spdlog::warn("block {} is not this node's any more in {}", block.to_string(), config_.store_name());
     lost_[block] = {};
     reclaim(block);
   }
@@ -274,6 +301,7 @@ void OwnBlocks::reclaimed(const cluster::Block& block, const Result<void>& outco
 }
 
 void OwnBlocks::check() {
+  tell_out_of_bounds();
   if (!member_->blocks().settled()) return;
   std::vector<cluster::Block> again;
   for (const auto& [block, lost] : lost_)
@@ -301,15 +329,15 @@ void OwnBlocks::tell_lost() {
     if (count > most) texts.push_back(fmt::format("and {} blocks more", count - most));
     faults_.set(about, fmt::format(fmt::runtime(what), fmt::join(texts, "; ")));
   };
-  tell(
-      "cluster blocks taken", true,
-      "pods here have addresses of blocks that other nodes took while this node was away for longer than "
-      "reclaim_seconds, or while etcd had lost the cluster's data: {}: create the pods with such addresses again (weft "
-      "endpoint list)");
-  tell(
-      "cluster blocks forgotten", false,
-      "etcd does not know any more which blocks this node had: {}: pods keep their addresses, further ones get none of "
-      "them; weft store push brings back what etcd has lost");
+  tell("cluster blocks taken", true,
+       "pods here have addresses of blocks that other nodes took while this node was away for longer than "
+       "reclaim_seconds, or while the store had lost the cluster's data: {}: create the pods with such addresses again "
+       "(weft "
+       "endpoint list)");
+  tell("cluster blocks forgotten", false,
+       "the store does not know any more which blocks this node had: {}: pods keep their addresses, further ones get "
+       "none of "
+       "them; weft store push brings back what it has lost");
 }
 
 }  // namespace weft::agent

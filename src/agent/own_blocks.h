@@ -65,6 +65,7 @@ class OwnBlocks {
   };
   using Need = std::pair<std::string, Family>;
 
+  void tell_out_of_bounds();
   void remember();
   void choose_gateways();
   void settle();

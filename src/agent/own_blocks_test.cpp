@@ -258,5 +258,74 @@ TEST_F(OwnBlocksTest, AHeldPoolThatContradictsTheClustersIsLeftOut) {
   EXPECT_TRUE(a->faults.has("cluster blocks forgotten"));
 }
 
+// --- node_cidrs: kubernetes
+
+TEST_F(OwnBlocksTest, ANodeTakesTheBlocksOfItsNodeObject) {
+  const auto a = make("a");
+  const auto b = make("b");
+  for (auto* node : {a.get(), b.get()}) {
+    node->config.node_cidrs = Config::NodeCidrs::kubernetes;
+    EXPECT_THAT(claim(*node), HasSubstr("the Node object of this node has no spec.podCIDRs"));
+  }
+  EXPECT_EQ(blocks_in_etcd(), 0U);
+  a->config.own_cidrs = {cidr("10.0.2.0/24")};
+  b->config.own_cidrs = {cidr("10.0.0.0/23"), cidr("fd00::/64")};
+  ASSERT_EQ(claim(*a), "ok");
+  EXPECT_THAT(a->own->usable()["default"], ElementsAre(cidr("10.0.2.0/24")));
+  EXPECT_THAT(claim(*a), HasSubstr("all blocks of default are taken: 10.0.2.0/24 in blocks of /24"));
+  ASSERT_EQ(claim(*b), "ok");
+  ASSERT_EQ(claim(*b), "ok");
+  EXPECT_THAT(b->own->usable()["default"], ElementsAre(cidr("10.0.0.0/24"), cidr("10.0.1.0/24")));
+}
+
+TEST_F(OwnBlocksTest, PodCidrsThatDoNotFitAreNamed) {
+  const auto a = make("a");
+  a->config.node_cidrs = Config::NodeCidrs::kubernetes;
+  a->config.own_cidrs = {cidr("10.9.0.0/24")};
+  EXPECT_EQ(claim(*a), "podCIDR 10.9.0.0/24 of this Node is not in pod_cidrs (10.0.0.0/22)");
+  a->config.own_cidrs = {cidr("10.0.1.0/26")};
+  EXPECT_EQ(claim(*a), "podCIDR 10.0.1.0/26 of this Node is smaller than a block, which is a /24");
+  a->config.own_cidrs = {cidr("fd00::/64")};
+  EXPECT_EQ(claim(*a), "the podCIDRs of this Node (fd00::/64) have no IPv4");
+  // Other pools are nobody's but theirs.
+  const cluster::Pool blue{.name = "blue", .ranges = {{cidr("10.50.0.0/24"), 26}}};
+  say({default_pool(a->config), blue});
+  a->member->blocks().pools_changed();
+  EXPECT_EQ(claim(*a, "blue"), "ok");
+}
+
+TEST_F(OwnBlocksTest, WhatANodeHadOtherwiseGoesBackWhenItIsUnused) {
+  const auto a = make("a");
+  ASSERT_EQ(claim(*a), "ok");
+  ASSERT_EQ(claim(*a), "ok");
+  const auto before = a->own->all();
+  a->config.node_cidrs = Config::NodeCidrs::kubernetes;
+  const auto gateway = a->own->gateways().at(Family::v4);
+  const auto its = before[0].contains(gateway) ? before[0] : before[1];
+  for (const auto* text : {"10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"})
+    if (std::ranges::find(before, cidr(text)) == before.end()) a->config.own_cidrs = {cidr(text)};
+  pass(*a, seconds(1));
+  EXPECT_THAT(a->own->usable()["default"], IsEmpty());
+  ASSERT_TRUE(a->faults.has("node cidrs"));
+  EXPECT_THAT(a->faults.texts().at("node cidrs"), HasSubstr(before[1].to_string()));
+  ASSERT_EQ(claim(*a), "ok");
+  EXPECT_EQ(a->own->usable()["default"], a->config.own_cidrs);
+  const auto outside = before[0] == its ? before[1] : before[0];
+  EXPECT_THAT(
+      [&] {
+        std::string text;
+        a->own->claim(cluster::Block{"default", outside},
+                      [&](const Result<void>& claimed) { text = claimed ? "ok" : claimed.error().message; });
+        pass(*a, seconds(1));
+        return text;
+      }(),
+      HasSubstr("is not in the podCIDRs of this Node"));
+  const control::Ipam ipam({.cidrs = a->config.own_cidrs, .gateways = {}}, {}, {});
+  a->own->release_unused(ipam);
+  pass(*a, seconds(2));
+  // That of the gateway, which pods know, stays.
+  EXPECT_THAT(a->own->all(), ::testing::UnorderedElementsAre(its, a->config.own_cidrs[0]));
+}
+
 }  // namespace
 }  // namespace weft::agent

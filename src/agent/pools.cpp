@@ -210,7 +210,7 @@ Result<AttachGate::Needs> Agent::attach_needs(const AttachRequest& request) cons
   // The pod's own word, or its Namespace's, may be among them.
   if (cluster_objects_ && !cluster_objects_->known())
     return weft::fail(ErrorCode::unavailable, "this node has not heard yet which objects the cluster has",
-                      "try again; weft status tells whether etcd answers");
+                      "try again; weft status tells whether the store answers");
   const auto known = attachment_->records().find(request.key);
   const bool there = known != attachment_->records().end() && known->second.state == store::EndpointState::ready;
   if (!there) {

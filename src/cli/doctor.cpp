@@ -37,8 +37,9 @@ struct Telling {
 constexpr std::array<Telling, 13> telling_drops = {{
     {"node-unknown", "see which node has the address: weft node list; its way is missing where it is away for long"},
     {"tunnel-sender",
-     "a node that was removed because it was without etcd for longer than reclaim_seconds, and still runs: give it its "
-     "way to etcd, or stop it; or a machine that is no node of the cluster, or a node by an address it does not tell: "
+     "a node that was removed because it was without the store for longer than reclaim_seconds, and still runs: give "
+     "it its "
+     "way to it, or stop it; or a machine that is no node of the cluster, or a node by an address it does not tell: "
      "weft node list"},
     {"tunnel-source",
      "a node sends with the address of a pod or gateway of another one: see whether both tell the same block or "
@@ -207,7 +208,7 @@ void judge_nodes(Diagnosis& diagnosis, const AgentFacts& agent) {
     judge_settings(diagnosis, area, node);
     judge_answers(diagnosis, agent, area, name);
     if (text(node, "state") != "alive" && diagnosis.clean(before))
-      diagnosis.warn(area, "is away: its agent, its machine or its way to etcd is down",
+      diagnosis.warn(area, "is away: its agent, its machine or its way to what nodes share is down",
                      "see there: weft doctor, weftd's log; its pods are still sent to");
     if (const auto problem = text(node, "problem"); !problem.empty())
       diagnosis.wrong(area, problem,
@@ -243,7 +244,7 @@ void judge_drops(Diagnosis& diagnosis, const json& status) {
     std::string remedy(known->remedy);
     if (const auto names = removed_nodes(status); known->reason == "tunnel-sender" && !names.empty())
       remedy = fmt::format(
-          "a node that was removed may still run and send ({}): give it its way to etcd, or stop it; "
+          "a node that was removed may still run and send ({}): give it its way to the store, or stop it; "
           "else {}",
           names, remedy);
     diagnosis.warn("drops",

@@ -191,7 +191,7 @@ TEST(Doctor, DropsOfStrangersTunnelsNameNodesThatWereRemoved) {
     const auto found = std::ranges::find(findings, "drops", &Finding::area);
     return found == findings.end() ? std::string() : found->remedy;
   };
-  EXPECT_THAT(remedy(), HasSubstr("without etcd for longer than reclaim_seconds, and still runs"));
+  EXPECT_THAT(remedy(), HasSubstr("without the store for longer than reclaim_seconds, and still runs"));
   agent.status["cluster"]["removed"] = {
       {{"name", "node3"}, {"addresses", {"192.0.2.3"}}, {"silent_since", "then"}, {"removed", "later"}}};
   EXPECT_THAT(remedy(), HasSubstr("node3 at 192.0.2.3, removed later, silent since then"));

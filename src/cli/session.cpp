@@ -72,14 +72,16 @@ api::Answer Session::call_pages(std::string_view method, nlohmann::json params, 
 
 void Session::tell_age(const nlohmann::json& answer) const {
   const auto since = text(answer, "as_of");
+  const auto kept_in = text(answer, "kept_in");
+  const auto store = kept_in.empty() ? "etcd" : kept_in;
   if (flag(answer, "unheard"))
     io.err << fmt::format(
-        "weft: etcd has told this node nothing since its agent was started at {}: the other nodes are not known to it "
+        "weft: {} has told this node nothing since its agent was started at {}: the other nodes are not known to it "
         "yet, traffic goes on as it was\n",
-        since);
+        store, since);
   else if (!since.empty())
-    io.err << fmt::format(
-        "weft: as of {}: etcd has not answered this node since; what changed at others is not known\n", since);
+    io.err << fmt::format("weft: as of {}: {} has not answered this node since; what changed at others is not known\n",
+                          since, store);
 }
 
 int Session::report(const api::ApiError& error) const {

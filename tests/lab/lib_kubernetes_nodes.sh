@@ -62,7 +62,7 @@ flow_table_entries: 4096
 log_file: $work/$node/weftd.log
 YAML
   if [[ $store == etcd ]]; then
-    printf 'store: etcd\netcd_endpoints: ["http://192.0.2.1:2379"]\n' >>"$work/$node.yaml"
+    printf 'store: etcd\netcd_endpoints: ["http://192.0.2.1:2379"]\nnode_cidrs: kubernetes\n' >>"$work/$node.yaml"
   else
     printf 'store: kubernetes\n' >>"$work/$node.yaml"
   fi
@@ -149,6 +149,7 @@ run_cluster() {
     "ports": [{"name": "http", "port": 7000, "protocol": "TCP"}]}'
   for node in "${nodes[@]}"; do start_agent "$node"; done
   for node in "${nodes[@]}"; do eventually 15 "$node knows all" all_alive "$node"; done
+  run_cluster_hook after_join
 
   step "pods of different nodes reach each other"
   run_pod web-1 node-1

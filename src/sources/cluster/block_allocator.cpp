@@ -51,15 +51,24 @@ auto BlockAllocator::unless_failed(std::function<void(const T&)> good) {
   });
 }
 
-void BlockAllocator::claim(std::string pool, Family family, Claimed done) {
-  claims_.push_back({.pool = std::move(pool), .family = family, .wanted = {}, .done = std::move(done), .tried = {}});
+void BlockAllocator::claim(std::string pool, Family family, Claimed done, std::vector<PoolRange> within) {
+  claims_.push_back({.pool = std::move(pool),
+                     .family = family,
+                     .wanted = {},
+                     .within = std::move(within),
+                     .done = std::move(done),
+                     .tried = {}});
   context_.scheduler.post(turns_.guarded_task([this] { turns_.wake(); }));
 }
 
 void BlockAllocator::claim(Block block, Claimed done) {
   const auto family = block.cidr.family();
-  claims_.push_back(
-      {.pool = block.pool, .family = family, .wanted = std::move(block), .done = std::move(done), .tried = {}});
+  claims_.push_back({.pool = block.pool,
+                     .family = family,
+                     .wanted = std::move(block),
+                     .within = {},
+                     .done = std::move(done),
+                     .tried = {}});
   context_.scheduler.post(turns_.guarded_task([this] { turns_.wake(); }));
 }
 
@@ -163,7 +172,7 @@ Result<Block> BlockAllocator::candidate(const Claim& claim) {
     return fail(ErrorCode::not_found,
                 fmt::format("the cluster has no pool \"{}\": there are {}", claim.pool, names_of(known_)));
   }
-  return claim.wanted ? named_block(*pool, *claim.wanted) : free_block(*pool, claim.family);
+  return claim.wanted ? named_block(*pool, *claim.wanted) : free_block(*pool, claim);
 }
 
 // One of this node's own is none that has to be claimed: what step() does first has made sure of it.
@@ -182,8 +191,21 @@ Result<Block> BlockAllocator::named_block(const Pool& pool, const Block& block) 
                           owner == owners_.end() ? "another node's" : "node " + owner->second + "'s"));
 }
 
+bool BlockAllocator::is_free(const Block& block) const {
+  return !own_.contains(block) && !conflicts_.contains(block) &&
+         !mirror_.view().contains(context_.keys.build(BlockKey{block}));
+}
+
 // The first block for this node's name that nobody has, as far as is known here.
-Result<Block> BlockAllocator::free_block(const Pool& pool, Family of) {
+Result<Block> BlockAllocator::free_block(const Pool& pool, const Claim& claim) {
+  const auto of = claim.family;
+  // No two nodes look for one in the same part: from its beginning.
+  for (const auto& part : claim.within)
+    for (std::uint64_t i = 0; i < part.blocks(); ++i)
+      if (Block block{pool.name, part.block(i)}; pool.has_block(block.cidr) && is_free(block)) return block;
+  if (!claim.within.empty())
+    return fail(ErrorCode::exhausted, fmt::format("all blocks of {} are taken: {}", pool.name,
+                                                  Pool{.name = pool.name, .ranges = claim.within}.to_string()));
   const std::uint64_t all = pool.blocks(of);
   const auto family = of == Family::v4 ? "IPv4" : "IPv6";
   if (all == 0) return fail(ErrorCode::not_found, fmt::format("pool \"{}\" has no {} addresses", pool.name, family));
@@ -193,9 +215,7 @@ Result<Block> BlockAllocator::free_block(const Pool& pool, Family of) {
   for (std::uint64_t i = 0; i < all; ++i) {
     const auto index = (first + i) % all;
     Block block{pool.name, pool.block(of, index)};
-    if (own_.contains(block) || conflicts_.contains(block) ||
-        mirror_.view().contains(context_.keys.build(BlockKey{block})))
-      continue;
+    if (!is_free(block)) continue;
     if (block.cidr.mapped_length() == 128) next_[{pool.name, of}] = index + 1;
     return block;
   }

@@ -52,8 +52,9 @@ class BlockAllocator {
   BlockAllocator& operator=(const BlockAllocator&) = delete;
 
   // One more block; answered when there is one, or when it is known that there is none: `exhausted` names the pool and
-  // what it has, `invalid` a pool that contradicts the cluster's. Without etcd it waits.
-  void claim(std::string pool, Family family, Claimed done);
+  // what it has, `invalid` a pool that contradicts the cluster's. Without etcd it waits. `within`: only of these parts
+  // of the pool, which are no other node's; empty: of all of it.
+  void claim(std::string pool, Family family, Claimed done, std::vector<PoolRange> within = {});
   // That very block, which may be this node's already; `exists` names the node that has it.
   void claim(Block block, Claimed done);
   // The cluster's pools may be others: they are read again before the next claim. `held`: those that this node knows
@@ -87,6 +88,7 @@ class BlockAllocator {
     std::string pool;
     Family family = Family::v4;
     std::optional<Block> wanted;  // no other
+    std::vector<PoolRange> within;
     Claimed done;
     std::optional<Block> tried;  // its answer was lost, or it is found to be ours: once confirmed it is the answer
   };
@@ -100,7 +102,8 @@ class BlockAllocator {
   void give_back(const Block& block);
   bool claim_next();
   Result<Block> candidate(const Claim& claim);
-  [[nodiscard]] Result<Block> free_block(const Pool& pool, Family family);
+  [[nodiscard]] Result<Block> free_block(const Pool& pool, const Claim& claim);
+  [[nodiscard]] bool is_free(const Block& block) const;
   [[nodiscard]] Result<Block> named_block(const Pool& pool, const Block& block) const;
   void answer_later(Result<Block> result);
   void claim_answered(const Block& block, const etcd::TxnResult& result, std::uint64_t epoch);
