@@ -18,7 +18,7 @@ using nlohmann::json;
 
 constexpr std::string_view templates = "chart/weft/templates/";
 // Before whom they are for: rights before what needs them, the agents before the operator.
-constexpr std::array order{"rbac.yaml", "config.yaml", "agent.yaml", "operator.yaml"};
+constexpr std::array order{"rbac.yaml", "admission.yaml", "config.yaml", "agent.yaml", "operator.yaml"};
 
 std::string_view file(std::string_view name) {
   const auto& files = embedded_files();
@@ -45,12 +45,30 @@ std::string with_version(std::string_view definition) {
                      definition.substr(at));
 }
 
-Result<json> parse_value(std::string_view text, const json& now) {
-  auto value = yaml("--set", text);
-  if (!value) return fail(ErrorCode::invalid, value.error().message);
-  const bool plain = !value->is_structured();
-  if (now.is_string() && plain) return json(std::string(text));
-  if (!now.is_array() || !plain) return value;
+// Of what the schema says of a value; null where it leaves it open.
+json schema_of_value(std::string_view key) {
+  const json* at = &schema_of_values();
+  for (auto rest = key; !rest.empty();) {
+    const auto dot = std::min(rest.find('.'), rest.size());
+    const std::string name(rest.substr(0, dot));
+    rest.remove_prefix(std::min(dot + 1, rest.size()));
+    if (!at->contains("properties") || !(*at)["properties"].contains(name)) return nullptr;
+    at = &(*at)["properties"][name];
+    if (const auto reference = at->find("$ref"); reference != at->end())
+      at = &schema_of_values().at(json::json_pointer(reference->get<std::string>().substr(1)));
+  }
+  return *at;
+}
+
+Result<json> parse_value(std::string_view key, std::string_view text) {
+  const auto schema = schema_of_value(key);
+  const auto type = schema.is_object() ? schema.value("type", json("string")) : json();
+  WEFT_TRY(const auto all, documents("--set", text));
+  if (all.size() > 1) return fail(ErrorCode::invalid, fmt::format("--set {}: expected one value", key));
+  const auto value = all.empty() ? json() : all.front();
+  // "1.20" is no number where a text is asked for, and nothing is an empty one.
+  if (!value.is_structured() && (type == "string" || text.empty()) && type != "array") return json(std::string(text));
+  if (type != "array" || value.is_structured()) return value;
   json list = json::array();
   for (auto rest = text; !rest.empty();) {
     const auto comma = std::min(rest.find(','), rest.size());
@@ -86,21 +104,24 @@ Result<void> set_value(json& values, std::string_view assignment) {
   if (equal == std::string_view::npos || equal == 0)
     return fail(ErrorCode::invalid, fmt::format("--set {}: expected KEY=VALUE", assignment));
   json* at = &values;
+  json* parent = nullptr;
   const auto key = assignment.substr(0, equal);
+  // Keys of weftd.yaml and of resources are not the chart's.
+  const bool open = key.starts_with("agentConfig.") || key.starts_with("operatorConfig.") ||
+                    key.find(".resources.") != std::string_view::npos;
   for (auto rest = key; !rest.empty();) {
     const auto dot = std::min(rest.find('.'), rest.size());
     const std::string name(rest.substr(0, dot));
     rest.remove_prefix(std::min(dot + 1, rest.size()));
-    // Keys of weftd.yaml and of resources are not the chart's.
-    const bool open = key.starts_with("agentConfig.") || key.starts_with("operatorConfig.") ||
-                      key.find(".resources.") != std::string_view::npos;
     if (!at->is_object() || (!at->contains(name) && !open))
       return fail(
           ErrorCode::invalid, fmt::format("--set {}: there is no \"{}\"", assignment, key),
           "deploy/kubernetes/chart/weft/values.yaml says what there is; `weft install --print-values` shows it");
+    parent = at;
     at = &(*at)[name];
   }
-  WEFT_TRY(*at, parse_value(assignment.substr(equal + 1), *at));
+  WEFT_TRY(*at, parse_value(key, assignment.substr(equal + 1)));
+  if (at->is_null() && open) parent->erase(std::string(key.substr(key.rfind('.') + 1)));
   return {};
 }
 
@@ -124,8 +145,11 @@ Result<Manifests> render(const json& values) {
   Templates all;
   for (const auto& [name, text] : embedded_files())
     if (name.starts_with(templates)) WEFT_CHECK(all.add(std::string(name.substr(templates.size())), text));
-  const json data{
-      {"Values", values}, {"Chart", {{"AppVersion", version()}}}, {"Release", {{"Namespace", weft_namespace}}}};
+  const json data{{"Values", values},
+                  {"Chart", {{"AppVersion", version()}}},
+                  {"Release", {{"Namespace", weft_namespace}}},
+                  // Values leave out what a cluster does not know yet.
+                  {"Capabilities", {{"KubeVersion", {{"Version", "v1.30.0"}}}}}};
   Manifests result;
   result.text = fmt::format(
       "# Weft {} on Kubernetes, as `weft install --print` makes it of deploy/kubernetes/chart. What a cluster needs "

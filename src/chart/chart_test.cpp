@@ -78,7 +78,9 @@ TEST(ChartTest, ObjectsComeInTheOrderTheyAreNeeded) {
       kinds.push_back(std::move(kind));
   EXPECT_THAT(kinds, testing::ElementsAre("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole",
                                           "ClusterRoleBinding", "ClusterRole", "ClusterRoleBinding", "Role",
-                                          "RoleBinding", "Role", "RoleBinding", "ConfigMap", "DaemonSet", "Deployment",
+                                          "RoleBinding", "Role", "RoleBinding", "ValidatingAdmissionPolicy",
+                                          "ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy",
+                                          "ValidatingAdmissionPolicyBinding", "ConfigMap", "DaemonSet", "Deployment",
                                           "PodDisruptionBudget"));
 }
 
@@ -102,6 +104,51 @@ TEST(ChartTest, ValuesGetToTheirPlaces) {
   EXPECT_EQ(pod["containers"][0]["resources"]["limits"]["memory"], "3Gi");
   EXPECT_EQ(pod["imagePullSecrets"][0]["name"], "key");
   EXPECT_EQ(find(*manifests, "Deployment weft-system/weft-operator")["spec"]["replicas"], 1);
+}
+
+TEST(ChartTest, ValuesAreWhatHelmTakesThemFor) {
+  const auto values = [](const std::vector<std::string>& assignments) {
+    auto all = default_values();
+    for (const auto& one : assignments) {
+      const auto set = set_value(all, one);
+      EXPECT_TRUE(set) << set.error().message;
+    }
+    return all;
+  };
+  EXPECT_EQ(values({"agent.maxUnavailable=3"})["agent"]["maxUnavailable"], 3);
+  EXPECT_EQ(values({"agent.maxUnavailable=25%"})["agent"]["maxUnavailable"], "25%");
+  EXPECT_EQ(values({"operator.resources.requests.cpu=1"})["operator"]["resources"]["requests"]["cpu"], 1);
+  EXPECT_EQ(values({"image=1.20"})["image"], "1.20");
+  EXPECT_EQ(values({"image=a/b:1", "image="})["image"], "");
+  EXPECT_EQ(values({"nodeRestriction=false"})["nodeRestriction"], false);
+  EXPECT_EQ(values({"kubernetesServers=https://192.0.2.1:6443", "kubernetesServers="})["kubernetesServers"],
+            json::array());
+  EXPECT_EQ(values({"agentConfig.zone="})["agentConfig"], json({{"zone", ""}}));
+  EXPECT_EQ(values({"agentConfig.mtu=1400", "agentConfig.mtu=null"})["agentConfig"], json::object());
+  EXPECT_EQ(values({"agentConfig.uplinks=[a, b]"})["agentConfig"]["uplinks"], json({"a", "b"}));
+}
+
+TEST(ChartTest, AgentsAreHeldToTheirNode) {
+  const auto policies = [](const std::vector<std::string>& assignments) {
+    std::vector<std::string> names;
+    const auto manifests = render_with(assignments);
+    if (!manifests) return std::vector{manifests.error().message};
+    for (const auto& object : manifests->objects)
+      if (object["kind"].get<std::string>().starts_with("ValidatingAdmissionPolicy")) {
+        names.push_back(name_of(object));
+        EXPECT_TRUE(object["kind"] != "ValidatingAdmissionPolicyBinding" ||
+                    object["spec"]["policyName"] == object["metadata"]["name"]);
+      }
+    return names;
+  };
+  EXPECT_THAT(policies({}), testing::ElementsAre("ValidatingAdmissionPolicy weft-node-restriction",
+                                                 "ValidatingAdmissionPolicyBinding weft-node-restriction",
+                                                 "ValidatingAdmissionPolicy weft-state-restriction",
+                                                 "ValidatingAdmissionPolicyBinding weft-state-restriction"));
+  EXPECT_THAT(policies({"store=etcd", "etcd.endpoints=http://192.0.2.9:2379"}),
+              testing::ElementsAre("ValidatingAdmissionPolicy weft-node-restriction",
+                                   "ValidatingAdmissionPolicyBinding weft-node-restriction"));
+  EXPECT_THAT(policies({"nodeRestriction=false"}), IsEmpty());
 }
 
 TEST(ChartTest, AnotherConfigurationIsAnotherPod) {

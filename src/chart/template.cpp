@@ -208,7 +208,7 @@ class Parser {
         read.ec == std::errc() && read.ptr == text.data() + text.size())
       return Word{.value = number};
     if (text.front() != '.' && text.front() != '$') {
-      static constexpr std::array functions{"include", "eq", "toJson", "nindent", "sha256sum"};
+      static constexpr std::array functions{"include", "eq", "semverCompare", "toJson", "nindent", "sha256sum"};
       if (first && std::ranges::find(functions, text) != functions.end())
         return Word{.kind = Word::Kind::function, .name = std::string(text)};
       return wrong(fmt::format("\"{}\" is not known here", text));
@@ -240,6 +240,29 @@ bool holds(const json& value) {
 }
 
 std::string text_of(const json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+// As Go writes JSON: what HTML would take for its own is spelled by its number.
+std::string json_text(const json& value) {
+  std::string text;
+  for (const char c : value.dump()) {
+    if (c == '<' || c == '>' || c == '&')
+      text += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else
+      text += c;
+  }
+  return text;
+}
+
+// The first two numbers of "v1.30.2+k3s1", ">=1.30-0".
+std::optional<std::pair<int, int>> minor_version(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_of("0123456789"), text.size()));
+  std::pair<int, int> version;
+  const char* end = text.data() + text.size();
+  const auto major = std::from_chars(text.data(), end, version.first);
+  if (major.ec != std::errc() || major.ptr == end || *major.ptr != '.') return std::nullopt;
+  if (std::from_chars(major.ptr + 1, end, version.second).ec != std::errc()) return std::nullopt;
+  return version;
+}
 
 std::string sha256(std::string_view text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
@@ -324,13 +347,24 @@ class Renderer {
     }
     if (last) arguments.push_back(*last);
     const auto& name = command.front().name;
-    if (name == "toJson" && arguments.size() == 1) return json(arguments[0].dump());
+    if (name == "toJson" && arguments.size() == 1) return json(json_text(arguments[0]));
     if (name == "sha256sum" && arguments.size() == 1) return json(sha256(text_of(arguments[0])));
     if (name == "eq" && arguments.size() == 2) return json(arguments[0] == arguments[1]);
+    if (name == "semverCompare" && arguments.size() == 2) return compare_versions(arguments);
     if (name == "nindent" && arguments.size() == 2 && arguments[0].is_number())
       return json(nindent(text_of(arguments[1]), arguments[0].get<std::size_t>()));
     if (name == "include" && arguments.size() == 2 && arguments[0].is_string()) return include(arguments);
     return wrong(fmt::format("{} does not take these arguments", name));
+  }
+
+  [[nodiscard]] Result<json> compare_versions(const std::vector<json>& arguments) const {
+    const auto wanted = text_of(arguments[0]);
+    const auto least = minor_version(wanted);
+    const auto version = minor_version(text_of(arguments[1]));
+    if (!wanted.starts_with(">=") || !wanted.ends_with("-0") || !least || !version)
+      return wrong(fmt::format("semverCompare is for \">=MAJOR.MINOR-0\" and a version here, not {} and {}",
+                               arguments[0].dump(), arguments[1].dump()));
+    return json(*version >= *least);
   }
 
   Result<json> include(const std::vector<json>& arguments) {

@@ -5,8 +5,9 @@
 //   {{ define "NAME" }} {{ end }}  {{ /* comment */ }}  and "{{-", "-}}", which take the white space beside them away
 //
 // A pipeline is commands joined by "|", each of which gets what the one before it made as its last argument: a path
-// (.Values.agent.resources), a variable, a text in quotes or a number; or include NAME ., eq A B, toJson, nindent N,
-// sha256sum. https://pkg.go.dev/text/template, https://helm.sh/docs/chart_template_guide/
+// (.Values.agent.resources), a variable, a text in quotes or a number; or include NAME ., eq A B, semverCompare
+// ">=1.30-0" VERSION (of this form), toJson, nindent N, sha256sum. https://pkg.go.dev/text/template,
+// https://helm.sh/docs/chart_template_guide/
 #pragma once
 
 #include <map>

@@ -50,6 +50,22 @@ TEST(TemplateTest, DefinedPartsAreIncluded) {
   EXPECT_EQ(made("{{ \"abc\" | sha256sum }}"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+TEST(TemplateTest, JsonIsSpelledAsGoDoes) { EXPECT_EQ(made("{{ \"<a&b>\" | toJson }}"), R"("\u003ca\u0026b\u003e")"); }
+
+TEST(TemplateTest, VersionsAreCompared) {
+  const auto newer = [](const std::string& version) {
+    return made("{{ semverCompare \">=1.30-0\" .Values.version }}", {{"Values", {{"version", version}}}});
+  };
+  EXPECT_EQ(newer("v1.30.0"), "true");
+  EXPECT_EQ(newer("v1.30.4+rke2r1"), "true");
+  EXPECT_EQ(newer("1.31"), "true");
+  EXPECT_EQ(newer("v2.0.0"), "true");
+  EXPECT_EQ(newer("v1.29.15-gke.3"), "false");
+  EXPECT_EQ(newer("v1.3.0"), "false");
+  EXPECT_THAT(newer("new"), HasSubstr("test:1: semverCompare is for"));
+  EXPECT_THAT(made("{{ semverCompare \"<1.30\" \"1.2\" }}"), HasSubstr("semverCompare is for"));
+}
+
 TEST(TemplateTest, MistakesAreNamedByTheirLine) {
   EXPECT_EQ(made("\n\n{{ .Values.nme }}"), "test:3: there is no \"nme\"");
   EXPECT_EQ(made("\n{{ if .Values.on }}"), "test:2: if needs else or end");

@@ -45,6 +45,8 @@ constexpr std::array kinds{
     Kind{"rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings"},
     Kind{"rbac.authorization.k8s.io/v1", "Role", "roles"},
     Kind{"rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"},
+    Kind{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies"},
+    Kind{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"},
     Kind{"apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"},
 };
 

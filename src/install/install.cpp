@@ -79,6 +79,31 @@ Result<void> apply_one(Cluster& cluster, const json& object, bool force, const P
   return {};
 }
 
+Result<void> leave_out_what_is_newer(Cluster& cluster, Plan& plan) {
+  const auto version = cluster.get("/version");
+  if (!version) return fail(explain(version.error(), "the server's version could not be read"));
+  if (is_at_least(*version, restricting_minor) || plan.values["nodeRestriction"] == false) return {};
+  plan.values["nodeRestriction"] = false;
+  plan.notes.push_back(
+      fmt::format("nodeRestriction=false, for the API server is older than Kubernetes 1.{}: agents "
+                  "may change the Nodes of others",
+                  restricting_minor));
+  return {};
+}
+
+// What an earlier install may have held agents to.
+Result<void> take_restrictions_away(Cluster& cluster, json values, const Progress& progress) {
+  values["nodeRestriction"] = true;
+  WEFT_TRY(const auto manifests, chart::render(values));
+  for (const auto& object : manifests.objects) {
+    if (object["apiVersion"] != "admissionregistration.k8s.io/v1") continue;
+    const auto gone = cluster.erase(path_of(object));
+    if (!gone) return fail(explain(gone.error(), chart::name_of(object) + " could not be deleted"));
+    if (*gone) progress(chart::name_of(object) + " deleted");
+  }
+  return {};
+}
+
 // What the next install is to know of this one.
 void remember(std::vector<json>& objects, const std::map<std::string, std::string>& given) {
   for (auto& object : objects)
@@ -144,6 +169,7 @@ Result<Plan> make_plan(Cluster& cluster, const InstallOptions& options) {
   for (const auto& [key, value] : plan.given)
     WEFT_CHECK(chart::set_value(plan.values, fmt::format("{}={}", key, value)));
   WEFT_CHECK(chart::check_values(plan.values));
+  WEFT_CHECK(leave_out_what_is_newer(cluster, plan));
   return plan;
 }
 
@@ -155,6 +181,8 @@ Result<void> install(Cluster& cluster, const InstallOptions& options, const Prog
   for (const auto& note : plan.notes) progress(note);
   WEFT_TRY(auto manifests, chart::render(plan.values));
   remember(manifests.objects, plan.given);
+  if (plan.given.contains("nodeRestriction") && plan.values["nodeRestriction"] == false)
+    WEFT_CHECK(take_restrictions_away(cluster, plan.values, progress));
   bool definitions = false;
   for (const auto& object : manifests.objects) {
     const bool is_definition = object["kind"] == "CustomResourceDefinition";

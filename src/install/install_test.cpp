@@ -80,6 +80,28 @@ TEST_F(InstallTest, ASecondOneKeepsWhatTheFirstWasGiven) {
   EXPECT_THAT(weftd(), AllOf(HasSubstr("tunnel: vxlan"), Not(HasSubstr("mtu")), HasSubstr("10.99.0.0/16")));
 }
 
+TEST_F(InstallTest, AgentsAreHeldToTheirNodeWhereTheServerCanDoIt) {
+  const auto policies = [&] {
+    return world.all("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies").size() +
+           world.all("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings").size();
+  };
+  world.server.set_minor(29);
+  ASSERT_TRUE(install());
+  EXPECT_EQ(policies(), 0U);
+  EXPECT_THAT(world.told, HasSubstr("nodeRestriction=false, for the API server is older than Kubernetes 1.30"));
+  // It was not what somebody asked for.
+  world.server.set_minor(30);
+  ASSERT_TRUE(install());
+  EXPECT_EQ(policies(), 4U);
+  ASSERT_TRUE(install({.set = {"nodeRestriction=false"}}));
+  EXPECT_EQ(policies(), 0U);
+  EXPECT_THAT(world.told, HasSubstr("ValidatingAdmissionPolicyBinding weft-state-restriction deleted\n"));
+  ASSERT_TRUE(install({.set = {"nodeRestriction=true"}}));
+  EXPECT_EQ(policies(), 4U);
+  ASSERT_TRUE(uninstall(*world.cluster, {.timeout = 5s}, world.progress()));
+  EXPECT_EQ(policies(), 0U);
+}
+
 TEST_F(InstallTest, RangesThatNobodyKnowsAreAskedFor) {
   world.server.store().remove("/api/v1/namespaces/kube-system/configmaps/kubeadm-config");
   EXPECT_THAT(refused(install()),

@@ -67,9 +67,7 @@ constexpr std::array<OtherNetwork, 12> other_networks{{
 }};
 
 void look_at_version(const json& version, std::vector<Finding>& findings) {
-  const int major = number_of(text_at(version, "/major"));
-  const int minor = number_of(text_at(version, "/minor"));
-  if (major > 1 || minor >= oldest_minor) return;
+  if (is_at_least(version, oldest_minor)) return;
   findings.push_back({true, fmt::format("the API server is Kubernetes {}", text_at(version, "/gitVersion")),
                       fmt::format("Weft needs 1.{} or newer", oldest_minor)});
 }
@@ -113,6 +111,7 @@ struct Right {
   const char* group;
   const char* resource;
   bool in_namespace;
+  int since = 0;  // minor version of the server
 };
 constexpr std::array rights{
     Right{"", "namespaces", false},
@@ -121,6 +120,8 @@ constexpr std::array rights{
     Right{"rbac.authorization.k8s.io", "clusterrolebindings", false},
     Right{"rbac.authorization.k8s.io", "roles", true},
     Right{"rbac.authorization.k8s.io", "rolebindings", true},
+    Right{"admissionregistration.k8s.io", "validatingadmissionpolicies", false, restricting_minor},
+    Right{"admissionregistration.k8s.io", "validatingadmissionpolicybindings", false, restricting_minor},
     Right{"", "serviceaccounts", true},
     Right{"", "configmaps", true},
     Right{"apps", "daemonsets", true},
@@ -140,13 +141,13 @@ std::optional<bool> may(Cluster& cluster, const char* verb, const Right& right) 
   return review->contains("status") && (*review)["status"].value("allowed", false);
 }
 
-void look_at_rights(Cluster& cluster, std::vector<Finding>& findings) {
+void look_at_rights(Cluster& cluster, const json& version, std::vector<Finding>& findings) {
   const auto all = may(cluster, "*", {"*", "*", false});
   if (!all || *all) return;
   std::string missing;
   for (const auto& right : rights)
     for (const auto* verb : {"create", "patch"})
-      if (!may(cluster, verb, right).value_or(true))
+      if (is_at_least(version, right.since) && !may(cluster, verb, right).value_or(true))
         missing += fmt::format("{}{} {}", missing.empty() ? "" : ", ", verb, right.resource);
   if (!missing.empty())
     findings.push_back({true, "the user of this kubeconfig lacks rights: " + missing,
@@ -154,6 +155,11 @@ void look_at_rights(Cluster& cluster, std::vector<Finding>& findings) {
 }
 
 }  // namespace
+
+bool is_at_least(const json& version, int minor) {
+  const int major = number_of(text_at(version, "/major"));
+  return major > 1 || (major == 1 && number_of(text_at(version, "/minor")) >= minor);
+}
 
 std::vector<std::string> find_pod_ranges(Cluster& cluster) { return of_kubeadm(cluster, "podSubnet"); }
 
@@ -199,7 +205,7 @@ Outcome<std::vector<Finding>> survey(Cluster& cluster) {
   const auto version = cluster.get("/version");
   if (!version) return std::unexpected(version.error());
   look_at_version(*version, findings);
-  look_at_rights(cluster, findings);
+  look_at_rights(cluster, *version, findings);
   const auto nodes = cluster.list("/api/v1/nodes");
   if (!nodes) return std::unexpected(nodes.error());
   for (const auto& node : *nodes) look_at_node(node, findings);

@@ -16,6 +16,11 @@ std::vector<std::string> find_service_ranges(Cluster& cluster);
 // As URLs, from the endpoints of the Service "kubernetes".
 std::vector<std::string> find_servers(Cluster& cluster);
 
+// Of "gitVersion", "major" and "minor" as /version has them.
+bool is_at_least(const nlohmann::json& version, int minor);
+// From this one on it has ValidatingAdmissionPolicies, and tokens of pods name their node.
+inline constexpr int restricting_minor = 30;
+
 struct Finding {
   bool stops = false;  // nothing is installed, unless it is forced
   std::string what;

@@ -21,7 +21,8 @@ weft_at() { in_space "$weft" "$@" --kubeconfig "$kubeconfig"; }
 
 # --- The double
 resources=()
-for kind in apps/v1/daemonsets=DaemonSet apps/v1/deployments=Deployment policy/v1/poddisruptionbudgets=PodDisruptionBudget \
+for kind in admissionregistration.k8s.io/v1/{validatingadmissionpolicies=ValidatingAdmissionPolicy,validatingadmissionpolicybindings=ValidatingAdmissionPolicyBinding} \
+  apps/v1/daemonsets=DaemonSet apps/v1/deployments=Deployment policy/v1/poddisruptionbudgets=PodDisruptionBudget \
   rbac.authorization.k8s.io/v1/{clusterroles=ClusterRole,clusterrolebindings=ClusterRoleBinding,roles=Role,rolebindings=RoleBinding}; do
   resources+=(--resource "/apis/$kind")
 done

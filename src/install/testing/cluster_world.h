@@ -37,6 +37,8 @@ class ClusterWorld {
                              [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
       add("rbac.authorization.k8s.io/v1", (plural + "s").c_str(), kind);
     }
+    add("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy");
+    add("admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding");
     put("/api/v1/namespaces/kube-system/configmaps/kubeadm-config",
         {{"data",
           {{"ClusterConfiguration",

@@ -281,7 +281,8 @@ bool ApiServer::answer(Connection& connection, const HttpRequest& request) {
   if (request.path == "/readyz" || request.path == "/livez" || request.path == "/healthz")
     return connection.answer(200, "ok");
   if (request.path == "/version")
-    return connection.answer(200, R"({"major":"1","minor":"32","gitVersion":"v1.32.0-weft-test"})");
+    return connection.answer(
+        200, fmt::format(R"({{"major":"1","minor":"{0}","gitVersion":"v1.{0}.0-weft-test"}})", minor_.load()));
   if (request.method == "POST" && request.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
     return review(connection, request);
   const auto path = parse_path(request.path);

@@ -71,6 +71,8 @@ class ApiServer {
   void set_token(std::string token);
   // SelfSubjectAccessReviews say no to this, "create daemonsets"; of all else yes. Requests are not refused by it.
   void deny(std::string verb_and_resource);
+  // It says that it is Kubernetes 1.MINOR.
+  void set_minor(int minor) { minor_ = minor; }
   // Every stream of a watch: ends as its time were over; is reset; sends half of the next event and is reset then.
   void end_watches() { watch_order(WatchOrder::end); }
   void break_watches() { watch_order(WatchOrder::reset); }
@@ -131,6 +133,7 @@ class ApiServer {
   std::list<Served> served_;
   std::vector<Fault> faults_;
   std::deque<std::string> requests_;  // the last of them
+  std::atomic<int> minor_{32};
   std::set<std::string> denied_;
   std::string token_;
   std::string line_;

@@ -1,4 +1,4 @@
-{{- /* Only what src/manifests/template.h knows is used here: if, else, range, define, include, eq, toJson, nindent, sha256sum. */ -}}
+{{- /* Only what src/chart/template.h knows is used in these files. */ -}}
 {{- define "weft.image" -}}
 {{- if .Values.image }}{{ .Values.image | toJson }}{{ else }}weft:{{ .Chart.AppVersion }}{{ end -}}
 {{- end -}}
