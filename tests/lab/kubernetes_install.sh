@@ -74,6 +74,34 @@ exits 1 "no kubeconfig" env -u KUBECONFIG HOME="$work" "$weft" install
 like "where it was looked for" "$output" "$work/.kube/config"
 is "what is printed is what is shipped" "$("$weft" install --print | sha256sum)" "$(sha256sum <"$(dirname "$0")/../../deploy/kubernetes/weft.yaml")"
 
+step "what is configured is what weftd and weft-operator take"
+config_of() { # FILE SETTING...
+  "$weft" install --print "${@:2}" | awk -v key="  $1: |" '$0 == key { on = 1; next } on && !/^    / { exit } on { print substr($0, 5) }' |
+    sed "s#/usr/share/weft/crds#$(realpath "$(dirname "${crds[0]}")")#; s#/etc/weft-etcd#$work/etcd#"
+}
+mkdir "$work/etcd"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=test -keyout "$work/etcd/tls.key" -out "$work/etcd/tls.crt" 2>/dev/null
+cp "$work/etcd/tls.crt" "$work/etcd/ca.crt"
+while read -r settings; do
+  set --
+  for setting in $settings operatorConfig.kubeconfig="$kubeconfig"; do set -- "$@" --set "$setting"; done
+  config_of weftd.yaml "$@" >"$work/weftd.yaml"
+  config_of weft-operator.yaml "$@" >"$work/weft-operator.yaml"
+  succeeds "weftd takes ${settings:-the defaults}" env NODE_NAME=n1 "$bin/weftd" --check --config "$work/weftd.yaml"
+  succeeds "weft-operator takes ${settings:-the defaults}" "$bin/weft-operator" --check --config "$work/weft-operator.yaml"
+done <<'SETS'
+
+tunnel=none
+tunnel=geneve tunnelScope=cross-subnet podCIDRs=10.7.0.0/16,fd00:7::/48 serviceCIDRs=10.8.0.0/16,fd00:8::/112
+kubernetesServers=https://192.0.2.10:6443,https://192.0.2.11:6443
+agentConfig.encryption=wireguard agentConfig.mtu=1400 agentConfig.log_level=debug operatorConfig.log_level=debug
+store=etcd etcd.endpoints=http://192.0.2.9:2379
+store=etcd etcd.endpoints=https://192.0.2.9:2379,https://192.0.2.10:2379 etcd.secret=etcd
+nodeRestriction=false agent.maxUnavailable=2 operator.replicas=3
+SETS
+config_of weftd.yaml --set agentConfig.tunel=none >"$work/weftd.yaml"
+exits 1 "what weftd does not know" env NODE_NAME=n1 "$bin/weftd" --check --config "$work/weftd.yaml"
+
 # --- The real one
 if [[ ! -x ${WEFT_TEST_K8S_BIN:-}/kube-apiserver ]]; then
   say "skipped: a real API server (WEFT_TEST_K8S_BIN is not the directory of kube-apiserver and kube-controller-manager)"
@@ -123,6 +151,75 @@ done
 pools=/apis/weft.io/v1alpha1/podaddresspools
 exits 22 "a block larger than its CIDR" real POST $pools '{"apiVersion": "weft.io/v1alpha1", "kind": "PodAddressPool", "metadata": {"name": "a"}, "spec": {"cidrs": [{"cidr": "10.0.0.0/16", "blockLength": 8}]}}'
 succeeds "a pool" real POST $pools '{"apiVersion": "weft.io/v1alpha1", "kind": "PodAddressPool", "metadata": {"name": "a", "finalizers": ["weft.io/pool"]}, "spec": {"cidrs": [{"cidr": "10.0.0.0/16"}]}}'
+
+step "agents are held to their node"
+as_agent() { # TOKEN METHOD PATH BODY: "200", or "403 why"
+  local answer kind=application/json
+  [[ $2 == PATCH ]] && kind=application/merge-patch+json
+  answer=$(in_space curl -sSk --max-time 5 -w '\n%{http_code}' -X "$2" -H "authorization: Bearer $1" -H "content-type: $kind" -d "$4" "https://127.0.0.1:16443$3")
+  local code=${answer##*$'\n'}
+  [[ $code == 20? ]] && echo "$code" || echo "$code $(jq -r .message <<<"${answer%$'\n'*}")"
+}
+refuses() { [[ $(as_agent "$@") == 403\ * ]]; }
+allows() { [[ $(as_agent "$@") == 20? ]]; }
+new_token() { # what the pod is given by its kubelet, and one of no pod
+  real POST /api/v1/namespaces/weft-system/serviceaccounts/weft/token "{\"apiVersion\": \"authentication.k8s.io/v1\", \"kind\": \"TokenRequest\", \"spec\": {$1}}" | jq -r .status.token
+}
+rest_of_taints() { # without those of the key; a controller adds some of its own meanwhile
+  real GET /api/v1/nodes/n1 | jq --arg key "$1" '{metadata: {resourceVersion: .metadata.resourceVersion}, spec: {taints: [.spec.taints[] | select(.key != $key)]}}'
+}
+not_ready=node.weft.io/agent-not-ready
+condition() { real GET /api/v1/nodes/n1 | jq --arg type "$1" '{metadata: {resourceVersion: .metadata.resourceVersion}, status: {conditions: ([.status.conditions[]? | select(.type != $type)] + [{type: $type, status: "False", reason: "Test"}])}}'; }
+may_take() { allows "$token" PATCH /api/v1/nodes/n1 "$(rest_of_taints $not_ready)"; }
+may_not_take() { refuses "$token" PATCH /api/v1/nodes/n1 "$(rest_of_taints test)"; }
+may_tell() { allows "$token" PATCH /api/v1/nodes/n1/status "$(condition NetworkUnavailable)"; }
+may_not_tell() { refuses "$token" PATCH /api/v1/nodes/n1/status "$(condition Ready)"; }
+if real GET /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/weft-node-restriction >/dev/null; then
+  for node in n1 n2; do
+    real POST /api/v1/nodes "{\"metadata\": {\"name\": \"$node\"}, \"spec\": {\"taints\": [{\"key\": \"$not_ready\", \"effect\": \"NoSchedule\"}, {\"key\": \"test\", \"effect\": \"NoSchedule\"}]}}" >/dev/null
+  done
+  real POST /api/v1/namespaces/weft-system/pods '{"metadata": {"name": "agent"}, "spec": {"nodeName": "n1", "serviceAccountName": "weft", "containers": [{"name": "c", "image": "none"}]}}' >/dev/null
+  token=$(new_token '"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "agent"}')
+  anywhere=$(new_token '')
+  label='{"metadata": {"labels": {"a": "b"}}}'
+  eventually 20 "the policy is in force" refuses "$token" PATCH /api/v1/nodes/n2 "$label"
+  like "whose node it is" "$(as_agent "$token" PATCH /api/v1/nodes/n2 "$label")" 'the agent of node n1 may not change node n2'
+  succeeds "no label of its own node" refuses "$token" PATCH /api/v1/nodes/n1 "$label"
+  succeeds "nor by its status" refuses "$token" PATCH /api/v1/nodes/n1/status "$label"
+  succeeds "it may not be unschedulable" refuses "$token" PATCH /api/v1/nodes/n1 '{"spec": {"unschedulable": true}}'
+  succeeds "nor have another's capacity" refuses "$token" PATCH /api/v1/nodes/n1/status '{"status": {"capacity": {"cpu": "64"}}}'
+  eventually 5 "the condition is its own" may_tell
+  eventually 5 "another is not" may_not_tell
+  eventually 5 "another's taint stays" may_not_take
+  eventually 5 "its own goes" may_take
+  succeeds "and does not come back" refuses "$token" PATCH /api/v1/nodes/n1 '{"spec": {"taints": [{"key": "'$not_ready'", "effect": "NoExecute"}]}}'
+  succeeds "a token of no pod passes" allows "$anywhere" PATCH /api/v1/nodes/n2 "$label"
+  state() { # KIND NAME [NODE]
+    jq -n --arg kind "$1" --arg name "$2" --argjson labels "{${3:+\"weft.io/node\": \"$3\"}}" \
+      '{apiVersion: "weft.io/v1alpha1", kind: $kind, metadata: {name: $name, labels: $labels}, spec: {version: 1}}'
+  }
+  for kind in WeftNode WeftEndpoints WeftIdentityUsers; do
+    resource=${kind,,}
+    at=/apis/weft.io/v1alpha1/${resource%s}s
+    succeeds "its own $kind" allows "$token" POST $at "$(state $kind n1)"
+    succeeds "no $kind of another" refuses "$token" POST $at "$(state $kind n2)"
+    succeeds "another has one" real POST $at "$(state $kind n2)"
+    succeeds "it stays" refuses "$token" PATCH $at/n2 '{"spec": {"version": 2}}'
+    real DELETE $at/n2 >/dev/null
+  done
+  pods=/apis/weft.io/v1alpha1/weftendpoints
+  succeeds "several of its own" allows "$token" POST $pods "$(state WeftEndpoints n1-2 n1)"
+  succeeds "but not of another" refuses "$token" POST $pods "$(state WeftEndpoints n1-3 n2)"
+  succeeds "nor with another's name" refuses "$token" POST $pods "$(state WeftEndpoints n2 n1)"
+  real DELETE "/api/v1/namespaces/weft-system/pods/agent?gracePeriodSeconds=0" >/dev/null
+  for node in n1 n2; do real DELETE /api/v1/nodes/$node >/dev/null; done
+  succeeds "without it" weft_at install --no-wait --set nodeRestriction=false
+  exits 22 "there is no policy" real GET /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/weft-node-restriction
+else
+  say "skipped: this API server has no ValidatingAdmissionPolicies"
+fi
+
+step "it is taken away"
 succeeds "uninstall" weft_at uninstall --yes --purge --timeout 60
 like "what is lost" "$output" 'lost for good: PodAddressPool: a'
 exits 22 "its namespace is gone" real GET /api/v1/namespaces/weft-system
