@@ -154,7 +154,8 @@ Result<Manifests> render(const json& values) {
   result.text = fmt::format(
       "# Weft {} on Kubernetes, as `weft install --print` makes it of deploy/kubernetes/chart. What a cluster needs "
       "otherwise\n"
-      "# (ranges of addresses, kubernetes_servers, a tunnel) is in the ConfigMap weft-config. docs/kubernetes.md\n",
+      "# (ranges of addresses, kubernetes_servers, a tunnel) is in the ConfigMap weft-config. "
+      "docs/kubernetes-install.md\n",
       version());
   const auto add = [&](std::string_view name, std::string_view text) -> Result<void> {
     result.text += fmt::format("---\n{}", text);

@@ -101,10 +101,11 @@ void look_at_daemon_set(const json& set, std::vector<Finding>& findings) {
   const auto other =
       std::ranges::find_if(other_networks, [&](const OtherNetwork& one) { return name.starts_with(one.prefix); });
   if (other != other_networks.end() && name != "kube-proxy")
-    findings.push_back({true, fmt::format("{} is this cluster's network ({}/{})", other->name, space, name),
-                        "a node can have one: remove it first, with what it left on the nodes (docs/kubernetes.md, "
-                        "\"Install\"), or say "
-                        "--force where it is gone but for this DaemonSet"});
+    findings.push_back(
+        {true, fmt::format("{} is this cluster's network ({}/{})", other->name, space, name),
+         "a node can have one: remove it first, with what it left on the nodes (docs/kubernetes-install.md, "
+         "\"Another network\"), or say "
+         "--force where it is gone but for this DaemonSet"});
 }
 
 struct Right {

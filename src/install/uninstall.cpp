@@ -169,7 +169,7 @@ Result<void> uninstall(Cluster& cluster, const UninstallOptions& options, const 
   return fail(ErrorCode::exhausted,
               fmt::format("Weft is gone from the cluster, but {} of its nodes could not be cleaned: {}", unclean.size(),
                           fmt::join(unclean, ", ")),
-              "on each of them: weftd --cleanup, or a restart of the node; docs/kubernetes.md, \"Uninstall\"");
+              "on each of them: weftd --cleanup, or a restart of the node; docs/kubernetes-install.md, \"Uninstall\"");
 }
 
 }  // namespace weft::install
