@@ -67,7 +67,8 @@ Result<json> parse_value(std::string_view key, std::string_view text) {
   if (all.size() > 1) return fail(ErrorCode::invalid, fmt::format("--set {}: expected one value", key));
   const auto value = all.empty() ? json() : all.front();
   // "1.20" is no number where a text is asked for, and nothing is an empty one.
-  if (!value.is_structured() && (type == "string" || text.empty()) && type != "array") return json(std::string(text));
+  if (!value.is_structured() && !value.is_string() && (type == "string" || text.empty()) && type != "array")
+    return json(std::string(text));
   if (type != "array" || value.is_structured()) return value;
   json list = json::array();
   for (auto rest = text; !rest.empty();) {

@@ -119,6 +119,7 @@ TEST(ChartTest, ValuesAreWhatHelmTakesThemFor) {
   EXPECT_EQ(values({"agent.maxUnavailable=25%"})["agent"]["maxUnavailable"], "25%");
   EXPECT_EQ(values({"operator.resources.requests.cpu=1"})["operator"]["resources"]["requests"]["cpu"], 1);
   EXPECT_EQ(values({"image=1.20"})["image"], "1.20");
+  EXPECT_EQ(values({"image='1.20'"})["image"], "1.20");
   EXPECT_EQ(values({"image=a/b:1", "image="})["image"], "");
   EXPECT_EQ(values({"nodeRestriction=false"})["nodeRestriction"], false);
   EXPECT_EQ(values({"kubernetesServers=https://192.0.2.1:6443", "kubernetesServers="})["kubernetesServers"],

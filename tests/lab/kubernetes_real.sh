@@ -117,6 +117,17 @@ start_api_server
 wait "$loading" || fail "the load ended: $(cat "$work/load")"
 is "failed connections" "$(jq .failed "$work/load")" 0
 
+step "an agent is held to its node"
+agent=$(kubectl -n weft-system get pods -l app.kubernetes.io/component=agent --field-selector spec.nodeName=node1 -o jsonpath='{.items[0].metadata.name}')
+token=$(kubectl -n weft-system exec "$agent" -- busybox cat /var/run/secrets/kubernetes.io/serviceaccount/token)
+patches() { # NODE[/status] PATCH, as the agent of node1
+  in_control curl -sS --max-time 5 --cacert "$pki/ca.crt" -X PATCH -H "authorization: Bearer $token" -H 'content-type: application/merge-patch+json' -d "$2" \
+    "$server/api/v1/nodes/$1" | jq -r '.message // "done"'
+}
+like "it may not change another" "$(patches node2/status '{"status": {"conditions": []}}')" 'the agent of node node1 may not change node node2'
+like "nor label its own" "$(patches node1 '{"metadata": {"labels": {"a": "b"}}}')" 'agents may not change metadata of nodes'
+is "what was told of it stands there" "$(kubectl get node node1 -o json | jq -r '.status.conditions[] | select(.type == "NetworkUnavailable") | .reason')" WeftIsUp
+
 step "Weft's own test of the cluster"
 succeeds "weft connectivity test" in_control "$weft" connectivity test --kubeconfig "$work/admin.kubeconfig"
 
