@@ -11,7 +11,9 @@ constexpr std::size_t told_at_once = 16;  // nodes
 etcd::MirrorOptions mirror_options(const Context& context, const std::string& own) {
   auto options = context.mirror_of_nodes(
       context.keys.endpoints(),
-      [key = context.keys.build(EndpointsKey{own})](const etcd::KeyValue& kv) { return kv.key != key; });
+      [key = context.keys.build(EndpointsKey{own}), slices = context.keys.slices_of(own)](const etcd::KeyValue& kv) {
+        return kv.key != key && !kv.key.starts_with(slices);
+      });
   options.page = 200;  // of some ten kilobytes each
   options.values = false;
   return options;
@@ -28,13 +30,17 @@ EndpointTable::EndpointTable(Context context, const NodeRegistry& registry, Endp
               {.changed = [this](const etcd::Change& change) { mirror_changed(change); }, .state = {}}) {}
 
 // Its run is the one alive, or none is.
-bool EndpointTable::counts(const std::string& node, const std::string& boot_id) const {
+bool EndpointTable::counts(const std::string& node, unsigned slice, const std::string& boot_id) const {
   const auto known = registry_->nodes().find(node);
-  return known == registry_->nodes().end() || !known->second.alive || *known->second.alive == boot_id;
+  if (known == registry_->nodes().end()) return true;
+  const auto& [name, one] = *known;
+  if (slice != 0 && one.record && !one.record->reads_slices) return false;
+  return !one.alive || *one.alive == boot_id;
 }
 
-void EndpointTable::take(const std::string& node, const SharedEndpoints& pods, EndpointDifference& difference) {
-  if (auto change = pods_.replace(node, pods); !change.empty())
+void EndpointTable::take(const std::string& node, const std::vector<PodTable::Slice>& slices,
+                         EndpointDifference& difference) {
+  if (auto change = pods_.replace(node, slices); !change.empty())
     difference.nodes.insert_or_assign(node, std::move(change));
 }
 
@@ -43,55 +49,78 @@ void EndpointTable::nodes_changed(const NodeDifference& nodes) {
   const auto look = [&](const std::string& node) {
     const auto found = lists_.find(node);
     if (found == lists_.end()) return;
-    auto& list = found->second;
-    const bool now = counts(node, list.boot_id);
-    if (now == !list.set_aside) return;
-    if (now) {
-      take(node, *std::exchange(list.set_aside, std::nullopt), difference);
-    } else {
-      list.set_aside = pods_.pods_of(node);
-      take(node, {}, difference);
+    std::vector<PodTable::Slice> slices;
+    for (auto& [number, list] : found->second) {
+      const bool now = counts(node, number, list.boot_id);
+      if (now == !list.set_aside) continue;
+      auto& slice = slices.emplace_back(PodTable::Slice{.number = number, .pods = {}});
+      if (now)
+        slice.pods = *std::exchange(list.set_aside, std::nullopt);
+      else
+        list.set_aside = pods_.pods_of(node, number);
     }
+    take(node, slices, difference);
   };
   for (const auto& [node, record] : nodes.set) look(node);
   for (const auto& node : nodes.gone) look(node);
   tell(difference);
 }
 
-void EndpointTable::mirror_changed(const etcd::Change& change) {
-  EndpointDifference difference;
-  std::vector<std::pair<std::string, etcd::Revision>> seen;
-  for (const auto& kv : change.erased) {
-    const auto key = context_.keys.parse_as<EndpointsKey>(kv.key);
-    if (!key) continue;
-    take(key->node, {}, difference);
-    lists_.erase(key->node);
-    seen.emplace_back(key->node, 0);
+std::vector<PodTable::Slice> EndpointTable::read(const std::string& node, const Touched& touched) {
+  std::vector<PodTable::Slice> slices;
+  auto& lists = lists_[node];
+  for (const auto number : touched.erased) {
+    lists.erase(number);
+    slices.push_back({.number = number, .pods = {}});
   }
-  for (const auto& kv : change.set) {
-    const auto key = context_.keys.parse_as<EndpointsKey>(kv.key);
-    auto read = key ? decode_endpoints(kv.key, kv.value) : fail(key.error());
-    if (key) seen.emplace_back(key->node, kv.mod_revision);
+  for (const auto* kv : touched.set) {
+    auto read = decode_endpoints(kv->key, kv->value);
     if (!read) {
       if (handlers_.trouble) handlers_.trouble(read.error());
       continue;
     }
-    auto& list = lists_[key->node];
+    const auto number = context_.keys.parse_as<EndpointsKey>(kv->key)->slice;
+    auto& list = lists[number];
     list.boot_id = std::move(read->boot_id);
     list.set_aside.reset();
-    if (counts(key->node, list.boot_id)) {
-      take(key->node, read->pods, difference);
-    } else {
+    auto& slice = slices.emplace_back(PodTable::Slice{.number = number, .pods = {}});
+    if (counts(node, number, list.boot_id))
+      slice.pods = std::move(read->pods);
+    else
       list.set_aside = std::move(read->pods);
-      take(key->node, {}, difference);
+  }
+  if (lists.empty()) lists_.erase(node);
+  return slices;
+}
+
+void EndpointTable::mirror_changed(const etcd::Change& change) {
+  std::map<std::string, Touched> touched;
+  std::vector<std::pair<EndpointsKey, etcd::Revision>> seen;
+  for (const auto& kv : change.erased) {
+    const auto key = context_.keys.parse_as<EndpointsKey>(kv.key);
+    if (!key) continue;
+    touched[key->node].erased.push_back(key->slice);
+    seen.emplace_back(*key, 0);
+  }
+  for (const auto& kv : change.set) {
+    const auto key = context_.keys.parse_as<EndpointsKey>(kv.key);
+    if (!key) {
+      if (handlers_.trouble) handlers_.trouble(key.error());
+      continue;
     }
+    touched[key->node].set.push_back(&kv);
+    seen.emplace_back(*key, kv.mod_revision);
+  }
+  EndpointDifference difference;
+  for (const auto& [node, what] : touched) {
+    take(node, read(node, what), difference);
     // The first list is of all nodes: what it becomes on its way is not to be in memory of all of them at once, among
     // what stays.
     if (difference.nodes.size() >= told_at_once) tell(std::exchange(difference, {}));
   }
   tell(difference);
-  for (const auto& [node, revision] : seen)
-    if (handlers_.seen) handlers_.seen(node, revision, change.revision);
+  for (const auto& [key, revision] : seen)
+    if (handlers_.seen) handlers_.seen(key, revision, change.revision);
 }
 
 void EndpointTable::tell(const EndpointDifference& difference) const {

@@ -5,6 +5,10 @@
 // is for checks to find out. They go when the collector has found the node gone and erases the key. Only when another
 // run of the node is alive are they known to be dead before: a machine that booted has none of the pods it had.
 //
+// A node's pods are in one key, or in slices (endpoint_publisher.h), which count only where its record says that it knows
+// of them: what an agent that does not took no notice of is nobody's. A change that moves pods from one key to another
+// is told as one.
+//
 // A key that cannot be read leaves what was read there before. What counts is in a PodTable, and nowhere else.
 //
 // Owner thread only; a handler must not destroy the table.
@@ -14,6 +18,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "sources/cluster/context.h"
 #include "sources/cluster/node_registry.h"
@@ -29,7 +34,7 @@ struct EndpointDifference {
 struct EndpointHandlers {
   std::function<void(const EndpointDifference& difference)> changed;  // never empty; the table has it already
   // A node's key was set or erased (revision 0), in the view of `at`.
-  std::function<void(const std::string& node, etcd::Revision revision, etcd::Revision at)> seen;
+  std::function<void(const EndpointsKey& key, etcd::Revision revision, etcd::Revision at)> seen;
   Trouble trouble;
 };
 
@@ -56,14 +61,21 @@ class EndpointTable {
   };
 
   void mirror_changed(const etcd::Change& change);
-  void take(const std::string& node, const SharedEndpoints& pods, EndpointDifference& difference);
-  [[nodiscard]] bool counts(const std::string& node, const std::string& boot_id) const;
+  // What one change says of a node.
+  struct Touched {
+    std::vector<const etcd::KeyValue*> set;
+    std::vector<unsigned> erased;  // slices
+  };
+
+  void take(const std::string& node, const std::vector<PodTable::Slice>& slices, EndpointDifference& difference);
+  [[nodiscard]] std::vector<PodTable::Slice> read(const std::string& node, const Touched& touched);
+  [[nodiscard]] bool counts(const std::string& node, unsigned slice, const std::string& boot_id) const;
   void tell(const EndpointDifference& difference) const;
 
   Context context_;
   const NodeRegistry* registry_;
   EndpointHandlers handlers_;
-  std::map<std::string, List> lists_;  // as last read
+  std::map<std::string, std::map<unsigned, List>> lists_;  // as last read, by node and slice
   PodTable pods_;
   etcd::Mirror mirror_;
 };

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t longest_name = 253;
 constexpr std::size_t longest_labels = 16384;
+constexpr unsigned most_slices = 65535;
 
 bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
@@ -50,6 +51,19 @@ Result<LabelMap> parse_labels(std::string_view text) {
   WEFT_TRY(const std::string spelling, canonical(labels));
   if (spelling != text) return fail(ErrorCode::invalid, "the labels are not spelled as Weft spells them");
   return labels;
+}
+
+// "<node>", "<node>/<slice>"
+Result<Key> parse_endpoints(std::string_view text) {
+  EndpointsKey key{.node = std::string(text.substr(0, text.find('/')))};
+  WEFT_CHECK(check_name("node", key.node));
+  if (key.node.size() == text.size()) return key;
+  const auto digits = text.substr(key.node.size() + 1);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), key.slice);
+  if (error != std::errc() || end != digits.data() + digits.size() || digits.starts_with('0') || key.slice == 0 ||
+      key.slice > most_slices)
+    return fail(ErrorCode::invalid, fmt::format("not a slice's number from 1 to {}", most_slices));
+  return key;
 }
 
 // "<kind>/<name>", "<kind>/<namespace>/<name>"
@@ -102,7 +116,7 @@ Result<Key> parse_rest(std::string_view rest) {
   };
   if (below("nodes/")) return named<NodeKey>("node", rest);
   if (below("alive/")) return named<AliveKey>("node", rest);
-  if (below("endpoints/")) return named<EndpointsKey>("node", rest);
+  if (below("endpoints/")) return parse_endpoints(rest);
   if (below("state/objects/")) return parse_object(rest);
   if (below("state/assignments/")) return two_names<AssignmentKey>(rest, "namespace", "Service", "the Service's name");
   if (rest == "state/assignments-epoch") return AssignmentsEpochKey{};
@@ -200,7 +214,9 @@ std::string Keyspace::build(const Key& key) const {
     }
     std::string operator()(const UsersKey& key) const { return keys.users() + key.node; }
     std::string operator()(const MarkKey& key) const { return fmt::format("{}{}", keys.marks(), key.number); }
-    std::string operator()(const EndpointsKey& key) const { return keys.endpoints() + key.node; }
+    std::string operator()(const EndpointsKey& key) const {
+      return key.slice == 0 ? keys.endpoints() + key.node : fmt::format("{}{}", keys.slices_of(key.node), key.slice);
+    }
     std::string operator()(const ObjectKey& key) const {
       return key.namespace_.empty() ? fmt::format("{}{}/{}", keys.objects(), key.kind, key.name)
                                     : fmt::format("{}{}/{}/{}", keys.objects(), key.kind, key.namespace_, key.name);

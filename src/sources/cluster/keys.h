@@ -56,8 +56,10 @@ struct MarkKey {
   IdentityNumber number = 0;
   auto operator<=>(const MarkKey&) const = default;
 };
+// Pods of a node: all of them, or one of its slices (endpoint_publisher.h).
 struct EndpointsKey {
   std::string node;
+  unsigned slice = 0;  // 0: it is no slice
   auto operator<=>(const EndpointsKey&) const = default;
 };
 // An object users applied; `kind` as Kubernetes spells it. No namespace: its kind has none.
@@ -126,6 +128,7 @@ class Keyspace {
   [[nodiscard]] std::string users() const { return root_ + "identities/users/"; }
   [[nodiscard]] std::string marks() const { return root_ + "identities/marks/"; }
   [[nodiscard]] std::string endpoints() const { return root_ + "endpoints/"; }
+  [[nodiscard]] std::string slices_of(std::string_view node) const { return endpoints() + std::string(node) + "/"; }
   // Objects and all that goes with them: one mirror follows them at one revision.
   [[nodiscard]] std::string state() const { return root_ + "state/"; }
   [[nodiscard]] std::string objects() const { return root_ + "state/objects/"; }

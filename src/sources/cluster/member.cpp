@@ -38,6 +38,7 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
                      [this, told = std::move(handlers.nodes)](const NodeDifference& difference) {
                        if (told) told(difference);
                        endpoints_.nodes_changed(difference);
+                       endpoint_publisher_.nodes_changed();
                      },
                  .joined =
                      [this, told = std::move(handlers.joined)] {
@@ -64,8 +65,8 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
       endpoints_(context_, registry_,
                  {.changed = std::move(handlers.endpoints),
                   .seen =
-                      [this](const std::string& node, etcd::Revision revision, etcd::Revision at) {
-                        if (node == registry_.self().name) endpoint_publisher_.seen(revision, at);
+                      [this](const EndpointsKey& key, etcd::Revision revision, etcd::Revision at) {
+                        if (key.node == registry_.self().name) endpoint_publisher_.seen(key.slice, revision, at);
                       },
                   .trouble = handlers.trouble}),
       role_(context_, registry_.candidate(), std::string(collector_role), options.patience,

@@ -194,7 +194,7 @@ TEST_F(MemberTest, OfTwoNumbersForItsLabelsANodeGoesOverToTheLowerOne) {
 
 TEST_F(MemberTest, PodsThatGotLostAreWrittenAgainAndOnlyThen) {
   const auto a = start(options("a"));
-  const auto key = std::string("/weft/v1/default/endpoints/a");
+  const std::string key = is_etcd ? "/weft/v1/default/endpoints/a" : "/weft/v1/default/endpoints/a/1";
   a->member->endpoint_publisher().publish(pods({"web-1"}));
   world_.time.settle();
   auto& store = world_.cluster.store();

@@ -49,15 +49,24 @@ NodeRegistry::NodeRegistry(Context context, Self self, etcd::SessionOptions sess
                     },
                 .trouble = [this](const etcd::Failure& why) { trouble(why.to_error()); }}) {
   self_.record.boot_id = self_.boot_id;
+  self_.record.reads_slices = true;
 }
 
 void NodeRegistry::update(NodeRecord record) {
   record.boot_id = self_.boot_id;
+  record.reads_slices = true;
   if (self_.record == record) return;
   self_.underlay_before.insert(self_.record.underlay.begin(), self_.record.underlay.end());
   self_.record = std::move(record);
   record_written_ = false;
   turns_.wake();
+}
+
+bool NodeRegistry::all_read_slices() const {
+  return std::ranges::none_of(nodes_, [](const auto& each) {
+    const auto& [name, node] = each;
+    return node.alive && node.record && !node.record->reads_slices;
+  });
 }
 
 void NodeRegistry::close(etcd::Done<void> done) {

@@ -80,6 +80,8 @@ class NodeRegistry {
 
   [[nodiscard]] const std::map<std::string, Node>& nodes() const { return nodes_; }
   [[nodiscard]] bool synced() const { return records_.synced() && alive_.synced(); }
+  // Of those that are alive; who has told nothing of itself yet reads nothing yet.
+  [[nodiscard]] bool all_read_slices() const;
   // Its watches stand. The lease may do so for a while without.
   [[nodiscard]] bool hears() const { return records_.live() && alive_.live(); }
   // Why not, if it is known.

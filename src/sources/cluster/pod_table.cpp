@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -68,10 +69,11 @@ constexpr std::uint64_t flag_ready = 1;
 constexpr std::uint64_t flag_terminating = 2;
 constexpr std::uint64_t flag_host_network = 4;
 
-void pack(std::string& out, const PodName& name, const SharedEndpoint& pod) {
+void pack(std::string& out, const PodName& name, unsigned slice, const SharedEndpoint& pod) {
   Packer packer(out);
   packer.text(name.namespace_);
   packer.text(name.name);
+  packer.number(slice);
   packer.number(pod.identity);
   packer.number((pod.ready ? flag_ready : 0) | (pod.terminating ? flag_terminating : 0) |
                 (pod.host_network ? flag_host_network : 0));
@@ -86,9 +88,10 @@ void pack(std::string& out, const PodName& name, const SharedEndpoint& pod) {
   }
 }
 
-void unpack(Unpacker& in, PodName& name, SharedEndpoint& pod) {
+void unpack(Unpacker& in, PodName& name, unsigned& slice, SharedEndpoint& pod) {
   name.namespace_ = in.text();
   name.name = in.text();
+  slice = static_cast<unsigned>(in.number());
   pod.identity = static_cast<IdentityNumber>(in.number());
   const auto flags = in.number();
   pod.ready = (flags & flag_ready) != 0;
@@ -106,15 +109,51 @@ void unpack(Unpacker& in, PodName& name, SharedEndpoint& pod) {
   }
 }
 
+// Also those that do not count.
 template <class See>
-void each_of(const std::string& packed, const See& see) {
+void each_told(const std::string& packed, const See& see) {
   Unpacker in(packed);
   PodName name;
+  unsigned slice = 0;
   SharedEndpoint pod;
   while (!in.at_end()) {
-    unpack(in, name, pod);
-    see(name, pod);
+    unpack(in, name, slice, pod);
+    see(name, slice, pod);
   }
+}
+
+template <class See>
+void each_of(const std::string& packed, const See& see) {
+  PodName before;  // no pod has an empty name
+  each_told(packed, [&](const PodName& name, unsigned, SharedEndpoint& pod) {
+    if (name == before) return;
+    before = name;
+    see(name, pod);
+  });
+}
+
+// What is packed, with these slices in the place of those of their numbers.
+std::string packed_with(const std::string& packed, const std::vector<PodTable::Slice>& slices) {
+  // In the order in which they are packed.
+  const auto before = [](const auto& a, const auto& b) {
+    return std::tie(a.first, b.second) < std::tie(b.first, a.second);
+  };
+  std::map<std::pair<PodName, unsigned>, SharedEndpoint, decltype(before)> told;
+  each_told(packed, [&](const PodName& name, unsigned slice, SharedEndpoint& pod) {
+    if (std::ranges::find(slices, slice, &PodTable::Slice::number) == slices.end())
+      told.emplace_hint(told.end(), std::pair(name, slice), std::move(pod));
+  });
+  for (const auto& slice : slices)
+    for (const auto& [name, pod] : slice.pods) told.insert_or_assign(std::pair(name, slice.number), pod);
+  std::string result;
+  for (const auto& [key, pod] : told) pack(result, key.first, key.second, pod);
+  return result;
+}
+
+SharedEndpoints unpacked(const std::string& packed) {
+  SharedEndpoints pods;
+  each_of(packed, [&](const PodName& name, SharedEndpoint& pod) { pods.emplace_hint(pods.end(), name, pod); });
+  return pods;
 }
 
 std::uint32_t folded(std::size_t hash) { return static_cast<std::uint32_t>(hash ^ (hash >> 32)); }
@@ -151,23 +190,26 @@ PodsDifference difference_of(const SharedEndpoints& before, const SharedEndpoint
 
 }  // namespace
 
-PodsDifference PodTable::replace(const std::string& node, const SharedEndpoints& pods) {
-  const auto before = pods_of(node);
-  auto difference = difference_of(before, pods);
-  if (difference.empty()) return difference;
+PodsDifference PodTable::replace(const std::string& node, const std::vector<Slice>& slices) {
+  static const std::string none;
+  const auto known = place_of_.find(node);
+  const auto& packed_before = known == place_of_.end() ? none : lists_[known->second].packed;
+  auto packed = packed_with(packed_before, slices);
+  if (packed == packed_before) return {};
+  const auto before = unpacked(packed_before);
+  const auto after = unpacked(packed);
+  auto difference = difference_of(before, after);
   const auto place = place_of(node);
   for (const auto& [name, pod] : difference.set) {
-    if (const auto known = before.find(name); known != before.end()) unfile(place, name, known->second);
+    if (const auto old = before.find(name); old != before.end()) unfile(place, name, old->second);
     file(place, name, pod);
   }
   for (const auto& name : difference.gone) unfile(place, name, before.at(name));
   auto& list = lists_[place];
-  list.count = static_cast<std::uint32_t>(pods.size());
-  std::string packed;
-  for (const auto& [name, pod] : pods) pack(packed, name, pod);
+  list.count = static_cast<std::uint32_t>(after.size());
   packed.shrink_to_fit();
   list.packed = std::move(packed);
-  if (pods.empty()) {
+  if (list.packed.empty()) {
     list = {};
     place_of_.erase(node);
     free_.push_back(place);
@@ -213,10 +255,16 @@ void PodTable::count(std::uint32_t place, const SharedEndpoint& pod, int change)
 }
 
 SharedEndpoints PodTable::pods_of(const std::string& node) const {
+  const auto place = place_of_.find(node);
+  return place == place_of_.end() ? SharedEndpoints() : unpacked(lists_[place->second].packed);
+}
+
+SharedEndpoints PodTable::pods_of(const std::string& node, unsigned slice) const {
   SharedEndpoints pods;
   if (const auto place = place_of_.find(node); place != place_of_.end())
-    each_of(lists_[place->second].packed,
-            [&](const PodName& name, const SharedEndpoint& pod) { pods.emplace_hint(pods.end(), name, pod); });
+    each_told(lists_[place->second].packed, [&](const PodName& name, unsigned of, const SharedEndpoint& pod) {
+      if (of == slice) pods.emplace_hint(pods.end(), name, pod);
+    });
   return pods;
 }
 
@@ -245,12 +293,12 @@ void PodTable::each(const std::function<void(const ToldPod& pod)>& see) const {
   for (const auto& list : lists_) {
     if (list.node.empty() || list.node == self_) continue;
     told.node = list.node;
-    Unpacker in(list.packed);
-    while (!in.at_end()) {
-      unpack(in, told.name, told.told);
+    each_of(list.packed, [&](const PodName& name, SharedEndpoint& pod) {
+      told.name = name;
+      std::swap(told.told, pod);
       disown(list.node, told.told);
       see(told);
-    }
+    });
   }
 }
 

@@ -12,6 +12,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sources/cluster/hash_slots.h"
@@ -45,11 +46,21 @@ class PodTable {
   using Owns = std::function<bool(const std::string& node, const IpAddress& address, bool host_network)>;
   void believe(Owns owns) { owns_ = std::move(owns); }
 
-  // These are the node's pods from now on.
-  PodsDifference replace(const std::string& node, const SharedEndpoints& pods);
+  // Some of a node's pods, which it tells together.
+  struct Slice {
+    unsigned number = 0;
+    SharedEndpoints pods;
+  };
+  // These are the node's slices of those numbers from now on; the others stay. Of a pod that is in several the one of
+  // the highest number counts.
+  PodsDifference replace(const std::string& node, const std::vector<Slice>& slices);
+  PodsDifference replace(const std::string& node, SharedEndpoints pods) {
+    return replace(node, std::vector<Slice>{{.number = 0, .pods = std::move(pods)}});
+  }
 
   // As the node told them, whatever is believed.
   [[nodiscard]] SharedEndpoints pods_of(const std::string& node) const;
+  [[nodiscard]] SharedEndpoints pods_of(const std::string& node, unsigned slice) const;
   [[nodiscard]] std::size_t count_of(const std::string& node) const;
   [[nodiscard]] std::size_t size() const { return names_.size(); }
 
@@ -74,7 +85,7 @@ class PodTable {
  private:
   struct List {
     std::string node;    // empty: a place that is free
-    std::string packed;  // by name
+    std::string packed;  // by name, and of one name by slice, the highest first
     std::uint32_t count = 0;
   };
 

@@ -101,6 +101,7 @@ std::string encode(const NodeRecord& record) {
   if (!record.settings.empty()) value["settings"] = record.settings;
   if (!record.uplinks.empty()) value["uplinks"] = record.uplinks;
   if (record.written != 0) value["written"] = record.written;
+  if (record.reads_slices) value["reads_slices"] = true;
   return dump(value);
 }
 
@@ -173,6 +174,7 @@ Result<NodeRecord> decode_node(std::string_view key, std::string_view value) {
       if (!element.is_string()) return reader.wrong("\"uplinks\": an element is no text");
       record.uplinks.push_back(element.get<std::string>());
     });
+  record.reads_slices = reader.flag("reads_slices", false);
   if (reader.has("written")) record.written = reader.number("written", 0, latest_time);
   for (const auto& [field, count] : {std::pair("underlay", record.underlay.size()),
                                      {"gateways", record.gateways.size()},

@@ -56,6 +56,8 @@ struct NodeRecord {
   std::vector<std::string> uplinks;
   // By its own clock, in seconds since 1970, when it wrote this; 0: it does not say.
   std::uint64_t written = 0;
+  // It reads pods of other nodes in slices, too (EndpointsKey); an agent that knows of none does not say so.
+  bool reads_slices = false;
   auto operator<=>(const NodeRecord&) const = default;
 };
 

@@ -28,6 +28,8 @@ TEST(ClusterKeys, EveryKindIsReadAsItWasBuilt) {
       {UsersKey{"a"}, "identities/users/a"},
       {MarkKey{65535}, "identities/marks/65535"},
       {EndpointsKey{"a"}, "endpoints/a"},
+      {EndpointsKey{"a", 7}, "endpoints/a/7"},
+      {EndpointsKey{"a", 65535}, "endpoints/a/65535"},
       {ObjectKey{"Service", "shop", "web"}, "state/objects/Service/shop/web"},
       {ObjectKey{"Namespace", "", "shop"}, "state/objects/Namespace/shop"},
       {AssignmentKey{"shop", "web"}, "state/assignments/shop/web"},

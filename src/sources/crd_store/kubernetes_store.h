@@ -36,6 +36,8 @@ class KubernetesStore final : public etcd::Client {
   std::unique_ptr<etcd::WatchStream> watch(etcd::WatchRequest request, etcd::WatchHandlers handlers) override;
   // An object has its metadata besides, and the API server's own limit on its way is etcd's.
   [[nodiscard]] std::size_t largest_value() const override { return 1200000; }
+  // Some six kilobytes, to every node of the cluster for each pod that comes or goes.
+  [[nodiscard]] std::size_t slice_of_list() const override { return options_.slice; }
   // A server that is behind says so, and another cluster has another id: one key is enough for the rest.
   [[nodiscard]] HistoryCheck history_check() const override { return {.keys = 1, .count = false}; }
 

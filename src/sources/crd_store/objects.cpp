@@ -150,6 +150,7 @@ Result<std::string> Codec::encode(const Place& place, std::string_view value, co
     if (writing.marked) annotations[unused_annotation] = "true";
   }
   if (!place.claim.empty()) labels[claim_label] = place.claim;
+  if (!place.node.empty()) labels[node_label] = place.node;
   json metadata{{"name", place.name}, {"annotations", std::move(annotations)}};
   if (writing.lease != 0) {
     labels[session_label] = session_text(writing.lease);

@@ -19,6 +19,7 @@ namespace weft::crd {
 inline constexpr std::string_view claim_label = "weft.io/claim";
 inline constexpr std::string_view session_label = "weft.io/session";
 inline constexpr std::string_view labels_label = "weft.io/labels";
+inline constexpr std::string_view node_label = "weft.io/node";
 inline constexpr std::string_view key_annotation = "weft.io/key";
 inline constexpr std::string_view unused_annotation = "weft.io/unused";
 // Another with each write: the API server does not write, nor count, what is as it was.

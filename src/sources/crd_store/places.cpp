@@ -40,6 +40,14 @@ std::string dns_name(std::string_view text) {
   return fmt::format("{}{}{:016x}", name, name.empty() ? "x" : "-", cluster::spread(text));
 }
 
+// The value of a label: 63 letters, digits and the like, as long as it is a name that can be one.
+std::string node_label_of(const std::string& node) {
+  constexpr std::size_t longest_label = 63;
+  auto name = dns_name(node);
+  if (name.size() > longest_label) name = fmt::format("{}-{:016x}", name.substr(0, 46), cluster::spread(node));
+  return name;
+}
+
 // Pools are cut into blocks of one length each: the bits of the network say all.
 std::string block_name(const cluster::Block& block) {
   const auto& cidr = block.cidr;
@@ -62,6 +70,7 @@ constexpr std::array<ClaimKind, 5> claim_kinds = {{{"alive", "alive/"},
                                                    {"operator", "operators/"},
                                                    {"announcer", "announcers/"}}};
 
+constexpr std::string_view endpoints_folder = "endpoints/";
 struct PlainFolder {
   std::string_view folder;
   Resource resource;
@@ -70,7 +79,7 @@ struct PlainFolder {
 constexpr std::array<PlainFolder, 4> plain_folders = {{{"nodes/", Resource::nodes},
                                                        {"identities/ids/", Resource::identities},
                                                        {"identities/users/", Resource::users},
-                                                       {"endpoints/", Resource::endpoints}}};
+                                                       {endpoints_folder, Resource::endpoints}}};
 constexpr std::string_view marks_folder = "identities/marks/";
 constexpr std::string_view labels_folder = "identities/labels/";
 constexpr std::string_view blocks_folder = "blocks/";
@@ -117,6 +126,14 @@ Result<Place> Places::of(std::string_view key) const {
     place.labels_digest = digest_of(text);
     return place;
   }
+  if (const auto* endpoints = std::get_if<cluster::EndpointsKey>(&parsed)) {
+    place.resource = Resource::endpoints;
+    place.node = node_label_of(endpoints->node);
+    // No node has such a name of its own.
+    place.name = dns_name(endpoints->slice == 0 ? endpoints->node
+                                                : fmt::format("{}.slice-{}", endpoints->node, endpoints->slice));
+    return place;
+  }
   if (rest.starts_with(marks_folder)) {
     place.resource = Resource::identities;
     place.name = rest.substr(marks_folder.size());
@@ -147,8 +164,21 @@ Result<Places::Folder> Places::folder(std::string_view prefix) const {
   };
   if (!prefix.starts_with(root_)) return wrong();
   const auto rest = prefix.substr(root_.size());
+  // "endpoints/<node>/"
+  if (rest.starts_with(endpoints_folder) && rest.size() > endpoints_folder.size() && rest.ends_with('/')) {
+    const auto node = rest.substr(endpoints_folder.size(), rest.size() - endpoints_folder.size() - 1);
+    if (!cluster::check_name("node", node)) return wrong();
+    return Folder{.resource = Resource::endpoints,
+                  .claim = {},
+                  .node = node_label_of(std::string(node)),
+                  .prefix = std::string(prefix)};
+  }
   const auto made = [&](Resource resource, std::string_view claim, bool marks) {
-    return Folder{.resource = resource, .claim = std::string(claim), .marks = marks, .prefix = std::string(prefix)};
+    return Folder{.resource = resource,
+                  .claim = std::string(claim),
+                  .node = {},
+                  .marks = marks,
+                  .prefix = std::string(prefix)};
   };
   for (const auto& plain : plain_folders)
     if (rest.starts_with(plain.folder)) return made(plain.resource, {}, false);

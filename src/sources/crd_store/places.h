@@ -28,6 +28,7 @@ struct Place {
   Resource resource = Resource::nodes;
   std::string name;   // of the object
   std::string claim;  // of a claim: the value of its label
+  std::string node;   // of pods: the value of the label that says whose they are
   std::string rest;   // the key without the cluster's root
   bool mark = false;  // the key is a mark on that object
   // The key is a number's labels: no object but a question, by this label.
@@ -44,6 +45,7 @@ class Places {
   struct Folder {
     Resource resource = Resource::nodes;
     std::string claim;   // empty: it is no claim
+    std::string node;    // of pods of one node: the value of their label
     bool marks = false;  // marks on identities
     std::string prefix;
   };

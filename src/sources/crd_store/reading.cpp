@@ -35,6 +35,7 @@ KeyValue told(const Places::Folder& folder, Stored stored, bool keys_only) {
 }
 
 std::string selector_of(const Places::Folder& folder) {
+  if (!folder.node.empty()) return std::string(node_label) + "=" + folder.node;
   return folder.claim.empty() ? std::string() : std::string(claim_label) + "=" + folder.claim;
 }
 

@@ -28,6 +28,7 @@ struct StoreOptions {
   std::string holder;  // of sessions, for people: a node's name
   std::chrono::milliseconds timeout{5000};
   std::chrono::milliseconds list_timeout{60000};
+  std::size_t slice = 32;  // pods of a node in one object; 0: all
   // A watch is asked for this long, up to twice as long, by chance.
   std::chrono::seconds watch_for{300};
   // Bookmarks come about once a minute: a watch silent for longer is given up.

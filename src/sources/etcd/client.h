@@ -62,6 +62,9 @@ class Client {
 
   // The longest value that it takes for sure.
   [[nodiscard]] virtual std::size_t largest_value() const { return 1500000; }
+  // Who changes one element of a long list sends all of the value to everyone who watches: so many of them are kept in
+  // one value. 0: all.
+  [[nodiscard]] virtual std::size_t slice_of_list() const { return 0; }
   // By what it is asked whether its history is the one that was told (watch.h).
   struct HistoryCheck {
     std::size_t keys = 16;
