@@ -40,7 +40,7 @@ bool EndpointTable::counts(const std::string& node, unsigned slice, const std::s
 
 void EndpointTable::take(const std::string& node, const std::vector<PodTable::Slice>& slices,
                          EndpointDifference& difference) {
-  if (auto change = pods_.replace(node, slices); !change.empty())
+  if (auto change = pods_.replace_slices(node, slices); !change.empty())
     difference.nodes.insert_or_assign(node, std::move(change));
 }
 

@@ -190,7 +190,7 @@ PodsDifference difference_of(const SharedEndpoints& before, const SharedEndpoint
 
 }  // namespace
 
-PodsDifference PodTable::replace(const std::string& node, const std::vector<Slice>& slices) {
+PodsDifference PodTable::replace_slices(const std::string& node, const std::vector<Slice>& slices) {
   static const std::string none;
   const auto known = place_of_.find(node);
   const auto& packed_before = known == place_of_.end() ? none : lists_[known->second].packed;

@@ -53,9 +53,9 @@ class PodTable {
   };
   // These are the node's slices of those numbers from now on; the others stay. Of a pod that is in several the one of
   // the highest number counts.
-  PodsDifference replace(const std::string& node, const std::vector<Slice>& slices);
+  PodsDifference replace_slices(const std::string& node, const std::vector<Slice>& slices);
   PodsDifference replace(const std::string& node, SharedEndpoints pods) {
-    return replace(node, std::vector<Slice>{{.number = 0, .pods = std::move(pods)}});
+    return replace_slices(node, {{.number = 0, .pods = std::move(pods)}});
   }
 
   // As the node told them, whatever is believed.

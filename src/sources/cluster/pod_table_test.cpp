@@ -126,6 +126,31 @@ TEST(PodTable, IdentitiesCountAndTellWhenThereIsAnotherOne) {
   EXPECT_EQ(table.size(), 1U);
 }
 
+TEST(PodTable, OfSlicesTheHighestCountsAndTheOthersStay) {
+  PodTable table("here");
+  (void)table.replace_slices("n", {{0, {{{"a", "one"}, pod("10.0.0.1")}, {{"a", "two"}, pod("10.0.0.2")}}},
+                                   {2, {{{"a", "one"}, pod("10.0.0.9", 309)}}}});
+  const auto both = SharedEndpoints{{{"a", "one"}, pod("10.0.0.9", 309)}, {{"a", "two"}, pod("10.0.0.2")}};
+  EXPECT_EQ(table.pods_of("n"), both);
+  EXPECT_EQ(table.size(), 2U);
+  EXPECT_EQ(table.count_of("n"), 2U);
+  EXPECT_TRUE(table.at(address("10.0.0.1")).empty());
+  std::size_t all = 0;
+  table.each([&](const ToldPod&) { ++all; });
+  EXPECT_EQ(all, 2U);
+  EXPECT_EQ(table.identities(), (PodTable::Identities{{300, 1}, {309, 1}}));
+  // What moves from one to another at once was never away.
+  EXPECT_TRUE(table.replace_slices("n", {{0, {}}, {5, {{{"a", "two"}, pod("10.0.0.2")}}}}).empty());
+  EXPECT_TRUE(table.replace_slices("n", {{1, {{{"a", "one"}, pod("10.0.0.1")}}}}).empty());
+  // The one that counts goes, and the other is told.
+  const auto difference = table.replace_slices("n", {{2, {}}});
+  EXPECT_EQ(difference.set, (SharedEndpoints{{{"a", "one"}, pod("10.0.0.1")}}));
+  EXPECT_EQ(difference.left, std::vector{address("10.0.0.9")});
+  EXPECT_EQ(table.pods_of("n", 5).size(), 1U);
+  (void)table.replace_slices("n", {{1, {}}, {5, {}}});
+  EXPECT_EQ(table.size(), 0U);
+}
+
 // Any lists one after the other leave what the last of each node says.
 TEST(PodTable, RandomListsAreAsInAMapOfMaps) {
   std::mt19937 random(7);

@@ -1,6 +1,7 @@
 // Keys and values to objects and back.
 #include "sources/crd_store/objects.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -139,6 +140,25 @@ TEST(CrdObjects, AMarkIsOnItsIdentity) {
   EXPECT_EQ(mark->name, "300");
   EXPECT_EQ(object["metadata"]["labels"][labels_label],
             *codec().places().of(key(R"(identities/labels/{"a":"b"})"))->labels_digest);
+}
+
+TEST(CrdObjects, PodsSayWhoseTheyAreByALabel) {
+  const auto value = cluster::encode(cluster::NodeEndpoints{"b", {}});
+  for (const auto& [node, name, label] :
+       {std::tuple("node-a", "node-a.slice-7", "node-a"),
+        std::tuple("Node_A", "node-a-slice-7-d2ffb48d2f0de5b7", "node-a-b8ca8e2cb4d1e03b")}) {
+    const auto object = object_of(fmt::format("endpoints/{}/7", node), value);
+    EXPECT_EQ(object["metadata"]["name"], name);
+    EXPECT_EQ(object["metadata"]["labels"][node_label], label);
+    EXPECT_EQ(read(fmt::format("endpoints/{}/7", node), object)->kv.key, key(fmt::format("endpoints/{}/7", node)));
+    EXPECT_EQ(object_of(fmt::format("endpoints/{}", node), value)["metadata"]["labels"][node_label], label);
+    EXPECT_EQ(codec().places().folder(key(fmt::format("endpoints/{}/", node)))->node, label);
+  }
+  const auto of_long = codec().places().of(key("endpoints/" + std::string(253, 'n') + "/65535"));
+  EXPECT_EQ(of_long->node.size(), 63U);
+  EXPECT_LE(of_long->name.size(), 253U);
+  EXPECT_EQ(codec().places().folder(key("endpoints/"))->node, "");
+  EXPECT_FALSE(codec().places().folder(key("endpoints/a b/")));
 }
 
 TEST(CrdObjects, MetadataAloneIsTheKeyWithoutItsValue) {
