@@ -146,7 +146,7 @@ TEST(CrdObjects, PodsSayWhoseTheyAreByALabel) {
   const auto value = cluster::encode(cluster::NodeEndpoints{"b", {}});
   for (const auto& [node, name, label] :
        {std::tuple("node-a", "node-a.slice-7", "node-a"),
-        std::tuple("Node_A", "node-a-slice-7-d2ffb48d2f0de5b7", "node-a-b8ca8e2cb4d1e03b")}) {
+        std::tuple("Node_A", "node-a-slice-7-1ca6cc1545c1864e", "node-a-e48520dabc2a2cde")}) {
     const auto object = object_of(fmt::format("endpoints/{}/7", node), value);
     EXPECT_EQ(object["metadata"]["name"], name);
     EXPECT_EQ(object["metadata"]["labels"][node_label], label);

@@ -57,6 +57,7 @@ class Orders {
     std::set<std::size_t> labels;  // acquired, by their place
     bool cut = false;
     std::vector<Block> remembered;  // what it had when it last ran
+    cluster::SharedEndpoints pods;  // it has
     std::uint64_t epoch = 0;        // of its membership, and since when
     etcd::Scheduler::Time joined{};
   };
@@ -66,7 +67,7 @@ class Orders {
   void act() {
     auto& node = nodes_[random_() % nodes_.size()];
     if (!node.member) return start(node);
-    switch (random_() % 14) {
+    switch (random_() % 16) {
       case 0:
         return crash(node);
       case 1:
@@ -92,6 +93,9 @@ class Orders {
         return acquire(node, random_() % label_sets.size());
       case 11:
         return release(node);
+      case 12:
+      case 13:
+        return change_pods(node);
       default:
         // For as long as leases and collections take.
         time_.advance(milliseconds(random_() % 3000));
@@ -103,6 +107,7 @@ class Orders {
     if (!node.http) node.http = server_.connect();
     StoreOptions to;
     to.holder = node.name;
+    to.slice = 2;
     node.client = std::move(*make_kubernetes_store(time_, *node.http, to, random_));
     cluster::MemberOptions options;
     options.self = {.name = node.name,
@@ -120,6 +125,19 @@ class Orders {
     node.member = std::make_unique<cluster::Member>(*node.client, time_, random_, options, cluster::MemberHandlers{});
     node.labels.clear();
     want_addresses(node);
+    node.member->endpoint_publisher().publish(node.pods);
+  }
+
+  // Some come, some go, some are others.
+  void change_pods(Node& node) {
+    for (int i = 0; i < 3; ++i) {
+      const cluster::PodName name{node.name, fmt::format("p{}", random_() % 8)};
+      if (chance(2))
+        node.pods.erase(name);
+      else
+        node.pods[name] = {.identity = static_cast<IdentityNumber>(300 + random_() % 3)};
+    }
+    node.member->endpoint_publisher().publish(node.pods);
   }
 
   static void want_addresses(Node& node) {
@@ -199,6 +217,13 @@ class Orders {
       for (const auto& [labels, number] : node.member->identities().held()) numbers[labels].insert(number);
     }
     for (const auto& [labels, all] : numbers) EXPECT_EQ(all.size(), 1U) << labels.begin()->second;
+    for (const auto& node : nodes_) {
+      EXPECT_TRUE(node.member->endpoint_publisher().published()) << node.name;
+      for (const auto& other : nodes_)
+        EXPECT_EQ(other.member->endpoints().pods_of(node.name), node.pods) << node.name << " at " << other.name;
+    }
+    EXPECT_EQ(keys_.pods(), nodes_[0].pods.size() + nodes_[1].pods.size() + nodes_[2].pods.size())
+        << "each is in one slice, and no slice has any that is gone";
     EXPECT_EQ(keys_.numbers(), label_sets.size()) << "those that nobody uses are collected";
   }
 
@@ -225,6 +250,18 @@ class Orders {
       refresh();
       return static_cast<std::size_t>(
           std::ranges::count_if(all, [](const auto& entry) { return entry.first.starts_with("identities/ids/"); }));
+    }
+    // In all slices, none of which is empty.
+    std::size_t pods() {
+      refresh();
+      std::size_t count = 0;
+      for (const auto& [key, value] : all) {
+        if (!key.starts_with("endpoints/")) continue;
+        const auto read = cluster::decode_endpoints(key, value);
+        EXPECT_TRUE(read && !read->pods.empty() && read->pods.size() <= 2) << key << " " << value;
+        if (read) count += read->pods.size();
+      }
+      return count;
     }
     MemoryServer* server;
     Keys keys;
