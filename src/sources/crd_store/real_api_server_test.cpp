@@ -66,11 +66,12 @@ class CrdOnApiServer : public ::testing::Test {
     run_until([&] { return done; });
   }
 
-  std::unique_ptr<Node> start(const std::string& name) {
+  std::unique_ptr<Node> start(const std::string& name, std::size_t slice = StoreOptions().slice) {
     auto node = std::make_unique<Node>();
     node->http = connect();
     StoreOptions to;
     to.holder = name;
+    to.slice = slice;
     to.trouble = [n = node.get()](const Error& error) { n->troubles.push_back(error.text()); };
     node->client = std::move(*make_kubernetes_store(scheduler_, *node->http, to, etcd::system_random()));
     cluster::MemberOptions options;
@@ -152,6 +153,68 @@ TEST_F(CrdOnApiServer, NodesShareBlocksNumbersAndPodsUntilTheyAreGone) {
   b->member->identities().release(web);
   ASSERT_TRUE(run_until([&] { return b->member->identities().all().empty(); }, 60s));
   expect_no_trouble(*b);
+}
+
+cluster::SharedEndpoints some_pods(unsigned count) {
+  cluster::SharedEndpoints pods;
+  for (unsigned i = 0; i < count; ++i)
+    pods[{"shop", fmt::format("frontend-7d9f8b6c5d-{:05}", i)}] = {
+        .addresses = {IpAddress::v4(0x0a000100 + i)}, .identity = 300, .ports = {{"http", 8080, Protocol::tcp}}};
+  return pods;
+}
+
+// Told for people: what one pod that starts is to each node that watches, in one object and in slices.
+TEST_F(CrdOnApiServer, WhatAPodThatStartsSendsToAWatch) {
+  for (const auto& [slice, count] : std::vector<std::pair<std::size_t, unsigned>>{
+           {0, 110}, {StoreOptions().slice, 110}, {0, 4000}, {StoreOptions().slice, 6000}}) {
+    const auto node = start("node-a", slice);
+    auto pods = some_pods(count);
+    const auto began = std::chrono::steady_clock::now();
+    node->member->endpoint_publisher().publish(pods);
+    ASSERT_TRUE(run_until([&] { return node->member->endpoint_publisher().published(); }, 120s));
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+    ASSERT_TRUE(run_until([&] { return node->member->endpoints().pods_of("node-a") == pods; }));
+    std::size_t bytes = 0;
+    bool listed = false;
+    kubernetes::Request all{.target = "/apis/weft.io/v1alpha1/weftendpoints?limit=1"};
+    std::string version;
+    const auto list = http_->start(std::move(all), {.done = [&](kubernetes::Outcome<kubernetes::Answer> answer) {
+                                     ASSERT_TRUE(answer && answer->good());
+                                     const auto at = answer->body.find("\"resourceVersion\":\"") + 19;
+                                     version = answer->body.substr(at, answer->body.find('"', at) - at);
+                                     listed = true;
+                                   }});
+    ASSERT_TRUE(run_until([&] { return listed; }));
+    bool opened = false;
+    kubernetes::Request watch{.target = "/apis/weft.io/v1alpha1/weftendpoints?watch=1&resourceVersion=" + version};
+    watch.stream = true;
+    const auto stream =
+        http_->start(std::move(watch), {.opened = [&] { opened = true; },
+                                        .bytes = [&](std::string_view some) { bytes += some.size(); },
+                                        .done = [](auto) {}});
+    ASSERT_TRUE(run_until([&] { return opened; }));
+    run_until([] { return false; }, 500ms);
+    bytes = 0;
+    constexpr unsigned changes = 10;
+    for (unsigned i = 0; i < changes; ++i) {
+      const auto name = std::next(pods.begin(), static_cast<std::ptrdiff_t>(i * count / changes))->first;
+      pods.at(name).ready = false;
+      node->member->endpoint_publisher().publish(pods);
+      ASSERT_TRUE(run_until([&] { return node->member->endpoint_publisher().published(); }));
+    }
+    run_until([] { return false; }, 500ms);
+    fmt::print("{} pods in objects of {}: written in {:.2f} s, {} bytes on a watch for each change\n", count,
+               slice == 0 ? "all" : std::to_string(slice), took.count(), bytes / changes);
+    EXPECT_GT(bytes, 0U);
+    EXPECT_LT(slice == 0 ? 0 : bytes / changes, 16384U);
+    expect_no_trouble(*node);
+    node->member->endpoint_publisher().publish({});
+    ASSERT_TRUE(run_until([&] { return node->member->endpoint_publisher().published(); }, 120s));
+    bool closed = false;
+    node->member->registry().close([&](auto) { closed = true; });
+    ASSERT_TRUE(run_until([&] { return closed; }));
+    erase_all(Resource::endpoints);
+  }
 }
 
 TEST_F(CrdOnApiServer, TwelveNodesStartAtOnceWithTheSameLabels) {
