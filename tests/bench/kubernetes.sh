@@ -61,6 +61,43 @@ bench_k8s() {
   wait "$crowd_pid" 2>/dev/null || true
 }
 
+# The nodes of a large cluster as they tell of themselves in the API server, and one agent that keeps its state there too.
+bench_k8s_state() {
+  local nodes=1000 pods=50 answer start pid crowd_pid at map
+  [[ $peers_only -eq 0 ]] || return 0
+  say "one agent among $nodes nodes with $((nodes * pods)) pods, told in the API server"
+  make_nodes state
+  configure_node state1 bench "" "objects: kubernetes" "kubeconfig: $scratch/state.kubeconfig" "tunnel: vxlan" "kubernetes_namespace: weft-system"
+  sed -i '/^etcd_endpoints: /d; s/^store: .*/store: kubernetes/' "$scratch/state1/weftd.yaml"
+  map=/sys/fs/bpf/weft/$instance-state1/maps/weft_remote_v1
+  mkfifo "$scratch/to_state" "$scratch/from_state"
+  nsenter --net=/run/netns/state2-h "$bin/state_crowd" --kubeconfig "$scratch/state.kubeconfig" --address 192.0.2.2 --map "$map" \
+    --nodes "$nodes" --pods "$pods" <"$scratch/to_state" >"$scratch/from_state" 2>"$scratch/state.log" &
+  crowd_pid=$!
+  exec {to_state}>"$scratch/to_state" {from_state}<"$scratch/from_state"
+  state_answer() {
+    until read -r -t 2 answer <&"$from_state"; do
+      kill -0 "$crowd_pid" 2>/dev/null || die "the API server ended: $(cat "$scratch/state.log")"
+    done
+  }
+  state_answer
+  for at in first again; do
+    start=$EPOCHREALTIME
+    run_agent state1
+    echo wait >&"$to_state"
+    state_answer
+    sample k8s_state "${at}_seconds" weft "$(elapsed "$start")"
+    sleep 3
+    pid=$(cat "$scratch/state1/pid")
+    sample k8s_state "${at}_rss" weft "$(awk '/^VmRSS/ {print $2 / 1000}' "/proc/$pid/status")"
+    sample k8s_state "${at}_rss_peak" weft "$(awk '/^VmHWM/ {print $2 / 1000}' "/proc/$pid/status")"
+    sample k8s_state "${at}_rss_own" weft "$(awk '/^RssAnon/ {print $2 / 1000}' "/proc/$pid/status")"
+    stop_agent state1
+  done
+  exec {to_state}>&- {from_state}<&-
+  wait "$crowd_pid" 2>/dev/null || true
+}
+
 # COUNT pods at once, the pods FIRST and those after it.
 k8s_pods() {
   local i
@@ -89,6 +126,10 @@ rows_of_k8s() {
   local metric
   for metric in "first_seconds|s" "first_rss|MB" "first_rss_peak|MB" "again_seconds|s" "again_rss|MB" "again_rss_peak|MB" "own_rss|MB"; do
     echo "k8s_sync|$metric|weft||"
+  done
+  for metric in "first_seconds|s" "first_rss|MB" "first_rss_peak|MB" "first_rss_own|MB" "again_seconds|s" "again_rss|MB" "again_rss_peak|MB" \
+    "again_rss_own|MB"; do
+    echo "k8s_state|$metric|weft||"
   done
   for metric in "service_p50|ms" "service_p99|ms" "policy_p50|ms" "policy_p99|ms"; do echo "k8s_change|$metric|weft||"; done
   for metric in p50_1 p99_1 p50_10 p99_10 p50_100 p99_100; do echo "k8s_add|$metric|ms|weft||"; done

@@ -59,7 +59,7 @@ void EndpointTable::nodes_changed(const NodeDifference& nodes) {
       else
         list.set_aside = pods_.pods_of(node, number);
     }
-    take(node, slices, difference);
+    if (!slices.empty()) take(node, slices, difference);
   };
   for (const auto& [node, record] : nodes.set) look(node);
   for (const auto& node : nodes.gone) look(node);

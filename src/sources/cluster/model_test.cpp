@@ -289,5 +289,36 @@ TEST(ClusterModel, APodListIsCollectedAtAnyStepOfAComeback) {
   explorer.run();
 }
 
+// The same of slices of one pod each: one goes from its slice, another comes to the next.
+TEST(ClusterModel, SlicesOfPodsAreWrittenAtAnyStepOfACrashAndWithLostAnswers) {
+  for (const auto& budget : {Budget{.timeouts = 1, .crashes = 1}, Budget{.timeouts = 1, .ticks = 1, .asks = 1}}) {
+    Explorer explorer({.nodes = {"a", "b"},
+                       .at_once = {"b", "z"},
+                       .beside = "/identities/",
+                       .slice = 1,
+                       .unlucky = {"a"},
+                       .budget = budget,
+                       .prepare =
+                           [](ModelWorld& world) {
+                             world.node(1).want_pods();
+                             world.time.advance(milliseconds(200));
+                           },
+                       .begin = [](ModelWorld& world) { world.node(1).want_pods(); }});
+    explorer.run();
+  }
+}
+
+TEST(ClusterModel, SlicesOfPodsAreCollectedAtAnyStepOfAComeback) {
+  Explorer explorer({.nodes = {"a", "b"},
+                     .at_once = {"b"},
+                     .beside = "/identities/",
+                     .slice = 1,
+                     .news_at_once = true,
+                     .unlucky = {"a"},
+                     .budget = {.cuts = 1, .ticks = 3},
+                     .prepare = [](ModelWorld& world) { world.node(1).want_pods(); }});
+  explorer.run();
+}
+
 }  // namespace
 }  // namespace weft::cluster::testing

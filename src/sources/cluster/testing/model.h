@@ -45,6 +45,7 @@ struct Scenario {
   IdentityRange identities{256, 257};
   std::set<std::string> at_once = {"z"};  // those whose requests happen as soon as they are made
   std::string beside;         // requests about such keys happen as soon as they are made: nothing here depends on them
+  std::size_t slice = 0;      // pods of a node in one key; 0: all
   bool objects = false;       // nodes also follow and write objects; the cluster is founded
   bool news_at_once = false;  // else what watches tell comes at any later step
   bool reboots = false;       // a node that crashed starts with another boot id
@@ -69,7 +70,7 @@ class ModelNode {
 
   void start() {
     ++runs_;
-    client_ = std::make_unique<SteppedClient>(*cluster_, *time_, scenario_->beside);
+    client_ = std::make_unique<SteppedClient>(*cluster_, *time_, scenario_->beside, scenario_->slice);
     MemberOptions options;
     options.self = {.name = name_,
                     .boot_id = scenario_->reboots ? fmt::format("boot-{}", runs_) : "boot",
@@ -433,7 +434,9 @@ class ModelWorld {
   std::string disagreement() {
     std::map<Block, std::string> owners;
     std::map<std::string, std::set<IdentityNumber>> listed;
+    std::map<std::string, std::size_t> slices;
     for (const auto& kv : everything()) {
+      if (const auto key = keys_.parse_as<EndpointsKey>(kv.key)) ++slices[key->node];
       if (const auto user = keys_.parse_as<UsersKey>(kv.key))
         listed[user->node] = decode_users(kv.key, kv.value).value().numbers;
       if (const auto key = keys_.parse_as<BlockKey>(kv.key))
@@ -449,6 +452,8 @@ class ModelWorld {
       for (const auto& other : nodes)
         if (other->member->endpoints().pods_of(node->name()) != node->pods)
           return fmt::format("{} does not know the pods of {}", other->name(), node->name());
+      if (scenario_->slice == 1 && slices[node->name()] != node->pods.size())
+        return fmt::format("{} has {} slices of one pod each", node->name(), slices[node->name()]);
       for (const auto& [text, number] : node->member->identities().held()) {
         const auto* known = node->member->identities().labels_of(number);
         if (!listed[node->name()].contains(number)) return fmt::format("{} is not listed for {}", node->name(), number);

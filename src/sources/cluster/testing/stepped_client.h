@@ -21,8 +21,12 @@ namespace weft::cluster::testing {
 class SteppedClient final : public etcd::Client {
  public:
   // Requests about keys that contain `beside` pass, if that is not empty.
-  SteppedClient(etcd::FakeCluster& cluster, etcd::Scheduler& scheduler, std::string beside)
-      : cluster_(&cluster), scheduler_(&scheduler), beside_(std::move(beside)), inner_(cluster.connect()) {}
+  SteppedClient(etcd::FakeCluster& cluster, etcd::Scheduler& scheduler, std::string beside, std::size_t slice = 0)
+      : cluster_(&cluster),
+        scheduler_(&scheduler),
+        beside_(std::move(beside)),
+        slice_(slice),
+        inner_(cluster.connect()) {}
 
   // --- the test's side ---
   void open_gate(bool open) { open_ = open; }
@@ -65,6 +69,7 @@ class SteppedClient final : public etcd::Client {
   void note(const std::string& text) { trace_ = trace_ * 31 + std::hash<std::string>()(text); }
 
   // --- etcd's side ---
+  [[nodiscard]] std::size_t slice_of_list() const override { return slice_; }
   void range(etcd::RangeRequest request, etcd::CallOptions options, etcd::Done<etcd::RangeResult> done) override {
     const bool one = request.keys.end.empty();
     const auto label = "read " + request.keys.key;
@@ -239,6 +244,7 @@ class SteppedClient final : public etcd::Client {
   etcd::FakeCluster* cluster_;
   etcd::Scheduler* scheduler_;
   std::string beside_;
+  std::size_t slice_;
   bool open_ = true;
   bool cut_ = false;
   std::size_t trace_ = 0;
