@@ -124,6 +124,14 @@ Result<cluster::MemberOptions> ClusterLink::member_options(const Node& node) con
   return options;
 }
 
+void ClusterLink::servers_changed() {
+  if (!http_) return;
+  auto access = kubernetes_access(config_, store_);
+  if (!access) return;
+  servers_ = access->servers;
+  http_->use_servers(std::move(access->servers));
+}
+
 Result<void> ClusterLink::connect_store(asio::io_context& loop) {
   const auto random = etcd::system_random();
   if (!on_kubernetes()) {

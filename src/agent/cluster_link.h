@@ -158,6 +158,8 @@ class ClusterLink {
   [[nodiscard]] std::string_view store_name() const { return config_.store_name(); }
   [[nodiscard]] std::string store_text() const;
   [[nodiscard]] etcd::Client& client() { return *client_; }
+  // The API server is found by others than at the start: the store has them by now.
+  void servers_changed();
   [[nodiscard]] etcd::Scheduler& scheduler() { return scheduler_; }
   [[nodiscard]] cluster::Member& member() { return *member_; }
 

@@ -27,7 +27,12 @@ Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(asio::io_contex
   if (!access) return fail(access.error().in("objects: kubernetes"));
   std::unique_ptr<KubernetesSource> source(new KubernetesSource(loop));
   source->server_ = access->servers.front();
-  handlers.api_servers = [&store](const std::vector<std::string>& addresses) { remember_servers(store, addresses); };
+  handlers.api_servers = [&store, &config, raw = source.get(),
+                          told = std::move(handlers.api_servers)](const std::vector<std::string>& addresses) {
+    remember_servers(store, addresses);
+    if (auto now = kubernetes_access(config, store)) raw->http_->use_servers(std::move(now->servers));
+    if (told) told(addresses);
+  };
   WEFT_TRY(source->http_, kubernetes::make_http(loop, std::move(*access), {.user_agent = "weftd/" WEFT_VERSION}));
   source->objects_ = std::make_unique<KubernetesObjects>(KubernetesObjects::Parts{.http = *source->http_,
                                                                                   .scheduler = source->scheduler_,
@@ -68,9 +73,14 @@ nlohmann::json KubernetesSource::status_json() const {
 Result<void> Agent::open_kubernetes() {
   WEFT_TRY(kubernetes_, KubernetesSource::open(loop_, config_, *store_, *objects_, *publisher_,
                                                {.intake = intake_handlers("what the Kubernetes API server has"),
-                                                .misunderstood = [this](const std::map<std::string, Fault>& faults) {
-                                                  faults_.replace("misunderstood", faults);
-                                                }}));
+                                                .misunderstood =
+                                                    [this](const std::map<std::string, Fault>& faults) {
+                                                      faults_.replace("misunderstood", faults);
+                                                    },
+                                                .api_servers =
+                                                    [this](const auto&) {
+                                                      if (cluster_) cluster_->servers_changed();
+                                                    }}));
   life_->follow(*kubernetes_, [this](const NodeFacts& facts) { take_node_facts(facts); });
   return {};
 }

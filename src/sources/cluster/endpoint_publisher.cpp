@@ -93,11 +93,11 @@ bool EndpointPublisher::look(bool keys_only) {
                 .then = {etcd::RangeRequest{.keys = Keys::one(key(whole)), .keys_only = keys_only}},
                 .otherwise = {}};
   if (most_ != 0)
-    txn.then.emplace_back(etcd::RangeRequest{
-        .keys = Keys::prefix(context_.keys.slices_of(registry_->self().name)), .keys_only = keys_only});
+    txn.then.emplace_back(etcd::RangeRequest{.keys = Keys::prefix(context_.keys.slices_of(registry_->self().name)),
+                                             .keys_only = keys_only});
   context_.client.txn(std::move(txn), {},
-                      turns_.guarded([this, keys_only, news = news_, epoch = membership.epoch](
-                                         const etcd::Outcome<etcd::TxnResult>& outcome) {
+                      turns_.guarded([this, keys_only, news = news_,
+                                      epoch = membership.epoch](const etcd::Outcome<etcd::TxnResult>& outcome) {
                         if (!outcome) {
                           turns_.retry(outcome.error());
                           if (trouble_) trouble_(outcome.error().to_error());
@@ -236,8 +236,8 @@ bool EndpointPublisher::write_next() {
   if (const auto one = slices_.find(whole); one != slices_.end() && (all || is_there(whole)))
     if (try_one(whole, one->second)) return true;
   if (next)
-    pace_ = context_.scheduler.after(std::chrono::ceil<std::chrono::milliseconds>(*next - now),
-                                     [this] { turns_.wake(); });
+    pace_ =
+        context_.scheduler.after(std::chrono::ceil<std::chrono::milliseconds>(*next - now), [this] { turns_.wake(); });
   return false;
 }
 
@@ -306,7 +306,8 @@ void EndpointPublisher::refused(unsigned number, const std::vector<etcd::KeyValu
   if (slice.revision == known) return turns_.retry();  // this node was seen as away, which the registry will hear
   slice.since = std::max(slice.since, slice.revision);
   slice.differs = !is_as_wanted(number, kvs.empty() ? nullptr : &kvs.front());
-  if (!slice.differs && number != whole) forget_gone(slice, is_there(number) ? wanted_of(number, slice) : SharedEndpoints());
+  if (!slice.differs && number != whole)
+    forget_gone(slice, is_there(number) ? wanted_of(number, slice) : SharedEndpoints());
   turns_.next();
 }
 

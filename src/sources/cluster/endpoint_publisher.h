@@ -90,9 +90,9 @@ class EndpointPublisher {
   std::optional<SharedEndpoints> wanted_;
   std::map<unsigned, Slice> slices_;  // 0: the one key
   std::map<PodName, unsigned> slice_of_;
-  bool known_ = false;                 // what is there was read
-  bool all_placed_ = false;            // of `wanted_`
-  std::optional<bool> whole_;          // whether the one key is to be there; absent: unknown, it stays as it is
+  bool known_ = false;         // what is there was read
+  bool all_placed_ = false;    // of `wanted_`
+  std::optional<bool> whole_;  // whether the one key is to be there; absent: unknown, it stays as it is
   bool readers_changed_ = true;
   std::optional<unsigned> writing_;
   std::optional<Seen> seen_meanwhile_;  // of the slice that is being written

@@ -10,10 +10,8 @@ constexpr std::size_t told_at_once = 16;  // nodes
 
 etcd::MirrorOptions mirror_options(const Context& context, const std::string& own) {
   auto options = context.mirror_of_nodes(
-      context.keys.endpoints(),
-      [key = context.keys.build(EndpointsKey{own}), slices = context.keys.slices_of(own)](const etcd::KeyValue& kv) {
-        return kv.key != key && !kv.key.starts_with(slices);
-      });
+      context.keys.endpoints(), [key = context.keys.build(EndpointsKey{own}), slices = context.keys.slices_of(own)](
+                                    const etcd::KeyValue& kv) { return kv.key != key && !kv.key.starts_with(slices); });
   options.page = 200;  // of some ten kilobytes each
   options.values = false;
   return options;

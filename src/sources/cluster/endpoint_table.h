@@ -5,9 +5,9 @@
 // is for checks to find out. They go when the collector has found the node gone and erases the key. Only when another
 // run of the node is alive are they known to be dead before: a machine that booted has none of the pods it had.
 //
-// A node's pods are in one key, or in slices (endpoint_publisher.h), which count only where its record says that it knows
-// of them: what an agent that does not took no notice of is nobody's. A change that moves pods from one key to another
-// is told as one.
+// A node's pods are in one key, or in slices (endpoint_publisher.h), which count only where its record says that it
+// knows of them: what an agent that does not took no notice of is nobody's. A change that moves pods from one key to
+// another is told as one.
 //
 // A key that cannot be read leaves what was read there before. What counts is in a PodTable, and nowhere else.
 //

@@ -174,11 +174,8 @@ Result<Places::Folder> Places::folder(std::string_view prefix) const {
                   .prefix = std::string(prefix)};
   }
   const auto made = [&](Resource resource, std::string_view claim, bool marks) {
-    return Folder{.resource = resource,
-                  .claim = std::string(claim),
-                  .node = {},
-                  .marks = marks,
-                  .prefix = std::string(prefix)};
+    return Folder{
+        .resource = resource, .claim = std::string(claim), .node = {}, .marks = marks, .prefix = std::string(prefix)};
   };
   for (const auto& plain : plain_folders)
     if (rest.starts_with(plain.folder)) return made(plain.resource, {}, false);

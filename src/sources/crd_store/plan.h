@@ -7,10 +7,10 @@
 // - One object that is written on condition of its own revision (its absence is one). A revision never comes back, so a
 //   request that comes late does nothing, which is what the comparisons of `alive` and of roles are for; what is
 //   compared besides is looked at before. That is enough for what only its own node writes (its record, its lists,
-//   its pods, each slice by itself, what it touches or gives back) and for what is erased: whoever comes back writes its
-//   keys before it relies on them, and of the two writes of one revision one fails. A record of a node has no revision to compare: it is read first,
-//   `alive` is looked at then, and the write is on condition of what was read, so an older run's does not replace a
-//   newer one's.
+//   its pods, each slice by itself, what it touches or gives back) and for what is erased: whoever comes back writes
+//   its keys before it relies on them, and of the two writes of one revision one fails. A record of a node has no
+//   revision to compare: it is read first, `alive` is looked at then, and the write is on condition of what was read,
+//   so an older run's does not replace a newer one's.
 // - A block that is new, and pools that are changed on condition that a pool has no blocks: what was compared is looked
 //   at again after the write, and the write is taken back where it holds no more. Who claims writes the block and then
 //   looks at the pools, who takes a pool away writes the pools and then looks for blocks: one of the two sees the

@@ -188,10 +188,9 @@ TEST_F(CrdOnApiServer, WhatAPodThatStartsSendsToAWatch) {
     bool opened = false;
     kubernetes::Request watch{.target = "/apis/weft.io/v1alpha1/weftendpoints?watch=1&resourceVersion=" + version};
     watch.stream = true;
-    const auto stream =
-        http_->start(std::move(watch), {.opened = [&] { opened = true; },
-                                        .bytes = [&](std::string_view some) { bytes += some.size(); },
-                                        .done = [](auto) {}});
+    const auto stream = http_->start(std::move(watch), {.opened = [&] { opened = true; },
+                                                        .bytes = [&](std::string_view some) { bytes += some.size(); },
+                                                        .done = [](auto) {}});
     ASSERT_TRUE(run_until([&] { return opened; }));
     run_until([] { return false; }, 500ms);
     bytes = 0;

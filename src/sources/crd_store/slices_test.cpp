@@ -185,8 +185,9 @@ TEST_F(SlicesTest, ASliceThatComesLateCountsForNothingForLong) {
 TEST_F(SlicesTest, SomebodyElsesWriteBetweenIsFoundAndWrittenOver) {
   const auto a = start(options("a"));
   publish(*a, pods_of(0, 40));
-  server().before("PUT", "weftendpoints/a.slice-1",
-                  [this] { write("endpoints/a/1", encode(NodeEndpoints{"boot-1", pods_of(90, 95)})); });
+  server().before("PUT", "weftendpoints/a.slice-1", [this] {
+    write("endpoints/a/1", encode(NodeEndpoints{"boot-1", pods_of(90, 95)}));
+  });
   publish(*a, pods_of(1, 40));
   EXPECT_EQ(places(told("a")).size(), 39U);
   server().store().remove(path_of(Resource::endpoints, "a.slice-2"));

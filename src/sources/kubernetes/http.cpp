@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -42,8 +43,8 @@ struct Exchange {
   RequestHandlers handlers;
   CURL* easy = nullptr;
   bool running = false;  // on the multi handle
-  std::size_t server = 0;
-  std::size_t servers_tried = 0;
+  std::string server;
+  std::set<std::string> tried;  // servers that it was not sent to
   bool token_renewed = false;
   std::string token;
   Lines headers;
@@ -125,6 +126,7 @@ class CurlHttp final : public Http {
   CurlHttp& operator=(const CurlHttp&) = delete;
 
   std::unique_ptr<Transfer> start(Request request, RequestHandlers handlers) override;
+  void use_servers(std::vector<std::string> servers) override;
   void cancel(std::uint64_t id);
 
  private:
@@ -142,7 +144,8 @@ class CurlHttp final : public Http {
   void answered(const Shared& exchange);
   void end(const Shared& exchange, Outcome<Answer> outcome);
   void release(Exchange& exchange);
-  void leave_server(std::size_t server);
+  void leave_server(const std::string& server);
+  [[nodiscard]] std::optional<std::string> next_server(const Exchange& exchange) const;
   [[nodiscard]] std::string place(const Exchange& exchange) const;
 
   static std::size_t write(char* bytes, std::size_t size, std::size_t count, void* exchange);
@@ -180,7 +183,7 @@ std::unique_ptr<Transfer> CurlHttp::start(Request request, RequestHandlers handl
   exchange->request = std::move(request);
   exchange->handlers = std::move(handlers);
   exchange->most_body = options_.most_body;
-  exchange->server = current_;
+  exchange->server = access_.servers[current_];
   exchange->started = scheduler_.now();
   exchanges_.emplace(exchange->id, exchange);
   perform(exchange);
@@ -234,7 +237,7 @@ void CurlHttp::perform(const Shared& exchange) {
 
 void CurlHttp::set_address(Exchange& e) {
   CURL* easy = e.easy;
-  std::string url = access_.servers[e.server];
+  std::string url = e.server;
   e.connect_to.clear();
   if (!access_.tls_server_name.empty() && url.starts_with("https://")) {
     // The name of the certificate goes to the URL, the address to where the connection is made.
@@ -371,8 +374,9 @@ void CurlHttp::finished(const Shared& exchange) {
   const bool unsent = not_sent(code, e.easy);
   if (unsent) {
     leave_server(e.server);
-    if (++e.servers_tried < access_.servers.size()) {
-      e.server = (e.server + 1) % access_.servers.size();
+    e.tried.insert(e.server);
+    if (auto next = next_server(e)) {
+      e.server = std::move(*next);
       return perform(exchange);
     }
   }
@@ -387,7 +391,7 @@ void CurlHttp::finished(const Shared& exchange) {
 
 void CurlHttp::answered(const Shared& exchange) {
   auto& e = *exchange;
-  Answer answer{.status = of_status(e.easy), .server = access_.servers[e.server]};
+  Answer answer{.status = of_status(e.easy), .server = e.server};
   if (answer.status == 401 && !std::exchange(e.token_renewed, true) && token_.refused(e.token, scheduler_.now()))
     return perform(exchange);
   // Another may do better, next time: what of this one is broken is not known.
@@ -409,14 +413,30 @@ void CurlHttp::end(const Shared& exchange, Outcome<Answer> outcome) {
   if (done) done(std::move(outcome));
 }
 
-void CurlHttp::leave_server(std::size_t server) {
-  if (current_ == server) current_ = (server + 1) % access_.servers.size();
+void CurlHttp::leave_server(const std::string& server) {
+  if (access_.servers[current_] == server) current_ = (current_ + 1) % access_.servers.size();
+}
+
+// From the one in use on.
+std::optional<std::string> CurlHttp::next_server(const Exchange& exchange) const {
+  for (std::size_t i = 0; i < access_.servers.size(); ++i) {
+    const auto& server = access_.servers[(current_ + i) % access_.servers.size()];
+    if (!exchange.tried.contains(server)) return server;
+  }
+  return std::nullopt;
+}
+
+void CurlHttp::use_servers(std::vector<std::string> servers) {
+  if (servers.empty()) return;
+  const auto same = std::ranges::find(servers, access_.servers[current_]);
+  current_ = same == servers.end() ? 0 : static_cast<std::size_t>(same - servers.begin());
+  access_.servers = std::move(servers);
 }
 
 std::string CurlHttp::place(const Exchange& exchange) const {
   const auto& request = exchange.request;
   return fmt::format("{} {} of {}", request.method, request.target.substr(0, request.target.find('?')),
-                     access_.servers[exchange.server]);
+                     exchange.server);
 }
 
 // One timer for whatever is due first.

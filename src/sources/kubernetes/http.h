@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sources/kubernetes/failure.h"
 #include "sources/kubernetes/kubeconfig.h"
@@ -67,6 +68,9 @@ class Http {
  public:
   virtual ~Http() = default;
   [[nodiscard]] virtual std::unique_ptr<Transfer> start(Request request, RequestHandlers handlers) = 0;
+  // From the next try on, in this order; the one in use stays so if it is among them. None are no news. As Access has
+  // them.
+  virtual void use_servers(std::vector<std::string> servers) = 0;
 };
 
 struct HttpOptions {

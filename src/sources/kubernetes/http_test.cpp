@@ -70,6 +70,22 @@ TEST(Http, ServersAreTriedOneAfterAnotherAndTheOneThatWorksIsKept) {
   EXPECT_EQ(world.request(*http, {.target = "/version"})->status, 200);
 }
 
+// A control plane whose machines are exchanged one after the other, while this runs.
+TEST(Http, ServersCanBecomeOthers) {
+  World world;
+  ApiServer first;
+  const ApiServer second;
+  const auto http = world.connect(first.access());
+  EXPECT_EQ(world.request(*http, {.target = "/version"})->server, first.url());
+  http->use_servers({second.url(), first.url()});
+  http->use_servers({});
+  EXPECT_EQ(world.request(*http, {.target = "/version"})->server, first.url()) << "the one in use stays";
+  first.stop();
+  EXPECT_EQ(world.request(*http, {.target = "/version"})->server, second.url());
+  http->use_servers({second.url()});
+  EXPECT_EQ(world.request(*http, {.target = "/version"})->server, second.url());
+}
+
 TEST(Http, AServerThatCannotIsLeftForTheNextRequest) {
   World world;
   ApiServer broken;

@@ -57,6 +57,7 @@ class MemoryHttp final : public Http {
     });
   }
 
+  void use_servers(std::vector<std::string> /*servers*/) override {}
   void cut(bool cut) { *cut_ = cut; }
   [[nodiscard]] const bool* flag() const { return cut_.get(); }
 
