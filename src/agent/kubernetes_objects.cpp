@@ -147,6 +147,10 @@ void KubernetesObjects::take(model::Kind kind, const kubernetes::Change& change)
     // One that could not be decoded again is told with what it was: it stays as it is.
     if (!object) continue;
     if (kind == model::Kind::endpoint_slice) take_slice(object->object);
+    if (object->misspelt.empty())
+      misspelt_.erase(key);
+    else
+      misspelt_.insert_or_assign(key, std::move(object->misspelt));
     owed_.insert_or_assign(key, std::move(*object));
     take_beside(key, *each.now);
   }
@@ -178,6 +182,7 @@ void KubernetesObjects::forget_beside(const store::StoredKey& key) {
   if (key.kind == model::Kind::endpoint_slice) api_servers_.forget(key.key);
   if (key.kind == model::Kind::pod) pods_.erase(key.key);
   closed_.erase(key);
+  misspelt_.erase(key);
 }
 
 std::string KubernetesObjects::uid_of(const store::StoredKey& key) const {

@@ -70,6 +70,8 @@ class KubernetesObjects {
   void catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done);
   // Of objects that cannot be read, why.
   [[nodiscard]] const std::map<store::StoredKey, std::string>& misunderstood() const { return misunderstood_; }
+  // Annotations that nearly mean something to Weft, by the object.
+  [[nodiscard]] const std::map<store::StoredKey, std::string>& misspelt() const { return misspelt_; }
   [[nodiscard]] const std::map<model::ObjectKey, PodStatus>& pods() const { return pods_; }
   // Empty: it is not known.
   [[nodiscard]] std::string uid_of(const store::StoredKey& key) const;
@@ -125,6 +127,7 @@ class KubernetesObjects {
   ApiServers api_servers_;
   std::map<store::StoredKey, std::string> closed_;  // policies that cannot be read, and isolate, with why
   std::map<store::StoredKey, std::string> misunderstood_;
+  std::map<store::StoredKey, std::string> misspelt_;
 };
 
 }  // namespace weft::agent

@@ -74,6 +74,7 @@ void Agent::tell_of_objects() {
   std::set<std::string> namespaces;
   for (const auto& [pod, object] : objects_->pods()) namespaces.insert(pod.namespace_);
   life_->tell_new("NotUnderstood", kubernetes_->objects().misunderstood(), namespaces);
+  life_->tell_new("UnknownAnnotation", kubernetes_->objects().misspelt(), namespaces);
   std::map<store::StoredKey, std::string> unserved;
   for (const auto& one : services().left_out())
     unserved.emplace(store::StoredKey{one.is_pod ? model::Kind::pod : model::Kind::service, one.owner},

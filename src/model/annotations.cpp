@@ -143,10 +143,13 @@ std::optional<Annotation> Annotations::take(std::string_view name) {
 void Annotations::finish(std::string_view owner) const {
   for (const auto& [name, value] : given_) {
     if (std::ranges::find(taken_, name) != taken_.end()) continue;
-    // Of an object that a server has: a later version's, or one of Weft's own workloads.
-    if (!value.report().tells_unknown()) continue;
-    std::string message = fmt::format("unknown annotation {}", in_quotes(std::string(group) + name));
+    std::string message = fmt::format("{} {}", unknown_annotation, in_quotes(std::string(group) + name));
     const auto near = nearest(name, taken_);
+    if (!value.report().tells_unknown()) {
+      // Of an object that a server has: a later version's, or one of Weft's own workloads.
+      if (!near.empty()) value.warning(fmt::format("{}; did you mean \"{}{}\"?", message, group, near));
+      continue;
+    }
     const auto home = std::ranges::find_if(homes, [&](const Home& entry) { return name.starts_with(entry.name); });
     if (!near.empty())
       message += fmt::format("; did you mean \"{}{}\"?", group, near);

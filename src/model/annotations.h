@@ -12,6 +12,9 @@
 
 namespace weft::model {
 
+// How what is said of one that nobody knows begins.
+inline constexpr std::string_view unknown_annotation = "unknown annotation";
+
 // One annotation. Each reader reports a problem and returns nothing when the text is not of that kind.
 struct Annotation {
   std::string_view name;  // without the group

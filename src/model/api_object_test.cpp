@@ -211,5 +211,19 @@ TEST(ApiObject, AnUnknownAnnotationOfWeftIsPassedOver) {
   EXPECT_EQ(pod.weight, 7U);
 }
 
+// But a person who has misspelt one wants to know.
+TEST(ApiObject, AMisspeltAnnotationIsTold) {
+  const auto misspelt = [](const std::string& annotations) {
+    return object_from_api(Kind::service, kServer,
+                           R"({"metadata": {"name": "s", "namespace": "n", "annotations": {)" + annotations +
+                               R"(}}, "spec": {"clusterIP": "None"}})")
+        .value()
+        .misspelt;
+  };
+  EXPECT_EQ(misspelt(R"("weft.io/algoritm": "maglev", "weft.io/colour": "red")"),
+            "unknown annotation \"weft.io/algoritm\"; did you mean \"weft.io/algorithm\"?");
+  EXPECT_EQ(misspelt(R"("weft.io/algorithm": "maglev", "example.com/algoritm": "x")"), "");
+}
+
 }  // namespace
 }  // namespace weft::model

@@ -59,6 +59,7 @@ Result<Object> object_from_json(std::string_view json);
 struct ApiObject {
   Object object;
   std::string json;
+  std::string misspelt;  // annotations of Weft's that are nearly ones that count, in words; empty: none
 };
 Result<ApiObject> object_from_api(Kind kind, std::string_view from, std::string_view json);
 // What to enforce of a NetworkPolicy that object_from_api cannot read: it isolates, and allows nothing. The pods are

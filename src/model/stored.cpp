@@ -1,4 +1,5 @@
 #include "model/stored.h"
+#include "model/annotations.h"
 
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -178,11 +179,14 @@ Result<ApiObject> object_from_api(Kind kind, std::string_view from, std::string_
   Report report(from, Report::Unknown::passed_over);
   const Value root(tree, tree.root, report, "");
   const auto& entry = entry_of(kind);
-  ApiObject result{.object = decode_object(entry, root), .json = {}};
+  ApiObject result{.object = decode_object(entry, root), .json = {}, .misspelt = {}};
   if (!report.clean()) {
     const Problem& first = report.problems().front();
     return fail(ErrorCode::invalid, first.path + ": " + first.message);
   }
+  for (const auto& warning : report.warnings())
+    if (warning.message.starts_with(unknown_annotation))
+      result.misspelt += (result.misspelt.empty() ? "" : "; ") + warning.message;
   result.json = stored_json(entry, root, result.object);
   leave_to_slices(result.object);
   return result;

@@ -46,14 +46,9 @@ bench_k8s() {
   sample k8s_sync own_rss weft "$(awk '/^RssAnon/ {print $2 / 1000}' "/proc/$pid/status")"
   ask_k8s services
   sample_json k8s_change weft "$answer" service_p50=p50_ms service_p99=p99_ms
-  for at in $(seq 0 39); do
-    ip netns add "k8s-pod-$at"
-    k8s_add "$at"
-  done >"$scratch/k8s-adds-1"
-  sample k8s_add p50_1 weft "$(quantile 0.5 "$scratch/k8s-adds-1")"
-  sample k8s_add p99_1 weft "$(quantile 0.99 "$scratch/k8s-adds-1")"
-  k8s_pods 10 40
-  k8s_pods 100 50
+  k8s_pods 40 0 1
+  k8s_pods 10 40 10
+  k8s_pods 100 50 100
   ask_k8s policies
   sample_json k8s_change weft "$answer" policy_p50=p50_ms policy_p99=p99_ms
   exec {to_k8s}>&- {from_k8s}<&-
@@ -98,28 +93,12 @@ bench_k8s_state() {
   wait "$crowd_pid" 2>/dev/null || true
 }
 
-# COUNT pods at once, the pods FIRST and those after it.
+# COUNT pods, the pod FIRST and those after it, AT_ONCE at once.
 k8s_pods() {
-  local i
-  for i in $(seq "$2" $(($1 + $2 - 1))); do ip netns add "k8s-pod-$i"; done
-  for i in $(seq "$2" $(($1 + $2 - 1))); do k8s_add "$i" >"$scratch/k8s-add-$i" & done
-  for i in $(seq "$2" $(($1 + $2 - 1))); do
-    until [[ -s $scratch/k8s-add-$i ]]; do sleep 0.02; done
-    cat "$scratch/k8s-add-$i"
-  done >"$scratch/k8s-adds-$1"
-  grep -q failed "$scratch/k8s-adds-$1" && die "$(grep -c failed "$scratch/k8s-adds-$1") of $1 pods were not attached: $(tail -n 3 "$scratch/k8s1/weftd.log")"
-  sample k8s_add "p50_$1" weft "$(quantile 0.5 "$scratch/k8s-adds-$1")"
-  sample k8s_add "p99_$1" weft "$(quantile 0.99 "$scratch/k8s-adds-$1")"
-}
-k8s_add() {
-  local start=$EPOCHREALTIME
-  if nsenter --net=/run/netns/k8s1-h env -i CNI_COMMAND=ADD CNI_CONTAINERID="bench-$1" CNI_NETNS="/run/netns/k8s-pod-$1" CNI_IFNAME=eth0 \
-    CNI_PATH="$bin" PATH=/usr/sbin:/usr/bin:/sbin:/bin CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=own;K8S_POD_NAME=pod-$1" \
-    "$bin/weft-cni" <"$scratch/k8s1/cni.json" >/dev/null; then
-    awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print (b - a) * 1000 }'
-  else
-    echo failed
-  fi
+  local times
+  times=$("$bin/netbench" cni-burst --plugin "$bin/weft-cni" --config "$scratch/k8s1/cni.json" --cni-path "$bin" --host-netns /run/netns/k8s1-h \
+    --namespace own --first "$2" --count "$1" --at-once "$3") || die "pods were not attached: $(tail -n 3 "$scratch/k8s1/weftd.log")"
+  sample_json k8s_add weft "$times" "p50_$3=add_p50_ms" "p99_$3=add_p99_ms"
 }
 
 rows_of_k8s() {

@@ -116,6 +116,12 @@ says "NetworkPolicy shop/strange .* is not understood" || fail "the policy is no
 policy_told() { [[ $(events_of strange NotUnderstood | jq -r '.[0].regarding.uid') != null ]]; }
 eventually 5 "an Event of the policy" policy_told
 
+step "a misspelt annotation is told, and does nothing"
+patch $space/pods/web-1 '{"metadata": {"annotations": {"weft.io/wieght": "3"}}}'
+misspelt_told() { [[ $(events_of web-1 UnknownAnnotation | jq -r '.[0].note') == *'did you mean "weft.io/weight"'* ]]; }
+eventually 5 "an Event of the pod" misspelt_told
+patch $space/pods/web-1 '{"metadata": {"annotations": {"weft.io/wieght": null}}}'
+
 step "the configured server goes for good: one that was heard of is found"
 ip -n "$control" address add 192.0.2.7/24 dev up0
 create /apis/discovery.k8s.io/v1/namespaces/default/endpointslices '{"metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},

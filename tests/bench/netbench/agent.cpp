@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "netbench/netbench.h"
 
@@ -212,6 +213,46 @@ int run_plugin(const Options& options) {
   fmt::print(
       "{{\"add_p50_ms\":{:.3f},\"add_p99_ms\":{:.3f},\"del_p50_ms\":{:.3f},\"del_p99_ms\":{:.3f},\"rounds\":{}}}\n",
       add50, percentile(add, 99), del50, percentile(del, 99), add.size());
+  return 0;
+}
+
+// --plugin PATH --config FILE --cni-path DIRS --host-netns PATH --namespace NAME --first N --count N --at-once N: ADD
+// of the pods pod-N and those after it, so many at once, as a kubelet has it.
+int run_plugin_burst(const Options& options) {
+  const auto plugin = options.text("plugin");
+  const auto configuration = read_file(options.text("config"));
+  const auto space = options.text("namespace");
+  const auto first = static_cast<int>(options.number("first", 0));
+  const auto count = static_cast<int>(options.number("count", 10));
+  const auto at_once = static_cast<int>(options.number("at-once", 1));
+  enter_netns(options.text("host-netns", ""));
+  const auto name_of = [](int pod) { return fmt::format("pod-{}", pod); };
+  const auto netns_of = [](int pod) { return fmt::format("/run/netns/k8s-pod-{}", pod); };
+  for (int pod = first; pod < first + count; ++pod) make_netns(netns_of(pod));
+  std::vector<double> times(static_cast<std::size_t>(count));
+  std::vector<Call> calls(static_cast<std::size_t>(count));
+  for (int begin = 0; begin < count; begin += at_once) {
+    std::vector<std::jthread> callers;
+    for (int i = begin; i < std::min(count, begin + at_once); ++i)
+      callers.emplace_back([&, i] {
+        const std::vector<std::string> environment{
+            "CNI_CONTAINERID=bench-" + name_of(first + i),
+            "CNI_NETNS=" + netns_of(first + i),
+            "CNI_IFNAME=eth0",
+            "CNI_PATH=" + options.text("cni-path"),
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            fmt::format("CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={}", space, name_of(first + i)),
+            "CNI_COMMAND=ADD"};
+        calls[static_cast<std::size_t>(i)] = call_plugin(plugin, configuration, environment);
+      });
+  }
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    errno = 0;
+    check(calls[i].status == 0, "ADD: " + calls[i].output);
+    times[i] = calls[i].milliseconds;
+  }
+  const auto p50 = percentile(times, 50);
+  fmt::print("{{\"add_p50_ms\":{:.3f},\"add_p99_ms\":{:.3f},\"pods\":{}}}\n", p50, percentile(times, 99), times.size());
   return 0;
 }
 

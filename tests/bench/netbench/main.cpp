@@ -53,9 +53,10 @@ int main(int argc, char** argv) {
   if (mode == "stream") return netbench::run_stream(options);
   if (mode == "policy") return netbench::run_policy(options);
   if (mode == "cni") return netbench::run_plugin(options);
+  if (mode == "cni-burst") return netbench::run_plugin_burst(options);
   if (mode == "start") return netbench::run_start(options);
   if (mode == "wire") return netbench::run_wire(options);
   if (mode == "attach") return netbench::run_attach(options);
-  fmt::print(stderr, "usage: netbench server|rr|crr|stream|policy|cni|start|attach|wire --key value ...\n");
+  fmt::print(stderr, "usage: netbench server|rr|crr|stream|policy|cni|cni-burst|start|attach|wire --key value ...\n");
   return 2;
 }

@@ -42,6 +42,7 @@ int run_connections(const Options& options);
 int run_stream(const Options& options);
 int run_policy(const Options& options);
 int run_plugin(const Options& options);
+int run_plugin_burst(const Options& options);
 int run_start(const Options& options);
 int run_attach(const Options& options);
 int run_wire(const Options& options);
