@@ -224,4 +224,10 @@ succeeds "uninstall" weft_at uninstall --yes --purge --timeout 60
 like "what is lost" "$output" 'lost for good: PodAddressPool: a'
 exits 22 "its namespace is gone" real GET /api/v1/namespaces/weft-system
 exits 22 "its definitions are gone" real GET /apis/apiextensions.k8s.io/v1/customresourcedefinitions/podaddresspools.weft.io
+
+if [[ -x $WEFT_TEST_K8S_BIN/kubectl ]]; then
+  step "what kubectl has applied is no conflict"
+  succeeds "kubectl apply" in_space "$WEFT_TEST_K8S_BIN/kubectl" --kubeconfig "$kubeconfig" apply --server-side -f "$(dirname "$0")/../../deploy/kubernetes/weft.yaml"
+  succeeds "install" weft_at install --no-wait --set podCIDRs=10.244.0.0/16 --set serviceCIDRs=10.96.0.0/12 --set kubernetesServers=
+fi
 finish
