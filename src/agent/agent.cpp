@@ -387,6 +387,7 @@ void Agent::poll_slow() {
     if (taken_over_) healer_->check(node_);
     if (overlay_ && other_devices(publisher_->cluster())) others_changed();
     tell_services_fault();
+    tell_enforcement();
     tend_life();
     if (slow_polls_ % 30 == 0) {
       (void)store_->checkpoint();

@@ -21,6 +21,7 @@
 #include "agent/config.h"
 #include "agent/egress_addresses.h"
 #include "agent/elsewhere.h"
+#include "agent/enforcement.h"
 #include "agent/etcd_space.h"
 #include "agent/event_reader.h"
 #include "agent/flow_sweep.h"
@@ -47,6 +48,7 @@
 #include "control/policy/explain.h"
 #include "datapath/datapath.h"
 #include "flow/store.h"
+#include "sources/cluster/enforcement_view.h"
 #include "sources/store/store.h"
 #include "sys/netlink.h"
 
@@ -139,6 +141,14 @@ class Agent {
   [[nodiscard]] std::uint32_t mtu_to(const weft_node& row) const;
   [[nodiscard]] nlohmann::json nodes_json() const;
   void tell_endpoints();
+  // The policies that this node enforces (policy_status.cpp); once a second.
+  void tell_enforcement();
+  [[nodiscard]] std::uint64_t policies_seen() const;
+  [[nodiscard]] std::uint64_t revision_of(const model::ObjectKey& policy) const;
+  [[nodiscard]] std::map<model::ObjectKey, std::string> misread_policies() const;
+  void policy_status(const nlohmann::json& params, const api::Responder& responder);
+  [[nodiscard]] nlohmann::json policy_status_json(const cluster::EnforcementView& view,
+                                                  const model::ObjectKey& wanted) const;
   // What the plan for egress gateways asks of this node's devices, and of the cluster. `again`: also where it is the
   // same.
   void tend_egress(bool again = false);
@@ -351,6 +361,8 @@ class Agent {
   std::vector<IpAddress> prepared_gateways_;
   asio::steady_timer others_timer_;
   bool others_due_ = false;
+  EnforcementReport enforcement_report_;
+  cluster::Enforcement enforcement_;  // as it was told last
   bool compile_due_ = false;  // with the next news: more than other nodes' pods has changed
 
   std::unique_ptr<flow::FlowStore> flows_;

@@ -285,6 +285,10 @@ void ClusterLink::tell(const Node& node, EncryptionOffer offer) {
 
 void ClusterLink::tell(cluster::SharedEndpoints pods) { member_->endpoint_publisher().publish(std::move(pods)); }
 
+void ClusterLink::tell(cluster::Enforcement enforcement) {
+  member_->enforcement_publisher().publish(std::move(enforcement));
+}
+
 // --- Numbers -------------------------------------------------------------------------------------
 
 void ClusterLink::acquire(const LabelMap& labels, Done done) {

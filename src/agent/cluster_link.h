@@ -117,6 +117,7 @@ class ClusterLink {
   void tell(const Node& node);
   void tell(const Node& node, EncryptionOffer offer);
   void tell(cluster::SharedEndpoints pods);
+  void tell(cluster::Enforcement enforcement);
   // Exactly these addresses of egress gateways are to be this node's, each as soon as nobody else has it.
   void claim_addresses(std::set<IpAddress> addresses) { claims_of_addresses_->want(std::move(addresses)); }
   // What is to be taken in since the last call: another view than `have`, pods to look at again, and whether anything

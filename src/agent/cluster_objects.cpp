@@ -427,7 +427,17 @@ void ClusterObjects::settle() {
   for (const auto& [key, text] : owed_->objects)
     if (key.kind == model::to_string(model::Kind::load_balancer_pool)) pools_changed_ = true;
   if (owed_->whole) pools_changed_ = true;
-  if (intake_.take(brought)) owed_.reset();
+  if (!intake_.take(brought)) return;
+  const auto is_policy = [](const auto& object) {
+    return object.first.kind == model::to_string(model::Kind::network_policy);
+  };
+  if (owed_->whole || std::ranges::any_of(owed_->objects, is_policy))
+    policies_seen_ = static_cast<std::uint64_t>(shared_->revision());
+  owed_.reset();
+}
+
+std::uint64_t ClusterObjects::revision_of(const store::StoredKey& key) const {
+  return static_cast<std::uint64_t>(shared_->revision_of(shared_key(key)));
 }
 
 // A new pool, or an address given back, may serve those that wait. One program does it for all.

@@ -69,6 +69,10 @@ class ClusterObjects {
   [[nodiscard]] std::string unfounded() const;
   // What the cluster has was heard of, now or by an earlier run.
   [[nodiscard]] bool known() const;
+  // The revision up to which changes of policies are taken in; 0: none are by this run.
+  [[nodiscard]] std::uint64_t policies_seen() const { return policies_seen_; }
+  // Of the last change of that object; 0: it is not there.
+  [[nodiscard]] std::uint64_t revision_of(const store::StoredKey& key) const;
   // Once what etcd has now of this pod, and of its Namespace, is known here; without etcd at once.
   void catch_up(const model::ObjectKey& pod, std::function<void()> done);
   // Why a change would be refused now, for whatever it is about.
@@ -132,6 +136,7 @@ class ClusterObjects {
   bool pools_changed_ = true;  // since waiting Services were served
   bool serving_ = false;
   bool connected_ = false;
+  std::uint64_t policies_seen_ = 0;
   std::chrono::system_clock::time_point since_ = std::chrono::system_clock::now();  // connected or not
   std::unique_ptr<cluster::SharedObjects> shared_;
 };

@@ -4,6 +4,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -185,11 +186,21 @@ void KubernetesObjects::forget_beside(const store::StoredKey& key) {
   misspelt_.erase(key);
 }
 
-std::string KubernetesObjects::uid_of(const store::StoredKey& key) const {
+const kubernetes::Entry* KubernetesObjects::entry_of(const store::StoredKey& key) const {
   const auto resource = std::ranges::find(resources_, key.kind, &Resource::kind);
-  if (resource == resources_.end()) return {};
+  if (resource == resources_.end()) return nullptr;
   const auto found = resource->reflector->view().find(key.key.to_string());
-  return found == resource->reflector->view().end() ? std::string() : found->second.uid;
+  return found == resource->reflector->view().end() ? nullptr : &found->second;
+}
+
+std::string KubernetesObjects::uid_of(const store::StoredKey& key) const {
+  const auto* entry = entry_of(key);
+  return entry == nullptr ? std::string() : entry->uid;
+}
+
+std::string KubernetesObjects::version_of(const store::StoredKey& key) const {
+  const auto* entry = entry_of(key);
+  return entry == nullptr ? std::string() : entry->resource_version;
 }
 
 // What several watches bring at once is taken in together.
@@ -224,6 +235,17 @@ void KubernetesObjects::add_what_is_gone(Publisher::Brought& brought) const {
   }
 }
 
+// Whatever the view has was owed, and is taken in now. Versions count upwards (KEP-5504).
+void KubernetesObjects::note_policies() {
+  const auto is_policy = [](const auto& owed) { return owed.first.kind == model::Kind::network_policy; };
+  if (policies_seen_ != 0 && std::ranges::none_of(owed_, is_policy)) return;
+  const auto resource = std::ranges::find(resources_, model::Kind::network_policy, &Resource::kind);
+  const auto& version = resource->reflector->resource_version();
+  std::uint64_t number = 0;
+  std::from_chars(version.data(), version.data() + version.size(), number);
+  policies_seen_ = number;
+}
+
 void KubernetesObjects::settle() {
   tell_misunderstood();
   if (!complete()) return;
@@ -244,6 +266,7 @@ void KubernetesObjects::settle() {
       brought.assignments.try_emplace(service, control::ServiceAssignment());
   }
   if (!intake_.take(brought)) return;
+  note_policies();
   took_many_ = took_many_ || brought.objects.size() >= many_items;
   taken_ = true;
   owed_.clear();

@@ -68,10 +68,16 @@ class KubernetesObjects {
   // Once this pod and its Namespace are known here; or when a while has passed, or the server is silent. With the uid
   // that the kubelet says: one of the same name that is going is another.
   void catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done);
+  // The server's version of policies, as far as their changes are taken in; 0: none are by this run.
+  [[nodiscard]] std::uint64_t policies_seen() const { return policies_seen_; }
+  // Empty: it has none there. As of the server's, not of what was taken in.
+  [[nodiscard]] std::string version_of(const store::StoredKey& key) const;
   // Of objects that cannot be read, why.
   [[nodiscard]] const std::map<store::StoredKey, std::string>& misunderstood() const { return misunderstood_; }
   // Annotations that nearly mean something to Weft, by the object.
   [[nodiscard]] const std::map<store::StoredKey, std::string>& misspelt() const { return misspelt_; }
+  // A policy among these that isolates, and allows nothing.
+  [[nodiscard]] bool closes(const store::StoredKey& key) const { return closed_.contains(key); }
   [[nodiscard]] const std::map<model::ObjectKey, PodStatus>& pods() const { return pods_; }
   // Empty: it is not known.
   [[nodiscard]] std::string uid_of(const store::StoredKey& key) const;
@@ -104,6 +110,9 @@ class KubernetesObjects {
   void take(model::Kind kind, const kubernetes::Change& change);
   void settle_soon();
   void settle();
+  void note_policies();
+  // Null: the server does not have it.
+  [[nodiscard]] const kubernetes::Entry* entry_of(const store::StoredKey& key) const;
   void add_what_is_gone(Publisher::Brought& brought) const;
   [[nodiscard]] bool complete() const;
   [[nodiscard]] bool has(const model::ObjectKey& key, const std::string& uid) const;
@@ -120,6 +129,7 @@ class KubernetesObjects {
   // What came and is not stored yet; nothing: it is gone.
   std::map<store::StoredKey, std::optional<model::ApiObject>> owed_;
   bool taken_ = false;  // all of it, once
+  std::uint64_t policies_seen_ = 0;
   bool took_many_ = false;
   etcd::Timer settle_;
   std::list<Waiting> waiting_;

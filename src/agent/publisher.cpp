@@ -298,6 +298,7 @@ void Publisher::forget_views() {
 }
 
 Result<void> Publisher::publish(Fit fit) {
+  ++compiles_;
   auto outcome = compiler_->compile(parts_.objects, *records_, *node_, cluster_, others_);
   if (!outcome) {
     compiler_->refused();

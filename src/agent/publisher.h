@@ -140,6 +140,8 @@ class Publisher {
   }
   // Services that held something outside the ranges at the start: they alone may.
   [[nodiscard]] const std::vector<model::ObjectKey>& held_out_of_range() const { return held_out_of_range_; }
+  // How often all was compiled, or was to be.
+  [[nodiscard]] std::uint64_t compiles() const { return compiles_; }
   // Grows with every difference of services that was handed to the maps.
   [[nodiscard]] std::uint64_t service_revision() const { return service_revision_; }
   // What is announced, and what shall be.
@@ -210,6 +212,7 @@ class Publisher {
   Changed brought_ = Changed::nothing;  // of a bring that was cut short
   bool services_compiled_ = false;      // once, since the start
   std::uint64_t service_revision_ = 0;
+  std::uint64_t compiles_ = 0;
   store::NumberSet stored_numbers_;
   std::uint64_t numbers_mark_ = 0;
   std::uint64_t stored_class_revision_ = 0;

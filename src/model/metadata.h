@@ -1,6 +1,7 @@
 // What every object has: its name, labels, and where it was written.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/labels.h"
@@ -28,6 +29,8 @@ struct Metadata {
   LabelMap annotations;
   std::string uid;
   SourceLocation location;
+  // Counts the changes of what a NetworkPolicy of an API server asks for; 0: nobody counts them.
+  std::uint64_t generation = 0;
   [[nodiscard]] ObjectKey key() const { return {namespace_, name}; }
   bool operator==(const Metadata&) const = default;
 };

@@ -30,6 +30,11 @@ void restore_lines(std::vector<PolicyRule>& rules, const json& location, const c
     if ((*lines)[i].is_number_integer()) rules[i].line = (*lines)[i].get<int>();
 }
 
+std::uint64_t number_in(const json& object, const char* key) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return object.is_object() && found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
+
 void restore_location(Object& object, const json& location) {
   if (!location.is_object()) return;
   std::visit(
@@ -41,6 +46,7 @@ void restore_location(Object& object, const json& location) {
       },
       object);
   if (auto* policy = std::get_if<NetworkPolicy>(&object)) {
+    policy->meta.generation = number_in(location, "generation");
     restore_lines(policy->ingress, location, "ingress");
     restore_lines(policy->egress, location, "egress");
   }
@@ -137,6 +143,7 @@ std::string stored_json(const KindEntry& entry, const Value& root, const Object&
   json location{{"file", meta.location.file}, {"line", meta.location.line}};
   if (!root.report().tells_unknown()) location["checked"] = true;
   if (const auto* policy = std::get_if<NetworkPolicy>(&object)) {
+    if (policy->meta.generation != 0) location["generation"] = policy->meta.generation;
     location["ingress"] = lines_of(policy->ingress);
     location["egress"] = lines_of(policy->egress);
   }
@@ -187,6 +194,8 @@ Result<ApiObject> object_from_api(Kind kind, std::string_view from, std::string_
   for (const auto& warning : report.warnings())
     if (warning.message.starts_with(unknown_annotation))
       result.misspelt += (result.misspelt.empty() ? "" : "; ") + warning.message;
+  if (auto* policy = std::get_if<NetworkPolicy>(&result.object); policy != nullptr && given.contains("metadata"))
+    policy->meta.generation = number_in(given.at("metadata"), "generation");
   result.json = stored_json(entry, root, result.object);
   leave_to_slices(result.object);
   return result;
@@ -196,6 +205,9 @@ Result<ApiObject> closed_policy_from_api(std::string_view from, std::string_view
   const json given = parse_stored(text);
   json metadata = json::object();
   for (const char* key : {"name", "namespace", "uid"}) metadata[key] = text_in(given, "metadata", key);
+  if (given.is_object() && given.contains("metadata"))
+    if (const auto generation = number_in(given.at("metadata"), "generation"); generation != 0)
+      metadata["generation"] = generation;
   json spec{{"podSelector", json::object()}, {"policyTypes", {"Ingress", "Egress"}}};
   const auto closed = [&] {
     return object_from_api(Kind::network_policy, from, dump({{"metadata", metadata}, {"spec", spec}}));

@@ -133,6 +133,7 @@ class Pass {
   void select(std::set<model::ObjectKey> closed);
   // Second step: those that there is no room for are closed, too. Returns all that are.
   std::set<model::ObjectKey> close();
+  [[nodiscard]] std::set<model::ObjectKey> concerning() const;
   // The meaning of a group's class as text; empty: no policy selects it.
   [[nodiscard]] std::string class_key(std::size_t group) const;
   // The rows of a class whose example is `group`, into `rows`; and how its endpoints stand.
@@ -197,6 +198,12 @@ std::set<model::ObjectKey> Pass::close() {
     if (policy.is_closed) closed.insert(policy.key);
   }
   return closed;
+}
+
+std::set<model::ObjectKey> Pass::concerning() const {
+  std::set<model::ObjectKey> keys;
+  for (const auto& policy : active_) keys.insert(keys.end(), policy.key);
+  return keys;
 }
 
 ActivePolicy Pass::compile(const model::ObjectKey& key, const model::NetworkPolicy& policy) {
@@ -388,6 +395,7 @@ CompiledPolicy PolicyCompiler::compile(const PolicyInput& input) {
   Pass pass(input, rules_, cidrs_.all());
   pass.select(std::move(closed));
   result.closed = pass.close();
+  result.concerning = pass.concerning();
 
   std::map<std::string, std::uint32_t> used;
   std::map<std::uint32_t, std::size_t> example_of_class;  // in number order: rows are appended

@@ -122,6 +122,7 @@ using PolicyRows = std::map<weft_policy_key, weft_policy_entry, PolicyKeyLess>;
 
 struct CompiledPolicy {
   PolicyRows rows;
+  std::set<model::ObjectKey> concerning;  // policies that select somebody here
   // Policies that there is no room for, of those that select somebody here: they select, and allow nothing. Namespaces
   // share the room (room.h), so nobody closes others.
   std::set<model::ObjectKey> closed;

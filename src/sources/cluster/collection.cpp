@@ -37,6 +37,7 @@ Cleanup Collection::look(const Picture& picture, etcd::Scheduler::Time now) {
   judge_by_node<NodeKey>(picture.nodes, now, cleanup);
   // Those of an earlier run are replaced by the one that is alive; nobody takes them for its own (endpoint_table.h).
   judge_by_node<EndpointsKey>(picture.endpoints, now, cleanup);
+  judge_by_node<EnforcementKey>(picture.enforcement, now, cleanup);
   for (const auto& kv : picture.blocks) {
     const auto owner = decode_incarnation(kv.key, kv.value);
     if (owner)

@@ -14,13 +14,14 @@
 
 namespace weft::cluster {
 
-// Everything below the prefixes; of `endpoints`, `identities` and `marks` the values are not looked at.
+// Everything below the prefixes; of `endpoints`, `enforcement`, `identities` and `marks` the values are not looked at.
 struct Picture {
   std::vector<etcd::KeyValue> alive;
   std::vector<etcd::KeyValue> nodes;
   std::vector<etcd::KeyValue> blocks;
   std::vector<etcd::KeyValue> users;
   std::vector<etcd::KeyValue> endpoints;
+  std::vector<etcd::KeyValue> enforcement;
   std::vector<etcd::KeyValue> identities;
   std::vector<etcd::KeyValue> marks;
 };

@@ -27,6 +27,7 @@ class CollectionTest : public ::testing::Test {
             .blocks = below(keys_.blocks()),
             .users = below(keys_.users()),
             .endpoints = below(keys_.endpoints()),
+            .enforcement = below(keys_.enforcement()),
             .identities = below(keys_.identities()),
             .marks = below(keys_.marks())};
   }

@@ -78,6 +78,7 @@ void Collector::look() {
                 RangeRequest{.keys = Keys::prefix(keys.endpoints()), .keys_only = true},
                 RangeRequest{.keys = Keys::prefix(keys.identities()), .keys_only = true},
                 RangeRequest{.keys = Keys::prefix(keys.marks()), .keys_only = true},
+                RangeRequest{.keys = Keys::prefix(keys.enforcement()), .keys_only = true},
                 // An etcd without space takes what is erased, but no lease of a node that wants to come back, nor its
                 // keys: while nobody can write, nobody is collected.
                 PutRequest{.key = keys.build(RoleKey{collecting}), .value = "{}"}},
@@ -97,6 +98,7 @@ void Collector::looked(const TxnResult& result) {
                                    .blocks = part(2),
                                    .users = part(3),
                                    .endpoints = part(4),
+                                   .enforcement = part(7),
                                    .identities = part(5),
                                    .marks = part(6)},
                                   context_.scheduler.now());

@@ -117,6 +117,7 @@ Result<Key> parse_rest(std::string_view rest) {
   if (below("nodes/")) return named<NodeKey>("node", rest);
   if (below("alive/")) return named<AliveKey>("node", rest);
   if (below("endpoints/")) return parse_endpoints(rest);
+  if (below("enforcement/")) return named<EnforcementKey>("node", rest);
   if (below("state/objects/")) return parse_object(rest);
   if (below("state/assignments/")) return two_names<AssignmentKey>(rest, "namespace", "Service", "the Service's name");
   if (rest == "state/assignments-epoch") return AssignmentsEpochKey{};
@@ -217,6 +218,7 @@ std::string Keyspace::build(const Key& key) const {
     std::string operator()(const EndpointsKey& key) const {
       return key.slice == 0 ? keys.endpoints() + key.node : fmt::format("{}{}", keys.slices_of(key.node), key.slice);
     }
+    std::string operator()(const EnforcementKey& key) const { return keys.enforcement() + key.node; }
     std::string operator()(const ObjectKey& key) const {
       return key.namespace_.empty() ? fmt::format("{}{}/{}", keys.objects(), key.kind, key.name)
                                     : fmt::format("{}{}/{}/{}", keys.objects(), key.kind, key.namespace_, key.name);

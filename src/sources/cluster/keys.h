@@ -62,6 +62,11 @@ struct EndpointsKey {
   unsigned slice = 0;  // 0: it is no slice
   auto operator<=>(const EndpointsKey&) const = default;
 };
+// Which policies a node enforces.
+struct EnforcementKey {
+  std::string node;
+  auto operator<=>(const EnforcementKey&) const = default;
+};
 // An object users applied; `kind` as Kubernetes spells it. No namespace: its kind has none.
 struct ObjectKey {
   std::string kind;
@@ -100,7 +105,7 @@ struct AnnouncerKey {
 };
 using Key =
     std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, EndpointsKey,
-                 ObjectKey, AssignmentKey, AssignmentsEpochKey, FoundingKey, RoleKey, OperatorKey, AnnouncerKey>;
+                 EnforcementKey, ObjectKey, AssignmentKey, AssignmentsEpochKey, FoundingKey, RoleKey, OperatorKey, AnnouncerKey>;
 
 // A name of a cluster, node, pool or role: letters, digits, "-", "_" and ".", a letter or digit first, at most 253.
 // `what` begins the error.
@@ -129,6 +134,7 @@ class Keyspace {
   [[nodiscard]] std::string marks() const { return root_ + "identities/marks/"; }
   [[nodiscard]] std::string endpoints() const { return root_ + "endpoints/"; }
   [[nodiscard]] std::string slices_of(std::string_view node) const { return endpoints() + std::string(node) + "/"; }
+  [[nodiscard]] std::string enforcement() const { return root_ + "enforcement/"; }
   // Objects and all that goes with them: one mirror follows them at one revision.
   [[nodiscard]] std::string state() const { return root_ + "state/"; }
   [[nodiscard]] std::string objects() const { return root_ + "state/objects/"; }

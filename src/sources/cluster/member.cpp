@@ -62,6 +62,7 @@ Member::Member(etcd::Client& client, etcd::Scheduler& scheduler, etcd::Random ra
                    .renumbered = std::move(handlers.renumbered),
                    .trouble = handlers.trouble}),
       endpoint_publisher_(context_, registry_, handlers.trouble),
+      enforcement_publisher_(context_, registry_, handlers.trouble),
       endpoints_(context_, registry_,
                  {.changed = std::move(handlers.endpoints),
                   .seen =
@@ -84,6 +85,7 @@ void Member::membership_changed() {
   blocks_.membership_changed();
   identities_.membership_changed();
   endpoint_publisher_.membership_changed();
+  enforcement_publisher_.membership_changed();
   role_.membership_changed();
   announcers_.membership_changed();
 }

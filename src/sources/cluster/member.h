@@ -10,6 +10,7 @@
 #include "sources/cluster/context.h"
 #include "sources/cluster/endpoint_publisher.h"
 #include "sources/cluster/endpoint_table.h"
+#include "sources/cluster/enforcement_publisher.h"
 #include "sources/cluster/identity_allocator.h"
 #include "sources/cluster/node_registry.h"
 #include "sources/cluster/operators.h"
@@ -60,6 +61,7 @@ class Member {
   BlockAllocator& blocks() { return blocks_; }
   IdentityAllocator& identities() { return identities_; }
   EndpointPublisher& endpoint_publisher() { return endpoint_publisher_; }
+  EnforcementPublisher& enforcement_publisher() { return enforcement_publisher_; }
   EndpointTable& endpoints() { return endpoints_; }
   [[nodiscard]] const EndpointTable& endpoints() const { return endpoints_; }
   [[nodiscard]] const Role& role() const { return role_; }
@@ -77,6 +79,7 @@ class Member {
   BlockAllocator blocks_;
   IdentityAllocator identities_;
   EndpointPublisher endpoint_publisher_;
+  EnforcementPublisher enforcement_publisher_;
   EndpointTable endpoints_;
   Role role_;
   Collector collector_;

@@ -76,10 +76,11 @@ struct PlainFolder {
   Resource resource;
 };
 // The rest of these keys is the object's name.
-constexpr std::array<PlainFolder, 4> plain_folders = {{{"nodes/", Resource::nodes},
+constexpr std::array<PlainFolder, 5> plain_folders = {{{"nodes/", Resource::nodes},
                                                        {"identities/ids/", Resource::identities},
                                                        {"identities/users/", Resource::users},
-                                                       {endpoints_folder, Resource::endpoints}}};
+                                                       {endpoints_folder, Resource::endpoints},
+                                                       {"enforcement/", Resource::enforcement}}};
 constexpr std::string_view marks_folder = "identities/marks/";
 constexpr std::string_view labels_folder = "identities/labels/";
 constexpr std::string_view blocks_folder = "blocks/";
@@ -88,12 +89,13 @@ constexpr std::string_view pools_key = "pools";
 }  // namespace
 
 const ResourceName& name_of(Resource resource) {
-  static constexpr std::array<ResourceName, 7> names = {{{"weftnodes", "WeftNode"},
+  static constexpr std::array<ResourceName, 8> names = {{{"weftnodes", "WeftNode"},
                                                          {"weftblocks", "WeftBlock"},
                                                          {"weftidentities", "WeftIdentity"},
                                                          {"weftidentityusers", "WeftIdentityUsers"},
                                                          {"weftendpoints", "WeftEndpoints"},
-                                                         {"weftpools", "WeftPools"},
+                                                         {"weftenforcements", "WeftEnforcement"},
+{"weftpools", "WeftPools"},
                                                          {"weftclaims", "WeftClaim", true}}};
   return names.at(static_cast<std::size_t>(resource));
 }

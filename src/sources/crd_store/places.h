@@ -12,7 +12,7 @@
 
 namespace weft::crd {
 
-enum class Resource : std::uint8_t { nodes, blocks, identities, users, endpoints, pools, claims };
+enum class Resource : std::uint8_t { nodes, blocks, identities, users, endpoints, enforcement, pools, claims };
 
 inline constexpr std::string_view group_version = "weft.io/v1alpha1";
 

@@ -39,7 +39,7 @@ class CrdOnApiServer : public ::testing::Test {
     path_ = path;
     http_ = connect();
     for (const auto resource : {Resource::nodes, Resource::blocks, Resource::identities, Resource::users,
-                                Resource::endpoints, Resource::pools, Resource::claims})
+                                Resource::endpoints, Resource::enforcement, Resource::pools, Resource::claims})
       erase_all(resource);
     reaper_ = std::move(*SessionReaper::make(*http_, scheduler_, etcd::system_random(), {},
                                              {.ended = [this](const std::string& holder) { ended_.insert(holder); },

@@ -26,7 +26,7 @@ StoreAnswer ask(MemoryServer& server, const std::string& method, const std::stri
 Keys::Found Keys::range(const etcd::RangeRequest& request) {
   Found found;
   for (const auto resource : {Resource::nodes, Resource::blocks, Resource::identities, Resource::users,
-                              Resource::endpoints, Resource::pools, Resource::claims}) {
+                              Resource::endpoints, Resource::enforcement, Resource::pools, Resource::claims}) {
     const auto list = json::parse(ask(*server_, "GET", path_of(resource)).text);
     for (const auto& item : list["items"]) {
       const auto stored = codec_.decode(resource, item.dump());

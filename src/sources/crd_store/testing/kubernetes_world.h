@@ -29,7 +29,7 @@ inline std::string path_of(Resource resource, const std::string& name = {}) {
 
 inline void add_resources(kubernetes::testing::ApiStore& store) {
   for (const auto resource : {Resource::nodes, Resource::blocks, Resource::identities, Resource::users,
-                              Resource::endpoints, Resource::pools, Resource::claims}) {
+                              Resource::endpoints, Resource::enforcement, Resource::pools, Resource::claims}) {
     const auto& name = name_of(resource);
     store.add_resource("/apis/weft.io/v1alpha1/" + std::string(name.plural), {.kind = std::string(name.kind),
                                                                               .api_version = std::string(group_version),
