@@ -492,6 +492,9 @@ json Agent::verdict_of(const Pair& pair, const PortProtocol& port, const std::op
 
 void Agent::register_policy() {
   server_->handle("policy.explain", [this](const json& params) { return dated(explain_policy(params)); });
+  server_->handle_async("policy.status", [this](const json& params, const api::Responder& responder) {
+    policy_status(params, responder);
+  });
   server_->handle("policy.verdicts", [this](const json& params) { return policy_verdicts(params); });
 }
 

@@ -350,6 +350,13 @@ class CommandLine {
         ->type_name("PORT");
     add_output(explain, explain_.output, {"table", "json", "yaml"});
     runs(explain, [this](const Session& session) { return run_explain(session, explain_); });
+    auto* status = command(policy_, "status",
+                           "Which nodes enforce which version of each policy; 1 when one is not in force everywhere",
+                           "weft policy status\n  weft policy status shop/web -o json");
+    status->add_option("NAME", policy_status_.name, "NAME or NAMESPACE/NAME; all without it");
+    add_namespace(status, policy_status_.namespace_, "Policies of this namespace");
+    add_output(status, policy_status_.output, {"table", "wide", "json", "yaml", "name"});
+    runs(status, [this](const Session& session) { return run_policy_status(session, policy_status_); });
   }
 
   void add_bgp() {
@@ -521,6 +528,7 @@ class CommandLine {
   ServiceOptions service_get_;
   TraceOptions trace_;
   ExplainOptions explain_;
+  PolicyStatusOptions policy_status_;
   ObserveOptions observe_;
   std::map<std::string, std::string> list_outputs_;  // by the command's words
   std::string list_namespace_;

@@ -87,6 +87,14 @@ struct ExplainOptions {
 };
 int run_explain(const Session& session, const ExplainOptions& options);
 
+struct PolicyStatusOptions {
+  std::string name;  // "NAME" or "NAMESPACE/NAME"; empty: all
+  std::string namespace_;
+  std::string output = "table";
+};
+// 1 when one of them is not in force wherever it must be.
+int run_policy_status(const Session& session, const PolicyStatusOptions& options);
+
 struct ObserveOptions {
   bool follow = false;
   std::string last;

@@ -91,6 +91,7 @@ TEST_F(CommandsTest, EveryCommandHasHelpWithAnExample) {
                                                                                      {"bpf", "lb", "slots", "list"},
                                                                                      {"policy", "list"},
                                                                                      {"policy", "explain"},
+                                                                                     {"policy", "status"},
                                                                                      {"ipam", "list"},
                                                                                      {"operator"},
                                                                                      {"operator", "status"},
@@ -345,6 +346,18 @@ TEST_F(CommandsTest, ListsAsTablesAndArrays) {
   answers("policy.list", R"({"items":[{"namespace":"shop","name":"deny","location":{"file":"p.yaml","line":3},
     "ingress_rules":0,"egress_rules":0,"types":["Ingress"],"selects":["shop/a","shop/b"]}]})");
   EXPECT_THAT(weft({"policy", "list"}).out, HasSubstr("shop/deny  Ingress  0        0       2     p.yaml:3"));
+  answers("policy.status", R"({"items":[{"namespace":"shop","name":"web","version":"4","state":"waiting","selected":3,
+    "enforcing":1,"behind":[{"node":"b","version":"3","reason":"it has not told yet"},{"node":"c","version":"",
+    "reason":"the map is full"}]},{"namespace":"shop","name":"idle","version":"1","state":"no pods","selected":0,
+    "enforcing":0,"behind":[]}]})");
+  const auto status = weft({"policy", "status"});
+  EXPECT_EQ(status.out,
+            "POLICY     VERSION  NODES  STATE    BEHIND\n"
+            "shop/web   4        1/3    waiting  b@3,c\n"
+            "shop/idle  1        0/0    no pods  -\n");
+  EXPECT_EQ(status.code, 1);
+  EXPECT_THAT(weft({"policy", "status", "shop/web", "-o", "wide"}).out, HasSubstr("it has not told yet"));
+  EXPECT_EQ(params("policy.status"), (json{{"namespace", "shop"}, {"name", "web"}}));
   answers("identity.list", R"({"items":[]})");
   EXPECT_EQ(weft({"identity", "list"}).err, "no identities\n");
   EXPECT_EQ(weft({"identity", "list", "-o", "json"}).out, "[]\n");
@@ -509,7 +522,7 @@ TEST_F(CommandsTest, CompletionKnowsTheTreeAndTheNames) {
   EXPECT_THAT(complete({""}), Contains("observe"));
   EXPECT_THAT(complete({""}), Contains("lab"));
   EXPECT_THAT(complete({""}), Not(Contains("__complete")));
-  EXPECT_THAT(complete({"policy", ""}), ElementsAre("list", "explain"));
+  EXPECT_THAT(complete({"policy", ""}), ElementsAre("list", "explain", "status"));
   EXPECT_THAT(complete({"policy", "explain", "--f"}), ElementsAre("--from"));
   EXPECT_THAT(complete({"status", "--so"}), ElementsAre("--socket"));
   EXPECT_THAT(complete({"status", "-o", ""}), ElementsAre("table", "wide", "json", "yaml"));

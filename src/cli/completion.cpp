@@ -211,6 +211,8 @@ class Completer {
     const auto command = at_->get_name();
     if (command == "get" && below("service")) {
       if (positionals_.empty()) names_of("services", true);
+    } else if (command == "status" && below("policy")) {
+      if (positionals_.empty()) names_of("networkpolicies", true);
     } else if (command == "delete" && below("node")) {
       if (positionals_.empty()) names_in("node.list", "name");
     } else if (command == "delete" && in_lab()) {

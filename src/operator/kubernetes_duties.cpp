@@ -72,6 +72,17 @@ KubernetesDuties::KubernetesDuties(Parts parts, Handlers handlers)
              .crds = parts_.crds,
              .version = parts_.version},
             {.acts = [this] { return acts_; }, .trouble = [this](const kubernetes::Failure& why) { trouble(why); }}),
+      policies_(parts_.store ? std::make_unique<PolicyStatuses>(
+                                   PolicyStatuses::Parts{.http = parts_.http,
+                                                         .scheduler = parts_.scheduler,
+                                                         .random = parts_.random,
+                                                         .store = *parts_.store,
+                                                         .backoff = parts_.backoff},
+                                   PolicyStatuses::Handlers{
+                                       .acts = [this] { return acts_; },
+                                       .trouble = [this](const kubernetes::Failure& why) { trouble(why); },
+                                       .store_trouble = [this](const Error& why) { trouble(why); }})
+                             : nullptr),
       nodes_(parts_.http, parts_.scheduler, parts_.random,
              {.path = "/api/v1/nodes",
               .field_selector = {},
@@ -99,6 +110,7 @@ void KubernetesDuties::set_acts(bool acts) {
   crds_.duty_changed();
   balancers_.duty_changed();
   pools_.duty_changed();
+  if (policies_) policies_->duty_changed();
   if (handlers_.duty) handlers_.duty();
 }
 
@@ -142,6 +154,7 @@ void KubernetesDuties::tick() {
   tick_ = parts_.scheduler.after(check_pace, [this] {
     balancers_.check();
     pools_.check();
+    if (policies_) policies_->check();
     tick();
   });
 }

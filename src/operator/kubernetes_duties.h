@@ -12,6 +12,7 @@
 #include "operator/balancers.h"
 #include "operator/crd_keeper.h"
 #include "operator/events.h"
+#include "operator/policy_statuses.h"
 #include "operator/pool_keeper.h"
 #include "sources/kubernetes/lease.h"
 #include "sources/kubernetes/reflector.h"
@@ -67,6 +68,7 @@ class KubernetesDuties {
   Balancers balancers_;
   PoolKeeper pools_;
   CrdKeeper crds_;
+  std::unique_ptr<PolicyStatuses> policies_;  // null: nodes share nothing, and tell nobody
   kubernetes::Reflector nodes_;
   std::unique_ptr<kubernetes::Election> election_;
   etcd::Timer tick_;

@@ -19,12 +19,16 @@ std::unique_ptr<kubernetes::Writer> new_writer(kubernetes::Http& http) {
       http, kubernetes::WriterOptions{.field_manager = "weft-operator", .timeout = answer_within});
 }
 
+std::string text_of(const nlohmann::json& object) {
+  return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace
 
 ObjectWriter::ObjectWriter(Parts parts, Handlers handlers)
     : parts_(std::move(parts)), handlers_(std::move(handlers)), writer_(new_writer(parts_.http)) {}
 
-bool ObjectWriter::write(const std::string& path, const std::string& version, nlohmann::json patch,
+bool ObjectWriter::start(const std::string& path, const std::string& version, const Send& send,
                          std::function<void()> written) {
   if (under_way_ >= most_under_way) return false;
   if (tries_.size() > most_kept) std::erase_if(tries_, [](const auto& one) { return !one.second.under_way; });
@@ -39,11 +43,34 @@ bool ObjectWriter::write(const std::string& path, const std::string& version, nl
   known.again.cancel();
   known.number = ++last_;
   ++under_way_;
-  patch["metadata"]["resourceVersion"] = version;
-  writer_->merge_patch(path, patch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
-                       [this, path, number = known.number, written = std::move(written)](
-                           const kubernetes::Outcome<std::string>& outcome) { ended(path, number, outcome, written); });
+  send([this, path, number = known.number, written = std::move(written)](
+           const kubernetes::Outcome<std::string>& outcome) { ended(path, number, outcome, written); });
   return true;
+}
+
+bool ObjectWriter::write(const std::string& path, const std::string& version, nlohmann::json patch,
+                         std::function<void()> written) {
+  patch["metadata"]["resourceVersion"] = version;
+  return start(
+      path, version,
+      [&](kubernetes::Written done) { writer_->merge_patch(path, text_of(patch), std::move(done)); },
+      std::move(written));
+}
+
+bool ObjectWriter::create(const std::string& path, const std::string& collection, const std::string& version,
+                          const nlohmann::json& object) {
+  return start(
+      path, version,
+      [&](kubernetes::Written done) { writer_->create(collection, text_of(object), std::move(done)); }, {});
+}
+
+bool ObjectWriter::erase(const std::string& path, const std::string& uid, const std::string& version) {
+  return start(
+      path, version,
+      [&](kubernetes::Written done) {
+        writer_->erase(path, {.uid = uid, .resource_version = version}, std::move(done));
+      },
+      {});
 }
 
 void ObjectWriter::ended(const std::string& path, std::uint64_t number, const kubernetes::Outcome<std::string>& outcome,
@@ -61,7 +88,8 @@ void ObjectWriter::ended(const std::string& path, std::uint64_t number, const ku
     one.refused = !why.unsure;
     one.waits = true;
     // The view will show it. If it does not, it is asked again as after any failure.
-    const bool moved = why.reason == Reason::conflict || why.reason == Reason::not_found;
+    const bool moved =
+        why.reason == Reason::conflict || why.reason == Reason::not_found || why.reason == Reason::exists;
     one.again = parts_.scheduler.after(std::max(one.backoff.next(), why.retry_after), [this, path] {
       const auto waiting = tries_.find(path);
       if (waiting != tries_.end()) waiting->second.waits = false;

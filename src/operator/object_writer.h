@@ -39,6 +39,12 @@ class ObjectWriter {
   // because of what went before, or because many are under way.
   bool write(const std::string& path, const std::string& version, nlohmann::json patch,
              std::function<void()> written = {});
+  // The object at `path` in `collection`, which is not there. `version`: another than at the last try, once it has been
+  // seen since.
+  bool create(const std::string& path, const std::string& collection, const std::string& version,
+              const nlohmann::json& object);
+  // That very object, if its version is still `version`.
+  bool erase(const std::string& path, const std::string& uid, const std::string& version);
   // What was written on that version may be there, though the view does not show it.
   [[nodiscard]] bool pending(const std::string& path, const std::string& version) const;
   // Cancels what is under way, and forgets all that went before.
@@ -54,6 +60,8 @@ class ObjectWriter {
     etcd::Backoff backoff;
     etcd::Timer again;
   };
+  using Send = std::function<void(kubernetes::Written done)>;
+  bool start(const std::string& path, const std::string& version, const Send& send, std::function<void()> written);
   void ended(const std::string& path, std::uint64_t number, const kubernetes::Outcome<std::string>& outcome,
              const std::function<void()>& written);
 

@@ -17,6 +17,11 @@ constexpr int most_from_future = 3;
 // So often a watch may tell at one version what is no event before we list instead.
 constexpr int most_bad_lines = 3;
 
+std::string accepted(bool metadata_only, std::string_view what) {
+  if (!metadata_only) return {};
+  return fmt::format("application/json;as={};g=meta.k8s.io;v=v1,application/json", what);
+}
+
 }  // namespace
 
 Reflector::Reflector(Http& http, etcd::Scheduler& scheduler, etcd::Random random, ReflectorOptions options,
@@ -62,6 +67,7 @@ void Reflector::next_page() {
     target +=
         fmt::format("&resourceVersion={}&resourceVersionMatch=NotOlderThan", version_.empty() ? "0" : escape(version_));
   transfer_ = http_->start({.target = std::move(target),
+                            .accept = accepted(options_.metadata_only, "PartialObjectMetadataList"),
                             .timeout = options_.answer_within,
                             .stream = true,
                             .idle = options_.list_idle,
@@ -190,6 +196,7 @@ void Reflector::watch() {
       http_->start({.target = fmt::format("{}?watch=1&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={}",
                                           options_.path, escape(version_), lasts) +
                               selectors(),
+                    .accept = accepted(options_.metadata_only, "PartialObjectMetadata"),
                     .timeout = options_.answer_within,
                     .stream = true,
                     .idle = options_.silence,
