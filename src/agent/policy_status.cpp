@@ -171,7 +171,7 @@ void Agent::policy_status(const json& params, const api::Responder& responder) {
       return responder.answer(weft::fail(ErrorCode::not_found,
                                          fmt::format("there is no NetworkPolicy {}", wanted.to_string()),
                                          "weft policy list shows those that there are"));
-    responder.answer(dated(json{{"items", std::move(items)}}));
+    responder.answer(json{{"items", std::move(items)}});
   };
   tell_enforcement();
   if (!cluster_) {

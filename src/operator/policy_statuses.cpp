@@ -185,7 +185,9 @@ void PolicyStatuses::duty_changed() {
 void PolicyStatuses::check() {
   if (!handlers_.acts()) return;
   for (const auto* reflector : {&policies_, &statuses_})
-    if (const auto& problem = reflector->problem(); problem && !reflector->live()) handlers_.trouble(*problem);
+    if (const auto& problem = reflector->problem();
+        problem && (problem->reason == kubernetes::Reason::denied || problem->reason == kubernetes::Reason::not_found))
+      handlers_.trouble(*problem);
   due_.insert(unsettled_.begin(), unsettled_.end());
   soon();
 }
@@ -324,10 +326,9 @@ bool PolicyStatuses::write(const std::string& key, const Entry& policy, Known& k
   status["conditions"] = conditions ? *conditions : part(before, "conditions", json::array());
   if (there && status == before) return true;
   const auto* was = find_condition(part(before, "conditions", json::array()), enforced_condition);
-  const bool decided = was == nullptr || conditions == std::nullopt ||
-                       was->value("status", json()) !=
-                           find_condition(*conditions, enforced_condition)->value("status", json()) ||
-                       part(before, "observedGeneration", json(0)) != status["observedGeneration"];
+  const auto* is = find_condition(status["conditions"], enforced_condition);
+  const bool decided = was == nullptr || is == nullptr || was->value("status", json()) != is->value("status", json()) ||
+                       before.value("observedGeneration", json()) != status["observedGeneration"];
   const auto pace = decided ? std::chrono::milliseconds(decision_pace) : std::chrono::milliseconds(number_pace);
   if (there && now - known.written < pace) return false;
   bool begun = false;
