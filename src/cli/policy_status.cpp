@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "api/answer.h"
 #include "cli/commands.h"
 #include "cli/json_access.h"
 #include "cli/output.h"

@@ -71,7 +71,7 @@ own=/apis/weft.io/v1alpha1
 start_server() {
   ip netns exec "$control" "$bin/lab_api_server" --kubeconfig "$kubeconfig" --address 192.0.2.1 --port 6443 --tls --token secret \
     --resource $own/loadbalancerpools=LoadBalancerPool --resource $own/l2announcements=L2Announcement \
-    --resource $own/podaddresspools=PodAddressPool >"$work/server.log" 2>&1 &
+    --resource $own/podaddresspools=PodAddressPool --resource $own/weftpolicystatuses=WeftPolicyStatus >"$work/server.log" 2>&1 &
   server=$!
   until_true 10 test -s "$kubeconfig" && until_true 10 api GET /api/v1/namespaces || stop_test "no API server: $(cat "$work/server.log")"
 }
@@ -162,6 +162,26 @@ make_pod web-1
 eventually 20 "attach web-1" cni ADD web-1
 ip netns exec "$(name_of web-1)" "$traffic" serve 7000 --name web-1 >"$work/serve.web-1" 2>&1 &
 pids+=($!)
+
+step "which nodes enforce a policy"
+policy=/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies
+status=$own/namespaces/shop/weftpolicystatuses
+create $policy '{"metadata": {"name": "web", "generation": 1}, "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{}]}}'
+create $policy '{"metadata": {"name": "idle", "generation": 1}, "spec": {"podSelector": {"matchLabels": {"app": "nobody"}}}}'
+eventually 10 "the node does, and it is told" says $status/web Enforced '^True Enforced'
+is "of how many nodes" "$(api GET $status/web | jq -c '[.status.observedGeneration, .status.summary]')" '[1,"1/1"]'
+eventually 10 "nobody has pods of the other" says $status/idle Enforced '^True NoPods'
+kill -STOP "$agent"
+patch $policy/web '{"metadata": {"generation": 2}, "spec": {"policyTypes": ["Ingress"]}}'
+eventually 5 "an agent that stands still is behind" says $status/web Enforced '^Unknown NodesBehind node-a: '
+is "it is named" "$(api GET $status/web | jq -c '.status.nodesBehind | map([.node, .generation])')" '[["node-a",1]]'
+kill -CONT "$agent"
+eventually 10 "it goes on, and the new generation is in force" says $status/web Enforced '^True Enforced'
+is "that one" "$(api GET $status/web | jq -c .status.observedGeneration)" 2
+erase $policy/web
+erase $policy/idle
+none_left() { [[ $(api GET $own/weftpolicystatuses | jq '.items | length') == 0 ]]; }
+eventually 5 "statuses go with their policies" none_left
 
 step "a LoadBalancer Service gets its address, and a client outside is served there"
 create $own/l2announcements '{"metadata": {"name": "all"}, "spec": {}}'

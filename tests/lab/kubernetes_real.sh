@@ -98,11 +98,20 @@ metadata: {name: web}
 spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {matchLabels: {app: other}}}], ports: [{port: http}]}]}
 Y
 eventually 5 "who is not let in gets nothing" gets_nothing client tcp "$address" 80
+enforced() { kubectl get weftpolicystatus web -o json | jq -e --argjson g "$1" '.status | .observedGeneration == $g and .summary == "2/2" and (.conditions | any(.type == "Enforced" and .status == "True"))'; }
+eventually 15 "both nodes say that they enforce it" enforced 1
+kubectl annotate networkpolicy web a=b >/dev/null
+kubectl patch networkpolicy web --type merge -p '{"spec": {"policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "other"}}}]}]}}' >/dev/null
+eventually 15 "and its next generation" enforced 2
+say "         $(kubectl get wps | tail -n 1)"
+like "an agent says the same" "$(kubectl -n weft-system exec ds/weft -- weft policy status)" 'default/web +2 +2/2 +enforced'
 succeeds "who is let in does" gets other tcp "$address" 80
 is "the kubelets' probes go on" "$(ready_pods app=web 4)" true
 kubectl label pod client app=other --overwrite >/dev/null
 eventually 5 "a label lets in" gets client tcp "$address" 80
 kubectl delete networkpolicy web >/dev/null
+no_status() { [[ $(kubectl get weftpolicystatuses -o name) == "" ]]; }
+eventually 15 "its status goes with it" no_status
 
 step "nothing is lost while pods come and go, agents are replaced, and the API server is away"
 process=$(process_of client)

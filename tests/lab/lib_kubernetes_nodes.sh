@@ -70,7 +70,7 @@ done
 
 # --- The API server and its clients
 kinds=(weftnodes=WeftNode weftblocks=WeftBlock weftidentities=WeftIdentity weftidentityusers=WeftIdentityUsers
-  weftendpoints=WeftEndpoints weftpools=WeftPools weftclaims=WeftClaim)
+  weftendpoints=WeftEndpoints weftenforcements=WeftEnforcement weftpools=WeftPools weftclaims=WeftClaim)
 start_server() {
   local resources=()
   for kind in "${kinds[@]}"; do resources+=(--resource "/apis/weft.io/v1alpha1/$kind"); done
@@ -133,6 +133,8 @@ start_agent() { # NODE
 weft_at() { "$weft" --socket "$work/$1/run/weft.sock" "${@:2}"; } # NODE COMMAND...
 is_joined() { [[ $(weft_at "$1" status -o json | jq .cluster.joined) == "$2" ]]; }
 all_alive() { [[ $(weft_at "$1" status -o json | jq .cluster.alive) == "${#nodes[@]}" ]]; }
+policy_status() { weft_at "$1" policy status -n shop -o json | jq -c '.[] | select(.name == "web") | [.version, .state, .enforcing, .selected]'; }
+policy_is() { [[ $(policy_status "$1") == "$2" ]]; } # NODE STATUS
 health() { weft_at "$1" status -o json | jq -r .health; }
 is_well() { [[ $(health "$1") == ok ]]; }
 
@@ -174,6 +176,15 @@ run_cluster() {
   eventually 10 "another app is denied from another node" gets_nothing other-2 "$(address_of web-1)" 7000
   eventually 10 "and by the Service" gets_nothing other-2 10.222.0.80 80
   for client in client-1 client-2 client-3; do eventually 10 "$client is allowed" gets $client "$(address_of web-1)" 7000 web-1; done
+
+  step "any node says who enforces it, and in which generation"
+  for node in node-1 node-3; do eventually 10 "asked on $node" policy_is $node '["1","enforced",2,2]'; done
+  kill -STOP "${agent[node-2]}"
+  patch $policies/web '{"metadata": {"generation": 2}, "spec": {"policyTypes": ["Ingress"]}}'
+  eventually 10 "node-1 knows the next generation" policy_is node-1 '["2","waiting",1,2]'
+  like "the one that stands still is named" "$(weft_at node-3 policy status shop/web)" 'node-2@1'
+  kill -CONT "${agent[node-2]}"
+  eventually 15 "once it goes on all enforce it" policy_is node-3 '["2","enforced",2,2]'
 
   step "an agent is killed, with traffic going on"
   ip netns exec "$(pod_space client-3)" "$traffic" load tcp 10.222.0.80 80 --seconds 30 --threads 1 --pause 4 >"$work/load" 2>&1 &
