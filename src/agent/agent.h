@@ -363,7 +363,7 @@ class Agent {
   bool others_due_ = false;
   EnforcementReport enforcement_report_;
   cluster::Enforcement enforcement_;  // as it was told last
-  bool compile_due_ = false;  // with the next news: more than other nodes' pods has changed
+  bool compile_due_ = false;          // with the next news: more than other nodes' pods has changed
 
   std::unique_ptr<flow::FlowStore> flows_;
   std::optional<bpfrt::RingBuffer> ring_;

@@ -30,10 +30,10 @@ class EnforcementTest : public ::testing::Test {
     ASSERT_TRUE(publisher->publish());
   }
   void bring(const std::string& name, int generation, const std::string& spec) {
-    auto object = model::object_from_api(
-        model::Kind::network_policy, "https://api",
-        R"({"metadata": {"namespace": "shop", "name": ")" + name + R"(", "uid": "u-)" + name + R"(", "generation": )" +
-            std::to_string(generation) + R"(}, "spec": )" + spec + "}");
+    auto object =
+        model::object_from_api(model::Kind::network_policy, "https://api",
+                               R"({"metadata": {"namespace": "shop", "name": ")" + name + R"(", "uid": "u-)" + name +
+                                   R"(", "generation": )" + std::to_string(generation) + R"(}, "spec": )" + spec + "}");
     ASSERT_TRUE(object) << object.error().message;
     ASSERT_TRUE(publisher->bring({.objects = {{object->object, object->json}}, .gone = {}, .assignments = {}}));
   }
@@ -70,7 +70,8 @@ TEST_F(EnforcementTest, WhatIsCompiledAndWrittenIsEnforced) {
   ASSERT_EQ(told.policies.size(), 1U);
   EXPECT_EQ(told.seen, 5U);
   EXPECT_EQ(told.policies[0],
-            (cluster::EnforcedPolicy{.namespace_ = "shop", .name = "all", .uid = "u-all", .version = {4, {}}, .reason = {}, .kept = {}}));
+            (cluster::EnforcedPolicy{
+                .namespace_ = "shop", .name = "all", .uid = "u-all", .version = {4, {}}, .reason = {}, .kept = {}}));
   // The next generation is compiled, and its rows are on their way.
   bring("all", 5, R"({"podSelector": {}, "policyTypes": ["Egress"]})");
   ASSERT_TRUE(publisher->publish());
@@ -108,11 +109,14 @@ TEST_F(EnforcementTest, WithoutAGenerationThereIsADigest) {
     EXPECT_EQ(parsed.documents.size(), 1U);
     return policy_version(std::get<model::NetworkPolicy>(parsed.documents.at(0).object));
   };
-  const std::string head = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop, ";
+  const std::string head =
+      "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop, ";
   const auto one = version(head + "generation: 7}\nspec: {podSelector: {}, ingress: [{ports: [{port: 80}]}]}\n");
   EXPECT_EQ(one.generation, 0U) << "nobody counts what is written in a file";
   EXPECT_EQ(one.digest.size(), 16U);
-  EXPECT_EQ(one, version(head + "labels: {a: b}}\nspec:\n  ingress:\n  - ports: [{protocol: TCP, port: 80}]\n  podSelector: {}\n"));
+  EXPECT_EQ(one,
+            version(head +
+                    "labels: {a: b}}\nspec:\n  ingress:\n  - ports: [{protocol: TCP, port: 80}]\n  podSelector: {}\n"));
   EXPECT_NE(one, version(head + "}\nspec: {podSelector: {}, ingress: [{ports: [{port: 81}]}]}\n"));
 }
 

@@ -46,11 +46,13 @@ class Reading : public std::enable_shared_from_this<Reading> {
       : client_(client), keys_(std::move(keys)), now_(now), done_(std::move(done)) {}
 
   void begin() {
-    next(Keys::prefix(keys_.alive()), [](Reading& it, const etcd::KeyValue& kv) { it.take_alive(kv); },
-         [](Reading& it) {
-           it.next(Keys::prefix(it.keys_.enforcement()), [](Reading& self, const etcd::KeyValue& kv) { self.take(kv); },
-                   [](Reading& self) { self.done_(std::move(self.view_)); });
-         });
+    next(
+        Keys::prefix(keys_.alive()), [](Reading& it, const etcd::KeyValue& kv) { it.take_alive(kv); },
+        [](Reading& it) {
+          it.next(
+              Keys::prefix(it.keys_.enforcement()), [](Reading& self, const etcd::KeyValue& kv) { self.take(kv); },
+              [](Reading& self) { self.done_(std::move(self.view_)); });
+        });
   }
 
  private:
@@ -139,11 +141,9 @@ json Agent::policy_status_json(const EnforcementView& view, const model::ObjectK
     if (!wanted.namespace_.empty() && key.namespace_ != wanted.namespace_) continue;
     if (!wanted.name.empty() && key.name != wanted.name) continue;
     const auto version = policy_version(policy);
-    const auto judged = view.judge({.name = {key.namespace_, key.name},
-                                    .uid = policy.meta.uid,
-                                    .version = version,
-                                    .revision = revision_of(key)},
-                                   now);
+    const auto judged = view.judge(
+        {.name = {key.namespace_, key.name}, .uid = policy.meta.uid, .version = version, .revision = revision_of(key)},
+        now);
     auto behind = json::array();
     for (const auto& one : judged.behind)
       behind.push_back({{"node", one.node},
@@ -180,12 +180,13 @@ void Agent::policy_status(const json& params, const api::Responder& responder) {
     view.set(config_.node, enforcement_, {});
     return answer(view);
   }
-  const auto reading = std::make_shared<Reading>(
-      cluster_->client(), cluster::Keyspace::make(config_.cluster).value(), cluster_->scheduler().now(),
-      [answer, responder](Result<EnforcementView> view) {
-        if (!view) return responder.answer(weft::fail(view.error().in("asking what nodes enforce")));
-        answer(*view);
-      });
+  const auto reading =
+      std::make_shared<Reading>(cluster_->client(), cluster::Keyspace::make(config_.cluster).value(),
+                                cluster_->scheduler().now(), [answer, responder](Result<EnforcementView> view) {
+                                  if (!view)
+                                    return responder.answer(weft::fail(view.error().in("asking what nodes enforce")));
+                                  answer(*view);
+                                });
   reading->begin();
 }
 

@@ -54,19 +54,18 @@ int run_policy_status(const Session& session, const PolicyStatusOptions& options
   if (!answer) return session.report(answer.error());
   session.tell_age(*answer);
   const auto& items = member(*answer, "items");
-  const int code = print_items(session, items, options.output,
-                               {{{"POLICY", name_of, false},
-                                 column("VERSION", "version"),
-                                 {"NODES",
-                                  [](const json& item) {
-                                    return fmt::format("{}/{}", number(item, "enforcing"), number(item, "selected"));
-                                  },
-                                  false},
-                                 column("STATE", "state"),
-                                 {"BEHIND", behind_of, false},
-                                 {"WHY", reason_of, true}},
-                                name_of,
-                                "no policies: every pod may talk to every other"});
+  const int code = print_items(
+      session, items, options.output,
+      {{{"POLICY", name_of, false},
+        column("VERSION", "version"),
+        {"NODES",
+         [](const json& item) { return fmt::format("{}/{}", number(item, "enforcing"), number(item, "selected")); },
+         false},
+        column("STATE", "state"),
+        {"BEHIND", behind_of, false},
+        {"WHY", reason_of, true}},
+       name_of,
+       "no policies: every pod may talk to every other"});
   if (code != exit_ok) return code;
   return std::ranges::all_of(items, in_force) ? exit_ok : exit_failed;
 }

@@ -28,7 +28,9 @@ const json* find_condition(const json& list, const std::string& type) {
 std::optional<json> with_condition(const json& list, const Condition& condition,
                                    std::chrono::system_clock::time_point now) {
   json made{{"type", condition.type},
-            {"status", condition.unknown ? "Unknown" : condition.status ? "True" : "False"},
+            {"status", condition.unknown  ? "Unknown"
+                       : condition.status ? "True"
+                                          : "False"},
             {"reason", condition.reason},
             {"message", condition.message.substr(0, longest_message)},
             {"lastTransitionTime", utc_text(now)}};

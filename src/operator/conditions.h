@@ -14,7 +14,7 @@ struct Condition {
   std::string type;  // "Accepted"
   bool status = false;
   bool unknown = false;  // neither
-  std::string reason;  // one word
+  std::string reason;    // one word
   std::string message;
   std::int64_t generation = 0;  // of the object it was decided for; 0: it has none
 };

@@ -72,17 +72,17 @@ KubernetesDuties::KubernetesDuties(Parts parts, Handlers handlers)
              .crds = parts_.crds,
              .version = parts_.version},
             {.acts = [this] { return acts_; }, .trouble = [this](const kubernetes::Failure& why) { trouble(why); }}),
-      policies_(parts_.store ? std::make_unique<PolicyStatuses>(
-                                   PolicyStatuses::Parts{.http = parts_.http,
-                                                         .scheduler = parts_.scheduler,
-                                                         .random = parts_.random,
-                                                         .store = *parts_.store,
-                                                         .backoff = parts_.backoff},
-                                   PolicyStatuses::Handlers{
-                                       .acts = [this] { return acts_; },
-                                       .trouble = [this](const kubernetes::Failure& why) { trouble(why); },
-                                       .store_trouble = [this](const Error& why) { trouble(why); }})
-                             : nullptr),
+      policies_(parts_.store
+                    ? std::make_unique<PolicyStatuses>(
+                          PolicyStatuses::Parts{.http = parts_.http,
+                                                .scheduler = parts_.scheduler,
+                                                .random = parts_.random,
+                                                .store = *parts_.store,
+                                                .backoff = parts_.backoff},
+                          PolicyStatuses::Handlers{.acts = [this] { return acts_; },
+                                                   .trouble = [this](const kubernetes::Failure& why) { trouble(why); },
+                                                   .store_trouble = [this](const Error& why) { trouble(why); }})
+                    : nullptr),
       nodes_(parts_.http, parts_.scheduler, parts_.random,
              {.path = "/api/v1/nodes",
               .field_selector = {},

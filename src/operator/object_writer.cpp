@@ -52,25 +52,22 @@ bool ObjectWriter::write(const std::string& path, const std::string& version, nl
                          std::function<void()> written) {
   patch["metadata"]["resourceVersion"] = version;
   return start(
-      path, version,
-      [&](kubernetes::Written done) { writer_->merge_patch(path, text_of(patch), std::move(done)); },
+      path, version, [&](kubernetes::Written done) { writer_->merge_patch(path, text_of(patch), std::move(done)); },
       std::move(written));
 }
 
 bool ObjectWriter::create(const std::string& path, const std::string& collection, const std::string& version,
                           const nlohmann::json& object) {
-  return start(
-      path, version,
-      [&](kubernetes::Written done) { writer_->create(collection, text_of(object), std::move(done)); }, {});
+  return start(path, version,
+               [&](kubernetes::Written done) { writer_->create(collection, text_of(object), std::move(done)); }, {});
 }
 
 bool ObjectWriter::erase(const std::string& path, const std::string& uid, const std::string& version) {
-  return start(
-      path, version,
-      [&](kubernetes::Written done) {
-        writer_->erase(path, {.uid = uid, .resource_version = version}, std::move(done));
-      },
-      {});
+  return start(path, version,
+               [&](kubernetes::Written done) {
+                 writer_->erase(path, {.uid = uid, .resource_version = version}, std::move(done));
+               },
+               {});
 }
 
 void ObjectWriter::ended(const std::string& path, std::uint64_t number, const kubernetes::Outcome<std::string>& outcome,

@@ -67,9 +67,7 @@ std::pair<std::string, std::string> names_of(const std::string& key) {
 std::string collection_of(const std::string& key) {
   return fmt::format("{}/namespaces/{}/{}", resource, names_of(key).first, plural);
 }
-std::string path_of(const std::string& key) {
-  return fmt::format("{}/{}", collection_of(key), names_of(key).second);
-}
+std::string path_of(const std::string& key) { return fmt::format("{}/{}", collection_of(key), names_of(key).second); }
 
 std::uint64_t number_of(const std::string& version) {
   std::uint64_t number = 0;
@@ -127,8 +125,7 @@ json status_of(const EnforcementView::Judgement& judged, std::int64_t generation
   }
   return {{"observedGeneration", generation},
           {"summary", fmt::format("{}/{}", judged.enforcing, judged.selected)},
-          {"nodes",
-           {{"selected", judged.selected}, {"enforcing", judged.enforcing}, {"behind", judged.behind.size()}}},
+          {"nodes", {{"selected", judged.selected}, {"enforcing", judged.enforcing}, {"behind", judged.behind.size()}}},
           {"nodesBehind", std::move(behind)}};
 }
 
@@ -253,8 +250,8 @@ void PolicyStatuses::told(const etcd::Change& change) {
 
 // Nothing is concluded from half of it.
 bool PolicyStatuses::ready() const {
-  return handlers_.acts() && policies_.live() && statuses_.live() && alive_.live() && told_.live() &&
-         alive_.synced() && told_.synced();
+  return handlers_.acts() && policies_.live() && statuses_.live() && alive_.live() && told_.live() && alive_.synced() &&
+         told_.synced();
 }
 
 void PolicyStatuses::all_due() {
@@ -302,11 +299,12 @@ bool PolicyStatuses::settle(const std::string& key) {
 
 bool PolicyStatuses::write(const std::string& key, const Entry& policy, Known& known) {
   const auto now = parts_.scheduler.now();
-  const auto judged = view_.judge({.name = names_of(key),
-                                   .uid = policy.uid,
-                                   .version = {.generation = static_cast<std::uint64_t>(known.generation), .digest = {}},
-                                   .revision = known.revision},
-                                  now);
+  const auto judged =
+      view_.judge({.name = names_of(key),
+                   .uid = policy.uid,
+                   .version = {.generation = static_cast<std::uint64_t>(known.generation), .digest = {}},
+                   .revision = known.revision},
+                  now);
   if (judged.verdict == EnforcementView::Verdict::enforced || judged.verdict == EnforcementView::Verdict::no_pods)
     unsettled_.erase(key);
   else

@@ -36,8 +36,8 @@ class PolicyStatusesTest : public KubernetesWorld {
   }
   // The version that the server gives it.
   std::uint64_t put_policy(const std::string& name, int generation, const std::string& uid = "u") {
-    const auto version = server.store().put(
-        policies + name, {{"metadata", {{"uid", uid}, {"generation", generation}}}, {"spec", {{"podSelector", json::object()}}}});
+    const auto version = server.store().put(policies + name, {{"metadata", {{"uid", uid}, {"generation", generation}}},
+                                                              {"spec", {{"podSelector", json::object()}}}});
     return static_cast<std::uint64_t>(version);
   }
   std::string uid_of(const std::string& name) { return object(policies + name)["metadata"]["uid"]; }

@@ -130,8 +130,9 @@ TEST_F(EnforcementViewTest, ANodeThatFailsIsNamedFirst) {
   failed.kept = {1, {}};
   tells("b", 11, {failed});
   EXPECT_EQ(judged(2, 11), "failed 0/2 b at 1 a at 1");
-  EXPECT_EQ(view_.judge({.name = {"shop", "web"}, .uid = "u", .version = {2, {}}, .revision = 11}, now_).behind[0].reason,
-            "the map is full");
+  EXPECT_EQ(
+      view_.judge({.name = {"shop", "web"}, .uid = "u", .version = {2, {}}, .revision = 11}, now_).behind[0].reason,
+      "the map is full");
   failed.reason = "another";
   tells("b", 11, {failed});
   EXPECT_THAT(changed_, ElementsAre(PolicyName("shop", "web"))) << "the reason is told, too";
@@ -146,7 +147,8 @@ TEST_F(EnforcementViewTest, ANodeThatIsAwayIsNamedAndDoesNotCount) {
   tells("a", 11, {enforced("web", 2)});
   EXPECT_EQ(judged(2, 11), "away 1/2 b at 1");
   // Its pods may be of a policy that it does not know.
-  EXPECT_EQ(view_.judge({.name = {"shop", "new"}, .uid = "n", .version = {1, {}}, .revision = 11}, now_).behind.size(), 1U);
+  EXPECT_EQ(view_.judge({.name = {"shop", "new"}, .uid = "n", .version = {1, {}}, .revision = 11}, now_).behind.size(),
+            1U);
   // It booted, and has none of the pods it had.
   alive("b", "boot-2");
   EXPECT_EQ(judged(2, 11), "enforced 1/1");
@@ -163,7 +165,8 @@ TEST_F(EnforcementViewTest, ANodeThatIsAwayIsNamedAndDoesNotCount) {
 
 TEST_F(EnforcementViewTest, ANodeWithTooManyPoliciesIsNotTakenAtItsSilence) {
   alive("a");
-  changed_ = view_.set("a", Enforcement{.boot_id = "boot", .seen = 10, .policies = {enforced("m", 1)}, .omitted = 3}, now_);
+  changed_ =
+      view_.set("a", Enforcement{.boot_id = "boot", .seen = 10, .policies = {enforced("m", 1)}, .omitted = 3}, now_);
   EXPECT_EQ(judged(1, 10), "waiting 0/0 a at none");
   EXPECT_EQ(judged({.name = {"shop", "a"}, .uid = "u", .version = {1, {}}, .revision = 10}), "no pods 0/0");
 }
@@ -173,7 +176,8 @@ TEST_F(EnforcementViewTest, PoliciesWithoutGenerationsAreComparedByTheirDigest) 
   EnforcedPolicy told = enforced("web", 0, "");
   told.version = {0, "00000000000000a1"};
   tells("a", 0, {told});
-  EXPECT_EQ(judged({.name = {"shop", "web"}, .uid = {}, .version = {0, "00000000000000a1"}, .revision = 0}), "enforced 1/1");
+  EXPECT_EQ(judged({.name = {"shop", "web"}, .uid = {}, .version = {0, "00000000000000a1"}, .revision = 0}),
+            "enforced 1/1");
   EXPECT_EQ(judged({.name = {"shop", "web"}, .uid = {}, .version = {0, "00000000000000a2"}, .revision = 0}),
             "waiting 0/1 a at 00000000000000a1");
 }

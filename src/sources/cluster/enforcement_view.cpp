@@ -172,9 +172,7 @@ EnforcementView::Judgement EnforcementView::judge(const Policy& policy, Time now
       behind.emplace_back(weighed->verdict, std::move(weighed->behind));
   }
   // A node that fails needs somebody; of those that are away more is known than of those that have not told.
-  const auto weight = [](Verdict verdict) {
-    return verdict == Verdict::failed ? 0 : verdict == Verdict::away ? 1 : 2;
-  };
+  const auto weight = [](Verdict verdict) { return verdict == Verdict::failed ? 0 : verdict == Verdict::away ? 1 : 2; };
   std::ranges::sort(behind, {}, [&](const auto& one) { return std::tuple(weight(one.first), one.second.node); });
   if (!behind.empty())
     judgement.verdict = behind.front().first;

@@ -103,9 +103,9 @@ struct AnnouncerKey {
   IpAddress address;
   auto operator<=>(const AnnouncerKey&) const = default;
 };
-using Key =
-    std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, EndpointsKey,
-                 EnforcementKey, ObjectKey, AssignmentKey, AssignmentsEpochKey, FoundingKey, RoleKey, OperatorKey, AnnouncerKey>;
+using Key = std::variant<NodeKey, AliveKey, PoolsKey, BlockKey, IdentityKey, LabelsKey, UsersKey, MarkKey, EndpointsKey,
+                         EnforcementKey, ObjectKey, AssignmentKey, AssignmentsEpochKey, FoundingKey, RoleKey,
+                         OperatorKey, AnnouncerKey>;
 
 // A name of a cluster, node, pool or role: letters, digits, "-", "_" and ".", a letter or digit first, at most 253.
 // `what` begins the error.

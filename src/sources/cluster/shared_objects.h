@@ -95,9 +95,7 @@ class SharedObjects {
   [[nodiscard]] std::size_t objects() const;  // counted each time
   [[nodiscard]] bool contains(const ObjectKey& key) const { return revision_of(key) != 0; }
   // Of its last change; 0: it is not there.
-  [[nodiscard]] etcd::Revision revision_of(const ObjectKey& key) const {
-    return revision_of(context_.keys.build(key));
-  }
+  [[nodiscard]] etcd::Revision revision_of(const ObjectKey& key) const { return revision_of(context_.keys.build(key)); }
 
   // Asks etcd what it has of these objects now, and tells when the view is as new as that. False: etcd did not answer,
   // or the news did not come, within seconds; the view is what it was. `done` may run inside the call.

@@ -95,7 +95,7 @@ const ResourceName& name_of(Resource resource) {
                                                          {"weftidentityusers", "WeftIdentityUsers"},
                                                          {"weftendpoints", "WeftEndpoints"},
                                                          {"weftenforcements", "WeftEnforcement"},
-{"weftpools", "WeftPools"},
+                                                         {"weftpools", "WeftPools"},
                                                          {"weftclaims", "WeftClaim", true}}};
   return names.at(static_cast<std::size_t>(resource));
 }

@@ -53,7 +53,7 @@ struct ReflectorOptions {
   bool consistent = false;  // the first list is
   // Of objects their metadata alone, where the server can leave out the rest.
   bool metadata_only = false;
-  int page = 500;           // objects in one answer of the list, where the server minds
+  int page = 500;  // objects in one answer of the list, where the server minds
   etcd::BackoffOptions backoff{std::chrono::milliseconds(500), std::chrono::milliseconds(30000)};
   // A watch is asked for this long, up to twice as long, by chance.
   std::chrono::seconds watch_for{300};
