@@ -31,6 +31,7 @@ constexpr std::size_t most_named = 10;
 // Between writes of one status: of another decision, and of other numbers.
 constexpr auto decision_pace = std::chrono::milliseconds(900);
 constexpr auto number_pace = std::chrono::seconds(5);
+constexpr auto unseen_for = std::chrono::seconds(3);
 
 struct PolicyMeta {
   std::int64_t generation = 0;
@@ -319,11 +320,11 @@ bool PolicyStatuses::write(const std::string& key, const Entry& policy, Known& k
     return false;
   }
   auto status = status_of(judged, known.generation);
-  const auto conditions = with_condition(part(before, "conditions", json::array()),
-                                         condition_of(judged, known.generation), parts_.wall_clock());
-  status["conditions"] = conditions ? *conditions : part(before, "conditions", json::array());
+  const auto had = part(before, "conditions", json::array());
+  auto conditions = with_condition(had, condition_of(judged, known.generation), parts_.wall_clock());
+  status["conditions"] = conditions ? std::move(*conditions) : had;
   if (there && status == before) return true;
-  const auto* was = find_condition(part(before, "conditions", json::array()), enforced_condition);
+  const auto* was = find_condition(had, enforced_condition);
   const auto* is = find_condition(status["conditions"], enforced_condition);
   const bool decided = was == nullptr || is == nullptr || was->value("status", json()) != is->value("status", json()) ||
                        before.value("observedGeneration", json()) != status["observedGeneration"];
@@ -333,8 +334,11 @@ bool PolicyStatuses::write(const std::string& key, const Entry& policy, Known& k
   if (there) {
     begun = writer_.write(path_of(key), entry->second.resource_version, {{"status", std::move(status)}});
   } else {
+    // What came and went before the view had it is never seen.
+    if (now - known.written > unseen_for) ++known.tries;
     const auto [space, name] = names_of(key);
-    begun = writer_.create(path_of(key), collection_of(key), "absent since " + known.last_version,
+    begun = writer_.create(path_of(key), collection_of(key),
+                           fmt::format("absent since {}, try {}", known.last_version, known.tries),
                            {{"apiVersion", "weft.io/v1alpha1"},
                             {"kind", "WeftPolicyStatus"},
                             {"metadata",

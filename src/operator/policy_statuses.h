@@ -56,6 +56,7 @@ class PolicyStatuses {
     std::uint64_t revision = 0;  // of the first sight of that generation
     etcd::Scheduler::Time written{};
     std::string last_version;  // of its status, when that went
+    std::uint64_t tries = 0;   // to make one
   };
 
   void policies_changed(const kubernetes::Change& change);
