@@ -50,7 +50,7 @@ class Reading : public std::enable_shared_from_this<Reading> {
         Keys::prefix(keys_.alive()), [](Reading& it, const etcd::KeyValue& kv) { it.take_alive(kv); },
         [](Reading& it) {
           it.next(
-              Keys::prefix(it.keys_.enforcement()), [](Reading& self, const etcd::KeyValue& kv) { self.take(kv); },
+              Keys::prefix(it.keys_.enforcement()), [](Reading& self, const etcd::KeyValue& kv) { self.take_enforcement(kv); },
               [](Reading& self) { self.done_(std::move(self.view_)); });
         });
   }
@@ -76,7 +76,7 @@ class Reading : public std::enable_shared_from_this<Reading> {
     const auto run = cluster::decode_incarnation(kv.key, kv.value);
     if (key && run) view_.set_alive(key->node, run->boot_id, now_);
   }
-  void take(const etcd::KeyValue& kv) {
+  void take_enforcement(const etcd::KeyValue& kv) {
     const auto key = keys_.parse_as<cluster::EnforcementKey>(kv.key);
     const auto told = cluster::decode_enforcement(kv.key, kv.value);
     if (key && told) view_.set(key->node, *told, now_);

@@ -12,6 +12,7 @@ crds=("$(dirname "$0")"/../../deploy/kubernetes/crds/*.yaml)
 ip netns add "$space" && ip -n "$space" link set lo up || stop_test "no namespace $space"
 take_down() {
   kill "${pids[@]}"
+  ip netns pids "$space" | xargs -r kill -9  # a server is its shell's child
   wait
   ip netns delete "$space"
 }
