@@ -1,6 +1,6 @@
 # The image of Weft, built by docker or podman from a registry's Debian:
 #
-#   podman build -t weft:0.1.0 .
+#   podman build -t docker.io/library/weft:0.1.0 .     # podman would put localhost/ before weft, which is another image on nodes
 #
 # tools/image makes the same of a build on a Debian machine without any registry (docs/building.md). What the image holds
 # is decided there, for both.
