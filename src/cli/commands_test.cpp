@@ -350,12 +350,12 @@ TEST_F(CommandsTest, ListsAsTablesAndArrays) {
     "enforcing":1,"behind":[{"node":"b","version":"3","reason":"it has not told yet"},{"node":"c","version":"",
     "reason":"the map is full"}]},{"namespace":"shop","name":"idle","version":"1","state":"no pods","selected":0,
     "enforcing":0,"behind":[]}]})");
-  const auto status = weft({"policy", "status"});
-  EXPECT_EQ(status.out,
+  const auto told = weft({"policy", "status"});
+  EXPECT_EQ(told.out,
             "POLICY     VERSION  NODES  STATE    BEHIND\n"
             "shop/web   4        1/3    waiting  b@3,c\n"
             "shop/idle  1        0/0    no pods  -\n");
-  EXPECT_EQ(status.code, 1);
+  EXPECT_EQ(told.code, 1);
   EXPECT_THAT(weft({"policy", "status", "shop/web", "-o", "wide"}).out, HasSubstr("it has not told yet"));
   EXPECT_EQ(params("policy.status"), (json{{"namespace", "shop"}, {"name", "web"}}));
   answers("identity.list", R"({"items":[]})");

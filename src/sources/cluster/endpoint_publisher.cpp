@@ -15,6 +15,8 @@ namespace {
 
 constexpr auto write_interval = std::chrono::milliseconds(100);
 constexpr unsigned whole = 0;  // the one key, in the place of a slice's number
+// So many keys are looked at one by one: a store may have to go through those of all nodes for a list of one's.
+constexpr std::size_t few_keys = 8;
 
 }  // namespace
 
@@ -62,6 +64,7 @@ void EndpointPublisher::seen(unsigned slice, etcd::Revision mod_revision, etcd::
   const auto known = slices_.find(slice);
   if (mod_revision == (known == slices_.end() ? 0 : known->second.revision)) return;
   if (known != slices_.end() && at <= known->second.since) return;
+  slices_.try_emplace(slice);  // one that this run knows nothing of is looked at with the others
   confirmed_epoch_ = 0;
   ++news_;
   turns_.wake();
@@ -89,23 +92,30 @@ void EndpointPublisher::look_at_readers() {
 
 bool EndpointPublisher::look(bool keys_only) {
   const auto& membership = *registry_->membership();
-  etcd::Txn txn{.compare = {membership.holds},
-                .then = {etcd::RangeRequest{.keys = Keys::one(key(whole)), .keys_only = keys_only}},
-                .otherwise = {}};
-  if (most_ != 0)
-    txn.then.emplace_back(etcd::RangeRequest{.keys = Keys::prefix(context_.keys.slices_of(registry_->self().name)),
-                                             .keys_only = keys_only});
+  etcd::Txn txn{.compare = {membership.holds}, .then = {}, .otherwise = {}};
+  const bool compares = keys_only && slices_.size() <= few_keys;
+  if (compares)
+    for (const auto& [number, slice] : slices_)
+      txn.compare.push_back(Compare::unchanged_since(key(number), slice.revision));
+  else
+    txn.then.emplace_back(etcd::RangeRequest{.keys = Keys::one(key(whole)), .keys_only = keys_only});
+  if (!compares && most_ != 0)
+    txn.then.emplace_back(etcd::RangeRequest{
+        .keys = Keys::prefix(context_.keys.slices_of(registry_->self().name)), .keys_only = keys_only});
   context_.client.txn(std::move(txn), {},
-                      turns_.guarded([this, keys_only, news = news_,
-                                      epoch = membership.epoch](const etcd::Outcome<etcd::TxnResult>& outcome) {
+                      turns_.guarded([this, keys_only, compares, news = news_, epoch = membership.epoch](
+                                         const etcd::Outcome<etcd::TxnResult>& outcome) {
                         if (!outcome) {
                           turns_.retry(outcome.error());
                           if (trouble_) trouble_(outcome.error().to_error());
                           return;
                         }
                         // This node was seen as away, which the registry will hear.
-                        if (!outcome->succeeded) return turns_.retry();
-                        looked(*outcome, keys_only);
+                        if (!outcome->succeeded && !compares) return turns_.retry();
+                        if (compares)
+                          known_ = outcome->succeeded;
+                        else
+                          looked(*outcome, keys_only);
                         // What came meanwhile may be newer.
                         if (known_ && news == news_) confirmed_epoch_ = epoch;
                         turns_.next();
