@@ -171,7 +171,7 @@ run_cluster() {
   done
 
   step "a policy by labels, across nodes"
-  create $policies '{"metadata": {"name": "web"}, "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"],
+  create $policies '{"metadata": {"name": "web", "generation": 1}, "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"],
     "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}]}}'
   eventually 10 "another app is denied from another node" gets_nothing other-2 "$(address_of web-1)" 7000
   eventually 10 "and by the Service" gets_nothing other-2 10.222.0.80 80
