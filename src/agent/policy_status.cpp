@@ -50,7 +50,8 @@ class Reading : public std::enable_shared_from_this<Reading> {
         Keys::prefix(keys_.alive()), [](Reading& it, const etcd::KeyValue& kv) { it.take_alive(kv); },
         [](Reading& it) {
           it.next(
-              Keys::prefix(it.keys_.enforcement()), [](Reading& self, const etcd::KeyValue& kv) { self.take_enforcement(kv); },
+              Keys::prefix(it.keys_.enforcement()),
+              [](Reading& self, const etcd::KeyValue& kv) { self.take_enforcement(kv); },
               [](Reading& self) { self.done_(std::move(self.view_)); });
         });
   }

@@ -100,11 +100,11 @@ bool EndpointPublisher::look(bool keys_only) {
   else
     txn.then.emplace_back(etcd::RangeRequest{.keys = Keys::one(key(whole)), .keys_only = keys_only});
   if (!compares && most_ != 0)
-    txn.then.emplace_back(etcd::RangeRequest{
-        .keys = Keys::prefix(context_.keys.slices_of(registry_->self().name)), .keys_only = keys_only});
+    txn.then.emplace_back(etcd::RangeRequest{.keys = Keys::prefix(context_.keys.slices_of(registry_->self().name)),
+                                             .keys_only = keys_only});
   context_.client.txn(std::move(txn), {},
-                      turns_.guarded([this, keys_only, compares, news = news_, epoch = membership.epoch](
-                                         const etcd::Outcome<etcd::TxnResult>& outcome) {
+                      turns_.guarded([this, keys_only, compares, news = news_,
+                                      epoch = membership.epoch](const etcd::Outcome<etcd::TxnResult>& outcome) {
                         if (!outcome) {
                           turns_.retry(outcome.error());
                           if (trouble_) trouble_(outcome.error().to_error());
