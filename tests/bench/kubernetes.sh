@@ -62,8 +62,8 @@ bench_k8s_state() {
   [[ $peers_only -eq 0 ]] || return 0
   say "one agent among $nodes nodes with $((nodes * pods)) pods, told in the API server"
   make_nodes state
-  configure_node state1 bench "" "objects: kubernetes" "kubeconfig: $scratch/state.kubeconfig" "tunnel: vxlan" "kubernetes_namespace: weft-system"
-  sed -i '/^etcd_endpoints: /d; s/^store: .*/store: kubernetes/' "$scratch/state1/weftd.yaml"
+  configure_node state1 bench "" "objects: kubernetes" "kubeconfig: $scratch/state.kubeconfig" "tunnel: vxlan" "kubernetes_namespace: weft-system" "pod_block_length_v4: 24"
+  sed -i '/^etcd_endpoints: /d; s/^store: .*/store: kubernetes/; s/^pod_cidrs: .*/pod_cidrs: [100.64.0.0\/10]/' "$scratch/state1/weftd.yaml"
   map=/sys/fs/bpf/weft/$instance-state1/maps/weft_remote_v1
   mkfifo "$scratch/to_state" "$scratch/from_state"
   nsenter --net=/run/netns/state2-h "$bin/state_crowd" --kubeconfig "$scratch/state.kubeconfig" --address 192.0.2.2 --map "$map" \
@@ -82,8 +82,10 @@ bench_k8s_state() {
     echo wait >&"$to_state"
     state_answer
     sample k8s_state "${at}_seconds" weft "$(elapsed "$start")"
-    sleep 3
     pid=$(cat "$scratch/state1/pid")
+    sample k8s_state "${at}_cpu" weft "$(awk -v hz="$(getconf CLK_TCK)" '{print ($14 + $15) / hz}' "/proc/$pid/stat")"
+    sample k8s_state "${at}_server_cpu" weft "$(awk -v hz="$(getconf CLK_TCK)" '{print ($14 + $15) / hz}' "/proc/$crowd_pid/stat")"
+    sleep 3
     sample k8s_state "${at}_rss" weft "$(awk '/^VmRSS/ {print $2 / 1000}' "/proc/$pid/status")"
     sample k8s_state "${at}_rss_peak" weft "$(awk '/^VmHWM/ {print $2 / 1000}' "/proc/$pid/status")"
     sample k8s_state "${at}_rss_own" weft "$(awk '/^RssAnon/ {print $2 / 1000}' "/proc/$pid/status")"
@@ -102,13 +104,12 @@ k8s_pods() {
 }
 
 rows_of_k8s() {
-  local metric
+  local metric at
   for metric in "first_seconds|s" "first_rss|MB" "first_rss_peak|MB" "again_seconds|s" "again_rss|MB" "again_rss_peak|MB" "own_rss|MB"; do
     echo "k8s_sync|$metric|weft||"
   done
-  for metric in "first_seconds|s" "first_rss|MB" "first_rss_peak|MB" "first_rss_own|MB" "again_seconds|s" "again_rss|MB" "again_rss_peak|MB" \
-    "again_rss_own|MB"; do
-    echo "k8s_state|$metric|weft||"
+  for at in first again; do
+    for metric in "seconds|s" "cpu|s" "server_cpu|s" "rss|MB" "rss_peak|MB" "rss_own|MB"; do echo "k8s_state|${at}_$metric|weft||"; done
   done
   for metric in "service_p50|ms" "service_p99|ms" "policy_p50|ms" "policy_p99|ms"; do echo "k8s_change|$metric|weft||"; done
   for metric in p50_1 p99_1 p50_10 p99_10 p50_100 p99_100; do echo "k8s_add|$metric|ms|weft||"; done

@@ -37,6 +37,7 @@ using nlohmann::json;
 
 constexpr auto patience = std::chrono::seconds(300);
 constexpr unsigned first_number = 20000;  // of identities; an agent's own begin at 256
+constexpr auto pool = "default";          // of the agent's pod_cidrs: 100.64.0.0/10, in blocks of /24
 constexpr unsigned pods_of_a_slice = 32;  // StoreOptions::slice
 
 struct Plan {
@@ -68,7 +69,7 @@ class Crowd {
     server_.store().put("/api/v1/namespaces/weft-system", json::object());
     put(cluster::PoolsKey{},
         cluster::encode(std::vector<cluster::Pool>{
-            {.name = "crowd", .ranges = {{.cidr = Cidr::parse("100.64.0.0/10").value(), .block_length = 24}}}}));
+            {.name = pool, .ranges = {{.cidr = Cidr::parse("100.64.0.0/10").value(), .block_length = 24}}}}));
     for (unsigned i = 0; i < plan_.label_sets; ++i)
       put(cluster::IdentityKey{first_number + i},
           cluster::encode_labels({{"k8s:app", fmt::format("app-{}", i)}, {"k8s:tier", i % 2 == 0 ? "front" : "back"}})
@@ -118,7 +119,7 @@ class Crowd {
     const auto run = cluster::encode(cluster::Incarnation{name, boot_id});
     put(cluster::NodeKey{name}, cluster::encode(record));
     put(cluster::AliveKey{name}, run, number + 1);
-    put(cluster::BlockKey{{"crowd", block}}, run);
+    put(cluster::BlockKey{{pool, block}}, run);
     cluster::IdentityUsers users{.boot_id = boot_id, .numbers = {}};
     std::map<unsigned, cluster::NodeEndpoints> slices;
     for (unsigned i = 0; i < plan_.pods; ++i) {
