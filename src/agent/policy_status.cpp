@@ -60,15 +60,15 @@ class Reading : public std::enable_shared_from_this<Reading> {
   using Take = void (*)(Reading& it, const etcd::KeyValue& kv);
   using Then = void (*)(Reading& it);
 
-  void next(Keys keys, Take take, Then then) {
+  void next(Keys keys, Take each, Then then) {
     client_.range({.keys = keys, .limit = page}, {.timeout = patience},
-                  [self = shared_from_this(), keys, take, then](const etcd::Outcome<etcd::RangeResult>& outcome) {
+                  [self = shared_from_this(), keys, each, then](const etcd::Outcome<etcd::RangeResult>& outcome) {
                     if (!outcome) return self->done_(fail(outcome.error().to_error()));
-                    for (const auto& kv : outcome->kvs) take(*self, kv);
+                    for (const auto& kv : outcome->kvs) each(*self, kv);
                     if (!outcome->more || outcome->kvs.empty()) return then(*self);
                     auto rest = keys;
                     rest.key = outcome->kvs.back().key + '\0';
-                    self->next(std::move(rest), take, then);
+                    self->next(std::move(rest), each, then);
                   });
   }
   // What makes no sense is nobody's word.
