@@ -85,6 +85,18 @@ std::string names(const EnforcementView::Judgement& judged) {
   return all;
 }
 
+bool is_in_force(const EnforcementView::Judgement& judged) {
+  return judged.verdict == EnforcementView::Verdict::enforced || judged.verdict == EnforcementView::Verdict::no_pods;
+}
+
+// What was not in force before is not before they have told.
+void wait_for_joining(EnforcementView::Judgement& judged) {
+  if (judged.joining.empty()) return;
+  if (is_in_force(judged)) judged.verdict = EnforcementView::Verdict::waiting;
+  for (const auto& node : judged.joining)
+    judged.behind.push_back({node, {}, "it has joined a moment ago, and has not told yet what it enforces"});
+}
+
 Condition condition_of(const EnforcementView::Judgement& judged, std::int64_t generation) {
   Condition condition{.type = enforced_condition, .message = {}, .generation = generation};
   const auto why = [&] { return fmt::format("{}: {}", names(judged), judged.behind.front().reason); };
@@ -306,10 +318,6 @@ bool PolicyStatuses::write(const std::string& key, const Entry& policy, Known& k
                    .version = {.generation = static_cast<std::uint64_t>(known.generation), .digest = {}},
                    .revision = known.revision},
                   now);
-  if (judged.verdict == EnforcementView::Verdict::enforced || judged.verdict == EnforcementView::Verdict::no_pods)
-    unsettled_.erase(key);
-  else
-    unsettled_.insert(key);
   if (as<PolicyMeta>(policy.value).deleting) return true;
   const auto entry = statuses_.view().find(key);
   const bool there = entry != statuses_.view().end();
@@ -321,10 +329,17 @@ bool PolicyStatuses::write(const std::string& key, const Entry& policy, Known& k
   }
   auto status = status_of(judged, known.generation);
   const auto had = part(before, "conditions", json::array());
+  const auto* was = find_condition(had, enforced_condition);
+  const bool was_true = was != nullptr && was->value("status", json()) == "True" &&
+                        before.value("observedGeneration", json()) == known.generation;
+  if (!was_true) wait_for_joining(judged);
+  if (!is_in_force(judged) || !judged.joining.empty())
+    unsettled_.insert(key);
+  else
+    unsettled_.erase(key);
   auto conditions = with_condition(had, condition_of(judged, known.generation), parts_.wall_clock());
   status["conditions"] = conditions ? std::move(*conditions) : had;
   if (there && status == before) return true;
-  const auto* was = find_condition(had, enforced_condition);
   const auto* is = find_condition(status["conditions"], enforced_condition);
   const bool decided = was == nullptr || is == nullptr || was->value("status", json()) != is->value("status", json()) ||
                        before.value("observedGeneration", json()) != status["observedGeneration"];

@@ -131,6 +131,16 @@ TEST_F(PolicyStatusesTest, NodesThatFailOrAreAwayAreNamed) {
   ASSERT_TRUE(becomes_status("web", "1/2 of 3: False NodesAway b: its agent is away"));
   alive("b");
   ASSERT_TRUE(becomes_status("web", "2/2 of 3: True Enforced"));
+  // One that joins undoes nothing, and nothing new is concluded before it has told.
+  alive("c");
+  world.run_for(milliseconds(1500));
+  EXPECT_TRUE(becomes_status("web", "2/2 of 3: True Enforced"));
+  const auto newer = put_policy("new", 1);
+  ASSERT_TRUE(becomes_status("new", "0/0 of 1: Unknown NodesBehind"));
+  for (const auto* node : {"a", "b"}) tells(node, newer, {{"web", 3}});
+  ASSERT_TRUE(becomes_status("new", "0/0 of 1: Unknown NodesBehind c: it has joined a moment ago"));
+  tells("c", newer, {});
+  ASSERT_TRUE(becomes_status("new", "0/0 of 1: True NoPods"));
 }
 
 TEST_F(PolicyStatusesTest, AStatusGoesWithItsPolicy) {

@@ -71,7 +71,7 @@ own=/apis/weft.io/v1alpha1
 start_server() {
   ip netns exec "$control" "$bin/lab_api_server" --kubeconfig "$kubeconfig" --address 192.0.2.1 --port 6443 --tls --token secret \
     --resource $own/loadbalancerpools=LoadBalancerPool --resource $own/l2announcements=L2Announcement \
-    --resource $own/podaddresspools=PodAddressPool --resource $own/weftpolicystatuses=WeftPolicyStatus >"$work/server.log" 2>&1 &
+    --resource $own/podaddresspools=PodAddressPool --resource $own/weftpolicystatuses=WeftPolicyStatus:whole >"$work/server.log" 2>&1 &
   server=$!
   until_true 10 test -s "$kubeconfig" && until_true 10 api GET /api/v1/namespaces || stop_test "no API server: $(cat "$work/server.log")"
 }

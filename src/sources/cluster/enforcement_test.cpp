@@ -82,6 +82,7 @@ class EnforcementViewTest : public ::testing::Test {
     auto text = fmt::format("{} {}/{}", words.at(static_cast<std::size_t>(judgement.verdict)), judgement.enforcing,
                             judgement.selected);
     for (const auto& one : judgement.behind) text += fmt::format(" {} at {}", one.node, one.version.to_string());
+    for (const auto& node : judgement.joining) text += " (" + node + ")";
     return text;
   }
   std::string judged(std::uint64_t generation, std::uint64_t revision, const std::string& uid = "u") {
@@ -151,7 +152,7 @@ TEST_F(EnforcementViewTest, ANodeThatIsAwayIsNamedAndDoesNotCount) {
             1U);
   // It booted, and has none of the pods it had.
   alive("b", "boot-2");
-  EXPECT_EQ(judged(2, 11), "enforced 1/1");
+  EXPECT_EQ(judged(2, 11), "enforced 1/1 (b)");
   now_ += seconds(11);
   EXPECT_EQ(judged(2, 11), "waiting 1/1 b at none") << "by now it should have said something";
   tells("b", 11, {}, "boot-2");

@@ -29,6 +29,7 @@ auto place_of(List& list, std::uint32_t node) {
 // How one node stands to a policy: how bad it is, and what is to be said of it.
 struct EnforcementView::Weighed {
   bool selected = false;
+  bool joining = false;
   Verdict verdict = Verdict::enforced;
   Behind behind;
 };
@@ -120,11 +121,14 @@ std::optional<EnforcementView::Weighed> EnforcementView::weigh(const Policy& pol
   const bool counts = told != nullptr && (told_by_this_run || !node.alive);
   if (!counts) {
     const auto unheard = [&](std::string reason) {
-      return Weighed{.selected = false, .verdict = Verdict::waiting, .behind = {name, {}, std::move(reason)}};
+      return Weighed{
+          .selected = false, .joining = false, .verdict = Verdict::waiting, .behind = {name, {}, std::move(reason)}};
     };
     if (node.alive && !told_by_this_run) {
-      if (now - node.silent_since <= grace_) return std::nullopt;
-      return unheard("it does not tell what it enforces");
+      if (now - node.silent_since > grace_) return unheard("it does not tell what it enforces");
+      auto joining = unheard({});
+      joining.joining = true;
+      return joining;
     }
     const bool omits = node.omitted != 0 && (node.policies.empty() || node.policies.back()->first < policy.name);
     if (omits) return unheard("it enforces more policies than it has room to tell of");
@@ -134,7 +138,7 @@ std::optional<EnforcementView::Weighed> EnforcementView::weigh(const Policy& pol
   }
   const auto version = version_of(*told);
   const bool same = version == policy.version && (policy.uid.empty() || told->uid == spread(policy.uid));
-  Weighed weighed{.selected = true, .verdict = Verdict::enforced, .behind = {name, version, {}}};
+  Weighed weighed{.selected = true, .joining = false, .verdict = Verdict::enforced, .behind = {name, version, {}}};
   const auto failed = node.failed.find(policy.name);
   if (told->failed && failed != node.failed.end()) {
     weighed.behind.version = failed->second.kept;
@@ -165,6 +169,10 @@ EnforcementView::Judgement EnforcementView::judge(const Policy& policy, Time now
     const auto* told = at == tolds.end() || at->node != node.index ? nullptr : &*at;
     auto weighed = weigh(policy, name, node, told, now);
     if (!weighed) continue;
+    if (weighed->joining) {
+      judgement.joining.push_back(name);
+      continue;
+    }
     if (weighed->selected) ++judgement.selected;
     if (weighed->verdict == Verdict::enforced)
       ++judgement.enforcing;

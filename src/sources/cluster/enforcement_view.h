@@ -27,8 +27,8 @@ using PolicyName = std::pair<std::string, std::string>;  // namespace, name
 class EnforcementView {
  public:
   using Time = etcd::Scheduler::Time;
-  // A node that has just joined says within a second or two what it enforces, and has no pods before: only after
-  // `grace` its silence counts.
+  // A node that has just joined says within a second or two what it enforces: only after `grace` its silence counts for
+  // more than that it is to be waited for.
   explicit EnforcementView(std::chrono::milliseconds grace = std::chrono::seconds(10)) : grace_(grace) {}
 
   // The run of the node that is alive; nothing: it is away.
@@ -62,6 +62,9 @@ class EnforcementView {
     std::size_t selected = 0;    // nodes that have pods of it
     std::size_t enforcing = 0;   // of these
     std::vector<Behind> behind;  // all others that matter, the worst first
+    // Nodes that have just joined and not told yet. They may have pods of it, of before; nothing that was so is undone
+    // by them, and nothing new is to be concluded before.
+    std::vector<std::string> joining;
   };
   [[nodiscard]] Judgement judge(const Policy& policy, Time now) const;
 

@@ -1,7 +1,8 @@
 // An API server of Kubernetes for labs: what api_server.h has, as a program. Writes a kubeconfig that leads to it, and
 // runs until it is ended.
 //
-//   lab_api_server --kubeconfig FILE [--address 127.0.0.1] [--port 0] [--tls] [--token TEXT] [--resource PATH=KIND]...
+//   lab_api_server --kubeconfig FILE [--address 127.0.0.1] [--port 0] [--tls] [--token TEXT] [--resource
+//   PATH=KIND[:whole]]...
 #include <fmt/format.h>
 
 #include <csignal>
@@ -25,19 +26,24 @@ using weft::kubernetes::testing::ApiStore;
 int usage() {
   std::fputs(
       "usage: lab_api_server --kubeconfig FILE [--address A] [--port N] [--tls] [--token TEXT]\n"
-      "                      [--resource /apis/GROUP/VERSION/NAME=KIND]...\n",
+      "                      [--resource /apis/GROUP/VERSION/NAME=KIND[:whole]]...\n",
       stderr);
   return 2;
 }
 
-// "/apis/weft.dev/v1/networkpools=NetworkPool"
+// "/apis/weft.dev/v1/networkpools=NetworkPool"; with ":whole" its status is written with the rest of it.
 bool add_resource(ApiStore& store, const std::string& text) {
   const auto equal = text.find('=');
   const auto name = text.rfind('/', equal);
   if (equal == std::string::npos || !text.starts_with("/api") || name == std::string::npos) return false;
   const auto begin = text.starts_with("/apis/") ? 6U : 5U;
-  store.add_resource(text.substr(0, equal),
-                     {.kind = text.substr(equal + 1), .api_version = text.substr(begin, name - begin)});
+  auto kind = text.substr(equal + 1);
+  const auto colon = kind.find(':');
+  const bool whole = colon != std::string::npos && kind.substr(colon) == ":whole";
+  kind.resize(std::min(colon, kind.size()));
+  store.add_resource(
+      text.substr(0, equal),
+      {.kind = std::move(kind), .api_version = text.substr(begin, name - begin), .namespaced = true, .status = !whole});
   return true;
 }
 
