@@ -5,6 +5,7 @@
 //   PATH=KIND[:whole]]...
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
