@@ -312,7 +312,7 @@ bool PolicyStatuses::settle(const std::string& key) {
 
 bool PolicyStatuses::write(const std::string& key, const Entry& policy, Known& known) {
   const auto now = parts_.scheduler.now();
-  const auto judged =
+  auto judged =
       view_.judge({.name = names_of(key),
                    .uid = policy.uid,
                    .version = {.generation = static_cast<std::uint64_t>(known.generation), .digest = {}},
