@@ -19,6 +19,7 @@
 #include "agent/ipam_time.h"
 #include "agent/memory.h"
 #include "agent/spoken_for.h"
+#include "agent/start_check.h"
 #include "sys/netns.h"
 #include "sys/system.h"
 
@@ -115,10 +116,9 @@ Result<void> Agent::open_node() {
   WEFT_TRY(const auto netns, sys::current_netns());
   WEFT_TRY(const auto cookie, sys::netns_cookie(netns.get()));
   if (!config_.encrypts()) Encryption::remove(*netlink_, config_);
-  if (config_.clustered()) {
-    WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
-    WEFT_CHECK(open_cluster());
-  }
+  WEFT_TRY(node_, read_node(*netlink_, config_, cookie));
+  WEFT_CHECK(check_machine(config_, node_));
+  if (config_.clustered()) WEFT_CHECK(open_cluster());
   prepared_gateways_ = ipam_->gateways();
   WEFT_CHECK(prepare_node(*netlink_, prepared_gateways_));
   WEFT_TRY(node_, read_node(*netlink_, config_, cookie));

@@ -329,7 +329,7 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
     warnings.push_back(
         fmt::format("it belongs to the proxy {} (label service.kubernetes.io/service-proxy-name)", service.proxy_name));
   for (const auto& text : withheld_external_ips(*publisher_, key))
-    warnings.push_back(text + ": it is not served there; name an address that no node has in externalIPs");
+    warnings.push_back(text + ": it is not served there; name an address that nothing else has in externalIPs");
   for (const auto& text : out_of_range(services().held(key), config_))
     warnings.push_back("its " + text +
                        ": it is served all the same; delete the Service and apply it again for another");

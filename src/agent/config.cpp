@@ -469,6 +469,24 @@ Result<Config> parse_config(const std::string& file, std::string_view text_of_fi
   return config;
 }
 
+Result<Config> load_config_for_cleanup(const std::string& path) {
+  auto whole = load_config(path);
+  if (whole || path.empty()) return whole;
+  const auto content = sys::read_file(path);
+  if (!content) return whole;
+  YAML::Node places;
+  try {
+    const auto document = YAML::Load(*content);
+    if (!document.IsMap()) return whole;
+    for (const auto* key : {"instance", "node", "state_dir", "run_dir", "bpffs", "cgroup_root", "devices",
+                            "cni_bin_dir", "cni_conf_dir", "cni_conf_name"})
+      if (document[key]) places[key] = document[key];
+  } catch (const YAML::Exception&) {
+    return whole;
+  }
+  return parse_config(path, YAML::Dump(places));
+}
+
 Result<Config> load_config(const std::string& path) {
   if (path.empty()) return defaults();
   WEFT_TRY(const auto content, sys::read_file(path));

@@ -66,7 +66,8 @@ struct Config : config::ClusterAccess, config::KubernetesAccess {
   // Which blocks of pod_cidrs a node takes: any that are free, or those in its Node object's spec.podCIDRs.
   enum class NodeCidrs { pools, kubernetes };
   NodeCidrs node_cidrs = NodeCidrs::pools;
-  std::vector<Cidr> own_cidrs;  // of no file: those of its Node object
+  std::vector<Cidr> own_cidrs;           // of no file: those of its Node object
+  std::vector<std::string> api_servers;  // of no file: "10.0.0.1:6443", the API server's, as was heard last
   // Where the agent installs the plugin and the list that tells the runtime of it; empty: it does not.
   std::string cni_bin_dir;
   std::string cni_conf_dir;
@@ -123,6 +124,8 @@ std::string_view to_string(Config::Tunnel tunnel);
 
 // An unknown key, a wrong type or value is an error "<file>:<line>:<column>: <key>: ...".
 Result<Config> parse_config(const std::string& file, std::string_view text);
+// For taking away what a node has: where things are. What else is wrong in the file, ranges for one, must not keep it.
+Result<Config> load_config_for_cleanup(const std::string& path);
 Result<Config> load_config(const std::string& path);  // an empty path: the defaults
 
 }  // namespace weft::agent

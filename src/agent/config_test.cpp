@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+#include <filesystem>
 
 #include <cstdlib>
 #include <fstream>
@@ -369,6 +371,21 @@ TEST(Config, ObjectsOfKubernetes) {
         "kubernetes\n",
         "objects: kubernetes\nstore: kubernetes\npod_cidrs: [10.244.0.0/16]\nnode_cidrs: nodes\n"})
     EXPECT_FALSE(parse_config("weftd.yaml", wrong)) << wrong;
+}
+
+// A node is cleaned whatever else the file says.
+TEST(Config, WhatIsToBeTakenAwayIsFoundInAFileThatIsRefused) {
+  const auto path = std::filesystem::temp_directory_path() / ("weft-cleanup-" + std::to_string(::getpid()) + ".yaml");
+  std::ofstream(path)
+      << "state_dir: /var/lib/other\ncni_conf_dir: /host/net.d\npod_cidrs: [10.244.0.0/33]\nnosuch: 4\n";
+  EXPECT_FALSE(load_config(path));
+  const auto config = load_config_for_cleanup(path);
+  ASSERT_TRUE(config) << config.error().text();
+  EXPECT_EQ(config->state_dir, "/var/lib/other");
+  EXPECT_EQ(config->cni_conf_dir, "/host/net.d");
+  std::ofstream(path) << "state_dir: [x]\n";
+  EXPECT_FALSE(load_config_for_cleanup(path)) << "where things are must be known";
+  std::filesystem::remove(path);
 }
 
 }  // namespace

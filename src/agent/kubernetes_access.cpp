@@ -10,6 +10,8 @@ namespace {
 
 constexpr auto servers_name = "kubernetes-servers";
 
+}  // namespace
+
 std::vector<std::string> remembered_servers(store::Store& store) {
   const auto stored = store.get(servers_name);
   if (!stored || !*stored) return {};
@@ -20,8 +22,6 @@ std::vector<std::string> remembered_servers(store::Store& store) {
       if (server.is_string()) servers.push_back(server.get<std::string>());
   return servers;
 }
-
-}  // namespace
 
 Result<kubernetes::Access> kubernetes_access(const Config& config, store::Store& store) {
   WEFT_TRY(auto access, kubernetes::open_access(config));

@@ -78,9 +78,11 @@ Result<void> Agent::open_kubernetes() {
                                                       faults_.replace("misunderstood", faults);
                                                     },
                                                 .api_servers =
-                                                    [this](const auto&) {
+                                                    [this](const std::vector<std::string>& addresses) {
+                                                      config_.api_servers = addresses;
                                                       if (cluster_) cluster_->servers_changed();
                                                     }}));
+  config_.api_servers = remembered_servers(*store_);
   life_->follow(*kubernetes_, [this](const NodeFacts& facts) { take_node_facts(facts); });
   return {};
 }

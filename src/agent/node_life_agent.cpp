@@ -1,11 +1,13 @@
 // The agent's part of what node_life.h does: what it hears of the Node object, and when it is ready.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
 #include "agent/ipam_time.h"
+#include "agent/probe_scope.h"
 
 namespace weft::agent {
 namespace {
@@ -79,6 +81,9 @@ void Agent::tell_of_objects() {
   for (const auto& one : services().left_out())
     unserved.emplace(store::StoredKey{one.is_pod ? model::Kind::pod : model::Kind::service, one.owner},
                      one.error.text());
+  for (const auto& [service, why] : withheld_external_ips(*publisher_))
+    unserved.try_emplace(store::StoredKey{model::Kind::service, service},
+                         fmt::format("not at its external IPs: {}", fmt::join(why, ", ")));
   life_->tell_new("NotServed", unserved, namespaces);
   std::map<store::StoredKey, std::string> closed;
   for (const auto& policy : compiled().policy.closed)

@@ -55,7 +55,12 @@ OwnBlocks::OwnBlocks(const Config& config, store::Store& store, Faults& faults, 
   for (const auto& text : stored_list(store, stored_gateways))
     if (const auto address =
             text.is_string() ? IpAddress::parse(text.get<std::string>()) : fail(ErrorCode::invalid, "no text"))
-      gateways_.emplace(address->family(), *address);
+      // One of ranges that the node no longer has may be somebody's by now.
+      if (is_of_default(*address)) gateways_.emplace(address->family(), *address);
+}
+
+bool OwnBlocks::is_of_default(const IpAddress& address) const {
+  return std::ranges::any_of(config_.pod_cidrs, [&](const Cidr& cidr) { return cidr.contains(address); });
 }
 
 void OwnBlocks::later(std::function<void()> task) {
@@ -89,7 +94,8 @@ std::string OwnBlocks::owner_of(const cluster::Block& block) const {
 
 void OwnBlocks::choose_gateways() {
   auto blocks = member_->blocks().blocks();
-  std::erase_if(blocks, [](const auto& block) { return block.pool != default_pool; });
+  std::erase_if(blocks,
+                [&](const auto& block) { return block.pool != default_pool || !is_of_default(block.cidr.address()); });
   const auto before = gateways_;
   for (const auto family : {Family::v4, Family::v6}) {
     const auto known = gateways_.find(family);

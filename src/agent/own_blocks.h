@@ -65,6 +65,7 @@ class OwnBlocks {
   };
   using Need = std::pair<std::string, Family>;
 
+  [[nodiscard]] bool is_of_default(const IpAddress& address) const;
   void tell_out_of_bounds();
   void remember();
   void choose_gateways();

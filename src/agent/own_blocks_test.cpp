@@ -258,6 +258,22 @@ TEST_F(OwnBlocksTest, AHeldPoolThatContradictsTheClustersIsLeftOut) {
   EXPECT_TRUE(a->faults.has("cluster blocks forgotten"));
 }
 
+// An install with a wrong range, and then one with the right one.
+TEST_F(OwnBlocksTest, AGatewayOfRangesThatAreNoneAnyMoreIsForgotten) {
+  const auto a = make("a");
+  ASSERT_EQ(claim(*a), "ok");
+  ASSERT_EQ(a->own->gateways().size(), 1U);
+  stop(*a);
+  a->config.pod_cidrs = {cidr("10.9.0.0/22")};
+  world_.cluster.wipe(false);
+  start(*a);
+  EXPECT_THAT(a->own->gateways(), IsEmpty());
+  ASSERT_EQ(claim(*a), "ok");
+  EXPECT_TRUE(a->config.pod_cidrs[0].contains(a->own->gateways().at(Family::v4)));
+  pass(*a, seconds(3));
+  EXPECT_TRUE(a->config.pod_cidrs[0].contains(a->own->gateways().at(Family::v4)));
+}
+
 // --- node_cidrs: kubernetes
 
 TEST_F(OwnBlocksTest, ANodeTakesTheBlocksOfItsNodeObject) {

@@ -167,6 +167,8 @@ TEST_F(ProbeScopeTest, NoServiceIsServedAtANodesAddressByAnExternalIp) {
   EXPECT_TRUE(served("203.0.113.5"));
   EXPECT_THAT(withheld_external_ips(*publisher, {"shop", "web"}),
               ElementsAre("192.0.2.1 of shop/web is node here's", "192.0.2.2 of shop/web is node b's"));
+  EXPECT_THAT(withheld_external_ips(*publisher).at({"shop", "web"}),
+              ElementsAre("192.0.2.1 is node here's", "192.0.2.2 is node b's"));
   EXPECT_THAT(withheld_external_ips(*publisher, {"shop", "other"}), IsEmpty());
   view.plan.addresses.clear();
   publisher->set_cluster(view);

@@ -247,6 +247,10 @@ void Publisher::read_services_pods() {
   node.taken = taken_addresses(*node_);
   for (const auto& [address, whose] : addresses_spoken_for(parts_.config, *node_, cluster_))
     node.withheld.push_back(address);
+  node.withheld_ranges = parts_.config.pod_cidrs;
+  node.withheld_ranges.insert(node.withheld_ranges.end(), parts_.config.service_cidrs.begin(),
+                              parts_.config.service_cidrs.end());
+  for (const auto& cidr : pod_pools()) node.withheld_ranges.push_back(cidr);
   services_->set_node(node);
 }
 
@@ -378,6 +382,13 @@ Result<void> Publisher::may_remove(const std::vector<store::StoredKey>& keys) co
 
 // All pools as they will be, those among the documents before those that are stored: each is looked at beside all
 // others, in whichever order they come.
+std::vector<Cidr> Publisher::pod_pools() const {
+  std::vector<Cidr> all;
+  for (const auto& [key, pool] : parts_.objects.address_pools())
+    for (const auto& range : shared_pool(pool).ranges) all.push_back(range.cidr);
+  return all;
+}
+
 Publisher::Pools Publisher::admit_pools(const std::vector<model::Document>& documents, std::vector<Refusal>& refusals) {
   Pools pools;
   std::set<store::StoredKey> given;

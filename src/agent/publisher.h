@@ -148,6 +148,9 @@ class Publisher {
   [[nodiscard]] const datapath::Rows<weft_l2_key, weft_l2>& announced() const { return compiled_.rows.announced; }
   [[nodiscard]] const Announcements& announcements() const { return announcements_; }
 
+  // Of the pools of pods' addresses, but "default".
+  [[nodiscard]] std::vector<Cidr> pod_pools() const;
+
  private:
   explicit Publisher(Parts parts) : parts_(parts) {}
   Result<control::ServiceAssignments> stored_assignments(std::vector<std::string>& notes) const;

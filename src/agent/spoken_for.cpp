@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string_view>
 
@@ -12,6 +13,8 @@ namespace weft::agent {
 namespace {
 
 constexpr std::uint16_t bgp_port = 179;  // RFC 4271, 4.2
+// Its API, its read-only API and its health check: KubeletConfiguration's port, readOnlyPort and healthzPort.
+constexpr std::array<std::uint16_t, 3> kubelet_ports = {10250, 10255, 10248};
 
 // "https://[2001:db8::1]:2379" is at 2001:db8::1; a name is no address.
 std::optional<IpAddress> host_of(std::string_view endpoint) {
@@ -31,6 +34,14 @@ bool leads_to_etcd(const Config& config, const Node& node, std::uint16_t port) {
            return host && (host->is_loopback() || node.addresses.contains(*host)) &&
                   endpoint.ends_with(fmt::format(":{}", port));
          });
+}
+
+bool leads_to_api_server(const Config& config, const Node& node, std::uint16_t port) {
+  const auto is_here = [&](const std::string& server) {
+    const auto host = host_of(server);
+    return host && node.addresses.contains(*host) && server.ends_with(fmt::format(":{}", port));
+  };
+  return std::ranges::any_of(config.kubernetes_servers, is_here) || std::ranges::any_of(config.api_servers, is_here);
 }
 
 Result<void> check_host_ports(const model::PodSpec& spec, const char* path, const Config& config) {
@@ -66,8 +77,12 @@ Result<void> check_external(const IpAddress& address, const char* field, const m
 }  // namespace
 
 std::string port_spoken_for(const Config& config, std::uint16_t port, Protocol protocol) {
-  if (protocol == Protocol::tcp)
+  if (protocol == Protocol::tcp) {
+    if (config.objects == Config::ObjectSource::kubernetes &&
+        std::ranges::find(kubelet_ports, port) != kubelet_ports.end())
+      return "is the kubelet's";
     return port == bgp_port && config.bgp_speaker != Config::BgpSpeaker::none ? "is where nodes speak BGP" : "";
+  }
   if (protocol != Protocol::udp) return {};
   if (port == config.tunnel_port && config.tunnel == Config::Tunnel::vxlan) return "is where nodes' VXLAN arrives";
   if (port == WEFT_GENEVE_PORT && (config.tunnel == Config::Tunnel::geneve || !config.load_balancer_peers.empty()))
@@ -83,12 +98,16 @@ std::string host_port_withheld(const Config& config, const Node& node, const std
   if (host_ip && !is_any(*host_ip) && !host_ip->is_loopback() && !node.addresses.contains(*host_ip))
     return fmt::format("is asked for at {}, which is no address of this node", host_ip->to_string());
   if (protocol == Protocol::tcp && leads_to_etcd(config, node, port)) return "is where etcd is reached on this node";
+  if (protocol == Protocol::tcp && leads_to_api_server(config, node, port)) return "is where this node's API server is";
   return {};
 }
 
 std::map<IpAddress, std::string> addresses_spoken_for(const Config& config, const Node& node,
                                                       const ClusterView& cluster) {
   std::map<IpAddress, std::string> all;
+  for (const auto* servers : {&config.kubernetes_servers, &config.api_servers})
+    for (const auto& server : *servers)
+      if (const auto address = host_of(server)) all.emplace(*address, "is the Kubernetes API server's");
   if (!config.clustered()) return all;
   for (const auto& endpoint : config.etcd_endpoints)
     if (const auto address = host_of(endpoint)) all.emplace(*address, "is etcd's");

@@ -61,6 +61,23 @@ TEST(SpokenFor, AHostPortIsOfAnAddressOfTheNodeAndNotEtcds) {
   EXPECT_THAT(why(here, std::nullopt, 2380), IsEmpty());
 }
 
+TEST(SpokenFor, NobodyGetsWhatIsTheKubeletsOrTheApiServers) {
+  auto of = config("objects: kubernetes\nkubernetes_servers: [\"https://192.0.2.2:6443\"]\n");
+  of.api_servers = {"192.0.2.9:6443", "[2001:db8::9]:6443"};
+  Node node;
+  node.addresses = {ip("192.0.2.2")};
+  for (const std::uint16_t port : {10250, 10248, 6443})
+    EXPECT_FALSE(host_port_withheld(of, node, std::nullopt, port, Protocol::tcp).empty()) << port;
+  EXPECT_THAT(host_port_withheld(of, node, ip("127.0.0.1"), 10248, Protocol::tcp), HasSubstr("the kubelet's"));
+  for (const auto& [port, protocol] : {std::pair<std::uint16_t, Protocol>{10250, Protocol::udp}, {8443, Protocol::tcp}})
+    EXPECT_THAT(host_port_withheld(of, node, std::nullopt, port, protocol), IsEmpty());
+  const auto all = addresses_spoken_for(of, node, ClusterView());
+  for (const auto* server : {"192.0.2.2", "192.0.2.9", "2001:db8::9"})
+    EXPECT_EQ(all.at(ip(server)), "is the Kubernetes API server's") << server;
+  of.objects = Config::ObjectSource::applied;
+  EXPECT_THAT(port_spoken_for(of, 10250, Protocol::tcp), IsEmpty());
+}
+
 TEST(SpokenFor, AServiceCannotHaveAnotherNodesAddressNorEtcds) {
   const auto vxlan = config(std::string(cluster_of) + "tunnel: vxlan\n");
   Node node;

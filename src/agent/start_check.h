@@ -2,11 +2,16 @@
 #pragma once
 
 #include "agent/config.h"
+#include "agent/node.h"
 #include "base/result.h"
 
 namespace weft::agent {
 
 // Beside what load_config refuses: names in the cluster, how etcd is reached, the files that are named for it.
 Result<void> check_start(const Config& config);
+
+// And for this machine: pods' addresses are none of those by which it is on a network, or has the routers it sends by.
+// What is given out there, the gateways first of all, would cut the node off.
+Result<void> check_machine(const Config& config, const Node& node);
 
 }  // namespace weft::agent

@@ -64,5 +64,22 @@ TEST_F(StartCheckTest, FilesThatAreNamedAreThereAndHoldWhatTheyShould) {
   EXPECT_EQ(problem(safe + "etcd_user: x\netcd_password_file: " + file("p", "secret\n")), "accepted");
 }
 
+TEST(CheckMachine, PodsAreNotGivenAddressesOfTheNodesNetwork) {
+  Config config;
+  config.pod_cidrs = {*Cidr::parse("192.0.2.0/24")};
+  Node node;
+  node.uplinks[2] = {.name = "eth0", .v4 = *IpAddress::parse("192.0.2.11")};
+  const auto refused = check_machine(config, node);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "pod_cidrs: 192.0.2.0/24 has 192.0.2.11, the address of this node on eth0");
+  node.uplinks.clear();
+  EXPECT_TRUE(check_machine(config, node));
+  node.next_hops = {*IpAddress::parse("192.0.2.1")};
+  EXPECT_FALSE(check_machine(config, node));
+  // A network that pods' range is a part of is no harm: their routes are the longer ones.
+  config.pod_cidrs = {*Cidr::parse("192.0.2.128/25")};
+  EXPECT_TRUE(check_machine(config, node));
+}
+
 }  // namespace
 }  // namespace weft::agent

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "chart/chart.h"
+#include "install/ranges.h"
 #include "install/survey.h"
 
 namespace weft::install {
@@ -169,6 +170,7 @@ Result<Plan> make_plan(Cluster& cluster, const InstallOptions& options) {
   for (const auto& [key, value] : plan.given)
     WEFT_CHECK(chart::set_value(plan.values, fmt::format("{}={}", key, value)));
   WEFT_CHECK(chart::check_values(plan.values));
+  WEFT_CHECK(check_ranges(cluster, plan.values));
   WEFT_CHECK(leave_out_what_is_newer(cluster, plan));
   return plan;
 }

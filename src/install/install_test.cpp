@@ -80,6 +80,26 @@ TEST_F(InstallTest, ASecondOneKeepsWhatTheFirstWasGiven) {
   EXPECT_THAT(weftd(), AllOf(HasSubstr("tunnel: vxlan"), Not(HasSubstr("mtu")), HasSubstr("10.99.0.0/16")));
 }
 
+// Agents would not start, or a node would be cut off: with the values of before, too.
+TEST_F(InstallTest, RangesThatCannotBeAreRefusedBeforeAnythingIsChanged) {
+  auto node = world.get("/api/v1/nodes/n1");
+  node["status"]["addresses"] = {{{"type", "InternalIP"}, {"address", "192.0.2.21"}}};
+  world.put("/api/v1/nodes/n1", node);
+  const auto says = [&](const std::string& pods, const std::string& services = "10.8.0.0/16") {
+    return refused(install({.set = {"podCIDRs=" + pods, "serviceCIDRs=" + services}}));
+  };
+  EXPECT_THAT(says("10.244.0.0/33"), HasSubstr("podCIDRs: \"10.244.0.0/33\" is no range of addresses"));
+  EXPECT_THAT(says("10.244.0.0/16", "10.244.0.0/20"),
+              HasSubstr("podCIDRs 10.244.0.0/16 and serviceCIDRs 10.244.0.0/20 overlap"));
+  EXPECT_THAT(says("10.244.0.0/30"), HasSubstr("is smaller than what one node takes, a /24"));
+  EXPECT_THAT(says("192.0.2.16/28,10.244.0.0/16"), HasSubstr("/24"));
+  EXPECT_THAT(says("192.0.0.0/16"), HasSubstr("podCIDRs 192.0.0.0/16 has 192.0.2.21, the address of node n1"));
+  EXPECT_THAT(says("10.244.0.0/16", "192.0.2.0/28"), HasSubstr("has 192.0.2.10, the address of the API server"));
+  EXPECT_THAT(written("PATCH"), ::testing::IsEmpty());
+  EXPECT_EQ(says("10.244.0.0/16"), "done");
+  EXPECT_THAT(refused(install({.set = {"serviceCIDRs=10.244.8.0/24"}})), HasSubstr("--reset-values"));
+}
+
 TEST_F(InstallTest, AgentsAreHeldToTheirNodeWhereTheServerCanDoIt) {
   const auto policies = [&] {
     return world.all("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies").size() +

@@ -312,12 +312,11 @@ bool PolicyStatuses::settle(const std::string& key) {
 
 bool PolicyStatuses::write(const std::string& key, const Entry& policy, Known& known) {
   const auto now = parts_.scheduler.now();
-  auto judged =
-      view_.judge({.name = names_of(key),
-                   .uid = policy.uid,
-                   .version = {.generation = static_cast<std::uint64_t>(known.generation), .digest = {}},
-                   .revision = known.revision},
-                  now);
+  auto judged = view_.judge({.name = names_of(key),
+                             .uid = policy.uid,
+                             .version = {.generation = static_cast<std::uint64_t>(known.generation), .digest = {}},
+                             .revision = known.revision},
+                            now);
   if (as<PolicyMeta>(policy.value).deleting) return true;
   const auto entry = statuses_.view().find(key);
   const bool there = entry != statuses_.view().end();

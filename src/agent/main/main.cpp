@@ -97,7 +97,7 @@ int main(int argc, char** argv) {
     fmt::print("weftd {}\n", WEFT_VERSION);
     return 0;
   }
-  const auto config = agent::load_config(path);
+  const auto config = cleanup ? agent::load_config_for_cleanup(path) : agent::load_config(path);
   if (!config) return refuse(config.error());
   if (const auto good = agent::check_start(*config); !good && !cleanup)
     return refuse(path.empty() ? good.error() : good.error().in(path));

@@ -228,16 +228,20 @@ std::vector<Frontend> ServiceCompiler::Impl::frontends_of(const ServiceEntry& en
   };
   using Type = model::Service::Type;
   const auto& record = *entry.record;
+  // Who writes a Service, or its status, must not have what is said to pods and other Services.
+  const auto of_others = [&](const IpAddress& address) {
+    return std::ranges::any_of(node_.withheld_ranges, [&](const Cidr& range) { return range.contains(address); });
+  };
   for (const auto& address : held.cluster_ips) add(FrontendKind::cluster_ip, address, port.port);
   // An address that is both is the load balancer's: its source ranges hold.
   if (record.type == Type::load_balancer) {
     const bool given = record.extras != nullptr && record.extras->ingress_given;
     for (const auto& address : given ? record.extras->ingress : held.load_balancer_ips)
-      add(FrontendKind::load_balancer, address, port.port);
+      if (!of_others(address)) add(FrontendKind::load_balancer, address, port.port);
   }
   if (record.extras != nullptr)
     for (const auto& address : record.extras->external_ips)
-      if (!withheld_.contains(address)) add(FrontendKind::external_ip, address, port.port);
+      if (!withheld_.contains(address) && !of_others(address)) add(FrontendKind::external_ip, address, port.port);
   const auto node_port = held.node_ports.find({port.port, port.protocol});
   if (node_port != held.node_ports.end() && (record.type == Type::node_port || record.type == Type::load_balancer))
     add(FrontendKind::node_port, family == Family::v4 ? IpAddress::v4(0) : IpAddress(), node_port->second);

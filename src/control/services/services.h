@@ -53,6 +53,7 @@ struct ServiceNode {
   std::vector<IpAddress> addresses;  // the node's own: backends with one of them are local
   std::vector<IpAddress> taken;      // others on its networks have them: not to be given out of a pool
   std::vector<IpAddress> withheld;   // nodes of a cluster have them, or etcd: no Service is served there by externalIPs
+  std::vector<Cidr> withheld_ranges;  // pods' and cluster IPs': nor there, nor by what a status names
   bool operator==(const ServiceNode&) const = default;
 };
 

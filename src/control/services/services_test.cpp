@@ -301,6 +301,23 @@ TEST_F(Services, AnExternalIpThatANodeHasLeadsNowhereWhileItHasIt) {
   EXPECT_THAT(frontends(only_port("web")), ElementsAre("ClusterIP 10.96.0.2:80", "ExternalIP 198.51.100.7:80"));
 }
 
+// Whoever writes a Service, or its status, does not get what is said to pods and to other Services.
+TEST_F(Services, NothingIsServedFromOutsideInRangesOfPodsAndServices) {
+  auto web = service("web");
+  web.external_ips = {ip("10.244.0.7"), ip("198.51.100.8"), ip("198.51.100.9")};
+  apply(web);
+  ServiceNode node{.name = "here", .zone = "a"};
+  node.withheld_ranges = {*Cidr::parse("10.244.0.0/16")};
+  node.taken = {ip("198.51.100.9")};
+  compiler_.set_node(node);
+  compile();
+  EXPECT_THAT(frontends(only_port("web")), ElementsAre("ClusterIP 10.96.0.2:80", "ExternalIP 198.51.100.8:80"));
+  node.withheld_ranges = {*Cidr::parse("198.51.100.0/24"), *Cidr::parse("10.96.0.0/12")};
+  compiler_.set_node(node);
+  compile();
+  EXPECT_THAT(frontends(only_port("web")), ElementsAre("ClusterIP 10.96.0.2:80", "ExternalIP 10.244.0.7:80"));
+}
+
 TEST_F(Services, PoliciesShapeTheRuns) {
   auto web = service("web");
   web.type = Type::node_port;

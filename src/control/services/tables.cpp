@@ -410,7 +410,8 @@ void ServiceCompiler::Impl::erase_pod(const model::ObjectKey& key) {
 void ServiceCompiler::Impl::set_node(const ServiceNode& node) {
   if (node == node_) return;
   const bool moved = node.name != node_.name || node.zone != node_.zone;
-  const bool withholds = node.withheld != node_.withheld;
+  const bool withholds =
+      node.withheld != node_.withheld || node.withheld_ranges != node_.withheld_ranges || node.taken != node_.taken;
   std::unordered_set<IpAddress> addresses(node.addresses.begin(), node.addresses.end());
   for (const auto& address : addresses)
     if (!node_addresses_.contains(address)) touch_address(address);
@@ -423,10 +424,12 @@ void ServiceCompiler::Impl::set_node(const ServiceNode& node) {
   node_name_ = names_.intern(node.name);
   zone_ = names_.intern(node.zone);
   withheld_ = {node.withheld.begin(), node.withheld.end()};
+  withheld_.insert(node.taken.begin(), node.taken.end());
   node_ = node;
   if (!moved && !withholds) return;
   const auto has_external = [](const ServiceEntry& entry) {
-    return entry.record != nullptr && entry.record->extras != nullptr && !entry.record->extras->external_ips.empty();
+    return entry.record != nullptr && entry.record->extras != nullptr &&
+           !(entry.record->extras->external_ips.empty() && entry.record->extras->ingress.empty());
   };
   for (auto& [key, entry] : services_)
     if ((moved && entry.slices != nullptr) || (withholds && has_external(entry))) touch(entry);

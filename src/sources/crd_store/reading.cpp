@@ -102,6 +102,8 @@ Task<etcd::Outcome<RangeResult>> KubernetesStore::read_one(RangeRequest request,
   } else {
     ListRequest past{
         .resource = place.resource, .name = place.name, .revision = request.revision, .metadata_only = true};
+    // What key a block is stands in its spec.
+    if (place.resource == Resource::blocks) past.metadata_only = false;
     Task<kubernetes::Outcome<Listing>> listing = calls_.list(std::move(past), deadline);
     auto listed = co_await listing;
     if (!listed) co_return std::unexpected(to_etcd(listed.error()));
