@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
 #include <map>
+#include <optional>
 
 #include "chart/chart.h"
 #include "install/rollout.h"
@@ -95,9 +98,84 @@ Outcome<json> look_at_definitions(Cluster& cluster) {
   return list;
 }
 
-std::string leader(Cluster& cluster) {
+// "2026-01-02T03:04:05.678901Z", to the second; nothing where it is none.
+std::optional<std::chrono::sys_seconds> time_of(std::string_view text) {
+  constexpr std::string_view form = "dddd-dd-ddTdd:dd:dd";
+  if (text.size() <= form.size() || !text.ends_with('Z')) return std::nullopt;
+  for (std::size_t i = 0; i < form.size(); ++i)
+    if (form[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != form[i]) return std::nullopt;
+  const auto number = [&](std::size_t at, std::size_t size) {
+    int value = 0;
+    std::from_chars(text.data() + at, text.data() + at + size, value);
+    return value;
+  };
+  const std::chrono::year_month_day day{std::chrono::year(number(0, 4)),
+                                        std::chrono::month(static_cast<unsigned>(number(5, 2))),
+                                        std::chrono::day(static_cast<unsigned>(number(8, 2)))};
+  if (!day.ok()) return std::nullopt;
+  return std::chrono::sys_days(day) + std::chrono::hours(number(11, 2)) + std::chrono::minutes(number(14, 2)) +
+         std::chrono::seconds(number(17, 2));
+}
+
+// The name that operators are given by their configuration, all the same one; empty: each has its pod's.
+std::string given_name(Cluster& cluster) {
+  const auto config = cluster.get(in_namespace("api/v1", "configmaps/weft-config"));
+  if (!config) return {};
+  const auto parsed = chart::documents("weft-operator.yaml", text_at(*config, "/data/weft-operator.yaml"));
+  return parsed && !parsed->empty() ? text_at(parsed->front(), "/name") : std::string();
+}
+
+// Operators hold it as NAME_RUN.
+Outcome<bool> is_operator(Cluster& cluster, const std::string& holder) {
+  const auto name = holder.substr(0, holder.rfind('_'));
+  const auto pods =
+      cluster.list(in_namespace("api/v1", "pods"),
+                   "labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3Doperator");
+  if (!pods) return std::unexpected(pods.error());
+  const auto has_it = [&](const json& pod) { return text_at(pod, "/metadata/name") == name; };
+  return name != holder && (std::ranges::any_of(*pods, has_it) || given_name(cluster) == name);
+}
+
+// What no operator of Weft writes. Who leads renews it each two seconds, for fifteen; the rest is for clocks that
+// differ.
+std::string why_not_an_operators(const json& lease) {
+  constexpr std::int64_t longest = 60;
+  constexpr auto most_apart = std::chrono::minutes(5);
+  const auto seconds = number_at(lease, "/spec/leaseDurationSeconds");
+  if (seconds <= 0 || seconds > longest)
+    return fmt::format("it is for {} seconds, and operators take it for 15", seconds);
+  const auto text = text_at(lease, "/spec/renewTime");
+  const auto renewed = time_of(text);
+  if (!renewed) return "it does not say when it was renewed";
+  const auto now = std::chrono::system_clock::now();
+  if (*renewed > now + most_apart) return fmt::format("it was renewed at {}, which is in the future", text);
+  if (*renewed < now - most_apart) return fmt::format("it was renewed at {}, and not since: no operator acts", text);
+  return {};
+}
+
+struct Lead {
+  std::string holder;
+  std::string problem;
+};
+
+// Whoever has the Lease keeps operators from acting, whether it is one or not.
+Outcome<Lead> look_at_lead(Cluster& cluster) {
   const auto lease = cluster.get(in_namespace("apis/coordination.k8s.io/v1", "leases/weft-operator"));
-  return lease ? text_at(*lease, "/spec/holderIdentity") : std::string();
+  if (!lease && lease.error().reason == Reason::not_found) return Lead{};
+  if (!lease) return std::unexpected(lease.error());
+  Lead lead{.holder = text_at(*lease, "/spec/holderIdentity"), .problem = why_not_an_operators(*lease)};
+  if (!lead.holder.empty()) {
+    const auto known = is_operator(cluster, lead.holder);
+    if (!known) return std::unexpected(known.error());
+    if (!*known) lead.problem = fmt::format("{} has it, and is none of the operators' pods", lead.holder);
+  }
+  if (!lead.problem.empty())
+    lead.problem = fmt::format(
+        "Lease weft-operator: {}. See who wrote it (kubectl -n {} get lease weft-operator -o yaml "
+        "--show-managed-fields), "
+        "then delete it: operators make it anew",
+        lead.problem, chart::weft_namespace);
+  return lead;
 }
 
 }  // namespace
@@ -120,7 +198,13 @@ Outcome<json> cluster_status(Cluster& cluster) {
     well = well && rollout.ready;
     for (const auto& reason : rollout.reasons) status["reasons"].push_back(reason);
   }
-  status["operators"]["leader"] = leader(cluster);
+  const auto lead = look_at_lead(cluster);
+  if (!lead) return std::unexpected(lead.error());
+  status["operators"]["leader"] = lead->holder;
+  if (!lead->problem.empty()) {
+    well = false;
+    status["reasons"].push_back(lead->problem);
+  }
   const auto nodes = look_at_nodes(cluster);
   if (!nodes) return std::unexpected(nodes.error());
   const auto definitions = look_at_definitions(cluster);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
 
 #include "config/keys.h"
 #include "sources/kubernetes/open_access.h"
@@ -44,7 +45,10 @@ const config::Keys<Config>& all_keys() {
   return table;
 }
 
-std::string host_name() {
+// The pod's name where there is one: two pods of a node have its host name, and who looks at the Lease sees whose it
+// is.
+std::string own_name() {
+  if (const char* pod = std::getenv("POD_NAME"); pod != nullptr && *pod != '\0') return pod;
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string();
 }
@@ -109,7 +113,7 @@ Result<Config> parse_config(const std::string& file, std::string_view text) {
   Config config;
   WEFT_TRY(const auto document, config::read_document(file, text, "weft-operator.yaml"));
   WEFT_CHECK(config::read_keys(config, file, document, all_keys()));
-  if (config.name.empty()) config.name = host_name();
+  if (config.name.empty()) config.name = own_name();
   auto valid = check_name(config.name);
   if (valid) valid = check_store(config);
   if (valid) valid = check_api_server(config);
