@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <regex>
 #include <set>
@@ -77,11 +78,16 @@ TEST(ChartTest, ObjectsComeInTheOrderTheyAreNeeded) {
   for (const auto& object : manifests->objects)
     if (auto kind = object["kind"].get<std::string>(); kinds.empty() || kinds.back() != kind)
       kinds.push_back(std::move(kind));
+  // In pairs, before whom they hold is there.
+  const auto policies = std::ranges::find(kinds, "ValidatingAdmissionPolicy");
+  const auto after = std::ranges::find(kinds, "ConfigMap");
+  EXPECT_EQ(after - policies, 8);
+  for (auto kind = policies; kind < after; ++kind)
+    EXPECT_EQ(*kind, (kind - policies) % 2 == 0 ? "ValidatingAdmissionPolicy" : "ValidatingAdmissionPolicyBinding");
+  if (policies < after) kinds.erase(policies, after);
   EXPECT_THAT(kinds, testing::ElementsAre("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole",
                                           "ClusterRoleBinding", "ClusterRole", "ClusterRoleBinding", "Role",
-                                          "RoleBinding", "Role", "RoleBinding", "ValidatingAdmissionPolicy",
-                                          "ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy",
-                                          "ValidatingAdmissionPolicyBinding", "ConfigMap", "DaemonSet", "Deployment",
+                                          "RoleBinding", "Role", "RoleBinding", "ConfigMap", "DaemonSet", "Deployment",
                                           "PodDisruptionBudget"));
 }
 
@@ -146,10 +152,18 @@ TEST(ChartTest, AgentsAreHeldToTheirNode) {
   EXPECT_THAT(policies({}), testing::ElementsAre("ValidatingAdmissionPolicy weft-node-restriction",
                                                  "ValidatingAdmissionPolicyBinding weft-node-restriction",
                                                  "ValidatingAdmissionPolicy weft-state-restriction",
-                                                 "ValidatingAdmissionPolicyBinding weft-state-restriction"));
+                                                 "ValidatingAdmissionPolicyBinding weft-state-restriction",
+                                                 "ValidatingAdmissionPolicy weft-event-restriction",
+                                                 "ValidatingAdmissionPolicyBinding weft-event-restriction",
+                                                 "ValidatingAdmissionPolicy weft-operator-restriction",
+                                                 "ValidatingAdmissionPolicyBinding weft-operator-restriction"));
   EXPECT_THAT(policies({"store=etcd", "etcd.endpoints=http://192.0.2.9:2379"}),
               testing::ElementsAre("ValidatingAdmissionPolicy weft-node-restriction",
-                                   "ValidatingAdmissionPolicyBinding weft-node-restriction"));
+                                   "ValidatingAdmissionPolicyBinding weft-node-restriction",
+                                   "ValidatingAdmissionPolicy weft-event-restriction",
+                                   "ValidatingAdmissionPolicyBinding weft-event-restriction",
+                                   "ValidatingAdmissionPolicy weft-operator-restriction",
+                                   "ValidatingAdmissionPolicyBinding weft-operator-restriction"));
   EXPECT_THAT(policies({"nodeRestriction=false"}), IsEmpty());
 }
 

@@ -112,12 +112,12 @@ TEST_F(InstallTest, AgentsAreHeldToTheirNodeWhereTheServerCanDoIt) {
   // It was not what somebody asked for.
   world.server.set_minor(30);
   ASSERT_TRUE(install());
-  EXPECT_EQ(policies(), 4U);
+  EXPECT_EQ(policies(), 8U);
   ASSERT_TRUE(install({.set = {"nodeRestriction=false"}}));
   EXPECT_EQ(policies(), 0U);
   EXPECT_THAT(world.told, HasSubstr("ValidatingAdmissionPolicyBinding weft-state-restriction deleted\n"));
   ASSERT_TRUE(install({.set = {"nodeRestriction=true"}}));
-  EXPECT_EQ(policies(), 4U);
+  EXPECT_EQ(policies(), 8U);
   ASSERT_TRUE(uninstall(*world.cluster, {.timeout = 5s}, world.progress()));
   EXPECT_EQ(policies(), 0U);
 }
