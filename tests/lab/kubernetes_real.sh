@@ -127,18 +127,88 @@ wait "$loading" || fail "the load ended: $(cat "$work/load")"
 is "failed connections" "$(jq .failed "$work/load")" 0
 
 step "an agent is held to its node"
-agent=$(kubectl -n weft-system get pods -l app.kubernetes.io/component=agent --field-selector spec.nodeName=node1 -o jsonpath='{.items[0].metadata.name}')
-token=$(kubectl -n weft-system exec "$agent" -- busybox cat /var/run/secrets/kubernetes.io/serviceaccount/token)
-patches() { # NODE[/status] PATCH, as the agent of node1
-  in_control curl -sS --max-time 5 --cacert "$pki/ca.crt" -X PATCH -H "authorization: Bearer $token" -H 'content-type: application/merge-patch+json' -d "$2" \
-    "$server/api/v1/nodes/$1" | jq -r '.message // "done"'
+token_of() { # COMPONENT [NODE]
+  local pod
+  pod=$(kubectl -n weft-system get pods -l "app.kubernetes.io/component=$1" ${2:+--field-selector "spec.nodeName=$2"} -o jsonpath='{.items[0].metadata.name}')
+  kubectl -n weft-system exec "$pod" -- busybox cat /var/run/secrets/kubernetes.io/serviceaccount/token
 }
+asks() { # METHOD PATH [BODY], with $token
+  local kind=json
+  [[ $1 != PATCH ]] || kind=merge-patch+json
+  in_control curl -sS --max-time 5 --cacert "$pki/ca.crt" -X "$1" -H "authorization: Bearer $token" -H "content-type: application/$kind" ${3:+-d "$3"} \
+    "$server$2" | jq -r 'if .kind == "Status" and .status == "Failure" then .message else "done" end'
+}
+patches() { asks PATCH "/api/v1/nodes/$1" "$2"; } # NODE[/status] PATCH
+leases=/apis/coordination.k8s.io/v1/namespaces/weft-system/leases
+session_of() { kubectl -n weft-system get leases -o json | jq -r --arg n "$1" '[.items[] | select(.spec.holderIdentity == $n)][0].metadata.name'; }
+state=/apis/weft.io/v1alpha1
+events=/apis/events.k8s.io/v1/namespaces/default/events
+event_by() { # CONTROLLER INSTANCE [MORE]
+  echo '{"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"generateName": "test-", "namespace": "default"}, "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "'"$1"'", "reportingInstance": "'"$2"'", "action": "Test", "reason": "Test", "type": "Normal", "note": "a test", "regarding": {"kind": "Node", "name": "node1"}'"${3:-}}"
+}
+token=$(token_of agent node1)
 like "it may not change another" "$(patches node2/status '{"status": {"conditions": []}}')" 'the agent of node node1 may not change node node2'
 like "nor label its own" "$(patches node1 '{"metadata": {"labels": {"a": "b"}}}')" 'agents may not change metadata of nodes'
+like "nor take the operators' Lease" "$(asks PATCH $leases/weft-operator '{"spec": {"holderIdentity": "evil", "leaseDurationSeconds": 360000}}')" 'the agent of node node1 may not write leases weft-operator'
+like "nor delete it" "$(asks DELETE $leases/weft-operator)" 'may not write leases weft-operator'
+like "nor end another's session" "$(asks DELETE "$leases/$(session_of node2)")" 'the agent of node node1 may not write leases weft-session-'
+like "nor take it" "$(asks PATCH "$leases/$(session_of node2)" '{"spec": {"holderIdentity": "node1"}}')" 'the agent of node node1 may not write leases weft-session-'
+is "but it may renew its own" "$(asks PATCH "$leases/$(session_of node1)" '{"metadata": {"annotations": {"a": "b"}}}')" "done"
+pools=$(kubectl get weftpools pools -o json)
+like "nor change a pool that is there" "$(asks PUT $state/weftpools/pools "$(jq '.spec.pools[0].ranges[0].cidr = "192.168.0.0/16"' <<<"$pools")")" 'agents may add pools to weftpools'
+like "nor take it away" "$(asks PUT $state/weftpools/pools "$(jq '.spec.pools = []' <<<"$pools")")" 'agents may add pools to weftpools'
+like "nor have it collected" "$(asks PUT $state/weftpools/pools "$(jq '.metadata.ownerReferences = [{"apiVersion": "v1", "kind": "Node", "name": "none", "uid": "none"}]' <<<"$pools")")" 'agents may add pools to weftpools'
+is "but it may add one" "$(asks PUT $state/weftpools/pools "$(jq '.spec.pools += [{"name": "more", "ranges": [{"cidr": "10.99.0.0/16", "blockLength": 24}]}]' <<<"$pools")")" "done"
+no_more_pools() { [[ $(kubectl get weftpools pools -o json | jq -c '[.spec.pools[].name]') == '["default"]' ]]; }
+eventually 40 "which the operator takes away, for it has no object" no_more_pools
+like "nor say that another is away" "$(asks DELETE $state/namespaces/weft-system/weftclaims/alive-node2)" 'may not write weftclaims alive-node2'
+block=$(kubectl get weftblocks -o json | jq -r '[.items[] | select(.spec.node == "node2")][0].metadata.name')
+like "nor take another's block" "$(asks DELETE "$state/weftblocks/$block")" "may not write weftblocks $block"
+like "nor speak as the kubelet" "$(asks POST $events "$(event_by kubelet node1)")" 'only Events by weft.io/agent and node1 may be written'
+like "nor as another's agent" "$(asks POST $events "$(event_by weft.io/agent node2)")" 'only Events by weft.io/agent and node1'
+is "but it may as itself" "$(asks POST $events "$(event_by weft.io/agent node1)")" "done"
+like "nor with the kubelet for a source" "$(asks POST $events "$(event_by weft.io/agent node1 ', "deprecatedSource": {"component": "kubelet"}')")" 'needs to be unset|only Events by'
+is "its own came" "$(kubectl get events.events.k8s.io -o json | jq 'any(.items[]; .reason == "WeftIsReady" and .reportingController == "weft.io/agent" and .regarding.name == "node1")')" true
 is "what was told of it stands there" "$(kubectl get node node1 -o json | jq -r '.status.conditions[] | select(.type == "NetworkUnavailable") | .reason')" WeftIsUp
+
+step "the operator is held to what is Weft's"
+token=$(token_of operator)
+definition() { # NAME GROUP
+  echo '{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "'"$1.$2"'"}, "spec": {"group": "'"$2"'", "scope": "Cluster", "names": {"plural": "'"$1"'", "kind": "Thing"}, "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}}'
+}
+like "it may not define others' kinds" "$(asks POST /apis/apiextensions.k8s.io/v1/customresourcedefinitions "$(definition things example.org)")" 'CustomResourceDefinitions of weft.io'
+kubectl apply -f - >/dev/null <<'Y'
+apiVersion: weft.io/v1alpha1
+kind: PodAddressPool
+metadata: {name: some}
+spec: {cidrs: [{cidr: 10.98.0.0/16, blockLength: 24}]}
+Y
+accepted() { kubectl get podaddresspool some -o json | jq -e '.status.conditions | any(.type == "Accepted" and .status == "True")'; }
+eventually 20 "it accepts a pool" accepted
+like "it may not change what somebody wants" "$(asks PATCH $state/podaddresspools/some '{"spec": {"cidrs": [{"cidr": "10.97.0.0/16"}]}}')" 'may not change the spec of podaddresspools'
+like "nor a label of it" "$(asks PATCH $state/podaddresspools/some '{"metadata": {"labels": {"a": "b"}}}')" 'finalizer weft.io/pool only'
+kubectl delete podaddresspool some --timeout 20s >/dev/null
+is "the pool goes, and the finalizer" "$(kubectl get podaddresspools -o name)" ""
+like "nor write what nodes say of their pods" "$(asks PUT $state/weftendpoints/node1.slice-1 '{}')" forbidden
+like "nor label a Service by its status" "$(asks PATCH /api/v1/namespaces/default/services/web/status '{"metadata": {"labels": {"a": "b"}}}')" 'finalizer weft.io/pool only'
+like "nor speak as the kubelet" "$(asks POST $events "$(event_by kubelet node1)")" 'only Events by weft.io/operator may be written'
+
+step "a Lease that is none of an operator's is told"
+well() { in_control "$weft" status --kubernetes --kubeconfig "$work/admin.kubeconfig"; }
+eventually 30 "all is well" well
+like "an operator acts by its pod's name" "$(well)" "$(kubectl -n weft-system get lease weft-operator -o jsonpath='{.spec.holderIdentity}') acts"
+like "which is one" "$(kubectl -n weft-system get lease weft-operator -o jsonpath='{.spec.holderIdentity}')" '^weft-operator-.*_'
+kubectl -n weft-system patch lease weft-operator --type merge -p '{"spec": {"holderIdentity": "evil", "leaseDurationSeconds": 360000, "renewTime": "2036-01-01T00:00:00.000000Z"}}' >/dev/null
+exits 1 "an administrator has written it" well
+like "with who it is" "$(well)" 'evil has it, and is none of the operators'
+kubectl -n weft-system delete lease weft-operator >/dev/null
+eventually 30 "without it an operator takes it" well
 
 step "Weft's own test of the cluster"
 succeeds "weft connectivity test" in_control "$weft" connectivity test --kubeconfig "$work/admin.kubeconfig"
+logs=$(kubectl -n weft-system logs --tail=-1 -l app.kubernetes.io/name=weft)
+like "an operator's log says what it does" "$logs" 'acts for the cluster'
+is "nobody of Weft was held from what it does" "$(grep -E 'ValidatingAdmissionPolicy|forbidden' <<<"$logs" | head -n 3)" ""
 
 step "it is taken away"
 kubectl delete deployment/web pod/client pod/other --wait=false >/dev/null
