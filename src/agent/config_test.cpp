@@ -367,8 +367,7 @@ TEST(Config, ObjectsOfKubernetes) {
        {"objects: files\n", "kubeconfig: /etc/k\n", "kubernetes_servers: [\"https://a\"]\n",
         "objects: kubernetes\nkubernetes_servers: [\"ftp://a\"]\n", "objects: kubernetes\nkubernetes_context: east\n",
         "store: kubernetes\npod_cidrs: [10.244.0.0/16]\n", "objects: kubernetes\nnode_cidrs: kubernetes\n",
-        "store: etcd\netcd_endpoints: [\"http://127.0.0.1:2379\"]\npod_cidrs: [10.244.0.0/16]\nnode_cidrs: "
-        "kubernetes\n",
+        "store: etcd\netcd_endpoints: [\"http://a:1\"]\npod_cidrs: [10.244.0.0/16]\nnode_cidrs: kubernetes\n",
         "objects: kubernetes\nstore: kubernetes\npod_cidrs: [10.244.0.0/16]\nnode_cidrs: nodes\n"})
     EXPECT_FALSE(parse_config("weftd.yaml", wrong)) << wrong;
 }
