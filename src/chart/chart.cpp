@@ -65,7 +65,7 @@ Result<json> parse_value(std::string_view key, std::string_view text) {
   const auto type = schema.is_object() ? schema.value("type", json("string")) : json();
   WEFT_TRY(const auto all, documents("--set", text));
   if (all.size() > 1) return fail(ErrorCode::invalid, fmt::format("--set {}: expected one value", key));
-  const auto value = all.empty() ? json() : all.front();
+  auto value = all.empty() ? json() : all.front();
   // "1.20" is no number where a text is asked for, and nothing is an empty one.
   if (!value.is_structured() && !value.is_string() && (type == "string" || text.empty()) && type != "array")
     return json(std::string(text));

@@ -51,7 +51,7 @@ class HelmTest : public testing::TestWithParam<std::map<std::string, std::string
   }
   static Result<Manifests> rendered() {
     auto values = default_values();
-    for (const auto& [key, value] : GetParam()) WEFT_CHECK(set_value(values, key + "=" + value));
+    for (const auto& [key, value] : GetParam()) WEFT_CHECK(set_value(values, fmt::format("{}={}", key, value)));
     return render(values);
   }
 };

@@ -257,8 +257,8 @@ std::string json_text(const json& value) {
 std::optional<std::pair<int, int>> minor_version(std::string_view text) {
   text.remove_prefix(std::min(text.find_first_of("0123456789"), text.size()));
   std::pair<int, int> version;
-  const char* end = text.data() + text.size();
-  const auto major = std::from_chars(text.data(), end, version.first);
+  const char* end = text.end();
+  const auto major = std::from_chars(text.begin(), end, version.first);
   if (major.ec != std::errc() || major.ptr == end || *major.ptr != '.') return std::nullopt;
   if (std::from_chars(major.ptr + 1, end, version.second).ec != std::errc()) return std::nullopt;
   return version;
