@@ -16,12 +16,13 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 class AccessTest : public ::testing::Test {
- protected:
+ public:
   AccessTest() { std::filesystem::create_directories(directory_); }
   ~AccessTest() override { std::filesystem::remove_all(directory_); }
   AccessTest(const AccessTest&) = delete;
   AccessTest& operator=(const AccessTest&) = delete;
 
+ protected:
   Result<kubernetes::Access> with_program(const std::string& script, const std::string& more = {}) {
     const auto program = directory_ / "login";
     EXPECT_TRUE(sys::write_file_atomically(program, "#!/bin/sh\n" + script, 0700));

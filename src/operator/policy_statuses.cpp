@@ -337,7 +337,10 @@ bool PolicyStatuses::write(const std::string& key, const Entry& policy, Known& k
   else
     unsettled_.erase(key);
   auto conditions = with_condition(had, condition_of(judged, known.generation), parts_.wall_clock());
-  status["conditions"] = conditions ? std::move(*conditions) : had;
+  if (conditions)
+    status["conditions"] = std::move(*conditions);
+  else
+    status["conditions"] = had;
   if (there && status == before) return true;
   const auto* is = find_condition(status["conditions"], enforced_condition);
   const bool decided = was == nullptr || is == nullptr || was->value("status", json()) != is->value("status", json()) ||
