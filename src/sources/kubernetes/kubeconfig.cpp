@@ -239,7 +239,7 @@ class Parser {
     const auto items = map[key];
     if (!items || items.IsNull()) return {};
     if (!items.IsSequence()) return wrong(fmt::format("{}: {}: expected a list", at(items), key));
-    for (std::size_t i = 0; i < items.size(); ++i) WEFT_CHECK(take(items[i]));
+    for (const auto& item : items) WEFT_CHECK(take(item));
     return {};
   }
 
