@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "abi/service.h"
+#include "base/endpoint_host.h"
 
 namespace weft::agent {
 namespace {
@@ -16,21 +17,12 @@ constexpr std::uint16_t bgp_port = 179;  // RFC 4271, 4.2
 // Its API, its read-only API and its health check: KubeletConfiguration's port, readOnlyPort and healthzPort.
 constexpr std::array<std::uint16_t, 3> kubelet_ports = {10250, 10255, 10248};
 
-// "https://[2001:db8::1]:2379" is at 2001:db8::1; a name is no address.
-std::optional<IpAddress> host_of(std::string_view endpoint) {
-  if (const auto scheme = endpoint.find("//"); scheme != std::string_view::npos) endpoint.remove_prefix(scheme + 2);
-  const bool bracketed = endpoint.starts_with('[');
-  if (bracketed) endpoint.remove_prefix(1);
-  const auto address = IpAddress::parse(endpoint.substr(0, endpoint.find_first_of(bracketed ? "]" : ":/")));
-  return address ? std::optional(*address) : std::nullopt;
-}
-
 bool is_any(const IpAddress& address) { return address.is_unspecified() || (address.is_v4() && address.to_v4() == 0); }
 
 // An etcd that runs on this node is reached there by this port.
 bool leads_to_etcd(const Config& config, const Node& node, std::uint16_t port) {
   return config.clustered() && std::ranges::any_of(config.etcd_endpoints, [&](const std::string& endpoint) {
-           const auto host = host_of(endpoint);
+           const auto host = endpoint_host(endpoint);
            return host && (host->is_loopback() || node.addresses.contains(*host)) &&
                   endpoint.ends_with(fmt::format(":{}", port));
          });
@@ -38,7 +30,7 @@ bool leads_to_etcd(const Config& config, const Node& node, std::uint16_t port) {
 
 bool leads_to_api_server(const Config& config, const Node& node, std::uint16_t port) {
   const auto is_here = [&](const std::string& server) {
-    const auto host = host_of(server);
+    const auto host = endpoint_host(server);
     return host && node.addresses.contains(*host) && server.ends_with(fmt::format(":{}", port));
   };
   return std::ranges::any_of(config.kubernetes_servers, is_here) || std::ranges::any_of(config.api_servers, is_here);
@@ -107,10 +99,10 @@ std::map<IpAddress, std::string> addresses_spoken_for(const Config& config, cons
   std::map<IpAddress, std::string> all;
   for (const auto* servers : {&config.kubernetes_servers, &config.api_servers})
     for (const auto& server : *servers)
-      if (const auto address = host_of(server)) all.emplace(*address, "is the Kubernetes API server's");
+      if (const auto address = endpoint_host(server)) all.emplace(*address, "is the Kubernetes API server's");
   if (!config.clustered()) return all;
   for (const auto& endpoint : config.etcd_endpoints)
-    if (const auto address = host_of(endpoint)) all.emplace(*address, "is etcd's");
+    if (const auto address = endpoint_host(endpoint)) all.emplace(*address, "is etcd's");
   for (const auto& address : node.addresses) all.emplace(address, fmt::format("is node {}'s", config.node));
   for (const auto& [address, owner] : cluster.plan.addresses)
     all.emplace(address, fmt::format("is node {}'s", owner.node));

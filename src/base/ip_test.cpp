@@ -1,5 +1,7 @@
 #include "base/ip.h"
 
+#include "base/endpoint_host.h"
+
 #include <gtest/gtest.h>
 
 namespace weft {
@@ -43,6 +45,17 @@ TEST(PortProtocol, ParsesTheForms) {
   EXPECT_EQ(PortProtocol::parse("53/udp")->to_string(), "53/UDP");
   EXPECT_EQ(PortProtocol::parse("9/132")->protocol, Protocol::sctp);
   for (const auto* bad : {"", "80/", "/TCP", "65536", "80/XYZ", "-1"}) EXPECT_FALSE(PortProtocol::parse(bad)) << bad;
+}
+
+TEST(EndpointHost, IsTheAddressOfAServer) {
+  for (const auto& [text, address] : {std::pair{"https://[2001:db8::1]:2379", "2001:db8::1"},
+                                      {"http://10.0.0.1:2379", "10.0.0.1"},
+                                      {"10.0.0.1:6443", "10.0.0.1"},
+                                      {"[2001:db8::9]:6443", "2001:db8::9"},
+                                      {"https://192.0.2.1/k8s", "192.0.2.1"}})
+    EXPECT_EQ(endpoint_host(text).value(), IpAddress::parse(address).value()) << text;
+  for (const auto* name : {"https://etcd-1:2379", "", "https://", "localhost"})
+    EXPECT_FALSE(endpoint_host(name)) << name;
 }
 
 }  // namespace

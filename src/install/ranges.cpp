@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/endpoint_host.h"
 #include "base/ip.h"
 
 namespace weft::install {
@@ -46,15 +46,6 @@ Result<void> check_overlaps(const std::vector<Range>& ranges) {
   return {};
 }
 
-// "https://10.0.0.1:6443", "10.0.0.1:6443", "[2001:db8::1]:6443"
-std::optional<IpAddress> host_of(std::string server) {
-  if (const auto scheme = server.find("://"); scheme != std::string::npos) server.erase(0, scheme + 3);
-  const bool bracketed = server.starts_with('[');
-  if (bracketed) server.erase(0, 1);
-  const auto address = IpAddress::parse(server.substr(0, server.find_first_of(bracketed ? "]" : ":/")));
-  return address ? std::optional(*address) : std::nullopt;
-}
-
 std::vector<std::pair<IpAddress, std::string>> machines(Cluster& cluster, const json& values) {
   std::vector<std::pair<IpAddress, std::string>> all;
   // Who may not list Nodes installs without.
@@ -65,7 +56,8 @@ std::vector<std::pair<IpAddress, std::string>> machines(Cluster& cluster, const 
           all.emplace_back(*parsed, "node " + text_at(node, "/metadata/name"));
   for (const auto& server : list_at(values, "/kubernetesServers"))
     if (server.is_string())
-      if (const auto host = host_of(server.get<std::string>())) all.emplace_back(*host, "the API server");
+      if (const auto host = endpoint_host(server.get_ref<const std::string&>()))
+        all.emplace_back(*host, "the API server");
   return all;
 }
 

@@ -285,14 +285,12 @@ void PolicyStatuses::look() {
   if (!ready()) return;
   std::size_t left = most_in_a_look;
   for (auto entry = due_.begin(); entry != due_.end() && left > 0;) {
-    if (settle(*entry)) {
-      entry = due_.erase(entry);
-      continue;
+    if (!settle(*entry)) {
+      // It was written, or cannot be for now: the view or the clock brings it back.
+      unsettled_.insert(*entry);
+      --left;
     }
-    // It was written, or cannot be for now: the view or the clock brings it back.
-    unsettled_.insert(*entry);
     entry = due_.erase(entry);
-    --left;
   }
   soon();
 }

@@ -32,6 +32,7 @@
 #include "abi/service.h"
 #include "base/fd.h"
 #include "base/ip.h"
+#include "program.h"
 #include "sources/kubernetes/testing/api_server.h"
 
 namespace weft::bench {
@@ -366,23 +367,12 @@ Plan read_arguments(const std::vector<std::string>& arguments) {
 }
 
 int run(const std::vector<std::string>& arguments) {
-  auto plan = read_arguments(arguments);
-  Crowd crowd(plan);
+  Crowd crowd(read_arguments(arguments));
   fmt::print("{{}}\n");  // it is there
   std::fflush(stdout);
-  for (std::string command; std::getline(std::cin, command);) {
-    json answer;
-    if (command == "wait")
-      answer = crowd.wait_for_services();
-    else if (command == "services")
-      answer = crowd.change_services();
-    else if (command == "policies")
-      answer = crowd.change_policies();
-    else
-      throw std::runtime_error(command + " is no command");
-    fmt::print("{}\n", answer.dump());
-    std::fflush(stdout);
-  }
+  answer_commands({{"wait", [&] { return crowd.wait_for_services(); }},
+                   {"services", [&] { return crowd.change_services(); }},
+                   {"policies", [&] { return crowd.change_policies(); }}});
   return 0;
 }
 
@@ -390,10 +380,5 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace weft::bench
 
 int main(int count, char** values) {
-  try {
-    return weft::bench::run({values + 1, values + count});
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "kubernetes_crowd: {}\n", error.what());
-    return 1;
-  }
+  return weft::bench::program("kubernetes_crowd", count, values, &weft::bench::run);
 }

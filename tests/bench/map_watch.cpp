@@ -26,6 +26,7 @@
 #include "abi/endpoint.h"
 #include "base/fd.h"
 #include "base/ip.h"
+#include "program.h"
 
 namespace weft::bench {
 namespace {
@@ -157,11 +158,4 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace
 }  // namespace weft::bench
 
-int main(int count, char** values) {
-  try {
-    return weft::bench::run({values + 1, values + count});
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "map_watch: {}\n", error.what());
-    return 1;
-  }
-}
+int main(int count, char** values) { return weft::bench::program("map_watch", count, values, &weft::bench::run); }

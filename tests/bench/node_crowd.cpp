@@ -31,6 +31,7 @@
 
 #include "abi/endpoint.h"
 #include "base/fd.h"
+#include "program.h"
 #include "sources/cluster/shared_endpoints.h"
 #include "sources/cluster/values.h"
 #include "sources/etcd/grpc_client.h"
@@ -492,33 +493,15 @@ bool next_command(Simulation& simulation, std::string& command) {
 
 int run(const std::vector<std::string>& arguments) {
   Simulation simulation(read_arguments(arguments));
-  std::string command;
-  while (next_command(simulation, command)) {
-    json answer;
-    if (command == "fill")
-      answer = simulation.fill();
-    else if (command == "wait")
-      answer = simulation.wait_for_table();
-    else if (command == "churn")
-      answer = simulation.churn();
-    else if (command == "check")
-      answer = simulation.check();
-    else
-      throw std::runtime_error(command + " is no command");
-    fmt::print("{}\n", answer.dump());
-    std::fflush(stdout);
-  }
+  answer_commands({{"fill", [&] { return simulation.fill(); }},
+                   {"wait", [&] { return simulation.wait_for_table(); }},
+                   {"churn", [&] { return simulation.churn(); }},
+                   {"check", [&] { return simulation.check(); }}},
+                  [&](std::string& command) { return next_command(simulation, command); });
   return 0;
 }
 
 }  // namespace
 }  // namespace weft::bench
 
-int main(int count, char** values) {
-  try {
-    return weft::bench::run({values + 1, values + count});
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "node_crowd: {}\n", error.what());
-    return 1;
-  }
-}
+int main(int count, char** values) { return weft::bench::program("node_crowd", count, values, &weft::bench::run); }

@@ -24,6 +24,7 @@
 #include "abi/endpoint.h"
 #include "base/fd.h"
 #include "base/ip.h"
+#include "program.h"
 #include "sources/cluster/shared_endpoints.h"
 #include "sources/cluster/values.h"
 #include "sources/crd_store/objects.h"
@@ -167,22 +168,11 @@ int run(const std::vector<std::string>& arguments) {
   Crowd crowd(read_arguments(arguments));
   fmt::print("{{}}\n");  // it is there
   std::fflush(stdout);
-  for (std::string command; std::getline(std::cin, command);) {
-    if (command != "wait") throw std::runtime_error(command + " is no command");
-    fmt::print("{}\n", crowd.wait().dump());
-    std::fflush(stdout);
-  }
+  answer_commands({{"wait", [&] { return crowd.wait(); }}});
   return 0;
 }
 
 }  // namespace
 }  // namespace weft::bench
 
-int main(int count, char** values) {
-  try {
-    return weft::bench::run({values + 1, values + count});
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "state_crowd: {}\n", error.what());
-    return 1;
-  }
-}
+int main(int count, char** values) { return weft::bench::program("state_crowd", count, values, &weft::bench::run); }

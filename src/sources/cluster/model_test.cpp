@@ -253,6 +253,34 @@ TEST(ClusterModel, ANumberIsNeededAgainAtAnyStepOfItsCollection) {
   explorer.run();
 }
 
+// a writes its pods, and others in their place. `slice`: pods in one key; 0: all.
+Scenario pods_change(unsigned slice, Budget budget) {
+  return {.nodes = {"a", "b"},
+          .at_once = {"b", "z"},
+          .beside = "/identities/",
+          .slice = slice,
+          .unlucky = {"a"},
+          .budget = budget,
+          .prepare =
+              [](ModelWorld& world) {
+                world.node(1).want_pods();
+                world.time.advance(milliseconds(200));
+              },
+          .begin = [](ModelWorld& world) { world.node(1).want_pods(); }};
+}
+
+// a is cut off for longer than the delay: z takes its list away at any step, and it is there again afterwards.
+Scenario pods_come_back(unsigned slice) {
+  return {.nodes = {"a", "b"},
+          .at_once = {"b"},
+          .beside = "/identities/",
+          .slice = slice,
+          .news_at_once = true,
+          .unlucky = {"a"},
+          .budget = {.cuts = 1, .ticks = 3},
+          .prepare = [](ModelWorld& world) { world.node(1).want_pods(); }};
+}
+
 // Whatever of an earlier list comes late: the last one stays.
 TEST(ClusterModel, APodListIsWrittenAtAnyStepOfACrashAndWithLostAnswers) {
   struct Way {
@@ -261,64 +289,21 @@ TEST(ClusterModel, APodListIsWrittenAtAnyStepOfACrashAndWithLostAnswers) {
   };
   for (const auto& [reboots, budget] : {Way{false, {.timeouts = 1, .crashes = 1}}, Way{true, {.crashes = 1}},
                                         Way{false, {.timeouts = 1, .ticks = 1, .asks = 1}}}) {
-    Explorer explorer({.nodes = {"a", "b"},
-                       .at_once = {"b", "z"},
-                       .beside = "/identities/",
-                       .reboots = reboots,
-                       .unlucky = {"a"},
-                       .budget = budget,
-                       .prepare =
-                           [](ModelWorld& world) {
-                             world.node(1).want_pods();
-                             world.time.advance(milliseconds(200));
-                           },
-                       .begin = [](ModelWorld& world) { world.node(1).want_pods(); }});
-    explorer.run();
+    auto scenario = pods_change(0, budget);
+    scenario.reboots = reboots;
+    Explorer(std::move(scenario)).run();
   }
 }
 
-// a is cut off for longer than the delay: z takes its list away at any step, and it is there again afterwards.
-TEST(ClusterModel, APodListIsCollectedAtAnyStepOfAComeback) {
-  Explorer explorer({.nodes = {"a", "b"},
-                     .at_once = {"b"},
-                     .beside = "/identities/",
-                     .news_at_once = true,
-                     .unlucky = {"a"},
-                     .budget = {.cuts = 1, .ticks = 3},
-                     .prepare = [](ModelWorld& world) { world.node(1).want_pods(); }});
-  explorer.run();
-}
+TEST(ClusterModel, APodListIsCollectedAtAnyStepOfAComeback) { Explorer(pods_come_back(0)).run(); }
 
 // The same of slices of one pod each: one goes from its slice, another comes to the next.
 TEST(ClusterModel, SlicesOfPodsAreWrittenAtAnyStepOfACrashAndWithLostAnswers) {
-  for (const auto& budget : {Budget{.timeouts = 1, .crashes = 1}, Budget{.timeouts = 1, .ticks = 1, .asks = 1}}) {
-    Explorer explorer({.nodes = {"a", "b"},
-                       .at_once = {"b", "z"},
-                       .beside = "/identities/",
-                       .slice = 1,
-                       .unlucky = {"a"},
-                       .budget = budget,
-                       .prepare =
-                           [](ModelWorld& world) {
-                             world.node(1).want_pods();
-                             world.time.advance(milliseconds(200));
-                           },
-                       .begin = [](ModelWorld& world) { world.node(1).want_pods(); }});
-    explorer.run();
-  }
+  for (const auto& budget : {Budget{.timeouts = 1, .crashes = 1}, Budget{.timeouts = 1, .ticks = 1, .asks = 1}})
+    Explorer(pods_change(1, budget)).run();
 }
 
-TEST(ClusterModel, SlicesOfPodsAreCollectedAtAnyStepOfAComeback) {
-  Explorer explorer({.nodes = {"a", "b"},
-                     .at_once = {"b"},
-                     .beside = "/identities/",
-                     .slice = 1,
-                     .news_at_once = true,
-                     .unlucky = {"a"},
-                     .budget = {.cuts = 1, .ticks = 3},
-                     .prepare = [](ModelWorld& world) { world.node(1).want_pods(); }});
-  explorer.run();
-}
+TEST(ClusterModel, SlicesOfPodsAreCollectedAtAnyStepOfAComeback) { Explorer(pods_come_back(1)).run(); }
 
 }  // namespace
 }  // namespace weft::cluster::testing
