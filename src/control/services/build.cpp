@@ -1,4 +1,6 @@
 // A Service, or a pod with host ports, as it should be: its frontends and who stands behind them.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 #include <tuple>
@@ -263,6 +265,8 @@ Result<void> ServiceCompiler::Impl::build_service(Transaction& transaction, Serv
     for (const auto& port : record.ports) {
       PortState state;
       state.frontends = frontends_of(entry, held, port, family);
+      if (plan.extent == Extent::inside)
+        std::erase_if(state.frontends, [](const auto& frontend) { return frontend.kind != FrontendKind::cluster_ip; });
       if (state.frontends.empty()) continue;
       state.port = port.port;
       state.protocol = port.protocol;
@@ -283,10 +287,11 @@ Result<void> ServiceCompiler::Impl::build_service(Transaction& transaction, Serv
       }
       std::vector<Run> runs;
       const auto* previous = previous_of(entry, state, transaction, runs);
-      if (plan.extent != Extent::all && !keep_known(entry, previous, state)) continue;
+      const bool less = plan.extent == Extent::known || plan.extent == Extent::bare;
+      if (less && !keep_known(entry, previous, state)) continue;
       collect(entry, port, pods, redirect, state);
       if (entry.slices == nullptr) keep_unheard(state, previous);
-      if (plan.extent != Extent::all) keep_known_backends(*previous, state);
+      if (less) keep_known_backends(*previous, state);
       work_.backends += state.backends.size();
       const bool inside = state.frontends.front().kind == FrontendKind::cluster_ip;
       const bool outside = state.frontends.back().kind != FrontendKind::cluster_ip;
@@ -296,6 +301,11 @@ Result<void> ServiceCompiler::Impl::build_service(Transaction& transaction, Serv
         redirected = redirected || backend.has(services::backend_in_redirect);
         if (backend.has(services::backend_local | services::backend_ordinary) && services::is_usable(backend))
           local[family == Family::v6].insert(backend.address);
+      }
+      if (plan.measured) {
+        measure(entry, state, record.table_size);
+        plan.ports.push_back(std::move(state));
+        continue;
       }
       WEFT_CHECK(identify(transaction, entry, state, previous));
       if (plan.extent != Extent::bare) WEFT_CHECK(place(transaction, entry, state, previous, runs, record.table_size));
@@ -336,6 +346,10 @@ Result<void> ServiceCompiler::Impl::build_host_ports(Transaction& transaction, P
       plan.ports.push_back(std::move(state));
     }
   for (auto& state : plan.ports) {
+    if (plan.measured) {
+      measure(pod, state, 0);
+      continue;
+    }
     std::vector<Run> runs;
     const auto* previous = previous_of(pod, state, transaction, runs);
     WEFT_CHECK(identify(transaction, pod, state, previous));
@@ -362,12 +376,31 @@ Result<void> ServiceCompiler::Impl::build(Transaction& transaction, Owner& owner
   ++work_.owners;
   const auto left = transaction.left_out.find(&owner);
   auto extent = left == transaction.left_out.end() ? Extent::all : left->second.extent;
+  if (extent == Extent::all && must_wait(transaction, owner)) {
+    extent = less_than(extent, owner);
+    const auto before = left_out_.find(&owner);
+    auto room = before != left_out_.end()
+                    ? NoRoom{extent, before->second.error, before->second.lacks}
+                    : NoRoom{extent,
+                             {ErrorCode::exhausted,
+                              fmt::format("{} {}: its namespace has its share of the tables, and others found no room",
+                                          owner.is_pod ? "pod" : "service", owner.key.to_string()),
+                              "raise the sizes of the tables in the configuration, or delete Services"},
+                             std::nullopt};
+    transaction.left_out.emplace(&owner, std::move(room));
+  }
   while (true) {
     const auto mark = mark_of(transaction);
     Plan plan;
     plan.owner = &owner;
     plan.extent = extent;
     auto built = build_plan(transaction, owner, plan);
+    // It has nothing to keep, as one that is new at a start.
+    if (built && extent == Extent::known && plan.ports.empty() && is_present(owner) && !owner.is_pod) {
+      roll_back(transaction, mark);
+      extent = transaction.left_out.at(&owner).extent = Extent::inside;
+      continue;
+    }
     if (built) {
       transaction.plans.push_back(std::move(plan));
       return {};
@@ -375,7 +408,7 @@ Result<void> ServiceCompiler::Impl::build(Transaction& transaction, Owner& owner
     if (built.error().code != ErrorCode::exhausted || !may_leave_out(transaction, owner)) return built;
     roll_back(transaction, mark);
     extent = less_than(extent, owner);
-    transaction.left_out.try_emplace(&owner, NoRoom{extent, std::move(built.error())}).first->second.extent = extent;
+    transaction.left_out.try_emplace(&owner, NoRoom{extent, std::move(built.error()), transaction.lacks}).first->second.extent = extent;
   }
 }
 

@@ -63,16 +63,29 @@ Result<void> ServiceCompiler::Impl::contend(Transaction& transaction) {
       break;
     }
   }
-  std::size_t count = frontends_.size();
+  keep_adopted_frontends(transaction);
+  std::size_t count = adopted_ == nullptr ? frontends_.size() : adopted_->frontends.size();
   for (auto& plan : transaction.plans) {
     const auto before = count;
     auto contended = contend(transaction, plan, count);
     if (contended) continue;
     if (!may_leave_out(transaction, *plan.owner)) return contended;
     count = before;
-    transaction.rejected.emplace(plan.owner, NoRoom{less_than(plan.extent, *plan.owner), std::move(contended.error())});
+    transaction.rejected.emplace(plan.owner, NoRoom{less_than(plan.extent, *plan.owner), std::move(contended.error()), services::Table::frontends});
   }
   return {};
+}
+
+// At a start: who had a frontend in the run before has it before anybody else.
+void ServiceCompiler::Impl::keep_adopted_frontends(Transaction& transaction) const {
+  if (adopted_ == nullptr) return;
+  for (const auto& plan : transaction.plans)
+    for (const auto& state : plan.ports)
+      for (const auto& frontend : state.frontends) {
+        const auto key = key_of(frontend, state.protocol);
+        const auto adopted = adopted_->frontends.find(key);
+        if (adopted != adopted_->frontends.end() && adopted->second == state.id) transaction.won.emplace(key, state.id);
+      }
 }
 
 // `count`: how many frontends there are with those of the plans before.
@@ -85,8 +98,10 @@ Result<void> ServiceCompiler::Impl::contend(Transaction& transaction, Plan& plan
         frontend.won = known->second == state.id;
         continue;
       }
-      frontend.won = transaction.won.try_emplace(key, state.id).first->second == state.id;
-      if (!frontend.won || known != frontends_.end()) continue;
+      const auto [winner, taken] = transaction.won.try_emplace(key, state.id);
+      frontend.won = winner->second == state.id;
+      // What the map has needs no room.
+      if (!taken || known != frontends_.end() || (adopted_ != nullptr && adopted_->frontends.contains(key))) continue;
       if (++count > options_.max_frontends)
         return fail(
             ErrorCode::exhausted,
@@ -114,7 +129,7 @@ Result<void> ServiceCompiler::Impl::check_ranges(Transaction& transaction) const
                               state.source_ranges->size(), source_ranges_, options_.max_source_ranges),
                   "give the Service fewer, or delete Services that have some"};
       if (!may_leave_out(transaction, *plan.owner)) return fail(std::move(error));
-      transaction.rejected.try_emplace(plan.owner, NoRoom{less_than(plan.extent, *plan.owner), std::move(error)});
+      transaction.rejected.try_emplace(plan.owner, NoRoom{less_than(plan.extent, *plan.owner), std::move(error), services::Table::ranges});
     }
   return {};
 }
@@ -123,6 +138,7 @@ Result<void> ServiceCompiler::Impl::plan(Transaction& transaction) {
   const auto owners = to_build(transaction.fit);
   transaction.plans.reserve(owners.size());
   for (auto* owner : owners) WEFT_CHECK(build(transaction, *owner));
+  for (auto& [owner, room] : giving_way_) WEFT_CHECK(build(transaction, *owner));
   // Who waits for what is given up is looked at as well.
   for (std::size_t i = 0; i < transaction.plans.size(); ++i)
     for (auto* waiter : find_released(transaction, transaction.plans[i])) WEFT_CHECK(build(transaction, *waiter));
@@ -167,6 +183,7 @@ ServiceDelta ServiceCompiler::Impl::commit(Transaction& transaction) {
   delta.port_words = port_words_.take_changes(delta.whole);
   note_left_out(transaction);
   collect_garbage();
+  share();
   return delta;
 }
 
@@ -195,7 +212,9 @@ void ServiceCompiler::Impl::commit_plan(Plan& plan, ServiceDelta& delta) {
     }
   }
   account_owner(plan);
+  account_use(owner, false);
   owner.ports = std::move(plan.ports);
+  account_use(owner, true);
   owner.dirty = false;
 }
 

@@ -21,6 +21,8 @@ Result<ServiceDelta> ServiceCompiler::Impl::compile(Fit fit) {
   // Numbers that an owner finds no room for are known when it is built; frontends and source ranges only when all are.
   // Each round leaves less of some, so there are few.
   NoRooms rejected;
+  for (const auto& [owner, room] : giving_way_)
+    if (is_present(*owner)) rejected.emplace(owner, room);
   while (true) {
     Transaction transaction;
     transaction.fit = fit;
@@ -30,7 +32,11 @@ Result<ServiceDelta> ServiceCompiler::Impl::compile(Fit fit) {
     if (planned && transaction.rejected.empty()) return commit(transaction);
     roll_back(transaction, {});
     if (!planned) return fail(planned.error());
-    for (auto& [owner, room] : transaction.rejected) rejected.insert_or_assign(owner, std::move(room));
+    for (auto& [owner, room] : transaction.rejected) {
+      const auto before = rejected.find(owner);
+      if (before != rejected.end()) room.lacks = before->second.lacks;
+      rejected.insert_or_assign(owner, std::move(room));
+    }
   }
 }
 
@@ -43,23 +49,31 @@ bool ServiceCompiler::Impl::may_leave_out(const Transaction& transaction, Owner&
 
 ServiceCompiler::Impl::Extent ServiceCompiler::Impl::less_than(Extent extent, const Owner& owner) const {
   const bool has_something = !owner.ports.empty() || adopted_ != nullptr;
-  if (owner.is_pod || !has_something || extent == Extent::bare) return Extent::none;
+  if (owner.is_pod || extent == Extent::bare || extent == Extent::inside) return Extent::none;
+  if (!has_something) return Extent::inside;
   return extent == Extent::all ? Extent::known : Extent::bare;
 }
 
-// Those that are served already first: their changes are small, and what is gone behind them has to go. Last those
+// Those to whom others give way come first. Then those that are served already: their changes are small, and what is gone behind them has to go. Last those
 // that were left out, in the order in which they were.
 std::vector<services::Owner*> ServiceCompiler::Impl::to_build(Fit fit) const {
   auto owners = dirty_;
   if (fit == Fit::all && left_out_.empty()) return owners;
-  if (freed_ != tried_) {
+  if (freed_ != (awaited_ == 0 ? tried_ : tried_awaited_)) {
     std::vector<std::pair<std::uint64_t, Owner*>> left;
     for (const auto& [owner, one] : left_out_)
-      if (!owner->dirty) left.emplace_back(one.since, owner);
+      if (!owner->dirty && (awaited_ == 0 || one.awaited) && !giving_way_.contains(owner))
+        left.emplace_back(one.since, owner);
     std::ranges::sort(left);
     std::ranges::copy(std::views::values(left), std::back_inserter(owners));
   }
-  std::ranges::stable_partition(owners, [](const Owner* owner) { return !owner->ports.empty(); });
+  const auto place = [&](Owner* owner) {
+    if (goes_first(*owner)) return 0;
+    const auto left = left_out_.find(owner);
+    if (left != left_out_.end() && left->second.awaited) return 1;
+    return owner->ports.empty() ? 3 : 2;
+  };
+  std::ranges::stable_sort(owners, {}, place);
   return owners;
 }
 
@@ -102,12 +116,14 @@ void ServiceCompiler::Impl::note_left_out(Transaction& transaction) {
     if (left.since == 0) left.since = ++ever_left_out_;
     left.error = std::move(room->second.error);
     left.changed = false;
+    left.lacks = room->second.lacks;
+    left.claim = ask_of(*plan.owner);
   }
-  tried_ = transaction.freed;
+  (awaited_ == 0 ? tried_ : tried_awaited_) = transaction.freed;
 }
 
 bool ServiceCompiler::Impl::may_fit_more() const {
-  return !left_out_.empty() && !hold_ && (!retiring_.empty() || freed_ != tried_);
+  return !left_out_.empty() && !hold_ && (!retiring_.empty() || !giving_way_.empty() || freed_ != (awaited_ == 0 ? tried_ : tried_awaited_));
 }
 
 std::vector<ServiceCompiler::LeftOut> ServiceCompiler::Impl::left_out() const {

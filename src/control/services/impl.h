@@ -18,6 +18,7 @@
 #include "control/services/port_words.h"
 #include "control/services/records.h"
 #include "control/services/services.h"
+#include "control/services/share.h"
 #include "control/services/slots.h"
 
 namespace weft::control {
@@ -111,20 +112,23 @@ class ServiceCompiler::Impl {
   // How much of what it asks for an owner is given: less where there is no room.
   enum class Extent : std::uint8_t {
     all,
-    known,  // of its ports, frontends and backends those that it has: needs no number, at most slots
-    bare,   // the same without slots: its runs are freed, its connections stay
+    known,   // of its ports, frontends and backends those that it has: needs no number, at most slots
+    inside,  // its ClusterIPs alone
+    bare,    // what is known, without slots: its runs are freed, its connections stay
     none,
   };
   // Who has no room, how much of it was planned last, and why not more.
   struct NoRoom {
     Extent extent = Extent::none;
     Error error;
+    std::optional<services::Table> lacks;  // first
   };
   using NoRooms = std::unordered_map<Owner*, NoRoom>;
   // What an owner shall be, beside what it is. Nothing of it is visible before commit.
   struct Plan {
     Owner* owner = nullptr;
     Extent extent = Extent::all;
+    bool measured = false;  // only to know what it asks for
     std::vector<PortState> ports;
     std::vector<services::Name> redirect_pods;
     std::uint32_t local_ready = 0;
@@ -140,6 +144,7 @@ class ServiceCompiler::Impl {
     FrontendMap<std::uint32_t> released;  // frontends whose owner wants them no more
     Fit fit = Fit::all;
     std::uint64_t freed = 0;  // when it began
+    std::optional<services::Table> lacks;  // of the last error
     NoRooms left_out;
     NoRooms rejected;  // by the contest for frontends, or for source ranges: to be planned again with less
   };
@@ -152,6 +157,9 @@ class ServiceCompiler::Impl {
     Error error;
     std::uint64_t since = 0;
     bool changed = false;
+    services::Claim claim{};  // all it asks for
+    std::optional<services::Table> lacks;
+    bool awaited = false;  // others give way to it: nobody who has its share already takes the room before
   };
   // From the maps: what the first compile takes over. Each service has its id and backends in `state`.
   struct Adopted {
@@ -221,10 +229,25 @@ class ServiceCompiler::Impl {
   static void keep_known_backends(const PortState& previous, PortState& state);
   void note_left_out(Transaction& transaction);
 
+  // share.cpp
+  [[nodiscard]] static bool goes_first(const Owner& owner);
+  [[nodiscard]] static bool is_present(const Owner& owner);
+  void measure(const Owner& owner, PortState& state, std::uint32_t table_size) const;
+  [[nodiscard]] services::Claim ask_of(Owner& owner);
+  void account_use(const Owner& owner, bool taken);
+  [[nodiscard]] services::Claim sizes() const;
+  [[nodiscard]] services::Claim room() const;
+  [[nodiscard]] bool must_wait(const Transaction& transaction, Owner& owner) const;
+  void share();
+  bool give_way(services::Table table, std::uint64_t needed, std::uint64_t least);
+  [[nodiscard]] static std::pair<Extent, std::uint64_t> less_of(const Owner& owner, services::Table table,
+                                                                std::uint64_t claim);
+
   // commit.cpp
   Result<void> plan(Transaction& transaction);
   std::vector<Owner*> find_released(Transaction& transaction, const Plan& plan) const;
   Result<void> contend(Transaction& transaction);
+  void keep_adopted_frontends(Transaction& transaction) const;
   Result<void> contend(Transaction& transaction, Plan& plan, std::size_t& count) const;
   Result<void> check_ranges(Transaction& transaction) const;
   ServiceDelta commit(Transaction& transaction);
@@ -272,6 +295,11 @@ class ServiceCompiler::Impl {
   std::uint64_t ever_left_out_ = 0;
   std::uint64_t freed_ = 0;  // grows whenever there is more room
   std::uint64_t tried_ = 0;  // `freed_` when those left out were tried last
+  std::uint64_t tried_awaited_ = 0;
+  std::unordered_map<services::Name, services::Claim, services::NameHash> use_;  // by namespace
+  services::Claim shares_{};                                                     // when somebody was left out last
+  NoRooms giving_way_;                                                           // in the next compile
+  std::size_t awaited_ = 0;
 
   services::IdSpace service_ids_;
   services::IdSpace backend_ids_;

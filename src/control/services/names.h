@@ -63,6 +63,10 @@ class NamePool {
   std::size_t size_ = 0;
 };
 
+struct NameHash {
+  std::size_t operator()(const Name& name) const noexcept { return name.hash(); }
+};
+
 struct Key {
   Name namespace_;
   Name name;

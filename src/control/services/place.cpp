@@ -86,6 +86,7 @@ Result<void> ServiceCompiler::Impl::identify(Transaction& transaction, const Own
     state.id = previous->id;
   } else {
     const auto id = service_ids_.allocate();
+    transaction.lacks = services::Table::services;
     if (!id)
       return fail(
           ErrorCode::exhausted,
@@ -106,6 +107,7 @@ Result<void> ServiceCompiler::Impl::identify(Transaction& transaction, const Own
       continue;
     }
     const auto id = backend_ids_.allocate();
+    transaction.lacks = services::Table::backends;
     if (!id)
       return fail(ErrorCode::exhausted,
                   fmt::format("{}: no room for its {} backends: of {} {} are in use and {} wait for the last flows to "
@@ -145,6 +147,7 @@ Result<services::Run> ServiceCompiler::Impl::place_run(Transaction& transaction,
       return run;
   const auto length = static_cast<std::uint32_t>(content.size());
   const auto first = slot_space_.allocate(length);
+  transaction.lacks = services::Table::slots;
   if (!first)
     return fail(
         ErrorCode::exhausted,
