@@ -73,10 +73,7 @@ void ServiceCompiler::Impl::finish_adoption(ServiceDelta& delta) {
     backend_ids_.retire(backend);
   };
   for (const auto& [key, id] : adopted_->frontends)
-    if (!frontends_.contains(key)) {
-      delta.frontends_gone.push_back(key);
-      ++freed_;
-    }
+    if (!frontends_.contains(key)) delta.frontends_gone.push_back(key);
   for (const auto& [id, service] : adopted_->services) {
     const auto* now = service.taken ? state_of(id) : nullptr;
     for (const auto& run : service.runs)

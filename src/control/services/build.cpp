@@ -408,7 +408,8 @@ Result<void> ServiceCompiler::Impl::build(Transaction& transaction, Owner& owner
     if (built.error().code != ErrorCode::exhausted || !may_leave_out(transaction, owner)) return built;
     roll_back(transaction, mark);
     extent = less_than(extent, owner);
-    transaction.left_out.try_emplace(&owner, NoRoom{extent, std::move(built.error()), transaction.lacks}).first->second.extent = extent;
+    transaction.left_out.try_emplace(&owner, NoRoom{extent, std::move(built.error()), transaction.lacks})
+        .first->second.extent = extent;
   }
 }
 

@@ -64,14 +64,15 @@ Result<void> ServiceCompiler::Impl::contend(Transaction& transaction) {
     }
   }
   keep_adopted_frontends(transaction);
-  std::size_t count = adopted_ == nullptr ? frontends_.size() : adopted_->frontends.size();
+  std::size_t count = adopted_ == nullptr ? frontends_.size() : transaction.won.size();
   for (auto& plan : transaction.plans) {
     const auto before = count;
     auto contended = contend(transaction, plan, count);
     if (contended) continue;
     if (!may_leave_out(transaction, *plan.owner)) return contended;
     count = before;
-    transaction.rejected.emplace(plan.owner, NoRoom{less_than(plan.extent, *plan.owner), std::move(contended.error()), services::Table::frontends});
+    transaction.rejected.emplace(plan.owner, NoRoom{less_than(plan.extent, *plan.owner), std::move(contended.error()),
+                                                    services::Table::frontends});
   }
   return {};
 }
@@ -84,6 +85,7 @@ void ServiceCompiler::Impl::keep_adopted_frontends(Transaction& transaction) con
       for (const auto& frontend : state.frontends) {
         const auto key = key_of(frontend, state.protocol);
         const auto adopted = adopted_->frontends.find(key);
+        if (transaction.won.size() == options_.max_frontends) return;
         if (adopted != adopted_->frontends.end() && adopted->second == state.id) transaction.won.emplace(key, state.id);
       }
 }
@@ -100,8 +102,7 @@ Result<void> ServiceCompiler::Impl::contend(Transaction& transaction, Plan& plan
       }
       const auto [winner, taken] = transaction.won.try_emplace(key, state.id);
       frontend.won = winner->second == state.id;
-      // What the map has needs no room.
-      if (!taken || known != frontends_.end() || (adopted_ != nullptr && adopted_->frontends.contains(key))) continue;
+      if (!taken || known != frontends_.end()) continue;  // it is counted
       if (++count > options_.max_frontends)
         return fail(
             ErrorCode::exhausted,
@@ -129,7 +130,8 @@ Result<void> ServiceCompiler::Impl::check_ranges(Transaction& transaction) const
                               state.source_ranges->size(), source_ranges_, options_.max_source_ranges),
                   "give the Service fewer, or delete Services that have some"};
       if (!may_leave_out(transaction, *plan.owner)) return fail(std::move(error));
-      transaction.rejected.try_emplace(plan.owner, NoRoom{less_than(plan.extent, *plan.owner), std::move(error), services::Table::ranges});
+      transaction.rejected.try_emplace(
+          plan.owner, NoRoom{less_than(plan.extent, *plan.owner), std::move(error), services::Table::ranges});
     }
   return {};
 }

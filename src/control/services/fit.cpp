@@ -54,8 +54,8 @@ ServiceCompiler::Impl::Extent ServiceCompiler::Impl::less_than(Extent extent, co
   return extent == Extent::all ? Extent::known : Extent::bare;
 }
 
-// Those to whom others give way come first. Then those that are served already: their changes are small, and what is gone behind them has to go. Last those
-// that were left out, in the order in which they were.
+// Those to whom others give way come first. Then those that are served already: their changes are small, and what is
+// gone behind them has to go. Last those that were left out, in the order in which they were.
 std::vector<services::Owner*> ServiceCompiler::Impl::to_build(Fit fit) const {
   auto owners = dirty_;
   if (fit == Fit::all && left_out_.empty()) return owners;
@@ -123,7 +123,8 @@ void ServiceCompiler::Impl::note_left_out(Transaction& transaction) {
 }
 
 bool ServiceCompiler::Impl::may_fit_more() const {
-  return !left_out_.empty() && !hold_ && (!retiring_.empty() || !giving_way_.empty() || freed_ != (awaited_ == 0 ? tried_ : tried_awaited_));
+  return !left_out_.empty() && !hold_ &&
+         (!retiring_.empty() || !giving_way_.empty() || freed_ != (awaited_ == 0 ? tried_ : tried_awaited_));
 }
 
 std::vector<ServiceCompiler::LeftOut> ServiceCompiler::Impl::left_out() const {

@@ -143,7 +143,7 @@ class ServiceCompiler::Impl {
     FrontendMap<std::uint32_t> won;       // frontends that get an owner, or another one
     FrontendMap<std::uint32_t> released;  // frontends whose owner wants them no more
     Fit fit = Fit::all;
-    std::uint64_t freed = 0;  // when it began
+    std::uint64_t freed = 0;               // when it began
     std::optional<services::Table> lacks;  // of the last error
     NoRooms left_out;
     NoRooms rejected;  // by the contest for frontends, or for source ranges: to be planned again with less

@@ -195,8 +195,10 @@ class ServiceCompiler {
   // put the old rows back, or remove what does not fit, and call again.
   // With `what_fits` there is no such error: who finds no room is left out, and all else goes on. Of what it had it
   // keeps what is still right: no backend that it lost, none that it has no room for. It is tried again whenever
-  // something was freed or it is touched, and no error to `all` until somebody changes it.
-  // Slots, service and backend ids that this compile frees are given out again by a later one at the earliest.
+  // something was freed or it is touched. A namespace that takes more of a table than its size divided by the
+  // namespaces gives way, in the compile after, to those that take less and found no room. Who is left out is no error
+  // to `all` until somebody changes it. Slots, service and backend ids that this compile frees are given out again by a
+  // later one at the earliest.
   enum class Fit : std::uint8_t { all, what_fits };
   Result<ServiceDelta> compile(Fit fit = Fit::all);
   // Who is left out, by the last compile, and why.

@@ -22,7 +22,7 @@ using services::Table;
 
 namespace {
 
-constexpr std::string_view names[] = {"frontends", "service ids", "backends", "slots", "source ranges"};
+constexpr std::string_view table_names[] = {"frontends", "service ids", "backends", "slots", "source ranges"};
 
 void add(Claim& sum, const Claim& other) {
   for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += other[i];
@@ -70,8 +70,7 @@ void ServiceCompiler::Impl::measure(const Owner& owner, PortState& state, std::u
     for (const auto& backend : state.backends)
       if (backend.has(bit))
         members.push_back({0, std::max<std::uint32_t>(backend.weight, 1), backend.address, backend.port});
-    const auto count =
-        table && members.size() > 1 ? table_size : services::weighted_sequence(members).size();
+    const auto count = table && members.size() > 1 ? table_size : services::weighted_sequence(members).size();
     return Run{first++, static_cast<std::uint32_t>(count)};
   };
   const bool same = std::ranges::all_of(state.backends, [](const Backend& backend) {
@@ -116,7 +115,7 @@ Claim ServiceCompiler::Impl::room() const {
 }
 
 bool ServiceCompiler::Impl::must_wait(const Transaction& transaction, Owner& owner) const {
-  if (awaited_ == 0 || goes_first(owner) || !may_leave_out(transaction, owner)) return false;
+  if (awaited_ == 0 || !is_present(owner) || goes_first(owner) || !may_leave_out(transaction, owner)) return false;
   if (const auto left = left_out_.find(&owner); left != left_out_.end() && left->second.awaited) return false;
   const auto use = use_.find(owner.key.namespace_);
   if (use == use_.end()) return false;
@@ -213,7 +212,7 @@ bool ServiceCompiler::Impl::give_way(Table table, std::uint64_t needed, std::uin
                 fmt::format("{} {}: gives way: its namespace has {} of {} {}, which is more than its share of {}, and "
                             "others found no room",
                             owner->is_pod ? "pod" : "service", owner->key.to_string(), most->second, sizes()[table],
-                            names[table], shares_[table]),
+                            table_names[table], shares_[table]),
                 "raise the size of the table in the configuration, or delete Services of that namespace"};
     giving_way_.insert_or_assign(owner, NoRoom{extent, std::move(error), table});
     most->second -= std::min(most->second, freed);

@@ -14,10 +14,10 @@ namespace {
 
 using ::testing::Each;
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
-using ::testing::StartsWith;
 using testing::ip;
+using ::testing::IsEmpty;
 using testing::Maps;
+using ::testing::StartsWith;
 
 using Fit = ServiceCompiler::Fit;
 
@@ -147,9 +147,9 @@ TEST_F(Share, OneThatGivesWayKeepsItsClusterIp) {
 }
 
 TEST_F(Share, HoldsForEachTable) {
-  for (const auto& [what, table, size] :
-       {std::tuple("services", &ServiceOptions::max_services, 11U),
-        std::tuple("backends", &ServiceOptions::max_backends, 21U), std::tuple("slots", &ServiceOptions::max_slots, 20U)}) {
+  for (const auto& [what, table, size] : {std::tuple("services", &ServiceOptions::max_services, 11U),
+                                          std::tuple("backends", &ServiceOptions::max_backends, 21U),
+                                          std::tuple("slots", &ServiceOptions::max_slots, 20U)}) {
     options_ = testing::options();
     options_.*table = size;
     maps_ = {};
