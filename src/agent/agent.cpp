@@ -227,6 +227,7 @@ void Agent::take_over() {
 void Agent::tell_services_fault() {
   const auto left_out = services().left_out();
   if (left_out.empty()) return faults_.clear("services");
+  if (sweeper_ && services().waits_for_numbers()) sweeper_->hurry();
   constexpr std::size_t named = 5;
   std::vector<std::string> names;
   for (const auto& one : left_out | std::views::take(named)) names.push_back(one.owner.to_string());

@@ -12,6 +12,9 @@ namespace weft::agent {
 namespace {
 
 constexpr auto interval = std::chrono::seconds(30);
+// Three sweeps free what was given up before the first of them began.
+constexpr unsigned hurried_sweeps = 3;
+constexpr auto hurried_interval = std::chrono::milliseconds(500);
 constexpr std::uint64_t nanosecond = 1'000'000'000;
 
 std::uint64_t monotonic_now() {
@@ -267,12 +270,32 @@ FlowSweeper::Report FlowSweeper::sweep(const Ticks& ticks) {
   return report;
 }
 
+void FlowSweeper::hurry() {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    if (hurried_ != 0 || now < may_hurry_) return;
+    hurried_ = hurried_sweeps;
+    may_hurry_ = now + interval;
+  }
+  stop_.notify_all();
+}
+
+bool FlowSweeper::wait(std::unique_lock<std::mutex>& lock) {
+  stop_.wait_for(lock, interval, [this] { return stopping_ || hurried_ != 0; });
+  if (hurried_ != 0) {
+    --hurried_;
+    stop_.wait_for(lock, hurried_interval, [this] { return stopping_; });
+  }
+  return !stopping_;
+}
+
 void FlowSweeper::run() {
   const auto timer_list = sys::read_file("/proc/timer_list");
   Ticks ticks;
   if (timer_list) ticks.per_second = tick_rate(*timer_list, monotonic_now());
   std::unique_lock lock(mutex_);
-  while (!stop_.wait_for(lock, interval, [this] { return stopping_; })) {
+  while (wait(lock)) {
     if (ticks.per_second == 0) continue;  // entries then end by eviction only
     lock.unlock();
     ticks.now = ticks_at(monotonic_now(), ticks.per_second);

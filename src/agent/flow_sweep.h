@@ -97,7 +97,7 @@ class ReleaseGate {
   std::unordered_set<std::uint32_t> unseen_;
 };
 
-// Sweeps both tables on a thread of its own every half minute.
+// Sweeps both tables on a thread of its own every half minute, and sooner when somebody waits for what it finds.
 class FlowSweeper {
  public:
   struct Report {
@@ -111,8 +111,13 @@ class FlowSweeper {
   FlowSweeper(const FlowSweeper&) = delete;
   FlowSweeper& operator=(const FlowSweeper&) = delete;
 
+  // The next few sweeps follow each other within a second: as many as free an id that no flow names. Asked again while
+  // they are under way or just over, it changes nothing, so that large tables are not walked all the time.
+  void hurry();
+
  private:
   void run();
+  [[nodiscard]] bool wait(std::unique_lock<std::mutex>& lock);  // for the next sweep; false: it is to stop
   Report sweep(const Ticks& ticks);
 
   bpfrt::RawMap& v4_;
@@ -121,7 +126,9 @@ class FlowSweeper {
   Swept swept_;
   std::mutex mutex_;
   std::condition_variable stop_;
-  bool stopping_ = false;  // guarded by mutex_
+  bool stopping_ = false;  // guarded by mutex_, as what follows
+  unsigned hurried_ = 0;   // sweeps that do not wait
+  std::chrono::steady_clock::time_point may_hurry_;
   std::thread thread_;
 };
 

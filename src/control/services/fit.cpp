@@ -127,6 +127,10 @@ bool ServiceCompiler::Impl::may_fit_more() const {
          (!retiring_.empty() || !giving_way_.empty() || freed_ != (awaited_ == 0 ? tried_ : tried_awaited_));
 }
 
+bool ServiceCompiler::Impl::waits_for_numbers() const {
+  return !left_out_.empty() && service_ids_.waiting() + backend_ids_.waiting() != 0;
+}
+
 std::vector<ServiceCompiler::LeftOut> ServiceCompiler::Impl::left_out() const {
   std::vector<LeftOut> result;
   for (const auto& [owner, left] : left_out_) result.push_back({owner->key.object(), owner->is_pod, left.error});

@@ -76,6 +76,7 @@ class ServiceCompiler::Impl {
   Result<ServiceDelta> compile(Fit fit);
   [[nodiscard]] std::vector<LeftOut> left_out() const;
   [[nodiscard]] bool may_fit_more() const;
+  [[nodiscard]] bool waits_for_numbers() const;
 
   // commit.cpp
   void hold_replaced() { hold_ = true; }

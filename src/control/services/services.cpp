@@ -76,6 +76,7 @@ void ServiceCompiler::adopt(const std::vector<std::pair<weft_service_key, weft_s
 Result<ServiceDelta> ServiceCompiler::compile(Fit fit) { return impl_->compile(fit); }
 std::vector<ServiceCompiler::LeftOut> ServiceCompiler::left_out() const { return impl_->left_out(); }
 bool ServiceCompiler::may_fit_more() const { return impl_->may_fit_more(); }
+bool ServiceCompiler::waits_for_numbers() const { return impl_->waits_for_numbers(); }
 void ServiceCompiler::hold_replaced() { impl_->hold_replaced(); }
 void ServiceCompiler::release_ids(const std::function<bool(std::uint32_t backend_id)>& backend_in_use,
                                   const std::function<bool(std::uint32_t service_id)>& service_in_use) {

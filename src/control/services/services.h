@@ -210,6 +210,8 @@ class ServiceCompiler {
   [[nodiscard]] std::vector<LeftOut> left_out() const;  // in the order of names
   // Something was freed since they were tried: once the delta is in the maps, another compile may place them.
   [[nodiscard]] bool may_fit_more() const;
+  // Somebody is left out while freed ids wait for release_ids().
+  [[nodiscard]] bool waits_for_numbers() const;
   // The delta has not reached the maps, or not all of it: what it freed stays taken one compile longer.
   void hold_replaced();
   // Backend and service ids nothing refers to any more; freed ids wait here until the agent's sweep of the
