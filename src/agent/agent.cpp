@@ -28,6 +28,8 @@ namespace {
 
 constexpr auto event_poll = std::chrono::milliseconds(25);
 constexpr auto slow_poll = std::chrono::seconds(1);
+// From one reading of the node's devices, addresses and routes to the next, while they change.
+constexpr auto node_read_pause = std::chrono::milliseconds(50);
 // A rule falls out of use together with a new epoch, so a flow entry that still names it has had no
 // packet since: the sweeper ends it after the longest idle time and half a minute at most.
 constexpr auto rule_rest = std::chrono::seconds(IdleTimes{}.tcp) + std::chrono::minutes(5);
@@ -58,7 +60,8 @@ Agent::Agent(asio::io_context& loop, Config config, Attachment::Checkpoint check
       config_(std::move(config)),
       checkpoint_(std::move(checkpoint)),
       others_timer_(loop),
-      slow_timer_(loop) {}
+      slow_timer_(loop),
+      node_timer_(loop) {}
 
 Agent::~Agent() = default;
 
@@ -334,8 +337,24 @@ void Agent::watch_netlink() {
   netlink_descriptor_->async_wait(asio::posix::stream_descriptor::wait_read, [this](const std::error_code& error) {
     if (error) return;
     const auto changed = monitor_->drain();
-    if (!changed || *changed) refresh_node();
+    if (!changed || *changed) refresh_node_soon();
     watch_netlink();
+  });
+}
+
+// At once when it has been quiet; of a burst, as of pods that start together, the node is read once for many.
+void Agent::refresh_node_soon() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now >= node_read_ + node_read_pause) {
+    refresh_node();
+    node_read_ = std::chrono::steady_clock::now();
+    return;
+  }
+  if (std::exchange(node_read_due_, true)) return;
+  node_timer_.expires_at(node_read_ + node_read_pause);
+  node_timer_.async_wait([this](const std::error_code& error) {
+    node_read_due_ = false;
+    if (!error) refresh_node_soon();
   });
 }
 

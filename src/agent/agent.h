@@ -159,6 +159,7 @@ class Agent {
   void poll_slow();
   void watch_netlink();
   void refresh_node();
+  void refresh_node_soon();
   void forget_abandoned();
   void refresh_source_ports();
   void watch_announced();
@@ -378,6 +379,9 @@ class Agent {
   std::optional<std::uint64_t> lost_told_;
 
   asio::steady_timer slow_timer_;
+  asio::steady_timer node_timer_;
+  std::chrono::steady_clock::time_point node_read_;
+  bool node_read_due_ = false;
   std::uint64_t slow_polls_ = 0;
   RecentDrops recent_drops_;
   bool trim_owed_ = false;

@@ -162,7 +162,7 @@ json Agent::list_identities() const {
 
 json Agent::list_policies() const {
   auto items = json::array();
-  for (const auto& [key, policy] : compiled().policy_input.policies) {
+  for (const auto& [key, policy] : *compiled().policy_input.policies) {
     json item{{"namespace", key.namespace_},
               {"name", key.name},
               {"location", {{"file", policy.meta.location.file}, {"line", policy.meta.location.line}}},
@@ -389,7 +389,7 @@ json Agent::status() {
           {"unattached", unattached_.to_json()},
           {"cluster", cluster_json()},
           {"identities", compiler().identities().all().size()},
-          {"policies", compiled().policy_input.policies.size()},
+          {"policies", compiled().policy_input.policies->size()},
           {"services", services().usage().frontends},
           {"announced", announced_json()},
           {"bgp", bgp_->status_json()},

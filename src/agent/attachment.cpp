@@ -430,9 +430,15 @@ void Attachment::adopt(std::vector<std::string>& notes) {
 }
 
 bool Attachment::notice_lost_devices() {
+  const auto devices = netlink_.devices();
+  if (!devices) return false;  // the next look tells
+  std::map<std::string_view, int> there;
+  for (const auto& device : *devices) there.emplace(device.name, device.index);
   bool changed = false;
   for (auto& [key, record] : records_) {
-    if (record.state != EndpointState::ready || record.ifindex == 0 || device_alive(record)) continue;
+    if (record.state != EndpointState::ready || record.ifindex == 0) continue;
+    const auto device = there.find(record.device);
+    if (device != there.end() && static_cast<std::uint32_t>(device->second) == record.ifindex) continue;
     record.ifindex = 0;
     changed = true;
   }

@@ -162,7 +162,7 @@ void Compiler::add_peers(Compiled& compiled, const cluster::PodTable& others) co
   }
   auto& input = compiled.policy_input;
   compiled.peers_by_address = std::ranges::any_of(
-      input.policies, [](const auto& policy) { return control::knows_peers_by_address(policy.second); });
+      *input.policies, [](const auto& policy) { return control::knows_peers_by_address(policy.second); });
   if (compiled.peers_by_address)
     others.each([&](const cluster::ToldPod& pod) {
       const auto peer = peers.find(pod.told.identity);
@@ -259,8 +259,8 @@ Result<Compiled> Compiler::compile(const Objects& objects,
   WEFT_CHECK(live_endpoints(compiled, objects, records, cluster.clustered));
   auto& input = compiled.policy_input;
   input.namespaces = objects.namespaces();
-  input.policies = objects.policies();
-  input.revisions = objects.policy_revisions();
+  input.policies = objects.shared_policies();
+  input.revisions = objects.shared_policy_revisions();
   for (const auto& live : compiled.endpoints)
     input.endpoints.push_back({live.pod(), live.identity, live.pod_labels, live.ports, live.record.addresses});
   if (others != nullptr && cluster.known) add_peers(compiled, *others);

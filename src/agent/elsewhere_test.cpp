@@ -38,8 +38,8 @@ spec:
 )");
     EXPECT_TRUE(parsed.problems.empty());
     here.namespaces["shop"] = {};
-    here.policies[{"shop", "web"}] = std::get<model::NetworkPolicy>(parsed.documents.front().object);
-    here.revisions[{"shop", "web"}] = 1;
+    here.policies.edit()[{"shop", "web"}] = std::get<model::NetworkPolicy>(parsed.documents.front().object);
+    here.revisions.edit()[{"shop", "web"}] = 1;
     here.endpoints = {pod("client-1", kClient, "10.244.1.5"), pod("other-1", kOther, "10.244.1.6")};
     auto peer = pod("web-1", kWeb, "10.244.2.5");
     peer.pod.name.clear();

@@ -53,7 +53,7 @@ cluster::Enforcement EnforcementReport::make(const Objects& objects, const Compi
   std::erase_if(digests_, [&](const auto& one) { return !objects.policies().contains(one.first); });
   for (const auto& [key, policy] : objects.policies()) {
     const auto revision = revision_of(objects.policy_revisions(), key);
-    const bool is_compiled = input.policies.contains(key) && revision_of(input.revisions, key) == revision;
+    const bool is_compiled = input.policies->contains(key) && revision_of(*input.revisions, key) == revision;
     const bool concerns = now.concerning.contains(key);
     // What could not be compiled again is in the kernel as it was.
     if (const auto was = before.find(key); state.written && !is_compiled && was != before.end()) written_.insert(*was);

@@ -331,8 +331,8 @@ void Objects::keep(const model::Object& object, std::uint64_t revision) {
   } else if (const auto* deployment = std::get_if<model::Deployment>(&object)) {
     deployments_.insert_or_assign(key, Deployed{*deployment, revision});
   } else if (const auto* policy = std::get_if<model::NetworkPolicy>(&object)) {
-    policies_.insert_or_assign(key, *policy);
-    policy_revisions_.insert_or_assign(key, revision);
+    policies_.edit().insert_or_assign(key, *policy);
+    policy_revisions_.edit().insert_or_assign(key, revision);
   } else if (const auto* pool = std::get_if<model::LoadBalancerPool>(&object)) {
     pools_.insert_or_assign(key, *pool);
   } else if (const auto* announcement = std::get_if<model::L2Announcement>(&object)) {
@@ -363,8 +363,8 @@ void Objects::drop(const store::StoredKey& key) {
       deployments_.erase(key.key);
       break;
     case model::Kind::network_policy:
-      policies_.erase(key.key);
-      policy_revisions_.erase(key.key);
+      policies_.edit().erase(key.key);
+      policy_revisions_.edit().erase(key.key);
       break;
     case model::Kind::l2_announcement:
       announcements_.erase(key.key);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/shared_value.h"
 #include "model/objects.h"
 #include "model/parse.h"
 #include "sources/store/store.h"
@@ -109,8 +110,15 @@ class Objects {
   // follows from the Deployment's uid and its own name.
   [[nodiscard]] Result<std::string> pod_json(const model::Pod& pod) const;
   [[nodiscard]] std::map<std::string, LabelMap> namespaces() const;
-  [[nodiscard]] const std::map<model::ObjectKey, model::NetworkPolicy>& policies() const { return policies_; }
-  [[nodiscard]] const std::map<model::ObjectKey, std::uint64_t>& policy_revisions() const { return policy_revisions_; }
+  [[nodiscard]] const std::map<model::ObjectKey, model::NetworkPolicy>& policies() const { return *policies_; }
+  [[nodiscard]] const std::map<model::ObjectKey, std::uint64_t>& policy_revisions() const { return *policy_revisions_; }
+  // As they are now, to be kept.
+  [[nodiscard]] const SharedValue<std::map<model::ObjectKey, model::NetworkPolicy>>& shared_policies() const {
+    return policies_;
+  }
+  [[nodiscard]] const SharedValue<std::map<model::ObjectKey, std::uint64_t>>& shared_policy_revisions() const {
+    return policy_revisions_;
+  }
   [[nodiscard]] const std::map<model::ObjectKey, model::LoadBalancerPool>& pools() const { return pools_; }
   [[nodiscard]] const std::map<model::ObjectKey, model::L2Announcement>& announcements() const {
     return announcements_;
@@ -150,8 +158,8 @@ class Objects {
   std::map<model::ObjectKey, Deployed> deployments_;
   std::map<model::ObjectKey, model::Pod> pods_;
   std::map<model::ObjectKey, PodSource> pod_sources_;
-  std::map<model::ObjectKey, model::NetworkPolicy> policies_;
-  std::map<model::ObjectKey, std::uint64_t> policy_revisions_;
+  SharedValue<std::map<model::ObjectKey, model::NetworkPolicy>> policies_;
+  SharedValue<std::map<model::ObjectKey, std::uint64_t>> policy_revisions_;
   std::map<model::ObjectKey, model::LoadBalancerPool> pools_;
   std::map<model::ObjectKey, model::L2Announcement> announcements_;
   std::map<model::ObjectKey, model::BgpPeering> bgp_peerings_;

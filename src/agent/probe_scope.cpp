@@ -48,7 +48,7 @@ std::string ProbeScope::of_other_nodes(const model::ObjectKey& service, const Ip
 bool ProbeScope::selected(const cluster::ToldPod& pod) const {
   const auto* identity =
       pod.told.identity < WEFT_IDENTITY_FIRST ? nullptr : publisher_.compiler().identities().find(pod.told.identity);
-  const auto& policies = publisher_.compiled().policy_input.policies;
+  const auto& policies = *publisher_.compiled().policy_input.policies;
   for (auto at = policies.lower_bound({pod.name.namespace_, ""});
        at != policies.end() && at->first.namespace_ == pod.name.namespace_; ++at) {
     const auto& policy = at->second;

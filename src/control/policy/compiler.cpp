@@ -96,14 +96,14 @@ void visit_blocks(const model::NetworkPolicy& policy, Visitor visit) {
 // The policies that name more CIDRs than there is room for.
 std::set<model::ObjectKey> without_cidr_room(const PolicyInput& input) {
   std::map<model::ObjectKey, std::size_t> claims;
-  for (const auto& [key, policy] : input.policies)
+  for (const auto& [key, policy] : *input.policies)
     visit_blocks(policy, [&](const model::IpBlock& block) { claims[key] += 1 + block.except.size(); });
   return without_room(claims, input.cidr_room);
 }
 
 std::vector<Cidr> named_cidrs(const PolicyInput& input, const std::set<model::ObjectKey>& closed) {
   std::vector<Cidr> cidrs;
-  for (const auto& [key, policy] : input.policies) {
+  for (const auto& [key, policy] : *input.policies) {
     if (closed.contains(key)) continue;
     visit_blocks(policy, [&](const model::IpBlock& block) {
       cidrs.push_back(block.cidr);
@@ -164,7 +164,7 @@ class Pass {
 void Pass::select(std::set<model::ObjectKey> closed) {
   closed_ = std::move(closed);
   selecting_.resize(world_.groups().size());
-  for (const auto& [key, policy] : input_.policies) {
+  for (const auto& [key, policy] : *input_.policies) {
     bool concerns = false;
     for (const auto group : world_.selected_by(policy)) {
       if (!world_.groups()[group].local) continue;
@@ -208,8 +208,9 @@ std::set<model::ObjectKey> Pass::concerning() const {
 
 ActivePolicy Pass::compile(const model::ObjectKey& key, const model::NetworkPolicy& policy) {
   ActivePolicy result{.policy = &policy, .key = key};
-  const auto revision = input_.revisions.find(key);
-  result.class_part = fmt::format("{}@{};", key.to_string(), revision == input_.revisions.end() ? 0 : revision->second);
+  const auto revision = input_.revisions->find(key);
+  result.class_part =
+      fmt::format("{}@{};", key.to_string(), revision == input_.revisions->end() ? 0 : revision->second);
   if (closed_.contains(key)) {
     result.close();
     return result;

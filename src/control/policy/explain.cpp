@@ -133,9 +133,9 @@ void Explainer::tell(weft_direction direction, const ExplainAnswer& answer) {
 
 void Explainer::tell_allowing_rule(weft_direction direction, const ExplainAnswer& answer) {
   const auto prefix = fmt::format("{} of {}: ", name_of(direction), describe(subject(direction)));
-  const auto policy = input_.policies.find(answer.rule.policy);
+  const auto policy = input_.policies->find(answer.rule.policy);
   const auto index = static_cast<std::size_t>(answer.rule.index);
-  if (policy == input_.policies.end() || rules_of(policy->second, direction).size() <= index)
+  if (policy == input_.policies->end() || rules_of(policy->second, direction).size() <= index)
     return line(fmt::format("{}allowed by {}", prefix, answer.rule.to_string()));
   const auto& rule = rules_of(policy->second, direction)[index];
   line(fmt::format("{}allowed by rule {} of {}: {} {} on {}", prefix, index, answer.rule.policy.to_string(),
@@ -157,8 +157,8 @@ void Explainer::tell_denial(weft_direction direction, const ExplainAnswer& answe
 }
 
 void Explainer::tell_rules(const model::ObjectKey& key, Denial& denial) {
-  const auto policy = input_.policies.find(key);
-  if (policy == input_.policies.end()) return line(fmt::format("  {} is gone", key.to_string()));
+  const auto policy = input_.policies->find(key);
+  if (policy == input_.policies->end()) return line(fmt::format("  {} is gone", key.to_string()));
   const auto& rules = rules_of(policy->second, denial.direction);
   if (rules.empty())
     return line(fmt::format("  {} has no {} rules: it allows nothing", key.to_string(), name_of(denial.direction)));
@@ -257,8 +257,8 @@ std::optional<model::SourceLocation> location_of(const RuleDescription& rule, co
   using Kind = RuleDescription::Kind;
   const bool deny = rule.kind == Kind::default_deny && !rule.isolating.empty();
   if (rule.kind != Kind::rule && !deny) return std::nullopt;
-  const auto policy = input.policies.find(deny ? rule.isolating.front() : rule.policy);
-  if (policy == input.policies.end()) return std::nullopt;
+  const auto policy = input.policies->find(deny ? rule.isolating.front() : rule.policy);
+  if (policy == input.policies->end()) return std::nullopt;
   auto location = policy->second.meta.location;
   if (location.file.empty()) return std::nullopt;
   const auto& rules = rules_of(policy->second, rule.direction);

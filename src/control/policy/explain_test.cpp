@@ -158,7 +158,7 @@ spec:
   ASSERT_EQ(parsed.documents.size(), 2U);
   for (const auto& document : parsed.documents) {
     const auto& policy = std::get<model::NetworkPolicy>(document.object);
-    world.input.policies[policy.meta.key()] = policy;
+    world.input.policies.edit()[policy.meta.key()] = policy;
   }
   world.compile();
   EXPECT_TRUE(world.ask("dev/web-0", "shop/db-0", 6379).allowed);

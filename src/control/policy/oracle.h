@@ -94,7 +94,7 @@ inline Verdict judge(const PolicyInput& world, weft_direction direction, const P
                      const Party& peer, Protocol protocol, std::uint16_t port) {
   Verdict verdict;
   const auto* destination = direction == WEFT_INGRESS ? &subject : peer.pod;
-  for (const auto& [key, policy] : world.policies) {
+  for (const auto& [key, policy] : *world.policies) {
     if (!(direction == WEFT_INGRESS ? policy.applies_ingress : policy.applies_egress)) continue;
     if (key.namespace_ != subject.pod.namespace_ || !selects(policy.pod_selector, subject.labels)) continue;
     verdict.isolating.push_back(key);

@@ -52,7 +52,7 @@ std::string describe(const PolicyInput& world) {
     for (const auto& port : pod.ports) text += fmt::format(" {}={}/{}", port.name, port.port, to_string(port.protocol));
     text += "\n";
   }
-  for (const auto& [key, policy] : world.policies) {
+  for (const auto& [key, policy] : *world.policies) {
     text += fmt::format("policy {} selects {}\n", key.to_string(), policy.pod_selector.to_string());
     const auto rules = [&](const char* direction, bool applies, const std::vector<model::PolicyRule>& list) {
       if (!applies) return;
@@ -241,7 +241,7 @@ std::string Trial::check_suggestions(const ExplainQuery& query, const Explanatio
   if (explanation.suggestions.empty()) return {};
   auto input = world_.input;
   for (const auto& policy : explanation.suggestions)
-    if (!input.policies.emplace(policy.meta.key(), policy).second) return "a suggestion replaces a policy";
+    if (!input.policies.edit().emplace(policy.meta.key(), policy).second) return "a suggestion replaces a policy";
   RuleTable rules;
   CidrIdentities cidrs;
   const auto compiled = PolicyCompiler(rules, cidrs).compile(input);

@@ -15,6 +15,7 @@
 #include "abi/endpoint.h"
 #include "abi/policy.h"
 #include "base/ip.h"
+#include "base/shared_value.h"
 #include "control/identity/identity.h"
 #include "model/objects.h"
 
@@ -96,9 +97,10 @@ bool knows_peers_by_address(const model::NetworkPolicy& policy);
 
 struct PolicyInput {
   std::map<std::string, LabelMap> namespaces;  // name -> labels
-  std::map<model::ObjectKey, model::NetworkPolicy> policies;
-  std::map<model::ObjectKey, std::uint64_t> revisions;  // grows with every change of the policy
-  std::vector<PolicyEndpoint> endpoints;                // sorted by pod
+  // Shared: a compile keeps what it was made of, and most compiles are of policies that have not changed.
+  SharedValue<std::map<model::ObjectKey, model::NetworkPolicy>> policies;
+  SharedValue<std::map<model::ObjectKey, std::uint64_t>> revisions;  // grows with every change of the policy
+  std::vector<PolicyEndpoint> endpoints;                             // sorted by pod
   // Pods of other nodes, one for all of an identity: peers that nothing is enforced for here.
   std::vector<PolicyEndpoint> peers;
   // At most so many rows, and CIDRs named, as counted before what is twice in them is left out.

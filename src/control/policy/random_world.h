@@ -219,16 +219,16 @@ inline void RandomWorld::set_policy(const model::ObjectKey& key) {
   policy.applies_egress = types != 0;
   policy.ingress = rules();
   policy.egress = rules();
-  input.policies[key] = policy;
-  input.revisions[key] = ++revision_;
+  input.policies.edit()[key] = policy;
+  input.revisions.edit()[key] = ++revision_;
 }
 
 inline void RandomWorld::remove_policy() {
-  if (input.policies.empty()) return;
-  auto gone = input.policies.begin();
-  std::advance(gone, static_cast<std::ptrdiff_t>(below(input.policies.size())));
-  input.revisions.erase(gone->first);
-  input.policies.erase(gone);
+  if (input.policies->empty()) return;
+  auto gone = input.policies.edit().begin();
+  std::advance(gone, static_cast<std::ptrdiff_t>(below(input.policies->size())));
+  input.revisions.edit().erase(gone->first);
+  input.policies.edit().erase(gone);
 }
 
 inline void RandomWorld::change_namespace() {

@@ -72,7 +72,7 @@ std::string free_name(const Denial& denial, const PolicyInput& input) {
   const auto base = fmt::format("allow-{}-to-{}-{}-{}", name_part(outgoing ? *denial.subject : *denial.peer),
                                 name_part(outgoing ? *denial.peer : *denial.subject), port, name_of(denial.direction));
   auto name = base;
-  for (int i = 2; input.policies.contains({denial.subject->pod->namespace_, name}); ++i)
+  for (int i = 2; input.policies->contains({denial.subject->pod->namespace_, name}); ++i)
     name = fmt::format("{}-{}", base, i);
   return name;
 }
@@ -111,7 +111,7 @@ model::NetworkPolicy additional_policy(const Denial& denial, const CompiledPolic
   policy.applies_egress = denial.direction == WEFT_EGRESS;
   policy.pod_selector = exactly(denial.subject->labels);
   if (policy.pod_selector.empty() || !isolates_nobody_anew(policy.pod_selector, denial, compiled, input))
-    if (const auto isolating = input.policies.find(denial.isolating.front()); isolating != input.policies.end())
+    if (const auto isolating = input.policies->find(denial.isolating.front()); isolating != input.policies->end())
       policy.pod_selector = isolating->second.pod_selector;
   model::PolicyRule rule{.peers = peers_for(denial)};
   if (has_ports(denial.protocol)) rule.ports = {{.protocol = denial.protocol, .port = denial.port}};

@@ -96,17 +96,17 @@ inline PolicyEndpoint& World::pod(std::string_view key, const LabelMap& labels, 
 
 inline model::NetworkPolicy& World::policy(std::string_view key, const LabelMap& selects) {
   const auto name = key_of(key);
-  auto& added = input.policies[name] = {};
+  auto& added = input.policies.edit()[name] = {};
   added.meta.namespace_ = name.namespace_;
   added.meta.name = name.name;
   added.pod_selector = labels_are(selects);
-  input.revisions[name] = ++revision_;
+  input.revisions.edit()[name] = ++revision_;
   return added;
 }
 
 inline void World::remove_policy(std::string_view key) {
-  input.policies.erase(key_of(key));
-  input.revisions.erase(key_of(key));
+  input.policies.edit().erase(key_of(key));
+  input.revisions.edit().erase(key_of(key));
 }
 
 inline PolicyEndpoint& World::endpoint(std::string_view key) {
