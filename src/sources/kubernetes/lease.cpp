@@ -99,8 +99,9 @@ void Election::see(const std::string& text_of_it) {
   seen_.resource_version = version;
   seen_.holder = text(spec, "holderIdentity");
   // One that does not say is given what we would ask for.
+  const auto most = std::max(options_.most_trusted, options_.duration);
   const auto seconds = std::min<std::int64_t>(number(spec, "leaseDurationSeconds"), 3600);
-  seen_.duration = seconds > 0 ? std::chrono::seconds(seconds) : options_.duration;
+  seen_.duration = seconds > 0 ? std::min<milliseconds>(std::chrono::seconds(seconds), most) : options_.duration;
   seen_.transitions = number(spec, "leaseTransitions");
   seen_.acquired = text(spec, "acquireTime");
 }

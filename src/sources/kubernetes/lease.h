@@ -2,7 +2,7 @@
 // either keeps out of the other's way.
 //
 // No clock is compared with another's. A holder counts as alive for as long as the Lease says (leaseDurationSeconds)
-// since *we* last saw it change; the times written in it are for people. The leader stops by its own clock: when its
+// since *we* last saw it change, a minute at most; the times written in it are for people. The leader stops by its own clock: when its
 // last renewal that succeeded was sent longer ago than `renew_within`, which is shorter than `duration` by what clocks'
 // rates and a paused process may cost.
 //
@@ -30,6 +30,9 @@ struct ElectionOptions {
   std::chrono::milliseconds duration{15000};  // in whole seconds
   std::chrono::milliseconds renew_within{10000};
   std::chrono::milliseconds retry{2000};
+  // A Lease that says more counts for this long, or for `duration` where that is longer: whoever may write it cannot
+  // keep all others from acting.
+  std::chrono::milliseconds most_trusted{60000};
   std::function<std::chrono::system_clock::time_point()> wall_clock = std::chrono::system_clock::now;
 };
 

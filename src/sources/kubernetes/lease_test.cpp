@@ -25,6 +25,7 @@ struct Candidate {
                         .duration = seconds(2),
                         .renew_within = milliseconds(1500),
                         .retry = milliseconds(100),
+                        .most_trusted = milliseconds(2500),
                         .wall_clock = [clock_off] { return std::chrono::system_clock::now() + clock_off; }},
         ElectionHandlers{.elected = [this] { ++elected; },
                          .lost = [this](const std::string& reason) { ++lost, why = reason; }});
@@ -127,6 +128,17 @@ TEST_F(LeaseTest, ALeaseThatIsTakenOrErasedIsSeen) {
   EXPECT_TRUE(world.run_until([&] { return !a.leads(); }));
   EXPECT_EQ(a.why, "the lease is somebody's");
   EXPECT_TRUE(world.run_until([&] { return a.leads(); }));
+}
+
+// A Lease is an object that others may write, too.
+TEST_F(LeaseTest, ALeaseThatSaysItLastsForAnHourIsTrustedForAWhileOnly) {
+  for (const std::int64_t seconds_said : {std::int64_t{3600}, std::int64_t{1} << 62}) {
+    server.store().put(path, {{"spec", {{"holderIdentity", "gone"}, {"leaseDurationSeconds", seconds_said}}}});
+    const auto start = std::chrono::steady_clock::now();
+    Candidate a(world, server, "a");
+    EXPECT_TRUE(world.run_until([&] { return a.leads(); }, milliseconds(4000)));
+    EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(2400));
+  }
 }
 
 // Whatever the server does, two never lead at once.
