@@ -89,6 +89,7 @@ class SteppedNetlink final : public sys::Netlink {
   Result<void> delete_address(const sys::DeviceAddress& address) override { return inner_->delete_address(address); }
   Result<std::vector<sys::Route>> routes() override { return inner_->routes(); }
   Result<std::vector<IpAddress>> next_hops() override { return inner_->next_hops(); }
+  Result<sys::WayTo> way_to(const IpAddress& address) override { return inner_->way_to(address); }
   Result<void> replace_route(const sys::Route& route) override {
     WEFT_CHECK(steps_.take("set route"));
     return inner_->replace_route(route);

@@ -176,8 +176,7 @@ Result<void> ClusterLink::connect(const Node& node) {
   };
   handlers.trouble = [this](const Error& error) {
     if (why_away_ != error.message)
-      spdlog::log(joined() ? spdlog::level::warn : spdlog::level::debug, "{}: {}",
-                  on_kubernetes() ? "state in the API server" : "etcd", error.message);
+      spdlog::log(joined() ? spdlog::level::warn : spdlog::level::debug, "what nodes share: {}", error.message);
     why_away_ = error.message;
     remedy_ = error.hint;
   };
@@ -556,10 +555,8 @@ void ClusterLink::check() {
   // Whom another agent keeps out has etcd.
   if (!deaf_ && (joined() || !refused_.empty())) return faults_.clear("cluster");
   if (std::chrono::steady_clock::now() - (deaf_ ? deaf_->at : away_since_) < patience) return;
-  const auto why = why_away();
   faults_.set("cluster",
-              fmt::format("{} is away since {}: {}; {}", store_text(), utc_text(deaf_ ? deaf_->since : since_),
-                          why.empty() ? "no answer yet" : why,
+              fmt::format("{}; {}", absence(),
                           forgotten() ? "for longer than reclaim_seconds: nodes that have it have forgotten this one"
                                       : "traffic goes on, changes wait"),
               remedy_);
@@ -582,12 +579,6 @@ void ClusterLink::listen() {
   } else if (heard_ && registry.synced() && !deaf_) {
     deaf_ = Deaf{std::chrono::steady_clock::now(), std::chrono::system_clock::now()};
   }
-}
-
-std::string ClusterLink::why_away() const {
-  if (!joined()) return why_away_;
-  const auto& why = member_->registry().why_deaf();
-  return why ? why->to_error().message : std::string();
 }
 
 bool ClusterLink::is_node(const MacAddress& mac) const {

@@ -66,6 +66,8 @@ class ClusterLink {
     // Numbers of label sets; `whole` says that these are all.
     std::function<void(const cluster::IdentityDifference& difference, bool whole)> identities;
     std::function<void()> announcers;  // who announces an address may be another
+    // Why this machine itself may be what keeps these servers away (own_reason.h); may be empty.
+    std::function<std::string(const std::vector<std::string>& servers)> own_reason;
   };
   using Done = std::function<void(Result<void>)>;
 
@@ -140,6 +142,8 @@ class ClusterLink {
 
   // Once a second: faults that have lasted.
   void check();
+  // Why nothing can be agreed on with the others now, and since when; empty: it can, as of the last check().
+  [[nodiscard]] std::string absence() const;
   [[nodiscard]] nlohmann::json status_json() const;
   [[nodiscard]] nlohmann::json nodes_json(const ClusterView& view) const;
   // Who does the cluster's duties.
@@ -191,7 +195,7 @@ class ClusterLink {
   [[nodiscard]] control::RemoteNodes remote_nodes(const std::map<std::string, std::uint32_t>& wireguard) const;
   [[nodiscard]] std::string operator_text() const;
   void listen();
-  [[nodiscard]] std::string why_away() const;
+  [[nodiscard]] std::string why_away() const;  // in the store's words
 
   const Config& config_;
   store::Store& store_;

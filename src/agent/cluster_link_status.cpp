@@ -37,6 +37,21 @@ json ClusterLink::status_json() const {
           {"tunnel", to_string(config_.tunnel)}};
 }
 
+std::string ClusterLink::absence() const {
+  if (!refused_.empty()) return refused_;
+  if (joined() && !deaf_) return {};
+  const auto why = why_away();
+  const auto own = handlers_.own_reason ? handlers_.own_reason(servers_) : std::string();
+  return fmt::format("{} is away since {}: {}{}{}", store_text(), utc_text(deaf_ ? deaf_->since : since_), own,
+                     own.empty() ? "" : ": ", why.empty() ? "no answer yet" : why);
+}
+
+std::string ClusterLink::why_away() const {
+  if (!joined()) return why_away_;
+  const auto& why = member_->registry().why_deaf();
+  return why ? why->to_error().message : std::string();
+}
+
 // "operator1", "node2, there is no operator", ...
 std::string ClusterLink::operator_text() const {
   const auto holder = member_->role().holder();

@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/kubernetes_access.h"
+#include "agent/own_reason.h"
 #include "base/utc_text.h"
 #include "sources/etcd/grpc_client.h"
 #include "sources/kubernetes/http.h"
@@ -15,7 +16,7 @@ namespace weft::agent {
 namespace {
 
 // A watch that is opened anew, or a server that is restarted, is no absence.
-constexpr auto patience = std::chrono::seconds(5);
+constexpr auto patience = std::chrono::seconds(3);
 
 }  // namespace
 
@@ -27,10 +28,14 @@ Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(asio::io_contex
   if (!access) return fail(access.error().in("objects: kubernetes"));
   std::unique_ptr<KubernetesSource> source(new KubernetesSource(loop));
   source->server_ = access->servers.front();
+  source->servers_ = access->servers;
   handlers.api_servers = [&store, &config, raw = source.get(),
                           told = std::move(handlers.api_servers)](const std::vector<std::string>& addresses) {
     remember_servers(store, addresses);
-    if (auto now = kubernetes_access(config, store)) raw->http_->use_servers(std::move(now->servers));
+    if (auto now = kubernetes_access(config, store)) {
+      raw->servers_ = now->servers;
+      raw->http_->use_servers(std::move(now->servers));
+    }
     if (told) told(addresses);
   };
   WEFT_TRY(source->http_, kubernetes::make_http(loop, std::move(*access), {.user_agent = "weftd/" WEFT_VERSION}));
@@ -47,7 +52,7 @@ Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(asio::io_contex
   return source;
 }
 
-std::string KubernetesSource::check() {
+std::string KubernetesSource::check(sys::Netlink& netlink) {
   objects_->check();
   const auto why = objects_->silence();
   const auto now = std::chrono::system_clock::now();
@@ -57,9 +62,10 @@ std::string KubernetesSource::check() {
   }
   if (!silent_since_) silent_since_ = now;
   if (now - *silent_since_ < patience) return {};
+  const auto own = own_reason(netlink, servers_);
   return fmt::format(
-      "the Kubernetes API server ({}) has not been heard of since {}: {}; this node goes on with what it has", server_,
-      utc_text(*silent_since_), why);
+      "the Kubernetes API server ({}) has not been heard of since {}: {}{}{}; this node goes on with what it has",
+      server_, utc_text(*silent_since_), own, own.empty() ? "" : ": ", why);
 }
 
 nlohmann::json KubernetesSource::status_json() const {
@@ -89,7 +95,7 @@ Result<void> Agent::open_kubernetes() {
 
 void Agent::check_kubernetes() {
   trim_owed_ = kubernetes_->objects().took_many() || trim_owed_;
-  const auto silent = kubernetes_->check();
+  const auto silent = kubernetes_->check(*netlink_);
   silent.empty() ? faults_.clear("kubernetes")
                  : faults_.set("kubernetes", silent,
                                "see whether it runs and can be reached from this node, and what the message says of it "

@@ -7,10 +7,12 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "agent/config.h"
 #include "agent/kubernetes_objects.h"
 #include "sources/etcd/scheduler.h"
+#include "sys/netlink.h"
 
 namespace weft::agent {
 
@@ -27,7 +29,8 @@ class KubernetesSource {
   [[nodiscard]] etcd::Scheduler& scheduler() { return scheduler_; }
   [[nodiscard]] const std::string& server() const { return server_; }
   // Once a second. Why this node hears nothing of the server, and since when: once that lasts; empty: it hears.
-  std::string check();
+  // `netlink` says whether the machine itself is the reason.
+  std::string check(sys::Netlink& netlink);
   [[nodiscard]] nlohmann::json status_json() const;
 
  private:
@@ -35,6 +38,7 @@ class KubernetesSource {
 
   etcd::AsioScheduler scheduler_;
   std::string server_;
+  std::vector<std::string> servers_;  // all that are tried
   std::unique_ptr<kubernetes::Http> http_;
   std::unique_ptr<KubernetesObjects> objects_;
   std::optional<std::chrono::system_clock::time_point> silent_since_;

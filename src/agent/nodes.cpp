@@ -13,6 +13,7 @@
 #include "agent/ipam_time.h"
 #include "agent/memory.h"
 #include "agent/node_settings.h"
+#include "agent/own_reason.h"
 #include "api/params.h"
 #include "base/utc_text.h"
 #include "datapath/rows.h"
@@ -57,16 +58,18 @@ Result<void> Agent::open_cluster() {
   }
   WEFT_TRY(
       cluster_,
-      ClusterLink::open(loop_, config_, *store_, faults_, node_,
-                        {.blocks = [this] { blocks_changed(); },
-                         .others = [this] { others_changed(); },
-                         .identities = [this](const cluster::IdentityDifference& difference,
-                                              bool whole) { compiler().learn(difference.set, difference.gone, whole); },
-                         .announcers =
-                             [this] {
-                               if (duties_) duties_->agreed();
-                             }},
-                        encryption_ ? encryption_->offer() : EncryptionOffer()));
+      ClusterLink::open(
+          loop_, config_, *store_, faults_, node_,
+          {.blocks = [this] { blocks_changed(); },
+           .others = [this] { others_changed(); },
+           .identities = [this](const cluster::IdentityDifference& difference,
+                                bool whole) { compiler().learn(difference.set, difference.gone, whole); },
+           .announcers =
+               [this] {
+                 if (duties_) duties_->agreed();
+               },
+           .own_reason = [this](const std::vector<std::string>& servers) { return own_reason(*netlink_, servers); }},
+          encryption_ ? encryption_->offer() : EncryptionOffer()));
   cluster_->set_pools(pools_);
   node_routes_.emplace(*netlink_, faults_);
   overlay_.emplace(*netlink_, *datapath_, config_, faults_);

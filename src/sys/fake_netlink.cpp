@@ -187,6 +187,18 @@ class FakeNetlink final : public Netlink {
       if (route.gateway) all.push_back(*route.gateway);
     return all;
   }
+  Result<WayTo> way_to(const IpAddress& address) override {
+    const auto& all = here();
+    for (const auto& each : all.addresses)
+      if (each.address == address) return WayTo{.kind = WayTo::Kind::here, .device = 1, .why = {}};
+    const Route* best = nullptr;
+    for (const auto& route : all.routes)
+      if (route.destination.contains(address) &&
+          (best == nullptr || route.destination.length() > best->destination.length()))
+        best = &route;
+    if (best != nullptr) return WayTo{.kind = WayTo::Kind::out, .device = best->device, .why = {}};
+    return WayTo{.kind = WayTo::Kind::none, .device = 0, .why = "Network is unreachable"};
+  }
 
   Result<void> replace_route(const Route& route) override {
     WEFT_TRY(const Device* found, find(route.device, "set a route on"));
@@ -263,6 +275,7 @@ Result<Device> FaultyNetlink::device(int index) { return inner_->device(index); 
 Result<std::vector<DeviceAddress>> FaultyNetlink::addresses() { return inner_->addresses(); }
 Result<std::vector<Route>> FaultyNetlink::routes() { return inner_->routes(); }
 Result<std::vector<IpAddress>> FaultyNetlink::next_hops() { return inner_->next_hops(); }
+Result<WayTo> FaultyNetlink::way_to(const IpAddress& address) { return inner_->way_to(address); }
 Result<std::vector<Neighbour>> FaultyNetlink::neighbours() { return inner_->neighbours(); }
 
 Result<Device> FaultyNetlink::create_veth(const VethRequest& request) {

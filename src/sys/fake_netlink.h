@@ -81,6 +81,7 @@ class FaultyNetlink final : public Netlink {
   Result<void> delete_address(const DeviceAddress& address) override;
   Result<std::vector<Route>> routes() override;
   Result<std::vector<IpAddress>> next_hops() override;
+  Result<WayTo> way_to(const IpAddress& address) override;
   Result<void> replace_route(const Route& route) override;
   Result<void> delete_route(const Route& route) override;
   Result<std::vector<Neighbour>> neighbours() override;

@@ -22,7 +22,8 @@ struct Device {
   MacAddress mac;
   std::uint32_t mtu = 0;
   bool up = false;
-  int peer_index = 0;  // IFLA_LINK for veth: index in the peer's namespace
+  bool running = true;  // it has a carrier, where it is up
+  int peer_index = 0;   // IFLA_LINK for veth: index in the peer's namespace
 };
 
 // ifa_proto of addresses that the node has for a while: they are ours to take away, and no source that the kernel
@@ -49,6 +50,14 @@ struct Route {
   std::uint32_t mtu = 0;
   std::optional<IpAddress> source;  // preferred source
   std::uint8_t protocol = 0;        // who made it; 0 when it is set: RTPROT_STATIC
+};
+
+// Where the kernel would send a packet, by all of its routing rules and tables.
+struct WayTo {
+  enum class Kind : std::uint8_t { out, here, none };
+  Kind kind = Kind::none;
+  int device = 0;   // out of which, where there is one
+  std::string why;  // none: in the kernel's words
 };
 
 struct Neighbour {
@@ -102,6 +111,7 @@ class Netlink {
   virtual Result<std::vector<Route>> routes() = 0;  // main table
   // Gateways of all routes, in every table and of several next hops; neighbours that said they are routers.
   virtual Result<std::vector<IpAddress>> next_hops() = 0;
+  virtual Result<WayTo> way_to(const IpAddress& address) = 0;  // sends nothing
   virtual Result<void> replace_route(const Route& route) = 0;
   virtual Result<void> delete_route(const Route& route) = 0;  // absent is success
 

@@ -53,6 +53,7 @@ Device parse_device(const nlmsghdr* message) {
   device.kind = info.text(IFLA_INFO_KIND);
   device.mtu = attributes.u32(IFLA_MTU);
   device.up = (header->ifi_flags & IFF_UP) != 0;
+  device.running = (header->ifi_flags & IFF_RUNNING) != 0;
   device.peer_index = static_cast<int>(attributes.u32(IFLA_LINK));
   if (const nlattr* mac = attributes[IFLA_ADDRESS]; mac != nullptr && mnl_attr_get_payload_len(mac) == 6)
     std::memcpy(device.mac.bytes.data(), mnl_attr_get_payload(mac), 6);
@@ -415,6 +416,36 @@ class LinuxNetlink final : public Netlink {
       all.insert(all.end(), routers.begin(), routers.end());
     }
     return all;
+  }
+
+  Result<WayTo> way_to(const IpAddress& address) override {
+    Request request(RTM_GETROUTE, NLM_F_ACK);
+    auto& header = request.header<rtmsg>();
+    header.rtm_family = address_family(address.is_v4());
+    header.rtm_dst_len = address.is_v4() ? 32 : 128;
+    request.put_ip(RTA_DST, address);
+    WayTo way;
+    const Outcome outcome = socket_.transact(request, [&](const nlmsghdr* message) {
+      if (message->nlmsg_type != RTM_NEWROUTE) return;
+      const auto* route = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
+      const Attributes<RTA_OIF + 1> attributes(message, sizeof *route);
+      way.device = static_cast<int>(attributes.u32(RTA_OIF));
+      const auto type = route->rtm_type;
+      way.kind = type == RTN_LOCAL ? WayTo::Kind::here : type == RTN_UNICAST ? WayTo::Kind::out : WayTo::Kind::none;
+    });
+    switch (outcome.error) {
+      case 0:
+        if (way.kind == WayTo::Kind::none && way.why.empty()) way.why = std::strerror(ENETUNREACH);
+        return way;
+      case ENETUNREACH:
+      case EHOSTUNREACH:
+      case EACCES:
+      case EINVAL:
+        // The last two are those of routes of the types prohibit and blackhole.
+        return WayTo{.kind = WayTo::Kind::none, .device = 0, .why = std::strerror(outcome.error)};
+      default:
+        return fail(outcome.describe("look up the route to " + address.to_string()));
+    }
   }
 
   Result<void> replace_route(const Route& route) override {

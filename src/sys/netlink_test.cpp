@@ -235,6 +235,29 @@ TEST_P(NetlinkTest, NextHopsAreTheGatewaysOfAllRoutes) {
   EXPECT_EQ(node().next_hops().value(), (std::vector{ip("192.0.2.1"), ip("fe80::1")}));
 }
 
+TEST_P(NetlinkTest, WhereAPacketWouldGo) {
+  const int device = node().create_veth(request()).value().index;
+  ASSERT_TRUE(node().set_up(device, true));
+  ASSERT_TRUE(node().add_address({device, ip("192.0.2.2"), 24}));
+  ASSERT_TRUE(node().add_address({device, ip("2001:db8::2"), 64}));
+  ASSERT_TRUE(node().replace_route({cidr("198.51.100.0/24"), std::nullopt, device, false, true, 0, std::nullopt}));
+  for (const auto* own : {"192.0.2.2", "2001:db8::2"})
+    EXPECT_EQ(node().way_to(ip(own)).value().kind, WayTo::Kind::here) << own;
+  const auto out = node().way_to(ip("198.51.100.7")).value();
+  EXPECT_EQ(out.kind, WayTo::Kind::out);
+  EXPECT_EQ(out.device, device);
+  for (const auto* nowhere : {"203.0.113.1", "2001:db8:1::1"}) {
+    const auto way = node().way_to(ip(nowhere));
+    ASSERT_TRUE(way) << way.error().text();
+    EXPECT_EQ(way->kind, WayTo::Kind::none) << nowhere;
+    EXPECT_EQ(way->why, "Network is unreachable") << nowhere;
+  }
+  // The other end is down.
+  if (GetParam()) {
+    EXPECT_FALSE(node().device(device).value().running);
+  }
+}
+
 TEST_P(NetlinkTest, SetsPermanentNeighbours) {
   const Device host = node().create_veth(request()).value();
   ASSERT_TRUE(node().set_up(host.index, true));

@@ -164,6 +164,26 @@ for round in 1 2 3; do
   eventually 45 "round $round is heard of" known
 done
 
+step "nothing comes back from the server, and then the machine itself is why"
+problem() { weft_here status | grep "the Kubernetes API server (https://192.0.2.1:6443) has not been heard of since" >"$work/problem"; }
+says() { problem && grep -qF "$1" "$work/problem"; }
+hears_again() { ! problem; }
+# The machine of the server is there, and drops what comes.
+ip netns exec "$control" nft add table inet cut
+ip netns exec "$control" nft 'add chain inet cut in { type filter hook input priority 0; policy drop; }'
+eventually 10 "it says so" problem
+is "what it says of the machine itself" "$(grep -c 'this machine' "$work/problem")" 0
+ip netns exec "$control" nft delete table inet cut
+eventually 30 "it is heard again" hears_again
+ip -n "$node" address add 192.0.2.1/32 dev lo
+eventually 15 "an address of the node's own is named" says "192.0.2.1 is an address of this machine itself, on lo"
+ip -n "$node" address del 192.0.2.1/32 dev lo
+eventually 30 "it is heard again" hears_again
+ip -n "$control" link set up0 down
+eventually 15 "a device without a carrier is named" says "192.0.2.1 is sent to by up0, which has no carrier"
+ip -n "$control" link set up0 up
+eventually 30 "it is heard again" hears_again
+
 step "the server is away: traffic goes on, also through a restart of weftd"
 kill -9 $server
 says_away() { weft_here status | grep -q "the Kubernetes API server (https://192.0.2.1:6443) has not been heard of since"; }

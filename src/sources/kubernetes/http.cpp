@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -23,9 +24,6 @@ namespace {
 
 using Time = etcd::Scheduler::Time;
 using std::chrono::milliseconds;
-
-// A peer that is gone without a word: the kernel ends the connection after this long, quiet or not.
-constexpr int dead_after_seconds = 30;
 
 struct Lines {
   curl_slist* list = nullptr;
@@ -90,8 +88,11 @@ bool not_sent(CURLcode code, CURL* easy) {
   }
 }
 
-int prepare_socket(void* /*unused*/, curl_socket_t fd, curlsocktype /*purpose*/) {
-  const unsigned dead_after = dead_after_seconds * 1000;
+// A peer that is gone without a word: the kernel ends the connection after `dead_after`, be it that something was sent
+// or that nothing was. While all is quiet it asks the peer's kernel after half of that time, which costs no request.
+int prepare_socket(void* options, curl_socket_t fd, curlsocktype /*purpose*/) {
+  const auto after = static_cast<HttpOptions*>(options)->dead_after;
+  const auto dead_after = static_cast<unsigned>(std::chrono::milliseconds(after).count());
   const int probes = 3;
   // Where the kernel refuses, its defaults stay.
   static_cast<void>(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_after, sizeof dead_after));
@@ -258,9 +259,10 @@ void CurlHttp::set_address(Exchange& e) {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.connect_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-  curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 15L);
-  curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 5L);
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, std::max(1L, static_cast<long>(options_.dead_after.count() / 2)));
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 1L);
   curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, &prepare_socket);
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, &options_);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   if (e.request.fresh)
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
@@ -373,6 +375,11 @@ void CurlHttp::finished(const Shared& exchange) {
   std::string text = e.error_text.front() != '\0' ? e.error_text.data() : curl_easy_strerror(code);
   const bool unsent = not_sent(code, e.easy);
   if (unsent) {
+    // libcurl says "could not connect", the kernel whether it was refused or led nowhere.
+    long error = 0;
+    curl_easy_getinfo(e.easy, CURLINFO_OS_ERRNO, &error);
+    if (code == CURLE_COULDNT_CONNECT && error != 0)
+      text += fmt::format(" ({})", std::generic_category().message(static_cast<int>(error)));
     leave_server(e.server);
     e.tried.insert(e.server);
     if (auto next = next_server(e)) {

@@ -76,6 +76,8 @@ class Http {
 struct HttpOptions {
   std::size_t most_body = 16UL << 20;  // of an answer that is not a stream
   std::chrono::milliseconds connect_timeout{5000};
+  // A connection on which the server's kernel answers nothing ends after this long.
+  std::chrono::seconds dead_after{6};
   std::string user_agent = "weft";
 };
 

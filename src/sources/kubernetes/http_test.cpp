@@ -2,7 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -65,6 +70,7 @@ TEST(Http, ServersAreTriedOneAfterAnotherAndTheOneThatWorksIsKept) {
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().reason, Reason::unavailable);
   EXPECT_THAT(none.error().message, HasSubstr("GET /api/v1/pods of http://127.0.0.1:"));
+  EXPECT_THAT(none.error().message, HasSubstr("(Connection refused)"));
   EXPECT_FALSE(none.error().unsure);
   server.start();
   EXPECT_EQ(world.request(*http, {.target = "/version"})->status, 200);
@@ -261,6 +267,40 @@ TEST(Http, WaitingHasAnEnd) {
       *http, {.target = "/api/v1/pods?watch=1&resourceVersion=1", .stream = true, .lifetime = milliseconds(100)});
   ASSERT_FALSE(endless);
   EXPECT_EQ(endless.error().reason, Reason::deadline);
+}
+
+// A watch that is quiet looks like one whose server has gone without a word: the kernels tell them apart.
+TEST(Http, AServerThatIsGoneWithoutAWordIsNoticedOnAQuietStream) {
+  World world;
+  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+  ::listen(listener.get(), 8);
+  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size);
+  const auto http = world.connect({.servers = {"http://127.0.0.1:" + std::to_string(ntohs(address.sin_port))}},
+                                  {.dead_after = std::chrono::seconds(2)});
+  std::string heard;
+  std::optional<Outcome<Answer>> end;
+  const auto stream = http->start({.target = "/api/v1/pods?watch=1", .stream = true},
+                                  {.bytes = [&](std::string_view bytes) { heard += bytes; },
+                                   .done = [&](Outcome<Answer> outcome) { end = std::move(outcome); }});
+  world.run_for(milliseconds(100));
+  const Fd connection(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  ASSERT_TRUE(connection.valid());
+  constexpr std::string_view head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
+  ASSERT_EQ(::write(connection.get(), head.data(), head.size()), static_cast<ssize_t>(head.size()));
+  ASSERT_TRUE(world.run_until([&] { return heard == "hi"; }));
+  // Quiet for longer than that: the server's kernel answers.
+  EXPECT_FALSE(world.run_until([&] { return end.has_value(); }, milliseconds(4000)));
+  // Whatever comes is dropped before the kernel looks at it.
+  std::array<sock_filter, 1> drop{{{.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0}}};
+  const sock_fprog program{.len = drop.size(), .filter = drop.data()};
+  ASSERT_EQ(::setsockopt(connection.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
+  ASSERT_TRUE(world.run_until([&] { return end.has_value(); }, milliseconds(4000)));
+  ASSERT_FALSE(*end);
+  EXPECT_EQ(end->error().reason, Reason::unavailable);
+  EXPECT_THAT(end->error().message, HasSubstr("timed out"));
 }
 
 TEST(Http, AHandlerMayDestroyTheClient) {

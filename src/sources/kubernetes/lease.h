@@ -2,9 +2,9 @@
 // either keeps out of the other's way.
 //
 // No clock is compared with another's. A holder counts as alive for as long as the Lease says (leaseDurationSeconds)
-// since *we* last saw it change, a minute at most; the times written in it are for people. The leader stops by its own clock: when its
-// last renewal that succeeded was sent longer ago than `renew_within`, which is shorter than `duration` by what clocks'
-// rates and a paused process may cost.
+// since *we* last saw it change, a minute at most; the times written in it are for people. The leader stops by its own
+// clock: when its last renewal that succeeded was sent longer ago than `renew_within`, which is shorter than `duration`
+// by what clocks' rates and a paused process may cost.
 //
 // Owner thread only; a handler may destroy the Election. Destroying it leaves the Lease to expire; release() ends it.
 #pragma once
