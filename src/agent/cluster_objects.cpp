@@ -367,7 +367,7 @@ void ClusterObjects::read_objects(Publisher::Brought& brought) {
   for (const auto& [key, text] : owed_->objects) {
     const auto what = name_of(key);
     misunderstood_.erase(what);
-    const auto wrong = [&](const std::string& why) { misunderstood_[what] = why; };
+    const auto wrong = [&](const std::string& why) { misunderstood_[what] = {key.namespace_, why}; };
     const auto kind = model::parse_kind(key.kind);
     if (!kind || model::to_string(*kind) != key.kind) {
       if (text) wrong("this version of Weft knows no such kind");
@@ -405,7 +405,7 @@ void ClusterObjects::read_assignments(Publisher::Brought& brought) {
     if (assignment)
       brought.assignments.emplace(service, std::move(*assignment));
     else
-      misunderstood_[what] = assignment.error().message;
+      misunderstood_[what] = {key.namespace_, assignment.error().message};
   }
   if (!owed_->whole) return;
   for (const auto& [service, held] : parts_.publisher.services().assignments())

@@ -131,7 +131,7 @@ class ClusterObjects {
   bool working_ = false;
   etcd::Timer start_;
   etcd::Timer retry_;
-  std::map<std::string, std::string> misunderstood_;  // by name_of(): why
+  std::map<std::string, Misunderstood> misunderstood_;  // by name_of()
   std::optional<Owed> owed_;
   bool pools_changed_ = true;  // since waiting Services were served
   bool serving_ = false;

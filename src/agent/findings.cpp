@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "agent/agent.h"
+#include "agent/fold.h"
+#include "agent/intake.h"
 
 namespace weft::agent {
 
@@ -14,12 +16,17 @@ Agent::Findings Agent::findings() const {
   };
   for (const auto& text : problems_) add(text, "weftd's log says more; it is said until weftd is started again");
   for (const auto& text : duties_->problems(node_)) add(text, {});
-  for (const auto& text : closed_policies())
-    add(text, "make it smaller: fewer, wider blocks, ranges of ports; a peer and a port make a row");
   const auto reconcile = datapath_->tables().status();
   if (!reconcile.last_error.empty()) add("datapath: " + reconcile.last_error, std::string(usual_remedy("publish")));
-  for (const auto& [about, text] : faults_.texts()) add(text, faults_.remedy(about));
+  const auto of_objects = [](std::string_view about) { return about.starts_with(misunderstood_group); };
+  for (const auto& [about, text] : faults_.texts())
+    if (!of_objects(about)) add(text, faults_.remedy(about));
   for (const auto& [text, remedy] : life_->others().harmful) add(text, remedy);
+  // What tenants have written comes after what is wrong with the node: nobody's objects hide that.
+  for (const auto& [about, text] : faults_.texts())
+    if (of_objects(about)) add(text, faults_.remedy(about));
+  for (const auto& text : closed_policies())
+    add(text, "make it smaller: fewer, wider blocks, ranges of ports; a peer and a port make a row");
   found.degraded = reconcile.failed > 0 || !datapath_->features().socket_hook || !found.all.empty();
   // From here on what is wrong with objects, or was mended: the node does what it is to do.
   for (const auto& text : unserved()) add(text, "weft service get NAME says why");
@@ -34,20 +41,21 @@ Agent::Findings Agent::findings() const {
 }
 
 std::vector<std::string> Agent::closed_policies() const {
-  constexpr std::size_t most = 8;
-  const auto& closed = compiled().policy.closed;
+  const std::vector<model::ObjectKey> closed(compiled().policy.closed.begin(), compiled().policy.closed.end());
+  std::vector<std::string_view> namespaces;
+  for (const auto& policy : closed) namespaces.push_back(policy.namespace_);
+  const auto folded = fold(namespaces);
   std::vector<std::string> texts;
-  for (const auto& policy : closed) {
-    if (texts.size() == most) {
-      texts.push_back(
-          fmt::format("{} more NetworkPolicies have no room in the tables, and allow nothing", closed.size() - most));
-      break;
-    }
+  for (const auto place : folded.named)
     texts.push_back(
         fmt::format("NetworkPolicy {} needs more rows than there is room for beside the others (a namespace's "
                     "share of {} rows and {} CIDRs): it allows nothing to the pods it selects here",
-                    policy.to_string(), WEFT_POLICY_ROWS / 2, WEFT_POLICY_CIDRS));
-  }
+                    closed[place].to_string(), WEFT_POLICY_ROWS / 2, WEFT_POLICY_CIDRS));
+  for (const auto& rest : folded.rest)
+    texts.push_back(
+        fmt::format("NetworkPolicies, {}, need more rows than there is room for: they allow nothing to the pods they "
+                    "select here",
+                    rest));
   return texts;
 }
 

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <vector>
+
+#include "agent/fold.h"
+
 namespace weft::agent {
 namespace {
 
@@ -47,33 +51,38 @@ void Intake::check() {
 
 namespace {
 
-std::map<std::string, Fault> faults_of(const std::map<std::string, std::string>& objects, const std::string& group,
+std::map<std::string, Fault> faults_of(const std::map<std::string, Misunderstood>& objects, const std::string& group,
                                        std::string_view where, std::string_view so, std::string_view remedy) {
-  constexpr std::size_t most = 8;
-  std::map<std::string, Fault> faults;
-  for (const auto& [what, why] : objects) {
-    if (faults.size() == most) {
-      faults[group + ", more"] = {fmt::format("{} more {} are not understood; {}", objects.size() - most, where, so),
-                                  {}};
-      break;
-    }
-    faults[fmt::format("{} {}", group, what)] = {fmt::format("{} {} is not understood: {}; {}", what, where, why, so),
-                                                 std::string(remedy)};
+  std::vector<std::string_view> namespaces;
+  std::vector<const std::pair<const std::string, Misunderstood>*> all;
+  for (const auto& entry : objects) {
+    namespaces.push_back(entry.second.namespace_);
+    all.push_back(&entry);
   }
+  std::map<std::string, Fault> faults;
+  const auto folded = fold(namespaces);
+  for (const auto place : folded.named) {
+    const auto& [what, one] = *all[place];
+    faults[fmt::format("{} {}", group, what)] = {
+        fmt::format("{} {} is not understood: {}; {}", what, where, one.why, so), std::string(remedy)};
+  }
+  for (std::size_t i = 0; i < folded.rest.size(); ++i)
+    faults[fmt::format("{}, more {}", group, i)] = {
+        fmt::format("{} {} are not understood; {}", folded.rest[i], where, so), std::string(remedy)};
   return faults;
 }
 
 }  // namespace
 
-std::map<std::string, Fault> misunderstood_faults(const std::map<std::string, std::string>& misunderstood,
+std::map<std::string, Fault> misunderstood_faults(const std::map<std::string, Misunderstood>& misunderstood,
                                                   std::string_view where, std::string_view remedy) {
-  return faults_of(misunderstood, "misunderstood", where,
+  return faults_of(misunderstood, std::string(misunderstood_group), where,
                    "where this node had it before, that stays in force, else it has no effect here", remedy);
 }
 
-std::map<std::string, Fault> closed_faults(const std::map<std::string, std::string>& closed, std::string_view where,
+std::map<std::string, Fault> closed_faults(const std::map<std::string, Misunderstood>& closed, std::string_view where,
                                            std::string_view remedy) {
-  return faults_of(closed, "misunderstood, closed", where,
+  return faults_of(closed, std::string(misunderstood_group) + ", closed", where,
                    "until it is, it isolates the pods that it selects and allows them nothing", remedy);
 }
 

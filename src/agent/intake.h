@@ -42,13 +42,21 @@ class Intake {
   int checks_ = 0;
 };
 
-// A fault each, a few by name, of what is there and not understood: by what it is ("Service shop/web"), why. `where` it
-// is: "in etcd". `remedy`: what to do about one of them.
-std::map<std::string, Fault> misunderstood_faults(const std::map<std::string, std::string>& misunderstood,
+struct Misunderstood {
+  std::string namespace_;  // of what it is about; empty: it has none
+  std::string why;
+};
+
+// How the subjects of such faults begin: they are about objects, and not about the node.
+inline constexpr std::string_view misunderstood_group = "misunderstood";
+
+// A fault each, a few of each namespace by name, of what is there and not understood: by what it is ("Service
+// shop/web"). `where` it is: "in etcd". `remedy`: what to do about one of them.
+std::map<std::string, Fault> misunderstood_faults(const std::map<std::string, Misunderstood>& misunderstood,
                                                   std::string_view where, std::string_view remedy);
 
 // The same of NetworkPolicies that are not understood and therefore allow nothing.
-std::map<std::string, Fault> closed_faults(const std::map<std::string, std::string>& closed, std::string_view where,
+std::map<std::string, Fault> closed_faults(const std::map<std::string, Misunderstood>& closed, std::string_view where,
                                            std::string_view remedy);
 
 }  // namespace weft::agent

@@ -302,10 +302,21 @@ bool KubernetesObjects::has(const model::ObjectKey& key, const std::string& uid)
   return hash != pod->meta.annotations.end() && hash->second == uid;
 }
 
-void KubernetesObjects::catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done) {
+std::optional<Error> KubernetesObjects::unheard() const {
+  if (known()) return std::nullopt;
+  const auto why = silence();
+  return Error{ErrorCode::unavailable,
+               fmt::format("this node has not heard yet which objects the API server {} has: {}", parts_.server,
+                           why.empty() ? "its lists are not complete" : why),
+               "it is tried again by itself; weft status tells whether it answers"};
+}
+
+void KubernetesObjects::catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done,
+                                 std::chrono::milliseconds most) {
   const auto entry = waiting_.insert(waiting_.end(), {.pod = pod, .uid = uid, .done = std::move(done), .patience = {}});
   const bool at_once = has(pod, uid) || (known() && !silence().empty());
-  entry->patience = parts_.scheduler.after(at_once ? std::chrono::milliseconds(0) : patience, [this, entry] {
+  const auto wait = at_once ? std::chrono::milliseconds(0) : std::min<std::chrono::milliseconds>(patience, most);
+  entry->patience = parts_.scheduler.after(wait, [this, entry] {
     const auto ready = std::move(entry->done);
     waiting_.erase(entry);
     ready();
@@ -333,9 +344,10 @@ void KubernetesObjects::tell_misunderstood() {
   misunderstood_ = std::move(now);
   constexpr auto remedy =
       "a later version of Weft may understand it: update this one, or change the object (kubectl edit)";
-  std::map<std::string, std::string> kept;
-  std::map<std::string, std::string> closed;
-  for (const auto& [key, why] : misunderstood_) (closed_.contains(key) ? closed : kept).emplace(name_of(key), why);
+  std::map<std::string, Misunderstood> kept;
+  std::map<std::string, Misunderstood> closed;
+  for (const auto& [key, why] : misunderstood_)
+    (closed_.contains(key) ? closed : kept).emplace(name_of(key), Misunderstood{key.key.namespace_, why});
   auto faults = misunderstood_faults(kept, "of " + parts_.server, remedy);
   faults.merge(closed_faults(closed, "of " + parts_.server, remedy));
   handlers_.misunderstood(faults);

@@ -65,9 +65,12 @@ class KubernetesObjects {
   [[nodiscard]] bool known() const;
   // All that the server has was taken in by this run.
   [[nodiscard]] bool taken() const { return taken_; }
-  // Once this pod and its Namespace are known here; or when a while has passed, or the server is silent. With the uid
-  // that the kubelet says: one of the same name that is going is another.
-  void catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done);
+  // Once this pod and its Namespace are known here; or when a while has passed, of at most `most`, or the server is
+  // silent. With the uid that the kubelet says: one of the same name that is going is another.
+  void catch_up(const model::ObjectKey& pod, const std::string& uid, std::function<void()> done,
+                std::chrono::milliseconds most = std::chrono::milliseconds::max());
+  // Why no pod can be attached yet; nothing: known().
+  [[nodiscard]] std::optional<Error> unheard() const;
   // The server's version of policies, as far as their changes are taken in; 0: none are by this run.
   [[nodiscard]] std::uint64_t policies_seen() const { return policies_seen_; }
   // Empty: it has none there. As of the server's, not of what was taken in.
