@@ -15,8 +15,17 @@ namespace {
 
 using nlohmann::json;
 
-// As long as a block that was claimed for one pod may be full when it comes because others waited for it too.
-constexpr auto attach_patience = std::chrono::seconds(8);
+// As long as a block that was claimed for one pod may be full when it comes because others waited for it too, and so
+// that the plugin hears what was waited for before it gives up: it waits for 10 seconds, or for what its list says.
+std::chrono::milliseconds attach_patience(const json& params) {
+  constexpr double usual = 10;
+  double seconds = usual;
+  const auto config = params.find("config");
+  if (config != params.end() && config->is_object())
+    if (const auto said = config->find("timeoutSeconds"); said != config->end() && said->is_number())
+      seconds = std::clamp(said->get<double>(), 0.0, usual);
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 800));
+}
 
 Result<store::EndpointKey> key_of(const json& params) {
   WEFT_TRY(auto container, api::required_text(params, "container_id"));
@@ -29,7 +38,7 @@ Result<store::EndpointKey> key_of(const json& params) {
 void Agent::register_attachment() {
   server_->handle_async("cni.add", [this](const json& params, const api::Responder& responder) {
     if (!cluster_ && !kubernetes_) return responder.answer(cni_add(params));
-    attach(params, responder, std::chrono::steady_clock::now() + attach_patience);
+    attach(params, responder, std::chrono::steady_clock::now() + attach_patience(params));
   });
   server_->handle("cni.ack", [this](const json& params) -> api::Answer {
     WEFT_TRY(const auto key, key_of(params));
@@ -74,25 +83,25 @@ Result<void> Agent::attach_ability() {
   const auto status = datapath_->tables().status();
   if (status.failed > 0) return weft::fail(ErrorCode::unavailable, "the datapath is behind: " + status.last_error);
   if (faults_.has("store")) return weft::fail(ErrorCode::unavailable, fault("store"));
-  if (kubernetes_ && !kubernetes_->objects().known())
-    return weft::fail(ErrorCode::unavailable,
-                      fmt::format("this node has not heard yet which objects the API server {} has: {}",
-                                  kubernetes_->server(), kubernetes_->objects().silence()));
+  if (kubernetes_)
+    if (const auto unheard = kubernetes_->objects().unheard()) return weft::fail(*unheard);
   if (config_.pod_cidrs.empty())
     return weft::fail(ErrorCode::unavailable, "pod_cidrs is empty: this node attaches no pods");
   WEFT_CHECK(check_node_cidrs_known(config_));
   attachment_->expire_quarantine();
   const auto now = ipam_now();
+  const auto absence = cluster_ ? cluster_->absence() : std::string();
   for (const auto& cidr : config_.pod_cidrs) {
-    if (ipam_->available(cidr.family(), now) != 0 || (cluster_ && cluster_->joined())) continue;
+    if (ipam_->available(cidr.family(), now) != 0 || (cluster_ && absence.empty())) continue;
     if (cluster_ && ipam_->uses().empty())
-      return weft::fail(
-          ErrorCode::unavailable,
-          fmt::format("this node has no block of {} yet, and has not joined the cluster", cidr.to_string()));
+      return weft::fail(ErrorCode::unavailable,
+                        fmt::format("this node has no block of {} yet: {}", cidr.to_string(), absence));
     const auto held = ipam_->allocations();
     const auto used = std::ranges::count_if(held, [&](const auto& entry) { return cidr.contains(entry.address); });
-    return weft::fail(ErrorCode::unavailable, fmt::format("no address is left in {}: {} are in use, {} in quarantine",
-                                                          cidr.to_string(), used, ipam_->quarantined().size()));
+    return weft::fail(
+        ErrorCode::unavailable,
+        fmt::format("no address is left in {}: {} are in use, {} in quarantine{}{}", cidr.to_string(), used,
+                    ipam_->quarantined().size(), absence.empty() ? "" : "; no other block can be had: ", absence));
   }
   return {};
 }

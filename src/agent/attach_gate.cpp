@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <asio/steady_timer.hpp>
 #include <memory>
 #include <utility>
@@ -25,7 +26,8 @@ struct Waiting {
 
 }  // namespace
 
-void AttachGate::pass(const Needs& needs, std::function<void(const Result<void>&)> done) {
+void AttachGate::pass(const Needs& needs, std::function<void(const Result<void>&)> done,
+                      std::chrono::steady_clock::time_point until) {
   if (needs.empty()) return done({});
   std::set<std::string> pools;
   for (const auto& [pool, family] : needs.pools) pools.insert(pool);
@@ -50,17 +52,18 @@ void AttachGate::pass(const Needs& needs, std::function<void(const Result<void>&
     });
   for (const auto& [pool, family] : needs.pools) cluster_.claim(pool, family, arrived);
   for (const auto& block : needs.blocks) cluster_.claim(block, arrived);
-  waiting->timer.expires_after(patience_);
-  waiting->timer.async_wait(
-      [waiting, store = cluster_.store_name(), asked_labels = needs.labels.has_value()](const std::error_code& error) {
-        if (error) return;
-        waiting->tell(fail(ErrorCode::unavailable,
-                           fmt::format("{} has not given {} yet", store,
-                                       asked_labels ? "the container's labels a number"
-                                                    : "this node a block of addresses, nor said that the one it had is "
-                                                      "still its own,"),
-                           "it is tried again by itself; weft status tells whether the store answers"));
-      });
+  waiting->timer.expires_at(std::min(until, std::chrono::steady_clock::now() + patience_));
+  waiting->timer.async_wait([this, waiting, asked_labels = needs.labels.has_value()](const std::error_code& error) {
+    if (error) return;
+    const auto absence = cluster_.absence();
+    waiting->tell(fail(ErrorCode::unavailable,
+                       fmt::format("{} has not given {} yet{}{}", cluster_.store_name(),
+                                   asked_labels ? "the container's labels a number"
+                                                : "this node a block of addresses, nor said that the one it had is "
+                                                  "still its own,",
+                                   absence.empty() ? "" : ": ", absence),
+                       "it is tried again by itself; weft status tells whether the store answers"));
+  });
 }
 
 }  // namespace weft::agent

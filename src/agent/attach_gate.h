@@ -30,9 +30,11 @@ class AttachGate {
   AttachGate(asio::io_context& loop, ClusterLink& cluster, std::chrono::milliseconds patience = std::chrono::seconds(8))
       : loop_(loop), cluster_(cluster), patience_(patience) {}
 
-  // `done` is told once: at once when nothing is missing, `unavailable` after the patience. Numbers that were acquired
-  // for it, and blocks that were claimed, are held until it has returned.
-  void pass(const Needs& needs, std::function<void(const Result<void>&)> done);
+  // `done` is told once: at once when nothing is missing, `unavailable` after the patience, or at `until` if that is
+  // sooner, with what it waited for. Numbers that were acquired for it, and blocks that were claimed, are held until it
+  // has returned.
+  void pass(const Needs& needs, std::function<void(const Result<void>&)> done,
+            std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max());
 
  private:
   asio::io_context& loop_;

@@ -454,6 +454,17 @@ TEST_F(ClusterLinkTest, TheGateWaitsForTheNumberAndTheBlockAndNotForEver) {
   gate.pass({.labels = LabelMap{{"k8s:app", "new"}}, .pools = {}, .blocks = {}}, tell);
   ASSERT_TRUE(run_until([&] { return passed.has_value(); }));
   EXPECT_EQ(passed->error().code, ErrorCode::unavailable);
+  // Sooner than that where the plugin waits for less, and with why, once that is known.
+  a->link->check();
+  EXPECT_THAT(a->link->absence(), HasSubstr("is away since"));
+  passed.reset();
+  const auto start = std::chrono::steady_clock::now();
+  gate.pass({.labels = LabelMap{{"k8s:app", "newer"}}, .pools = {}, .blocks = {}}, tell,
+            start + std::chrono::milliseconds(300));
+  ASSERT_TRUE(run_until([&] { return passed.has_value(); }));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(2));
+  EXPECT_THAT(passed->error().message, HasSubstr("etcd has not given the container's labels a number yet: etcd ("));
+  EXPECT_THAT(passed->error().message, HasSubstr("is away since"));
 }
 
 }  // namespace

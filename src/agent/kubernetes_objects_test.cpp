@@ -374,6 +374,11 @@ TEST_F(KubernetesObjectsTest, APodIsWaitedForUntilItIsHeardOf) {
   known = false;
   node->source->catch_up({"shop", "web-9"}, "", [&] { known = true; });
   ASSERT_TRUE(world.run_until([&] { return known; }, std::chrono::seconds(1)));
+  // Who has less time waits for less.
+  known = false;
+  node->source->catch_up(
+      {"shop", "never"}, "", [&] { known = true; }, milliseconds(200));
+  ASSERT_TRUE(world.run_until([&] { return known; }, std::chrono::seconds(2)));
 }
 
 // A StatefulSet's next pod has the name of the one before, which may be going still.

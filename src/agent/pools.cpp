@@ -222,6 +222,15 @@ Result<AttachGate::Needs> Agent::attach_needs(const AttachRequest& request) cons
   return needs;
 }
 
+namespace {
+
+std::chrono::milliseconds left_until(std::chrono::steady_clock::time_point until) {
+  const auto left = std::chrono::floor<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+  return std::max(left, std::chrono::milliseconds(0));
+}
+
+}  // namespace
+
 // What was applied elsewhere a moment ago may say which addresses the pod is to have; it keeps those it gets.
 void Agent::attach(const nlohmann::json& params, const api::Responder& responder,
                    std::chrono::steady_clock::time_point until) {
@@ -234,7 +243,7 @@ void Agent::attach(const nlohmann::json& params, const api::Responder& responder
     if (!responder.closed()) attach_known(params, responder, until);
   };
   if (kubernetes_)
-    kubernetes_->objects().catch_up(pod, request->pod_uid, std::move(go_on));
+    kubernetes_->objects().catch_up(pod, request->pod_uid, std::move(go_on), left_until(until));
   else if (cluster_objects_)
     cluster_objects_->catch_up(pod, std::move(go_on));
   else
@@ -253,18 +262,20 @@ void Agent::attach_known(const nlohmann::json& params, const api::Responder& res
     life_->tell_refused(pod, uid, refused);
     responder.answer(weft::fail(refused));
   };
-  if (kubernetes_ && !kubernetes_->objects().known())
-    return refuse({ErrorCode::unavailable, "this node has not heard yet which objects the API server has",
-                   "try again; weft status tells whether it answers"});
+  if (kubernetes_)
+    if (const auto unheard = kubernetes_->objects().unheard()) return refuse(*unheard);
   if (!cluster_) return responder.answer_by([&] { return cni_add(params); });
   const auto needs = attach_needs(*request);
   if (!needs) return refuse(needs.error());
   if (needs->empty() || std::chrono::steady_clock::now() >= until)
     return responder.answer_by([&] { return cni_add(params); });
-  attach_gate_->pass(*needs, [this, params, responder, until, refuse](const Result<void>& passed) {
-    if (responder.closed()) return;
-    passed ? attach_known(params, responder, until) : refuse(passed.error());
-  });
+  attach_gate_->pass(
+      *needs,
+      [this, params, responder, until, refuse](const Result<void>& passed) {
+        if (responder.closed()) return;
+        passed ? attach_known(params, responder, until) : refuse(passed.error());
+      },
+      until);
 }
 
 }  // namespace weft::agent

@@ -36,11 +36,20 @@ Result<Json> read_answer(const std::string& line) {
 }  // namespace
 
 AgentConnection::AgentConnection(std::string socket, std::chrono::milliseconds timeout)
-    : socket_(std::move(socket)), deadline_(std::chrono::steady_clock::now() + timeout) {}
+    : socket_(std::move(socket)), timeout_(timeout), deadline_(std::chrono::steady_clock::now() + timeout) {}
 
 std::unexpected<Error> AgentConnection::away(const std::string& why) const {
   return fail(ErrorCode::unavailable, "weftd does not answer on " + socket_ + ": " + why,
               "is weftd running? The runtime will ask again");
+}
+
+// It is there: what it waits for it says itself, unless that takes longer than it knows of.
+std::unexpected<Error> AgentConnection::late() const {
+  if (!asked_) return away("it took no request in time");
+  return fail(ErrorCode::unavailable,
+              "weftd took the request on " + socket_ + " and has not answered it within " +
+                  std::to_string(timeout_.count()) + " ms",
+              "weft status says what is wrong; the runtime will ask again");
 }
 
 Result<void> AgentConnection::connect() {
@@ -62,7 +71,7 @@ Result<void> AgentConnection::wait_for(short events) {
   while (true) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - std::chrono::steady_clock::now());
-    if (left.count() <= 0) return away("no answer in time");
+    if (left.count() <= 0) return late();
     pollfd watched{fd_.get(), events, 0};
     const int ready = ::poll(&watched, 1, static_cast<int>(left.count()) + 1);
     if (ready > 0) return {};
@@ -112,6 +121,7 @@ Result<std::string> AgentConnection::read_line() {
 Result<Json> AgentConnection::call(const std::string& method, const Json& params) {
   WEFT_CHECK(connect());
   WEFT_CHECK(send_line(line_of(++last_id_, method, params)));
+  asked_ = true;
   WEFT_TRY(const std::string line, read_line());
   return read_answer(line);
 }

@@ -36,12 +36,15 @@ class AgentConnection : public Agent {
   Result<void> send_line(const std::string& line);
   Result<std::string> read_line();
   [[nodiscard]] std::unexpected<Error> away(const std::string& why) const;
+  [[nodiscard]] std::unexpected<Error> late() const;
 
   const std::string socket_;
+  const std::chrono::milliseconds timeout_;
   const std::chrono::steady_clock::time_point deadline_;
   Fd fd_;
   std::string received_;
   int last_id_ = 0;
+  bool asked_ = false;  // it has the whole request
 };
 
 }  // namespace weft::cni

@@ -172,7 +172,10 @@ TEST(Binary, SilentAgentIsTryAgainAfterTheTimeout) {
   const Fd connection = listener.accept();
   const auto finished = plugin.wait();
   EXPECT_EQ(finished.exit_code, 1);
-  EXPECT_EQ(Json::parse(finished.text)["code"], 11);
+  const auto error = Json::parse(finished.text);
+  EXPECT_EQ(error["code"], 11);
+  // It is there, and was told what to do.
+  EXPECT_EQ(error["msg"], "weftd took the request on " + listener.path() + " and has not answered it within 50 ms");
 }
 
 TEST(Binary, KilledPluginIsSeenAsAClosedConnectionWithoutAcknowledgement) {
