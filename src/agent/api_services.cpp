@@ -15,6 +15,7 @@
 #include "agent/service_text.h"
 #include "agent/service_trace.h"
 #include "agent/target_ports.h"
+#include "agent/withheld.h"
 #include "api/params.h"
 
 namespace weft::agent {
@@ -106,6 +107,23 @@ void add_waiting(json& items, const control::ServiceCompiler& services, const st
                      {"pending", reason},
                      {"problem", "it waits for a load balancer address: " + reason},
                      {"backends", json::array()}});
+  }
+}
+
+// So has each address that a Service names and is not served at.
+void add_withheld(json& items, const Publisher& publisher, const std::string& space) {
+  for (const auto& [key, withheld] : withheld_addresses(publisher)) {
+    if (!space.empty() && key.namespace_ != space) continue;
+    for (const auto& one : withheld)
+      items.push_back({{"id", nullptr},
+                       {"namespace", key.namespace_},
+                       {"name", key.name},
+                       {"type", one.of_status ? json("LoadBalancer") : json(nullptr)},
+                       {"kind", control::to_string(one.of_status ? control::FrontendKind::load_balancer
+                                                                 : control::FrontendKind::external_ip)},
+                       {"address", one.address.to_string()},
+                       {"problem", "it is not served there: the address " + one.why},
+                       {"backends", json::array()}});
   }
 }
 
@@ -246,6 +264,7 @@ api::Answer Agent::list_services(const json& params) const {
       if (port.id >= begin && concerns(port)) add_frontends(items, port, problems);
     });
     add_waiting(items, services(), space);
+    add_withheld(items, *publisher_, space);
     add_left_out(items, problems, space);
     if (items.size() >= many_items) give_memory_back(loop_);
     return result;
@@ -264,6 +283,7 @@ api::Answer Agent::list_services(const json& params) const {
   }
   if (!result.contains("continue")) {
     add_waiting(items, services(), space);
+    add_withheld(items, *publisher_, space);
     add_left_out(items, problems, space);
   }
   publisher_->forget_views();
@@ -328,8 +348,11 @@ std::vector<std::string> Agent::service_warnings(const model::ObjectKey& key, co
   if (!service.proxy_name.empty())
     warnings.push_back(
         fmt::format("it belongs to the proxy {} (label service.kubernetes.io/service-proxy-name)", service.proxy_name));
-  for (const auto& text : withheld_external_ips(*publisher_, key))
-    warnings.push_back(text + ": it is not served there; name an address that nothing else has in externalIPs");
+  for (const auto& one : withheld_addresses(*publisher_, key))
+    warnings.push_back(withheld_text(key, one) +
+                       (one.of_status
+                            ? ": it is not served there; who gives it addresses is to give it one that nothing else has"
+                            : ": it is not served there; name an address that nothing else has in externalIPs"));
   for (const auto& text : out_of_range(services().held(key), config_))
     warnings.push_back("its " + text +
                        ": it is served all the same; delete the Service and apply it again for another");

@@ -11,7 +11,7 @@
 #include "agent/counters.h"
 #include "agent/encryption.h"
 #include "agent/out_of_range.h"
-#include "agent/probe_scope.h"
+#include "agent/withheld.h"
 #include "base/utc_text.h"
 #include "control/policy/policy.h"
 #include "flow/time.h"
@@ -269,15 +269,20 @@ std::vector<std::string> Agent::unserved() const {
                                    shadowed.size() == 1 ? " leads to" : "s lead to", fmt::join(names, ", "),
                                    shadowed.size() > shown ? ", ..." : ""));
   }
-  const auto tell = [&](const char* what, const std::vector<std::string>& withheld) {
+  const auto tell = [&](const char* one, const char* several, const std::vector<std::string>& withheld) {
     if (withheld.empty()) return;
     const auto named = withheld | std::views::take(shown);
-    problems.push_back(fmt::format("{} {}{} not served: {}{}", withheld.size(), what,
-                                   withheld.size() == 1 ? " is" : "s are", fmt::join(named.begin(), named.end(), ", "),
+    problems.push_back(fmt::format("{} {} not served: {}{}", withheld.size(), withheld.size() == 1 ? one : several,
+                                   fmt::join(named.begin(), named.end(), ", "),
                                    withheld.size() > shown ? ", ..." : ""));
   };
-  tell("host port", publisher_->withheld_host_ports());
-  tell("external IP", withheld_external_ips(*publisher_, {}));
+  tell("host port is", "host ports are", publisher_->withheld_host_ports());
+  std::vector<std::string> asked;
+  std::vector<std::string> given;
+  for (const auto& [service, withheld] : withheld_addresses(*publisher_))
+    for (const auto& one : withheld) (one.of_status ? given : asked).push_back(withheld_text(service, one));
+  tell("external IP is", "external IPs are", asked);
+  tell("load balancer address is", "load balancer addresses are", given);
   return problems;
 }
 

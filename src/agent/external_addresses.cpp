@@ -44,11 +44,16 @@ Result<void> check_external_ip(const char* field, const IpAddress& address, cons
 
 }  // namespace
 
-std::string taken_by(const IpAddress& address, const Config& config, const Node& node, const std::vector<Cidr>& pools) {
-  static const auto mapped = Cidr::parse("::ffff:0.0.0.0/96");
+std::string in_range(const IpAddress& address, const Config& config, const std::vector<Cidr>& pools) {
   if (any_contains(config.pod_cidrs, address)) return "is in pod_cidrs: it is a pod's";
   if (any_contains(pools, address)) return "is in a PodAddressPool: it is a pod's";
   if (any_contains(config.service_cidrs, address)) return "is in service_cidrs: it is a cluster IP's";
+  return {};
+}
+
+std::string taken_by(const IpAddress& address, const Config& config, const Node& node, const std::vector<Cidr>& pools) {
+  static const auto mapped = Cidr::parse("::ffff:0.0.0.0/96");
+  if (auto why = in_range(address, config, pools); !why.empty()) return why;
   if (node.broadcasts.contains(address) || address == IpAddress::v4(0xffffffffU)) return "is a broadcast address";
   if (node.networks.contains(address) && !node.addresses.contains(address))
     return "is the first of a network of this node: it names the network";

@@ -17,6 +17,9 @@ namespace weft::agent {
 std::string taken_by(const IpAddress& address, const Config& config, const Node& node,
                      const std::vector<Cidr>& pools = {});
 
+// The same of ranges only: those of pods and of cluster IPs.
+std::string in_range(const IpAddress& address, const Config& config, const std::vector<Cidr>& pools);
+
 // Those of them that are single: others on the node's networks have them.
 std::vector<IpAddress> taken_addresses(const Node& node);
 

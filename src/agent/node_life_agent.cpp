@@ -7,7 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/ipam_time.h"
-#include "agent/probe_scope.h"
+#include "agent/withheld.h"
 
 namespace weft::agent {
 namespace {
@@ -81,9 +81,16 @@ void Agent::tell_of_objects() {
   for (const auto& one : services().left_out())
     unserved.emplace(store::StoredKey{one.is_pod ? model::Kind::pod : model::Kind::service, one.owner},
                      one.error.text());
-  for (const auto& [service, why] : withheld_external_ips(*publisher_))
-    unserved.try_emplace(store::StoredKey{model::Kind::service, service},
-                         fmt::format("not at its external IPs: {}", fmt::join(why, ", ")));
+  for (const auto& [service, withheld] : withheld_addresses(*publisher_)) {
+    std::vector<std::string> asked;
+    std::vector<std::string> given;
+    for (const auto& one : withheld)
+      (one.of_status ? given : asked).push_back(fmt::format("{} {}", one.address.to_string(), one.why));
+    std::vector<std::string> texts;
+    if (!asked.empty()) texts.push_back(fmt::format("not at its external IPs: {}", fmt::join(asked, ", ")));
+    if (!given.empty()) texts.push_back(fmt::format("not at addresses of its status: {}", fmt::join(given, ", ")));
+    unserved.try_emplace(store::StoredKey{model::Kind::service, service}, fmt::format("{}", fmt::join(texts, "; ")));
+  }
   life_->tell_new("NotServed", unserved, namespaces);
   std::map<store::StoredKey, std::string> closed;
   for (const auto& policy : compiled().policy.closed)

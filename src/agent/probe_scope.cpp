@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "agent/external_addresses.h"
 #include "agent/spoken_for.h"
 
 namespace weft::agent {
@@ -57,42 +56,6 @@ bool ProbeScope::selected(const cluster::ToldPod& pod) const {
     if (identity == nullptr || policy.pod_selector.matches(control::pod_labels_of(identity->labels))) return true;
   }
   return false;
-}
-
-namespace {
-
-std::map<model::ObjectKey, std::vector<std::pair<IpAddress, std::string>>> withheld(const Publisher& publisher) {
-  std::map<model::ObjectKey, std::vector<std::pair<IpAddress, std::string>>> all;
-  const auto& external = publisher.service_facts().external_ips();
-  if (external.empty()) return all;
-  const auto spoken_for = addresses_spoken_for(publisher.config(), publisher.node(), publisher.cluster());
-  const auto pools = publisher.pod_pools();
-  for (const auto& [key, addresses] : external)
-    for (const auto& address : addresses) {
-      const auto found = spoken_for.find(address);
-      const auto why =
-          found != spoken_for.end() ? found->second : taken_by(address, publisher.config(), publisher.node(), pools);
-      if (!why.empty()) all[key].emplace_back(address, why);
-    }
-  return all;
-}
-
-}  // namespace
-
-std::map<model::ObjectKey, std::vector<std::string>> withheld_external_ips(const Publisher& publisher) {
-  std::map<model::ObjectKey, std::vector<std::string>> texts;
-  for (const auto& [key, addresses] : withheld(publisher))
-    for (const auto& [address, why] : addresses) texts[key].push_back(fmt::format("{} {}", address.to_string(), why));
-  return texts;
-}
-
-std::vector<std::string> withheld_external_ips(const Publisher& publisher, const model::ObjectKey& service) {
-  std::vector<std::string> texts;
-  for (const auto& [key, addresses] : withheld(publisher))
-    for (const auto& [address, why] : addresses)
-      if (service.name.empty() || key == service)
-        texts.push_back(fmt::format("{} of {} {}", address.to_string(), key.to_string(), why));
-  return texts;
 }
 
 }  // namespace weft::agent

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "agent/publisher.h"
 
@@ -28,10 +27,5 @@ class ProbeScope {
   std::map<IpAddress, std::string> spoken_for_;
   std::map<IpAddress, std::string> own_pods_;  // their namespaces
 };
-
-// "192.0.2.2 is node a's": external IPs that are not served, by the Service.
-std::map<model::ObjectKey, std::vector<std::string>> withheld_external_ips(const Publisher& publisher);
-// "192.0.2.2 of shop/web is node a's": external IPs that are not served, of the Service or, by an empty key, of all.
-std::vector<std::string> withheld_external_ips(const Publisher& publisher, const model::ObjectKey& service);
 
 }  // namespace weft::agent

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "agent/service_duties.h"
+#include "agent/withheld.h"
 #include "datapath/testing.h"
 
 namespace weft::agent {
@@ -74,6 +75,12 @@ class ProbeScopeTest : public ::testing::Test {
   void select(const std::string& policy) {
     apply("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec: " +
           policy);
+  }
+  [[nodiscard]] std::vector<std::string> withheld(const model::ObjectKey& service) const {
+    std::vector<std::string> texts;
+    for (const auto& one : withheld_addresses(*publisher, service))
+      texts.push_back(withheld_text(service, one) + (one.of_status ? " (status)" : ""));
+    return texts;
   }
   [[nodiscard]] std::string unchecked(std::string_view address) const {
     return ProbeScope(*publisher).unchecked({"shop", "web"}, ip(address), 8080);
@@ -165,15 +172,34 @@ TEST_F(ProbeScopeTest, NoServiceIsServedAtANodesAddressByAnExternalIp) {
   EXPECT_FALSE(served("192.0.2.1"));
   EXPECT_FALSE(served("192.0.2.2"));
   EXPECT_TRUE(served("203.0.113.5"));
-  EXPECT_THAT(withheld_external_ips(*publisher, {"shop", "web"}),
+  EXPECT_THAT(withheld({"shop", "web"}),
               ElementsAre("192.0.2.1 of shop/web is node here's", "192.0.2.2 of shop/web is node b's"));
-  EXPECT_THAT(withheld_external_ips(*publisher).at({"shop", "web"}),
-              ElementsAre("192.0.2.1 is node here's", "192.0.2.2 is node b's"));
-  EXPECT_THAT(withheld_external_ips(*publisher, {"shop", "other"}), IsEmpty());
+  EXPECT_THAT(withheld_addresses(*publisher), ::testing::SizeIs(1));
+  EXPECT_THAT(withheld({"shop", "other"}), IsEmpty());
   view.plan.addresses.clear();
   publisher->set_cluster(view);
   ASSERT_TRUE(publisher->publish());
   EXPECT_TRUE(served("192.0.2.2")) << "that node is gone";
+}
+
+// Who writes the status may give a node's own address; what pods and other Services have is nobody's to give.
+TEST_F(ProbeScopeTest, WhatAStatusNamesIsServedOutsideOfTheRangesOnlyAndToldOtherwise) {
+  apply(
+      "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\n"
+      "spec: {type: LoadBalancer, clusterIP: 10.96.0.5, ports: [{port: 80}]}\n"
+      "status: {loadBalancer: {ingress: [{ip: 10.96.0.77}, {ip: 10.244.9.9}, {ip: 192.0.2.1}, {ip: 203.0.113.5}]}}");
+  for (const auto* address : {"192.0.2.1", "203.0.113.5"})
+    EXPECT_NE(publisher->services().find(ip(address), 80, Protocol::tcp), nullptr) << address;
+  for (const auto* address : {"10.96.0.77", "10.244.9.9"})
+    EXPECT_EQ(publisher->services().find(ip(address), 80, Protocol::tcp), nullptr) << address;
+  EXPECT_THAT(withheld({"shop", "web"}),
+              ElementsAre("10.96.0.77 of shop/web is in service_cidrs: it is a cluster IP's (status)",
+                          "10.244.9.9 of shop/web is in pod_cidrs: it is a pod's (status)"));
+  apply(
+      "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\n"
+      "spec: {type: LoadBalancer, clusterIP: 10.96.0.5, ports: [{port: 80}]}\n"
+      "status: {loadBalancer: {ingress: [{ip: 203.0.113.5}]}}");
+  EXPECT_THAT(withheld_addresses(*publisher), IsEmpty());
 }
 
 }  // namespace

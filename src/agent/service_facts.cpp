@@ -15,6 +15,13 @@ void ServiceFacts::changed(const model::ObjectKey& key, const model::Service* se
     external_ips_.insert_or_assign(key, service->external_ips);
   else
     external_ips_.erase(key);
+  if (service != nullptr && service->type == model::Service::Type::load_balancer && !service->ingress.empty()) {
+    auto& addresses = status_ips_[key];
+    addresses.clear();
+    for (const auto& ingress : service->ingress) addresses.push_back(ingress.address);
+  } else {
+    status_ips_.erase(key);
+  }
 }
 
 }  // namespace weft::agent
