@@ -14,6 +14,15 @@ namespace {
 constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
 constexpr std::size_t longest_reason = 512;
 
+// What is told is as long as what is read, and ends between two characters of UTF-8.
+std::string cut(std::string reason) {
+  if (reason.size() <= longest_reason) return reason;
+  auto end = longest_reason;
+  while (end > 0 && (static_cast<unsigned char>(reason[end]) & 0xc0) == 0x80) --end;
+  reason.resize(end);
+  return reason;
+}
+
 auto order(const EnforcedPolicy& policy) { return std::tie(policy.namespace_, policy.name); }
 
 auto lower_bound(const std::vector<EnforcedPolicy>& policies, std::string_view namespace_, std::string_view name) {
@@ -36,15 +45,17 @@ json policy_json(const EnforcedPolicy& policy) {
              {"state", policy.enforced() ? "enforced" : "failed"}};
   set(value, "generation", "digest", policy.version);
   if (policy.enforced()) return value;
-  value["reason"] = policy.reason.substr(0, longest_reason);
+  value["reason"] = cut(policy.reason);
   set(value, "kept_generation", "kept_digest", policy.kept);
   return value;
 }
 
 PolicyVersion read_version(Reader& reader, const char* generation, const char* digest) {
   PolicyVersion version;
-  if (reader.has(generation)) version.generation = reader.number(generation, 1, most);
-  if (reader.has(digest)) version.digest = reader.text(digest);
+  if (reader.has(generation))
+    version.generation = reader.number(generation, 1, most);
+  else if (reader.has(digest))
+    version.digest = reader.text(digest);
   return version;
 }
 
@@ -57,7 +68,7 @@ EnforcedPolicy read_policy(Reader& reader) {
   const auto state = reader.text("state");
   if (state == "enforced") return policy;
   if (state != "failed") reader.wrong("\"state\": " + etcd::printable(state) + " is neither enforced nor failed");
-  policy.reason = reader.text("reason");
+  policy.reason = cut(reader.text("reason"));
   if (policy.reason.empty()) policy.reason = "it does not say why";
   policy.kept = read_version(reader, "kept_generation", "kept_digest");
   return policy;

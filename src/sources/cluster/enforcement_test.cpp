@@ -33,6 +33,26 @@ TEST(EnforcementValue, IsReadAsItWasWritten) {
   EXPECT_THAT(encode(all), HasSubstr(R"("failed":1)"));
 }
 
+// Whoever writes it, what is read is what would be told.
+TEST(EnforcementValue, AReasonHasAnEndBetweenTwoCharactersAndAVersionIsOne) {
+  auto failed = enforced("a", 4);
+  for (int i = 0; i < 1000; ++i) failed.reason += "é";
+  failed.reason.insert(0, "x");
+  const auto read = decode_enforcement("k", encode({.boot_id = "b", .seen = 1, .policies = {failed}})).value();
+  EXPECT_EQ(read.policies.front().reason, failed.reason.substr(0, 511));
+  EXPECT_EQ(decode_enforcement("k", encode(read)).value(), read);
+  const auto both =
+      decode_enforcement(
+          "k", R"({"version": 1, "boot_id": "b", "seen": 1, "policies": [{"namespace": "s", "name": "a", "uid": "u",
+               "state": "failed", "reason": ")" +
+                   failed.reason + R"(", "generation": 2, "digest": "d",
+               "kept_generation": 1, "kept_digest": "e"}]})")
+          .value();
+  EXPECT_EQ(both.policies.front().version, (PolicyVersion{2, {}}));
+  EXPECT_EQ(both.policies.front().kept, (PolicyVersion{1, {}}));
+  EXPECT_EQ(both.policies.front().reason.size(), 511U);
+}
+
 TEST(EnforcementValue, WhatMakesNoSenseIsRefused) {
   const auto wrong = [](const std::string& policies) {
     const auto read = decode_enforcement(
