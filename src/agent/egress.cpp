@@ -118,7 +118,7 @@ json Agent::list_egress() const {
               {"failover", gateway.failover == model::EgressGateway::Failover::drop ? "Drop" : "Next"},
               {"gateways", json::array()},
               {"pods", json::array()},
-              {"problem", "not compiled yet: what is shared in etcd is not known whole"}};
+              {"problem", "not compiled yet: what the nodes share is not known whole"}};
     if (planned != compiled().egress.gateways.end()) {
       const auto& status = planned->second;
       for (const auto& candidate : status.candidates) {

@@ -325,7 +325,8 @@ std::vector<std::string> Encryption::heal() {
 
 Result<void> Encryption::rotate() {
   if (!known_)
-    return fail(ErrorCode::unavailable, "this node does not know the others yet", "try again once etcd has answered");
+    return fail(ErrorCode::unavailable, "this node does not know the others yet",
+                "try again once weft status says that it is joined");
   if (keys_.pairs.size() > 1)
     return fail(ErrorCode::unavailable, "the keys are changing already",
                 "weft encryption status shows for whom they wait");

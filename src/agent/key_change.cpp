@@ -14,7 +14,8 @@ KeyWaitReason why_waiting(const KeyWait& wait) {
             fmt::format("the change goes on when it is back; if it is gone for good: weft node delete {}", wait.node)};
   if (!has_key)
     return {fmt::format("node {} has no key of generation {} yet", wait.node, wait.newest),
-            "see there whether its device is ready and etcd answers: weft encryption status, weftd's log"};
+            "see there whether its device is ready and it is joined to the cluster: weft encryption status, weft "
+            "status, weftd's log"};
   if (wait.sends_by != wait.newest)
     return {fmt::format("node {} makes no handshake by its key of generation {}, at {}", wait.node, wait.newest,
                         wait.address.empty() ? fmt::format("UDP port {}", there->port) : wait.address),

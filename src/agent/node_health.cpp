@@ -133,32 +133,33 @@ HealthVerdict away(const std::string& node, const HealthTarget& target, const st
                           machine_text(results));
   if (target.edge)
     return {.problem = {}, .remedy = {}, .note = text + "; it is at the edge, and may be", .of_settings = false};
-  return {
-      .problem = std::move(text),
-      .remedy = fmt::format("{}; a node that is gone for good is forgotten after reclaim_seconds, or at once by weft "
-                            "node delete {}",
-                            machine  ? "start weftd there, or see there why it does not reach etcd (weft doctor)"
-                            : silent ? "see to the machine, or the network to it"
-                                     : "see whether its machine and weftd run, and what weft doctor says there",
-                            node),
-      .note = {},
-      .of_settings = false};
+  return {.problem = std::move(text),
+          .remedy = fmt::format(
+              "{}; a node that is gone for good is forgotten after reclaim_seconds, or at once by weft "
+              "node delete {}",
+              machine  ? "start weftd there, or see there why it does not reach what the nodes share (weft doctor)"
+              : silent ? "see to the machine, or the network to it"
+                       : "see whether its machine and weftd run, and what weft doctor says there",
+              node),
+          .note = {},
+          .of_settings = false};
 }
 
 // Who has no place in the cluster any more has no part in its tunnels.
 HealthVerdict unknown_there(const std::string& text, const HealthTarget& target, const Absence& forgotten) {
   const bool in_clear = target.way == WEFT_WAY_VXLAN || target.way == WEFT_WAY_GENEVE || target.way == WEFT_WAY_IPIP;
-  return {
-      .problem = fmt::format("{}: this node is without etcd since {}, for longer than reclaim_seconds ({} s): nodes "
-                             "that have etcd have forgotten it, and drop what it sends{}",
-                             text, utc_text(forgotten.since), forgotten.reclaim.count(),
-                             in_clear ? " (drop reason tunnel-sender there)" : ""),
-      .remedy =
-          "see why this node does not reach etcd (weft doctor); it comes back by itself once it does. If it "
-          "lasts then: " +
-          what_carries(target),
-      .note = {},
-      .of_settings = false};
+  return {.problem =
+              fmt::format("{}: this node is without what the nodes share since {}, for longer than reclaim_seconds ({} "
+                          "s): nodes that have it have forgotten this one, and drop what it sends{}",
+                          text, utc_text(forgotten.since), forgotten.reclaim.count(),
+                          in_clear ? " (drop reason tunnel-sender there)" : ""),
+          .remedy =
+              "see why this node does not reach what the nodes share (weft doctor); it comes back by itself once it "
+              "does. If it "
+              "lasts then: " +
+              what_carries(target),
+          .note = {},
+          .of_settings = false};
 }
 
 }  // namespace

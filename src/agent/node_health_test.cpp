@@ -139,10 +139,10 @@ TEST(NodeHealth, ANodeThatTheOthersHaveForgottenBlamesItsOwnAbsence) {
   const auto told = diagnose("b", target(), results, forgotten);
   EXPECT_THAT(told.problem,
               AllOf(HasSubstr("not at its pods' 10.244.2.1 (vxlan)"),
-                    HasSubstr("this node is without etcd since 2027-01-15T08:00:00Z, for longer than reclaim_seconds "
-                              "(600 s): nodes that have etcd have forgotten it"),
+                    HasSubstr("this node is without what the nodes share since 2027-01-15T08:00:00Z, for longer than "
+                              "reclaim_seconds (600 s): nodes that have it have forgotten this one"),
                     HasSubstr("drop reason tunnel-sender there")));
-  EXPECT_THAT(told.remedy, HasSubstr("see why this node does not reach etcd"));
+  EXPECT_THAT(told.remedy, HasSubstr("see why this node does not reach what the nodes share"));
   EXPECT_THAT(diagnose("b", target(WEFT_WAY_DIRECT), results, forgotten).problem, Not(HasSubstr("tunnel-sender")));
   for (auto& result : results) result.lost_in_row = 0;
   EXPECT_EQ(diagnose("b", target(), results, forgotten), HealthVerdict{}) << "who answers has not forgotten it";

@@ -38,9 +38,10 @@ Result<bool> wait_for(int fd, short events, Clock::time_point deadline) {
 }
 
 Error absent(const std::string& path, std::string_view why) {
-  return Error{
-      ErrorCode::unavailable, fmt::format("the agent does not answer at {}: {}", path, why),
-      "start it with \"weftd\" (or \"systemctl start weftd\"), or name its socket with --socket or WEFT_SOCKET"};
+  return Error{ErrorCode::unavailable, fmt::format("the agent does not answer at {}: {}", path, why),
+               "see whether weftd runs here (as a service, or in this node's pod of the DaemonSet weft), or name its "
+               "socket with "
+               "--socket or WEFT_SOCKET"};
 }
 
 // Unlike the agent's answers, a request is not repaired: what is sent is what the caller said.

@@ -78,7 +78,8 @@ Duties::Duties(const cluster::Context& context, Options options)
 }
 
 void Duties::seat_changed() {
-  spdlog::info(seat_.membership() ? "joined the cluster's operators" : "away from etcd: whatever was done here waits");
+  spdlog::info(seat_.membership() ? "joined the cluster's operators"
+                                  : "away from the others: whatever was done here waits");
   role_.membership_changed();
 }
 

@@ -81,7 +81,7 @@ int main(int argc, char** argv) {
   bool cleanup = false;
   bool version = false;
   app.add_option("-c,--config", path, "Configuration file (YAML); every key is described in weftd.yaml");
-  app.add_flag("--check", check, "Check the configuration file, and the files it names for etcd, and exit");
+  app.add_flag("--check", check, "Check the configuration file, and the files it names, and exit");
   app.add_flag("--cleanup", cleanup,
                "Take away what a stopped agent left: programs, pinned maps, pods' devices; the objects stay");
   app.add_flag("-V,--version", version, "Print the version and exit");

@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
   app.add_option("-c,--config", path, "Configuration file (YAML); every key is described in weft-operator.yaml")
       ->capture_default_str();
   app.add_option("--crds", crds, "Keep the CustomResourceDefinitions of this directory installed: `crds` of the file");
-  app.add_flag("--check", check, "Check the configuration file, and the files it names for etcd, and exit");
+  app.add_flag("--check", check, "Check the configuration file, and the files it names, and exit");
   app.add_flag("-V,--version", version, "Print the version and exit");
   try {
     app.parse(argc, argv);

@@ -76,7 +76,7 @@ void AddressClaims::mirror_changed() {
     const auto address = claimed_address(std::string_view(key).substr(context_.keys.roles().size()));
     const auto holder = decode_incarnation(key, kv.value);
     if (!address || !holder) {
-      const auto why = address ? holder.error() : address.error().in("etcd key " + etcd::printable(key));
+      const auto why = address ? holder.error() : address.error().in("key " + etcd::printable(key));
       if (handlers_.trouble) handlers_.trouble(why);
       continue;
     }

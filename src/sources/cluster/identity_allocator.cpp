@@ -274,7 +274,7 @@ void IdentityAllocator::look_up(const LabelMap& labels, IdentityNumber number) {
                           const auto theirs = decode_labels(kv.key, kv.value);
                           if (!theirs || *theirs != labels)
                             refuse(labels, theirs ? Error{ErrorCode::internal,
-                                                          fmt::format("etcd key {} has other labels than those that "
+                                                          fmt::format("key {} has other labels than those that "
                                                                       "lead to it: {}",
                                                                       etcd::printable(kv.key), to_string(labels)),
                                                           {}}

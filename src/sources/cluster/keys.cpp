@@ -238,7 +238,7 @@ std::string Keyspace::build(const Key& key) const {
 }
 
 Result<Key> Keyspace::parse(std::string_view key) const {
-  const auto wrong = [&](Error why) { return fail(why.in("etcd key " + etcd::printable(key))); };
+  const auto wrong = [&](Error why) { return fail(why.in("key " + etcd::printable(key))); };
   if (!key.starts_with(root_))
     return wrong({ErrorCode::invalid, fmt::format("not below {}", etcd::printable(root_)), {}});
   auto parsed = parse_rest(key.substr(root_.size()));

@@ -152,7 +152,7 @@ class Keyspace {
   [[nodiscard]] Result<Kind> parse_as(std::string_view key) const {
     WEFT_TRY(Key parsed, parse(key));
     if (auto* kind = std::get_if<Kind>(&parsed)) return std::move(*kind);
-    return fail(ErrorCode::invalid, "etcd key " + etcd::printable(key) + ": not of the kind that is expected there");
+    return fail(ErrorCode::invalid, "key " + etcd::printable(key) + ": not of the kind that is expected there");
   }
 
  private:

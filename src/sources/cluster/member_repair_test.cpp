@@ -232,7 +232,7 @@ TEST_F(MemberTest, ForeignKeysAndValuesAreToldAndPassedOver) {
   ASSERT_TRUE(store.put({.key = "/weft/v1/default/blocks/p/10.0.0.0", .value = "?"}));
   ASSERT_TRUE(store.put({.key = "/weft/v1/default/identities/ids/1", .value = "?"}));
   const auto a = start(options("a"));
-  EXPECT_THAT(a->troubles, ::testing::Contains(HasSubstr("value of etcd key '/weft/v1/default/nodes/x'")));
+  EXPECT_THAT(a->troubles, ::testing::Contains(HasSubstr("value of key '/weft/v1/default/nodes/x'")));
   EXPECT_THAT(a->troubles, ::testing::Contains(HasSubstr("'/weft/v1/default/blocks/p/10.0.0.0'")));
   EXPECT_THAT(a->troubles, ::testing::Contains(HasSubstr("'/weft/v1/default/identities/ids/1'")));
   EXPECT_THAT(claim(*a), HasSubstr("/24"));

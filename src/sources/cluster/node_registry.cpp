@@ -253,7 +253,7 @@ Node NodeRegistry::read(const std::string& name) {
     if (!record) node.wrong = record.error().message;
   } else if (node.alive && before) {
     node.record = before;
-    node.wrong = fmt::format("etcd key {} was deleted", etcd::printable(key));
+    node.wrong = fmt::format("key {} was deleted", etcd::printable(key));
   }
   return node;
 }

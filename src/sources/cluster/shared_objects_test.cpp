@@ -180,7 +180,7 @@ TEST_F(SharedObjectsTest, PoolsAreWrittenWithTheirObjectsAndGoOnlyWhenNobodyHasA
   EXPECT_EQ(write(a, {pool_object("blue", {range("10.1.0.0/16", 24)})}), "done 1");
   put("pools", "{");
   EXPECT_THAT(write(a, {pool_object("green", {range("10.8.0.0/16", 24)})}),
-              HasSubstr("failed 0: value of etcd key '/weft/v1/c/pools': not a JSON object"));
+              HasSubstr("failed 0: value of key '/weft/v1/c/pools': not a JSON object"));
 }
 
 // One reads them and then the other writes.

@@ -135,7 +135,7 @@ class Reader {
   }
   void wrong(const std::string& why) {
     if (good())
-      error_ = Error{ErrorCode::invalid, fmt::format("value of etcd key {}: {}", etcd::printable(key_), why),
+      error_ = Error{ErrorCode::invalid, fmt::format("value of key {}: {}", etcd::printable(key_), why),
                      "delete the key if nobody needs it, or find out who wrote it"};
   }
   static std::string shortened(const json& element) { return etcd::printable(dump(element)); }

@@ -155,7 +155,7 @@ TEST(ClusterValues, AreReadAsTheyWereWritten) {
 TEST(ClusterValues, WhatIsWrongIsToldWithKeyAndField) {
   const auto told = [](const auto& decoded, const char* why) {
     ASSERT_FALSE(decoded) << why;
-    EXPECT_THAT(decoded.error().message, HasSubstr("value of etcd key '/k'"));
+    EXPECT_THAT(decoded.error().message, HasSubstr("value of key '/k'"));
     EXPECT_THAT(decoded.error().message, HasSubstr(why));
   };
   told(decode_incarnation("/k", ""), "not a JSON object");
@@ -215,7 +215,7 @@ TEST(ClusterValues, WhatIsWrongWithAPodIsTold) {
   const auto told = [](const std::string& pods, const char* why) {
     const auto decoded = decode_endpoints("/k", R"({"version":1,"boot_id":"b","pods":)" + pods + "}");
     ASSERT_FALSE(decoded) << pods;
-    EXPECT_THAT(decoded.error().message, HasSubstr("value of etcd key '/k'"));
+    EXPECT_THAT(decoded.error().message, HasSubstr("value of key '/k'"));
     EXPECT_THAT(decoded.error().message, HasSubstr(why));
   };
   const auto pod = [](const std::string& more) {
