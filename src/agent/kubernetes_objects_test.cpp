@@ -416,6 +416,23 @@ TEST_F(KubernetesObjectsTest, APodOfTheSameNameIsAnother) {
   ASSERT_TRUE(world.run_until([&] { return known; }, std::chrono::seconds(3)));
 }
 
+// A tenant's are a few by name; those of another namespace are named all the same.
+TEST_F(KubernetesObjectsTest, ManyThatAreNotUnderstoodOfOneNamespaceAreFolded) {
+  const auto node = follow();
+  server.store().put(std::string(namespaces) + "zoo", json::object());
+  auto bad = web();
+  bad["spec"]["ports"][0]["port"] = 70000;
+  for (int i = 0; i < 20; ++i) server.store().put("/api/v1/namespaces/shop/services/bad-" + std::to_string(i), bad);
+  server.store().put("/api/v1/namespaces/zoo/services/bad", bad);
+  const auto has = [&](const std::string& text) {
+    return std::ranges::any_of(node->misunderstood,
+                               [&](const std::string& each) { return each.find(text) != std::string::npos; });
+  };
+  ASSERT_TRUE(world.run_until([&] { return has("17 more in namespace shop of https://api are not understood"); }));
+  ASSERT_TRUE(world.run_until([&] { return has("Service zoo/bad of https://api is not understood"); }));
+  EXPECT_THAT(node->misunderstood, SizeIs(5));
+}
+
 TEST_F(KubernetesObjectsTest, AWatchThatIsCutLosesNothing) {
   const auto node = follow();
   for (int round = 0; round < 5; ++round) {

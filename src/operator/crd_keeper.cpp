@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <limits>
 #include <utility>
 
 #include "operator/json_parts.h"
@@ -60,8 +61,9 @@ std::vector<unsigned long> numbers_of(std::string_view text) {
   while (!text.empty()) {
     unsigned long number = 0;
     const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (read.ec != std::errc()) break;
-    numbers.push_back(number);
+    if (read.ec == std::errc::invalid_argument) break;
+    // Later than any of ours, however far.
+    numbers.push_back(read.ec == std::errc() ? number : std::numeric_limits<unsigned long>::max());
     text.remove_prefix(static_cast<std::size_t>(read.ptr - text.data()));
     if (!text.starts_with('.')) break;
     text.remove_prefix(1);

@@ -70,6 +70,76 @@ TEST_F(CrdKeeperTest, WhatIsMissingOrOlderIsAppliedAndNothingElse) {
   ASSERT_TRUE(world.run_until([&] { return version_of("a.weft.io") == "0.10.0"; })) << "it looks again";
 }
 
+// All of the file, beside what others have written of their own.
+TEST_F(CrdKeeperTest, WhatIsAppliedIsWhatTheFileHas) {
+  write("a.yaml",
+        "kind: CustomResourceDefinition\nmetadata: {name: a.weft.io, annotations: {x: y}, labels: {a: b}}\n"
+        "spec: {group: weft.io, versions: [{name: v1alpha1, served: true}]}\n");
+  server.store().put(crds + "a.weft.io", {{"metadata", {{"annotations", {{"weft.io/version", "0.1"}, {"o", "p"}}}}},
+                                          {"spec", {{"group", "weft.io"}, {"versions", json::array()}}}});
+  const auto keeper = keep("0.1.0");
+  ASSERT_TRUE(world.run_until([&] { return keeper->done(); }));
+  const auto there = json::parse(server.store().get(*kubernetes::testing::parse_path(crds + "a.weft.io")).text);
+  EXPECT_EQ(there["metadata"]["annotations"], (json{{"x", "y"}, {"o", "p"}, {"weft.io/version", "0.1.0"}}));
+  EXPECT_EQ(there["metadata"]["labels"], (json{{"a", "b"}}));
+  EXPECT_EQ(there["spec"], json::parse(R"({"group": "weft.io", "versions": [{"name": "v1alpha1", "served": true}]})"));
+}
+
+// As while a Deployment is replaced: whoever acts in between, the later version's stay.
+TEST_F(CrdKeeperTest, OperatorsOfTwoVersionsThatTakeTurnsComeToTheLaterOne) {
+  write_crd("a.weft.io");
+  for (const auto* first : {"0.9.0", "0.10.0"}) {
+    server.store().remove(crds + "a.weft.io");
+    const auto one = keep(first);
+    ASSERT_TRUE(world.run_until([&] { return one->done(); }));
+    EXPECT_EQ(version_of("a.weft.io"), first);
+    const auto other = keep(first == std::string("0.9.0") ? "0.10.0" : "0.9.0");
+    ASSERT_TRUE(world.run_until([&] { return other->done(); }));
+    const auto before = server.store().version();
+    world.run_for(milliseconds(700));
+    EXPECT_EQ(version_of("a.weft.io"), "0.10.0") << "after " << first;
+    EXPECT_EQ(server.store().version(), before) << "nobody writes any more";
+  }
+}
+
+TEST_F(CrdKeeperTest, WhoNoLongerActsWritesNothing) {
+  write_crd("a.weft.io");
+  const auto keeper = keep("0.1.0");
+  ASSERT_TRUE(world.run_until([&] { return keeper->done(); }));
+  acts = false;
+  keeper->duty_changed();
+  server.store().remove(crds + "a.weft.io");
+  world.run_for(milliseconds(500));
+  EXPECT_EQ(version_of("a.weft.io"), "none");
+  acts = true;
+  keeper->duty_changed();
+  EXPECT_TRUE(world.run_until([&] { return version_of("a.weft.io") == "0.1.0"; }));
+}
+
+// What others have written there: of no version of ours, or of one that is further than ours will ever be.
+TEST_F(CrdKeeperTest, StrangeVersionsThatAreThere) {
+  const std::vector<std::pair<std::string, std::string>> cases{{"latest", "0.2.0"},
+                                                               {"0.1.9", "0.2.0"},
+                                                               {"v0.2.1", "v0.2.1"},
+                                                               {"0.2.99999999999999999999", "0.2.99999999999999999999"},
+                                                               {"0.2.0-rc1", "0.2.0-rc1"}};
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const auto name = std::string(1, static_cast<char>('a' + i)) + ".weft.io";
+    write_crd(name);
+    server.store().put(crds + name, {{"metadata", {{"annotations", {{"weft.io/version", cases[i].first}}}}}});
+  }
+  write_crd("y.weft.io");
+  write_crd("z.weft.io");
+  server.store().put(crds + "y.weft.io", {{"metadata", {{"annotations", {{"weft.io/version", 3}}}}}});
+  server.store().put(crds + "z.weft.io", {{"metadata", {{"annotations", json::array()}}}});
+  const auto keeper = keep("0.2.0");
+  ASSERT_TRUE(world.run_until([&] { return keeper->done(); }));
+  for (std::size_t i = 0; i < cases.size(); ++i)
+    EXPECT_EQ(version_of(std::string(1, static_cast<char>('a' + i)) + ".weft.io"), cases[i].second) << cases[i].first;
+  EXPECT_EQ(version_of("y.weft.io"), "0.2.0");
+  EXPECT_EQ(version_of("z.weft.io"), "0.2.0");
+}
+
 TEST_F(CrdKeeperTest, OnlyWhoActsAppliesAndTroubleIsTold) {
   write_crd("a.weft.io");
   acts = false;
@@ -118,6 +188,10 @@ TEST(CrdText, Versions) {
   EXPECT_TRUE(older("", "0.1.0"));
   EXPECT_TRUE(older("1.0", "1.0.1"));
   EXPECT_FALSE(older("v2.0.0-rc1", "1.9"));
+  EXPECT_FALSE(older("1.99999999999999999999", "1.2"));
+  EXPECT_TRUE(older("1.2", "1.99999999999999999999"));
+  EXPECT_TRUE(older("latest", "0.0.1"));
+  EXPECT_FALSE(older("latest", "x"));
 }
 
 }  // namespace
