@@ -90,6 +90,40 @@ host=$(kubectl get pod other -o jsonpath='{.status.hostIP}')
 like "the host port answers" "$(in_control "$traffic" ask tcp "$host" 7100 --timeout 1500)" '^ok '
 like "the API server is reached as a Service" "$(kubectl exec client -- /bin/busybox nc -w 2 10.96.0.1 443 </dev/null && echo connected)" connected
 
+step "a static pod, and one in the node's network"
+in_node node1 bash -c 'cat >/etc/kubernetes/manifests/still.yaml' <<'Y'
+apiVersion: v1
+kind: Pod
+metadata: {name: still, namespace: default, labels: {app: still}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: c, image: localhost/weft-test:1, imagePullPolicy: Never, command: [/bin/lab_traffic, serve, "7000"], readinessProbe: {tcpSocket: {port: 7000}, periodSeconds: 1}}]
+Y
+kubectl apply -f - >/dev/null <<'Y'
+apiVersion: v1
+kind: Pod
+metadata: {name: on-node, labels: {app: on-node}}
+spec:
+  terminationGracePeriodSeconds: 1
+  nodeName: node1
+  hostNetwork: true
+  containers: [{name: c, image: localhost/weft-test:1, imagePullPolicy: Never, command: [/bin/lab_traffic, serve, "7200"], ports: [{containerPort: 7200}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: on-node}
+spec: {selector: {app: on-node}, ports: [{port: 80, targetPort: 7200}]}
+Y
+eventually 60 "the static pod is ready" ready_pods app=still 1
+succeeds "it answers" gets client tcp "$(kubectl get pod still-node1 -o jsonpath='{.status.podIP}')" 7000
+like "with the labels of its object" "$(kubectl -n weft-system exec "$(kubectl -n weft-system get pods -l app.kubernetes.io/component=agent --field-selector spec.nodeName=node1 -o name)" -- weft endpoint list -o json | jq -c '.[] | select(.pod == "still-node1") | .labels')" 'k8s:app=still'
+eventually 30 "the one in the node's network is ready" ready_pods app=on-node 1
+eventually 5 "its Service answers" gets client tcp "$(kubectl get service on-node -o jsonpath='{.spec.clusterIP}')" 80
+in_node node1 rm /etc/kubernetes/manifests/still.yaml
+kubectl delete pod/on-node service/on-node --wait=false >/dev/null
+still_gone() { [[ -z $(kubectl get pods -l app=still -o name) ]]; }
+eventually 30 "without its file the static pod goes" still_gone
+
 step "policies"
 kubectl apply -f - >/dev/null <<'Y'
 apiVersion: networking.k8s.io/v1
