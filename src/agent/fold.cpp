@@ -12,10 +12,11 @@ Folded fold(const std::vector<std::string_view>& namespaces, std::size_t each, s
   for (std::size_t i = 0; i < namespaces.size(); ++i) places[namespaces[i]].push_back(i);
   Folded folded;
   std::map<std::string_view, std::size_t> named;
-  // One of each namespace before a second one of any.
-  for (std::size_t round = 0; round < each; ++round)
+  // One of each namespace before a second one of any. Where a single one would be left it is named as well.
+  for (std::size_t round = 0; round <= each; ++round)
     for (const auto& [space, of_it] : places) {
-      if (round >= of_it.size() || folded.named.size() == most) continue;
+      const bool last = round != each || of_it.size() == each + 1;
+      if (round >= of_it.size() || !last || folded.named.size() == most) continue;
       folded.named.push_back(of_it[round]);
       ++named[space];
     }

@@ -15,7 +15,8 @@ struct Folded {
   std::vector<std::string> rest;
 };
 
-// By the namespace of each; empty: it has none. At most `each` of one are named, and `most` in all.
+// By the namespace of each; empty: it has none. At most `each` of one are named (one more
+// where it is the last), and `most` in all.
 Folded fold(const std::vector<std::string_view>& namespaces, std::size_t each = 3, std::size_t most = 12);
 
 }  // namespace weft::agent

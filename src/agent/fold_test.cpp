@@ -13,6 +13,7 @@ TEST(Fold, FewAreAllNamed) {
   EXPECT_THAT(folded.named, ElementsAre(0, 1, 2));
   EXPECT_THAT(folded.rest, IsEmpty());
   EXPECT_THAT(fold({}).named, IsEmpty());
+  EXPECT_THAT(fold({"shop", "shop", "shop", "shop"}).rest, IsEmpty()) << "a line that says one more is as long";
 }
 
 // A tenant who makes a thousand broken objects has three lines and one.
@@ -33,7 +34,7 @@ TEST(Fold, ManyNamespacesHaveAnEndToo) {
   EXPECT_THAT(folded.named, ElementsAre(0, 2, 4));
   EXPECT_THAT(folded.rest, ElementsAre("1 more in namespace a", "1 more in namespace b", "1 more in namespace c",
                                        "4 more in 2 other namespaces"));
-  EXPECT_THAT(fold({"", "", "", ""}, 3, 9).rest, ElementsAre("1 more without a namespace"));
+  EXPECT_THAT(fold({"", "", "", "", ""}, 3, 9).rest, ElementsAre("2 more without a namespace"));
 }
 
 }  // namespace

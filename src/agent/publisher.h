@@ -180,6 +180,7 @@ class Publisher {
   }
   void tell_remote_pod(const model::ObjectKey& key);
   void tell_remote_pod(const cluster::ToldPod& pod);
+  void tell_changed_pods();
   void tell_remote_pods();
   void look_at_selectors();
   void note_own(const Compiled& before, const Compiled& now);

@@ -110,6 +110,20 @@ void Publisher::tell_remote_pod(const model::ObjectKey& key) {
   tell_remote_pod(told.front());
 }
 
+// Each look at one unpacks the list that it stands in: for many they are walked once.
+void Publisher::tell_changed_pods() {
+  constexpr std::size_t many = 512;
+  auto changed = std::exchange(changed_.pods, {});
+  if (changed.size() >= many)
+    others_->each([&](const cluster::ToldPod& pod) {
+      const auto found = changed.find({pod.name.namespace_, pod.name.name});
+      if (found == changed.end() || !others_->told_once(pod.name)) return;
+      if (!service_pods_.contains(*found)) tell_remote_pod(pod);
+      changed.erase(found);
+    });
+  for (const auto& key : changed) tell_remote_pod(key);
+}
+
 // The service compiler is told of those pods alone that are some Service's: of tens of thousands most are not.
 void Publisher::look_at_selectors() {
   if (!std::exchange(selectors_changed_, false) && !changed_.peers && !changed_.all) return;
@@ -132,8 +146,7 @@ void Publisher::look_at_selectors() {
 void Publisher::tell_remote_pods() {
   if (!cluster_.known || others_ == nullptr) return;
   look_at_selectors();
-  for (const auto& key : changed_.pods) tell_remote_pod(key);
-  changed_.pods.clear();
+  tell_changed_pods();
   if (!changed_.all) return;
   others_->each([&](const cluster::ToldPod& pod) {
     const model::ObjectKey key{pod.name.namespace_, pod.name.name};
