@@ -288,7 +288,7 @@ Result<control::ServiceDelta> Publisher::compile_services(Fit fit) {
 
 // What was freed is given out once the maps have forgotten it.
 Result<void> Publisher::serve_left_out(Result<void> published) {
-  constexpr int enough = 8;
+  constexpr int enough = 12;
   for (int round = 0; round < enough && published && services_->may_fit_more(); ++round)
     published = publish_services_once(Fit::what_fits);
   return published;

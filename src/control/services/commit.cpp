@@ -157,7 +157,9 @@ void ServiceCompiler::Impl::release_ids(const std::function<bool(std::uint32_t)>
   }
   backend_ids_.release(backend_in_use);
   service_ids_.release(service_in_use);
-  if (backend_ids_.waiting() + service_ids_.waiting() != waiting) ++freed_;
+  if (backend_ids_.waiting() + service_ids_.waiting() == waiting) return;
+  ++freed_;
+  turns_ = 0;
 }
 
 // --- Committing -----------------------------------------------------------------------------------

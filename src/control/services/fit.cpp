@@ -12,6 +12,7 @@ using services::Backend;
 using services::Frontend;
 
 Result<ServiceDelta> ServiceCompiler::Impl::compile(Fit fit) {
+  if (!dirty_.empty()) turns_ = 0;
   // The rows of the last compile are in the maps by now, so nothing reads the runs it replaced.
   if (!hold_ && !retiring_.empty()) {
     for (const auto& run : retiring_) slot_space_.release(run.first, run.count);

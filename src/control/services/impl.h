@@ -301,6 +301,7 @@ class ServiceCompiler::Impl {
   services::Claim shares_{};                                                     // when somebody was left out last
   NoRooms giving_way_;                                                           // in the next compile
   std::size_t awaited_ = 0;
+  unsigned turns_ = 0;  // of giving way, since somebody changed something
 
   services::IdSpace service_ids_;
   services::IdSpace backend_ids_;

@@ -24,6 +24,10 @@ namespace {
 
 constexpr std::string_view table_names[] = {"frontends", "service ids", "backends", "slots", "source ranges"};
 
+// Owners that contend for one frontend ask for more or less of the table as the others come and go, so that giving way
+// could go round and round: after so many times it waits until something else changes.
+constexpr unsigned most_turns = 3;
+
 void add(Claim& sum, const Claim& other) {
   for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += other[i];
 }
@@ -129,6 +133,10 @@ void ServiceCompiler::Impl::share() {
   giving_way_.clear();
   awaited_ = 0;
   if (left_out_.empty()) return;
+  if (turns_ == most_turns) {
+    for (auto& [owner, left] : left_out_) left.awaited = false;
+    return;
+  }
   std::set<std::string_view> spaces;
   for (const auto& [name, use] : use_) spaces.insert(name.text());
   for (const auto& [owner, left] : left_out_) spaces.insert(owner->key.namespace_.text());
@@ -168,6 +176,7 @@ void ServiceCompiler::Impl::share() {
       awaited_ += left->awaited ? 1 : 0;
     }
   }
+  if (!giving_way_.empty()) ++turns_;
 }
 
 // Of the namespace that has most, again and again: the smallest that is enough by itself, or else the largest.
