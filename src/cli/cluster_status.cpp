@@ -47,7 +47,7 @@ void print_cluster(const Session& session, const json& status) {
 }  // namespace
 
 int run_cluster_status(const Session& session, const ClusterChoice& choice, const std::string& output) {
-  const auto cluster = connect_cluster(choice);
+  const auto cluster = connect_cluster(session, choice);
   if (!cluster) return report_cluster(session, cluster.error());
   const auto status = install::cluster_status(**cluster);
   if (!status) return report_cluster(session, install::explain(status.error(), "the cluster could not be looked at"));

@@ -65,7 +65,7 @@ json json_of(const std::vector<CheckResult>& results) {
 }
 
 int run_test(const Session& session, Options& options) {
-  const auto cluster = connect_cluster(options.choice);
+  const auto cluster = connect_cluster(session, options.choice);
   if (!cluster) return report_cluster(session, cluster.error());
   options.test.timeout = std::chrono::seconds(options.timeout);
   const bool table = options.output == "table";

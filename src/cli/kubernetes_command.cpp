@@ -35,9 +35,9 @@ install::Progress progress_of(const Session& session) {
 }
 
 // Of a cluster only where one is named: without, the files of deploy/kubernetes are made.
-Result<json> values_to_print(const Options& options) {
+Result<json> values_to_print(const Session& session, const Options& options) {
   if (!options.choice.kubeconfig.empty() || !options.choice.context.empty()) {
-    WEFT_TRY(const auto cluster, connect_cluster(options.choice));
+    WEFT_TRY(const auto cluster, connect_cluster(session, options.choice));
     WEFT_TRY(auto plan, install::make_plan(*cluster, options.install));
     return std::move(plan.values);
   }
@@ -47,7 +47,7 @@ Result<json> values_to_print(const Options& options) {
 }
 
 int print(const Session& session, const Options& options) {
-  const auto values = values_to_print(options);
+  const auto values = values_to_print(session, options);
   if (!values) return report_cluster(session, values.error());
   if (options.print_values) {
     session.io.out << model::yaml_from_json(values->dump());
@@ -61,7 +61,7 @@ int print(const Session& session, const Options& options) {
 
 int run_install(const Session& session, Options& options) {
   if (options.print || options.print_values) return print(session, options);
-  const auto cluster = connect_cluster(options.choice);
+  const auto cluster = connect_cluster(session, options.choice);
   if (!cluster) return report_cluster(session, cluster.error());
   session.io.out << fmt::format("Weft {} on {}", chart::version(), (*cluster)->name()) << std::endl;
   options.install.timeout = std::chrono::seconds(options.install_timeout);
@@ -86,7 +86,7 @@ bool confirmed(const Session& session, const std::string& cluster, const std::ve
 }
 
 int run_uninstall(const Session& session, Options& options) {
-  const auto cluster = connect_cluster(options.choice);
+  const auto cluster = connect_cluster(session, options.choice);
   if (!cluster) return report_cluster(session, cluster.error());
   std::vector<std::string> lost;
   if (options.uninstall.purge) {
@@ -164,9 +164,11 @@ void add_uninstall(CLI::App& app, Session& session) {
 
 }  // namespace
 
-Result<std::unique_ptr<install::Cluster>> connect_cluster(const ClusterChoice& choice) {
+Result<std::unique_ptr<install::Cluster>> connect_cluster(const Session& session, const ClusterChoice& choice) {
   WEFT_TRY(auto access, install::find_access({.kubeconfig = choice.kubeconfig, .context = choice.context}));
-  return install::Cluster::connect(std::move(access));
+  WEFT_TRY(auto cluster, install::Cluster::connect(std::move(access)));
+  cluster->when_silent([&err = session.io.err](const std::string& what) { err << "weft: " << what << std::endl; });
+  return cluster;
 }
 
 int report_cluster(const Session& session, const Error& error) {

@@ -9,7 +9,8 @@
 
 namespace weft::cli {
 
-Result<std::unique_ptr<install::Cluster>> connect_cluster(const ClusterChoice& choice);
+// Where the server is silent, standard error says so.
+Result<std::unique_ptr<install::Cluster>> connect_cluster(const Session& session, const ClusterChoice& choice);
 // Prints it; the exit code for it.
 int report_cluster(const Session& session, const Error& error);
 

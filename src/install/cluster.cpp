@@ -9,7 +9,9 @@
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
 #include <csignal>
+#include <functional>
 #include <optional>
+#include <utility>
 
 #include "sources/kubernetes/http.h"
 #include "sources/kubernetes/writer.h"
@@ -24,6 +26,10 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr int most_tries = 5;
+// Who looks at a terminal wants to know by then why nothing happens.
+constexpr milliseconds a_moment{1500};
+// Of all tries of a request that nobody answers.
+constexpr std::chrono::seconds patience{20};
 constexpr const char* page = "limit=500";
 
 struct Kind {
@@ -63,18 +69,28 @@ struct Cluster::State {
   asio::signal_set signals{loop, SIGINT, SIGTERM};
   std::string name;
   bool interrupted = false;
+  std::function<void(const std::string&)> tell_silence;
+  bool silence_told = false;
   std::unique_ptr<kubernetes::Http> http;
   std::optional<kubernetes::Writer> writer;
 
   void begin() {
-    writer.emplace(*http, kubernetes::WriterOptions{.field_manager = "weft-install", .timeout = milliseconds(30000)});
+    writer.emplace(*http, kubernetes::WriterOptions{.field_manager = "weft-install", .timeout = patience});
   }
 
   template <class Start>
   Outcome<json> once(const Start& start) {
     std::optional<Outcome<std::string>> answer;
     start(*writer, [&](Outcome<std::string> outcome) { answer.emplace(std::move(outcome)); });
+    // Its handler names only this.
+    asio::steady_timer silence(loop, a_moment);
+    silence.async_wait([this](const std::error_code& error) {
+      if (error || silence_told || !tell_silence) return;
+      silence_told = true;
+      tell_silence(fmt::format("waiting for an answer of {}, for {} s at most", name, patience.count()));
+    });
     while (!answer && !interrupted) loop.run_one();
+    if (answer && *answer) silence_told = false;
     if (!answer) {
       writer.reset();  // nothing is called for it any more
       begin();
@@ -90,6 +106,7 @@ struct Cluster::State {
   template <class Start>
   Outcome<json> ask(const Start& start, bool repeatable, Cluster& cluster) {
     milliseconds wait(500);
+    const auto until = std::chrono::steady_clock::now() + patience;
     for (int tried = 1;; ++tried) {
       if (interrupted) return kubernetes::failed(Reason::unavailable, "interrupted");
       auto answer = once(start);
@@ -97,6 +114,7 @@ struct Cluster::State {
         return answer;
       // Nobody listens there: that is not a matter of moments, but for a server that starts anew.
       if (answer.error().reason == Reason::unavailable && tried >= 3) return answer;
+      if (std::chrono::steady_clock::now() + wait >= until) return answer;
       cluster.pause(std::max(wait, answer.error().retry_after));
       wait *= 2;
     }
@@ -169,11 +187,13 @@ Outcome<json> Cluster::merge_patch(const std::string& path, const json& patch) {
                      *this);
 }
 
-Outcome<bool> Cluster::erase(const std::string& path) {
+void Cluster::when_silent(std::function<void(const std::string&)> tell) { state_->tell_silence = std::move(tell); }
+
+Outcome<bool> Cluster::erase(const std::string& path, bool at_once) {
   // Without a policy some resources (Jobs) leave behind what belongs to them.
-  const auto answer = state_->ask(
-      [&](auto& writer, auto done) { writer.erase(path + "?propagationPolicy=Background", {}, std::move(done)); }, true,
-      *this);
+  const auto target = path + "?propagationPolicy=Background" + (at_once ? "&gracePeriodSeconds=0" : "");
+  const auto answer =
+      state_->ask([&](auto& writer, auto done) { writer.erase(target, {}, std::move(done)); }, true, *this);
   if (answer) return true;
   if (answer.error().reason == Reason::not_found) return false;
   return std::unexpected(answer.error());

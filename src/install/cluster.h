@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -37,8 +38,11 @@ class Cluster {
   // Server-side, of an object that says where it belongs. `force`: also fields of other managers.
   Outcome<nlohmann::json> apply(const nlohmann::json& object, bool force);
   Outcome<nlohmann::json> merge_patch(const std::string& path, const nlohmann::json& patch);
-  // False where it was not there.
-  Outcome<bool> erase(const std::string& path);
+  // False where it was not there. `at_once`: what it is of is not asked; for pods whose node says nothing.
+  Outcome<bool> erase(const std::string& path, bool at_once = false);
+
+  // Hears what is waited for when an answer takes longer than a moment, once for each silence.
+  void when_silent(std::function<void(const std::string& what)> tell);
 
   // False when the user has interrupted it. After that every request fails, until resume().
   bool pause(std::chrono::milliseconds time);
