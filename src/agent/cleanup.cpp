@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <optional>
+#include <string_view>
+#include <vector>
 
 #include "agent/cni_install.h"
 #include "agent/encryption.h"
@@ -70,9 +73,46 @@ Result<void> remove_pins(const Config& config, const Tell& tell) {
   return {};
 }
 
+// What writes that were cut short have left has the name of the file in front.
+bool is_of_agent(const std::string& name) {
+  for (const std::string_view own : {"weft.db", "wireguard.json"})
+    if (name == own || name.starts_with(std::string(own) + "-") || name.starts_with(std::string(own) + "."))
+      return true;
+  return name == "weft.sock" || name == "bgp" || name == "wireguard";
+}
+
+Result<void> remove_files_in(const std::string& directory, const Tell& tell) {
+  std::error_code error;
+  std::vector<std::filesystem::path> own;
+  std::string others;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    const auto name = entry.path().filename().string();
+    if (is_of_agent(name))
+      own.push_back(entry.path());
+    else
+      others += (others.empty() ? "" : ", ") + name;
+  }
+  for (const auto& path : own) {
+    std::filesystem::remove_all(path, error);
+    if (error) return fail(errno_error("remove " + path.string(), error.value()));
+    tell("removed " + path.string());
+  }
+  if (!others.empty()) {
+    tell(fmt::format("{} stays, for somebody else's files are in it: {}", directory, others));
+  } else if (::rmdir(directory.c_str()) == 0) {  // stays where it is a mount of its own
+    tell("removed " + directory);
+  }
+  return {};
+}
+
 }  // namespace
 
-Result<void> clean_up(const Config& config, const Tell& tell) {
+Result<void> remove_files(const Config& config, const Tell& tell) {
+  for (const auto& directory : {config.state_dir, config.run_dir}) WEFT_CHECK(remove_files_in(directory, tell));
+  return {};
+}
+
+Result<void> clean_up(const Config& config, Kept kept, const Tell& tell) {
   std::optional<store::Store> store;
   std::error_code error;
   // First: an agent that runs holds it.
@@ -102,10 +142,18 @@ Result<void> clean_up(const Config& config, const Tell& tell) {
       tell(fmt::format("removed device {}", name));
     }
   WEFT_CHECK(remove_pins(config, tell));
+  ::rmdir(config.bpffs.c_str());  // unless another instance is in it
   ::unlink(config.socket_path().c_str());
   // A line without ports: an empty write would change nothing.
   if (const auto value = sys::read_sysctl(reserved_ports_sysctl))
     WEFT_CHECK(sys::write_sysctl(reserved_ports_sysctl, ports_without(*value, config.reserved_ports()) + "\n"));
+  const bool stored = store.has_value();
+  store.reset();
+  if (kept == Kept::nothing) return remove_files(config, tell);
+  if (stored)
+    tell(fmt::format("kept {}, for an agent that comes again: objects, numbers, and the node's keys beside it; --purge "
+                     "removes them",
+                     config.store_path()));
   return {};
 }
 

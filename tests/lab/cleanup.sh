@@ -42,10 +42,17 @@ is "routes to pods" "$(on_node ip route | grep -c '^10\.244\.')" 0
 is "reserved ports: another's stay" "$(on_node cat /proc/sys/net/ipv4/ip_local_reserved_ports)" 8080
 is "filters and programs" "$(on_node tc filter show dev uplink0 ingress | wc -l)" 0
 exits 0 "cleanup again" clean
-is "says nothing" "$output" ""
+is "says only what it keeps" "$(grep -v '^kept ' <<<"$output")" ""
 
 step "the next start"
 exits 0 "lab up" "$weft" lab up --name "$lab"
 exits 0 "probes agree" "$weft" lab probe --name "$lab"
 is "the objects are there" "$(weft get networkpolicy web-from-client -o name)" networkpolicy/default/web-from-client
+
+step "with the objects"
+kill -9 "$(awk '{print $1; exit}' "/run/weft/lab/$lab/supervisor.pid")" "$(awk '{print $1; exit}' "$node/weftd.pid")"
+purged() { on_node "$bin/weftd" --config "$node/weftd.yaml" --cleanup --purge; }
+eventually 5 "purge" purged
+is "what the agent kept" "$(ls "/var/lib/weft/lab/$lab/node1" 2>/dev/null | grep -E 'weft.db|wireguard')" ""
+exits 2 "purge without cleanup" "$bin/weftd" --purge
 finish

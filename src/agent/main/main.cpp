@@ -79,11 +79,15 @@ int main(int argc, char** argv) {
   std::string path;
   bool check = false;
   bool cleanup = false;
+  bool purge = false;
   bool version = false;
   app.add_option("-c,--config", path, "Configuration file (YAML); every key is described in weftd.yaml");
   app.add_flag("--check", check, "Check the configuration file, and the files it names, and exit");
-  app.add_flag("--cleanup", cleanup,
-               "Take away what a stopped agent left: programs, pinned maps, pods' devices; the objects stay");
+  auto* cleans =
+      app.add_flag("--cleanup", cleanup,
+                   "Take away what a stopped agent left: programs, pinned maps, pods' devices; the objects stay");
+  app.add_flag("--purge", purge, "With --cleanup: the objects, too, with the node's keys; nothing of Weft stays")
+      ->needs(cleans);
   app.add_flag("-V,--version", version, "Print the version and exit");
   try {
     app.parse(argc, argv);
@@ -105,7 +109,8 @@ int main(int argc, char** argv) {
   if (::geteuid() != 0) return refuse({ErrorCode::denied, "must run as root", "it manages devices and BPF programs"});
   sys::make_sysctls_writable();
   if (cleanup) {
-    const auto done = agent::clean_up(*config, [](const std::string& line) { fmt::print("{}\n", line); });
+    const auto done = agent::clean_up(*config, purge ? agent::Kept::nothing : agent::Kept::store,
+                                      [](const std::string& line) { fmt::print("{}\n", line); });
     return done ? 0 : refuse(done.error());
   }
   // What one thread makes another frees: a heap of each thread's own would keep the most of both.
