@@ -28,6 +28,7 @@ struct Options {
   bool print = false;
   bool print_values = false;
   bool yes = false;
+  std::string node;
 };
 
 install::Progress progress_of(const Session& session) {
@@ -85,9 +86,19 @@ bool confirmed(const Session& session, const std::string& cluster, const std::ve
   return answer == "y" || answer == "Y" || answer == "yes";
 }
 
+int run_uninstall_node(const Session& session, install::Cluster& cluster, const Options& options) {
+  const auto done = install::uninstall_node(cluster, options.node, options.uninstall, progress_of(session));
+  if (!done) return report_cluster(session, done.error());
+  session.io.out << fmt::format("Weft is gone from node {}; kubectl label node {} weft.io/agent- brings it back\n",
+                                options.node, options.node);
+  return exit_ok;
+}
+
 int run_uninstall(const Session& session, Options& options) {
   const auto cluster = connect_cluster(session, options.choice);
   if (!cluster) return report_cluster(session, cluster.error());
+  options.uninstall.timeout = std::chrono::seconds(options.uninstall_timeout);
+  if (!options.node.empty()) return run_uninstall_node(session, **cluster, options);
   std::vector<std::string> lost;
   if (options.uninstall.purge) {
     const auto objects = install::what_gets_lost(**cluster);
@@ -99,12 +110,12 @@ int run_uninstall(const Session& session, Options& options) {
     session.io.err << "weft: nothing has been changed\n  say --yes where nobody can be asked\n";
     return exit_failed;
   }
-  options.uninstall.timeout = std::chrono::seconds(options.uninstall_timeout);
   if (const auto done = install::uninstall(**cluster, options.uninstall, progress_of(session)); !done)
     return report_cluster(session, done.error());
   session.io.out << (options.uninstall.purge
                          ? "Weft is gone, with all its objects\n"
-                         : "Weft is gone; its CustomResourceDefinitions and their objects stay (--purge)\n");
+                         : "Weft is gone; its CustomResourceDefinitions and their objects stay, and /var/lib/weft on "
+                           "each node, for another install (--purge)\n");
   return exit_ok;
 }
 
@@ -151,7 +162,12 @@ void add_uninstall(CLI::App& app, Session& session) {
   add_cluster_choice(command, options->choice);
   command->add_flag("-y,--yes", options->yes, "Do not ask");
   command->add_flag("--purge", options->uninstall.purge,
-                    "Also the CustomResourceDefinitions, and with them every object of theirs");
+                    "Also the CustomResourceDefinitions, and with them every object of theirs; and what nodes keep in "
+                    "/var/lib/weft");
+  command
+      ->add_option("--node", options->node,
+                   "Only this node: it is labelled weft.io/agent=none, which ends its agent, and cleaned")
+      ->type_name("NAME");
   command->add_flag("--clean,!--no-clean", options->uninstall.clean,
                     "Clean the nodes (default): programs, maps, pods' devices, the CNI plugin and its configuration");
   command

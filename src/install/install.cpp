@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "chart/chart.h"
+#include "install/cleanup.h"
+#include "install/nodes.h"
 #include "install/ranges.h"
 #include "install/survey.h"
 
@@ -27,6 +29,18 @@ Result<std::pair<std::string, std::string>> split_assignment(const std::string& 
   return std::pair{text.substr(0, equal), text.substr(equal + 1)};
 }
 
+// The agents of nodes that are away count as exchanged at the moment, and would keep all others from it in a small
+// cluster. A tenth, as by values.yaml.
+void leave_room_for_nodes_away(Cluster& cluster, Plan& plan) {
+  const auto machines = look_at_machines(cluster);
+  if (!machines || machines->away.empty()) return;
+  const auto all = machines->here.size() + machines->away.size();
+  plan.values["agent"]["maxUnavailable"] = (all + 9) / 10 + machines->away.size();
+  plan.notes.push_back(fmt::format("agent.maxUnavailable={}, for {} nodes are away: {}",
+                                   plan.values["agent"]["maxUnavailable"].dump(), machines->away.size(),
+                                   fmt::join(machines->away, ", ")));
+}
+
 // Ranges do not change by themselves, so they are kept; servers may.
 Result<void> ask_cluster(Cluster& cluster, Plan& plan) {
   struct Range {
@@ -48,6 +62,7 @@ Result<void> ask_cluster(Cluster& cluster, Plan& plan) {
       plan.values["operator"]["replicas"] = 1;
       plan.notes.emplace_back("operator.replicas=1, for there is one node");
     }
+  if (!plan.given.contains("agent.maxUnavailable")) leave_room_for_nodes_away(cluster, plan);
   if (plan.given.contains("kubernetesServers")) return {};
   const auto servers = find_servers(cluster);
   if (servers.empty()) return {};
@@ -185,6 +200,8 @@ Result<void> install(Cluster& cluster, const InstallOptions& options, const Prog
   remember(manifests.objects, plan.given);
   if (plan.given.contains("nodeRestriction") && plan.values["nodeRestriction"] == false)
     WEFT_CHECK(take_restrictions_away(cluster, plan.values, progress));
+  if (const auto erased = erase_cleanups(cluster, false, {}); !erased)
+    return fail(explain(erased.error(), "pods of an earlier weft uninstall could not be deleted"));
   bool definitions = false;
   for (const auto& object : manifests.objects) {
     const bool is_definition = object["kind"] == "CustomResourceDefinition";

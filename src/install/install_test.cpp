@@ -218,6 +218,49 @@ TEST_F(InstallTest, WhatIsNotReadyIsToldWithItsReasons) {
             HasSubstr("1 of 2 pods exist: FailedCreate: exceeded quota")));
 }
 
+TEST_F(InstallTest, NodesThatAreAwayAreNotWaitedFor) {
+  auto away = ClusterWorld::node("n2");
+  away["status"]["conditions"][0]["status"] = "Unknown";
+  world.put("/api/v1/nodes/n2", away);
+  world.rolls_out = false;
+  std::jthread controllers([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      world.set_status(daemon_set, {{"observedGeneration", 1},
+                                    {"currentNumberScheduled", 2},
+                                    {"desiredNumberScheduled", 2},
+                                    {"updatedNumberScheduled", 1},
+                                    {"numberReady", 1}});
+      // One of the old ones is ready still.
+      world.set_status("/apis/apps/v1/namespaces/weft-system/deployments/weft-operator",
+                       {{"observedGeneration", 1}, {"replicas", 2}, {"updatedReplicas", 2}, {"readyReplicas", 1}});
+      std::this_thread::sleep_for(20ms);
+    }
+  });
+  const auto pod = [&](const std::string& name, const char* generation, const char* ready) {
+    world.put("/api/v1/namespaces/weft-system/pods/" + name,
+              {{"metadata",
+                {{"labels",
+                  {{"app.kubernetes.io/name", "weft"},
+                   {"app.kubernetes.io/component", "agent"},
+                   {"pod-template-generation", generation}}}}},
+               {"spec", {{"nodeName", name}}},
+               {"status", {{"conditions", {{{"type", "Ready"}, {"status", ready}}}}}}});
+  };
+  ASSERT_TRUE(install({.wait = false}));
+  world.server.store().patch(*kubernetes::testing::parse_path(daemon_set),
+                             {{"metadata", {{"annotations", {{"deprecated.daemonset.template.generation", "2"}}}}}},
+                             false);
+  // The one that is ready is the old one.
+  pod("n1", "1", "True");
+  pod("n2", "1", "False");
+  EXPECT_THAT(refused(install()), HasSubstr("agents: 0 of 2 ready, away: n2"));
+  pod("n1", "2", "True");
+  EXPECT_EQ(refused(install()), "done");
+  EXPECT_THAT(world.told, AllOf(HasSubstr("agent.maxUnavailable=2, for 1 nodes are away: n2"),
+                                HasSubstr("agents: 1 of 2 ready, away: n2"),
+                                HasSubstr("operators: 1 of 2 ready, away: n2")));
+}
+
 TEST_F(InstallTest, AnInterruptEndsTheWait) {
   world.rolls_out = false;
   InstallOptions options;
@@ -263,7 +306,7 @@ TEST_F(UninstallTest, NodesAreCleanedBeforeWhatTheyNeedGoes) {
 }
 
 TEST_F(UninstallTest, TheCleanupHasTheAgentsPlaces) {
-  const auto pod = cleanup_pod(world.get(daemon_set), "n1");
+  const auto pod = cleanup_pod(world.get(daemon_set), "n1", false);
   const auto& container = pod["spec"]["containers"][0];
   EXPECT_EQ(pod["spec"]["nodeName"], "n1");
   EXPECT_EQ(pod["spec"]["hostNetwork"], true);
@@ -272,6 +315,20 @@ TEST_F(UninstallTest, TheCleanupHasTheAgentsPlaces) {
   EXPECT_FALSE(container.contains("livenessProbe"));
   EXPECT_EQ(container["volumeMounts"],
             world.get(daemon_set)["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]);
+  EXPECT_FALSE(pod["spec"].contains("affinity"));
+  EXPECT_THAT(cleanup_pod(world.get(daemon_set), "n1", true)["spec"]["containers"][0]["command"][2],
+              AllOf(HasSubstr("weftd --cleanup --purge"), HasSubstr("rmdir /host/var/lib/weft /host/run/weft")));
+}
+
+TEST_F(UninstallTest, AMachineIsCleanedByHandWithoutACluster) {
+  const auto command =
+      cleanup_by_hand(world.get(daemon_set), "cni_bin_dir: /host/opt/cni/bin\npod_cidrs: [10.7.0.0/16]\n", true);
+  EXPECT_THAT(command, AllOf(HasSubstr("docker.io/library/weft:" + std::string(chart::version())),
+                             HasSubstr("src=/etc/cni/net.d,dst=/host/etc/cni/net.d"),
+                             HasSubstr(R"('{"cni_bin_dir":"/host/opt/cni/bin"}')"), HasSubstr("--cleanup --purge")));
+  auto set = world.get(daemon_set);
+  set["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.test:5000/weft:1";
+  EXPECT_THAT(cleanup_by_hand(set, "", false), AllOf(HasSubstr(" registry.test:5000/weft:1 "), Not(HasSubstr("purge"))));
 }
 
 TEST_F(UninstallTest, ANodeThatCannotBeCleanedIsNamed) {
@@ -286,10 +343,51 @@ TEST_F(UninstallTest, ANodeThatCannotBeCleanedIsNamed) {
   away["status"]["conditions"][0]["status"] = "Unknown";
   world.put("/api/v1/nodes/n3", away);
   EXPECT_THAT(refused(uninstall()),
-              AllOf(HasSubstr("2 of its nodes could not be cleaned: n2, n3"), HasSubstr("weftd --cleanup")));
+              AllOf(HasSubstr("n2: cleanup ended with 1: weftd: an agent runs\n    once it answers: weft uninstall "
+                              "--node n2\n"),
+                    HasSubstr("n3: it is away"), Not(HasSubstr("n1:")), HasSubstr("as root: ctr -n k8s.io run")));
   EXPECT_THAT(world.told, AllOf(HasSubstr("node n2 is not clean: cleanup ended with 1: weftd: an agent runs"),
-                                HasSubstr("node n3 is away")));
+                                HasSubstr("node n3 is not cleaned: it is away")));
+  // What is needed to clean them is there still, and nothing else.
+  EXPECT_FALSE(world.get(config).is_null());
+  EXPECT_FALSE(world.get("/api/v1/namespaces/weft-system/serviceaccounts/weft").is_null());
+  EXPECT_TRUE(world.get("/api/v1/namespaces/weft-system/serviceaccounts/weft-operator").is_null());
+  EXPECT_THAT(world.all("/apis/rbac.authorization.k8s.io/v1/clusterroles"), ::testing::IsEmpty());
+  // When they are back, the same command ends it, with the image that the agents had.
+  world.put("/api/v1/nodes/n3", ClusterWorld::node("n3"));
+  world.run_pod = [](const json& pod) -> json {
+    return {{"phase", pod["spec"]["containers"][0]["image"] == "weft:" + std::string(chart::version()) ? "Succeeded"
+                                                                                                       : "Failed"}};
+  };
+  EXPECT_EQ(refused(uninstall()), "done");
   EXPECT_TRUE(world.get("/api/v1/namespaces/weft-system").is_null());
+}
+
+TEST_F(UninstallTest, NodesThatNeverComeBackAreGivenUp) {
+  auto away = ClusterWorld::node("n2");
+  away["status"]["conditions"][0]["status"] = "Unknown";
+  world.put("/api/v1/nodes/n2", away);
+  EXPECT_THAT(refused(uninstall()), HasSubstr("those that never will: weft uninstall --no-clean"));
+  EXPECT_EQ(refused(uninstall({.clean = false})), "done");
+  EXPECT_TRUE(world.get("/api/v1/namespaces/weft-system").is_null());
+}
+
+TEST_F(UninstallTest, AMachineWithoutANodeIsNamed) {
+  world.put("/apis/weft.io/v1alpha1/weftnodes/old", {{"spec", {{"version", 1}}}});
+  world.put("/apis/weft.io/v1alpha1/weftnodes/n1", {{"spec", {{"version", 1}}}});
+  EXPECT_THAT(refused(uninstall()), AllOf(HasSubstr("old: it has no Node any more"), Not(HasSubstr("n1"))));
+  EXPECT_TRUE(world.get("/api/v1/namespaces/weft-system").is_null());
+}
+
+TEST_F(UninstallTest, OneNodeIsLeftOutAndCleaned) {
+  ASSERT_TRUE(uninstall_node(*world.cluster, "n1", {.timeout = 2s}, world.progress())) << world.told;
+  EXPECT_EQ(world.get("/api/v1/nodes/n1")["metadata"]["labels"]["weft.io/agent"], "none");
+  EXPECT_THAT(world.told, AllOf(HasSubstr("node n1 is clean"), Not(HasSubstr("n2"))));
+  EXPECT_FALSE(world.get(daemon_set).is_null());
+  EXPECT_THAT(refused(uninstall_node(*world.cluster, "n9", {.timeout = 2s}, world.progress())), HasSubstr("n9"));
+  // An agent that comes again meets no cleanup.
+  ASSERT_TRUE(install());
+  EXPECT_THAT(world.all("/api/v1/namespaces/weft-system/pods"), ::testing::IsEmpty());
 }
 
 TEST_F(UninstallTest, APurgeFreesAndRemovesUsersObjects) {
@@ -303,13 +401,34 @@ TEST_F(UninstallTest, APurgeFreesAndRemovesUsersObjects) {
   EXPECT_THAT(world.all("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"), ::testing::IsEmpty());
 }
 
-TEST_F(UninstallTest, PodsThatDoNotEndAreNamed) {
+TEST_F(UninstallTest, PodsThatDoNotEndAreGivenUpAndTheirNodesNamed) {
   world.put("/api/v1/namespaces/weft-system/pods/weft-x",
             {{"metadata", {{"labels", {{"app.kubernetes.io/name", "weft"}, {"app.kubernetes.io/component", "agent"}}}}},
              {"spec", {{"nodeName", "n2"}}},
              {"status", {{"phase", "Running"}}}});
-  EXPECT_THAT(refused(uninstall()), AllOf(HasSubstr("weft-x on node n2"), HasSubstr("--force")));
+  EXPECT_THAT(refused(uninstall()), HasSubstr("n2: its pod weft-x has not ended within 2 s"));
+  EXPECT_THAT(world.told, AllOf(HasSubstr("node n1 is clean"), Not(HasSubstr("node n2 is clean"))));
+  EXPECT_TRUE(world.get("/api/v1/namespaces/weft-system/pods/weft-x").is_null());
   EXPECT_FALSE(world.get(config).is_null());
+}
+
+// Their kubelets will never say that they have ended.
+TEST_F(UninstallTest, PodsOfNodesThatAreAwayAreNotWaitedFor) {
+  auto away = ClusterWorld::node("n2");
+  away["status"]["conditions"][0]["status"] = "Unknown";
+  world.put("/api/v1/nodes/n2", away);
+  for (const auto* component : {"agent", "operator"})
+    world.put("/api/v1/namespaces/weft-system/pods/weft-" + std::string(component),
+              {{"metadata",
+                {{"deletionTimestamp", "2026-01-01T00:00:00Z"},
+                 {"finalizers", json::array()},
+                 {"labels", {{"app.kubernetes.io/name", "weft"}, {"app.kubernetes.io/component", component}}}}},
+               {"spec", {{"nodeName", "n2"}}},
+               {"status", {{"phase", "Running"}}}});
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_THAT(refused(install::uninstall(*world.cluster, {.timeout = 60s}, world.progress())), HasSubstr("n2: it is away"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 30s);
+  EXPECT_THAT(world.told, HasSubstr("node n1 is clean"));
 }
 
 }  // namespace

@@ -1,10 +1,12 @@
 #include "install/rollout.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "chart/chart.h"
+#include "install/nodes.h"
 
 namespace weft::install {
 
@@ -107,6 +109,61 @@ bool observed(const json& object) {
          std::max<std::int64_t>(1, number_at(object, "/metadata/generation"));
 }
 
+// Those of the newest revision that are ready. What a status calls ready may be of any: while there are two, it is
+// looked who it is.
+Outcome<std::int64_t> ready_agents(Cluster& cluster, const json& set) {
+  const auto updated = number_at(set, "/status/updatedNumberScheduled");
+  const auto ready = number_at(set, "/status/numberReady");
+  if (number_at(set, "/status/currentNumberScheduled") <= updated) return std::min(updated, ready);
+  const auto revision = text_at(set, "/metadata/annotations/deprecated.daemonset.template.generation");
+  const auto pods =
+      cluster.list(in_namespace("api/v1", "pods"),
+                   "labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3Dagent");
+  if (!pods) return std::unexpected(pods.error());
+  return std::ranges::count_if(*pods, [&](const json& pod) {
+    return is_ready(pod) && text_at(pod, "/metadata/labels/pod-template-generation") == revision;
+  });
+}
+
+Outcome<std::int64_t> ready_operators(Cluster& cluster, const json& deployment) {
+  constexpr const char* revision = "/metadata/annotations/deployment.kubernetes.io~1revision";
+  const auto updated = number_at(deployment, "/status/updatedReplicas");
+  const auto ready = number_at(deployment, "/status/readyReplicas");
+  if (number_at(deployment, "/status/replicas") <= updated) return std::min(updated, ready);
+  const auto sets =
+      cluster.list(in_namespace("apis/apps/v1", "replicasets"),
+                   "labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3Doperator");
+  if (!sets) return std::unexpected(sets.error());
+  std::int64_t count = 0;
+  for (const auto& set : *sets)
+    if (text_at(set, revision) == text_at(deployment, revision)) count += number_at(set, "/status/readyReplicas");
+  return count;
+}
+
+// Before the controllers have seen what is wanted now there may be more than that.
+void count(Rollout& rollout, const json& object, std::int64_t there) {
+  rollout.observed = observed(object);
+  rollout.there = std::min(there, rollout.wanted);
+  rollout.ready = rollout.observed && rollout.there == rollout.wanted;
+}
+
+// What is missing on nodes that are away is not waited for: it comes when they do.
+Outcome<void> look_at_away(Cluster& cluster, Rollout& agents, Rollout& operators) {
+  if (agents.ready && operators.ready) return {};
+  const auto machines = look_at_machines(cluster);
+  if (!machines) return std::unexpected(machines.error());
+  if (machines->away.empty()) return {};
+  const auto here = static_cast<std::int64_t>(machines->here.size());
+  const auto settle = [&](Rollout& rollout, std::int64_t enough) {
+    if (rollout.ready) return;
+    rollout.away.assign(machines->away.begin(), machines->away.end());
+    rollout.ready = rollout.observed && rollout.there >= enough && enough > 0;
+  };
+  settle(agents, agents.wanted - static_cast<std::int64_t>(machines->away.size()));
+  settle(operators, std::min(operators.wanted, here));
+  return {};
+}
+
 }  // namespace
 
 std::string why_not_ready(const json& pod) {
@@ -119,22 +176,27 @@ std::string why_not_ready(const json& pod) {
   return one_line(text_at(pod, "/status/message"));
 }
 
-std::string Rollout::summary() const { return fmt::format("{}: {} of {} ready", name, there, wanted); }
+std::string Rollout::summary() const {
+  return fmt::format("{}: {} of {} ready{}{}", name, there, wanted, away.empty() ? "" : ", away: ",
+                     fmt::join(away, ", "));
+}
 
 Outcome<std::vector<Rollout>> look_at_rollouts(Cluster& cluster, bool reasons) {
   Rollout agents{.name = "agents"};
   const auto set = cluster.get(in_namespace("apis/apps/v1", "daemonsets") + "/weft");
   if (!set) return std::unexpected(set.error());
   agents.wanted = number_at(*set, "/status/desiredNumberScheduled");
-  agents.there = std::min(number_at(*set, "/status/numberReady"), number_at(*set, "/status/updatedNumberScheduled"));
-  agents.ready = observed(*set) && agents.there == agents.wanted;
+  const auto ready_there = ready_agents(cluster, *set);
+  if (!ready_there) return std::unexpected(ready_there.error());
+  count(agents, *set, *ready_there);
   Rollout operators{.name = "operators"};
   const auto deployment = cluster.get(in_namespace("apis/apps/v1", "deployments") + "/weft-operator");
   if (!deployment) return std::unexpected(deployment.error());
   operators.wanted = number_at(*deployment, "/spec/replicas");
-  operators.there =
-      std::min(number_at(*deployment, "/status/readyReplicas"), number_at(*deployment, "/status/updatedReplicas"));
-  operators.ready = observed(*deployment) && operators.there == operators.wanted;
+  const auto acting = ready_operators(cluster, *deployment);
+  if (!acting) return std::unexpected(acting.error());
+  count(operators, *deployment, *acting);
+  if (const auto looked = look_at_away(cluster, agents, operators); !looked) return std::unexpected(looked.error());
   if (reasons && !agents.ready)
     if (const auto explained = explain(cluster, "agent", "weft", agents); !explained)
       return std::unexpected(explained.error());
@@ -154,7 +216,7 @@ Result<void> wait_for_rollouts(Cluster& cluster, std::chrono::seconds limit, con
     std::string missing;
     for (std::size_t i = 0; i < rollouts->size(); ++i) {
       const auto& rollout = (*rollouts)[i];
-      if (const auto now = rollout.summary(); now != told[i]) progress(told[i] = now);
+      if (const auto now = rollout.summary(); rollout.observed && now != told[i]) progress(told[i] = now);
       if (rollout.ready) continue;
       missing += fmt::format("\n  {}", rollout.summary());
       for (const auto& reason : rollout.reasons) missing += "\n    " + reason;

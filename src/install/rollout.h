@@ -14,9 +14,11 @@ using Progress = std::function<void(const std::string& line)>;
 
 struct Rollout {
   std::string name;  // "agents", "operators"
-  bool ready = false;
+  bool ready = false;     // all that can be
+  bool observed = false;  // the controllers have seen what is wanted now
   std::int64_t wanted = 0;
   std::int64_t there = 0;                     // ready, of the newest revision
+  std::vector<std::string> away;              // nodes that say nothing, where one that is missing may be of one
   std::vector<std::string> reasons;           // "weft-x7x on node n2: ImagePullBackOff: ...", of those that are not
   [[nodiscard]] std::string summary() const;  // "agents: 3 of 4 ready"
 };

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "chart/chart.h"
+#include "install/nodes.h"
 #include "install/rollout.h"
 
 namespace weft::install {
@@ -43,8 +44,7 @@ std::string tag_of(const std::string& image) {
 
 // What is wrong with a node as far as its objects tell.
 std::string why_node(const json& node, const json* pod) {
-  if (const auto* ready = condition(node, "Ready"); ready != nullptr && text_at(*ready, "/status") == "Unknown")
-    return "the node is away: its kubelet says nothing";
+  if (is_away(node)) return "the node is away: its kubelet says nothing";
   if (const auto* network = condition(node, "NetworkUnavailable");
       network != nullptr && text_at(*network, "/status") == "True")
     return text_at(*network, "/message");
@@ -65,8 +65,7 @@ Outcome<json> look_at_nodes(Cluster& cluster) {
     if (auto& agent = agents[text_at(pod, "/spec/nodeName")]; agent == nullptr || is_true(pod, "Ready")) agent = &pod;
   json list = json::array();
   for (const auto& node : *nodes) {
-    const auto system = text_at(node, "/metadata/labels/kubernetes.io~1os");
-    if (!system.empty() && system != "linux") continue;
+    if (!has_agent(node)) continue;
     const auto name = text_at(node, "/metadata/name");
     const auto found = agents.find(name);
     const json* pod = found == agents.end() ? nullptr : found->second;

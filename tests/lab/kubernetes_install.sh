@@ -43,7 +43,7 @@ controllers() { # what makes resources served and pods run
     status_of /apis/apps/v1/namespaces/weft-system/daemonsets/weft \
       '{"observedGeneration": 1, "desiredNumberScheduled": 1, "updatedNumberScheduled": 1, "numberReady": 1}'
     status_of /apis/apps/v1/namespaces/weft-system/deployments/weft-operator '{"observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": 1}'
-    status_of /api/v1/namespaces/weft-system/pods/weft-cleanup-n1 '{"phase": "Succeeded"}'
+    status_of /api/v1/namespaces/weft-system/pods/weft-purge-n1 '{"phase": "Succeeded"}'
   done >"$work/controllers" 2>&1
 }
 controllers &

@@ -88,6 +88,12 @@ class ClusterWorld {
     return [this](const std::string& line) { told += line + "\n"; };
   }
 
+  void set_status(const std::string& path, const json& status) {
+    auto place = kubernetes::testing::parse_path(path);
+    place->status = true;
+    server.store().patch(*place, {{"status", status}}, false);
+  }
+
   ApiServer server;
   std::unique_ptr<Cluster> cluster;
   std::string told;
@@ -98,12 +104,6 @@ class ClusterWorld {
   std::function<json(const json& pod)> run_pod = [](const json&) { return json{{"phase", "Succeeded"}}; };
 
  private:
-  void set_status(const std::string& path, const json& status) {
-    auto place = kubernetes::testing::parse_path(path);
-    place->status = true;
-    server.store().patch(*place, {{"status", status}}, false);
-  }
-
   void tick() {
     if (establishes)
       for (const auto& definition : all("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"))
