@@ -11,6 +11,7 @@
 #include "install/access.h"
 #include "install/cluster.h"
 #include "install/install.h"
+#include "install/settings.h"
 #include "install/uninstall.h"
 #include "model/parse.h"
 
@@ -56,6 +57,8 @@ int print(const Session& session, const Options& options) {
   }
   const auto manifests = chart::render(*values);
   if (!manifests) return report_cluster(session, manifests.error());
+  if (const auto good = install::check_settings(manifests->objects); !good)
+    return report_cluster(session, good.error());
   session.io.out << manifests->text;
   return exit_ok;
 }

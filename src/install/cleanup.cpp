@@ -170,7 +170,7 @@ std::string cleanup_by_hand(const json& daemon_set, std::string_view weftd, bool
       "ctr -n k8s.io run --rm --privileged --net-host --with-ns pid:/proc/1/ns/pid{} {} weft-cleanup sh -c 'echo "
       "\"$1\" >/tmp/weftd.yaml && weftd --cleanup{} --config /tmp/weftd.yaml' sh '{}'{}",
       mounts, full_name(text_at(spec, "/containers/0/image")), purge ? " --purge" : "", config.dump(),
-      purge ? " && rmdir /var/lib/weft /run/weft" : "");
+      purge ? " && (rmdir /var/lib/weft /run/weft 2>/dev/null; true)" : "");
 }
 
 }  // namespace weft::install

@@ -6,6 +6,7 @@
 #include "install/cleanup.h"
 #include "install/nodes.h"
 #include "install/ranges.h"
+#include "install/settings.h"
 #include "install/survey.h"
 
 namespace weft::install {
@@ -197,6 +198,7 @@ Result<void> install(Cluster& cluster, const InstallOptions& options, const Prog
   WEFT_TRY(const auto plan, make_plan(cluster, options));
   for (const auto& note : plan.notes) progress(note);
   WEFT_TRY(auto manifests, chart::render(plan.values));
+  WEFT_CHECK(check_settings(manifests.objects));
   remember(manifests.objects, plan.given);
   if (plan.given.contains("nodeRestriction") && plan.values["nodeRestriction"] == false)
     WEFT_CHECK(take_restrictions_away(cluster, plan.values, progress));

@@ -142,6 +142,22 @@ TEST_F(InstallTest, AWrongValueChangesNothing) {
   EXPECT_THAT(written("PATCH"), ::testing::IsEmpty());
 }
 
+// Pods would not start with it.
+TEST_F(InstallTest, WhatTheProgramsWouldRefuseIsRefusedBeforeAnythingIsChanged) {
+  const auto says = [&](std::vector<std::string> set) { return refused(install({.set = std::move(set)})); };
+  EXPECT_THAT(says({"agentConfig.nosuch=1"}), HasSubstr("agentConfig.nosuch: weftd.yaml:15:1: unknown key \"nosuch\""));
+  EXPECT_THAT(says({"agentConfig.mtu=many"}), HasSubstr("agentConfig.mtu: "));
+  EXPECT_THAT(says({"agentConfig.mtu=100"}), HasSubstr("agentConfig.mtu: "));
+  EXPECT_THAT(says({"podCIDRs=10.7.0.0/16,10.9.0.0/16"}),
+              HasSubstr("podCIDRs: weftd.yaml:7:12: pod_cidrs: 10.9.0.0/16 is the second of its family"));
+  EXPECT_THAT(says({"podCIDRs=10.7.0.1/16"}), HasSubstr("podCIDRs: "));
+  EXPECT_THAT(says({"serviceCIDRs=127.0.0.0/16"}), HasSubstr("serviceCIDRs: weftd.yaml: service_cidrs: "));
+  EXPECT_THAT(says({"kubernetesServers=https://api.test:70000"}), HasSubstr("kubernetesServers: "));
+  EXPECT_THAT(says({"operatorConfig.nosuch=1"}), HasSubstr("operatorConfig.nosuch: weft-operator.yaml:"));
+  EXPECT_THAT(says({"operatorConfig.health_address=9441"}), HasSubstr("operatorConfig.health_address: "));
+  EXPECT_THAT(written("PATCH"), ::testing::IsEmpty());
+}
+
 TEST_F(InstallTest, WhatStandsInTheWayIsNamedAndStops) {
   world.put("/apis/apps/v1/namespaces/kube-system/daemonsets/calico-node", {{"spec", json::object()}});
   world.put("/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy", {{"spec", json::object()}});

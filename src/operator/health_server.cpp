@@ -8,7 +8,7 @@
 #include <asio/write.hpp>
 #include <utility>
 
-#include "operator/config.h"
+#include "config/operator/config.h"
 
 namespace weft::op {
 namespace {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "operator/config.h"
+#include "config/operator/config.h"
 #include "operator/health_server.h"
 #include "operator/kubernetes_duties.h"
 #include "operator/waiting_services.h"

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "agent/config.h"
-#include "operator/config.h"
+#include "config/agent/config.h"
+#include "config/operator/config.h"
 
 namespace {
 

@@ -100,8 +100,8 @@ store=etcd etcd.endpoints=http://192.0.2.9:2379
 store=etcd etcd.endpoints=https://192.0.2.9:2379,https://192.0.2.10:2379 etcd.secret=etcd
 nodeRestriction=false agent.maxUnavailable=2 operator.replicas=3
 SETS
-config_of weftd.yaml --set agentConfig.tunel=none >"$work/weftd.yaml"
-exits 1 "what weftd does not know" env NODE_NAME=n1 "$bin/weftd" --check --config "$work/weftd.yaml"
+exits 1 "what weftd does not know" "$weft" install --print --set agentConfig.tunel=none
+like "is named as it was given" "$output" 'agentConfig.tunel: weftd.yaml:'
 
 # --- The real one
 if [[ ! -x ${WEFT_TEST_K8S_BIN:-}/kube-apiserver ]]; then

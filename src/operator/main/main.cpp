@@ -10,7 +10,7 @@
 #include <asio/signal_set.hpp>
 #include <csignal>
 
-#include "operator/config.h"
+#include "config/operator/config.h"
 #include "operator/operator.h"
 #include "sources/cluster/check_access.h"
 #include "sources/kubernetes/open_access.h"

@@ -1,4 +1,4 @@
-#include "operator/config.h"
+#include "config/operator/config.h"
 
 #include <unistd.h>
 

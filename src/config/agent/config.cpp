@@ -1,4 +1,4 @@
-#include "agent/config.h"
+#include "config/agent/config.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
