@@ -151,9 +151,10 @@ Result<void> clean_up(const Config& config, Kept kept, const Tell& tell) {
   store.reset();
   if (kept == Kept::nothing) return remove_files(config, tell);
   if (stored)
-    tell(fmt::format("kept {}, for an agent that comes again: objects, numbers, and the node's keys beside it; --purge "
-                     "removes them",
-                     config.store_path()));
+    tell(
+        fmt::format("kept {}, for an agent that comes again: objects, numbers, and the node's keys beside it; --purge "
+                    "removes them",
+                    config.store_path()));
   return {};
 }
 

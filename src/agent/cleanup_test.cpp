@@ -20,8 +20,9 @@ class RemoveFilesTest : public ::testing::Test {
     directory = ::mkdtemp(pattern.data());
     config.state_dir = directory + "/state";
     config.run_dir = directory + "/run";
-    for (const auto* name : {"state/weft.db", "state/weft.db-wal", "state/weft.db-shm", "state/wireguard.json",
-                             "state/wireguard.json.tmp.17", "run/weft.sock", "run/bgp/bird.conf", "run/wireguard/a.log"})
+    for (const auto* name :
+         {"state/weft.db", "state/weft.db-wal", "state/weft.db-shm", "state/wireguard.json",
+          "state/wireguard.json.tmp.17", "run/weft.sock", "run/bgp/bird.conf", "run/wireguard/a.log"})
       make(name);
   }
   ~RemoveFilesTest() override { std::filesystem::remove_all(directory); }

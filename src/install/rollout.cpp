@@ -116,9 +116,8 @@ Outcome<std::int64_t> ready_agents(Cluster& cluster, const json& set) {
   const auto ready = number_at(set, "/status/numberReady");
   if (number_at(set, "/status/currentNumberScheduled") <= updated) return std::min(updated, ready);
   const auto revision = text_at(set, "/metadata/annotations/deprecated.daemonset.template.generation");
-  const auto pods =
-      cluster.list(in_namespace("api/v1", "pods"),
-                   "labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3Dagent");
+  const auto pods = cluster.list(in_namespace("api/v1", "pods"),
+                                 "labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3Dagent");
   if (!pods) return std::unexpected(pods.error());
   return std::ranges::count_if(*pods, [&](const json& pod) {
     return is_ready(pod) && text_at(pod, "/metadata/labels/pod-template-generation") == revision;
@@ -177,8 +176,8 @@ std::string why_not_ready(const json& pod) {
 }
 
 std::string Rollout::summary() const {
-  return fmt::format("{}: {} of {} ready{}{}", name, there, wanted, away.empty() ? "" : ", away: ",
-                     fmt::join(away, ", "));
+  return fmt::format("{}: {} of {} ready{}{}", name, there, wanted,
+                     away.empty() ? "" : ", away: ", fmt::join(away, ", "));
 }
 
 Outcome<std::vector<Rollout>> look_at_rollouts(Cluster& cluster, bool reasons) {

@@ -13,7 +13,7 @@ namespace weft::install {
 using Progress = std::function<void(const std::string& line)>;
 
 struct Rollout {
-  std::string name;  // "agents", "operators"
+  std::string name;       // "agents", "operators"
   bool ready = false;     // all that can be
   bool observed = false;  // the controllers have seen what is wanted now
   std::int64_t wanted = 0;

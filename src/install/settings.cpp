@@ -19,15 +19,15 @@ namespace {
 using nlohmann::json;
 
 // Keys that the chart has values of its own for: deploy/kubernetes/chart/weft/templates/_helpers.tpl
-constexpr std::array<std::pair<std::string_view, std::string_view>, 8> values{{{"pod_cidrs", "podCIDRs"},
-                                                                               {"service_cidrs", "serviceCIDRs"},
-                                                                               {"kubernetes_servers",
-                                                                                "kubernetesServers"},
-                                                                               {"store", "store"},
-                                                                               {"etcd_endpoints", "etcd.endpoints"},
-                                                                               {"tunnel", "tunnel"},
-                                                                               {"tunnel_scope", "tunnelScope"},
-                                                                               {"etcd_ca_file", "etcd.secret"}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 8> values{
+    {{"pod_cidrs", "podCIDRs"},
+     {"service_cidrs", "serviceCIDRs"},
+     {"kubernetes_servers", "kubernetesServers"},
+     {"store", "store"},
+     {"etcd_endpoints", "etcd.endpoints"},
+     {"tunnel", "tunnel"},
+     {"tunnel_scope", "tunnelScope"},
+     {"etcd_ca_file", "etcd.secret"}}};
 
 std::string_view line_of(std::string_view text, int number) {
   for (; number > 1 && !text.empty(); --number) text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
@@ -50,7 +50,7 @@ Error refusal(Error error, const std::string& file, std::string_view text, std::
   const auto key = key_of(error.message, file, text);
   const auto own = std::ranges::find(values, key, &std::pair<std::string_view, std::string_view>::first);
   const bool known = text.starts_with(key) || text.find("\n" + std::string(key) + ":") != std::string_view::npos;
-  const auto value = key.empty() || !known   ? std::string(others)
+  const auto value = key.empty() || !known ? std::string(others)
                      : own != values.end() ? std::string(own->second)
                                            : fmt::format("{}.{}", others, key);
   error.message = fmt::format("nothing has been changed: {}: {}", value, error.message);

@@ -91,10 +91,9 @@ Result<Unclean> end_pods(Cluster& cluster, const std::string& query, std::chrono
     if (!cluster.pause(look_again)) return fail(ErrorCode::exhausted, "interrupted", "repeat this command to go on");
   }
   for (const auto& pod : ending.waited)
-    WEFT_CHECK(give_up(cluster, pod,
-                       fmt::format("its pod {} has not ended within {} s", text_at(pod, "/metadata/name"),
-                                   limit.count()),
-                       ending));
+    WEFT_CHECK(give_up(
+        cluster, pod,
+        fmt::format("its pod {} has not ended within {} s", text_at(pod, "/metadata/name"), limit.count()), ending));
   return std::move(ending.stuck);
 }
 
@@ -199,8 +198,7 @@ Result<void> remember_agents(Cluster& cluster, const Installed& installed) {
   if (!installed.runs || !installed.can_clean) return {};
   const json last{{"spec", {{"template", {{"spec", installed.agents["/spec/template/spec"_json_pointer]}}}}}};
   const auto path = path_of(*find(installed.objects, "ConfigMap"));
-  const auto done =
-      cluster.merge_patch(path, {{"metadata", {{"annotations", {{agents_annotation, last.dump()}}}}}});
+  const auto done = cluster.merge_patch(path, {{"metadata", {{"annotations", {{agents_annotation, last.dump()}}}}}});
   if (!done) return fail(explain(done.error(), path + " could not be changed"));
   return {};
 }
@@ -211,7 +209,8 @@ Result<void> take_objects_away(Cluster& cluster, const Installed& installed, boo
                                                "PodDisruptionBudget"};
   for (const auto& object : std::views::reverse(installed.objects)) {
     const auto kind = object.value("kind", "");
-    const bool needed = kind == "ConfigMap" || (kind == "ServiceAccount" && text_at(object, "/metadata/name") == "weft");
+    const bool needed =
+        kind == "ConfigMap" || (kind == "ServiceAccount" && text_at(object, "/metadata/name") == "weft");
     if (!elsewhere.contains(kind) && !(keep && needed)) WEFT_CHECK(take_away(cluster, object, progress));
   }
   return {};
@@ -232,17 +231,18 @@ Error what_is_left(const Installed& installed, const Unclean& unclean, const std
   for (const auto& [node, why] : unclean)
     message += fmt::format("\n  {}: {}\n    once it answers: weft uninstall --node {}{}", node, why, node, purges);
   for (const auto& machine : machines)
-    message += fmt::format("\n  {}: it has no Node any more, but a WeftNode; as root on it, if there is such a machine: "
-                           "the command below",
-                           machine);
+    message += fmt::format(
+        "\n  {}: it has no Node any more, but a WeftNode; as root on it, if there is such a machine: "
+        "the command below",
+        machine);
   std::string hint;
   if (!unclean.empty())
-    hint = fmt::format("once all of them answer: weft uninstall{}, which takes away the rest; for those that never "
-                       "will: weft uninstall --no-clean{}\n  ",
-                       purges, purges);
+    hint = fmt::format(
+        "once all of them answer: weft uninstall{}, which takes away the rest; for those that never "
+        "will: weft uninstall --no-clean{}\n  ",
+        purges, purges);
   return {ErrorCode::exhausted, message,
-          hint + "on a machine itself, as root: " +
-              cleanup_by_hand(installed.agents, installed.weftd, options.purge)};
+          hint + "on a machine itself, as root: " + cleanup_by_hand(installed.agents, installed.weftd, options.purge)};
 }
 
 }  // namespace
