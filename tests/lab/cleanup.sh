@@ -53,6 +53,6 @@ step "with the objects"
 kill -9 "$(awk '{print $1; exit}' "/run/weft/lab/$lab/supervisor.pid")" "$(awk '{print $1; exit}' "$node/weftd.pid")"
 purged() { on_node "$bin/weftd" --config "$node/weftd.yaml" --cleanup --purge; }
 eventually 5 "purge" purged
-is "what the agent kept" "$(ls "/var/lib/weft/lab/$lab/node1" 2>/dev/null | grep -E 'weft.db|wireguard')" ""
+is "what the agent kept" "$(find "/var/lib/weft/lab/$lab/node1" -name 'weft.db*' -o -name 'wireguard*' 2>/dev/null)" ""
 exits 2 "purge without cleanup" "$bin/weftd" --purge
 finish

@@ -9,7 +9,7 @@ cluster() { in_control "$weft" "$@" --kubeconfig "$work/admin.kubeconfig"; }
 ready_of() { kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}'; }
 is_ready() { [[ $(ready_of "$1") == "$2" ]]; }
 left_on() { # NODE: what of Weft is there
-  nsenter -t "${node_init[$1]}" -n ip -o link | grep -oE 'weft[0-9a-z-]+' | sort -u
+  nsenter -t "${node_init[$1]}" -n ip -o link 2>/dev/null | grep -oE 'weft[0-9a-z-]+' | sort -u
   in_node "$1" sh -c 'ls -d /sys/fs/bpf/weft /etc/cni/net.d/*weft* /opt/cni/bin/weft-cni /run/weft 2>/dev/null; ls -A /var/lib/weft'
 }
 kubelet_of() { in_node "$1" pgrep -x kubelet; }
