@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 
 #include "sys/fake_netlink.h"
 #include "sys/netns.h"
@@ -241,8 +242,13 @@ TEST_P(NetlinkTest, WhereAPacketWouldGo) {
   ASSERT_TRUE(node().add_address({device, ip("192.0.2.2"), 24}));
   ASSERT_TRUE(node().add_address({device, ip("2001:db8::2"), 64}));
   ASSERT_TRUE(node().replace_route({cidr("198.51.100.0/24"), std::nullopt, device, false, true, 0, std::nullopt}));
-  for (const auto* own : {"192.0.2.2", "2001:db8::2"})
+  for (const auto* own : {"192.0.2.2", "2001:db8::2"}) {
+    // The kernel gives an IPv6 address its local route a moment later, from a work queue.
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    while (node().way_to(ip(own)).value().kind != WayTo::Kind::here && std::chrono::steady_clock::now() < until)
+      std::this_thread::yield();
     EXPECT_EQ(node().way_to(ip(own)).value().kind, WayTo::Kind::here) << own;
+  }
   const auto out = node().way_to(ip("198.51.100.7")).value();
   EXPECT_EQ(out.kind, WayTo::Kind::out);
   EXPECT_EQ(out.device, device);
