@@ -65,7 +65,8 @@ Result<void> check_settings(const std::vector<json>& objects) {
     // Names are those of nodes and pods, not this machine's.
     const auto weftd = text_at(object, "/data/weftd.yaml");
     const auto named = [](const std::string& text, const std::string& key) {
-      return text.find("\n" + key + ":") != std::string::npos ? text : text + "\n" + key + ": name\n";
+      return text.find(fmt::format("\n{}:", key)) != std::string::npos ? text
+                                                                       : fmt::format("{}\n{}: name\n", text, key);
     };
     if (const auto good = agent::parse_config("weftd.yaml", named(weftd, "node")); !good)
       return fail(refusal(good.error(), "weftd.yaml", weftd, "agentConfig"));
