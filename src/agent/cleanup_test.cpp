@@ -14,6 +14,10 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 class RemoveFilesTest : public ::testing::Test {
+ public:
+  RemoveFilesTest(const RemoveFilesTest&) = delete;
+  RemoveFilesTest& operator=(const RemoveFilesTest&) = delete;
+
  protected:
   RemoveFilesTest() {
     std::string pattern = ::testing::TempDir() + "weft-files-XXXXXX";
@@ -26,8 +30,6 @@ class RemoveFilesTest : public ::testing::Test {
       make(name);
   }
   ~RemoveFilesTest() override { std::filesystem::remove_all(directory); }
-  RemoveFilesTest(const RemoveFilesTest&) = delete;
-  RemoveFilesTest& operator=(const RemoveFilesTest&) = delete;
 
   void make(const std::string& name) {
     const std::filesystem::path path = directory + "/" + name;
