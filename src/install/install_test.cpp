@@ -150,6 +150,8 @@ TEST_F(InstallTest, WhatTheProgramsWouldRefuseIsRefusedBeforeAnythingIsChanged) 
   EXPECT_THAT(says({"agentConfig.mtu=100"}), HasSubstr("agentConfig.mtu: "));
   EXPECT_THAT(says({"podCIDRs=10.7.0.0/16,10.9.0.0/16"}),
               HasSubstr("podCIDRs: weftd.yaml:6:12: pod_cidrs: 10.9.0.0/16 is the second of its family"));
+  EXPECT_THAT(says({"podCIDRs=10.7.0.1/16"}),
+              AllOf(HasSubstr("podCIDRs: 10.7.0.1/16 has bits set behind its length"), HasSubstr("10.7.0.0/16")));
   EXPECT_THAT(says({"serviceCIDRs=127.0.0.0/16"}), HasSubstr("serviceCIDRs: weftd.yaml: service_cidrs: "));
   EXPECT_THAT(says({"kubernetesServers=https://api.test:70000"}), HasSubstr("kubernetesServers: "));
   EXPECT_THAT(says({"operatorConfig.nosuch=1"}), HasSubstr("operatorConfig.nosuch: weft-operator.yaml:"));

@@ -30,6 +30,9 @@ Result<void> read_ranges(const json& values, const char* key, std::vector<Range>
     if (!cidr)
       return wrong(fmt::format("{}: \"{}\" is no range of addresses: {}", key, text, cidr.error().message),
                    fmt::format("--set {}=10.244.0.0/16, as an example", key));
+    if (const auto address = IpAddress::parse(text.substr(0, text.find('/'))); address && *address != cidr->address())
+      return wrong(fmt::format("{}: {} has bits set behind its length", key, text),
+                   fmt::format("{} is what it would be taken for: give that, or what was meant", cidr->to_string()));
     ranges.push_back({key, *cidr});
   }
   return {};

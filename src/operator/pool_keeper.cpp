@@ -45,7 +45,17 @@ PoolKeeper::PoolKeeper(Parts parts, Handlers handlers)
               },
               .consistent = true,
               .backoff = parts_.backoff},
-             {.changed = [this](const kubernetes::Change&) { soon(); }, .state = [this] { soon(); }}) {}
+             {.changed = [this](const kubernetes::Change&) { soon(); }, .state = [this] { soon(); }}) {
+  if (parts_.store)
+    key_ = std::make_unique<etcd::Mirror>(parts_.store->client, parts_.scheduler, parts_.random,
+                                          parts_.store->mirror(parts_.store->keys.build(cluster::PoolsKey{})),
+                                          etcd::MirrorHandlers{.changed =
+                                                                   [this](const etcd::Change&) {
+                                                                     stale_ = true;
+                                                                     soon();
+                                                                   },
+                                                               .state = {}});
+}
 
 void PoolKeeper::duty_changed() {
   // What was under way is not waited for: it compares what it was based on.
@@ -81,6 +91,7 @@ const cluster::Pool* PoolKeeper::agreed(const std::string& name) const {
 
 void PoolKeeper::read_known() {
   busy_ = true;
+  stale_ = false;
   store_->read([this](const Result<std::vector<cluster::Pool>>& pools) {
     busy_ = false;
     read_at_ = parts_.scheduler.now();
@@ -93,6 +104,7 @@ void PoolKeeper::read_known() {
 
 void PoolKeeper::took(std::vector<cluster::Pool> pools) {
   known_ = std::move(pools);
+  if (const auto* pool = agreed(std::string(configured))) configured_ = *pool;
   std::vector<Cidr> cidrs;
   for (const auto& pool : *known_)
     for (const auto& range : pool.ranges) cidrs.push_back(range.cidr);
@@ -114,7 +126,7 @@ void PoolKeeper::count_blocks() {
 // The oldest goes first: of two that overlap it is the one that is there.
 void PoolKeeper::look() {
   if (!handlers_.acts() || !live() || busy_) return;
-  if (store_ && !known_) return read_known();
+  if (store_ && (!known_ || stale_)) return read_known();
   std::vector<std::pair<const std::string*, const Entry*>> entries;
   for (const auto& [name, entry] : pools_.view()) entries.emplace_back(&name, &entry);
   std::ranges::sort(entries, [](const auto& a, const auto& b) {
@@ -127,9 +139,20 @@ void PoolKeeper::look() {
         for (const auto& range : pool->ranges) cidrs.push_back(range.cidr);
     handlers_.cidrs(std::move(cidrs));
   }
-  if (drop_stale()) return;
+  if (restore_configured() || drop_stale()) return;
   for (const auto& [name, entry] : entries)
     if (step(*name, *entry)) return;
+}
+
+// Somebody has deleted the key. Nodes write theirs again with their next claim, which may be long; one that has no
+// blocks may have gone for good.
+bool PoolKeeper::restore_configured() {
+  if (!store_ || !configured_ || agreed(configured_->name) != nullptr || blocks_[configured_->name] == 0) return false;
+  const auto& outcome = outcomes_[configured_->name];
+  if (outcome.again > parts_.scheduler.now()) return false;
+  spdlog::warn("somebody has taken the pool {} away, of which nodes have blocks: it is written again",
+               configured_->name);
+  return change_store(configured_->name, "", *configured_);
 }
 
 // Its object was erased past the finalizer.

@@ -19,6 +19,7 @@
 #include "operator/object_writer.h"
 #include "operator/pod_pool_view.h"
 #include "sources/cluster/pool_writer.h"
+#include "sources/etcd/mirror.h"
 #include "sources/kubernetes/reflector.h"
 
 namespace weft::op {
@@ -75,6 +76,7 @@ class PoolKeeper {
   bool step(const std::string& name, const kubernetes::Entry& entry);
   bool change_store(const std::string& name, const std::string& wish, cluster::Pool pool);
   bool drop_stale();
+  bool restore_configured();
   void set_finalizer(const PodPoolView& view, const std::string& version, bool on);
   void tell(const PodPoolView& view, const std::string& version, const Outcome& outcome);
   void count_blocks();
@@ -83,6 +85,8 @@ class PoolKeeper {
   Parts parts_;
   Handlers handlers_;
   std::optional<std::vector<cluster::Pool>> known_;
+  bool stale_ = false;                     // somebody has written the key since it was read
+  std::optional<cluster::Pool> configured_;  // that of pod_cidrs, which no object says, as it was read last
   std::map<std::string, Outcome> outcomes_;
   std::map<std::string, std::int64_t> blocks_;  // taken, by pool
   std::string stale_told_;
@@ -93,6 +97,7 @@ class PoolKeeper {
   std::unique_ptr<cluster::PoolWriter> store_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   kubernetes::Reflector pools_;
+  std::unique_ptr<etcd::Mirror> key_;
 };
 
 }  // namespace weft::op

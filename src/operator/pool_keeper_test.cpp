@@ -87,6 +87,29 @@ TEST_F(PoolKeeperTest, APoolIsBroughtIntoTheStoreAndItsStatusSaysSo) {
   EXPECT_EQ(writes(), before) << "what is so is not written again";
 }
 
+TEST_F(PoolKeeperTest, PoolsThatSomebodyTakesAwayAreWrittenAgainAtOnce) {
+  put_pools({{.name = "default", .ranges = {{Cidr::parse("10.244.0.0/16").value(), 24}}}});
+  claim("default", "10.244.3.0/24");
+  put_pod_pool("blue", {"10.50.0.0/24"});
+  const auto one = start_with_store();
+  ASSERT_TRUE(become("default 10.244.0.0/16 in blocks of /24; blue 10.50.0.0/24 in blocks of /26"));
+  world.run_for(milliseconds(300));
+  const auto take_away = [&] {
+    ASSERT_TRUE(etcd_.store().erase({etcd::Keys::one("/weft/v1/c/pools")}));
+    etcd_.changed();
+  };
+  take_away();
+  EXPECT_TRUE(world.run_until([&] { return pools().find("default") == 0 && pools().find("blue") != std::string::npos; },
+                              seconds(1)))
+      << pools();
+  // One without blocks is nobody's.
+  release("default");
+  put_pools({{.name = "default", .ranges = {{Cidr::parse("10.244.0.0/16").value(), 24}}}});
+  world.run_for(milliseconds(1000));
+  take_away();
+  ASSERT_TRUE(become("blue 10.50.0.0/24 in blocks of /26"));
+}
+
 TEST_F(PoolKeeperTest, APoolGoesWhenItHasNoBlocks) {
   put_pod_pool("blue", {"10.50.0.0/24"});
   const auto one = start_with_store();
