@@ -85,7 +85,7 @@ class PoolKeeper {
   Parts parts_;
   Handlers handlers_;
   std::optional<std::vector<cluster::Pool>> known_;
-  bool stale_ = false;                     // somebody has written the key since it was read
+  bool stale_ = false;                       // somebody has written the key since it was read
   std::optional<cluster::Pool> configured_;  // that of pod_cidrs, which no object says, as it was read last
   std::map<std::string, Outcome> outcomes_;
   std::map<std::string, std::int64_t> blocks_;  // taken, by pool
