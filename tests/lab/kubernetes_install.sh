@@ -219,8 +219,10 @@ else
 fi
 
 step "it is taken away"
-succeeds "uninstall" weft_at uninstall --yes --purge --timeout 60
+real POST /apis/weft.io/v1alpha1/weftnodes '{"apiVersion": "weft.io/v1alpha1", "kind": "WeftNode", "metadata": {"name": "gone"}, "spec": {"version": 1}}' >/dev/null
+exits 1 "uninstall, with a machine that may have Weft still" weft_at uninstall --yes --purge --timeout 60
 like "what is lost" "$output" 'lost for good: PodAddressPool: a'
+like "which machine it is" "$output" 'gone: it has no Node any more'
 exits 22 "its namespace is gone" real GET /api/v1/namespaces/weft-system
 exits 22 "its definitions are gone" real GET /apis/apiextensions.k8s.io/v1/customresourcedefinitions/podaddresspools.weft.io
 
