@@ -13,12 +13,12 @@
 
 #include "agent/announce.h"
 #include "agent/compile.h"
-#include "agent/config.h"
 #include "agent/external_claims.h"
 #include "agent/node.h"
 #include "agent/objects.h"
 #include "agent/service_facts.h"
 #include "base/result.h"
+#include "config/agent/config.h"
 #include "control/services/services.h"
 #include "datapath/tables.h"
 #include "model/parse.h"
@@ -180,6 +180,7 @@ class Publisher {
   }
   void tell_remote_pod(const model::ObjectKey& key);
   void tell_remote_pod(const cluster::ToldPod& pod);
+  void tell_walked_pod(const cluster::ToldPod& pod);
   void tell_changed_pods();
   void tell_remote_pods();
   void look_at_selectors();

@@ -110,16 +110,22 @@ void Publisher::tell_remote_pod(const model::ObjectKey& key) {
   tell_remote_pod(told.front());
 }
 
+// A pod as the walk over all meets it: what several nodes tell of one is looked at together.
+void Publisher::tell_walked_pod(const cluster::ToldPod& pod) {
+  const model::ObjectKey key{pod.name.namespace_, pod.name.name};
+  if (!others_->told_once(pod.name))
+    tell_remote_pod(key);
+  else if (!service_pods_.contains(key))
+    tell_remote_pod(pod);
+}
+
 // Each look at one unpacks the list that it stands in: for many they are walked once.
 void Publisher::tell_changed_pods() {
   constexpr std::size_t many = 512;
   auto changed = std::exchange(changed_.pods, {});
   if (changed.size() >= many)
     others_->each([&](const cluster::ToldPod& pod) {
-      const auto found = changed.find({pod.name.namespace_, pod.name.name});
-      if (found == changed.end() || !others_->told_once(pod.name)) return;
-      if (!service_pods_.contains(*found)) tell_remote_pod(pod);
-      changed.erase(found);
+      if (changed.erase({pod.name.namespace_, pod.name.name}) != 0) tell_walked_pod(pod);
     });
   for (const auto& key : changed) tell_remote_pod(key);
 }
@@ -148,13 +154,7 @@ void Publisher::tell_remote_pods() {
   look_at_selectors();
   tell_changed_pods();
   if (!changed_.all) return;
-  others_->each([&](const cluster::ToldPod& pod) {
-    const model::ObjectKey key{pod.name.namespace_, pod.name.name};
-    if (!others_->told_once(pod.name))
-      tell_remote_pod(key);
-    else if (!service_pods_.contains(key))
-      tell_remote_pod(pod);
-  });
+  others_->each([&](const cluster::ToldPod& pod) { tell_walked_pod(pod); });
   services_->set_unheard({});
 }
 

@@ -8,6 +8,7 @@
 #include "chart/chart.h"
 #include "install/install.h"
 #include "install/nodes.h"
+#include "install/own.h"
 
 namespace weft::install {
 
@@ -16,9 +17,7 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr const char* cleanups = "labelSelector=app.kubernetes.io%2Fcomponent%3Dcleanup";
-
-std::string pods_path() { return fmt::format("/api/v1/namespaces/{}/pods", chart::weft_namespace); }
+const std::string pods_path = in_namespace("api/v1", "pods");
 
 // Directories that the container has mounted go by another way to them.
 constexpr std::array<std::array<const char*, 3>, 2> parents{
@@ -43,7 +42,7 @@ Result<void> begin(Cluster& cluster, const json& daemon_set, const CleanOptions&
   for (const auto& name : machines->here) {
     if (!asked(name) || cleaning.unclean.contains(name)) continue;
     const auto pod = cleanup_pod(daemon_set, name, options.purge);
-    const auto made = cluster.create(pods_path(), pod);
+    const auto made = cluster.create(pods_path, pod);
     if (made || made.error().reason == kubernetes::Reason::exists) {
       cleaning.waited[text_at(pod, "/metadata/name")] = name;
       continue;
@@ -59,7 +58,7 @@ Result<void> begin(Cluster& cluster, const json& daemon_set, const CleanOptions&
 
 // What has ended is waited for no more.
 Result<void> look(Cluster& cluster, Cleaning& cleaning, bool last, const Progress& progress) {
-  const auto pods = cluster.list(pods_path(), cleanups);
+  const auto pods = cluster.list(pods_path, of_component("cleanup"));
   if (!pods) return fail(explain(pods.error(), "pods could not be listed"));
   for (const auto& pod : *pods) {
     const auto found = cleaning.waited.find(text_at(pod, "/metadata/name"));
@@ -123,12 +122,12 @@ json cleanup_pod(const json& daemon_set, const std::string& node, bool purge) {
 }
 
 Outcome<void> erase_cleanups(Cluster& cluster, bool failed_only, const std::string& node) {
-  const auto pods = cluster.list(pods_path(), cleanups);
+  const auto pods = cluster.list(pods_path, of_component("cleanup"));
   if (!pods) return std::unexpected(pods.error());
   for (const auto& pod : *pods)
     if ((node.empty() || text_at(pod, "/spec/nodeName") == node) &&
         (!failed_only || text_at(pod, "/status/phase") == "Failed"))
-      if (const auto gone = cluster.erase(pods_path() + "/" + text_at(pod, "/metadata/name"), true); !gone)
+      if (const auto gone = cluster.erase(pods_path + "/" + text_at(pod, "/metadata/name"), true); !gone)
         return std::unexpected(gone.error());
   return {};
 }

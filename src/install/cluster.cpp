@@ -228,4 +228,15 @@ const json& list_at(const json& object, const char* pointer) {
   return found != nullptr && found->is_array() ? *found : none;
 }
 
+const json* condition(const json& object, std::string_view type) {
+  const auto& all = list_at(object, "/status/conditions");
+  const auto found = std::ranges::find_if(all, [&](const json& one) { return text_at(one, "/type") == type; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+bool is_true(const json& object, std::string_view type) {
+  const auto* one = condition(object, type);
+  return one != nullptr && text_at(*one, "/status") == "True";
+}
+
 }  // namespace weft::install

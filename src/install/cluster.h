@@ -67,5 +67,9 @@ std::string text_at(const nlohmann::json& object, const char* pointer);
 std::int64_t number_at(const nlohmann::json& object, const char* pointer);
 // An empty list where there is none.
 const nlohmann::json& list_at(const nlohmann::json& object, const char* pointer);
+// Of its status; null where it has none of that type.
+const nlohmann::json* condition(const nlohmann::json& object, std::string_view type);
+// It has that condition, and its status is "True".
+bool is_true(const nlohmann::json& object, std::string_view type);
 
 }  // namespace weft::install

@@ -14,9 +14,8 @@ bool is_linux(const json& node) {
 }  // namespace
 
 bool is_away(const json& node) {
-  for (const auto& condition : list_at(node, "/status/conditions"))
-    if (text_at(condition, "/type") == "Ready") return text_at(condition, "/status") == "Unknown";
-  return false;
+  const auto* ready = condition(node, "Ready");
+  return ready != nullptr && text_at(*ready, "/status") == "Unknown";
 }
 
 bool has_agent(const json& node) {

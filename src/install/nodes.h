@@ -21,7 +21,6 @@ bool has_agent(const nlohmann::json& node);
 struct Machines {
   std::set<std::string> here;  // of Linux, those that are left out among them
   std::set<std::string> away;
-  [[nodiscard]] bool known(const std::string& node) const { return here.contains(node) || away.contains(node); }
 };
 Outcome<Machines> look_at_machines(Cluster& cluster);
 

@@ -7,6 +7,7 @@
 
 #include "chart/chart.h"
 #include "install/nodes.h"
+#include "install/own.h"
 
 namespace weft::install {
 
@@ -17,16 +18,6 @@ namespace {
 
 constexpr std::size_t most_reasons = 10;
 constexpr std::chrono::milliseconds look_again{500};
-
-std::string in_namespace(std::string_view group, std::string_view plural) {
-  return fmt::format("/{}/namespaces/{}/{}", group, chart::weft_namespace, plural);
-}
-
-const json* condition(const json& object, std::string_view type) {
-  const auto& all = list_at(object, "/status/conditions");
-  const auto found = std::ranges::find_if(all, [&](const json& one) { return text_at(one, "/type") == type; });
-  return found == all.end() ? nullptr : &*found;
-}
 
 std::string one_line(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
@@ -71,19 +62,12 @@ std::string warning_of(const std::vector<json>& events, const std::string& name)
   return newest;
 }
 
-bool is_ready(const json& pod) {
-  const auto* ready = condition(pod, "Ready");
-  return ready != nullptr && text_at(*ready, "/status") == "True";
-}
-
 Outcome<void> explain(Cluster& cluster, std::string_view component, const std::string& owner, Rollout& rollout) {
-  const auto pods = cluster.list(
-      in_namespace("api/v1", "pods"),
-      fmt::format("labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3D{}", component));
+  const auto pods = cluster.list(in_namespace("api/v1", "pods"), of_component(component));
   if (!pods) return std::unexpected(pods.error());
   const auto events = cluster.list(in_namespace("api/v1", "events")).value_or(std::vector<json>());
   for (const auto& pod : *pods) {
-    if (is_ready(pod) || pod["metadata"].contains("deletionTimestamp")) continue;
+    if (is_true(pod, "Ready") || pod["metadata"].contains("deletionTimestamp")) continue;
     if (rollout.reasons.size() == most_reasons) {
       rollout.reasons.emplace_back("and others");
       break;
@@ -116,11 +100,10 @@ Outcome<std::int64_t> ready_agents(Cluster& cluster, const json& set) {
   const auto ready = number_at(set, "/status/numberReady");
   if (number_at(set, "/status/currentNumberScheduled") <= updated) return std::min(updated, ready);
   const auto revision = text_at(set, "/metadata/annotations/deprecated.daemonset.template.generation");
-  const auto pods = cluster.list(in_namespace("api/v1", "pods"),
-                                 "labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3Dagent");
+  const auto pods = cluster.list(in_namespace("api/v1", "pods"), of_component("agent"));
   if (!pods) return std::unexpected(pods.error());
   return std::ranges::count_if(*pods, [&](const json& pod) {
-    return is_ready(pod) && text_at(pod, "/metadata/labels/pod-template-generation") == revision;
+    return is_true(pod, "Ready") && text_at(pod, "/metadata/labels/pod-template-generation") == revision;
   });
 }
 
@@ -129,9 +112,7 @@ Outcome<std::int64_t> ready_operators(Cluster& cluster, const json& deployment) 
   const auto updated = number_at(deployment, "/status/updatedReplicas");
   const auto ready = number_at(deployment, "/status/readyReplicas");
   if (number_at(deployment, "/status/replicas") <= updated) return std::min(updated, ready);
-  const auto sets =
-      cluster.list(in_namespace("apis/apps/v1", "replicasets"),
-                   "labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3Doperator");
+  const auto sets = cluster.list(in_namespace("apis/apps/v1", "replicasets"), of_component("operator"));
   if (!sets) return std::unexpected(sets.error());
   std::int64_t count = 0;
   for (const auto& set : *sets)

@@ -10,6 +10,7 @@
 
 #include "chart/chart.h"
 #include "install/nodes.h"
+#include "install/own.h"
 #include "install/rollout.h"
 
 namespace weft::install {
@@ -18,21 +19,6 @@ using kubernetes::Reason;
 using nlohmann::json;
 
 namespace {
-
-std::string in_namespace(std::string_view group, std::string_view rest) {
-  return fmt::format("/{}/namespaces/{}/{}", group, chart::weft_namespace, rest);
-}
-
-const json* condition(const json& object, std::string_view type) {
-  const auto& all = list_at(object, "/status/conditions");
-  const auto found = std::ranges::find_if(all, [&](const json& one) { return text_at(one, "/type") == type; });
-  return found == all.end() ? nullptr : &*found;
-}
-
-bool is_true(const json& object, std::string_view type) {
-  const auto* one = condition(object, type);
-  return one != nullptr && text_at(*one, "/status") == "True";
-}
 
 // "0.1.0" of "registry.test/weft:0.1.0"; a digest says nothing to people.
 std::string tag_of(const std::string& image) {
@@ -57,8 +43,7 @@ std::string why_node(const json& node, const json* pod) {
 Outcome<json> look_at_nodes(Cluster& cluster) {
   const auto nodes = cluster.list("/api/v1/nodes");
   if (!nodes) return std::unexpected(nodes.error());
-  const auto pods = cluster.list(in_namespace("api/v1", "pods"),
-                                 "labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3Dagent");
+  const auto pods = cluster.list(in_namespace("api/v1", "pods"), of_component("agent"));
   if (!pods) return std::unexpected(pods.error());
   std::map<std::string, const json*> agents;
   for (const auto& pod : *pods)
@@ -127,9 +112,7 @@ std::string given_name(Cluster& cluster) {
 // Operators hold it as NAME_RUN.
 Outcome<bool> is_operator(Cluster& cluster, const std::string& holder) {
   const auto name = holder.substr(0, holder.rfind('_'));
-  const auto pods =
-      cluster.list(in_namespace("api/v1", "pods"),
-                   "labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3Doperator");
+  const auto pods = cluster.list(in_namespace("api/v1", "pods"), of_component("operator"));
   if (!pods) return std::unexpected(pods.error());
   const auto has_it = [&](const json& pod) { return text_at(pod, "/metadata/name") == name; };
   return name != holder && (std::ranges::any_of(*pods, has_it) || given_name(cluster) == name);

@@ -11,6 +11,7 @@
 #include "install/cleanup.h"
 #include "install/install.h"
 #include "install/nodes.h"
+#include "install/own.h"
 
 namespace weft::install {
 
@@ -24,7 +25,7 @@ constexpr std::chrono::milliseconds look_again{500};
 constexpr const char* agents_annotation = "weft.io/agents";
 constexpr const char* agents_pointer = "/metadata/annotations/weft.io~1agents";
 
-std::string pods_path() { return fmt::format("/api/v1/namespaces/{}/pods", chart::weft_namespace); }
+const std::string pods_path = in_namespace("api/v1", "pods");
 
 Result<void> take_away(Cluster& cluster, const json& object, const Progress& progress) {
   const auto gone = cluster.erase(path_of(object));
@@ -32,10 +33,6 @@ Result<void> take_away(Cluster& cluster, const json& object, const Progress& pro
   if (!gone) return fail(explain(gone.error(), chart::name_of(object) + " could not be deleted"));
   if (*gone) progress(chart::name_of(object) + " deleted");
   return {};
-}
-
-std::string selector_of(const std::string& component) {
-  return fmt::format("labelSelector=app.kubernetes.io%2Fname%3Dweft,app.kubernetes.io%2Fcomponent%3D{}", component);
 }
 
 // A pod ends when its kubelet has said so. Those of nodes that are away, and at the end those that are still there, are
@@ -48,14 +45,14 @@ struct Ending {
 
 Result<void> give_up(Cluster& cluster, const json& pod, const std::string& why, Ending& ending) {
   const auto name = text_at(pod, "/metadata/name");
-  if (const auto gone = cluster.erase(pods_path() + "/" + name, true); !gone)
+  if (const auto gone = cluster.erase(pods_path + "/" + name, true); !gone)
     return fail(explain(gone.error(), "pod " + name + " could not be deleted"));
   if (const auto node = text_at(pod, "/spec/nodeName"); !node.empty()) ending.stuck[node] = why;
   return {};
 }
 
 Result<void> look_at_ending(Cluster& cluster, const std::string& query, Ending& ending) {
-  auto pods = cluster.list(pods_path(), query);
+  auto pods = cluster.list(pods_path, query);
   if (!pods) return fail(explain(pods.error(), "pods could not be listed"));
   ending.waited.clear();
   if (pods->empty()) return {};
@@ -270,9 +267,9 @@ Result<void> uninstall(Cluster& cluster, const UninstallOptions& options, const 
   WEFT_CHECK(remember_agents(cluster, installed));
   for (const auto* kind : {"PodDisruptionBudget", "Deployment"})
     if (const auto* object = find(installed.objects, kind)) WEFT_CHECK(take_away(cluster, *object, progress));
-  WEFT_CHECK(end_pods(cluster, selector_of("operator"), options.timeout, progress));
+  WEFT_CHECK(end_pods(cluster, of_component("operator"), options.timeout, progress));
   WEFT_CHECK(take_away(cluster, installed.agents, progress));
-  WEFT_TRY(auto unclean, end_pods(cluster, selector_of("agent"), options.timeout, progress));
+  WEFT_TRY(auto unclean, end_pods(cluster, of_component("agent"), options.timeout, progress));
   const bool cleans = options.clean && installed.can_clean;
   if (cleans) {
     const CleanOptions how{.limit = options.timeout, .purge = options.purge, .anew = installed.runs, .only = {}};
@@ -307,7 +304,7 @@ Result<void> uninstall_node(Cluster& cluster, const std::string& node, const Uni
     progress(fmt::format("node {} has the label {}={}: no agent comes there", node, agent_label, no_agent));
   }
   WEFT_TRY(auto unclean,
-           end_pods(cluster, fmt::format("{}&fieldSelector=spec.nodeName%3D{}", selector_of("agent"), node),
+           end_pods(cluster, fmt::format("{}&fieldSelector=spec.nodeName%3D{}", of_component("agent"), node),
                     options.timeout, progress));
   WEFT_TRY(unclean, clean_nodes(cluster, installed.agents,
                                 {.limit = options.timeout, .purge = options.purge, .anew = true, .only = node},

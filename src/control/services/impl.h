@@ -171,7 +171,6 @@ class ServiceCompiler::Impl {
     };
     FrontendMap<std::uint32_t> frontends;
     std::unordered_map<std::uint32_t, Service> services;
-    std::vector<std::uint32_t> idle_services;  // claimed, and in no frontend
     std::vector<std::uint32_t> idle_backends;
   };
 
