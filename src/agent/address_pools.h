@@ -9,10 +9,10 @@
 
 #include "agent/attachment.h"
 #include "agent/cluster_view.h"
-#include "agent/config.h"
 #include "agent/node.h"
 #include "agent/objects.h"
 #include "base/result.h"
+#include "config/agent/config.h"
 #include "control/ipam/ipam.h"
 #include "sources/cluster/pools.h"
 

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "agent/cluster_view.h"
-#include "agent/config.h"
 #include "agent/node.h"
 #include "agent/objects.h"
 #include "agent/service_facts.h"
+#include "config/agent/config.h"
 #include "control/services/services.h"
 #include "datapath/rows.h"
 

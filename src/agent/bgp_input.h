@@ -3,10 +3,10 @@
 
 #include <vector>
 
-#include "agent/config.h"
 #include "agent/node.h"
 #include "agent/objects.h"
 #include "agent/service_facts.h"
+#include "config/agent/config.h"
 #include "control/bgp/bgp.h"
 #include "control/services/services.h"
 

@@ -4,8 +4,8 @@
 #include <functional>
 #include <string>
 
-#include "agent/config.h"
 #include "base/result.h"
+#include "config/agent/config.h"
 
 namespace weft::agent {
 

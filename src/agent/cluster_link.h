@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "agent/cluster_view.h"
-#include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/node.h"
 #include "agent/node_health.h"
@@ -24,6 +23,7 @@
 #include "agent/own_blocks.h"
 #include "agent/peer_clocks.h"
 #include "agent/removed_nodes.h"
+#include "config/agent/config.h"
 #include "control/ipam/ipam.h"
 #include "sources/cluster/address_claims.h"
 #include "sources/cluster/member.h"

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
 #include "agent/faults.h"
 #include "base/result.h"
+#include "config/agent/config.h"
 
 namespace weft::agent {
 

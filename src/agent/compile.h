@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "agent/cluster_view.h"
-#include "agent/config.h"
 #include "agent/node.h"
 #include "agent/objects.h"
+#include "config/agent/config.h"
 #include "control/egress/egress.h"
 #include "control/identity/identity.h"
 #include "control/policy/policy.h"

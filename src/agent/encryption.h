@@ -13,13 +13,13 @@
 
 #include "agent/background.h"
 #include "agent/cluster_link.h"
-#include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/key_change.h"
 #include "agent/node.h"
 #include "agent/node_to_node.h"
 #include "agent/wireguard_device.h"
 #include "agent/wireguard_keys.h"
+#include "config/agent/config.h"
 #include "datapath/datapath.h"
 #include "sys/netlink.h"
 

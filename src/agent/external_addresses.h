@@ -4,9 +4,9 @@
 
 #include <vector>
 
-#include "agent/config.h"
 #include "agent/node.h"
 #include "base/result.h"
+#include "config/agent/config.h"
 #include "control/services/services.h"
 #include "model/objects.h"
 

@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "agent/attachment.h"
-#include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/node.h"
 #include "agent/node_routes.h"
 #include "agent/overlay.h"
 #include "agent/uplinks.h"
+#include "config/agent/config.h"
 #include "control/ipam/ipam.h"
 #include "datapath/datapath.h"
 #include "sys/netlink.h"

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
+#include "config/agent/config.h"
 #include "sources/kubernetes/kubeconfig.h"
 #include "sources/store/store.h"
 

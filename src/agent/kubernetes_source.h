@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
 #include "agent/kubernetes_objects.h"
+#include "config/agent/config.h"
 #include "sources/etcd/scheduler.h"
 #include "sys/netlink.h"
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
 #include "base/ip.h"
 #include "base/result.h"
+#include "config/agent/config.h"
 #include "sys/netlink.h"
 
 namespace weft::agent {

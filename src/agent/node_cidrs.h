@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/config.h"
 #include "base/ip.h"
 #include "base/result.h"
+#include "config/agent/config.h"
 #include "sources/cluster/keys.h"
 #include "sources/cluster/pools.h"
 

@@ -13,12 +13,12 @@
 
 #include "agent/attachment.h"
 #include "agent/cni_install.h"
-#include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/kubernetes_node.h"
 #include "agent/kubernetes_objects.h"
 #include "agent/kubernetes_source.h"
 #include "agent/other_networks.h"
+#include "config/agent/config.h"
 #include "sources/kubernetes/event_sender.h"
 
 namespace weft::agent {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
+#include "config/agent/config.h"
 #include "sources/cluster/values.h"
 
 namespace weft::agent {

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
 #include "base/result.h"
+#include "config/agent/config.h"
 #include "sys/rule_table.h"
 
 namespace weft::agent {

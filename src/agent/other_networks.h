@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
 #include "agent/faults.h"
 #include "agent/node.h"
+#include "config/agent/config.h"
 #include "sys/netlink.h"
 #include "sys/other_programs.h"
 

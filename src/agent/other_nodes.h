@@ -17,8 +17,8 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
 #include "base/ip.h"
+#include "config/agent/config.h"
 #include "sources/cluster/block_allocator.h"
 #include "sources/cluster/pod_table.h"
 

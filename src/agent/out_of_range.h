@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
+#include "config/agent/config.h"
 #include "control/services/services.h"
 
 namespace weft::agent {

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "agent/config.h"
 #include "agent/faults.h"
 #include "base/ip.h"
+#include "config/agent/config.h"
 #include "control/ipam/ipam.h"
 #include "sources/cluster/member.h"
 #include "sources/etcd/scheduler.h"

@@ -8,9 +8,9 @@
 #include <string>
 
 #include "agent/cluster_view.h"
-#include "agent/config.h"
 #include "agent/node.h"
 #include "base/result.h"
+#include "config/agent/config.h"
 #include "model/objects.h"
 #include "model/parse.h"
 

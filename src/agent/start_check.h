@@ -1,9 +1,9 @@
 // What a start would refuse for the configuration alone: weftd --check and the start say the same.
 #pragma once
 
-#include "agent/config.h"
 #include "agent/node.h"
 #include "base/result.h"
+#include "config/agent/config.h"
 
 namespace weft::agent {
 

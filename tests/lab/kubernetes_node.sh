@@ -10,20 +10,10 @@ exec 2>"$work/stderr"  # where the shell tells of every process killed
 make_node_and_control
 for pod in web-1 web-2; do make_namespace "$(name_of $pod)"; done
 list=$work/net.d/05-weft.conflist
-cat >"$work/weftd.yaml" <<YAML
-instance: node
-state_dir: $work/state
-run_dir: $work/run
-bpffs: $pins
-cgroup_root: $cgroup
+write_config <<YAML
 pod_cidrs: [10.221.0.0/24]
 service_cidrs: [10.222.0.0/24]
-objects: kubernetes
 kubeconfig: $work/agent.kubeconfig
-cni_bin_dir: $work/cni-bin
-cni_conf_dir: $work/net.d
-flow_table_entries: 4096
-log_file: $work/weftd.log
 YAML
 export NODE_NAME=node-a  # as the downward API gives it
 make_objects() {

@@ -10,22 +10,12 @@
 exec 2>"$work/stderr"  # where the shell tells of every process killed
 make_node_and_control
 for pod in proxy-node-a client-1 other-1; do make_namespace "$(name_of $pod)"; done
-cat >"$work/weftd.yaml" <<YAML
-instance: node
+write_config <<YAML
 node: node-a
-state_dir: $work/state
-run_dir: $work/run
-bpffs: $pins
-cgroup_root: $cgroup
 pod_cidrs: [10.221.0.0/24]
 service_cidrs: [10.222.0.0/23]
-objects: kubernetes
 kubeconfig: $kubeconfig
-cni_bin_dir: $work/cni-bin
-cni_conf_dir: $work/net.d
-flow_table_entries: 4096
 service_table_entries: 64
-log_file: $work/weftd.log
 YAML
 make_pod() { # NAME [ANNOTATIONS [SPEC]]
   create $space/pods "{\"metadata\": {\"name\": \"$1\", \"labels\": {\"app\": \"${1%%-*}\"}, \"annotations\": ${2:-{\}}},

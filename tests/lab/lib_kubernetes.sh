@@ -37,6 +37,23 @@ make_node_and_control() {
   mkdir -p "$cgroup"
 }
 
+# weftd's configuration: what all of them have, and the lines of standard input.
+write_config() {
+  cat - >"$work/weftd.yaml" <(cat <<YAML
+instance: node
+state_dir: $work/state
+run_dir: $work/run
+bpffs: $pins
+cgroup_root: $cgroup
+objects: kubernetes
+cni_bin_dir: $work/cni-bin
+cni_conf_dir: $work/net.d
+flow_table_entries: 4096
+log_file: $work/weftd.log
+YAML
+  )
+}
+
 # --- The API server and its clients
 start_server() { # [ADDRESS]
   ip netns exec "$control" "$bin/lab_api_server" --kubeconfig "$kubeconfig" --address "${1:-192.0.2.1}" --port 6443 --tls --token secret \

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.h"
 #include "agent/node.h"
 #include "agent/objects.h"
 #include "agent/publisher.h"
+#include "config/agent/config.h"
 #include "control/ipam/ipam.h"
 #include "datapath/testing.h"
 #include "sources/store/store.h"

@@ -15,8 +15,8 @@
 
 #include "agent/agent.h"
 #include "agent/cleanup.h"
-#include "agent/config.h"
 #include "agent/start_check.h"
+#include "config/agent/config.h"
 #include "sys/system.h"
 
 namespace {
